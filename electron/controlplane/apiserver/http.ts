@@ -1,0 +1,56 @@
+// A request and an answer of the API server with no socket in sight: the same pair serves the TLS
+// listener, the user interface's listener, the loopback transport and the tests.
+import type { HttpMethod } from '#kube/client/transport.ts';
+
+export interface UserInfo {
+  readonly name: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+}
+
+export interface ApiRequest {
+  readonly method: HttpMethod;
+  /** Decoded by nobody yet: percent-encoded segments, no query. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Lower-case names; repeated headers joined by ', '. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Reads the whole body; throws a 413 StatusError past the server's limit of 3 MiB. */
+  readonly readBody: () => Promise<Uint8Array>;
+  /** Aborts when the client went away or the server stops. */
+  readonly signal: AbortSignal;
+  /** Known already: client certificate, loopback identity, user-interface session. */
+  readonly user?: UserInfo;
+  readonly remoteAddress?: string;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  /**
+   * A stream's chunks are whole messages (one watch event, some log lines): a WebSocket sends each
+   * as one message. The server calls `return()` on it when the client goes away.
+   */
+  readonly body?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
+}
+
+export type ApiHandler = (request: ApiRequest) => Promise<ApiResponse>;
+
+/** What a URL and method mean. Source: kubernetes apiserver pkg/endpoints/request/requestinfo.go. */
+export interface RequestInfo {
+  readonly isResourceRequest: boolean;
+  /** Kubernetes' verb for resources (`list`, `watch`, `deletecollection` …), else the method in lower case. */
+  readonly verb: string;
+  readonly path: string;
+  /** '' for core, and for requests that are not for a resource; the same for those below. */
+  readonly group: string;
+  readonly version: string;
+  readonly namespace: string;
+  /** Plural. */
+  readonly resource: string;
+  readonly subresource: string;
+  readonly name: string;
+  /** Path segments behind the subresource (`nodes/x/proxy/a/b` → ['a','b']), still encoded. */
+  readonly rest: readonly string[];
+}

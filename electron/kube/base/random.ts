@@ -1,0 +1,56 @@
+// Randomness as a parameter: the system's for production, a seeded one for tests.
+
+export interface Random {
+  /** Uniform in [0, 1). */
+  next(): number;
+  /** `length` random bytes. */
+  bytes(length: number): Uint8Array;
+}
+
+/** Backed by the platform's cryptographic source. */
+export const systemRandom: Random = {
+  next() {
+    const [word] = crypto.getRandomValues(new Uint32Array(1));
+    return (word ?? 0) / 4_294_967_296;
+  },
+  bytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
+};
+
+/** mulberry32: small, fast, good enough for simulation; never for secrets. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  function next(): number {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  }
+  return { next, bytes: (length) => Uint8Array.from({ length }, () => Math.floor(next() * 256)) };
+}
+
+/** A version-4 UUID. */
+export function uuid(random: Random): string {
+  const bytes = random.bytes(16);
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
+const safeAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
+
+/**
+ * `length` characters for generated names: no vowels and no look-alikes, so no words arise.
+ * Source: kubernetes apimachinery pkg/util/rand SafeEncodeString.
+ */
+export function safeSuffix(random: Random, length = 5): string {
+  let suffix = '';
+  while (suffix.length < length) suffix += safeAlphabet[Math.floor(random.next() * safeAlphabet.length)];
+  return suffix;
+}
+
+/** `baseMs` spread to [baseMs, baseMs * (1 + factor)), so that clients don't act in step. */
+export function jitter(random: Random, baseMs: number, factor: number): number {
+  return baseMs * (1 + random.next() * factor);
+}

@@ -1,0 +1,176 @@
+// Operating errors as clients see them: `kind: Status`, one constructor per reason.
+// Only this file makes them. Source: kubernetes apimachinery pkg/api/errors/errors.go.
+import type { GroupVersionKind } from '../api/object.ts';
+import type { Status, StatusCause, StatusDetails } from '../api/meta.ts';
+import { fieldErrorText, type FieldError } from './field.ts';
+
+/** An error that is an answer: thrown by servers, and by clients that received one. */
+export class StatusError extends Error {
+  override readonly name = 'StatusError';
+  readonly status: Status;
+
+  constructor(status: Status) {
+    super(status.message ?? status.reason ?? 'unknown error');
+    this.status = status;
+  }
+
+  get code(): number {
+    return this.status.code ?? 500;
+  }
+
+  get reason(): string {
+    return this.status.reason ?? '';
+  }
+}
+
+interface Resource {
+  readonly group: string;
+  readonly resource: string;
+}
+type GroupKind = Pick<GroupVersionKind, 'group' | 'kind'>;
+
+function make(code: number, reason: string, message: string, info?: StatusDetails): StatusError {
+  const status: Status = {
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Failure',
+    message,
+    reason,
+    code,
+  };
+  if (info !== undefined) status.details = info;
+  return new StatusError(status);
+}
+
+/** `deployments.apps`, or `pods` for core. */
+export function qualifiedResource(resource: Resource): string {
+  return resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
+}
+
+function details(resource: Resource, name: string, causes?: StatusCause[]): StatusDetails {
+  const result: StatusDetails = { name, kind: resource.resource };
+  if (resource.group !== '') result.group = resource.group;
+  if (causes !== undefined) result.causes = causes;
+  return result;
+}
+
+export function notFound(resource: Resource, name: string): StatusError {
+  const message = `${qualifiedResource(resource)} "${name}" not found`;
+  return make(404, 'NotFound', message, details(resource, name));
+}
+
+/** A path that leads nowhere. */
+export function pageNotFound(): StatusError {
+  return make(404, 'NotFound', 'the server could not find the requested resource', {});
+}
+
+export function alreadyExists(resource: Resource, name: string): StatusError {
+  const message = `${qualifiedResource(resource)} "${name}" already exists`;
+  return make(409, 'AlreadyExists', message, details(resource, name));
+}
+
+export function conflict(resource: Resource, name: string, why: string): StatusError {
+  const message = `Operation cannot be fulfilled on ${qualifiedResource(resource)} "${name}": ${why}`;
+  return make(409, 'Conflict', message, details(resource, name));
+}
+
+export const staleMessage =
+  'the object has been modified; please apply your changes to the latest version and try again';
+
+export function invalid(kind: GroupKind, name: string, errors: readonly FieldError[]): StatusError {
+  const qualified = kind.group === '' ? kind.kind : `${kind.kind}.${kind.group}`;
+  const texts = [...new Set(errors.map(fieldErrorText))];
+  const body = texts.length === 1 ? (texts[0] ?? '') : `[${texts.join(', ')}]`;
+  const causes = errors.map((e) => ({ reason: e.type, message: e.message, field: e.field }));
+  const info: StatusDetails = { name, kind: kind.kind, causes };
+  if (kind.group !== '') info.group = kind.group;
+  return make(422, 'Invalid', `${qualified} "${name}" is invalid: ${body}`, info);
+}
+
+export function badRequest(message: string): StatusError {
+  return make(400, 'BadRequest', message);
+}
+
+export function unauthorized(): StatusError {
+  return make(401, 'Unauthorized', 'Unauthorized');
+}
+
+export function forbidden(resource: Resource, name: string, why: string): StatusError {
+  const object = name === '' ? qualifiedResource(resource) : `${qualifiedResource(resource)} "${name}"`;
+  return make(403, 'Forbidden', `${object} is forbidden: ${why}`, details(resource, name));
+}
+
+export function forbiddenPath(why: string): StatusError {
+  return make(403, 'Forbidden', `forbidden: ${why}`, {});
+}
+
+export function methodNotAllowed(resource: Resource, action: string): StatusError {
+  const message = `${action} is not supported on resources of kind "${qualifiedResource(resource)}"`;
+  return make(405, 'MethodNotAllowed', message, details(resource, ''));
+}
+
+export function notAcceptable(accepted: readonly string[]): StatusError {
+  const message = `only the following media types are accepted: ${accepted.join(', ')}`;
+  return make(406, 'NotAcceptable', message);
+}
+
+export function unsupportedMediaType(given: string, accepted: readonly string[]): StatusError {
+  const message =
+    given === ''
+      ? `the request did not specify a content type, accepted media types include: ${accepted.join(', ')}`
+      : `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`;
+  return make(415, 'UnsupportedMediaType', message);
+}
+
+export function requestTooLarge(limitBytes: number): StatusError {
+  const message = `Request entity too large: limit is ${limitBytes}`;
+  return make(413, 'RequestEntityTooLarge', message);
+}
+
+/** 410: history before is gone; the client has to list again. */
+export function expired(message: string): StatusError {
+  return make(410, 'Expired', message);
+}
+
+/** 504: the client asked for a resourceVersion that does not exist yet. */
+export function resourceVersionTooLarge(asked: string, current: string): StatusError {
+  const message = `Too large resource version: ${asked}, current: ${current}`;
+  return make(504, 'Timeout', message, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
+}
+
+export function timeout(message: string, retryAfterSeconds = 0): StatusError {
+  return make(504, 'Timeout', `Timeout: ${message}`, { retryAfterSeconds });
+}
+
+/** The server took the request but can't tell whether it happened. */
+export function serverTimeout(resource: Resource, operation: string): StatusError {
+  const message = `The ${operation} operation against ${qualifiedResource(resource)} could not be completed at this time, please try again.`;
+  return make(500, 'ServerTimeout', message, { ...details(resource, ''), retryAfterSeconds: 1 });
+}
+
+export function tooManyRequests(message: string, retryAfterSeconds: number, causes?: StatusCause[]): StatusError {
+  const info: StatusDetails = { retryAfterSeconds };
+  if (causes !== undefined) info.causes = causes;
+  return make(429, 'TooManyRequests', message, info);
+}
+
+export function serviceUnavailable(message: string): StatusError {
+  return make(503, 'ServiceUnavailable', message, { retryAfterSeconds: 1 });
+}
+
+export function insufficientStorage(message: string): StatusError {
+  return make(507, 'InsufficientStorage', message);
+}
+
+export function internalError(error: unknown): StatusError {
+  const text = error instanceof Error ? error.message : String(error);
+  return make(500, 'InternalError', `Internal error occurred: ${text}`, { causes: [{ message: text }] });
+}
+
+export function hasReason(error: unknown, reason: string): boolean {
+  return error instanceof StatusError && error.reason === reason;
+}

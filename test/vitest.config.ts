@@ -1,0 +1,30 @@
+import { defineConfig } from 'vitest/config';
+import vue from '@vitejs/plugin-vue';
+
+const unit = [
+  'electron/**/*.test.ts',
+  'agent/**/*.test.ts',
+  'renderer/**/*.test.ts',
+  'test/*.test.ts',
+  'test/{interaction,sim}/**/*.test.ts',
+];
+
+export default defineConfig({
+  plugins: [vue()],
+  test: {
+    root: new URL('..', import.meta.url).pathname,
+    projects: [
+      { extends: true, test: { name: 'unit', include: unit, pool: 'threads' } },
+      {
+        extends: true,
+        test: {
+          name: 'system',
+          include: ['test/{compat,e2e}/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});

@@ -1,0 +1,174 @@
+// X.509 certificates of the cluster: ECDSA P-256, signed by a CA of our own (or by themselves).
+// Makes them and reads what we ask of them; keeping them on disk is pki.ts's business.
+// Differs from most: written by hand (der.ts) with node:crypto's signatures, so that a start with
+// existing certificates loads no ASN.1 library at all. Source: RFC 5280, RFC 5758 §3.2.
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
+import { isIP } from 'node:net';
+import type { Random } from '#kube/base/random.ts';
+import * as der from './der.ts';
+import { ipAddressBytes } from './ip-address.ts';
+
+export interface KeyPairPem {
+  readonly certPem: string;
+  /** PKCS #8. */
+  readonly keyPem: string;
+}
+
+export interface CertificateSpec {
+  readonly commonName: string;
+  readonly organizations?: readonly string[];
+  /** `ca` signs others; `server` and `client` are extended key usages. */
+  readonly usages: readonly ('ca' | 'server' | 'client')[];
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+const oid = {
+  ecPublicKeyWithSha256: '1.2.840.10045.4.3.2',
+  commonName: '2.5.4.3',
+  organization: '2.5.4.10',
+  subjectKeyId: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKeyId: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+};
+
+/** Makes a key and its certificate. Self-signed when `issuer` is left out. */
+export function issueCertificate(
+  spec: CertificateSpec,
+  issuer: KeyPairPem | undefined,
+  random: Random,
+): KeyPairPem {
+  const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const publicKey = new Uint8Array(pair.publicKey.export({ type: 'spki', format: 'der' }));
+  const issuerCertificate = issuer === undefined ? undefined : new X509Certificate(issuer.certPem);
+  const subject = distinguishedName(spec.commonName, spec.organizations ?? []);
+  const algorithm = der.sequence(der.objectIdentifier(oid.ecPublicKeyWithSha256));
+  const toBeSigned = der.sequence(
+    der.explicit(0, der.integer(Uint8Array.of(2))),
+    der.integer(serialNumber(random)),
+    algorithm,
+    issuerCertificate === undefined ? subject : subjectOf(issuerCertificate),
+    der.sequence(der.time(spec.notBeforeMs), der.time(spec.notAfterMs)),
+    subject,
+    publicKey,
+    der.explicit(3, der.sequence(...extensions(spec, publicKey, issuerCertificate))),
+  );
+  const signingKey = issuer === undefined ? pair.privateKey : createPrivateKey(issuer.keyPem);
+  const signature = new Uint8Array(sign('sha256', toBeSigned, signingKey));
+  return {
+    certPem: der.pem('CERTIFICATE', der.sequence(toBeSigned, algorithm, der.bitString(signature))),
+    keyPem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
+/** Common name and organizations, as an API server reads an identity. Undefined: no common name. */
+export function subjectIdentity(
+  certificate: X509Certificate,
+): { readonly commonName: string; readonly organizations: readonly string[] } | undefined {
+  // The legacy form keeps attributes apart; `certificate.subject` is text, open to injection.
+  const subject: Record<string, unknown> = { ...certificate.toLegacyObject().subject };
+  const [commonName] = texts(subject['CN']);
+  if (commonName === undefined || commonName === '') return undefined;
+  return { commonName, organizations: texts(subject['O']) };
+}
+
+function texts(value: unknown): string[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  return list.filter((entry) => typeof entry === 'string');
+}
+
+/** 127 random bits: unique without a counter to keep. */
+function serialNumber(random: Random): Uint8Array {
+  const bytes = Uint8Array.from(random.bytes(16));
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return bytes;
+}
+
+/** Organizations sorted, each its own set, as Go's crypto/x509 expects them to be readable. */
+function distinguishedName(commonName: string, organizations: readonly string[]): der.Der {
+  const attributes = [
+    ...organizations.map((name) => ({ id: oid.organization, name })),
+    { id: oid.commonName, name: commonName },
+  ];
+  return der.sequence(
+    ...attributes.map(({ id, name }) =>
+      der.set(der.sequence(der.objectIdentifier(id), der.utf8String(name))),
+    ),
+  );
+}
+
+/** Our own CAs carry one common name: re-encoding it gives the very bytes they were made with. */
+function subjectOf(certificate: X509Certificate): der.Der {
+  const identity = subjectIdentity(certificate);
+  return distinguishedName(identity?.commonName ?? '', identity?.organizations ?? []);
+}
+
+function extensions(
+  spec: CertificateSpec,
+  publicKey: Uint8Array,
+  issuer: X509Certificate | undefined,
+): der.Der[] {
+  const isCa = spec.usages.includes('ca');
+  const result = [
+    extension(oid.basicConstraints, isCa ? der.sequence(der.boolean(true)) : der.sequence(), true),
+    // Bit 0 is digitalSignature, bits 5 and 6 are keyCertSign and cRLSign.
+    extension(oid.keyUsage, der.bitString(Uint8Array.of(isCa ? 0x86 : 0x80), isCa ? 1 : 7), true),
+    extension(oid.subjectKeyId, der.octetString(keyId(publicKey))),
+  ];
+  if (issuer !== undefined) {
+    const issuerKey = issuer.publicKey.export({ type: 'spki', format: 'der' });
+    result.push(
+      extension(
+        oid.authorityKeyId,
+        der.sequence(der.implicit(0, keyId(new Uint8Array(issuerKey)))),
+      ),
+    );
+  }
+  const purposes = extendedUsages(spec);
+  if (purposes.length > 0) result.push(extension(oid.extendedKeyUsage, der.sequence(...purposes)));
+  const names = alternativeNames(spec);
+  if (names.length > 0) result.push(extension(oid.subjectAltName, der.sequence(...names)));
+  return result;
+}
+
+function extension(id: string, value: der.Der, critical = false): der.Der {
+  const body = der.octetString(value);
+  return critical
+    ? der.sequence(der.objectIdentifier(id), der.boolean(true), body)
+    : der.sequence(der.objectIdentifier(id), body);
+}
+
+function extendedUsages(spec: CertificateSpec): der.Der[] {
+  const purposes: der.Der[] = [];
+  if (spec.usages.includes('server')) purposes.push(der.objectIdentifier(oid.serverAuth));
+  if (spec.usages.includes('client')) purposes.push(der.objectIdentifier(oid.clientAuth));
+  return purposes;
+}
+
+function alternativeNames(spec: CertificateSpec): der.Der[] {
+  const names = (spec.dnsNames ?? []).map((name) =>
+    der.implicit(2, new TextEncoder().encode(name)),
+  );
+  const addresses = (spec.ipAddresses ?? [])
+    .filter((address) => isIP(address) !== 0)
+    .map((address) => der.implicit(7, ipAddressBytes(address)));
+  return [...names, ...addresses];
+}
+
+/** SHA-1 of the public key's encoding: an identifier, not a signature (RFC 5280 §4.2.1.2). */
+function keyId(publicKey: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha1').update(publicKey).digest());
+}

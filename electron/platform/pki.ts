@@ -1,0 +1,276 @@
+// The cluster's certificates on disk: one CA, and leaf certificates that are made when missing and
+// again when they would soon expire, their names changed, or their files don't fit together.
+// The CA is never replaced silently: everything in the cluster trusts it. Certificates are valid
+// from a day ago, since a Raspberry Pi boots without knowing the time.
+// Source of names and groups: kubernetes kubeadm, "PKI certificates and requirements".
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Random } from '#kube/base/random.ts';
+import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
+import {
+  issueCertificate,
+  subjectIdentity,
+  type CertificateSpec,
+  type KeyPairPem,
+} from './certificate.ts';
+import { canonicalIpAddress } from './ip-address.ts';
+
+const dayMs = 86_400_000;
+const caLifetimeMs = 3650 * dayMs;
+const leafLifetimeMs = 365 * dayMs;
+/** A leaf with less left than this is made again. */
+const renewBeforeMs = 60 * dayMs;
+
+export interface PkiDeps {
+  /** Holds `ca.crt` and `ca.key`; created with mode 0700. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface CertificateRequest {
+  /** Where to keep it: `<path>.crt` and `<path>.key`. */
+  readonly path: string;
+  readonly commonName: string;
+  readonly organizations?: readonly string[];
+  readonly usages: readonly ('server' | 'client')[];
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
+}
+
+/** The certificates on disk can't be used and must not be replaced: a person has to look. */
+export class PkiError extends Error {
+  override readonly name = 'PkiError';
+}
+
+export class ClusterPki {
+  readonly #deps: PkiDeps;
+  readonly #ca: KeyPairPem;
+  readonly #caCertificate: X509Certificate;
+
+  /** Loads the CA of `directory`, or makes one. Throws PkiError when its files don't fit together. */
+  static async open(deps: PkiDeps): Promise<ClusterPki> {
+    return new ClusterPki(deps, (await loadCa(deps)) ?? (await createCa(deps)));
+  }
+
+  private constructor(deps: PkiDeps, ca: KeyPairPem) {
+    this.#deps = deps;
+    this.#ca = ca;
+    this.#caCertificate = new X509Certificate(ca.certPem);
+  }
+
+  get caPem(): string {
+    return this.#ca.certPem;
+  }
+
+  /** The certificate kept at `request.path`, made (again) if need be. */
+  async ensure(request: CertificateRequest): Promise<KeyPairPem> {
+    const [certPem, keyPem] = await Promise.all([
+      readFileIfExists(`${request.path}.crt`),
+      readFileIfExists(`${request.path}.key`),
+    ]);
+    if (certPem !== undefined && keyPem !== undefined && this.#isUsable(request, certPem, keyPem))
+      return { certPem, keyPem };
+    const made = issueCertificate(this.#spec(request), this.#ca, this.#deps.random);
+    // A crash between the two leaves a pair that doesn't match: made again at the next start.
+    await writeFileAtomic(`${request.path}.key`, made.keyPem);
+    await writeFileAtomic(`${request.path}.crt`, made.certPem);
+    return made;
+  }
+
+  /** What the API server shows to clients. Names and addresses are how clients may call it. */
+  apiServer(names: {
+    readonly dnsNames: readonly string[];
+    readonly ipAddresses: readonly string[];
+  }): Promise<KeyPairPem> {
+    return this.ensure({
+      path: join(this.#deps.directory, 'apiserver'),
+      commonName: 'kube-apiserver',
+      usages: ['server'],
+      dnsNames: [...new Set([...apiServerDnsNames, ...names.dnsNames])],
+      ipAddresses: [...new Set(['127.0.0.1', '::1', ...names.ipAddresses])],
+    });
+  }
+
+  /** The API server as a client of kubelets. */
+  kubeletClient(): Promise<KeyPairPem> {
+    return this.ensure({
+      path: join(this.#deps.directory, 'apiserver-kubelet-client'),
+      commonName: 'kube-apiserver-kubelet-client',
+      organizations: ['system:masters'],
+      usages: ['client'],
+    });
+  }
+
+  /** The person who owns the cluster, as written to the kubeconfig. */
+  admin(): Promise<KeyPairPem> {
+    return this.ensure({
+      path: join(this.#deps.directory, 'admin'),
+      commonName: 'kubernetes-admin',
+      organizations: ['system:masters'],
+      usages: ['client'],
+    });
+  }
+
+  /** A node as a client of the API server: `<path>.crt`, `<path>.key`. */
+  nodeClient(path: string, nodeName: string): Promise<KeyPairPem> {
+    return this.ensure({
+      path,
+      commonName: `system:node:${nodeName}`,
+      organizations: ['system:nodes'],
+      usages: ['client'],
+    });
+  }
+
+  /** A node's kubelet as a server. Callers check the node's name, so addresses may change. */
+  nodeServing(
+    path: string,
+    nodeName: string,
+    ipAddresses: readonly string[] = [],
+  ): Promise<KeyPairPem> {
+    return this.ensure({
+      path,
+      commonName: `system:node:${nodeName}`,
+      organizations: ['system:nodes'],
+      usages: ['server'],
+      dnsNames: [nodeName],
+      ipAddresses: [...new Set(['127.0.0.1', ...ipAddresses])],
+    });
+  }
+
+  #spec(request: CertificateRequest): CertificateSpec {
+    const now = this.#deps.clock.now();
+    const caEndMs = Date.parse(this.#caCertificate.validTo);
+    return {
+      ...request,
+      notBeforeMs: now - dayMs,
+      notAfterMs: Math.min(now + leafLifetimeMs, caEndMs),
+    };
+  }
+
+  #isUsable(request: CertificateRequest, certPem: string, keyPem: string): boolean {
+    const certificate = parsePair(certPem, keyPem);
+    if (certificate === undefined) return false;
+    const now = this.#deps.clock.now();
+    const isTimely =
+      Date.parse(certificate.validFrom) <= now &&
+      Date.parse(certificate.validTo) - now > renewBeforeMs;
+    return (
+      isTimely &&
+      certificate.checkIssued(this.#caCertificate) &&
+      certificate.verify(this.#caCertificate.publicKey) &&
+      describe(certificate) === describeRequest(request)
+    );
+  }
+}
+
+/** How pods and people name the API server beside its addresses. */
+const apiServerDnsNames = [
+  'localhost',
+  'kubernetes',
+  'kubernetes.default',
+  'kubernetes.default.svc',
+  'kubernetes.default.svc.cluster.local',
+];
+
+/**
+ * A secret kept in a file of its own, made when missing: `lengthBytes` random bytes.
+ * Used for what must survive a restart without being a certificate (the UI's session key).
+ */
+export async function ensureSecret(
+  path: string,
+  lengthBytes: number,
+  random: Random,
+): Promise<Uint8Array> {
+  const kept = Buffer.from((await readFileIfExists(path)) ?? '', 'base64');
+  if (kept.length === lengthBytes) return kept;
+  const made = Buffer.from(random.bytes(lengthBytes));
+  await writeFileAtomic(path, made.toString('base64'));
+  return made;
+}
+
+async function loadCa({ directory, clock }: PkiDeps): Promise<KeyPairPem | undefined> {
+  const certPath = join(directory, 'ca.crt');
+  const keyPath = join(directory, 'ca.key');
+  const [certPem, keyPem] = await Promise.all([
+    readFileIfExists(certPath),
+    readFileIfExists(keyPath),
+  ]);
+  // The key is written first: alone, it has signed nothing yet.
+  if (certPem === undefined) return undefined;
+  if (keyPem === undefined)
+    throw new PkiError(
+      `${keyPath} is missing: put it back from a backup, or remove ${directory} to make a new certificate authority (all machines have to be added again)`,
+    );
+  const certificate = parsePair(certPem, keyPem);
+  if (certificate === undefined)
+    throw new PkiError(
+      `${certPath} and ${keyPath} are damaged or don't belong together: put both back from a backup, or remove ${directory} to make a new certificate authority (all machines have to be added again)`,
+    );
+  if (Date.parse(certificate.validTo) <= clock.now())
+    throw new PkiError(
+      `the certificate authority in ${certPath} expired on ${certificate.validTo}: check this machine's clock, or remove ${directory} to make a new one (all machines have to be added again)`,
+    );
+  return { certPem, keyPem };
+}
+
+async function createCa({ directory, clock, random }: PkiDeps): Promise<KeyPairPem> {
+  const spec: CertificateSpec = {
+    commonName: 'flotilla-ca',
+    usages: ['ca'],
+    notBeforeMs: clock.now() - dayMs,
+    notAfterMs: clock.now() + caLifetimeMs,
+  };
+  const ca = issueCertificate(spec, undefined, random);
+  await writeFileAtomic(join(directory, 'ca.key'), ca.keyPem);
+  await writeFileAtomic(join(directory, 'ca.crt'), ca.certPem);
+  return ca;
+}
+
+/** Undefined when either can't be read or they don't belong together. */
+function parsePair(certPem: string, keyPem: string): X509Certificate | undefined {
+  try {
+    const certificate = new X509Certificate(certPem);
+    return certificate.checkPrivateKey(createPrivateKey(keyPem)) ? certificate : undefined;
+  } catch {
+    // Truncated or garbled PEM: as good as none.
+    return undefined;
+  }
+}
+
+/** Everything a request asks for, in one comparable text. */
+function describe(certificate: X509Certificate): string {
+  const identity = subjectIdentity(certificate);
+  const names = (certificate.subjectAltName ?? '').split(', ').filter((name) => name !== '');
+  return JSON.stringify([
+    identity?.commonName,
+    [...(identity?.organizations ?? [])].sort(),
+    [...(certificate.keyUsage ?? [])].sort(),
+    names.map(canonicalName).sort(),
+  ]);
+}
+
+function describeRequest(request: CertificateRequest): string {
+  const usages = request.usages.map((usage) => extendedUsage[usage]);
+  const names = [
+    ...(request.dnsNames ?? []).map((name) => `DNS:${name}`),
+    ...(request.ipAddresses ?? []).map((address) => `IP Address:${address}`),
+  ];
+  return JSON.stringify([
+    request.commonName,
+    [...(request.organizations ?? [])].sort(),
+    usages.sort(),
+    names.map(canonicalName).sort(),
+  ]);
+}
+
+const extendedUsage = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' };
+
+/** node:crypto prints IPv6 addresses in a form of its own. */
+function canonicalName(name: string): string {
+  const prefix = 'IP Address:';
+  return name.startsWith(prefix)
+    ? `${prefix}${canonicalIpAddress(name.slice(prefix.length))}`
+    : name;
+}

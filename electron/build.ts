@@ -1,0 +1,66 @@
+// Builds what is stale into out/: controlplane and agent (one file each, for Node), the renderer,
+// Electron's main and preload. `npm start` and `npm test` call it; `node electron/build.ts` too.
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
+const stamp = path.join(root, 'out/built');
+const sources = ['electron', 'renderer', 'agent', 'resources', 'package.json', 'package-lock.json'];
+
+/** True when a source is newer than the last build, or there was none. */
+export function isStale(): boolean {
+  if (!existsSync(stamp)) return true;
+  const builtMs = statSync(stamp).mtimeMs;
+  return sources.some((source) => isNewer(path.join(root, source), builtMs));
+}
+
+function isNewer(file: string, thanMs: number): boolean {
+  const stats = statSync(file);
+  // A folder's own time changes when a file in it is added, removed or renamed.
+  if (stats.mtimeMs > thanMs) return true;
+  if (!stats.isDirectory()) return false;
+  return readdirSync(file).some((name) => isNewer(path.join(file, name), thanMs));
+}
+
+/** Builds everything. Throws with the bundler's message when a source is broken. */
+export async function build(): Promise<void> {
+  const startedMs = Date.now();
+  const vite = await import('vite');
+  const electronVite = await import('electron-vite');
+  await Promise.all([
+    vite.build({ configFile: path.join(root, 'renderer/vite.config.ts'), logLevel: 'warn' }),
+    nodeBundle(vite, 'controlplane', 'electron/controlplane/main.ts'),
+    nodeBundle(vite, 'agent', 'agent/main.ts'),
+    electronVite.build({
+      configFile: path.join(root, 'electron/electron.vite.config.ts'),
+      logLevel: 'warn',
+    }),
+  ]);
+  mkdirSync(path.dirname(stamp), { recursive: true });
+  writeFileSync(stamp, `${new Date(startedMs).toISOString()}\n`);
+}
+
+/** One self-contained file; only better-sqlite3 (native) and Node's own modules stay outside. */
+async function nodeBundle(vite: typeof import('vite'), name: string, entry: string): Promise<void> {
+  await vite.build({
+    configFile: false,
+    root,
+    logLevel: 'warn',
+    resolve: {
+      alias: name === 'agent' ? { ssh2: path.join(root, 'agent/runtime/no-ssh2.ts') } : {},
+    },
+    ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
+    build: {
+      ssr: path.join(root, entry),
+      outDir: path.join(root, 'out', name),
+      emptyOutDir: true,
+      target: 'node24',
+      sourcemap: true,
+      minify: false,
+      rolldownOptions: { output: { entryFileNames: 'main.js', codeSplitting: false } },
+    },
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

@@ -1,0 +1,111 @@
+// The cluster's two processes on this machine, control plane and agent, under one supervisor each:
+// used by the headless launcher (Node children) and by the desktop app (utility processes).
+// The agent starts once the control plane is ready, and stops before it.
+import path from 'node:path';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { ChildMessage } from '#platform/parent-channel.ts';
+import { Supervisor, type ChildHandle } from '#platform/supervisor.ts';
+import { controlPlaneArguments, type Options } from './options.ts';
+
+/** What the control plane reports when it serves. */
+export interface ControlPlaneReady {
+  readonly apiUrl: string;
+  /** With a fresh one-time token in the fragment. */
+  readonly uiUrl: string;
+  readonly kubeconfig: string;
+  readonly apiPort: number;
+  readonly uiPort: number;
+  readonly nodeName: string;
+}
+
+export interface ClusterProcessesOptions {
+  readonly options: Options;
+  /** Folder with controlplane/main.js and agent/main.js. */
+  readonly bundles: string;
+  readonly spawn: (file: string, args: readonly string[]) => ChildHandle;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** At each start of the control plane, also after a crash. */
+  readonly onReady: (ready: ControlPlaneReady) => void;
+  /** The agent registered its node, or says why it can't run containers. */
+  readonly onAgent: (message: ChildMessage) => void;
+  /** A sentence for the person; nothing runs any more. */
+  readonly onCannotRun: (sentence: string) => void;
+}
+
+export class ClusterProcesses {
+  readonly #deps: ClusterProcessesOptions;
+  readonly #controlPlane: Supervisor;
+  #agent: Supervisor | undefined;
+  #ready: ControlPlaneReady | undefined;
+  #fatal = 'The control plane could not start; its log says why.';
+
+  constructor(deps: ClusterProcessesOptions) {
+    this.#deps = deps;
+    this.#controlPlane = new Supervisor({
+      name: 'controlplane',
+      clock: deps.clock,
+      logger: deps.logger,
+      spawn: () => deps.spawn(this.#bundle('controlplane'), this.#controlPlaneArguments()),
+      onMessage: (message) => this.#onControlPlane(message),
+      onCannotRun: () => void this.#giveUp(),
+    });
+  }
+
+  start(): void {
+    this.#controlPlane.start();
+  }
+
+  /** Agent first: its last status still finds an API server. Containers keep running. */
+  async stop(): Promise<void> {
+    await this.#agent?.stop();
+    await this.#controlPlane.stop();
+  }
+
+  #bundle(name: string): string {
+    return path.join(this.#deps.bundles, name, 'main.js');
+  }
+
+  /** After a crash the same ports again, so that kubeconfig and open pages stay true. */
+  #controlPlaneArguments(): string[] {
+    const { options } = this.#deps;
+    if (this.#ready === undefined) return controlPlaneArguments(options);
+    return controlPlaneArguments({
+      ...options,
+      port: this.#ready.apiPort,
+      uiPort: this.#ready.uiPort,
+    });
+  }
+
+  #onControlPlane(message: ChildMessage): void {
+    if (message.type === 'fatal') this.#fatal = String(message['message']);
+    if (message.type !== 'ready') return;
+    const ready = message as unknown as ControlPlaneReady;
+    this.#ready = ready;
+    this.#deps.onReady(ready);
+    if (this.#deps.options.agent && this.#agent === undefined) this.#startAgent(ready.nodeName);
+  }
+
+  #startAgent(nodeName: string): void {
+    const { options, clock, logger, spawn, onAgent } = this.#deps;
+    const data = path.join(options.dataDirectory, 'agent');
+    const args = ['--data', data, '--node-name', nodeName];
+    args.push('--kubeconfig', path.join(data, 'kubeconfig'));
+    if (!options.install) args.push('--no-install');
+    this.#agent = new Supervisor({
+      name: 'agent',
+      clock,
+      logger,
+      spawn: () => spawn(this.#bundle('agent'), args),
+      onMessage: onAgent,
+      onCannotRun: () => logger.error('The agent cannot run; its log says why'),
+    });
+    this.#agent.start();
+  }
+
+  async #giveUp(): Promise<void> {
+    await this.#agent?.stop();
+    this.#deps.onCannotRun(this.#fatal);
+  }
+}

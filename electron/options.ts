@@ -1,0 +1,136 @@
+// The flags of `npm start`, shared by the launcher, the desktop app and the control plane: one list,
+// from which --help, parsing and the children's arguments derive.
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+export interface Options {
+  readonly headless: boolean;
+  /** Absolute. */
+  readonly dataDirectory: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly uiPort: number;
+  readonly agent: boolean;
+  readonly install: boolean;
+  /** Undefined: made from the host's name. */
+  readonly nodeName: string | undefined;
+  /** 'off', or names of network interfaces. */
+  readonly discovery: 'off' | readonly string[];
+  readonly help: boolean;
+}
+
+/** A flag or environment variable that makes no sense; the message says what would. */
+export class OptionError extends Error {
+  override readonly name = 'OptionError';
+}
+
+export const defaultPort = 7443;
+export const defaultUiPort = 7480;
+
+export const helpText = `Flotilla: a home-lab cluster on the machines you have.
+
+  npm start [-- FLAGS]
+
+  --headless            no window; print the address of the user interface instead
+  --data DIR            where everything is kept (default: ~/.flotilla)
+  --port N              port of the Kubernetes API on 127.0.0.1 (default: ${defaultPort}; 0: any free one)
+  --ui-port N           port of the user interface on 127.0.0.1 (default: ${defaultUiPort}; 0: any free one)
+  --node-name NAME      this machine's name in the cluster (default: its host name)
+  --no-agent            run no containers on this machine
+  --no-install          never install Docker Engine by the system's package manager
+  --discovery off|IF,…  interfaces on which to look for machines (also: FLOTILLA_DISCOVERY; default: off)
+  --help                this text
+`;
+
+const flags = {
+  headless: { type: 'boolean' },
+  data: { type: 'string' },
+  port: { type: 'string' },
+  'ui-port': { type: 'string' },
+  'node-name': { type: 'string' },
+  'no-agent': { type: 'boolean' },
+  'no-install': { type: 'boolean' },
+  discovery: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** Our flags out of a command line that Electron and Chromium have put theirs into. */
+export function ownFlags(args: readonly string[]): string[] {
+  const own: string[] = [];
+  for (const [index, arg] of args.entries()) {
+    const name = /^--([^=]+)/.exec(arg)?.[1] ?? '';
+    if (!Object.hasOwn(flags, name)) continue;
+    own.push(arg);
+    const takesValue = flags[name as keyof typeof flags].type === 'string' && !arg.includes('=');
+    const value = args[index + 1];
+    if (takesValue && value !== undefined) own.push(value);
+  }
+  return own;
+}
+
+/** Throws OptionError. `environment` supplies FLOTILLA_DISCOVERY; a flag wins over it. */
+export function parseOptions(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Options {
+  const values = parseFlags(args);
+  const discovery = values.discovery ?? environment['FLOTILLA_DISCOVERY'] ?? 'off';
+  return {
+    headless: values.headless === true,
+    dataDirectory: path.resolve(values.data ?? path.join(homedir(), '.flotilla')),
+    port: portNumber('--port', values.port, defaultPort),
+    uiPort: portNumber('--ui-port', values['ui-port'], defaultUiPort),
+    agent: values['no-agent'] !== true,
+    install: values['no-install'] !== true,
+    nodeName: nodeName(values['node-name']),
+    discovery: interfaces(discovery),
+    help: values.help === true,
+  };
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: flags }).values;
+  } catch (error) {
+    const [reason = ''] = (error as Error).message.split('. ');
+    throw new OptionError(`${reason}. \`npm start -- --help\` lists the flags.`, { cause: error });
+  }
+}
+
+function portNumber(flag: string, text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new OptionError(`${flag} takes a port number from 0 to 65535, not "${text}".`);
+  return port;
+}
+
+function nodeName(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  if (text.length > 63 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text))
+    throw new OptionError(
+      `--node-name takes lower-case letters, digits, "-" and ".", at most 63, not "${text}".`,
+    );
+  return text;
+}
+
+function interfaces(text: string): 'off' | readonly string[] {
+  if (text === 'off') return 'off';
+  const names = text.split(',').map((name) => name.trim());
+  if (names.some((name) => name === ''))
+    throw new OptionError(
+      `--discovery (or FLOTILLA_DISCOVERY) takes "off" or interface names with commas, not "${text}".`,
+    );
+  return names;
+}
+
+/** The flags that make a child see the same options. */
+export function controlPlaneArguments(options: Options): string[] {
+  const discovery = options.discovery === 'off' ? 'off' : options.discovery.join(',');
+  const args = ['--data', options.dataDirectory, '--port', String(options.port)];
+  args.push('--ui-port', String(options.uiPort), '--discovery', discovery);
+  if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
+  if (!options.agent) args.push('--no-agent');
+  return args;
+}

@@ -1,0 +1,126 @@
+// Keeps one child process running: starts it, restarts it with back-off when it dies, stops it in
+// order. How a child is made (Node, Electron utility process) is the caller's business.
+// Invariant: at most one instance runs at a time.
+import { fork } from 'node:child_process';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { exitCodes, type ChildMessage } from './parent-channel.ts';
+
+export interface ChildHandle {
+  readonly pid: number | undefined;
+  send(message: ChildMessage): void;
+  kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  onMessage(listener: (message: ChildMessage) => void): void;
+  /** `code` is null when a signal ended it. */
+  onExit(listener: (code: number | null) => void): void;
+}
+
+export interface SupervisorOptions {
+  readonly name: string;
+  /** Called for each (re)start. */
+  readonly spawn: () => ChildHandle;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onMessage: (message: ChildMessage) => void;
+  /** The child ended with exitCodes.cannotRun, and will not be started again. */
+  readonly onCannotRun: () => void;
+}
+
+const firstBackoffMs = 200;
+const maxBackoffMs = 30_000;
+/** A child that ran this long starts with a fresh back-off. */
+const stableMs = 60_000;
+const killAfterMs = 4_000;
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  #child: ChildHandle | undefined;
+  #exited: Promise<void> = Promise.resolve();
+  #backoffMs = firstBackoffMs;
+  #restart: Timer | undefined;
+  #stopping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  start(): void {
+    const { clock, logger, name, onMessage, spawn } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const child = spawn();
+    this.#child = child;
+    child.onMessage(onMessage);
+    this.#exited = new Promise((resolve) => {
+      child.onExit((code) => {
+        this.#child = undefined;
+        resolve();
+        if (this.#stopping) return;
+        if (code === exitCodes.cannotRun) return this.#options.onCannotRun();
+        if (clock.monotonicMs() - startedMs > stableMs) this.#backoffMs = firstBackoffMs;
+        logger.error('Child process ended; starting it again', {
+          name,
+          code,
+          inMs: this.#backoffMs,
+        });
+        this.#restart = clock.timer(this.#backoffMs, () => this.start());
+        this.#backoffMs = Math.min(this.#backoffMs * 2, maxBackoffMs);
+      });
+    });
+  }
+
+  /** Asks the child to stop, kills it after 4 s, resolves when it is gone. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#restart?.cancel();
+    const child = this.#child;
+    if (child === undefined) return;
+    child.send({ type: 'stop' });
+    const deadline = this.#options.clock.timer(killAfterMs, () => {
+      this.#options.logger.warn('Child process did not stop in time; killing it', {
+        name: this.#options.name,
+      });
+      child.kill('SIGKILL');
+    });
+    await this.#exited;
+    deadline.cancel();
+  }
+}
+
+export interface NodeChildOptions {
+  /** Node's binary; this process's own when left out. */
+  readonly execPath?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
+export function nodeChild(
+  file: string,
+  args: readonly string[],
+  options: NodeChildOptions = {},
+): ChildHandle {
+  const child = fork(file, args, {
+    execPath: options.execPath ?? process.execPath,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    env: options.env ?? process.env,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.
+    detached: process.platform !== 'win32',
+  });
+  return {
+    pid: child.pid,
+    send(message) {
+      if (child.connected) child.send(message, (error) => void error);
+    },
+    kill: (signal) => void child.kill(signal),
+    onMessage: (listener) =>
+      void child.on('message', (message) => listener(message as ChildMessage)),
+    onExit(listener) {
+      child.once('error', () => listener(null));
+      child.once('exit', listener);
+    },
+  };
+}

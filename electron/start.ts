@@ -1,0 +1,133 @@
+// `npm start`: builds what is stale, then runs the cluster on this machine: in Electron where its
+// binary and a display are to be had, otherwise headless, with the user interface on loopback.
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '#kube/base/clock.ts';
+import { processLogger } from '#platform/log-sink.ts';
+import { exitCodes } from '#platform/parent-channel.ts';
+import { nodeChild } from '#platform/supervisor.ts';
+import { build, isStale } from './build.ts';
+import { ClusterProcesses, type ControlPlaneReady } from './cluster-processes.ts';
+import { helpText, OptionError, parseOptions, type Options } from './options.ts';
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
+/** How long `ready` waits for this machine's node; the API and the UI serve long before. */
+const nodePatienceMs = 2_500;
+
+async function main(): Promise<void> {
+  requireNode();
+  const options = readOptions();
+  if (options.help) return void process.stdout.write(helpText);
+  if (isStale()) {
+    process.stderr.write('Building Flotilla (a few seconds, only after a change) …\n');
+    await build();
+  }
+  const electron = options.headless ? undefined : electronBinary();
+  if (electron !== undefined) return runElectron(electron);
+  runHeadless(options);
+}
+
+function requireNode(): void {
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  if (major >= 24) return;
+  process.stderr.write(
+    `Flotilla needs Node 24 and found ${process.versions.node}: run \`npm install\`, which brings it, then \`npm start\` again.\n`,
+  );
+  process.exit(exitCodes.cannotRun);
+}
+
+function readOptions(): Options {
+  try {
+    return parseOptions(process.argv.slice(2), process.env);
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(exitCodes.cannotRun);
+  }
+}
+
+/** Electron's binary, if it is here and a window could be shown. Says why not. */
+function electronBinary(): string | undefined {
+  const hasDisplay =
+    process.platform !== 'linux' ||
+    process.env['DISPLAY'] !== undefined ||
+    process.env['WAYLAND_DISPLAY'] !== undefined;
+  if (!hasDisplay) return undefined;
+  const override = process.env['ELECTRON_OVERRIDE_DIST_PATH'];
+  const folder = path.join(root, 'node_modules/electron');
+  const pathFile = path.join(folder, 'path.txt');
+  const name = existsSync(pathFile) ? readFileSync(pathFile, 'utf8').trim() : 'electron';
+  const binary = path.join(override ?? path.join(folder, 'dist'), name);
+  if (existsSync(binary)) return binary;
+  process.stderr.write(
+    'Electron is not installed (`npx install-electron` fetches it); serving the app to your browser instead.\n',
+  );
+  return undefined;
+}
+
+function runElectron(binary: string): void {
+  const child = spawn(binary, [root, ...process.argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => void child.kill(signal));
+  child.once('exit', (code) => process.exit(code ?? 1));
+}
+
+function runHeadless(options: Options): void {
+  const logger = processLogger({
+    directory: path.join(options.dataDirectory, 'logs'),
+    name: 'start',
+    clock: systemClock,
+  });
+  // The supervisors' timers don't keep a process alive; this does.
+  const keepAlive = setInterval(() => {}, 2 ** 30);
+  const announce = announcer(options);
+  const processes = new ClusterProcesses({
+    options,
+    bundles: path.join(root, 'out'),
+    spawn: nodeChild,
+    clock: systemClock,
+    logger,
+    onReady: announce.serving,
+    onAgent: announce.agent,
+    onCannotRun(sentence) {
+      process.stderr.write(`${sentence}\n`);
+      process.exit(exitCodes.cannotRun);
+    },
+  });
+  let stopping = false;
+  const stop = (): void => {
+    if (stopping) return;
+    stopping = true;
+    clearInterval(keepAlive);
+    void processes.stop().then(() => process.exit(0));
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
+  processes.start();
+}
+
+/** Prints the four lines of the outside contract, once: when the API serves and the node is known. */
+function announcer(options: Options) {
+  let ready: ControlPlaneReady | undefined;
+  let said = false;
+  function say(): void {
+    if (said || ready === undefined) return;
+    said = true;
+    const lines = [`api ${ready.apiUrl}`, `ui ${ready.uiUrl}`, `kubeconfig ${ready.kubeconfig}`];
+    lines.push(`ready in ${Math.round(performance.now())} ms`);
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
+  return {
+    serving(now: ControlPlaneReady): void {
+      ready = now;
+      if (options.agent) systemClock.timer(nodePatienceMs, say);
+      else say();
+    },
+    agent(message: { readonly type: string }): void {
+      if (message.type === 'ready' || message.type === 'not-ready') say();
+    },
+  };
+}
+
+await main();

@@ -1,0 +1,113 @@
+// The kinds our own code talks to, as typed values: what a REST path is made of, plus the object's
+// TypeScript type. Kinds met only at run time come from discovery.ts.
+import type {
+  ConfigMap,
+  Event,
+  Namespace,
+  Node,
+  Pod,
+  ReplicationController,
+  Secret,
+  Service,
+  ServiceAccount,
+} from '../api/core.ts';
+import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
+import type { Lease } from '../api/coordination.ts';
+import type { EndpointSlice } from '../api/discovery.ts';
+import type { GroupVersionResource, KubeObject } from '../api/object.ts';
+
+export interface Resource<T extends KubeObject = KubeObject> extends GroupVersionResource {
+  readonly kind: string;
+  readonly namespaced: boolean;
+  /** Never set: it carries the object's type for inference. */
+  readonly object?: T;
+}
+
+export const pods: Resource<Pod> = core('pods', 'Pod');
+export const services: Resource<Service> = core('services', 'Service');
+export const configMaps: Resource<ConfigMap> = core('configmaps', 'ConfigMap');
+export const secrets: Resource<Secret> = core('secrets', 'Secret');
+export const serviceAccounts: Resource<ServiceAccount> = core('serviceaccounts', 'ServiceAccount');
+export const events: Resource<Event> = core('events', 'Event');
+export const replicationControllers: Resource<ReplicationController> = core(
+  'replicationcontrollers',
+  'ReplicationController',
+);
+export const namespaces: Resource<Namespace> = {
+  ...core('namespaces', 'Namespace'),
+  namespaced: false,
+};
+export const nodes: Resource<Node> = { ...core('nodes', 'Node'), namespaced: false };
+
+export const deployments: Resource<Deployment> = apps('deployments', 'Deployment');
+export const replicaSets: Resource<ReplicaSet> = apps('replicasets', 'ReplicaSet');
+export const daemonSets: Resource<DaemonSet> = apps('daemonsets', 'DaemonSet');
+export const controllerRevisions: Resource<ControllerRevision> = apps(
+  'controllerrevisions',
+  'ControllerRevision',
+);
+
+export const leases: Resource<Lease> = {
+  group: 'coordination.k8s.io',
+  version: 'v1',
+  resource: 'leases',
+  kind: 'Lease',
+  namespaced: true,
+};
+export const endpointSlices: Resource<EndpointSlice> = {
+  group: 'discovery.k8s.io',
+  version: 'v1',
+  resource: 'endpointslices',
+  kind: 'EndpointSlice',
+  namespaced: true,
+};
+
+/** Names an object of a known resource; `namespace` is left out for cluster-scoped ones. */
+export interface ObjectRef {
+  readonly namespace?: string;
+  readonly name: string;
+}
+
+/** `apps/v1`, or `v1` for core. */
+export function apiVersionOfResource(resource: GroupVersionResource): string {
+  return resource.group === '' ? resource.version : `${resource.group}/${resource.version}`;
+}
+
+export interface PathParts {
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly subresource?: string;
+}
+
+/** `/apis/apps/v1/namespaces/default/deployments/web/status`, segments percent-encoded. */
+export function pathOfResource(resource: GroupVersionResource, parts: PathParts = {}): string {
+  const segments = resource.group === '' ? ['api'] : ['apis', resource.group];
+  segments.push(resource.version);
+  if (parts.namespace !== undefined && parts.namespace !== '')
+    segments.push('namespaces', parts.namespace);
+  segments.push(resource.resource);
+  if (parts.name !== undefined) segments.push(parts.name);
+  // A subresource may be a path of its own (`proxy/stats/stream`).
+  if (parts.subresource !== undefined) segments.push(...parts.subresource.split('/'));
+  return `/${segments.map(encodeURIComponent).join('/')}`;
+}
+
+/** `namespace/name`, or `name` for cluster-scoped objects: the key of caches and work queues. */
+export function keyOf(object: { metadata: { namespace?: string; name: string } }): string {
+  const { namespace, name } = object.metadata;
+  return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;
+}
+
+export function parseKey(key: string): { namespace: string; name: string } {
+  const slash = key.indexOf('/');
+  if (slash < 0) return { namespace: '', name: key };
+  return { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+function core(resource: string, kind: string): Resource<never> {
+  return { group: '', version: 'v1', resource, kind, namespaced: true };
+}
+
+function apps(resource: string, kind: string): Resource<never> {
+  return { group: 'apps', version: 'v1', resource, kind, namespaced: true };
+}

@@ -8,7 +8,7 @@ export interface Options {
   readonly headless: boolean;
   /** Absolute. */
   readonly dataDirectory: string;
-  /** 0: any free one. */
+  /** 0 picks a free one. */
   readonly port: number;
   readonly uiPort: number;
   readonly agent: boolean;
@@ -34,8 +34,8 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
 
   --headless            no window; print the address of the user interface instead
   --data DIR            where everything is kept (default: ~/.flotilla)
-  --port N              port of the Kubernetes API on 127.0.0.1 (default: ${defaultPort}; 0: any free one)
-  --ui-port N           port of the user interface on 127.0.0.1 (default: ${defaultUiPort}; 0: any free one)
+  --port N              port of the Kubernetes API on 127.0.0.1 (default: ${defaultPort}; 0 picks a free one)
+  --ui-port N           port of the user interface on 127.0.0.1 (default: ${defaultUiPort}; 0 picks a free one)
   --node-name NAME      this machine's name in the cluster (default: its host name)
   --no-agent            run no containers on this machine
   --no-install          never install Docker Engine by the system's package manager

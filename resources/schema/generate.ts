@@ -3,7 +3,7 @@
 //   - protobuf.json: which group a type belongs to, which strings are quantities
 //   - merge-keys.json: list types, patch strategies, defaults
 // Run `npm run generate`; test/schema.test.ts fails when the committed output is stale.
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -109,6 +109,8 @@ type Schema = Record<string, unknown>;
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.join(here, '../..');
+/** Where the output goes: the tree, or the folder given (the test compares it with the tree). */
+const target = process.argv[2] ?? root;
 const models = path.join(root, 'node_modules/@kubernetes/client-node/dist/gen/models');
 const messages = new Map<string, ProtoMessage>();
 collectMessages(readJson('protobuf.json') as ProtoMessage, '');
@@ -139,7 +141,9 @@ function typeName(clientName: string, from: string): string {
   const own = from.slice(0, from.lastIndexOf('.'));
   const preferred = candidates.find(
     (full) =>
-      shortName(full).startsWith(`${own}.`) || full.startsWith(metaPackage) || full.startsWith(`${api}.core.`),
+      shortName(full).startsWith(`${own}.`) ||
+      full.startsWith(metaPackage) ||
+      full.startsWith(`${api}.core.`),
   );
   const full = preferred ?? candidates[0];
   if (full === undefined) throw new Error(`no protobuf message for ${clientName}`);
@@ -171,7 +175,11 @@ async function loadClientTypes(): Promise<Map<string, ClientType>> {
 }
 
 /** The protobuf field of a JSON field; looks into messages that Go embeds inline in JSON. */
-function protoField(message: ProtoMessage, name: string, jsonNames: ReadonlySet<string>): ProtoField | undefined {
+function protoField(
+  message: ProtoMessage,
+  name: string,
+  jsonNames: ReadonlySet<string>,
+): ProtoField | undefined {
   const direct = message.fields?.[name];
   if (direct !== undefined) return direct;
   for (const [fieldName, field] of Object.entries(message.fields ?? {})) {
@@ -209,10 +217,15 @@ function baseSchema(type: string, format: string, owner: string, refs: Set<strin
     case 'boolean':
       return { type: 'boolean' };
     case 'number':
-      return format === 'double' ? { type: 'number', format } : { type: 'integer', format: format || 'int32' };
+      return format === 'double'
+        ? { type: 'number', format }
+        : { type: 'integer', format: format || 'int32' };
     case 'Date':
     case 'V1MicroTime':
-      return { type: 'string', format: type === 'Date' && format !== 'date-time-micro' ? 'date-time' : 'date-time-micro' };
+      return {
+        type: 'string',
+        format: type === 'Date' && format !== 'date-time-micro' ? 'date-time' : 'date-time-micro',
+      };
     case 'IntOrString':
       return { 'x-kubernetes-int-or-string': true };
     case 'any':
@@ -225,7 +238,12 @@ function baseSchema(type: string, format: string, owner: string, refs: Set<strin
   }
 }
 
-function fieldSchema(type: string, attribute: Attribute, client: ClientType, refs: Set<string>): Schema {
+function fieldSchema(
+  type: string,
+  attribute: Attribute,
+  client: ClientType,
+  refs: Set<string>,
+): Schema {
   const message = messages.get(fullName(type)) ?? {};
   const jsonNames = new Set(client.attributes.map((a) => a.baseName));
   const schema = baseSchema(attribute.type, attribute.format, type, refs);
@@ -241,8 +259,10 @@ function fieldSchema(type: string, attribute: Attribute, client: ClientType, ref
     else schema['x-kubernetes-map-type'] = extension.listType;
   }
   if (extension?.keys !== undefined) schema['x-kubernetes-list-map-keys'] = extension.keys;
-  if (extension?.patchStrategy !== undefined) schema['x-kubernetes-patch-strategy'] = extension.patchStrategy;
-  if (extension?.patchMergeKey !== undefined) schema['x-kubernetes-patch-merge-key'] = extension.patchMergeKey;
+  if (extension?.patchStrategy !== undefined)
+    schema['x-kubernetes-patch-strategy'] = extension.patchStrategy;
+  if (extension?.patchMergeKey !== undefined)
+    schema['x-kubernetes-patch-merge-key'] = extension.patchMergeKey;
   if (extension?.default !== undefined && !extension.default.startsWith('ref(')) {
     const value: unknown = JSON.parse(extension.default);
     // An empty string is Go's zero value: writing it into every reference would only add noise.
@@ -309,8 +329,12 @@ for (const [name, schema] of [...schemas].toSorted(([a], [b]) => (a < b ? -1 : 1
 function tsType(schema: Schema, pkg: string, imports: Map<string, Set<string>>): string {
   const ref = schema['$ref'] as string | undefined;
   if (ref !== undefined) {
-    const [refPackage, type] = [ref.slice(0, ref.lastIndexOf('.')), ref.slice(ref.lastIndexOf('.') + 1)];
-    if (refPackage !== pkg) imports.set(refPackage, (imports.get(refPackage) ?? new Set()).add(type));
+    const [refPackage, type] = [
+      ref.slice(0, ref.lastIndexOf('.')),
+      ref.slice(ref.lastIndexOf('.') + 1),
+    ];
+    if (refPackage !== pkg)
+      imports.set(refPackage, (imports.get(refPackage) ?? new Set()).add(type));
     return type;
   }
   if (schema['format'] === 'quantity') return 'Quantity';
@@ -333,7 +357,12 @@ function tsType(schema: Schema, pkg: string, imports: Map<string, Set<string>>):
   }
 }
 
-function tsInterface(name: string, schema: Schema, pkg: string, imports: Map<string, Set<string>>): string {
+function tsInterface(
+  name: string,
+  schema: Schema,
+  pkg: string,
+  imports: Map<string, Set<string>>,
+): string {
   const gvk = kindsByType.get(`${pkg}.${name}`);
   const required = new Set((schema['required'] as string[] | undefined) ?? []);
   const lines: string[] = [];
@@ -348,19 +377,33 @@ function tsInterface(name: string, schema: Schema, pkg: string, imports: Map<str
     }
     // Go marks metadata.name optional for generateName; every stored object has one.
     const named = name === 'ObjectMeta' && field === 'name';
-    const always = named || required.has(field) || (gvk !== undefined && ['metadata', 'spec'].includes(field));
+    const always =
+      named || required.has(field) || (gvk !== undefined && ['metadata', 'spec'].includes(field));
     const key = /^[\w$]+$/.test(field) ? field : `'${field}'`;
     lines.push(`  ${key}${always ? '' : '?'}: ${tsType(child, pkg, imports)};`);
   }
   return `export interface ${name} {\n${lines.join('\n')}\n}\n`;
 }
 
+function write(file: string, text: string): void {
+  const full = path.join(target, file);
+  mkdirSync(path.dirname(full), { recursive: true });
+  writeFileSync(full, text);
+}
+
 const handWritten = new Set(['IntOrString', 'Quantity']);
 for (const [pkg, types] of byPackage) {
   const file = pkg.slice(0, pkg.indexOf('/'));
-  const json = { $comment: 'Generated by resources/schema/generate.ts; do not edit.', package: pkg, types: {} as Schema };
+  const json = {
+    $comment: 'Generated by resources/schema/generate.ts; do not edit.',
+    package: pkg,
+    types: {} as Schema,
+  };
   for (const [name, schema] of types) json.types[name] = schema;
-  writeFileSync(path.join(here, `${file}.${pkg.slice(pkg.indexOf('/') + 1)}.json`), `${JSON.stringify(json, null, 1)}\n`);
+  write(
+    `resources/schema/${file}.${pkg.slice(pkg.indexOf('/') + 1)}.json`,
+    `${JSON.stringify(json, null, 1)}\n`,
+  );
   const imports = new Map<string, Set<string>>();
   const bodies = [...types].map(([name, schema]) => tsInterface(name, schema, pkg, imports));
   const head = ['// Generated by resources/schema/generate.ts; do not edit.'];
@@ -368,6 +411,8 @@ for (const [pkg, types] of byPackage) {
   const scalars = [...handWritten].filter((name) => new RegExp(`\\b${name}\\b`).test(text));
   if (scalars.length > 0) head.push(`import type { ${scalars.join(', ')} } from './scalars.ts';`);
   for (const [other, names] of [...imports].toSorted(([a], [b]) => (a < b ? -1 : 1)))
-    head.push(`import type { ${[...names].toSorted().join(', ')} } from './${other.slice(0, other.indexOf('/'))}.ts';`);
-  writeFileSync(path.join(root, 'electron/kube/api', `${file}.ts`), `${head.join('\n')}\n\n${text}`);
+    head.push(
+      `import type { ${[...names].toSorted().join(', ')} } from './${other.slice(0, other.indexOf('/'))}.ts';`,
+    );
+  write(`electron/kube/api/${file}.ts`, `${head.join('\n')}\n\n${text}`);
 }

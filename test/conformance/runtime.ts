@@ -1,0 +1,226 @@
+// What every Runtime has to do, run against the fake one and against Docker. Images are named by
+// the caller; the program of `image` has to be a busybox with `sh`.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  isRuntimeError,
+  type ContainerConfig,
+  type PodRef,
+  type Runtime,
+  type SandboxConfig,
+} from '../../agent/runtime/runtime.ts';
+
+export interface RuntimeUnderTest {
+  readonly runtime: Runtime;
+  readonly image: string;
+  /** A name that can't be pulled. */
+  readonly missingImage: string;
+  /** A second Runtime over the same engine: what an agent sees after a restart. */
+  readonly restarted: () => Runtime;
+  /** False: containers have no real program (logs and exec are not looked at). */
+  readonly real: boolean;
+  /** A file that exists, for the termination message. */
+  readonly terminationMessageHostPath: string;
+}
+
+export function sandboxConfig(pod: PodRef): SandboxConfig {
+  return {
+    pod,
+    attempt: 0,
+    hostname: pod.name,
+    hostNetwork: false,
+    hostPid: false,
+    hostIpc: false,
+    ports: [],
+    extraHosts: ['db:10.9.8.7'],
+    sysctls: {},
+    gracePeriodSeconds: 7,
+  };
+}
+
+export function containerConfig(
+  pod: PodRef,
+  sandboxId: string,
+  more: Partial<ContainerConfig>,
+): ContainerConfig {
+  return {
+    pod,
+    sandboxId,
+    name: 'web',
+    attempt: 0,
+    specHash: 'abc',
+    image: '',
+    command: ['sh', '-c', 'trap "exit 0" TERM; echo hello; echo oops >&2; sleep 600 & wait'],
+    env: ['COLOUR=green'],
+    mounts: [],
+    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997 },
+    security: {
+      privileged: false,
+      readOnlyRootFilesystem: false,
+      allowPrivilegeEscalation: true,
+      user: '',
+      supplementalGroups: [],
+      addCapabilities: [],
+      dropCapabilities: [],
+      seccompUnconfined: false,
+    },
+    hostNetwork: false,
+    hostPid: false,
+    hostIpc: false,
+    shareProcessNamespace: false,
+    stdin: false,
+    stdinOnce: false,
+    tty: false,
+    terminationMessageHostPath: '',
+    ...more,
+  };
+}
+
+export function runtimeConformance(name: string, make: () => Promise<RuntimeUnderTest>): void {
+  describe(`a Runtime: ${name}`, () => {
+    const pod: PodRef = { uid: 'uid-1', name: 'pod-1', namespace: 'default' };
+    const other: PodRef = { uid: 'uid-2', name: 'pod-2', namespace: 'default' };
+    let test: RuntimeUnderTest;
+    let runtime: Runtime;
+
+    beforeAll(async () => {
+      test = await make();
+      runtime = test.runtime;
+    });
+    afterAll(async () => {
+      for (const observed of await runtime.listPods()) {
+        for (const { id } of observed.containers) await runtime.removeContainer(id);
+        for (const { id } of observed.sandboxes) await runtime.removeSandbox(id);
+      }
+      expect(await runtime.listPods()).toEqual([]);
+    });
+
+    async function start(ref: PodRef, more: Partial<ContainerConfig> = {}) {
+      const sandbox = await runtime.runSandbox(sandboxConfig(ref));
+      const { image, terminationMessageHostPath } = test;
+      const config = containerConfig(ref, sandbox, { image, terminationMessageHostPath, ...more });
+      const container = await runtime.createContainer(config);
+      await runtime.startContainer(container);
+      return { sandbox, container };
+    }
+
+    it('knows nothing of a pod that has not been started', async () => {
+      const observed = await runtime.getPod({ uid: 'none', name: 'none', namespace: 'x' });
+      expect([observed.sandboxes, observed.containers]).toEqual([[], []]);
+    });
+
+    it('tells after a restart what runs, from labels alone', async () => {
+      const { sandbox, container } = await start(pod);
+      const observed = await test.restarted().getPod(pod);
+      expect(observed.pod).toEqual(pod);
+      expect(observed.gracePeriodSeconds).toBe(7);
+      expect(observed.sandboxes.map(({ id, ready, attempt }) => ({ id, ready, attempt }))).toEqual([
+        { id: sandbox, ready: true, attempt: 0 },
+      ]);
+      expect(observed.sandboxes[0]?.ip).toMatch(/^10\.244\.\d+\.\d+$/);
+      expect(observed.containers).toMatchObject([
+        {
+          id: container,
+          name: 'web',
+          sandboxId: sandbox,
+          attempt: 0,
+          specHash: 'abc',
+          state: 'running',
+        },
+      ]);
+      expect(observed.containers[0]?.pid).toBeGreaterThan(0);
+      const listed = await test.restarted().listPods();
+      expect(listed.map((entry) => entry.pod)).toEqual([pod]);
+    });
+
+    it('keeps pods apart', async () => {
+      await start(other);
+      const one = await runtime.getPod(pod);
+      expect(one.containers).toHaveLength(1);
+      expect(await runtime.listPods()).toHaveLength(2);
+    });
+
+    it('reports each change of a container as an event of its pod', async () => {
+      const abort = new AbortController();
+      const events = runtime.events(abort.signal)[Symbol.asyncIterator]();
+      const next = events.next();
+      const [container] = (await runtime.getPod(other)).containers;
+      await runtime.stopContainer(container?.id ?? '', 5);
+      const event = await next;
+      expect(event.value).toEqual({ podUid: other.uid, containerId: container?.id });
+      abort.abort();
+      const [after] = (await runtime.getPod(other)).containers;
+      expect(after?.state).toBe('exited');
+      expect(after?.finishedAtMs).toBeGreaterThanOrEqual(after?.startedAtMs ?? Infinity);
+    });
+
+    it('shows the newest attempt first', async () => {
+      const { sandboxes } = await runtime.getPod(other);
+      const { image, terminationMessageHostPath } = test;
+      const more = { image, attempt: 1, terminationMessageHostPath };
+      await runtime.createContainer(containerConfig(other, sandboxes[0]?.id ?? '', more));
+      const { containers } = await runtime.getPod(other);
+      expect(containers.map(({ attempt, state }) => [attempt, state])).toEqual([
+        [1, 'created'],
+        [0, 'exited'],
+      ]);
+    });
+
+    it('stops and removes twice without complaint', async () => {
+      const { sandboxes, containers } = await runtime.getPod(other);
+      for (const { id } of [...containers, ...containers]) {
+        await runtime.stopContainer(id, 0);
+        await runtime.removeContainer(id);
+      }
+      for (const { id } of [...sandboxes, ...sandboxes]) {
+        await runtime.stopSandbox(id);
+        await runtime.removeSandbox(id);
+      }
+      const observed = await runtime.getPod(other);
+      expect([observed.sandboxes, observed.containers]).toEqual([[], []]);
+    });
+
+    it('says notFound for a container that does not exist', async () => {
+      await expect(runtime.startContainer('nosuch')).rejects.toSatisfy((error) =>
+        isRuntimeError(error, 'notFound'),
+      );
+    });
+
+    it('has no status for an image that is not here, and a reason when it can not be pulled', async () => {
+      expect(await runtime.imageStatus(test.missingImage)).toBeUndefined();
+      await expect(runtime.pullImage(test.missingImage, undefined)).rejects.toThrow(/.{10}/);
+      expect(await runtime.imageStatus(test.image)).toMatchObject({
+        sizeBytes: expect.any(Number),
+      });
+    });
+
+    it('runs commands in a container and returns output and exit code', async () => {
+      if (!test.real) return;
+      const [container] = (await runtime.getPod(pod)).containers;
+      const result = await runtime.exec(
+        container?.id ?? '',
+        ['sh', '-c', 'echo $COLOUR; hostname; cat /etc/hosts; exit 3'],
+        5000,
+      );
+      expect(result.exitCode).toBe(3);
+      expect(result.output).toMatch(/^green\npod-1\n[^]*10\.9\.8\.7\s+db/);
+    });
+
+    it('ends a command that takes too long with a timeout', async () => {
+      if (!test.real) return;
+      const [container] = (await runtime.getPod(pod)).containers;
+      await expect(runtime.exec(container?.id ?? '', ['sleep', '600'], 300)).rejects.toSatisfy(
+        (error) => isRuntimeError(error, 'timeout'),
+      );
+    });
+
+    it('reads the log of both streams', async () => {
+      if (!test.real) return;
+      const [container] = (await runtime.getPod(pod)).containers;
+      const options = { follow: false, timestamps: false, signal: new AbortController().signal };
+      let text = '';
+      for await (const chunk of runtime.logs(container?.id ?? '', options))
+        text += new TextDecoder().decode(chunk);
+      expect(text.split('\n').sort()).toEqual(['', 'hello', 'oops']);
+    });
+  });
+}

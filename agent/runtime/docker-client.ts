@@ -1,0 +1,203 @@
+// The only import of dockerode: the handful of Docker Engine calls that docker-runtime.ts makes,
+// each with a typed answer, and every failure as a RuntimeError that carries Docker's own words.
+// Source: Docker Engine API v1.41.
+import Docker from 'dockerode';
+import { Readable } from 'node:stream';
+import { RuntimeError, type RuntimeErrorKind } from './runtime.ts';
+
+export type ContainerSummary = Docker.ContainerInfo;
+export type ContainerDetails = Docker.ContainerInspectInfo;
+export type ContainerCreate = Docker.ContainerCreateOptions;
+export type NetworkDetails = Docker.NetworkInspectInfo;
+export type ImageDetails = Docker.ImageInspectInfo;
+export type ImageSummary = Docker.ImageInfo;
+
+export interface EngineFacts {
+  readonly version: string;
+  readonly arch: string;
+  readonly rootDir: string;
+  readonly cgroupVersion: string;
+}
+
+export type Filters = Readonly<Record<string, readonly string[]>>;
+
+export interface AuthConfig {
+  readonly username: string;
+  readonly password: string;
+  readonly serveraddress: string;
+}
+
+export class DockerClient {
+  readonly #docker: Docker;
+
+  constructor(socketPath: string) {
+    this.#docker = new Docker({ socketPath });
+  }
+
+  async facts(): Promise<EngineFacts> {
+    const [version, info] = await attempt(() =>
+      Promise.all([this.#docker.version(), this.#docker.info() as Promise<unknown>]),
+    );
+    const { DockerRootDir, CgroupVersion } = info as Record<string, string | undefined>;
+    return {
+      version: version.Version,
+      arch: version.Arch,
+      rootDir: DockerRootDir ?? '/var/lib/docker',
+      cgroupVersion: CgroupVersion ?? '1',
+    };
+  }
+
+  listContainers(filters: Filters): Promise<ContainerSummary[]> {
+    return attempt(() => this.#docker.listContainers({ all: true, filters: copy(filters) }));
+  }
+
+  inspectContainer(id: string): Promise<ContainerDetails> {
+    return attempt(() => this.#docker.getContainer(id).inspect());
+  }
+
+  async createContainer(body: ContainerCreate): Promise<string> {
+    const container = await attempt(() => this.#docker.createContainer(body));
+    return container.id;
+  }
+
+  async startContainer(id: string): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).start());
+  }
+
+  async stopContainer(id: string, graceSeconds: number): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).stop({ t: graceSeconds }));
+  }
+
+  async killContainer(id: string): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).kill());
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).remove({ force: true, v: true }));
+  }
+
+  /** stdout and stderr in Docker's frames (raw when `tty`); the exit code is asked afterwards. */
+  async exec(id: string, command: readonly string[]): Promise<{ id: string; output: Readable }> {
+    return attempt(async () => {
+      const exec = await this.#docker.getContainer(id).exec({
+        Cmd: [...command],
+        AttachStdout: true,
+        AttachStderr: true,
+      });
+      return { id: exec.id, output: (await exec.start({})) as unknown as Readable };
+    });
+  }
+
+  inspectExec(id: string): Promise<{ ExitCode: number | null; Pid: number }> {
+    return attempt(() => this.#docker.getExec(id).inspect());
+  }
+
+  /** A stream even without `follow`: a log may be larger than memory. */
+  logs(id: string, query: Readonly<Record<string, string | number | boolean>>): Promise<Readable> {
+    return this.#stream('GET', `/containers/${id}/logs?`, query);
+  }
+
+  events(filters: Filters, signal: AbortSignal): Promise<Readable> {
+    return attempt(
+      async () =>
+        (await this.#docker.getEvents({
+          filters: copy(filters),
+          abortSignal: signal,
+        })) as unknown as Readable,
+    );
+  }
+
+  inspectImage(name: string): Promise<ImageDetails> {
+    return attempt(() => this.#docker.getImage(name).inspect());
+  }
+
+  listImages(): Promise<ImageSummary[]> {
+    return attempt(() => this.#docker.listImages());
+  }
+
+  /** Resolves when the pull is done; its progress is not looked at. */
+  async pullImage(name: string, auth: AuthConfig | undefined): Promise<void> {
+    const options = auth === undefined ? {} : { authconfig: { ...auth } };
+    await attempt(async () => this.#finish(await this.#docker.pull(name, options)));
+  }
+
+  async loadImage(tar: Buffer): Promise<void> {
+    await attempt(async () => this.#finish(await this.#docker.loadImage(Readable.from([tar]))));
+  }
+
+  listNetworks(filters: Filters = {}): Promise<NetworkDetails[]> {
+    return attempt(() => this.#docker.listNetworks({ filters: copy(filters) }));
+  }
+
+  async createNetwork(body: Docker.NetworkCreateOptions): Promise<void> {
+    await attempt(() => this.#docker.createNetwork(body));
+  }
+
+  async removeNetwork(name: string): Promise<void> {
+    await attempt(() => this.#docker.getNetwork(name).remove());
+  }
+
+  #finish(progress: NodeJS.ReadableStream): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#docker.modem.followProgress(progress, (error: Error | null) =>
+        error === null ? resolve() : reject(error),
+      );
+    });
+  }
+
+  #stream(method: string, path: string, query: object): Promise<Readable> {
+    return attempt(
+      () =>
+        new Promise<Readable>((resolve, reject) => {
+          const statusCodes = {
+            200: true,
+            404: 'no such container',
+            409: 'conflict',
+            500: 'server error',
+          };
+          const options = { path, method, isStream: true, statusCodes, options: query };
+          this.#docker.modem.dial(options, (error: unknown, data: unknown) =>
+            error === null || error === undefined
+              ? resolve(data as Readable)
+              : reject(error as Error),
+          );
+        }),
+    );
+  }
+}
+
+function copy(filters: Filters): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(filters).map(([key, values]) => [key, [...values]]));
+}
+
+async function attempt<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw asRuntimeError(error);
+  }
+}
+
+const connectionCodes = ['ECONNREFUSED', 'ENOENT', 'EACCES', 'ECONNRESET', 'EPIPE', 'ENOTSOCK'];
+
+export function asRuntimeError(error: unknown): RuntimeError {
+  if (error instanceof RuntimeError) return error;
+  const fields = (typeof error === 'object' && error !== null ? error : {}) as {
+    code?: unknown;
+    statusCode?: unknown;
+    json?: { message?: unknown };
+    message?: unknown;
+  };
+  const said = fields.json?.message;
+  const message = typeof said === 'string' ? said.trim() : String(fields.message ?? error);
+  const { statusCode } = fields;
+  const known: Partial<Record<string, RuntimeErrorKind>> = {
+    304: 'conflict',
+    404: 'notFound',
+    409: 'conflict',
+  };
+  if (typeof statusCode === 'number')
+    return new RuntimeError(known[statusCode] ?? 'other', message, { cause: error });
+  const gone = connectionCodes.includes(String(fields.code)) || message === 'socket hang up';
+  return new RuntimeError(gone ? 'unavailable' : 'other', message, { cause: error });
+}

@@ -1,0 +1,198 @@
+// Pure translation: sandbox and container configurations → Docker's create bodies and labels, and
+// labels → what they say. Labels are the agent's only memory of a pod.
+// Source: kubernetes v1.23 pkg/kubelet/dockershim (names, labels, namespace modes), kubelet
+// pkg/kubelet/types/labels.go.
+import type { ContainerCreate } from './docker-client.ts';
+import type { ContainerConfig, PodRef, PortMapping, SandboxConfig } from './runtime.ts';
+import { sandboxImageName } from './sandbox-image.ts';
+
+export const label = {
+  cluster: 'flotilla.dev/cluster-id',
+  node: 'flotilla.dev/node-name',
+  type: 'io.kubernetes.docker.type',
+  podUid: 'io.kubernetes.pod.uid',
+  podName: 'io.kubernetes.pod.name',
+  podNamespace: 'io.kubernetes.pod.namespace',
+  gracePeriod: 'io.kubernetes.pod.terminationGracePeriod',
+  container: 'io.kubernetes.container.name',
+  sandbox: 'io.kubernetes.sandbox.id',
+  attempt: 'io.kubernetes.container.restartCount',
+  specHash: 'io.kubernetes.container.hash',
+  image: 'flotilla.dev/image',
+  terminationMessage: 'io.kubernetes.container.terminationMessagePath',
+} as const;
+
+export interface NodeIdentity {
+  readonly clusterId: string;
+  readonly nodeName: string;
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+export function identityFilters(identity: NodeIdentity): readonly string[] {
+  return [`${label.cluster}=${identity.clusterId}`, `${label.node}=${identity.nodeName}`];
+}
+
+export function podOfLabels(labels: Labels): PodRef {
+  return {
+    uid: labels[label.podUid] ?? '',
+    name: labels[label.podName] ?? '',
+    namespace: labels[label.podNamespace] ?? '',
+  };
+}
+
+export function isSandbox(labels: Labels): boolean {
+  return labels[label.type] === 'podsandbox';
+}
+
+export function labelNumber(labels: Labels, name: string, otherwise: number): number {
+  const value = Number(labels[name] ?? 'x');
+  return Number.isFinite(value) ? value : otherwise;
+}
+
+function podLabels(identity: NodeIdentity, pod: PodRef): Record<string, string> {
+  return {
+    [label.cluster]: identity.clusterId,
+    [label.node]: identity.nodeName,
+    [label.podUid]: pod.uid,
+    [label.podName]: pod.name,
+    [label.podNamespace]: pod.namespace,
+  };
+}
+
+function containerName(pod: PodRef, name: string, attempt: number): string {
+  return ['k8s', name, pod.name, pod.namespace, pod.uid, String(attempt)].join('_');
+}
+
+export interface SandboxPlace {
+  readonly identity: NodeIdentity;
+  readonly networkName: string;
+  /** False where the kernel forbids negative scores (no CAP_SYS_RESOURCE). */
+  readonly mayLowerOomScore: boolean;
+}
+
+export function sandboxBody(config: SandboxConfig, place: SandboxPlace): ContainerCreate {
+  const ports = config.hostNetwork ? [] : config.ports;
+  const body: ContainerCreate = {
+    name: containerName(config.pod, 'POD', config.attempt),
+    Image: sandboxImageName,
+    Labels: {
+      ...podLabels(place.identity, config.pod),
+      [label.type]: 'podsandbox',
+      [label.container]: 'POD',
+      [label.attempt]: String(config.attempt),
+      [label.gracePeriod]: String(config.gracePeriodSeconds),
+    },
+    ExposedPorts: Object.fromEntries(ports.map((port) => [portKey(port), {}])),
+    HostConfig: {
+      NetworkMode: config.hostNetwork ? 'host' : place.networkName,
+      IpcMode: config.hostIpc ? 'host' : 'shareable',
+      PidMode: config.hostPid ? 'host' : '',
+      UTSMode: config.hostNetwork ? 'host' : '',
+      PortBindings: portBindings(ports),
+      ExtraHosts: [...config.extraHosts],
+      CpuShares: 2,
+      OomScoreAdj: place.mayLowerOomScore ? -998 : 0,
+      ReadonlyRootfs: true,
+      LogConfig: { Type: 'none', Config: {} },
+      SecurityOpt: ['no-new-privileges'],
+    },
+  };
+  if (!config.hostNetwork) body.Hostname = config.hostname;
+  if (config.dns !== undefined && !config.hostNetwork)
+    Object.assign(body.HostConfig ?? {}, {
+      Dns: [...config.dns.servers],
+      DnsSearch: [...config.dns.searches],
+      DnsOptions: [...config.dns.options],
+    });
+  if (Object.keys(config.sysctls).length > 0)
+    Object.assign(body.HostConfig ?? {}, { Sysctls: { ...config.sysctls } });
+  return body;
+}
+
+function portKey(port: PortMapping): string {
+  return `${port.containerPort}/${port.protocol}`;
+}
+
+function portBindings(ports: readonly PortMapping[]): Record<string, object[]> {
+  const bindings: Record<string, object[]> = {};
+  for (const port of ports)
+    (bindings[portKey(port)] ??= []).push({
+      HostIp: port.hostIp ?? '',
+      HostPort: String(port.hostPort),
+    });
+  return bindings;
+}
+
+export function containerBody(config: ContainerConfig, place: SandboxPlace): ContainerCreate {
+  const { security, resources } = config;
+  const sandbox = `container:${config.sandboxId}`;
+  const { oomScoreAdj } = resources;
+  const body: ContainerCreate = {
+    name: containerName(config.pod, config.name, config.attempt),
+    Image: config.image,
+    Env: [...config.env],
+    User: security.user,
+    OpenStdin: config.stdin,
+    StdinOnce: config.stdinOnce,
+    Tty: config.tty,
+    Labels: {
+      ...podLabels(place.identity, config.pod),
+      [label.type]: 'container',
+      [label.container]: config.name,
+      [label.sandbox]: config.sandboxId,
+      [label.attempt]: String(config.attempt),
+      [label.specHash]: config.specHash,
+      [label.image]: config.image,
+      [label.terminationMessage]: config.terminationMessageHostPath,
+    },
+    // Health is the kubelet's to judge: an image's own check would only cost.
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      NetworkMode: sandbox,
+      IpcMode: config.hostIpc ? 'host' : sandbox,
+      PidMode: pidMode(config, sandbox),
+      UTSMode: config.hostNetwork ? 'host' : '',
+      Mounts: config.mounts.map((mount) => ({
+        Type: 'bind',
+        Source: mount.hostPath,
+        Target: mount.containerPath,
+        ReadOnly: mount.readOnly,
+        BindOptions: { Propagation: mount.propagation },
+      })),
+      CpuShares: resources.cpuShares,
+      CpuPeriod: resources.cpuQuotaMicros > 0 ? 100_000 : 0,
+      CpuQuota: resources.cpuQuotaMicros,
+      Memory: resources.memoryBytes,
+      // The same as Memory: no swap.
+      MemorySwap: resources.memoryBytes,
+      OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
+      Privileged: security.privileged,
+      ReadonlyRootfs: security.readOnlyRootFilesystem,
+      CapAdd: [...security.addCapabilities],
+      CapDrop: [...security.dropCapabilities],
+      GroupAdd: security.supplementalGroups.map(String),
+      SecurityOpt: securityOptions(config),
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '5' } },
+    },
+  };
+  if (config.command !== undefined) body.Entrypoint = [...config.command];
+  if (config.args !== undefined) body.Cmd = [...config.args];
+  if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
+  if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
+  return body;
+}
+
+function pidMode(config: ContainerConfig, sandbox: string): string {
+  if (config.hostPid) return 'host';
+  return config.shareProcessNamespace ? sandbox : '';
+}
+
+// Differs: without a seccompProfile Kubernetes runs unconfined; we keep the engine's own profile,
+// which is what RuntimeDefault asks for.
+function securityOptions({ security }: ContainerConfig): string[] {
+  const options: string[] = [];
+  if (security.seccompUnconfined) options.push('seccomp=unconfined');
+  if (!security.allowPrivilegeEscalation) options.push('no-new-privileges');
+  return options;
+}

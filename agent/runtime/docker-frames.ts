@@ -1,0 +1,42 @@
+// Docker's framing of a container's output: 8 bytes of header (stream, length), then the bytes.
+// Containers with a terminal have no frames. Source: Docker Engine API, "attach", stream format.
+
+export interface OutputFrame {
+  readonly stream: 'stdout' | 'stderr';
+  readonly bytes: Uint8Array;
+}
+
+const headerBytes = 8;
+
+/** Feed chunks as they come; frames come out whole, however the chunks were cut. */
+export class FrameDecoder {
+  #pending: Buffer = Buffer.alloc(0);
+
+  *push(chunk: Uint8Array): Generator<OutputFrame> {
+    this.#pending =
+      this.#pending.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#pending, chunk]);
+    while (this.#pending.length >= headerBytes) {
+      const end = headerBytes + this.#pending.readUInt32BE(4);
+      if (this.#pending.length < end) return;
+      const stream = this.#pending[0] === 2 ? 'stderr' : 'stdout';
+      yield { stream, bytes: this.#pending.subarray(headerBytes, end) };
+      this.#pending = this.#pending.subarray(end);
+    }
+  }
+}
+
+export async function* decodeOutput(
+  chunks: AsyncIterable<Uint8Array>,
+  tty: boolean,
+): AsyncIterable<Uint8Array> {
+  if (tty) {
+    yield* chunks;
+    return;
+  }
+  const decoder = new FrameDecoder();
+  for await (const chunk of chunks) {
+    // One chunk out for each in: a line a frame would be a message a line.
+    const frames = [...decoder.push(chunk)];
+    if (frames.length > 0) yield Buffer.concat(frames.map((frame) => frame.bytes));
+  }
+}

@@ -1,0 +1,354 @@
+// The Runtime on Docker Engine. Holds no state of pods (labels do); remembers only what it learned
+// about the engine: that the sandbox image and the network exist, and whether OOM scores below
+// zero are allowed here.
+import { networkInterfaces } from 'node:os';
+import { delay, type Clock } from '#kube/base/clock.ts';
+import type { DockerClient } from './docker-client.ts';
+import {
+  containerBody,
+  identityFilters,
+  label,
+  sandboxBody,
+  type NodeIdentity,
+  type SandboxPlace,
+} from './docker-config.ts';
+import { decodeOutput } from './docker-frames.ts';
+import { DockerObserver } from './docker-observer.ts';
+import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
+import {
+  isRuntimeError,
+  RuntimeError,
+  type ContainerConfig,
+  type ExecResult,
+  type ImageStatus,
+  type LogOptions,
+  type ObservedPod,
+  type PodRef,
+  type RegistryAuth,
+  type Runtime,
+  type RuntimeEvent,
+  type RuntimeVersion,
+  type SandboxConfig,
+} from './runtime.ts';
+import { sandboxImageName, sandboxImageTar, type SandboxArch } from './sandbox-image.ts';
+
+export interface DockerRuntimeDeps {
+  readonly client: () => DockerClient;
+  readonly identity: NodeIdentity;
+  readonly clock: Clock;
+}
+
+const execOutputLimitBytes = 10 * 1024;
+const archOfDocker = { amd64: 'amd64', x86_64: 'amd64', arm64: 'arm64', aarch64: 'arm64' } as const;
+
+export class DockerRuntime implements Runtime {
+  readonly #deps: DockerRuntimeDeps;
+  readonly #observer: DockerObserver;
+  #mayLowerOomScore = true;
+  #network: Promise<PodNetwork> | undefined;
+  #sandboxImage: Promise<void> | undefined;
+
+  constructor(deps: DockerRuntimeDeps) {
+    this.#deps = deps;
+    this.#observer = new DockerObserver(deps.client, identityFilters(deps.identity));
+  }
+
+  get #client(): DockerClient {
+    return this.#deps.client();
+  }
+
+  async version(): Promise<RuntimeVersion> {
+    const facts = await this.#client.facts();
+    return { name: 'docker', version: facts.version };
+  }
+
+  listPods(): Promise<readonly ObservedPod[]> {
+    return this.#observer.listPods();
+  }
+
+  getPod(pod: PodRef): Promise<ObservedPod> {
+    return this.#observer.getPod(pod);
+  }
+
+  /** The pods' network, made when it is missing. */
+  network(): Promise<PodNetwork> {
+    this.#network ??= this.#ensureNetwork().catch((error: unknown) => {
+      this.#network = undefined;
+      throw error;
+    });
+    return this.#network;
+  }
+
+  async runSandbox(config: SandboxConfig): Promise<string> {
+    this.#sandboxImage ??= this.#ensureSandboxImage().catch((error: unknown) => {
+      this.#sandboxImage = undefined;
+      throw error;
+    });
+    await this.#sandboxImage;
+    const network = config.hostNetwork ? undefined : await this.network();
+    try {
+      return await this.#startSandbox(config, network);
+    } catch (error) {
+      // Somebody removed what we remembered (docker system prune): look again, once.
+      const said = error instanceof Error ? error.message : '';
+      if (/no such image|network .* not found/i.test(said)) {
+        this.#network = undefined;
+        this.#sandboxImage = undefined;
+      }
+      if (!this.#mayLowerOomScore || !/oom_score_adj|final child|permission denied/i.test(said))
+        throw error;
+      this.#mayLowerOomScore = false;
+      return this.#startSandbox(config, network);
+    }
+  }
+
+  async #startSandbox(config: SandboxConfig, network: PodNetwork | undefined): Promise<string> {
+    const id = await this.#create(sandboxBody(config, this.#place(network)));
+    try {
+      await this.#client.startContainer(id);
+      return id;
+    } catch (error) {
+      await this.removeSandbox(id);
+      throw error;
+    }
+  }
+
+  #place(network: PodNetwork | undefined): SandboxPlace {
+    return {
+      identity: this.#deps.identity,
+      networkName: network?.name ?? 'host',
+      mayLowerOomScore: this.#mayLowerOomScore,
+    };
+  }
+
+  /** Creates; a leftover of the same name (the agent died in between) makes room first. */
+  async #create(body: Parameters<DockerClient['createContainer']>[0]): Promise<string> {
+    try {
+      return await this.#client.createContainer(body);
+    } catch (error) {
+      if (!isRuntimeError(error, 'conflict') || body.name === undefined) throw error;
+      const leftover = await this.#client.inspectContainer(body.name);
+      if (leftover.State.Running) throw error;
+      await this.#client.removeContainer(leftover.Id);
+      return this.#client.createContainer(body);
+    }
+  }
+
+  async stopSandbox(id: string): Promise<void> {
+    this.#observer.forget(id);
+    // Its program is PID 1 without handlers: only SIGKILL ends it. Already stopped is a conflict.
+    await this.#unless(['notFound', 'conflict'], () => this.#client.killContainer(id));
+  }
+
+  async removeSandbox(id: string): Promise<void> {
+    await this.removeContainer(id);
+  }
+
+  async createContainer(config: ContainerConfig): Promise<string> {
+    const place = this.#place(undefined);
+    if (config.resources.oomScoreAdj >= 0 || !place.mayLowerOomScore)
+      return this.#create(containerBody(config, place));
+    // After a restart of the agent the sandbox tells what this machine allowed.
+    const sandbox = await this.#client.inspectContainer(config.sandboxId);
+    this.#mayLowerOomScore = (sandbox.HostConfig.OomScoreAdj ?? 0) < 0;
+    return this.#create(containerBody(config, this.#place(undefined)));
+  }
+
+  async startContainer(id: string): Promise<void> {
+    this.#observer.forget(id);
+    await this.#unless(['conflict'], () => this.#client.startContainer(id));
+    this.#observer.forget(id);
+  }
+
+  async stopContainer(id: string, graceSeconds: number): Promise<void> {
+    this.#observer.forget(id);
+    // Docker takes a grace of 0 as "kill at once".
+    await this.#unless(['notFound', 'conflict'], () =>
+      this.#client.stopContainer(id, graceSeconds),
+    );
+    this.#observer.forget(id);
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    this.#observer.forget(id);
+    // A conflict: its removal is already under way.
+    await this.#unless(['notFound', 'conflict'], () => this.#client.removeContainer(id));
+  }
+
+  async #unless(kinds: readonly RuntimeError['kind'][], call: () => Promise<void>): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      if (!kinds.some((kind) => isRuntimeError(error, kind))) throw error;
+    }
+  }
+
+  async exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    const { id: execId, output } = await this.#client.exec(id, command);
+    let timedOut = false;
+    const timer = this.#deps.clock.timer(timeoutMs, () => {
+      timedOut = true;
+      output.destroy();
+    });
+    const parts: Uint8Array[] = [];
+    let sizeBytes = 0;
+    try {
+      for await (const bytes of decodeOutput(output, false)) {
+        if (sizeBytes < execOutputLimitBytes) parts.push(bytes);
+        sizeBytes += bytes.length;
+      }
+    } catch (error) {
+      if (!timedOut) throw new RuntimeError('other', String(error), { cause: error });
+    } finally {
+      timer.cancel();
+    }
+    const text = Buffer.concat(parts).subarray(0, execOutputLimitBytes).toString();
+    if (timedOut) throw new RuntimeError('timeout', `command timed out after ${timeoutMs / 1000}s`);
+    return { exitCode: await this.#exitCode(execId), output: text };
+  }
+
+  /** The output ends a moment before Docker knows the exit code. */
+  async #exitCode(execId: string): Promise<number> {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const { ExitCode } = await this.#client.inspectExec(execId);
+      if (ExitCode !== null) return ExitCode;
+      await delay(this.#deps.clock, 20);
+    }
+    throw new RuntimeError('timeout', 'the engine did not report the exit code of the command');
+  }
+
+  async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
+    const details = await this.#client.inspectContainer(id);
+    const stream = await this.#client.logs(id, {
+      follow: options.follow,
+      stdout: true,
+      stderr: true,
+      timestamps: options.timestamps,
+      tail: options.tailLines ?? 'all',
+      since: options.sinceMs === undefined ? 0 : (options.sinceMs / 1000).toFixed(3),
+    });
+    const stop = () => stream.destroy();
+    options.signal.addEventListener('abort', stop);
+    try {
+      if (options.signal.aborted) return;
+      yield* decodeOutput(stream, details.Config.Tty);
+    } catch (error) {
+      if (!options.signal.aborted) throw error;
+    } finally {
+      options.signal.removeEventListener('abort', stop);
+      stream.destroy();
+    }
+  }
+
+  async imageStatus(name: string): Promise<ImageStatus | undefined> {
+    try {
+      const image = await this.#client.inspectImage(name);
+      return {
+        id: image.Id,
+        names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
+        sizeBytes: image.Size,
+        user: image.Config?.User ?? '',
+      };
+    } catch (error) {
+      if (isRuntimeError(error, 'notFound')) return undefined;
+      throw error;
+    }
+  }
+
+  async pullImage(name: string, auth: RegistryAuth | undefined): Promise<void> {
+    const config = auth && {
+      username: auth.username,
+      password: auth.password,
+      serveraddress: auth.serverAddress,
+    };
+    await this.#client.pullImage(withTag(name), config);
+  }
+
+  async listImages(): Promise<readonly ImageStatus[]> {
+    const images = await this.#client.listImages();
+    return images.map((image) => ({
+      id: image.Id,
+      names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
+      sizeBytes: image.Size,
+      user: '',
+    }));
+  }
+
+  async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    const filters = {
+      type: ['container'],
+      event: ['start', 'die', 'oom', 'destroy', 'pause', 'unpause'],
+      label: identityFilters(this.#deps.identity),
+    };
+    const stream = await this.#client.events(filters, signal);
+    let pending = '';
+    try {
+      for await (const chunk of stream) {
+        const lines = (pending + String(chunk)).split('\n');
+        pending = lines.pop() ?? '';
+        for (const line of lines) {
+          const event = runtimeEvent(line);
+          if (event === undefined) continue;
+          this.#observer.forget(event.containerId);
+          yield event;
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      throw new RuntimeError('unavailable', `event stream: ${String(error)}`, { cause: error });
+    }
+    if (!signal.aborted) throw new RuntimeError('unavailable', 'the engine ended its event stream');
+  }
+
+  async #ensureSandboxImage(): Promise<void> {
+    if ((await this.imageStatus(sandboxImageName)) !== undefined) return;
+    const { arch } = await this.#client.facts();
+    const known: Partial<Record<string, SandboxArch>> = archOfDocker;
+    const name = known[arch];
+    if (name === undefined)
+      throw new RuntimeError('other', `no sandbox program for the processor architecture ${arch}`);
+    await this.#client.loadImage(await sandboxImageTar(name));
+  }
+
+  async #ensureNetwork(): Promise<PodNetwork> {
+    const { clusterId } = this.#deps.identity;
+    const name = networkName(clusterId);
+    const bridge = bridgeName(clusterId);
+    const networks = await this.#client.listNetworks();
+    const existing = networks.find((network) => network.Name === name);
+    const [subnet] = existing?.IPAM?.Config ?? [];
+    if (subnet?.Subnet !== undefined) return { name, bridge, cidr: subnet.Subnet };
+    const ofDocker = networks.flatMap((network) => network.IPAM?.Config ?? []);
+    const ofMachine = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+    const cidr = freePodCidr([
+      ...ofDocker.map((entry) => entry.Subnet ?? ''),
+      ...ofMachine.map((entry) => entry.cidr ?? ''),
+    ]);
+    if (cidr === undefined)
+      throw new RuntimeError('other', 'no free /24 left in 10.244.0.0/16 for the pod network');
+    await this.#client.createNetwork({
+      Name: name,
+      Driver: 'bridge',
+      CheckDuplicate: true,
+      IPAM: { Driver: 'default', Config: [{ Subnet: cidr }] },
+      Options: { 'com.docker.network.bridge.name': bridge },
+      Labels: { [label.cluster]: clusterId },
+    });
+    return { name, bridge, cidr };
+  }
+}
+
+/** Docker's pull takes every tag of a name that has none. */
+function withTag(name: string): string {
+  const last = name.slice(name.lastIndexOf('/') + 1);
+  return /[:@]/.test(last) ? name : `${name}:latest`;
+}
+
+function runtimeEvent(line: string): RuntimeEvent | undefined {
+  if (line.trim() === '') return undefined;
+  const event = JSON.parse(line) as {
+    Actor?: { ID?: string; Attributes?: Record<string, string> };
+  };
+  const podUid = event.Actor?.Attributes?.[label.podUid];
+  return podUid === undefined ? undefined : { podUid, containerId: event.Actor?.ID ?? '' };
+}

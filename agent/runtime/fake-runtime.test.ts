@@ -1,0 +1,17 @@
+import { ManualClock } from '#kube/base/clock.ts';
+import { runtimeConformance } from '../../test/conformance/runtime.ts';
+import { FakeRuntime } from './fake-runtime.ts';
+
+runtimeConformance('fake', async () => {
+  const runtime = new FakeRuntime(new ManualClock());
+  runtime.addImage('busybox:1');
+  runtime.pullable = new Set();
+  return {
+    runtime,
+    image: 'busybox:1',
+    missingImage: 'nosuch:1',
+    restarted: () => runtime,
+    real: false,
+    terminationMessageHostPath: '/dev/null',
+  };
+});

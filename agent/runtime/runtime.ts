@@ -1,0 +1,239 @@
+// What the kubelet asks of a container engine, in the nouns of the Container Runtime Interface:
+// sandbox, container, image. Implementations keep no database: everything they know about a pod is
+// read back from the labels of its containers, so an agent that restarts adopts what runs.
+// Every implementation passes test/conformance/runtime.ts.
+// Source: kubernetes cri-api pkg/apis/runtime/v1/api.proto.
+
+export interface PodRef {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+}
+
+export interface PortMapping {
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly hostIp?: string;
+}
+
+export interface DnsConfig {
+  readonly servers: readonly string[];
+  readonly searches: readonly string[];
+  /** `ndots:5` form. */
+  readonly options: readonly string[];
+}
+
+export interface SandboxConfig {
+  readonly pod: PodRef;
+  /** Counts the pod's sandboxes from 0. */
+  readonly attempt: number;
+  readonly hostname: string;
+  readonly hostNetwork: boolean;
+  readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  readonly ports: readonly PortMapping[];
+  /** Left out: what the engine gives by itself. */
+  readonly dns?: DnsConfig;
+  /** `name:address` lines for /etc/hosts. */
+  readonly extraHosts: readonly string[];
+  readonly sysctls: Readonly<Record<string, string>>;
+  /** Needed to end the pod's containers when the pod object is gone. */
+  readonly gracePeriodSeconds: number;
+}
+
+export interface MountConfig {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+  readonly propagation: 'rprivate' | 'rslave' | 'rshared';
+}
+
+export interface ContainerResources {
+  /** Relative weight; 1024 is one core. */
+  readonly cpuShares: number;
+  /** 0: no limit. Per period of 100 ms. */
+  readonly cpuQuotaMicros: number;
+  /** 0: no limit. */
+  readonly memoryBytes: number;
+  readonly oomScoreAdj: number;
+}
+
+export interface ContainerSecurity {
+  readonly privileged: boolean;
+  readonly readOnlyRootFilesystem: boolean;
+  readonly allowPrivilegeEscalation: boolean;
+  /** `1000`, `1000:3000` or ''. */
+  readonly user: string;
+  readonly supplementalGroups: readonly number[];
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+  readonly seccompUnconfined: boolean;
+}
+
+export interface ContainerConfig {
+  readonly pod: PodRef;
+  readonly sandboxId: string;
+  readonly name: string;
+  /** The pod's restart count of this container: 0 for the first. */
+  readonly attempt: number;
+  /** Tells whether a running container still is what the pod asks for. */
+  readonly specHash: string;
+  /** Name as the pod gives it. */
+  readonly image: string;
+  /** Undefined: the image's own entry point. */
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly workingDir?: string;
+  /** `NAME=value`, unique names. */
+  readonly env: readonly string[];
+  readonly mounts: readonly MountConfig[];
+  readonly resources: ContainerResources;
+  readonly security: ContainerSecurity;
+  readonly hostNetwork: boolean;
+  readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  readonly shareProcessNamespace: boolean;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  readonly tty: boolean;
+  readonly stopSignal?: string;
+  /** File on this machine that is mounted as the termination message. */
+  readonly terminationMessageHostPath: string;
+}
+
+export interface SandboxStatus {
+  readonly id: string;
+  readonly attempt: number;
+  readonly ready: boolean;
+  /** '' while not running or on the host's network. */
+  readonly ip: string;
+  /** 0 while not running. */
+  readonly pid: number;
+  readonly createdAtMs: number;
+  readonly hostNetwork: boolean;
+}
+
+export type ContainerState = 'created' | 'running' | 'exited';
+
+export interface ContainerStatus {
+  readonly id: string;
+  readonly name: string;
+  readonly sandboxId: string;
+  readonly attempt: number;
+  readonly specHash: string;
+  readonly state: ContainerState;
+  /** 0 while not running. */
+  readonly pid: number;
+  readonly createdAtMs: number;
+  /** 0: not yet. */
+  readonly startedAtMs: number;
+  /** 0: not yet. */
+  readonly finishedAtMs: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** The engine's reason when it could not start the container. */
+  readonly error: string;
+  readonly image: string;
+  readonly imageId: string;
+  readonly tty: boolean;
+  readonly terminationMessageHostPath: string;
+}
+
+/** All that the engine knows about one pod; containers and sandboxes newest first. */
+export interface ObservedPod {
+  readonly pod: PodRef;
+  readonly gracePeriodSeconds: number;
+  readonly sandboxes: readonly SandboxStatus[];
+  readonly containers: readonly ContainerStatus[];
+}
+
+export interface ImageStatus {
+  readonly id: string;
+  /** Tags and digests. */
+  readonly names: readonly string[];
+  readonly sizeBytes: number;
+  /** The user that the image runs as: '' (root), a number, or a name. */
+  readonly user: string;
+}
+
+export interface RegistryAuth {
+  readonly username: string;
+  readonly password: string;
+  readonly serverAddress: string;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  /** stdout and stderr as they came, cut at 10 KiB. */
+  readonly output: string;
+}
+
+export interface LogOptions {
+  readonly follow: boolean;
+  /** Left out: all. */
+  readonly tailLines?: number;
+  readonly sinceMs?: number;
+  readonly timestamps: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface RuntimeEvent {
+  readonly podUid: string;
+  readonly containerId: string;
+}
+
+export interface RuntimeVersion {
+  /** `docker`, `fake`. */
+  readonly name: string;
+  readonly version: string;
+}
+
+/** Every method throws RuntimeError. */
+export interface Runtime {
+  version(): Promise<RuntimeVersion>;
+  /** Every pod of this cluster and node that the engine has anything of. */
+  listPods(): Promise<readonly ObservedPod[]>;
+  getPod(pod: PodRef): Promise<ObservedPod>;
+  /** Creates and starts a sandbox; returns its id. Leaves nothing behind when it fails. */
+  runSandbox(config: SandboxConfig): Promise<string>;
+  /** Idempotent. */
+  stopSandbox(id: string): Promise<void>;
+  /** Idempotent. */
+  removeSandbox(id: string): Promise<void>;
+  createContainer(config: ContainerConfig): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  /** Asks the container to stop, kills it after the grace period; resolves when it is gone. */
+  stopContainer(id: string, graceSeconds: number): Promise<void>;
+  /** Idempotent; kills when it still runs. */
+  removeContainer(id: string): Promise<void>;
+  exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  /** Whole or partial lines; ends when the container ends (follow) or the log does. */
+  logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
+  /** Undefined when the image is not on this machine. */
+  imageStatus(name: string): Promise<ImageStatus | undefined>;
+  pullImage(name: string, auth: RegistryAuth | undefined): Promise<void>;
+  listImages(): Promise<readonly ImageStatus[]>;
+  /** Container state changes as they happen; throws when the engine goes away. */
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
+}
+
+export type RuntimeErrorKind = 'unavailable' | 'notFound' | 'conflict' | 'timeout' | 'other';
+
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError';
+  readonly kind: RuntimeErrorKind;
+
+  constructor(kind: RuntimeErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+export function isRuntimeError(error: unknown, kind: RuntimeErrorKind): boolean {
+  return error instanceof RuntimeError && error.kind === kind;
+}
+
+export function emptyPod(pod: PodRef): ObservedPod {
+  return { pod, gracePeriodSeconds: 30, sandboxes: [], containers: [] };
+}

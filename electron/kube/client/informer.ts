@@ -2,7 +2,7 @@
 // Handlers run synchronously, in order, and should only enqueue keys. Nothing is resynced on a
 // timer: what the cache holds is what the server said. Source: client-go tools/cache/shared_informer.go.
 import type { KubeObject } from '../api/object.ts';
-import { deepFreeze } from './freeze.ts';
+import { deepFreeze } from '../machinery/equality.ts';
 import { type IndexFunction, type Lister, ObjectCache } from './lister.ts';
 import { type ClientDeps, Reflector, type ReflectorSink, type Selection } from './reflector.ts';
 import { keyOf } from './resources.ts';

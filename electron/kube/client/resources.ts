@@ -15,6 +15,8 @@ import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../a
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
+import { assert } from '../base/assert.ts';
+import { resourcePath } from '../machinery/gvk.ts';
 
 export interface Resource<T extends KubeObject = KubeObject> extends GroupVersionResource {
   readonly kind: string;
@@ -68,28 +70,18 @@ export interface ObjectRef {
   readonly name: string;
 }
 
-/** `apps/v1`, or `v1` for core. */
-export function apiVersionOfResource(resource: GroupVersionResource): string {
-  return resource.group === '' ? resource.version : `${resource.group}/${resource.version}`;
-}
-
 export interface PathParts {
   readonly namespace?: string;
   readonly name?: string;
   readonly subresource?: string;
 }
 
-/** `/apis/apps/v1/namespaces/default/deployments/web/status`, segments percent-encoded. */
+/** `/apis/apps/v1/namespaces/default/deployments/web/status`. */
 export function pathOfResource(resource: GroupVersionResource, parts: PathParts = {}): string {
-  const segments = resource.group === '' ? ['api'] : ['apis', resource.group];
-  segments.push(resource.version);
-  if (parts.namespace !== undefined && parts.namespace !== '')
-    segments.push('namespaces', parts.namespace);
-  segments.push(resource.resource);
-  if (parts.name !== undefined) segments.push(parts.name);
-  // A subresource may be a path of its own (`proxy/stats/stream`).
-  if (parts.subresource !== undefined) segments.push(...parts.subresource.split('/'));
-  return `/${segments.map(encodeURIComponent).join('/')}`;
+  // An empty name would turn a delete into the deletion of the whole collection.
+  assert(parts.name !== '', `an object of ${resource.resource} needs a name`);
+  const { group, version, resource: plural } = resource;
+  return resourcePath({ group, version, resource: plural, ...parts });
 }
 
 /** `namespace/name`, or `name` for cluster-scoped objects: the key of caches and work queues. */

@@ -5,14 +5,10 @@ import { type Clock, delay, systemClock } from '../base/clock.ts';
 import { jitter, type Random, systemRandom } from '../base/random.ts';
 import type { DeleteOptions, Status } from '../api/meta.ts';
 import type { KubeList, KubeObject, WatchEvent } from '../api/object.ts';
+import { apiVersionOf } from '../machinery/gvk.ts';
 import { StatusError } from '../machinery/status.ts';
 import { decodeJsonLines } from './json-lines.ts';
-import {
-  apiVersionOfResource,
-  type ObjectRef,
-  pathOfResource,
-  type Resource,
-} from './resources.ts';
+import { type ObjectRef, pathOfResource, type Resource } from './resources.ts';
 import { errorOfResponse } from './response-error.ts';
 import {
   type Transport,
@@ -119,7 +115,7 @@ export class RestClient {
     const path = pathOfResource(resource, { namespace });
     const list = await this.json<KubeList<T>>({ method: 'GET', path, query, signal });
     // Typed lists of a Kubernetes server leave the items' own kind out; ours may not.
-    const apiVersion = apiVersionOfResource(resource);
+    const apiVersion = apiVersionOf(resource);
     for (const item of (list.items ??= [])) {
       item.apiVersion ??= apiVersion;
       item.kind ??= resource.kind;
@@ -142,7 +138,7 @@ export class RestClient {
     object: T,
     options: WriteOptions = {},
   ): Promise<T> {
-    return this.#write<T>('PUT', pathOfResource(resource, object.metadata), object, options);
+    return this.#write<T>('PUT', pathOfResource(resource, refOf(object)), object, options);
   }
 
   async updateStatus<T extends KubeObject>(

@@ -25,6 +25,7 @@ export class Cluster {
   /** All that the launcher printed to stderr. */
   stderr = '';
   #process: ChildProcess | undefined;
+  #clusterId = '';
   #exit: Promise<number | null> = Promise.resolve(0);
   readonly #arguments: readonly string[];
 
@@ -116,32 +117,72 @@ export class Cluster {
     return result.stdout;
   }
 
-  /** Stops the cluster, removes its containers, networks, rules and data. */
+  /** A running kubectl, such as `logs -f`. The caller stops it. */
+  follow(...args: string[]): FollowedTool {
+    return new FollowedTool('kubectl', ['--kubeconfig', this.kubeconfig, ...args]);
+  }
+
+  /** Full ids of this cluster's containers, sandboxes included. */
+  async containers(): Promise<string[]> {
+    return dockerList('ps', '-aq', '--no-trunc', ...(await this.#dockerFilter()));
+  }
+
+  /** Stops the cluster; removes its containers, networks, packet rules and data. */
   async destroy(): Promise<void> {
+    if (this.kubeconfig !== '' && this.#process?.exitCode === null) await this.#dockerFilter();
     if (this.#process?.exitCode === null) await this.stop();
-    removeContainers(this.dataDirectory);
+    if (this.#clusterId !== '') {
+      const ids = await this.containers();
+      if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
+      for (const id of dockerList('network', 'ls', '-q', ...(await this.#dockerFilter())))
+        execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
+    }
     rmSync(this.dataDirectory, { recursive: true, force: true });
+  }
+
+  /** The cluster's identity is the uid of its kube-system namespace. */
+  async #dockerFilter(): Promise<string[]> {
+    if (this.#clusterId === '')
+      this.#clusterId = await this.kubectlOk(
+        'get',
+        'ns',
+        'kube-system',
+        '-o',
+        'jsonpath={.metadata.uid}',
+      );
+    return ['--filter', `label=flotilla.dev/cluster-id=${this.#clusterId}`];
   }
 }
 
-/** Containers carry the label of the agent's data directory, so tests clean up only their own. */
-export function containersOf(dataDirectory: string): string[] {
-  const filter = `label=dev.flotilla.data=${path.join(dataDirectory, 'agent')}`;
-  const out = execFileSync('docker', ['ps', '-aq', '--no-trunc', '--filter', filter], {
-    encoding: 'utf8',
-  });
+function dockerList(...args: string[]): string[] {
+  const out = execFileSync('docker', args, { encoding: 'utf8' });
   return out.split('\n').filter((id) => id !== '');
 }
 
-function removeContainers(dataDirectory: string): void {
-  const ids = containersOf(dataDirectory);
-  if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
-  const filter = `label=dev.flotilla.data=${path.join(dataDirectory, 'agent')}`;
-  const out = execFileSync('docker', ['network', 'ls', '-q', '--filter', filter], {
-    encoding: 'utf8',
-  });
-  for (const id of out.split('\n').filter((line) => line !== ''))
-    execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
+/** A tool that runs until it is stopped; what it prints is kept. */
+export class FollowedTool {
+  stdout = '';
+  readonly #child: ChildProcess;
+  readonly #exit: Promise<number | null>;
+
+  constructor(name: string, args: readonly string[]) {
+    const child = spawn(path.join(cache, 'bin', name), [...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    this.#child = child;
+    this.#exit = new Promise((resolve) => child.once('exit', resolve));
+  }
+
+  /** Resolves with the exit code when the tool ends by itself. */
+  exited(): Promise<number | null> {
+    return this.#exit;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    await this.#exit;
+  }
 }
 
 /** Runs a tool of the test cache (kubectl, helm) to its end. */

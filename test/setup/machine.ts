@@ -110,8 +110,8 @@ function unpackKubectl(): void {
 }
 
 function unzip(file: string, folder: string, except: readonly string[]): void {
-  if (has('unzip'))
-    run('unzip', ['-q', '-o', file, ...except.flatMap((name) => ['-x', name]), '-d', folder]);
+  const exclusions = except.length === 0 ? [] : ['-x', ...except];
+  if (has('unzip')) run('unzip', ['-q', '-o', file, ...exclusions, '-d', folder]);
   else run('python3', ['-m', 'zipfile', '-e', file, folder]);
 }
 

@@ -1,0 +1,100 @@
+// What every benchmark is made of: samples of ours and of a peer, taken in turn in one run, and rows
+// that say median, spread, ratio and whether the goal is met. Machines are noisy: ratios count.
+import { cpus, totalmem } from 'node:os';
+
+export interface Row {
+  readonly name: string;
+  /** Median of our samples. */
+  readonly value: number;
+  readonly unit: string;
+  /** Smallest and largest of our samples. */
+  readonly spread: readonly [min: number, max: number];
+  /** The peer's name and median, where there is a peer. */
+  readonly peer?: { readonly name: string; readonly value: number };
+  /** Ours / the peer's. */
+  readonly ratio?: number;
+  /** Our value should be at most this. */
+  readonly goal?: number;
+  readonly met?: boolean;
+}
+
+export interface Report {
+  readonly name: string;
+  readonly machine: string;
+  readonly date: string;
+  readonly rows: readonly Row[];
+}
+
+export interface Benchmark {
+  readonly name: string;
+  readonly about: string;
+  readonly run: (say: (text: string) => void) => Promise<readonly Row[]>;
+}
+
+export interface RowOptions {
+  readonly unit: string;
+  readonly goal?: number;
+  readonly peer?: { readonly name: string; readonly samples: readonly number[] };
+}
+
+export function quantile(samples: readonly number[], q: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const index = Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1));
+  const value = sorted[index];
+  if (value === undefined) throw new Error('a benchmark took no samples');
+  return value;
+}
+
+export function median(samples: readonly number[]): number {
+  return quantile(samples, 0.5);
+}
+
+/** One row of a report; `samples` are ours, in `unit`, less is better. */
+export function row(name: string, samples: readonly number[], options: RowOptions): Row {
+  const value = median(samples);
+  const peerValue = options.peer === undefined ? undefined : median(options.peer.samples);
+  return {
+    name,
+    value,
+    unit: options.unit,
+    spread: [Math.min(...samples), Math.max(...samples)],
+    ...(options.peer !== undefined && peerValue !== undefined
+      ? { peer: { name: options.peer.name, value: peerValue }, ratio: value / peerValue }
+      : {}),
+    ...(options.goal === undefined ? {} : { goal: options.goal, met: value <= options.goal }),
+  };
+}
+
+export function machine(): string {
+  const [cpu] = cpus();
+  const gib = Math.round(totalmem() / 2 ** 30);
+  return `${cpus().length} x ${cpu?.model ?? 'unknown'}, ${gib} GiB, ${process.platform}, Node ${process.versions.node}`;
+}
+
+/** The report as an aligned table. */
+export function table(report: Report): string {
+  const head = ['', 'median', 'min–max', 'peer', 'ratio', 'goal', ''];
+  const lines = report.rows.map((r) => [
+    r.name,
+    `${figure(r.value)} ${r.unit}`,
+    `${figure(r.spread[0])}–${figure(r.spread[1])}`,
+    r.peer === undefined ? '' : `${figure(r.peer.value)} (${r.peer.name})`,
+    r.ratio === undefined ? '' : `x${r.ratio.toFixed(2)}`,
+    r.goal === undefined ? '' : `≤ ${figure(r.goal)}`,
+    r.met === undefined ? '' : r.met ? 'met' : 'MISSED',
+  ]);
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...lines].map((l) => l[column]?.length ?? 0)),
+  );
+  const text = [head, ...lines].map((line) =>
+    line
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [`${report.name} · ${report.date} · ${report.machine}`, ...text, ''].join('\n');
+}
+
+function figure(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}

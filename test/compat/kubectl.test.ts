@@ -1,0 +1,257 @@
+// An unmodified kubectl 1.35 against a real cluster with real containers. Each test has an app of
+// its own, so they stand alone; they share the cluster to save its start.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster, eventually, tool } from '../setup/cluster.ts';
+import { ensureTestImages } from '../setup/images.ts';
+import { webApp } from './manifests.ts';
+
+const cluster = new Cluster();
+
+beforeAll(async () => {
+  ensureTestImages();
+  await cluster.start();
+});
+afterAll(() => cluster.destroy());
+
+async function ready(name: string): Promise<void> {
+  await cluster.kubectlOk('rollout', 'status', `deployment/${name}`, '--timeout=60s');
+}
+
+async function jsonPath(...args: string[]): Promise<string> {
+  const path = args.pop() ?? '';
+  return await cluster.kubectlOk('get', ...args, '-o', `jsonpath=${path}`);
+}
+
+/** The answers of `count` fresh connections. */
+async function answers(url: string, count: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (let n = 0; n < count; n++) {
+    const response = await fetch(`${url}/cgi-bin/whoami`, { headers: { connection: 'close' } });
+    texts.push((await response.text()).trim());
+  }
+  return texts;
+}
+
+/** How often each distinct answer came, fewest first. */
+function tally(texts: readonly string[]): number[] {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return [...counts.values()].toSorted((a, b) => a - b);
+}
+
+describe('kubectl', () => {
+  it('finds one node, Ready, with its facts', async () => {
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
+    const wide = await cluster.kubectlOk('get', 'nodes', '-o', 'wide');
+    const [head = '', row = ''] = wide.split('\n');
+    expect(head.split(/\s{2,}/).map((cell) => cell.trim())).toEqual([
+      'NAME',
+      'STATUS',
+      'ROLES',
+      'AGE',
+      'VERSION',
+      'INTERNAL-IP',
+      'EXTERNAL-IP',
+      'OS-IMAGE',
+      'KERNEL-VERSION',
+      'CONTAINER-RUNTIME',
+    ]);
+    expect(row).toMatch(/ Ready .* v1\.35\.\S+ .*docker:\/\/\d/);
+  });
+
+  it('applies a Deployment of three and a Service; all three answer behind both addresses, evenly', async () => {
+    const applied = await cluster.apply(webApp('even'));
+    expect(applied).toBe('deployment.apps/even created\nservice/even created\n');
+    await ready('even');
+    const clusterIp = await jsonPath('service', 'even', '{.spec.clusterIP}');
+    const nodePort = await jsonPath('service', 'even', '{.spec.ports[0].nodePort}');
+    const nodeIp = await jsonPath(
+      'nodes',
+      '{.items[0].status.addresses[?(@.type=="InternalIP")].address}',
+    );
+    for (const url of [
+      `http://${clusterIp}`,
+      `http://127.0.0.1:${nodePort}`,
+      `http://${nodeIp}:${nodePort}`,
+    ]) {
+      await eventually(
+        async () => tally(await answers(url, 12)).length === 3,
+        `three answer at ${url}`,
+      );
+      const counts = tally(await answers(url, 150));
+      expect(counts, url).toHaveLength(3);
+      // 150 draws of 3: a fair coin gives fewer than 28 to one of them once in ten million.
+      expect(counts[0], url).toBeGreaterThanOrEqual(20);
+    }
+    expect(await cluster.apply(webApp('even'))).toBe(
+      'deployment.apps/even unchanged\nservice/even unchanged\n',
+    );
+  });
+
+  it('scales up and down', async () => {
+    await cluster.apply(webApp('scaled', { replicas: 1 }));
+    await ready('scaled');
+    for (const replicas of [3, 1]) {
+      const said = await cluster.kubectlOk('scale', 'deployment/scaled', `--replicas=${replicas}`);
+      expect(said).toBe('deployment.apps/scaled scaled\n');
+      await ready('scaled');
+      await eventually(async () => {
+        const pods = await jsonPath('pods', '-l', 'app=scaled', '{.items[*].metadata.name}');
+        return pods.split(' ').length === replicas;
+      }, `${replicas} pods`);
+    }
+  });
+
+  it('restarts a rollout, shows its history and undoes it', async () => {
+    await cluster.apply(webApp('rolled', { replicas: 2 }));
+    await ready('rolled');
+    const before = await jsonPath('pods', '-l', 'app=rolled', '{.items[*].metadata.name}');
+    expect(await cluster.kubectlOk('rollout', 'restart', 'deployment/rolled')).toBe(
+      'deployment.apps/rolled restarted\n',
+    );
+    const status = await cluster.kubectlOk(
+      'rollout',
+      'status',
+      'deployment/rolled',
+      '--timeout=60s',
+    );
+    expect(status).toContain('deployment "rolled" successfully rolled out');
+    await eventually(async () => {
+      const now = await jsonPath('pods', '-l', 'app=rolled', '{.items[*].metadata.name}');
+      return now.split(' ').length === 2 && !now.split(' ').some((name) => before.includes(name));
+    }, 'the old pods are gone');
+    const history = await cluster.kubectlOk('rollout', 'history', 'deployment/rolled');
+    expect(history).toMatch(/REVISION +CHANGE-CAUSE\n1 +<none>\n2 +<none>/);
+    await cluster.kubectlOk('rollout', 'undo', 'deployment/rolled');
+    await ready('rolled');
+    expect(await cluster.kubectlOk('rollout', 'history', 'deployment/rolled')).toMatch(
+      /2 +<none>\n3 +<none>/,
+    );
+  });
+
+  it('prints logs, and follows them until told to stop', async () => {
+    await cluster.apply(webApp('logged', { replicas: 1 }));
+    await ready('logged');
+    await eventually(
+      async () =>
+        (await cluster.kubectlOk('logs', 'deployment/logged', '--tail=2')).includes('url:/'),
+      'the probe is in the log',
+    );
+    const seen = (text: string): number => text.split('url:/').length - 1;
+    const followed = cluster.follow('logs', '-f', 'deployment/logged', '--tail=1');
+    try {
+      await eventually(() => seen(followed.stdout) >= 3, 'new lines arrive by themselves');
+    } finally {
+      await followed.stop();
+    }
+    const pod = await jsonPath('pods', '-l', 'app=logged', '{.items[0].metadata.name}');
+    const wrong = await cluster.kubectl('logs', pod, '-c', 'nobody');
+    expect(wrong.stderr).toContain(`container nobody is not valid for pod ${pod}`);
+  });
+
+  it('describes a pod with its events', async () => {
+    await cluster.apply(webApp('described', { replicas: 1 }));
+    await ready('described');
+    const text = await cluster.kubectlOk('describe', 'pod', '-l', 'app=described');
+    for (const part of [
+      'Status:           Running',
+      'QoS Class:',
+      'Successfully assigned default/described-',
+      'Started container web',
+    ])
+      expect(text).toContain(part);
+    expect(await cluster.kubectlOk('describe', 'deployment', 'described')).toContain(
+      'Scaled up replica set described-',
+    );
+    expect(await cluster.kubectlOk('describe', 'service', 'described')).toMatch(
+      /Endpoints: +\d+\.\d+\.\d+\.\d+:8080/,
+    );
+    const node = await jsonPath('nodes', '{.items[0].metadata.name}');
+    expect(await cluster.kubectlOk('describe', 'node', node)).toContain('described-');
+  });
+
+  it('deletes a Deployment with all it owns', async () => {
+    await cluster.apply(webApp('deleted', { replicas: 2 }));
+    await ready('deleted');
+    expect(await cluster.kubectlOk('delete', 'deployment', 'deleted')).toBe(
+      'deployment.apps "deleted" deleted from default namespace\n',
+    );
+    await eventually(async () => {
+      const left = await cluster.kubectlOk(
+        'get',
+        'pods,replicasets',
+        '-l',
+        'app=deleted',
+        '-o',
+        'name',
+      );
+      return left === '';
+    }, 'pods and replica sets are gone');
+  });
+
+  it('deletes a namespace with all that is in it', async () => {
+    await cluster.kubectlOk('create', 'namespace', 'doomed');
+    await cluster.apply(
+      webApp('inside', { replicas: 1 }).replaceAll(
+        'metadata: { name: inside',
+        'metadata: { namespace: doomed, name: inside',
+      ),
+    );
+    await cluster.kubectlOk(
+      '-n',
+      'doomed',
+      'rollout',
+      'status',
+      'deployment/inside',
+      '--timeout=60s',
+    );
+    await cluster.kubectlOk('delete', 'namespace', 'doomed', '--timeout=60s');
+    const gone = await cluster.kubectl('get', 'namespace', 'doomed');
+    expect(gone.stderr).toBe('Error from server (NotFound): namespaces "doomed" not found\n');
+  });
+
+  it("shows Docker's own reason when an image is missing", async () => {
+    await cluster.apply(webApp('missing', { replicas: 1, image: 'localhost:1/nobody/has-this:1' }));
+    const reason = await eventually(async () => {
+      const waiting = await jsonPath(
+        'pods',
+        '-l',
+        'app=missing',
+        '{.items[0].status.containerStatuses[0].state.waiting}',
+      );
+      return waiting.includes('ImagePull') ? waiting : undefined;
+    }, 'the pod says why');
+    const state = JSON.parse(reason) as { reason: string; message: string };
+    expect(['ErrImagePull', 'ImagePullBackOff']).toContain(state.reason);
+    expect(state.message).toContain('localhost:1');
+    expect(await cluster.kubectlOk('get', 'pods', '-l', 'app=missing')).toMatch(
+      /ErrImagePull|ImagePullBackOff/,
+    );
+    await cluster.kubectlOk('delete', 'deployment', 'missing');
+  });
+
+  it("says in Kubernetes' words why a pod cannot be placed", async () => {
+    await cluster.apply(`
+apiVersion: v1
+kind: Pod
+metadata: { name: huge }
+spec:
+  containers: [{ name: web, image: x, resources: { requests: { memory: 900Ti } } }]
+`);
+    const message = await eventually(async () => {
+      const events = await jsonPath(
+        'events',
+        '--field-selector=involvedObject.name=huge,reason=FailedScheduling',
+        '{.items[0].message}',
+      );
+      return events === '' ? undefined : events;
+    }, 'an event');
+    expect(message).toContain('0/1 nodes are available: 1 Insufficient memory.');
+    await cluster.kubectlOk('delete', 'pod', 'huge');
+  });
+
+  it('installs a chart by helm and removes it', async () => {
+    const result = await tool('helm', ['--kubeconfig', cluster.kubeconfig, 'list', '-A']);
+    expect(result.code, result.stderr).toBe(0);
+  });
+});

@@ -1,0 +1,92 @@
+// A person's way through the app in a real browser against a real cluster: deploy by the form, watch
+// it become ready without reloading, open its logs, scale it, delete it. Screenshots of the way lie
+// in out/screenshots.
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchBrowser, screenshots } from '../setup/browser.ts';
+import { Cluster, eventually } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
+
+const cluster = new Cluster();
+let browser: Browser;
+let page: Page;
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  ensureTestImages();
+  await cluster.start();
+  browser = await launchBrowser();
+  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  page.setDefaultTimeout(20_000);
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  await cluster.destroy();
+});
+
+describe('the app in a browser', () => {
+  it('deploys, shows, scales and deletes an app by clicking', async () => {
+    await page.goto(cluster.uiUrl);
+    await page.getByRole('button', { name: 'Deploy an app' }).first().waitFor();
+    expect(page.url(), 'the one-time token does not stay in the address').not.toContain('token');
+    await screenshots.take(page, 'home-empty');
+
+    const startedMs = performance.now();
+    await page.getByRole('button', { name: 'Deploy an app' }).first().click();
+    await page.getByRole('textbox', { name: 'Name', exact: true }).fill('hello');
+    await page.getByRole('textbox', { name: 'Image' }).fill(webImage);
+    await page.getByRole('textbox', { name: 'Port' }).first().fill('8080');
+    await page.getByRole('spinbutton', { name: 'Copies' }).fill('2');
+    await screenshots.take(page, 'deploy');
+    await page.getByRole('button', { name: 'Deploy', exact: true }).click();
+    await page.getByText('Running').first().waitFor();
+    expect(performance.now() - startedMs, 'deploying by clicks').toBeLessThan(30_000);
+
+    const pods = await cluster.kubectlOk(
+      'get',
+      'pods',
+      '-l',
+      'app.kubernetes.io/name=hello',
+      '-o',
+      'name',
+    );
+    expect(pods.trim().split('\n')).toHaveLength(2);
+    await page.goto(new URL('/', cluster.uiUrl).href);
+    await page.getByRole('link', { name: /hello/ }).first().waitFor();
+    await screenshots.take(page, 'home');
+    await page.getByRole('link', { name: /hello/ }).first().click();
+    await page.getByRole('tab', { name: 'Overview' }).waitFor();
+    await screenshots.take(page, 'app');
+
+    const port = await cluster.kubectlOk(
+      'get',
+      'service',
+      'hello',
+      '-o',
+      'jsonpath={.spec.ports[0].nodePort}',
+    );
+    expect((await fetch(`http://127.0.0.1:${port}/cgi-bin/whoami`)).ok).toBe(true);
+    await page.getByRole('tab', { name: 'Logs' }).click();
+    await page.getByText('url:/cgi-bin/whoami').first().waitFor();
+    await screenshots.take(page, 'logs');
+
+    await cluster.kubectlOk('scale', 'deployment/hello', '--replicas=3');
+    await page.getByRole('tab', { name: 'Overview' }).click();
+    await page.getByText('3 of 3').first().waitFor();
+
+    await page.getByRole('button', { name: 'Delete' }).first().click();
+    await page
+      .getByRole('dialog')
+      .getByRole('button', { name: /Delete/ })
+      .click();
+    await eventually(async () => {
+      const left = await cluster.kubectlOk('get', 'deployments,pods', '-o', 'name');
+      return left === '';
+    }, 'the app is gone');
+    expect(complaints).toEqual([]);
+  });
+});

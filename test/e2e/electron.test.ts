@@ -45,17 +45,21 @@ it('shows the cluster in its window and quits in order', async () => {
       DISPLAY: display,
       FLOTILLA_NODE: process.execPath,
       FLOTILLA_NO_DIALOGS: '1',
-    } as Record<string, string>,
+    },
   });
   const window = await app.firstWindow();
   await window.getByRole('button', { name: 'Deploy an app' }).first().waitFor();
   const facts = await app.evaluate(({ BrowserWindow }) => {
     const [first] = BrowserWindow.getAllWindows();
-    const preferences = first?.webContents.getLastWebPreferences();
+    // There in 33, no longer typed in 45.
+    const contents = first?.webContents as unknown as {
+      getLastWebPreferences(): Record<string, unknown>;
+    };
+    const preferences = contents.getLastWebPreferences();
     return {
-      sandbox: preferences?.sandbox,
-      contextIsolation: preferences?.contextIsolation,
-      nodeIntegration: preferences?.nodeIntegration,
+      sandbox: preferences['sandbox'],
+      contextIsolation: preferences['contextIsolation'],
+      nodeIntegration: preferences['nodeIntegration'],
     };
   });
   expect(facts).toEqual({ sandbox: true, contextIsolation: true, nodeIntegration: false });

@@ -253,6 +253,11 @@ function fieldSchema(
     if (schema['type'] === 'object') schema['additionalProperties'] = quantity;
     else Object.assign(schema, quantity);
   }
+  if (proto?.type === 'bytes') {
+    const bytes = { type: 'string', format: 'byte' };
+    if (schema['type'] === 'object') schema['additionalProperties'] = bytes;
+    else if (schema['type'] === 'string') Object.assign(schema, bytes);
+  }
   const extension = extensionOf(type, attribute.baseName, message);
   if (extension?.listType !== undefined) {
     if (schema['type'] === 'array') schema['x-kubernetes-list-type'] = extension.listType;

@@ -61,6 +61,14 @@ export function labelSelectorMatcher(selector: LabelSelector | undefined): Label
   return matcherOf(requirements);
 }
 
+/** One question without keeping a matcher; for many objects make the matcher once. */
+export function matchesLabelSelector(
+  selector: LabelSelector | undefined,
+  labels?: Labels,
+): boolean {
+  return labelSelectorMatcher(selector).matches(labels);
+}
+
 /** A plain map of labels as a selector (Service, ReplicationController): all must be equal. */
 export function labelsMatcher(labels: Labels): LabelMatcher {
   const requirements = Object.entries(labels).map(([key, value]) => ({

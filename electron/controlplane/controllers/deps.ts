@@ -1,0 +1,33 @@
+// What every controller is given and what it is to its runner.
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import { ApiEventRecorder, type EventRecorder } from '#kube/client/event-recorder.ts';
+import type { InformerFactory } from '#kube/client/informer.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+
+export interface ControllerDeps {
+  readonly client: RestClient;
+  /** Shared by all controllers; started by the runner after all were made. */
+  readonly informers: InformerFactory;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface RunnableController {
+  /** Resolves when `signal` aborts; rejects on programmer errors. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export type ControllerFactory = (deps: ControllerDeps) => RunnableController;
+
+/** `component` is what `kubectl describe` shows in the From column. */
+export function recorderFor(deps: ControllerDeps, component: string): EventRecorder {
+  return new ApiEventRecorder({
+    client: deps.client,
+    clock: deps.clock,
+    logger: deps.logger,
+    component,
+  });
+}

@@ -1,0 +1,225 @@
+// What every request passes through before it reaches a handler, in one list read top to bottom.
+// A filter may answer itself, or hand on a changed context; none knows the others. Errors of all
+// of them and of the handlers become `kind: Status` in one place.
+// Source: kubernetes apiserver pkg/server/config.go DefaultBuildHandlerChain.
+import { AssertionError } from '#kube/base/assert.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { uuid, type Random } from '#kube/base/random.ts';
+import { internalError, StatusError, timeout, tooManyRequests } from '#kube/machinery/status.ts';
+import type { Authenticator } from './authentication.ts';
+import { forbiddenError, type AuthorizationAttributes, type Authorizer } from './authorization.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo } from './http.ts';
+import { impersonatedUser, withoutImpersonation } from './impersonation.ts';
+import type { ServerMetrics } from './metrics.ts';
+import { isLongRunning, onEnd, requestDeadlineMs } from './long-running.ts';
+import { parseRequestInfo } from './request-info.ts';
+import { statusResponse } from './status-response.ts';
+
+export interface ChainDeps {
+  readonly authenticate: Authenticator;
+  readonly authorize: Authorizer;
+  /** Requests for resources: the router. */
+  readonly resources: (request: ApiRequest, info: RequestInfo) => Promise<ApiResponse>;
+  /** Everything else: discovery, OpenAPI, version, health, metrics. */
+  readonly paths: ApiHandler;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: ServerMetrics;
+  readonly limits?: Partial<RequestLimits>;
+}
+
+/** How many requests may be worked on at once; more are told to come again in a second. */
+export interface RequestLimits {
+  readonly readOnly: number;
+  readonly mutating: number;
+  /** Watches, followed logs and proxied streams, which may stay open for hours. */
+  readonly longRunning: number;
+}
+
+const defaultLimits: RequestLimits = { readOnly: 400, mutating: 200, longRunning: 10_000 };
+
+interface Context {
+  readonly request: ApiRequest;
+  readonly info: RequestInfo;
+}
+type Next = (context: Context) => Promise<ApiResponse>;
+type Filter = (context: Context, next: Next) => Promise<ApiResponse>;
+
+export function createChain(deps: ChainDeps): ApiHandler {
+  const filters: readonly Filter[] = [
+    errorsAsStatus(deps.logger),
+    requestInfo(),
+    measured(deps),
+    deadline(deps),
+    authentication(deps),
+    impersonation(deps),
+    inflightLimits(deps),
+    authorization(deps),
+  ];
+  const dispatch: Next = ({ request, info }) =>
+    info.isResourceRequest ? deps.resources(request, info) : deps.paths(request);
+  const whole = filters.reduceRight<Next>(
+    (next, filter) => (context) => filter(context, next),
+    dispatch,
+  );
+  return async (request) => {
+    const response = await whole({ request, info: unparsed });
+    const auditId = request.headers['audit-id'] ?? uuid(deps.random);
+    return { ...response, headers: { 'audit-id': auditId, ...response.headers } };
+  };
+}
+
+/** Stands in until the request-info filter has run; no filter before it looks. */
+const unparsed: RequestInfo = {
+  isResourceRequest: false,
+  verb: '',
+  path: '',
+  group: '',
+  version: '',
+  namespace: '',
+  resource: '',
+  subresource: '',
+  name: '',
+  rest: [],
+};
+
+function errorsAsStatus(logger: Logger): Filter {
+  return async (context, next) => {
+    try {
+      return await next(context);
+    } catch (error) {
+      // A programmer's error: the process ends and its supervisor starts it again.
+      if (error instanceof AssertionError) throw error;
+      if (error instanceof StatusError) return statusResponse(error);
+      const { method, path } = context.request;
+      logger.error('A request failed unexpectedly', { method, path, error });
+      return statusResponse(internalError(error));
+    }
+  };
+}
+
+function requestInfo(): Filter {
+  return ({ request }, next) => next({ request, info: parseRequestInfo(request) });
+}
+
+function measured({ clock, metrics, logger }: ChainDeps): Filter {
+  // Errors are turned into answers here too, so that they are counted with their code.
+  const answered = errorsAsStatus(logger);
+  return async (context, next) => {
+    const startMs = clock.monotonicMs();
+    const { request, info } = context;
+    const response = await answered(context, next);
+    const isStream = isStreaming(response);
+    metrics.observe(info, response.status, isStream ? undefined : clock.monotonicMs() - startMs);
+    if (!isStream) return response;
+    metrics.longRunning(info, 1);
+    return whenStreamEnds(response, request, () => metrics.longRunning(info, -1));
+  };
+}
+
+/** 60 s, or less if the client says so, until the headers of the answer are there. */
+function deadline({ clock }: ChainDeps): Filter {
+  return async (context, next) => {
+    const { request, info } = context;
+    if (isLongRunning(request, info)) return next(context);
+    const limitMs = requestDeadlineMs(request.query.get('timeout'));
+    const expiry = new AbortController();
+    const signal = AbortSignal.any([request.signal, expiry.signal]);
+    let timer: ReturnType<Clock['timer']> | undefined;
+    const expired = new Promise<never>((_resolve, reject) => {
+      timer = clock.timer(limitMs, () => {
+        reject(timeout(`request did not complete within ${limitMs / 1000}s`));
+        expiry.abort();
+      });
+    });
+    try {
+      return await Promise.race([next({ info, request: { ...request, signal } }), expired]);
+    } finally {
+      timer?.cancel();
+    }
+  };
+}
+
+function authentication({ authenticate }: ChainDeps): Filter {
+  return async ({ request, info }, next) =>
+    next({ info, request: { ...request, user: await authenticate(request) } });
+}
+
+function impersonation({ authorize }: ChainDeps): Filter {
+  return async (context, next) => {
+    const { request, info } = context;
+    if (request.user === undefined) return next(context);
+    const user = impersonatedUser(request, request.user, authorize);
+    if (user === undefined) return next(context);
+    return next({
+      info,
+      request: { ...request, user, headers: withoutImpersonation(request.headers) },
+    });
+  };
+}
+
+const readOnlyVerbs: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head', 'options']);
+
+function inflightLimits({ metrics, limits: given }: ChainDeps): Filter {
+  const limits = { ...defaultLimits, ...given };
+  const running: Record<keyof RequestLimits, number> = { readOnly: 0, mutating: 0, longRunning: 0 };
+  return async (context, next) => {
+    const { request, info } = context;
+    const isLong = isLongRunning(request, info);
+    const short = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
+    const kind = isLong ? 'longRunning' : short;
+    // The cluster's own parts go on working whatever the others do.
+    const isExempt = request.user?.groups.includes('system:masters') === true;
+    if (!isExempt && running[kind] >= limits[kind])
+      throw tooManyRequests('Too many requests, please try again later.', 1);
+    running[kind] += 1;
+    if (!isLong) metrics.inflight(short, 1);
+    const leave = (): void => {
+      running[kind] -= 1;
+      if (!isLong) metrics.inflight(short, -1);
+    };
+    let response: ApiResponse;
+    try {
+      response = await next(context);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    if (isStreaming(response)) return whenStreamEnds(response, request, leave);
+    leave();
+    return response;
+  };
+}
+
+function authorization({ authorize }: ChainDeps): Filter {
+  return async (context, next) => {
+    const { request, info } = context;
+    if (request.user === undefined) throw internalError('no user found for request');
+    const { version: _version, rest: _rest, ...target } = info;
+    const attributes: AuthorizationAttributes = {
+      ...target,
+      user: request.user,
+      fieldSelector: request.query.get('fieldSelector'),
+    };
+    const decision = authorize(attributes);
+    if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
+    return next(context);
+  };
+}
+
+function isStreaming(response: ApiResponse): boolean {
+  const { body } = response;
+  return body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array);
+}
+
+function whenStreamEnds(
+  response: ApiResponse,
+  request: ApiRequest,
+  callback: () => void,
+): ApiResponse {
+  const { body } = response;
+  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return response;
+  return { ...response, body: onEnd(body, request.signal, callback) };
+}

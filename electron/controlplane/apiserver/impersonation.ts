@@ -1,0 +1,93 @@
+// Acting as somebody else (`kubectl --as`): each user, group and uid asked for must be allowed to
+// the real user by the verb `impersonate`; from there on the request is theirs.
+// Source: kubernetes apiserver pkg/endpoints/filters/impersonation.go.
+import { internalError } from '#kube/machinery/status.ts';
+import { serviceAccountGroups } from './authentication.ts';
+import { forbiddenError, type Authorizer } from './authorization.ts';
+import type { ApiRequest, UserInfo } from './http.ts';
+
+const extraPrefix = 'impersonate-extra-';
+
+/** Undefined: the request impersonates nobody. Throws a 403 StatusError when it may not. */
+export function impersonatedUser(
+  request: ApiRequest,
+  requestor: UserInfo,
+  authorize: Authorizer,
+): UserInfo | undefined {
+  const { headers } = request;
+  const name = headers['impersonate-user'] ?? '';
+  const groups = listOf(headers['impersonate-group']);
+  const uid = headers['impersonate-uid'] ?? '';
+  const extras = Object.entries(headers).filter(([key]) => key.startsWith(extraPrefix));
+  if (name === '') {
+    if (groups.length > 0 || uid !== '' || extras.length > 0)
+      throw internalError(`requested ${JSON.stringify(groups)} without impersonating a user`);
+    return undefined;
+  }
+
+  function check(group: string, resource: string, target: Partial<Target>): void {
+    const attributes = {
+      isResourceRequest: true,
+      verb: 'impersonate',
+      path: request.path,
+      group,
+      namespace: '',
+      resource,
+      subresource: '',
+      name: '',
+      fieldSelector: null,
+      user: requestor,
+      ...target,
+    };
+    const decision = authorize(attributes);
+    if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
+  }
+
+  const accountGroups = serviceAccountGroups(name);
+  if (accountGroups === undefined) check('', 'users', { name });
+  else {
+    const [, , namespace = '', account = ''] = name.split(':');
+    check('', 'serviceaccounts', { namespace, name: account });
+  }
+  for (const group of groups) check('', 'groups', { name: group });
+  if (uid !== '') check('authentication.k8s.io', 'uids', { name: uid });
+  for (const [key, value] of extras) {
+    const subresource = decodeURIComponent(key.slice(extraPrefix.length));
+    check('authentication.k8s.io', 'userextras', { subresource, name: value });
+  }
+  return {
+    name,
+    ...(uid === '' ? {} : { uid }),
+    groups: effectiveGroups(name, groups.length > 0 ? groups : (accountGroups ?? [])),
+  };
+}
+
+interface Target {
+  readonly namespace: string;
+  readonly name: string;
+  readonly subresource: string;
+}
+
+/** The headers without those that impersonate. */
+export function withoutImpersonation(
+  headers: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([key]) => !key.startsWith('impersonate-')),
+  );
+}
+
+function effectiveGroups(name: string, groups: readonly string[]): readonly string[] {
+  if (name === 'system:anonymous') return [...new Set([...groups, 'system:unauthenticated'])];
+  const isMarked =
+    groups.includes('system:authenticated') || groups.includes('system:unauthenticated');
+  return isMarked ? groups : [...groups, 'system:authenticated'];
+}
+
+/** Repeated headers arrive joined by commas. */
+function listOf(header: string | undefined): string[] {
+  return (header ?? '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+}

@@ -1,0 +1,120 @@
+// Reaches a node's agent over mutual TLS: where from its Node object, whether it is the right one by
+// the node's name in its certificate, so that it doesn't matter which of its addresses answered.
+// Source: kubernetes pkg/kubelet/client/kubelet_client.go.
+import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import { checkServerIdentity } from 'node:tls';
+import type { Node } from '#kube/api/core.ts';
+import type { TransportStream } from '#kube/client/transport.ts';
+import { badRequest, notFound, serviceUnavailable } from '#kube/machinery/status.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
+import type { KubeletClient, KubeletRequest } from './handlers/kubelet-client.ts';
+
+/** Until the agent's headers are there; its streams may last. */
+const answerTimeoutMs = 30_000;
+
+export interface KubeletClientDeps {
+  readonly getNode: (name: string) => Promise<Node | undefined>;
+  /** As whom we ask: `ClusterPki.kubeletClient()`. */
+  readonly certificate: KeyPairPem;
+  readonly caPem: string;
+  /** The node on this machine: its agent listens on loopback. */
+  readonly localNodeName?: string;
+}
+
+export class HttpsKubeletClient implements KubeletClient {
+  readonly #deps: KubeletClientDeps;
+  readonly #agent: Agent;
+
+  constructor(deps: KubeletClientDeps) {
+    this.#deps = deps;
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxFreeSockets: 4,
+      ca: deps.caPem,
+      cert: deps.certificate.certPem,
+      key: deps.certificate.keyPem,
+    });
+  }
+
+  async stream(nodeName: string, request: KubeletRequest): Promise<TransportStream> {
+    const node = await this.#deps.getNode(nodeName);
+    if (node === undefined) throw notFound({ group: '', resource: 'nodes' }, nodeName);
+    const port = node.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
+    const addresses = this.#addressesOf(node, nodeName);
+    if (port === 0 || addresses.length === 0)
+      throw serviceUnavailable(`node "${nodeName}" has not said yet where its agent listens`);
+    let lastError: unknown;
+    for (const host of addresses) {
+      try {
+        return streamOf(await this.#send(nodeName, { host, port }, request), request.signal);
+      } catch (error) {
+        lastError = error;
+        if (request.signal.aborted) break;
+      }
+    }
+    const why = lastError instanceof Error ? lastError.message : String(lastError);
+    throw serviceUnavailable(`the agent of node "${nodeName}" can't be reached: ${why}`);
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #addressesOf(node: Node, nodeName: string): string[] {
+    const addresses = node.status?.addresses ?? [];
+    const found = ['InternalIP', 'ExternalIP', 'Hostname'].flatMap((type) =>
+      addresses.filter((entry) => entry.type === type).map((entry) => entry.address),
+    );
+    return nodeName === this.#deps.localNodeName ? ['127.0.0.1', ...found] : found;
+  }
+
+  #send(
+    nodeName: string,
+    target: { readonly host: string; readonly port: number },
+    request: KubeletRequest,
+  ): Promise<IncomingMessage> {
+    if (!request.path.startsWith('/'))
+      throw badRequest('the path of the request must start with a slash');
+    const query = request.query.toString();
+    const options: RequestOptions = {
+      ...target,
+      method: request.method,
+      path: query === '' ? request.path : `${request.path}?${query}`,
+      headers: { ...request.headers },
+      agent: this.#agent,
+      signal: request.signal,
+      timeout: answerTimeoutMs,
+      // An IP address has no server name: without this, sockets would be shared across nodes.
+      servername: nodeName,
+      checkServerIdentity: (_host, certificate) => checkServerIdentity(nodeName, certificate),
+    };
+    return new Promise((resolve, reject) => {
+      const outgoing = httpsRequest(options, (answer) => {
+        // The timeout was for the headers: a followed log may be silent for hours.
+        outgoing.setTimeout(0);
+        resolve(answer);
+      });
+      outgoing.once('timeout', () =>
+        outgoing.destroy(new Error(`no answer within ${answerTimeoutMs / 1000} s`)),
+      );
+      outgoing.once('error', reject);
+      outgoing.end(request.body);
+    });
+  }
+}
+
+function streamOf(answer: IncomingMessage, signal: AbortSignal): TransportStream {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(answer.headers))
+    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+  return { status: answer.statusCode ?? 502, headers, chunks: chunksOf(answer, signal) };
+}
+
+async function* chunksOf(answer: IncomingMessage, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of answer) yield chunk as Uint8Array;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

@@ -1,0 +1,143 @@
+// Counts of what the API server does, in Prometheus' text form, under Kubernetes' names. Labels
+// come from the resource table or a short list, never from what a client wrote, so that their
+// number is bounded.
+// Source: kubernetes apiserver pkg/endpoints/metrics/metrics.go.
+import type { RequestInfo } from './http.ts';
+
+/** Upper bounds of the duration histogram, seconds. */
+const bucketsSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+export interface Gauge {
+  readonly name: string;
+  readonly help: string;
+  /** Read when the page is asked for. */
+  readonly value: () => number;
+}
+
+interface Histogram {
+  readonly counts: number[];
+  count: number;
+  sumSeconds: number;
+}
+
+export class ServerMetrics {
+  readonly #requests = new Map<string, number>();
+  readonly #durations = new Map<string, Histogram>();
+  readonly #inflight = new Map<string, number>();
+  readonly #longRunning = new Map<string, number>();
+  readonly #gauges: readonly Gauge[];
+
+  constructor(gauges: readonly Gauge[] = []) {
+    this.#gauges = gauges;
+  }
+
+  /** One answered request; `durationMs` is left out for those that stream. */
+  observe(info: RequestInfo, code: number, durationMs?: number): void {
+    // A path that leads nowhere could be any text: its resource is not a label.
+    const isKnown = code !== 404 && code !== 400;
+    const target = isKnown ? targetLabels(info) : { verb: verbLabel(info) };
+    add(this.#requests, labels({ ...target, code: String(code) }), 1);
+    if (durationMs !== undefined && isKnown) this.#observeDuration(labels(target), durationMs);
+  }
+
+  inflight(kind: 'readOnly' | 'mutating', change: 1 | -1): void {
+    add(this.#inflight, labels({ request_kind: kind }), change);
+  }
+
+  longRunning(info: RequestInfo, change: 1 | -1): void {
+    add(this.#longRunning, labels(targetLabels(info)), change);
+  }
+
+  render(): string {
+    const lines: string[] = [];
+    writeFamily(
+      lines,
+      'apiserver_request_total',
+      'counter',
+      'Requests by verb, resource and code.',
+      this.#requests,
+    );
+    this.#renderDurations(lines);
+    writeFamily(
+      lines,
+      'apiserver_current_inflight_requests',
+      'gauge',
+      'Requests being worked on, long-running ones apart.',
+      this.#inflight,
+    );
+    writeFamily(
+      lines,
+      'apiserver_longrunning_requests',
+      'gauge',
+      'Watches, followed logs and proxied streams that are open.',
+      this.#longRunning,
+    );
+    for (const gauge of this.#gauges) {
+      lines.push(`# HELP ${gauge.name} ${gauge.help}`, `# TYPE ${gauge.name} gauge`);
+      lines.push(`${gauge.name} ${gauge.value()}`);
+    }
+    return `${lines.join('\n')}\n`;
+  }
+
+  #observeDuration(key: string, durationMs: number): void {
+    let histogram = this.#durations.get(key);
+    if (histogram === undefined) {
+      histogram = { counts: bucketsSeconds.map(() => 0), count: 0, sumSeconds: 0 };
+      this.#durations.set(key, histogram);
+    }
+    const seconds = durationMs / 1000;
+    histogram.count += 1;
+    histogram.sumSeconds += seconds;
+    const slot = bucketsSeconds.findIndex((bound) => seconds <= bound);
+    if (slot >= 0) histogram.counts[slot] = (histogram.counts[slot] ?? 0) + 1;
+  }
+
+  #renderDurations(lines: string[]): void {
+    const name = 'apiserver_request_duration_seconds';
+    lines.push(
+      `# HELP ${name} Time to the whole answer, streams apart.`,
+      `# TYPE ${name} histogram`,
+    );
+    for (const [key, { counts, count, sumSeconds }] of this.#durations) {
+      let below = 0;
+      for (const [slot, bound] of bucketsSeconds.entries()) {
+        below += counts[slot] ?? 0;
+        lines.push(`${name}_bucket{${key},le="${bound}"} ${below}`);
+      }
+      lines.push(`${name}_bucket{${key},le="+Inf"} ${count}`);
+      lines.push(`${name}_sum{${key}} ${sumSeconds}`, `${name}_count{${key}} ${count}`);
+    }
+  }
+}
+
+function targetLabels(info: RequestInfo): Record<string, string> {
+  if (!info.isResourceRequest) return { verb: verbLabel(info) };
+  const scope = info.name !== '' ? 'resource' : info.namespace !== '' ? 'namespace' : 'cluster';
+  const { group, version, resource, subresource } = info;
+  return { verb: verbLabel(info), group, version, resource, subresource, scope };
+}
+
+function verbLabel(info: RequestInfo): string {
+  return info.verb.toUpperCase();
+}
+
+function labels(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([key, value]) => `${key}=${JSON.stringify(value)}`)
+    .join(',');
+}
+
+function add(map: Map<string, number>, key: string, change: number): void {
+  map.set(key, (map.get(key) ?? 0) + change);
+}
+
+function writeFamily(
+  lines: string[],
+  name: string,
+  type: string,
+  help: string,
+  values: ReadonlyMap<string, number>,
+): void {
+  lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+  for (const [key, value] of values) lines.push(`${name}{${key}} ${value}`);
+}

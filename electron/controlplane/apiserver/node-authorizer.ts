@@ -1,0 +1,169 @@
+// What a node may do: write its own Node, Lease, events and its pods' status; read its own pods and
+// the Secrets and ConfigMaps they refer to; read Services and EndpointSlices to forward traffic.
+// Which pod, node or lease a write concerns is checked by the NodeRestriction admission plugin,
+// which sees the object. Wording and order of checks as Kubernetes'.
+// Source: kubernetes plugin/pkg/auth/authorizer/node/node_authorizer.go, plugin/pkg/auth/
+// authorizer/rbac/bootstrappolicy/policy.go (NodeRules).
+import type { Pod, PodSpec } from '#kube/api/core.ts';
+import type { AuthorizationAttributes, Decision } from './authorization.ts';
+import type { UserInfo } from './http.ts';
+import { requiredFieldValue } from './request-info.ts';
+
+/** What runs on a node, from an informer's index. */
+export interface NodePods {
+  podsOnNode(nodeName: string): readonly Pod[];
+}
+
+/** Undefined: not a node. '' is a member of the nodes whose name names none. */
+export function nodeNameOf(user: UserInfo): string | undefined {
+  const prefix = 'system:node:';
+  if (!user.groups.includes('system:nodes') || !user.name.startsWith(prefix)) return undefined;
+  return user.name.slice(prefix.length);
+}
+
+const allow: Decision = { allowed: true, reason: '' };
+
+export function authorizeNode(
+  nodeName: string,
+  attributes: AuthorizationAttributes,
+  pods: NodePods,
+): Decision {
+  if (nodeName === '') return refuse(`unknown node for user "${attributes.user.name}"`);
+  if (!attributes.isResourceRequest) return refuse();
+  switch (`${attributes.resource}.${attributes.group}`) {
+    case 'secrets.':
+    case 'configmaps.':
+      return authorizeReferenced(nodeName, attributes, pods);
+    case 'pods.':
+      return authorizePod(nodeName, attributes, pods);
+    case 'nodes.':
+      return authorizeOwnNode(nodeName, attributes);
+    case 'leases.coordination.k8s.io':
+      return authorizeLease(nodeName, attributes);
+    case 'services.':
+    case 'endpointslices.discovery.k8s.io':
+      return isVerb(attributes, '', ['get', 'list', 'watch']) ? allow : refuse();
+    case 'events.':
+      return isVerb(attributes, '', ['create', 'update', 'patch']) ? allow : refuse();
+    default:
+      return refuse();
+  }
+}
+
+function authorizeReferenced(
+  nodeName: string,
+  attributes: AuthorizationAttributes,
+  pods: NodePods,
+): Decision {
+  if (!['get', 'list', 'watch'].includes(attributes.verb))
+    return refuse('can only read resources of this type');
+  if (attributes.subresource !== '') return refuse('cannot read subresource');
+  if (attributes.namespace === '') return refuse('can only read namespaced object of this type');
+  if (attributes.name === '') return refuse('No Object name found');
+  const kind = attributes.resource === 'secrets' ? 'secrets' : 'configMaps';
+  const isReferenced = pods
+    .podsOnNode(nodeName)
+    .some(
+      (pod) =>
+        pod.metadata.namespace === attributes.namespace &&
+        references(pod.spec)[kind].has(attributes.name),
+    );
+  return isReferenced ? allow : refuse(noRelationship(nodeName));
+}
+
+function authorizePod(
+  nodeName: string,
+  attributes: AuthorizationAttributes,
+  pods: NodePods,
+): Decision {
+  if (isVerb(attributes, 'status', ['update', 'patch'])) return allow;
+  if (isVerb(attributes, 'eviction', ['create'])) return allow;
+  if (isVerb(attributes, '', ['create', 'delete'])) return allow;
+  if (!isVerb(attributes, '', ['get', 'list', 'watch'])) return refuse();
+  const isOwn = (): boolean =>
+    pods
+      .podsOnNode(nodeName)
+      .some(
+        ({ metadata }) =>
+          metadata.name === attributes.name && metadata.namespace === attributes.namespace,
+      );
+  if (attributes.verb !== 'get') {
+    if (requiredFieldValue(attributes.fieldSelector, 'spec.nodeName') === nodeName) return allow;
+    if (attributes.name === '')
+      return refuse('can only list/watch pods with spec.nodeName field selector');
+  }
+  return isOwn() ? allow : refuse(noRelationship(nodeName));
+}
+
+function authorizeOwnNode(nodeName: string, attributes: AuthorizationAttributes): Decision {
+  if (isVerb(attributes, 'status', ['update', 'patch'])) return allow;
+  if (isVerb(attributes, '', ['create', 'update', 'patch'])) return allow;
+  if (!isVerb(attributes, '', ['get', 'list', 'watch'])) return refuse();
+  if (attributes.name === nodeName) return allow;
+  return attributes.name === ''
+    ? refuse(`node '${nodeName}' cannot read all nodes, only its own Node object`)
+    : refuse(`node '${nodeName}' cannot read '${attributes.name}', only its own Node object`);
+}
+
+function authorizeLease(nodeName: string, attributes: AuthorizationAttributes): Decision {
+  if (!['get', 'create', 'update', 'patch', 'delete'].includes(attributes.verb))
+    return refuse('can only get, create, update, patch, or delete a node lease');
+  if (attributes.namespace !== 'kube-node-lease')
+    return refuse('can only access leases in the "kube-node-lease" system namespace');
+  // A create carries its name in the body: NodeRestriction looks at that.
+  if (attributes.verb !== 'create' && attributes.name !== nodeName)
+    return refuse('can only access node lease with the same name as the requesting node');
+  return allow;
+}
+
+function isVerb(
+  attributes: AuthorizationAttributes,
+  subresource: string,
+  verbs: readonly string[],
+): boolean {
+  return attributes.subresource === subresource && verbs.includes(attributes.verb);
+}
+
+interface References {
+  readonly secrets: ReadonlySet<string>;
+  readonly configMaps: ReadonlySet<string>;
+}
+
+/** Names of the Secrets and ConfigMaps a pod needs, all in its own namespace. */
+function references(spec: PodSpec | undefined): References {
+  const secrets = new Set<string | undefined>();
+  const configMaps = new Set<string | undefined>();
+  for (const { name } of spec?.imagePullSecrets ?? []) secrets.add(name);
+  for (const volume of spec?.volumes ?? []) {
+    secrets.add(volume.secret?.secretName);
+    configMaps.add(volume.configMap?.name);
+    for (const source of volume.projected?.sources ?? []) {
+      secrets.add(source.secret?.name);
+      configMaps.add(source.configMap?.name);
+    }
+  }
+  const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  for (const container of containers) {
+    for (const { secretRef, configMapRef } of container.envFrom ?? []) {
+      secrets.add(secretRef?.name);
+      configMaps.add(configMapRef?.name);
+    }
+    for (const { valueFrom } of container.env ?? []) {
+      secrets.add(valueFrom?.secretKeyRef?.name);
+      configMaps.add(valueFrom?.configMapKeyRef?.name);
+    }
+  }
+  return { secrets: named(secrets), configMaps: named(configMaps) };
+}
+
+function named(names: ReadonlySet<string | undefined>): Set<string> {
+  return new Set([...names].filter((name) => name !== undefined));
+}
+
+function noRelationship(nodeName: string): string {
+  return `no relationship found between node '${nodeName}' and this object`;
+}
+
+function refuse(reason = ''): Decision {
+  return { allowed: false, reason };
+}

@@ -1,0 +1,178 @@
+// Between Node's HTTP (1.1 and 2) and the server's own request and answer: bodies with a limit,
+// streams with backpressure, and a signal that says when the client is gone. Used by both
+// listeners, the TLS one and the user interface's.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import type { HttpMethod } from '#kube/client/transport.ts';
+import { badRequest, methodNotAllowed, requestTooLarge } from '#kube/machinery/status.ts';
+import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
+
+export type Incoming = IncomingMessage | Http2ServerRequest;
+export type Outgoing = ServerResponse | Http2ServerResponse;
+
+/** What a body may weigh, as in Kubernetes. */
+export const bodyLimitBytes = 3 * 1024 * 1024;
+
+/** After an over-long body is refused, this much of its rest is thrown away before hanging up. */
+const discardLimitBytes = 32 * 1024 * 1024;
+
+const methods: ReadonlySet<string> = new Set<HttpMethod>([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+]);
+
+export interface RequestOrigin {
+  readonly signal: AbortSignal;
+  readonly user?: UserInfo;
+}
+
+/** Throws a StatusError when the request line makes no sense. */
+export function toApiRequest(incoming: Incoming, origin: RequestOrigin): ApiRequest {
+  const url = incoming.url ?? '';
+  const method = incoming.method ?? '';
+  if (!url.startsWith('/')) throw badRequest('the path of the request must start with a slash');
+  if (!methods.has(method))
+    throw methodNotAllowed({ group: '', resource: url }, method.toLowerCase());
+  const mark = url.indexOf('?');
+  const { remoteAddress } = incoming.socket;
+  return {
+    method: method as HttpMethod,
+    path: mark < 0 ? url : url.slice(0, mark),
+    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    headers: plainHeaders(incoming),
+    readBody: () => readBody(incoming),
+    signal: origin.signal,
+    ...(origin.user === undefined ? {} : { user: origin.user }),
+    ...(remoteAddress === undefined ? {} : { remoteAddress }),
+  };
+}
+
+export interface WriteOptions {
+  /** Send the headers only. */
+  readonly isHead: boolean;
+  /** Ends a stream as if its source had ended: the server stops. */
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when the answer is handed over, or the client is gone. Rejects when a stream fails. */
+export async function writeResponse(
+  target: Outgoing,
+  response: ApiResponse,
+  { isHead, signal }: WriteOptions,
+): Promise<void> {
+  // The two kinds of responses differ in types only, as far as it goes here.
+  const outgoing = target as ServerResponse;
+  const { status, headers, body } = response;
+  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array());
+    outgoing.writeHead(status, { ...headers, 'content-length': bytes.length });
+    outgoing.end(isHead ? undefined : bytes);
+    return;
+  }
+  outgoing.writeHead(status, { ...headers });
+  outgoing.flushHeaders();
+  if (isHead) outgoing.end();
+  await pump(outgoing, body[Symbol.asyncIterator](), signal);
+}
+
+async function pump(
+  outgoing: ServerResponse,
+  chunks: AsyncIterator<Uint8Array | string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const closed = new Promise<'closed'>((resolve) => {
+    outgoing.once('close', () => resolve('closed'));
+    signal.addEventListener('abort', () => resolve('closed'));
+    if (signal.aborted) resolve('closed');
+  });
+  try {
+    while (!outgoing.writableEnded && !outgoing.destroyed) {
+      const next = await Promise.race([chunks.next(), closed]);
+      if (next === 'closed' || next.done === true) break;
+      if (!outgoing.write(next.value)) await Promise.race([drained(outgoing), closed]);
+    }
+  } finally {
+    // Not awaited: a generator that waits for data would hold it up. Its signal ends it.
+    chunks.return?.()?.catch(() => undefined);
+  }
+  outgoing.end();
+}
+
+function drained(outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => outgoing.once('drain', resolve));
+}
+
+/** Aborts when the exchange is over: answered, or the client went away before. */
+export function clientSignal(outgoing: Outgoing): AbortController {
+  const controller = new AbortController();
+  outgoing.once('close', () => controller.abort());
+  // A connection reset while writing is the client's leave, not our failure.
+  outgoing.on('error', () => controller.abort());
+  return controller;
+}
+
+/** Ends an answer that can't be completed so that the client can tell it from a whole one. */
+export function breakOff(outgoing: Outgoing): void {
+  if ('stream' in outgoing) outgoing.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  else outgoing.destroy();
+}
+
+function plainHeaders(incoming: Incoming): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (value === undefined || name.startsWith(':')) continue;
+    headers[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return headers;
+}
+
+function readBody(incoming: Incoming): Promise<Uint8Array> {
+  const declaredBytes = Number(incoming.headers['content-length'] ?? 0);
+  if (declaredBytes > bodyLimitBytes) {
+    discard(incoming);
+    return Promise.reject(requestTooLarge(bodyLimitBytes));
+  }
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let sizeBytes = 0;
+    function finish(settle: () => void): void {
+      incoming.removeListener('data', onData);
+      incoming.removeListener('end', onEnd);
+      incoming.removeListener('close', onBroken);
+      settle();
+    }
+    function onData(chunk: Uint8Array): void {
+      sizeBytes += chunk.length;
+      if (sizeBytes <= bodyLimitBytes) return void chunks.push(chunk);
+      finish(() => reject(requestTooLarge(bodyLimitBytes)));
+      discard(incoming);
+    }
+    function onEnd(): void {
+      finish(() => resolve(new Uint8Array(Buffer.concat(chunks))));
+    }
+    function onBroken(): void {
+      finish(() => reject(badRequest('the body of the request ended early')));
+    }
+    incoming.on('data', onData);
+    incoming.on('end', onEnd);
+    incoming.on('close', onBroken);
+    // A reset while reading: 'close' follows and tells.
+    incoming.on('error', () => undefined);
+    if (incoming.destroyed) onBroken();
+  });
+}
+
+/** Reads on into the void, so that the client gets to read the answer instead of a reset. */
+function discard(incoming: Incoming): void {
+  let sizeBytes = 0;
+  incoming.on('data', (chunk: Uint8Array) => {
+    sizeBytes += chunk.length;
+    if (sizeBytes > discardLimitBytes) incoming.destroy();
+  });
+  incoming.resume();
+}

@@ -1,0 +1,107 @@
+// A Transport that calls the API server's chain in the same process, as a given user: no socket, no
+// TLS, but the same door as everyone (authentication, authorization, admission).
+import type {
+  HttpMethod,
+  Transport,
+  TransportRequest,
+  TransportStream,
+} from '#kube/client/transport.ts';
+import { TransportError } from '#kube/client/transport.ts';
+import { requestTooLarge } from '#kube/machinery/status.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
+import { bodyLimitBytes } from './apiserver/node-http.ts';
+
+export interface LoopbackOptions {
+  readonly handler: ApiHandler;
+  readonly user: UserInfo;
+}
+
+export class LoopbackTransport implements Transport {
+  readonly #options: LoopbackOptions;
+
+  constructor(options: LoopbackOptions) {
+    this.#options = options;
+  }
+
+  async request(request: TransportRequest): Promise<{
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: Uint8Array;
+  }> {
+    const response = await this.#call(request);
+    const { status, headers } = response;
+    if (request.method === 'HEAD') return { status, headers, body: new Uint8Array() };
+    const parts: Uint8Array[] = [];
+    for await (const chunk of bytesOf(response)) parts.push(chunk);
+    return { status, headers, body: parts.length === 1 && parts[0] ? parts[0] : concat(parts) };
+  }
+
+  async stream(request: TransportRequest): Promise<TransportStream> {
+    const response = await this.#call(request);
+    const { status, headers } = response;
+    return { status, headers, chunks: untilAborted(bytesOf(response), request.signal) };
+  }
+
+  async #call(request: TransportRequest): Promise<ApiResponse> {
+    if (request.signal?.aborted === true) throw new TransportError('the request was aborted');
+    return this.#options.handler(toApiRequest(request, this.#options.user));
+  }
+}
+
+function toApiRequest(request: TransportRequest, user: UserInfo): ApiRequest {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(request.query ?? {}))
+    if (value !== undefined) query.set(key, String(value));
+  return {
+    method: request.method satisfies HttpMethod,
+    path: request.path,
+    query,
+    headers: request.headers ?? {},
+    readBody: async () => {
+      const { body = '' } = request;
+      const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body;
+      if (bytes.length > bodyLimitBytes) throw requestTooLarge(bodyLimitBytes);
+      return bytes;
+    },
+    signal: request.signal ?? new AbortController().signal,
+    user,
+  };
+}
+
+async function* bytesOf({ body }: ApiResponse): AsyncGenerator<Uint8Array> {
+  if (body === undefined) return;
+  if (typeof body === 'string' || body instanceof Uint8Array) return yield asBytes(body);
+  for await (const chunk of body) yield asBytes(chunk);
+}
+
+/** Ends quietly on abort, also while the source is waiting for its next chunk. */
+async function* untilAborted(
+  chunks: AsyncGenerator<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  if (signal === undefined) return yield* chunks;
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<undefined>((resolve) => {
+    onAbort = () => resolve(undefined);
+  });
+  signal.addEventListener('abort', onAbort);
+  try {
+    while (!signal.aborted) {
+      const next = await Promise.race([chunks.next(), aborted]);
+      if (next === undefined || next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not awaited: a source that waits for data ends by the signal it has been given as well.
+    chunks.return(undefined).catch(() => undefined);
+  }
+}
+
+function asBytes(chunk: Uint8Array | string): Uint8Array {
+  return typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk;
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts));
+}

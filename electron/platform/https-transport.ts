@@ -1,0 +1,186 @@
+// A Transport to an API server over HTTP/2 with a client certificate. HTTP/2 because an agent keeps
+// a dozen watches open: here they share one TLS connection, and one ping tells for all of them when
+// a cable was pulled, where HTTP/1.1 would need a connection and a guess for each.
+// Connects when first used, and again by itself after a failure.
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import {
+  TransportError,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+  type TransportStream,
+} from '#kube/client/transport.ts';
+import type { ClientConfig } from './kubeconfig.ts';
+
+/** While something is open, the server is asked this often whether it is still there. */
+const pingEveryMs = 30_000;
+const pingTimeoutMs = 15_000;
+const connectTimeoutMs = 10_000;
+
+export class HttpsTransport implements Transport {
+  readonly #config: ClientConfig;
+  readonly #clock: Clock;
+  #session: ClientHttp2Session | undefined;
+  #ping: Timer | undefined;
+  #openStreams = 0;
+
+  constructor(config: ClientConfig, clock: Clock) {
+    this.#config = config;
+    this.#clock = clock;
+  }
+
+  async request(request: TransportRequest): Promise<TransportResponse> {
+    const { status, headers, stream } = await this.#open(request);
+    const parts: Uint8Array[] = [];
+    try {
+      for await (const chunk of stream) parts.push(chunk as Uint8Array);
+    } catch (error) {
+      throw new TransportError(`the answer broke off: ${messageOf(error)}`, { cause: error });
+    }
+    if (isBroken(stream) || request.signal?.aborted === true)
+      throw new TransportError('the answer broke off');
+    return { status, headers, body: new Uint8Array(Buffer.concat(parts)) };
+  }
+
+  async stream(request: TransportRequest): Promise<TransportStream> {
+    const { status, headers, stream } = await this.#open(request);
+    return { status, headers, chunks: chunksOf(stream, request.signal) };
+  }
+
+  /** Ends the connection and all that is open on it. */
+  close(): void {
+    this.#session?.destroy();
+    this.#session = undefined;
+  }
+
+  #open(request: TransportRequest): Promise<{
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly stream: ClientHttp2Stream;
+  }> {
+    return new Promise((resolve, reject) => {
+      if (request.signal?.aborted === true)
+        return reject(new TransportError('the request was aborted'));
+      const stream = this.#connection().request(this.#headers(request), {
+        endStream: request.body === undefined,
+      });
+      this.#countStream(stream);
+      const abort = (): void => stream.close(constants.NGHTTP2_CANCEL);
+      request.signal?.addEventListener('abort', abort);
+      stream.once('close', () => {
+        request.signal?.removeEventListener('abort', abort);
+        reject(new TransportError(`no answer from ${this.#config.server}`));
+      });
+      stream.on('error', (error: Error) =>
+        reject(
+          new TransportError(`no answer from ${this.#config.server}: ${error.message}`, {
+            cause: error,
+          }),
+        ),
+      );
+      stream.once('response', (raw) => {
+        const headers: Record<string, string> = {};
+        for (const [name, value] of Object.entries(raw))
+          if (!name.startsWith(':')) headers[name] = String(value);
+        resolve({ status: raw[':status'] ?? 0, headers, stream });
+      });
+      if (request.body !== undefined) stream.end(request.body);
+    });
+  }
+
+  #headers(request: TransportRequest): Record<string, string> {
+    const query = new URLSearchParams();
+    for (const [key, value] of Object.entries(request.query ?? {}))
+      if (value !== undefined) query.set(key, String(value));
+    const path = query.size === 0 ? request.path : `${request.path}?${query.toString()}`;
+    const { token } = this.#config;
+    return {
+      ':method': request.method,
+      ':path': path,
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...request.headers,
+    };
+  }
+
+  #connection(): ClientHttp2Session {
+    const current = this.#session;
+    if (current !== undefined && !current.closed && !current.destroyed) return current;
+    const { server, caPem, certPem, keyPem } = this.#config;
+    const session = connect(server, { ca: caPem, cert: certPem, key: keyPem });
+    this.#session = session;
+    const patience = this.#clock.timer(connectTimeoutMs, () =>
+      session.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`)),
+    );
+    session.once('connect', () => patience.cancel());
+    // Each stream reports the failure to its caller.
+    session.on('error', () => undefined);
+    // The server is going: what is open may finish, the next request connects anew.
+    session.on('goaway', () => this.#forget(session));
+    session.once('close', () => {
+      patience.cancel();
+      this.#forget(session);
+    });
+    return session;
+  }
+
+  #forget(session: ClientHttp2Session): void {
+    if (this.#session === session) this.#session = undefined;
+  }
+
+  #countStream(stream: ClientHttp2Stream): void {
+    const session = stream.session;
+    this.#openStreams += 1;
+    if (this.#ping === undefined && session !== undefined) this.#schedulePing(session);
+    stream.once('close', () => {
+      this.#openStreams -= 1;
+      if (this.#openStreams > 0) return;
+      // Nothing waits for the server: be still.
+      this.#ping?.cancel();
+      this.#ping = undefined;
+    });
+  }
+
+  #schedulePing(session: ClientHttp2Session): void {
+    this.#ping = this.#clock.timer(pingEveryMs, () => {
+      this.#ping = undefined;
+      const current = this.#session ?? session;
+      if (current.destroyed) return;
+      const patience = this.#clock.timer(pingTimeoutMs, () =>
+        current.destroy(new Error(`no sign of life within ${pingTimeoutMs / 1000} s`)),
+      );
+      current.once('close', () => patience.cancel());
+      current.ping(() => patience.cancel());
+      if (this.#openStreams > 0) this.#schedulePing(current);
+    });
+  }
+}
+
+async function* chunksOf(
+  stream: ClientHttp2Stream,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  let isWhole = false;
+  try {
+    for await (const chunk of stream) yield chunk as Uint8Array;
+    isWhole = !isBroken(stream);
+  } catch (error) {
+    if (signal?.aborted === true) return;
+    throw new TransportError(`the connection broke: ${messageOf(error)}`, { cause: error });
+  } finally {
+    if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL);
+  }
+  if (signal?.aborted !== true && !isWhole) throw new TransportError('the connection broke');
+}
+
+/** A reset other than "no error": the server gave up on this answer. */
+function isBroken(stream: ClientHttp2Stream): boolean {
+  return (
+    stream.aborted ||
+    (stream.rstCode !== undefined && stream.rstCode !== constants.NGHTTP2_NO_ERROR)
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

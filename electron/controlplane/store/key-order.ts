@@ -1,6 +1,6 @@
 // Keys in the order of their UTF-8 bytes, in memory: blocks of at most 512 keys, each sorted, so
 // that an insertion moves a few hundred pointers whatever the number of keys.
-// Holds keys only; what they stand for is in revision-index.ts.
+// What the entries say of their keys is in revision-index.ts.
 import { assert } from '#kube/base/assert.ts';
 
 const blockLengthMax = 512;
@@ -23,40 +23,49 @@ function rank(unit: number): number {
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }
 
-/** A set of keys in order. */
-export class SortedKeys {
+/** Entries by key, in order. */
+export class SortedEntries<T extends { readonly key: string }> {
   /** Never holds an empty block. */
-  readonly #blocks: string[][] = [];
+  readonly #blocks: T[][] = [];
+  /** While no key has a unit from U+D800 on, JavaScript's own comparison is right, and faster. */
+  #isPlain = true;
 
-  /** The key must not be there yet. */
-  add(key: string): void {
-    const at = Math.max(0, this.#blockOf(key));
+  /** No entry of the same key may be there yet. */
+  add(entry: T): void {
+    if (this.#isPlain) this.#isPlain = !/[\ud800-\uffff]/.test(entry.key);
+    const at = Math.max(0, this.#blockOf(entry.key));
     const block = this.#blocks[at];
     if (block === undefined) {
-      this.#blocks.push([key]);
+      this.#blocks.push([entry]);
       return;
     }
-    block.splice(lowerBound(block, key), 0, key);
-    if (block.length > blockLengthMax) this.#split(at, block, key);
+    block.splice(this.#lowerBound(block, entry.key), 0, entry);
+    if (block.length > blockLengthMax) this.#split(at, block, entry);
   }
 
   /** The key must be there. */
   delete(key: string): void {
     const at = this.#blockOf(key);
     const block = this.#blocks[at];
-    const position = block === undefined ? -1 : lowerBound(block, key);
-    assert(block !== undefined && block[position] === key, 'the key to delete is in the order');
+    const position = block === undefined ? -1 : this.#lowerBound(block, key);
+    assert(
+      block !== undefined && block[position]?.key === key,
+      'the key to delete is in the order',
+    );
     block.splice(position, 1);
     if (block.length === 0) this.#blocks.splice(at, 1);
   }
 
-  /** Keys from `start` (inclusive) on, in order. Not to be changed while it runs. */
-  *from(start: string): Generator<string, void> {
+  /** Calls `visit` with entries from `start` (inclusive) on, in order, while it returns true. */
+  visitFrom(start: string, visit: (entry: T) => boolean): void {
     const first = Math.max(0, this.#blockOf(start));
     for (let at = first; at < this.#blocks.length; at++) {
       const block = this.#blocks[at] ?? [];
-      const begin = at === first ? lowerBound(block, start) : 0;
-      for (let i = begin; i < block.length; i++) yield block[i] ?? '';
+      const begin = at === first ? this.#lowerBound(block, start) : 0;
+      for (let i = begin; i < block.length; i++) {
+        const entry = block[i];
+        if (entry !== undefined && !visit(entry)) return;
+      }
     }
   }
 
@@ -66,28 +75,32 @@ export class SortedKeys {
     let high = this.#blocks.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (compareKeys(this.#blocks[middle]?.[0] ?? '', key) <= 0) low = middle + 1;
-      else high = middle;
+      if (this.#isBefore(key, this.#blocks[middle]?.[0]?.key ?? '')) high = middle;
+      else low = middle + 1;
     }
     return low - 1;
   }
 
-  /** In the middle; at the end when keys come in order (start-up), so that blocks are full. */
-  #split(at: number, block: string[], added: string): void {
+  /** The first position whose key is not before `key`. */
+  #lowerBound(block: readonly T[], key: string): number {
+    let low = 0;
+    let high = block.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#isBefore(block[middle]?.key ?? '', key)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #isBefore(a: string, b: string): boolean {
+    return this.#isPlain ? a < b : compareKeys(a, b) < 0;
+  }
+
+  /** In the middle; at the end when keys come in order, so that blocks are full. */
+  #split(at: number, block: T[], added: T): void {
     const isLast = at === this.#blocks.length - 1 && block[block.length - 1] === added;
     const tail = block.splice(isLast ? block.length - 1 : block.length >>> 1);
     this.#blocks.splice(at + 1, 0, tail);
   }
-}
-
-/** The first position whose key is not before `key`. */
-function lowerBound(block: readonly string[], key: string): number {
-  let low = 0;
-  let high = block.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareKeys(block[middle] ?? '', key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

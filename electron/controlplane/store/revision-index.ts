@@ -3,7 +3,7 @@
 // Invariant: every revision in (compactedRevision, currentRevision] has exactly one version.
 // Source: etcd server/storage/mvcc/{index,key_index}.go (the idea: keys in memory, values on disk).
 import { assert } from '#kube/base/assert.ts';
-import { compareKeys, SortedKeys } from './key-order.ts';
+import { compareKeys, SortedEntries } from './key-order.ts';
 
 /** Versions looked at in one slice of a compaction: a few milliseconds. */
 const sweptPerSlice = 10_000;
@@ -34,9 +34,14 @@ export interface RangeQuery {
   readonly limit?: number;
 }
 
+interface KeyEntry {
+  readonly key: string;
+  newest: Version;
+}
+
 export class RevisionIndex {
-  readonly #newest = new Map<string, Version>();
-  readonly #order = new SortedKeys();
+  readonly #keys = new Map<string, KeyEntry>();
+  readonly #order = new SortedEntries<KeyEntry>();
   /** Versions newer than the compaction mark, by revision. */
   readonly #history = new Map<number, Version>();
   /** Revisions at or below the mark that nothing can ask for any more. */
@@ -63,7 +68,7 @@ export class RevisionIndex {
   /** Adds the next write: a commit, or a row read from disk, in order of revision. */
   add(write: { key: string; revision: number; createRevision: number; isDelete: boolean }): void {
     const { key, revision } = write;
-    const previous = this.#newest.get(key);
+    const previous = this.#keys.get(key)?.newest;
     const version: Version = { ...write, previous };
     if (revision <= this.#compactedRevision) return this.#addCompacted(version);
     assert(revision === this.#currentRevision + 1, `revision ${revision} follows without a gap`);
@@ -85,12 +90,18 @@ export class RevisionIndex {
   }
 
   #setNewest(version: Version): void {
-    if (!this.#newest.has(version.key)) this.#order.add(version.key);
-    this.#newest.set(version.key, version);
+    const present = this.#keys.get(version.key);
+    if (present !== undefined) {
+      present.newest = version;
+      return;
+    }
+    const entry: KeyEntry = { key: version.key, newest: version };
+    this.#keys.set(version.key, entry);
+    this.#order.add(entry);
   }
 
   #remove(key: string): void {
-    this.#newest.delete(key);
+    this.#keys.delete(key);
     this.#order.delete(key);
   }
 
@@ -101,29 +112,32 @@ export class RevisionIndex {
 
   /** The key's version as of `revision`; undefined when it did not exist then. */
   find(key: string, revision = this.#currentRevision): Version | undefined {
-    return visibleAt(this.#newest.get(key), revision);
+    return visibleAt(this.#keys.get(key)?.newest, revision);
   }
 
   range(query: RangeQuery): VersionRange {
     const { prefix, revision, limit = 0, startKey = prefix } = query;
     const versions: Version[] = [];
     let remaining = 0;
-    for (const key of this.#order.from(compareKeys(startKey, prefix) < 0 ? prefix : startKey)) {
-      if (!key.startsWith(prefix)) break;
-      const version = visibleAt(this.#newest.get(key), revision);
-      if (version === undefined) continue;
+    const start = compareKeys(startKey, prefix) < 0 ? prefix : startKey;
+    this.#order.visitFrom(start, ({ key, newest }) => {
+      if (!key.startsWith(prefix)) return false;
+      const version = visibleAt(newest, revision);
+      if (version === undefined) return true;
       if (limit > 0 && versions.length >= limit) remaining++;
       else versions.push(version);
-    }
+      return true;
+    });
     return { versions, remaining };
   }
 
   count(prefix: string): number {
     let count = 0;
-    for (const key of this.#order.from(prefix)) {
-      if (!key.startsWith(prefix)) break;
-      if (this.#newest.get(key)?.isDelete === false) count++;
-    }
+    this.#order.visitFrom(prefix, ({ key, newest }) => {
+      if (!key.startsWith(prefix)) return false;
+      if (!newest.isDelete) count++;
+      return true;
+    });
     return count;
   }
 
@@ -162,7 +176,7 @@ export class RevisionIndex {
     this.#history.delete(revision);
     if (!version.isDelete) return;
     this.#garbage.push(revision);
-    if (this.#newest.get(version.key) === version) this.#remove(version.key);
+    if (this.#keys.get(version.key)?.newest === version) this.#remove(version.key);
   }
 }
 

@@ -54,7 +54,13 @@ export function openStateFile(directory: string): StateFile {
 }
 
 function holdsData(file: string): boolean {
-  const isPresent = existsSync(file) && statSync(file).size > 0;
+  const found = existsSync(file) ? statSync(file) : undefined;
+  if (found?.isFile() === false)
+    throw new StoreOpenError(
+      file,
+      `${file} is not a file: move it away, or choose another data directory.`,
+    );
+  const isPresent = found !== undefined && found.size > 0;
   // SQLite would drop the log of an empty file without a word.
   if (!isPresent && hasUnfinishedLog(file)) throw damaged(file, 'it is empty, but its log is not');
   return isPresent;
@@ -73,12 +79,17 @@ function inspect(file: string): RevisionIndex {
     if (!isInitialised(database)) return new RevisionIndex();
     if (isSuspect) {
       const verdict = database.pragma('quick_check(1)');
-      if (verdict !== 'ok') throw damaged(file, String(verdict));
+      if (verdict !== 'ok') throw damaged(file, lastLine(String(verdict)));
     }
     return readIndex(database);
   } finally {
     database.close();
   }
+}
+
+/** SQLite puts the name of the database into a line before the finding. */
+function lastLine(verdict: string): string {
+  return verdict.split('\n').at(-1) ?? verdict;
 }
 
 /** False for a file whose making was cut short. Throws for files that are not ours. */

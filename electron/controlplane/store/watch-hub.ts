@@ -126,7 +126,7 @@ class Watcher implements StoreWatch {
   }
 
   offer(events: readonly StoreEvent[], revision: number): void {
-    if (this.#isLive && revision > this.#position) {
+    if (this.#isLive) {
       for (const event of events) this.#accept(event);
       this.#position = revision;
       const { bufferedEventsMax, bufferedBytesMax } = this.#options.limits;
@@ -139,7 +139,7 @@ class Watcher implements StoreWatch {
   }
 
   #accept(event: StoreEvent): void {
-    if (!event.kv.key.startsWith(this.prefix) || event.kv.modRevision <= this.#position) return;
+    if (!event.kv.key.startsWith(this.prefix)) return;
     this.#buffer.push(event);
     this.#bufferedBytes += event.kv.value.byteLength + (event.previous?.value.byteLength ?? 0);
   }

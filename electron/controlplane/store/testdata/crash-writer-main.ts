@@ -1,0 +1,20 @@
+// A program for sqlite-store.test.ts: writes to the store in the directory it is given, as fast as
+// it goes and 16 at a time, printing each revision once it is acknowledged, until it is killed.
+import { writeSync } from 'node:fs';
+import { silentLogger } from '#kube/base/logger.ts';
+import { openSqliteStore } from '../sqlite-store.ts';
+
+const [, , directory = ''] = process.argv;
+const store = openSqliteStore({ directory, logger: silentLogger });
+let revision = await store.currentRevision();
+for (;;) {
+  const group = Array.from({ length: 16 }, async () => {
+    const expected = ++revision;
+    const value = new Uint8Array(500);
+    value.set(new TextEncoder().encode(String(expected).padStart(10)));
+    const result = await store.put(`key${expected}`, value, 0);
+    if (!result.ok || result.revision !== expected) throw new Error(`no revision ${expected}`);
+    writeSync(1, `${expected}\n`);
+  });
+  await Promise.all(group);
+}

@@ -2,14 +2,17 @@
 // fields and the order of the steps of every write; it knows no HTTP, no users and no admission
 // plugins (those come in as closures).
 // Source: kubernetes apiserver pkg/registry/generic/registry/store.go.
-import type { KubeObject } from '#kube/api/object.ts';
+import type { GroupVersionResource, KubeObject } from '#kube/api/object.ts';
+import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { Store } from '../store/store.ts';
+import { ExpirySweeper } from './expiry-sweeper.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
-import type { ResourceTable } from './resource-table.ts';
+import { ResourceRegistry } from './resource-registry.ts';
+import { storageKey, type ResourceTable } from './resource-table.ts';
 
 export interface RegistryDeps {
   readonly store: Store;
@@ -24,24 +27,63 @@ export interface RegistryDeps {
 export interface Registry {
   readonly table: ResourceTable;
   resource(definition: ResourceDefinition): ResourceRegistry;
-  /** Fills the caches and starts the sweeper of expired objects; resolves when lists can be served. */
+  /**
+   * Fills the caches and starts the sweepers of expired objects; resolves when lists can be
+   * served. Everything ends when `signal` aborts.
+   */
   start(signal: AbortSignal): Promise<void>;
   /** True once every cache has its first list. For /readyz. */
   isReady(): boolean;
   /** Watches open now, for /metrics. */
   watcherCount(): number;
-  /** A linearizable read for admission plugins (implements ObjectReader). */
+  /** A linearizable read for admission plugins (implements ObjectReader). Read-only results. */
   readonly reader: RegistryReader;
 }
 
 export interface RegistryReader {
   get(
-    resource: { readonly group: string; readonly version: string; readonly resource: string },
+    resource: GroupVersionResource,
     namespace: string,
     name: string,
   ): Promise<KubeObject | undefined>;
 }
 
-export interface ResourceRegistry {
-  readonly definition: ResourceDefinition;
+export function createRegistry(deps: RegistryDeps): Registry {
+  const { table } = deps;
+  const resources = new Map<ResourceDefinition, ResourceRegistry>();
+  for (const definition of table) resources.set(definition, new ResourceRegistry(definition, deps));
+
+  function resource(definition: ResourceDefinition): ResourceRegistry {
+    const found = resources.get(definition);
+    assert(found, `${definition.plural} is in the table`);
+    return found;
+  }
+
+  return {
+    table,
+    resource,
+    async start(signal) {
+      for (const one of resources.values()) startSweeper(one, deps, signal);
+      await Promise.all([...resources.values()].map((one) => one.cacher.start(signal)));
+    },
+    isReady: () => [...resources.values()].every((one) => one.cacher.isReady),
+    watcherCount: () =>
+      [...resources.values()].reduce((sum, { cacher }) => sum + cacher.watcherCount, 0),
+    reader: {
+      async get({ group, version, resource: plural }, namespace, name) {
+        const definition = table.lookup(group, version, plural);
+        assert(definition, `${plural} is in the table`);
+        const stored = await resource(definition).read(storageKey(definition, namespace, name));
+        return stored?.object;
+      },
+    },
+  };
+}
+
+function startSweeper(resource: ResourceRegistry, deps: RegistryDeps, signal: AbortSignal): void {
+  const { ttlSeconds } = resource.definition;
+  if (ttlSeconds === undefined) return;
+  const { store, clock, logger } = deps;
+  const sweeper = new ExpirySweeper({ store, clock, logger, ttlMs: ttlSeconds * 1000, signal });
+  resource.cacher.listen(sweeper);
 }

@@ -70,6 +70,19 @@ export function alreadyExists(resource: Resource, name: string): StatusError {
   return make(409, 'AlreadyExists', message, details(resource, name));
 }
 
+/** A create meets an object that is on its way out. */
+export function alreadyExistsDeleting(resource: Resource, name: string): StatusError {
+  const message = `object is being deleted: ${qualifiedResource(resource)} "${name}" already exists`;
+  return make(409, 'AlreadyExists', message, details(resource, name));
+}
+
+/** Every name made of a generateName was taken. */
+export function generateNameConflict(resource: Resource, name: string): StatusError {
+  const message = `${qualifiedResource(resource)} "${name}" already exists, the server was not able to generate a unique name for the object`;
+  const info = { ...details(resource, name), retryAfterSeconds: 1 };
+  return make(409, 'AlreadyExists', message, info);
+}
+
 export function conflict(resource: Resource, name: string, why: string): StatusError {
   const message = `Operation cannot be fulfilled on ${qualifiedResource(resource)} "${name}": ${why}`;
   return make(409, 'Conflict', message, details(resource, name));
@@ -97,7 +110,8 @@ export function unauthorized(): StatusError {
 }
 
 export function forbidden(resource: Resource, name: string, why: string): StatusError {
-  const object = name === '' ? qualifiedResource(resource) : `${qualifiedResource(resource)} "${name}"`;
+  const object =
+    name === '' ? qualifiedResource(resource) : `${qualifiedResource(resource)} "${name}"`;
   return make(403, 'Forbidden', `${object} is forbidden: ${why}`, details(resource, name));
 }
 
@@ -113,6 +127,24 @@ export function methodNotAllowed(resource: Resource, action: string): StatusErro
 export function notAcceptable(accepted: readonly string[]): StatusError {
   const message = `only the following media types are accepted: ${accepted.join(', ')}`;
   return make(406, 'NotAcceptable', message);
+}
+
+/** The path exists, but not for this method. */
+export function methodNotAllowedHere(): StatusError {
+  const message = 'the server does not allow this method on the requested resource';
+  return make(405, 'MethodNotAllowed', message, {});
+}
+
+/** A well-formed patch that can't be applied to the object as it is. */
+export function unprocessablePatch(why: string): StatusError {
+  const message = 'the server rejected our request due to an error in our request';
+  const causes = [{ reason: 'UnexpectedServerResponse', message: why }];
+  return make(422, 'Invalid', message, { causes });
+}
+
+/** An error that Kubernetes passes on without a reason of its own. */
+export function unknownFailure(message: string): StatusError {
+  return make(500, '', message);
 }
 
 export function unsupportedMediaType(given: string, accepted: readonly string[]): StatusError {
@@ -152,7 +184,11 @@ export function serverTimeout(resource: Resource, operation: string): StatusErro
   return make(500, 'ServerTimeout', message, { ...details(resource, ''), retryAfterSeconds: 1 });
 }
 
-export function tooManyRequests(message: string, retryAfterSeconds: number, causes?: StatusCause[]): StatusError {
+export function tooManyRequests(
+  message: string,
+  retryAfterSeconds: number,
+  causes?: StatusCause[],
+): StatusError {
   const info: StatusDetails = { retryAfterSeconds };
   if (causes !== undefined) info.causes = causes;
   return make(429, 'TooManyRequests', message, info);
@@ -168,9 +204,19 @@ export function insufficientStorage(message: string): StatusError {
 
 export function internalError(error: unknown): StatusError {
   const text = error instanceof Error ? error.message : String(error);
-  return make(500, 'InternalError', `Internal error occurred: ${text}`, { causes: [{ message: text }] });
+  return make(500, 'InternalError', `Internal error occurred: ${text}`, {
+    causes: [{ message: text }],
+  });
 }
 
 export function hasReason(error: unknown, reason: string): boolean {
   return error instanceof StatusError && error.reason === reason;
+}
+
+/** 422 for a request that is well-formed but can't be carried out, such as a patch that fails. */
+export function unprocessable(detail: string): StatusError {
+  const message = 'the server rejected our request due to an error in our request';
+  return make(422, 'Invalid', message, {
+    causes: [{ reason: 'UnexpectedServerResponse', message: detail }],
+  });
 }

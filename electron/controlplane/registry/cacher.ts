@@ -1,0 +1,221 @@
+// The cache of one resource: every object as of one revision, and a sliding window of the events
+// that led there. It follows Store.watch; lists, watches and allocation read from here.
+// Invariant: `#entries` is the store's content under the prefix at `revision`, and the window
+// holds every event after `windowStart`. Watchers keep a cursor into the window instead of a
+// buffer of their own: one that falls out of it gets 410, so none can hold memory or slow a write.
+// Source: kubernetes apiserver pkg/storage/cacher/{cacher,watch_cache}.go.
+import { delay, type Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { resourceVersionTooLarge, tooManyRequests } from '#kube/machinery/status.ts';
+import { CompactedError, WatchOverflowError } from '../store/store.ts';
+import type { Store, StoreEvent, StoreWatch, WatchBatch } from '../store/store.ts';
+import { KeyedList } from './keyed-list.ts';
+import type { StorageCodec, StoredObject } from './storage-codec.ts';
+
+export interface CacheEvent {
+  readonly revision: number;
+  readonly key: string;
+  /** Undefined for a delete. */
+  readonly current: StoredObject | undefined;
+  /** Undefined for a create. */
+  readonly previous: StoredObject | undefined;
+}
+
+export interface CacheListener {
+  /** The cache was filled anew: what is in it now. */
+  onReset(objects: readonly StoredObject[]): void;
+  onEvent(event: CacheEvent): void;
+}
+
+export interface CacherDeps {
+  readonly store: Store;
+  readonly prefix: string;
+  readonly codec: StorageCodec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Events kept for watchers to catch up; 1024 when left out. */
+  readonly windowSize?: number;
+}
+
+/** How long a read waits for the cache to become fresh, as Kubernetes does. */
+const freshTimeoutMs = 3000;
+const restartDelayMs = 500;
+
+interface Waiter {
+  readonly revision: number;
+  readonly done: () => void;
+}
+
+export class Cacher {
+  readonly #deps: CacherDeps;
+  readonly #windowSize: number;
+  #entries = new KeyedList<StoredObject>();
+  /** Absolute index of `#events[0]`; cursors are absolute. */
+  #base = 0;
+  #events: CacheEvent[] = [];
+  #windowStart = 0;
+  #revision = -1;
+  #epoch = 0;
+  #storeWatch: StoreWatch | undefined;
+  readonly #waiters = new Set<Waiter>();
+  readonly #wakeups = new Set<() => void>();
+  readonly #listeners: CacheListener[] = [];
+
+  constructor(deps: CacherDeps) {
+    this.#deps = deps;
+    this.#windowSize = deps.windowSize ?? 1024;
+  }
+
+  /** The store's revision that the cache stands at; -1 before the first list. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get isReady(): boolean {
+    return this.#revision >= 0;
+  }
+
+  /** Goes up when the cache had to be filled anew: watchers of before must end. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Events after this revision are all in the window. */
+  get windowStart(): number {
+    return this.#windowStart;
+  }
+
+  get window(): { readonly base: number; readonly events: readonly CacheEvent[] } {
+    return { base: this.#base, events: this.#events };
+  }
+
+  listen(listener: CacheListener): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Follows the store until `signal` aborts; resolves with the first list. */
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#load();
+    void this.#follow(signal);
+  }
+
+  get(key: string): StoredObject | undefined {
+    return this.#entries.get(key);
+  }
+
+  /** Objects whose key starts with `prefix`, in key order, as of `revision`. */
+  list(prefix: string): readonly StoredObject[] {
+    return this.#entries.withPrefix(prefix);
+  }
+
+  /** Calls `wake` after every change of revision or epoch, until the returned function is called. */
+  onAdvance(wake: () => void): () => void {
+    this.#wakeups.add(wake);
+    return () => void this.#wakeups.delete(wake);
+  }
+
+  get watcherCount(): number {
+    return this.#wakeups.size;
+  }
+
+  /** The index of the first event after `revision`. */
+  cursorAfter(revision: number): number {
+    let low = 0;
+    let high = this.#events.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#events[middle]?.revision ?? 0) <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return this.#base + low;
+  }
+
+  /** Waits until the cache has everything written before the call (a linearizable read). */
+  async waitUntilCurrent(): Promise<void> {
+    await this.waitForRevision(await this.#deps.store.currentRevision({ linearizable: true }));
+  }
+
+  /** Throws 504 ResourceVersionTooLarge when the cache does not get there in time. */
+  async waitForRevision(revision: number): Promise<void> {
+    if (this.#revision >= revision) return;
+    const arrived = await new Promise<boolean>((resolve) => {
+      const waiter = { revision, done: () => finish(true) };
+      const timer = this.#deps.clock.timer(freshTimeoutMs, () => finish(false));
+      const finish = (ok: boolean): void => {
+        timer.cancel();
+        this.#waiters.delete(waiter);
+        resolve(ok);
+      };
+      this.#waiters.add(waiter);
+      this.#storeWatch?.requestProgress();
+    });
+    if (arrived) return;
+    if (!this.isReady) throw tooManyRequests('storage is (re)initializing', 1);
+    throw resourceVersionTooLarge(String(revision), String(this.#revision));
+  }
+
+  async #load(): Promise<void> {
+    const { store, prefix, codec } = this.#deps;
+    const { items, revision } = await store.list(prefix);
+    this.#entries = new KeyedList(items.map((kv) => codec.stored(kv)));
+    this.#base += this.#events.length;
+    this.#events = [];
+    this.#windowStart = revision;
+    this.#epoch++;
+    this.#storeWatch = store.watch(prefix, revision);
+    const objects = this.#entries.withPrefix('');
+    for (const listener of this.#listeners) listener.onReset(objects);
+    this.#advance(revision);
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { clock, logger, prefix } = this.#deps;
+    const close = (): void => this.#storeWatch?.close();
+    signal.addEventListener('abort', close);
+    while (!signal.aborted) {
+      try {
+        if (this.#storeWatch === undefined) await this.#load();
+        for await (const batch of this.#storeWatch ?? []) this.#apply(batch);
+      } catch (error) {
+        if (signal.aborted) break;
+        const isBehind = error instanceof WatchOverflowError || error instanceof CompactedError;
+        logger.warn('Cache lost its watch and fills anew', { prefix, error });
+        if (!isBehind) await delay(clock, restartDelayMs, signal);
+      }
+      this.#storeWatch?.close();
+      this.#storeWatch = undefined;
+    }
+    signal.removeEventListener('abort', close);
+  }
+
+  #apply(batch: WatchBatch): void {
+    for (const event of batch.events) this.#applyEvent(event);
+    this.#trim();
+    this.#advance(batch.revision);
+  }
+
+  #applyEvent({ type, kv }: StoreEvent): void {
+    const previous = this.#entries.get(kv.key);
+    const current = type === 'put' ? this.#deps.codec.stored(kv) : undefined;
+    if (current === undefined) this.#entries.delete(kv.key);
+    else this.#entries.set(current);
+    const event = { revision: kv.modRevision, key: kv.key, current, previous };
+    this.#events.push(event);
+    for (const listener of this.#listeners) listener.onEvent(event);
+  }
+
+  /** Cuts in slices, so that the cost per event stays constant. */
+  #trim(): void {
+    if (this.#events.length < 2 * this.#windowSize) return;
+    const surplus = this.#events.length - this.#windowSize;
+    this.#windowStart = this.#events[surplus - 1]?.revision ?? this.#windowStart;
+    this.#events = this.#events.slice(surplus);
+    this.#base += surplus;
+  }
+
+  #advance(revision: number): void {
+    this.#revision = revision;
+    for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.done();
+    for (const wake of this.#wakeups) wake();
+  }
+}

@@ -1,0 +1,129 @@
+// Everything that can be done with the objects of one resource, below HTTP and above the store:
+// the verbs, each a thin call of the file that holds its rules.
+import type { DeleteOptions } from '#kube/api/meta.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import { applySchemaDefaults } from '#kube/machinery/schema.ts';
+import { CacheWatch, type CacheWatchOptions } from './cache-watch.ts';
+import { Cacher } from './cacher.ts';
+import { createObject } from './create.ts';
+import { deleteObject, deleteObjects, type DeleteRequest, type DeleteResult } from './delete.ts';
+import { listObjects, type ListPage, type ListQuery } from './list.ts';
+import type { RegistryDeps } from './registry.ts';
+import type { ResourceDefinition } from './resource.ts';
+import { storageKey, storagePrefix } from './resource-table.ts';
+import { parseResourceVersion } from './resource-version.ts';
+import { selectorOf, type Selection } from './selection.ts';
+import { StorageCodec, type StoredObject } from './storage-codec.ts';
+import { updateObject, type UpdateRequest, type UpdateResult } from './update.ts';
+import { Mutex, notFoundError, readStored, type WriteDeps, type WriteOptions } from './write.ts';
+
+export interface WatchQuery extends Selection {
+  /** '' and '0': from the present state. */
+  readonly resourceVersion: string;
+  /** Watch-list: the present state first, then a bookmark that says so. */
+  readonly sendInitialEvents: boolean;
+  readonly allowBookmarks: boolean;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export class ResourceRegistry {
+  readonly definition: ResourceDefinition;
+  readonly cacher: Cacher;
+  readonly #deps: WriteDeps;
+
+  constructor(definition: ResourceDefinition, deps: RegistryDeps) {
+    const { store, clock, random, config, schemas, logger } = deps;
+    const applyDefaults = (object: KubeObject): void => {
+      applySchemaDefaults(schemas, definition.schema, object);
+      definition.strategy.applyDefaults?.(object);
+    };
+    const codec = new StorageCodec(definition, applyDefaults);
+    const prefix = storagePrefix(definition);
+    this.definition = definition;
+    this.cacher = new Cacher({ store, prefix, codec, clock, logger });
+    this.#deps = {
+      definition,
+      store,
+      cacher: this.cacher,
+      codec,
+      clock,
+      random,
+      config,
+      mutex: new Mutex(),
+      applyDefaults,
+    };
+  }
+
+  /** Mutates `object`. For what comes from outside, before admission sees it. */
+  applyDefaults(object: KubeObject): void {
+    this.#deps.applyDefaults(object);
+  }
+
+  /** A linearizable read by storage key. */
+  async read(key: string): Promise<StoredObject | undefined> {
+    const stored = await readStored(this.#deps, key);
+    const cached = this.cacher.get(key);
+    return cached !== undefined && cached.revision === stored?.revision ? cached : stored;
+  }
+
+  /** `resourceVersion` '' reads from the store, else the cache at that revision or later. */
+  async get(namespace: string, name: string, resourceVersion = ''): Promise<StoredObject> {
+    const key = storageKey(this.definition, namespace, name);
+    let stored: StoredObject | undefined;
+    if (resourceVersion === '') stored = await this.read(key);
+    else {
+      await this.cacher.waitForRevision(parseResourceVersion(resourceVersion));
+      stored = this.cacher.get(key);
+    }
+    if (stored === undefined) throw notFoundError(this.definition, name);
+    return stored;
+  }
+
+  list(query: ListQuery): Promise<ListPage> {
+    return listObjects(this.#deps, query);
+  }
+
+  /** Throws 400, 410 Expired, 504 ResourceVersionTooLarge before the first event. */
+  async watch(query: WatchQuery): Promise<CacheWatch> {
+    const { prefix, onlyKey, matches } = selectorOf(this.definition, query);
+    const { resourceVersion, sendInitialEvents, allowBookmarks, timeoutMs, signal } = query;
+    const asked = parseResourceVersion(resourceVersion);
+    if (sendInitialEvents && resourceVersion === '') await this.cacher.waitUntilCurrent();
+    else await this.cacher.waitForRevision(asked);
+    const options: CacheWatchOptions = {
+      prefix: onlyKey ?? prefix,
+      matches,
+      from: sendInitialEvents || asked === 0 ? 'state' : asked,
+      hasInitialEventsEnd: sendInitialEvents,
+      allowBookmarks,
+      timeoutMs,
+      clock: this.#deps.clock,
+      random: this.#deps.random,
+      signal,
+    };
+    return new CacheWatch(this.cacher, options);
+  }
+
+  create(object: KubeObject, options: WriteOptions): Promise<StoredObject> {
+    return createObject(this.#deps, object, options);
+  }
+
+  update(request: UpdateRequest, options: WriteOptions): Promise<UpdateResult> {
+    return updateObject(this.#deps, request, options);
+  }
+
+  delete(request: DeleteRequest, options: WriteOptions): Promise<DeleteResult> {
+    return deleteObject(this.#deps, request, options);
+  }
+
+  /** The objects of a page of the collection, as they were removed or marked. */
+  async deleteCollection(
+    query: ListQuery,
+    deleteOptions: DeleteOptions,
+    options: WriteOptions,
+  ): Promise<ListPage> {
+    const page = await this.list(query);
+    return { ...page, items: await deleteObjects(this.#deps, page.items, deleteOptions, options) };
+  }
+}

@@ -1,0 +1,131 @@
+// How objects lie in the store, and how they are read back. Stored bytes are the JSON that clients
+// see, less `metadata.resourceVersion`: that is the revision of the write, known only afterwards, so
+// it is spliced in behind `"metadata":{`. Reads therefore copy bytes and rarely stringify.
+// A StoredObject is decoded at most once; its `object` is shared and must not be changed.
+import type { KubeObject } from '#kube/api/object.ts';
+import type { KeyValue } from '../store/store.ts';
+import type { ResourceDefinition } from './resource.ts';
+import { apiVersionOfResource } from './resource-table.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
+
+export class StorageCodec {
+  readonly #headLength: number;
+  readonly #applyDefaults: (object: KubeObject) => void;
+  readonly apiVersion: string;
+  readonly kind: string;
+
+  /** `applyDefaults` is idempotent: it also runs on what older versions have stored. */
+  constructor(definition: ResourceDefinition, applyDefaults: (object: KubeObject) => void) {
+    this.apiVersion = apiVersionOfResource(definition);
+    this.kind = definition.kind;
+    this.#applyDefaults = applyDefaults;
+    const head = `{"apiVersion":"${this.apiVersion}","kind":"${this.kind}","metadata":{`;
+    this.#headLength = head.length;
+  }
+
+  /** The bytes to store: fields in the order apiVersion, kind, metadata, spec, others, status. */
+  encode(object: KubeObject): Uint8Array {
+    return encoder.encode(this.#text(object));
+  }
+
+  stored(kv: KeyValue): StoredObject {
+    return new StoredObject(this, kv);
+  }
+
+  /** What was just written: `value` is `object` encoded. From now on `object` is shared. */
+  written(key: string, value: Uint8Array, object: KubeObject, revision: number): StoredObject {
+    if (revision !== 0) object.metadata.resourceVersion = String(revision);
+    return new StoredObject(this, { key, value, modRevision: revision }, object);
+  }
+
+  /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
+  transient(key: string, object: KubeObject, revision: number): StoredObject {
+    return this.written(key, this.encode(object), object, revision);
+  }
+
+  decode(value: Uint8Array, revision: number): { object: KubeObject; isCurrent: boolean } {
+    const text = decoder.decode(value);
+    const object = JSON.parse(text) as KubeObject;
+    this.#applyDefaults(object);
+    // Also false for bytes that this codec did not write: then they are encoded anew.
+    const isCurrent = text === this.#text(object);
+    if (revision !== 0) object.metadata.resourceVersion = String(revision);
+    return { object, isCurrent };
+  }
+
+  /** `value` in encode()'s form with its resourceVersion; revision 0 (not stored) adds none. */
+  splice(value: Uint8Array, revision: number): Uint8Array {
+    if (revision === 0) return value;
+    const field = encoder.encode(`"resourceVersion":"${revision}",`);
+    const at = this.#headLength;
+    const result = new Uint8Array(value.length + field.length);
+    result.set(value.subarray(0, at));
+    result.set(field, at);
+    result.set(value.subarray(at), at + field.length);
+    return result;
+  }
+
+  #text(object: KubeObject): string {
+    const { metadata, spec, status, ...rest } = object as KubeObject & Record<string, unknown>;
+    const { resourceVersion: _, ...storedMetadata } = metadata;
+    const ordered: Record<string, unknown> = {
+      apiVersion: this.apiVersion,
+      kind: this.kind,
+      metadata: storedMetadata,
+    };
+    if (spec !== undefined) ordered['spec'] = spec;
+    for (const [name, value] of Object.entries(rest))
+      if (name !== 'apiVersion' && name !== 'kind') ordered[name] = value;
+    if (status !== undefined) ordered['status'] = status;
+    return JSON.stringify(ordered);
+  }
+}
+
+export class StoredObject {
+  readonly key: string;
+  /** Of the write that made it: its resourceVersion as a number. */
+  readonly revision: number;
+  readonly #codec: StorageCodec;
+  #value: Uint8Array;
+  #object: KubeObject | undefined;
+  #json: Uint8Array | undefined;
+
+  constructor(codec: StorageCodec, kv: Row, object?: KubeObject) {
+    this.#codec = codec;
+    this.#object = object;
+    this.key = kv.key;
+    this.revision = kv.modRevision;
+    this.#value = kv.value;
+  }
+
+  /** Shared by everyone: read-only. */
+  get object(): KubeObject {
+    if (this.#object === undefined) {
+      const { object, isCurrent } = this.#codec.decode(this.#value, this.revision);
+      if (!isCurrent) this.#value = this.#codec.encode(object);
+      this.#object = object;
+    }
+    return this.#object;
+  }
+
+  /** A copy of one's own, free to change. */
+  copy(): KubeObject {
+    return this.#codec.decode(this.#value, this.revision).object;
+  }
+
+  /** As clients see it. Made once. */
+  get json(): Uint8Array {
+    this.#json ??= this.jsonAt(this.revision);
+    return this.#json;
+  }
+
+  /** The same object under another resourceVersion: events of deletion carry the deletion's. */
+  jsonAt(revision: number): Uint8Array {
+    void this.object;
+    return this.#codec.splice(this.#value, revision);
+  }
+}

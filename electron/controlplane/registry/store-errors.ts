@@ -1,0 +1,39 @@
+// The one place where the store's errors become Status errors.
+// Source: kubernetes apiserver pkg/registry/generic/registry/storage_factory and
+// pkg/api/errors/storage/storage.go for which answer follows from which failure.
+import {
+  insufficientStorage,
+  serverTimeout,
+  serviceUnavailable,
+  type StatusError,
+} from '#kube/machinery/status.ts';
+import { NoSpaceError, OutcomeUnknownError, UnavailableError } from '../store/store.ts';
+import type { ResourceDefinition } from './resource.ts';
+
+export type StoreOperation = 'get' | 'list' | 'create' | 'update' | 'delete';
+
+/** The Status for a store failure; undefined when `error` is not one that a client can act on. */
+export function statusOfStoreError(
+  error: unknown,
+  definition: ResourceDefinition,
+  operation: StoreOperation,
+): StatusError | undefined {
+  if (error instanceof OutcomeUnknownError)
+    return serverTimeout({ group: definition.group, resource: definition.plural }, operation);
+  if (error instanceof UnavailableError) return serviceUnavailable(error.message);
+  if (error instanceof NoSpaceError) return insufficientStorage(error.message);
+  return undefined;
+}
+
+/** Runs a store call and throws what clients should see. */
+export async function storeCall<T>(
+  definition: ResourceDefinition,
+  operation: StoreOperation,
+  call: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw statusOfStoreError(error, definition, operation) ?? error;
+  }
+}

@@ -30,13 +30,13 @@ export function isConditionTrue(
  */
 export function setCondition<C extends ConditionLike>(
   conditions: readonly C[] | undefined,
-  next: C,
+  next: Omit<C, 'lastTransitionTime'>,
   now: string,
 ): C[] {
   const old = getCondition(conditions, next.type);
   const isSame = old !== undefined && old.status === next.status;
   const since = (isSame ? old.lastTransitionTime : undefined) ?? now;
-  const placed = { ...next, lastTransitionTime: since };
+  const placed = { ...next, lastTransitionTime: since } as C;
   if (old === undefined) return [...(conditions ?? []), placed];
   return (conditions ?? []).map((condition) => (condition === old ? placed : condition));
 }

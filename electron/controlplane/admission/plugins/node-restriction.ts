@@ -1,0 +1,185 @@
+// NodeRestriction: an agent changes its own node, its lease and the pods bound to it, and nothing
+// that would draw other pods to it.
+// Source: kubernetes plugin/pkg/admission/noderestriction/admission.go.
+import type { Node, Pod } from '#kube/api/core.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { forbidden, notFound } from '#kube/machinery/status.ts';
+import type { UserInfo } from '../../apiserver/http.ts';
+import type { AdmissionAttributes, AdmissionPlugin, ObjectReader } from '../chain.ts';
+
+const userPrefix = 'system:node:';
+const pods = { group: '', version: 'v1', resource: 'pods' };
+const leaseNamespace = 'kube-node-lease';
+const mirrorAnnotation = 'kubernetes.io/config.mirror';
+
+export function nodeRestriction(reader: ObjectReader): AdmissionPlugin {
+  return {
+    name: 'NodeRestriction',
+    handles: ({ operation, user }) => operation !== 'CONNECT' && isNode(user),
+    async validate(attributes) {
+      const nodeName = attributes.user.name.slice(userPrefix.length);
+      switch (`${attributes.resource.group}/${attributes.resource.resource}`) {
+        case '/pods':
+          return checkPod(nodeName, attributes, reader);
+        case '/nodes':
+          return checkNode(nodeName, attributes);
+        case 'coordination.k8s.io/leases':
+          return checkLease(nodeName, attributes);
+        default:
+      }
+    },
+  };
+}
+
+function isNode({ name, groups }: UserInfo): boolean {
+  return groups.includes('system:nodes') && name.startsWith(userPrefix);
+}
+
+function refuse({ resource, name }: AdmissionAttributes, why: string): never {
+  throw forbidden(resource, name, why);
+}
+
+async function checkPod(
+  nodeName: string,
+  attributes: AdmissionAttributes,
+  reader: ObjectReader,
+): Promise<void> {
+  const { operation, subresource } = attributes;
+  switch (subresource) {
+    case '':
+      if (operation === 'CREATE') return checkPodCreate(nodeName, attributes);
+      if (operation === 'DELETE') return checkPodDelete(nodeName, attributes, reader);
+      return refuse(
+        attributes,
+        `unexpected operation "${operation}", node "${nodeName}" can only create and delete mirror pods`,
+      );
+    case 'status':
+      return checkPodStatus(nodeName, attributes);
+    case 'eviction': {
+      const pod = await readPod(attributes, reader);
+      if (pod.spec.nodeName !== nodeName)
+        refuse(attributes, `node ${nodeName} can only evict pods with spec.nodeName set to itself`);
+      return;
+    }
+    default:
+      return refuse(
+        attributes,
+        `unexpected pod subresource "${subresource}", only 'status' and 'eviction' are allowed`,
+      );
+  }
+}
+
+function checkPodCreate(nodeName: string, attributes: AdmissionAttributes): void {
+  const { metadata, spec } = attributes.object as Pod;
+  if (metadata.annotations?.[mirrorAnnotation] === undefined)
+    refuse(
+      attributes,
+      `pod does not have "${mirrorAnnotation}" annotation, node "${nodeName}" can only create mirror pods`,
+    );
+  if (spec.nodeName !== nodeName)
+    refuse(attributes, `node "${nodeName}" can only create pods with spec.nodeName set to itself`);
+  if ((spec.serviceAccountName ?? '') !== '')
+    refuse(attributes, `node "${nodeName}" can not create pods that reference a service account`);
+}
+
+async function checkPodDelete(
+  nodeName: string,
+  attributes: AdmissionAttributes,
+  reader: ObjectReader,
+): Promise<void> {
+  const pod = (attributes.oldObject as Pod | undefined) ?? (await readPod(attributes, reader));
+  if (pod.spec.nodeName !== nodeName)
+    refuse(attributes, `node "${nodeName}" can only delete pods with spec.nodeName set to itself`);
+}
+
+async function readPod(
+  { namespace, name }: AdmissionAttributes,
+  reader: ObjectReader,
+): Promise<Pod> {
+  const found = await reader.get(pods, namespace, name);
+  if (found === undefined) throw notFound(pods, name);
+  return found as Pod;
+}
+
+function checkPodStatus(nodeName: string, attributes: AdmissionAttributes): void {
+  const next = attributes.object as Pod;
+  const old = attributes.oldObject as Pod | undefined;
+  if (attributes.operation !== 'UPDATE' || old === undefined)
+    return refuse(attributes, `unexpected operation "${attributes.operation}"`);
+  if (old.spec.nodeName !== nodeName)
+    refuse(
+      attributes,
+      `node "${nodeName}" can only update pod status for pods with spec.nodeName set to itself`,
+    );
+  if (!deepEqual(old.metadata.labels ?? {}, next.metadata.labels ?? {}))
+    refuse(attributes, `node "${nodeName}" cannot update labels through pod status`);
+}
+
+function checkNode(nodeName: string, attributes: AdmissionAttributes): void {
+  const { operation, object } = attributes;
+  const name = attributes.name === '' ? (object?.metadata.name ?? '') : attributes.name;
+  if (name !== nodeName)
+    refuse(attributes, `node "${nodeName}" is not allowed to modify node "${name}"`);
+  if (operation === 'DELETE') return;
+  const next = object as Node;
+  const old = attributes.oldObject as Node | undefined;
+  const labels = forbiddenLabels(next.metadata.labels ?? {}, old?.metadata.labels ?? {});
+  if (old === undefined) {
+    if (labels.length > 0)
+      refuse(
+        attributes,
+        `node "${nodeName}" is not allowed to set the following labels: ${labels.join(', ')}`,
+      );
+    return;
+  }
+  if (!deepEqual(next.spec?.taints ?? [], old.spec?.taints ?? []))
+    refuse(attributes, `node "${nodeName}" is not allowed to modify taints`);
+  if (labels.length > 0)
+    refuse(attributes, `is not allowed to modify labels: ${labels.join(', ')}`);
+}
+
+/** Labels in Kubernetes' name spaces that an agent may set. */
+const kubeletLabels = new Set([
+  'kubernetes.io/hostname',
+  'kubernetes.io/arch',
+  'kubernetes.io/os',
+  'topology.kubernetes.io/zone',
+  'topology.kubernetes.io/region',
+  'failure-domain.beta.kubernetes.io/zone',
+  'failure-domain.beta.kubernetes.io/region',
+  'node.kubernetes.io/instance-type',
+  'beta.kubernetes.io/instance-type',
+  'beta.kubernetes.io/arch',
+  'beta.kubernetes.io/os',
+]);
+const kubeletNamespaces = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
+const reservedNamespaces = ['kubernetes.io', 'k8s.io'];
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Changed labels that are not the agent's to change, sorted. */
+function forbiddenLabels(next: Labels, old: Labels): string[] {
+  const changed = new Set([...Object.keys(next), ...Object.keys(old)]);
+  return [...changed]
+    .filter((key) => next[key] !== old[key])
+    .filter((key) => {
+      const [prefix = ''] = key.includes('/') ? key.split('/') : [];
+      if (isWithin(prefix, ['node-restriction.kubernetes.io'])) return true;
+      if (!isWithin(prefix, reservedNamespaces)) return false;
+      return !kubeletLabels.has(key) && !isWithin(prefix, kubeletNamespaces);
+    })
+    .toSorted();
+}
+
+function isWithin(prefix: string, domains: readonly string[]): boolean {
+  return domains.some((domain) => prefix === domain || prefix.endsWith(`.${domain}`));
+}
+
+function checkLease(nodeName: string, attributes: AdmissionAttributes): void {
+  const { namespace, object } = attributes;
+  if (namespace !== leaseNamespace)
+    refuse(attributes, `can only access leases in the "${leaseNamespace}" system namespace`);
+  const name = attributes.name === '' ? (object?.metadata.name ?? '') : attributes.name;
+  if (name !== nodeName)
+    refuse(attributes, 'can only access node lease with the same name as the requesting node');
+}

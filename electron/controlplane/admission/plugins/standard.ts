@@ -1,0 +1,22 @@
+// The admission plugins of every cluster, in the order they run.
+// Source: kubernetes pkg/kubeapiserver/options/plugins.go.
+import type { Clock } from '#kube/base/clock.ts';
+import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
+import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
+import { namespaceLifecycle } from './namespace-lifecycle.ts';
+import { nodeRestriction } from './node-restriction.ts';
+import { priority } from './priority.ts';
+import { serviceAccount } from './service-account.ts';
+
+export function standardPlugins(deps: {
+  readonly reader: ObjectReader;
+  readonly clock: Clock;
+}): readonly AdmissionPlugin[] {
+  return [
+    namespaceLifecycle(deps.reader),
+    serviceAccount(deps),
+    nodeRestriction(deps.reader),
+    priority(),
+    defaultTolerationSeconds(),
+  ];
+}

@@ -1,0 +1,71 @@
+// The objects every cluster starts with: its namespaces, and the Service by which pods find the
+// API server. Pure; the composition root creates what is absent and never overwrites the rest,
+// but for the EndpointSlice, which follows the server's address.
+// Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
+import type { Namespace, Service } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import { parseCidr, serviceAddress } from './allocator.ts';
+
+export interface BootstrapConfig {
+  readonly serviceCidr: string;
+  /** Where the API server listens, as nodes reach it. */
+  readonly apiServerAddress: string;
+  readonly apiServerPort: number;
+}
+
+export const systemNamespaces = [
+  'default',
+  'kube-system',
+  'kube-public',
+  'kube-node-lease',
+] as const;
+
+/** ClusterIP of the `kubernetes` Service: the first address of the range. */
+export function kubernetesServiceIP(serviceCidr: string): string {
+  return serviceAddress(parseCidr(serviceCidr), 1);
+}
+
+/** In the order they have to be created. */
+export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
+  return [...systemNamespaces.map(namespace), kubernetesService(config), kubernetesSlice(config)];
+}
+
+function namespace(name: string): Namespace {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name }, spec: {} };
+}
+
+const serviceLabels = { component: 'apiserver', provider: 'kubernetes' };
+
+function kubernetesService(config: BootstrapConfig): Service {
+  const clusterIP = kubernetesServiceIP(config.serviceCidr);
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'kubernetes', namespace: 'default', labels: { ...serviceLabels } },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: config.apiServerPort }],
+      sessionAffinity: 'None',
+    },
+  };
+}
+
+function kubernetesSlice(config: BootstrapConfig): EndpointSlice {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: 'kubernetes',
+      namespace: 'default',
+      labels: { 'kubernetes.io/service-name': 'kubernetes' },
+    },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: [config.apiServerAddress], conditions: { ready: true } }],
+    ports: [{ name: 'https', port: config.apiServerPort, protocol: 'TCP' }],
+  };
+}

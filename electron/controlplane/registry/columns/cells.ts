@@ -1,0 +1,52 @@
+// Columns and cell texts that several kinds share.
+// Source: kubernetes pkg/printers/internalversion/printers.go.
+import type { Container } from '#kube/api/core.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import type { Column } from '../resource.ts';
+import { age } from './age.ts';
+
+export const nameColumn: Column = {
+  name: 'Name',
+  type: 'string',
+  format: 'name',
+  description: 'Name of the object, unique within its namespace and kind.',
+  cell: (object) => object.metadata.name,
+};
+
+export const ageColumn: Column = {
+  name: 'Age',
+  type: 'string',
+  description: 'Time since the object was created.',
+  cell: (object, nowMs) => age(object.metadata.creationTimestamp, nowMs),
+};
+
+/** The containers of a pod template, shown with -o wide. */
+export function containerColumns<T extends KubeObject>(
+  containersOf: (object: T) => readonly Container[],
+): readonly Column<T>[] {
+  const column = (name: string, description: string, text: (container: Container) => string) => ({
+    name,
+    type: 'string' as const,
+    description,
+    priority: 1,
+    cell: (object: T) => containersOf(object).map(text).join(','),
+  });
+  return [
+    column('Containers', 'Names of the containers in the template.', (container) => container.name),
+    column('Images', 'Images of the containers in the template.', (c) => c.image ?? ''),
+  ];
+}
+
+/** `a=1,b=2` by key, `<none>` when empty. */
+export function formatLabels(labels: Readonly<Record<string, string>> | undefined): string {
+  const keys = Object.keys(labels ?? {}).sort();
+  return orNone(keys.map((key) => `${key}=${labels?.[key] ?? ''}`).join(','));
+}
+
+export function orNone(text: string | undefined): string {
+  return text === undefined || text === '' ? '<none>' : text;
+}
+
+export function orUnknown(text: string | undefined): string {
+  return text === undefined || text === '' ? '<unknown>' : text;
+}

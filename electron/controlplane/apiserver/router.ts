@@ -1,23 +1,28 @@
 // The router: a request whose meaning is known (RequestInfo) to the handler of its verb.
 // Everything kind-specific comes from the resource table; 404 and 405 are decided here.
-import type { Clock } from '#kube/base/clock.ts';
-import type { Logger } from '#kube/base/logger.ts';
-import type { Random } from '#kube/base/random.ts';
-import type { SchemaRegistry } from '#kube/machinery/schema.ts';
-import type { AdmissionChain } from '../admission/chain.ts';
-import type { Registry } from '../registry/registry.ts';
+import { unreachable } from '#kube/base/assert.ts';
+import { methodNotAllowedHere, pageNotFound, unauthorized } from '#kube/machinery/status.ts';
+import {
+  allVerbs,
+  type ConnectSubresource,
+  type ScaleSubresource,
+  type Subresource,
+  type Verb,
+} from '../registry/resource.ts';
+import { supportsVerb } from '../registry/resource-table.ts';
 import type { ApiRequest, ApiResponse, RequestInfo } from './http.ts';
-import type { KubeletClient } from './handlers/kubelet-client.ts';
+import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
+import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
+import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
+import { handlePatch } from './handlers/patch.ts';
+import { handleBinding, handleEviction } from './handlers/pod-actions.ts';
+import { handleGet, handleList } from './handlers/read.ts';
+import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
+import type { RequestScope, RouterDeps } from './handlers/scope.ts';
+import { handleWatch } from './handlers/watch.ts';
+import { handleCreate, handleUpdate } from './handlers/write.ts';
 
-export interface RouterDeps {
-  readonly registry: Registry;
-  readonly schemas: SchemaRegistry;
-  readonly admission: AdmissionChain;
-  readonly kubelet: KubeletClient;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-}
+export type { RouterDeps } from './handlers/scope.ts';
 
 /**
  * Answers resource requests (`info.isResourceRequest`); `request.user` must be set. Throws
@@ -25,4 +30,116 @@ export interface RouterDeps {
  */
 export type RouteRequest = (request: ApiRequest, info: RequestInfo) => Promise<ApiResponse>;
 
-export type CreateRouter = (deps: RouterDeps) => RouteRequest;
+type Handler = (scope: RequestScope) => Promise<ApiResponse>;
+
+export function createRouter(deps: RouterDeps): RouteRequest {
+  return async function routeRequest(request, info) {
+    const scope = scopeOf(deps, request, info);
+    return handlerOf(scope)(scope);
+  };
+}
+
+function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo): RequestScope {
+  const { registry } = deps;
+  const definition = registry.table.lookup(info.group, info.version, info.resource);
+  if (definition === undefined) throw pageNotFound();
+  const { user } = request;
+  if (user === undefined) throw unauthorized();
+  const resource = registry.resource(definition);
+  return { deps, request, info, definition, resource, user, warnings: new Set() };
+}
+
+function handlerOf(scope: RequestScope): Handler {
+  const { definition, info } = scope;
+  if (!isWellPlaced(scope)) throw pageNotFound();
+  if (info.subresource === '') return objectHandler(scope);
+  const subresource = definition.subresources?.[info.subresource];
+  if (subresource === undefined || info.name === '') throw pageNotFound();
+  return subresourceHandler(scope, subresource);
+}
+
+/** Objects of a namespaced kind live in one; the others in none (a Namespace's is its name). */
+function isWellPlaced({ definition, info }: RequestScope): boolean {
+  const { namespace, name, resource } = info;
+  if (!definition.namespaced) return namespace === '' || resource === 'namespaces';
+  const isOne = name !== '' && !isCollectionVerb(info.verb);
+  return namespace !== '' || !isOne;
+}
+
+function isCollectionVerb(verb: string): boolean {
+  return verb === 'list' || verb === 'watch' || verb === 'deletecollection';
+}
+
+function objectHandler({ definition, info }: RequestScope): Handler {
+  const verb = allVerbs.find((known) => known === info.verb);
+  if (verb === undefined || !supportsVerb(definition, verb)) throw methodNotAllowedHere();
+  const isOne = info.name !== '';
+  switch (verb) {
+    case 'get':
+      return handleGet;
+    case 'list':
+      return handleList;
+    case 'watch':
+      return handleWatch;
+    case 'create':
+      if (isOne || (definition.namespaced && info.namespace === '')) throw methodNotAllowedHere();
+      return handleCreate;
+    case 'update':
+      return isOne ? handleUpdate : notAllowed();
+    case 'patch':
+      return isOne ? handlePatch : notAllowed();
+    case 'delete':
+      return handleDelete;
+    case 'deletecollection':
+      if (definition.namespaced && info.namespace === '') throw methodNotAllowedHere();
+      return handleDeleteCollection;
+    default:
+      return unreachable(verb);
+  }
+}
+
+function notAllowed(): never {
+  throw methodNotAllowedHere();
+}
+
+function subresourceHandler(scope: RequestScope, subresource: Subresource): Handler {
+  switch (subresource.type) {
+    case 'status':
+      return statusHandler(scope.info.verb);
+    case 'scale':
+      return scaleHandler(scope.info.verb, subresource);
+    case 'connect':
+      return connectHandler(scope.info.verb, subresource);
+  }
+}
+
+function statusHandler(verb: string): Handler {
+  if (verb === 'get') return handleGet;
+  if (verb === 'update') return handleUpdate;
+  return verb === 'patch' ? handlePatch : notAllowed();
+}
+
+function scaleHandler(verb: string, subresource: ScaleSubresource): Handler {
+  if (verb === 'get') return (scope) => handleScaleGet(scope, subresource);
+  if (verb === 'update') return (scope) => handleScaleUpdate(scope, subresource);
+  if (verb === 'patch') return (scope) => handleScalePatch(scope, subresource);
+  return notAllowed();
+}
+
+function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): Handler {
+  if (!verbs.includes(verb as Verb)) throw methodNotAllowedHere();
+  switch (handler) {
+    case 'pod-log':
+      return handlePodLog;
+    case 'pod-binding':
+      return handleBinding;
+    case 'pod-eviction':
+      return handleEviction;
+    case 'node-proxy':
+      return handleNodeProxy;
+    case 'namespace-finalize':
+      return handleNamespaceFinalize;
+    default:
+      return unreachable(handler);
+  }
+}

@@ -79,7 +79,7 @@ async function createOnce(
   for (const text of strategy.warnings?.(object) ?? []) options.warn?.(text);
   await allocate(deps, object, undefined);
   await options.validate?.(object, undefined);
-  const { name = '', namespace = '' } = object.metadata;
+  const { name, namespace = '' } = object.metadata;
   const key = storageKey(definition, namespace, name);
   if (options.dryRun === true) {
     const existing = await readStored(deps, key);

@@ -112,7 +112,7 @@ export async function deleteObjects(
   const deleted: StoredObject[] = [];
   for (let start = 0; start < objects.length; start += batchSize) {
     const batch = objects.slice(start, start + batchSize).map(async ({ object }) => {
-      const { name = '', namespace = '' } = object.metadata;
+      const { name, namespace = '' } = object.metadata;
       try {
         const request = { name, namespace, options: deleteOptions };
         return (await deleteObject(deps, request, options)).stored;

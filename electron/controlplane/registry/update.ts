@@ -127,7 +127,7 @@ function checkUid(
   next: KubeObject,
   old: KubeObject | undefined,
 ): void {
-  const { uid, name = '' } = next.metadata;
+  const { uid, name } = next.metadata;
   if (uid === undefined || uid === '' || uid === old?.metadata.uid) return;
   const why =
     `StorageError: invalid object, Code: 4, Key: ${key}, ResourceVersion: 0, ` +
@@ -141,7 +141,7 @@ function checkResourceVersion(
   next: KubeObject,
   old: StoredObject,
 ): void {
-  const { resourceVersion = '', name = '' } = next.metadata;
+  const { resourceVersion = '', name } = next.metadata;
   if (resourceVersion === '' || resourceVersion === '0') {
     if (definition.strategy.requireResourceVersion !== true) return;
     const path = field('metadata', 'resourceVersion');

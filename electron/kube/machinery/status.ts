@@ -135,11 +135,16 @@ export function methodNotAllowedHere(): StatusError {
   return make(405, 'MethodNotAllowed', message, {});
 }
 
-/** A well-formed patch that can't be applied to the object as it is. */
-export function unprocessablePatch(why: string): StatusError {
-  const message = 'the server rejected our request due to an error in our request';
-  const causes = [{ reason: 'UnexpectedServerResponse', message: why }];
-  return make(422, 'Invalid', message, { causes });
+/** A node's agent answered with a status that has no constructor of its own here. */
+export function kubeletFailure(
+  code: number,
+  resource: Resource,
+  name: string,
+  text: string,
+): StatusError {
+  const message = `an error on the server (${JSON.stringify(text)}) has prevented the request from succeeding`;
+  const causes = [{ reason: 'UnexpectedServerResponse', message: text }];
+  return make(code, 'InternalError', message, { ...details(resource, name, causes) });
 }
 
 /** An error that Kubernetes passes on without a reason of its own. */

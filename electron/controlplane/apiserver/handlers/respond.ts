@@ -1,0 +1,119 @@
+// Objects and lists as answers, in the form the client asked for. Plain JSON is spliced from the
+// stored bytes; only tables, partial metadata, YAML and pretty-printing build anything.
+// Source: kubernetes apiserver pkg/endpoints/handlers/response.go.
+import type { ListMeta } from '#kube/api/meta.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import { apiVersionOfResource } from '../../registry/resource-table.ts';
+import type { ListPage } from '../../registry/list.ts';
+import type { StoredObject } from '../../registry/storage-codec.ts';
+import type { ApiResponse } from '../http.ts';
+import { encodeResponse, negotiateOutput, type OutputForm } from '../negotiation.ts';
+import { makeTable, parseIncludeObject, partialMetadata } from '../table.ts';
+import { warningHeaders, type RequestScope } from './scope.ts';
+
+const encoder = new TextEncoder();
+
+/** Checks what the client accepts before anything is written. Throws 406. */
+export function outputForm(scope: RequestScope): OutputForm {
+  return negotiateOutput(scope.request);
+}
+
+export function respondStored(
+  scope: RequestScope,
+  stored: StoredObject,
+  status = 200,
+): Promise<ApiResponse> {
+  const form = outputForm(scope);
+  if (form.shape === 'object') return respondBytes(scope, withNewline(stored.json), status, form);
+  const { resourceVersion } = stored.object.metadata;
+  const body =
+    form.shape === 'Table'
+      ? makeTable([stored.object], { resourceVersion: resourceVersion ?? '' }, tableOptions(scope))
+      : partialMetadata(stored.object);
+  return respondBytes(scope, jsonBytes(body), status, form);
+}
+
+/** For what is not an object of the resource: Status, Scale. Always in full. */
+export function respondValue(
+  scope: RequestScope,
+  value: object,
+  status = 200,
+): Promise<ApiResponse> {
+  return respondBytes(scope, jsonBytes(value), status, outputForm(scope));
+}
+
+export function respondPage(scope: RequestScope, page: ListPage): Promise<ApiResponse> {
+  const form = outputForm(scope);
+  const metadata: ListMeta = { resourceVersion: String(page.revision) };
+  if (page.continueToken !== '') metadata.continue = page.continueToken;
+  if (page.remaining !== undefined) metadata.remainingItemCount = page.remaining;
+  if (form.shape === 'object')
+    return respondBytes(scope, listBytes(scope, page, metadata), 200, form);
+  const objects = page.items.map(({ object }) => object);
+  const body =
+    form.shape === 'Table'
+      ? makeTable(objects, metadata, tableOptions(scope))
+      : partialList(objects, metadata);
+  return respondBytes(scope, jsonBytes(body), 200, form);
+}
+
+export function tableOptions({ definition, request, deps }: RequestScope) {
+  const include = parseIncludeObject(request.query.get('includeObject'));
+  return { definition, include, nowMs: deps.clock.now() };
+}
+
+function partialList(objects: readonly KubeObject[], metadata: ListMeta): object {
+  return {
+    kind: 'PartialObjectMetadataList',
+    apiVersion: 'meta.k8s.io/v1',
+    metadata,
+    items: objects.map((object) => partialMetadata(object)),
+  };
+}
+
+/** `{"kind":"PodList",…,"items":[` + the stored bytes, joined by commas + `]}`. */
+function listBytes(scope: RequestScope, { items }: ListPage, metadata: ListMeta): Uint8Array {
+  const { definition } = scope;
+  const kind = `${definition.kind}List`;
+  const apiVersion = apiVersionOfResource(definition);
+  const head = JSON.stringify({ kind, apiVersion, metadata, items: [] });
+  const parts = items.map(({ json }) => json);
+  return joinBytes(encoder.encode(head.slice(0, -2)), parts, encoder.encode(']}\n'));
+}
+
+const comma = 0x2c;
+
+function joinBytes(head: Uint8Array, parts: readonly Uint8Array[], tail: Uint8Array): Uint8Array {
+  const commas = Math.max(0, parts.length - 1);
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const result = new Uint8Array(head.length + length + commas + tail.length);
+  result.set(head);
+  let at = head.length;
+  for (const [index, part] of parts.entries()) {
+    if (index > 0) result[at++] = comma;
+    result.set(part, at);
+    at += part.length;
+  }
+  result.set(tail, at);
+  return result;
+}
+
+function withNewline(json: Uint8Array): Uint8Array {
+  const result = new Uint8Array(json.length + 1);
+  result.set(json);
+  result[json.length] = 0x0a;
+  return result;
+}
+
+function jsonBytes(value: object): Uint8Array {
+  return encoder.encode(`${JSON.stringify(value)}\n`);
+}
+
+function respondBytes(
+  scope: RequestScope,
+  json: Uint8Array,
+  status: number,
+  form: OutputForm,
+): Promise<ApiResponse> {
+  return encodeResponse(status, json, form, warningHeaders(scope));
+}

@@ -1,0 +1,88 @@
+// What every handler of a resource request works with, and how admission is asked about it.
+import type { GroupVersionKind, GroupVersionResource, KubeObject } from '#kube/api/object.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import type { SchemaRegistry } from '#kube/machinery/schema.ts';
+import type {
+  AdmissionAttributes,
+  AdmissionChain,
+  AdmissionOperation,
+} from '../../admission/chain.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { ResourceDefinition } from '../../registry/resource.ts';
+import type { ResourceRegistry } from '../../registry/resource-registry.ts';
+import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
+import type { KubeletClient } from './kubelet-client.ts';
+
+export interface RouterDeps {
+  readonly registry: Registry;
+  readonly schemas: SchemaRegistry;
+  readonly admission: AdmissionChain;
+  readonly kubelet: KubeletClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface RequestScope {
+  readonly deps: RouterDeps;
+  readonly request: ApiRequest;
+  readonly info: RequestInfo;
+  readonly definition: ResourceDefinition;
+  readonly resource: ResourceRegistry;
+  readonly user: UserInfo;
+  /** Texts for `Warning:` headers, in order; those given twice count once. */
+  readonly warnings: Set<string>;
+}
+
+/** What a body holds, or a subresource is about: a name in the schemas with its group and kind. */
+export interface BodyKind extends GroupVersionKind {
+  /** `autoscaling/v1.Scale`. */
+  readonly schema: string;
+  /** The kind is in every group (DeleteOptions): the apiVersion does not matter. */
+  readonly isAnyGroup?: boolean;
+}
+
+export function resourceOf(definition: ResourceDefinition): GroupVersionResource {
+  const { group, version, plural } = definition;
+  return { group, version, resource: plural };
+}
+
+export interface AdmissionSubject {
+  readonly operation: AdmissionOperation;
+  readonly name: string;
+  readonly object?: KubeObject | undefined;
+  readonly oldObject?: KubeObject | undefined;
+  readonly dryRun: boolean;
+}
+
+export function attributesOf(scope: RequestScope, subject: AdmissionSubject): AdmissionAttributes {
+  const { definition, info, user, warnings } = scope;
+  const { group, version, kind } = definition;
+  return {
+    operation: subject.operation,
+    resource: resourceOf(definition),
+    kind: { group, version, kind },
+    subresource: info.subresource,
+    namespace: definition.namespaced ? info.namespace : '',
+    name: subject.name,
+    object: subject.object,
+    oldObject: subject.oldObject,
+    user,
+    dryRun: subject.dryRun,
+    warn: (text) => void warnings.add(text),
+  };
+}
+
+/** `299 - "text"`, several joined: what client-go and kubectl print to the user. */
+export function warningHeaders(scope: RequestScope): Record<string, string> {
+  if (scope.warnings.size === 0) return {};
+  const values = [...scope.warnings].map((text) => `299 - "${escapeWarning(text)}"`);
+  return { warning: values.join(', ') };
+}
+
+/** Control characters can't stand in a header; quotes and backslashes are escaped. */
+function escapeWarning(text: string): string {
+  return text.replaceAll(/[^\P{Cc}]/gu, ' ').replaceAll(/[\\"]/g, (special) => `\\${special}`);
+}

@@ -2,12 +2,14 @@
 // Source: kubernetes pkg/registry/core/namespace/strategy.go,
 // pkg/apis/core/validation/validation.go.
 import type { Namespace } from '#kube/api/core.ts';
+import { deepCopy } from '#kube/machinery/equality.ts';
 import { field, invalid, type FieldError } from '#kube/machinery/field.ts';
 import { dns1123LabelName, isQualifiedName } from '#kube/machinery/names.ts';
 import type { StatusSubresource, Strategy } from '../resource.ts';
 import { check } from './text-rules.ts';
 
 const contentFinalizer = 'kubernetes';
+const nameLabel = 'kubernetes.io/metadata.name';
 const standardFinalizers = new Set([contentFinalizer, 'orphan', 'foregroundDeletion']);
 
 export const namespaceStrategy: Strategy<Namespace> = {
@@ -26,7 +28,7 @@ export const namespaceStrategy: Strategy<Namespace> = {
   },
   prepareForUpdate(next, old) {
     // Only the finalize subresource changes them.
-    next.spec = old.spec;
+    next.spec = deepCopy(old.spec);
   },
   validate: validateFinalizers,
   hasOwnFinalizers: (namespace) => (namespace.spec?.finalizers ?? []).length > 0,
@@ -38,8 +40,8 @@ export const namespaceStrategy: Strategy<Namespace> = {
 
 /** So that selectors of namespaces can name one. */
 function labelWithName({ metadata }: Namespace): void {
-  if ((metadata.name ?? '') === '') return;
-  metadata.labels = { ...metadata.labels, 'kubernetes.io/metadata.name': metadata.name };
+  if ((metadata.name ?? '') === '' || metadata.labels?.[nameLabel] === metadata.name) return;
+  metadata.labels = { ...metadata.labels, [nameLabel]: metadata.name };
 }
 
 export function validateFinalizers({ spec }: Namespace): FieldError[] {

@@ -1,7 +1,6 @@
 // Nodes: what the agents register, and what of it may change.
 // Source: kubernetes pkg/registry/core/node/strategy.go, pkg/apis/core/validation/validation.go.
 import type { Node, NodeStatus } from '#kube/api/core.ts';
-import type { Quantity } from '#kube/api/scalars.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import {
   duplicate,
@@ -15,7 +14,7 @@ import { dns1123SubdomainName } from '#kube/machinery/names.ts';
 import type { StatusSubresource, Strategy } from '../resource.ts';
 import { validateResourceQuantity } from './pod/resources.ts';
 import { validateTaints } from './pod/scheduling.ts';
-import { canonicalOrSame } from './quantities.ts';
+import { canonicalize } from './quantities.ts';
 import { check, isCidr, isIPv6 } from './text-rules.ts';
 
 export const nodeStrategy: Strategy<Node> = {
@@ -45,11 +44,6 @@ export const nodeStatus: StatusSubresource<Node> = {
   type: 'status',
   validateUpdate: ({ status }) => [...validateAmounts(status), ...validateAddresses(status)],
 };
-
-function canonicalize(amounts: Record<string, Quantity> | undefined): void {
-  for (const [name, amount] of Object.entries(amounts ?? {}))
-    if (amounts !== undefined) amounts[name] = canonicalOrSame(amount);
-}
 
 function validateAmounts(status: NodeStatus | undefined): FieldError[] {
   return (['capacity', 'allocatable'] as const).flatMap((list) =>

@@ -22,6 +22,7 @@ import {
 } from '#kube/machinery/names.ts';
 import type { Strategy } from '../resource.ts';
 import {
+  asGiven,
   check,
   checkNonNegative,
   immutableMessage,
@@ -111,7 +112,7 @@ export const endpointSliceStrategy: Strategy<EndpointSlice> = {
 const addressTypes = ['FQDN', 'IPv4', 'IPv6'];
 
 function validateEndpointSlice(slice: EndpointSlice): FieldError[] {
-  const { addressType = '', endpoints = [], ports = [] } = slice;
+  const { addressType = '', endpoints = [], ports = [] } = asGiven(slice);
   const path = field('endpoints');
   const errors: FieldError[] = [];
   if (addressType === '') errors.push(required(field('addressType'), ''));
@@ -125,7 +126,7 @@ function validateEndpointSlice(slice: EndpointSlice): FieldError[] {
 }
 
 function validateEndpoint(endpoint: Endpoint, addressType: string, path: FieldPath): FieldError[] {
-  const { addresses = [], nodeName, hostname } = endpoint;
+  const { addresses = [], nodeName, hostname } = asGiven(endpoint);
   const at = path.child('addresses');
   if (addresses.length === 0) return [required(at, 'must contain at least 1 address')];
   if (addresses.length > 100) return [tooMany(at, addresses.length, 100)];

@@ -24,3 +24,11 @@ export function isNegative(quantity: Quantity): boolean {
 export function isWhole(quantity: Quantity): boolean {
   return parseQuantity(quantity).nanos % nanosPerUnit === 0n;
 }
+
+/** Makes all quantities of a list canonical; writes nothing when they are. */
+export function canonicalize(quantities: Record<string, Quantity> | undefined): void {
+  for (const [name, quantity] of Object.entries(quantities ?? {})) {
+    const canonical = canonicalOrSame(quantity);
+    if (quantities !== undefined && canonical !== quantity) quantities[name] = canonical;
+  }
+}

@@ -29,7 +29,7 @@ export function validateLabelSelector(
 }
 
 function validateRequirement(
-  { key = '', operator = '', values = [] }: LabelSelectorRequirement,
+  { key = '', operator = '', values = [] }: Partial<LabelSelectorRequirement>,
   path: FieldPath,
 ): FieldError[] {
   const at = path.child('values');

@@ -15,7 +15,15 @@ import {
 import { isDns1123Label, isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
 import { validateLabels } from '#kube/machinery/object-meta.ts';
 import { needsHealthCheck } from '../allocator.ts';
-import { check, checkPort, isEndpointIP, isIP, isIPv6, isPortNumber } from './text-rules.ts';
+import {
+  asGiven,
+  check,
+  checkPort,
+  isEndpointIP,
+  isIP,
+  isIPv6,
+  isPortNumber,
+} from './text-rules.ts';
 
 const specPath = field('spec');
 const serviceTypes = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
@@ -100,7 +108,8 @@ function validatePort(
   names: Set<string>,
   path: FieldPath,
 ): FieldError[] {
-  const { name = '', port: number = 0, protocol = '', appProtocol } = port;
+  const { port: number = 0 } = asGiven(port);
+  const { name = '', protocol = '', appProtocol } = port;
   const errors: FieldError[] = [];
   if (name !== '') {
     errors.push(...check(path.child('name'), name, isDns1123Label(name)));

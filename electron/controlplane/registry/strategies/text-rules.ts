@@ -10,6 +10,11 @@ export const negativeMessage = 'must be greater than or equal to 0';
 export const immutableMessage = 'field is immutable';
 export const maxInt32 = 2_147_483_647;
 
+/** A required field of the types may be missing all the same: reporting that is our task. */
+export function asGiven<T>(value: T): Partial<T> {
+  return value;
+}
+
 /** The errors of a value under one rule. */
 export function check(path: FieldPath, value: unknown, messages: readonly string[]): FieldError[] {
   return messages.map((message) => invalid(path, value, message));

@@ -111,17 +111,14 @@ interface ReplicaCounts {
 }
 
 /** None negative, none above the replicas there are. */
-export function validateReplicaCounts(status: ReplicaCounts | undefined): FieldError[] {
+export function validateReplicaCounts(status: ReplicaCounts = {}): FieldError[] {
   const path = field('status');
-  const counts: Partial<Record<string, number>> = { ...pickCounts(status ?? {}) };
-  const { replicas = 0, readyReplicas = 0, availableReplicas = 0 } = status ?? {};
-  const errors = Object.entries(counts).flatMap(([name, count]) =>
-    checkNonNegative(path.child(name), count),
-  );
+  const { replicas = 0, readyReplicas = 0, availableReplicas = 0 } = status;
+  const errors = allCounts.flatMap((name) => checkNonNegative(path.child(name), status[name]));
   for (const name of partialCounts)
-    if ((counts[name] ?? 0) > replicas)
+    if ((status[name] ?? 0) > replicas)
       errors.push(
-        invalid(path.child(name), counts[name], 'cannot be greater than status.replicas'),
+        invalid(path.child(name), status[name], 'cannot be greater than status.replicas'),
       );
   if (availableReplicas > readyReplicas)
     errors.push(
@@ -139,16 +136,14 @@ const partialCounts = [
   'updatedReplicas',
   'readyReplicas',
   'availableReplicas',
-];
+] as const;
 
-function pickCounts(status: ReplicaCounts): ReplicaCounts {
-  const { replicas, fullyLabeledReplicas, updatedReplicas, readyReplicas } = status;
-  const { availableReplicas, unavailableReplicas, observedGeneration } = status;
-  return {
-    ...{ replicas, fullyLabeledReplicas, updatedReplicas, readyReplicas },
-    ...{ availableReplicas, unavailableReplicas, observedGeneration },
-  } as ReplicaCounts;
-}
+const allCounts = [
+  'replicas',
+  ...partialCounts,
+  'unavailableReplicas',
+  'observedGeneration',
+] as const;
 
 interface Scalable extends KubeObject {
   spec: { replicas?: number };

@@ -12,7 +12,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { isDns1123Label } from '#kube/machinery/names.ts';
-import { check, isPortName, isPortNumber } from '../text-rules.ts';
+import { asGiven, check, isPortName, isPortNumber } from '../text-rules.ts';
 import { validateEnv, validateEnvFrom } from './env.ts';
 import { validateLifecycle, validateProbe } from './probes.ts';
 import { validateResourceRequirements } from './resources.ts';
@@ -92,7 +92,8 @@ const messagePolicies = ['File', 'FallbackToLogsOnError'];
 const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
 
 function validateContainer(container: Container, scope: PodScope, path: FieldPath): FieldError[] {
-  const { name = '', image = '', terminationMessagePolicy = '', imagePullPolicy = '' } = container;
+  const { name = '', image = '' } = asGiven(container);
+  const { terminationMessagePolicy = '', imagePullPolicy = '' } = container;
   return [
     ...(name === ''
       ? [required(path.child('name'), '')]
@@ -121,7 +122,8 @@ function validatePorts(ports: readonly ContainerPort[], path: FieldPath): FieldE
   return ports.flatMap((port, index) => {
     const at = path.index(index);
     const errors: FieldError[] = [];
-    const { name = '', containerPort = 0, hostPort = 0, protocol = '' } = port;
+    const { name = '', containerPort = 0 } = asGiven(port);
+    const { hostPort = 0, protocol = '' } = port;
     if (name !== '') {
       const messages = isPortName(name);
       errors.push(...check(at.child('name'), name, messages));
@@ -157,7 +159,7 @@ function validateMounts(container: Container, scope: PodScope, path: FieldPath):
   const paths = new Set<string>();
   return (container.volumeMounts ?? []).flatMap((mount, index) => {
     const at = path.index(index);
-    const { name = '', mountPath = '' } = mount;
+    const { name = '', mountPath = '' } = asGiven(mount);
     const errors: FieldError[] = [];
     if (name === '') errors.push(required(at.child('name'), ''));
     if (!scope.volumes.has(name)) errors.push(notFound(at.child('name'), name));

@@ -16,8 +16,7 @@ import type {
   Volume,
   VolumeProjection,
 } from '#kube/api/core.ts';
-import type { Quantity } from '#kube/api/scalars.ts';
-import { canonicalOrSame } from '../quantities.ts';
+import { canonicalOrSame, canonicalize } from '../quantities.ts';
 
 /** Octal 0644. */
 const defaultFileMode = 420;
@@ -44,13 +43,11 @@ function applyPodSpecDefaults(spec: PodSpec): void {
   spec.terminationGracePeriodSeconds ??= 30;
   spec.schedulerName ||= 'default-scheduler';
   // Two names of one field: the deprecated one always follows.
-  spec.serviceAccountName ||= spec.serviceAccount;
-  spec.serviceAccount = spec.serviceAccountName;
-  if (spec.serviceAccountName === undefined) {
-    delete spec.serviceAccountName;
-    delete spec.serviceAccount;
-  }
-  if (spec.overhead !== undefined) canonicalize(spec.overhead);
+  const account = spec.serviceAccountName || spec.serviceAccount;
+  if (account !== undefined && spec.serviceAccountName !== account)
+    spec.serviceAccountName = account;
+  if (account !== undefined && spec.serviceAccount !== account) spec.serviceAccount = account;
+  canonicalize(spec.overhead);
   canonicalizeResources(spec.resources);
   for (const volume of spec.volumes ?? []) applyVolumeDefaults(volume);
   for (const container of spec.initContainers ?? []) applyContainerDefaults(container);
@@ -97,14 +94,19 @@ function applyFieldDefaults(selector: ObjectFieldSelector | undefined): void {
 }
 
 function applyResourceFieldDefaults(selector: ResourceFieldSelector | undefined): void {
-  if (selector !== undefined) selector.divisor = canonicalOrSame(selector.divisor ?? '0');
+  if (selector === undefined) return;
+  const divisor = canonicalOrSame(selector.divisor ?? '0');
+  if (selector.divisor !== divisor) selector.divisor = divisor;
 }
 
 function applyVolumeDefaults(volume: Volume): void {
   const { name: _name, ...sources } = volume;
   if (Object.values(sources).every((source) => source === undefined)) volume.emptyDir = {};
   const { emptyDir, secret, configMap, downwardAPI, projected, hostPath, image } = volume;
-  if (emptyDir?.sizeLimit !== undefined) emptyDir.sizeLimit = canonicalOrSame(emptyDir.sizeLimit);
+  if (emptyDir?.sizeLimit !== undefined) {
+    const sizeLimit = canonicalOrSame(emptyDir.sizeLimit);
+    if (sizeLimit !== emptyDir.sizeLimit) emptyDir.sizeLimit = sizeLimit;
+  }
   if (secret !== undefined) secret.defaultMode ??= defaultFileMode;
   if (configMap !== undefined) configMap.defaultMode ??= defaultFileMode;
   if (hostPath !== undefined) hostPath.type ??= '';
@@ -132,18 +134,14 @@ function applyDownwardDefaults(files: readonly DownwardAPIVolumeFile[] | undefin
 }
 
 function requestWhatIsLimited(resources: ResourceRequirements | undefined): void {
-  if (resources?.limits === undefined) return;
-  resources.requests = { ...resources.limits, ...resources.requests };
+  const { limits = {}, requests = {} } = resources ?? {};
+  const isMissing = Object.keys(limits).some((name) => !Object.hasOwn(requests, name));
+  if (resources !== undefined && isMissing) resources.requests = { ...limits, ...requests };
 }
 
 function canonicalizeResources(resources: ResourceRequirements | undefined): void {
-  if (resources?.limits !== undefined) canonicalize(resources.limits);
-  if (resources?.requests !== undefined) canonicalize(resources.requests);
-}
-
-function canonicalize(quantities: Record<string, Quantity>): void {
-  for (const [name, quantity] of Object.entries(quantities))
-    quantities[name] = canonicalOrSame(quantity);
+  canonicalize(resources?.limits);
+  canonicalize(resources?.requests);
 }
 
 /** Always for `latest`, which is also what an image without tag and digest means. */

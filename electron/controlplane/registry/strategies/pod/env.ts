@@ -14,12 +14,12 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
-import { check, isConfigKey, isEnvVarName } from '../text-rules.ts';
+import { asGiven, check, isConfigKey, isEnvVarName } from '../text-rules.ts';
 
 export function validateEnv(variables: readonly EnvVar[], path: FieldPath): FieldError[] {
   return variables.flatMap((variable, index) => {
     const at = path.index(index);
-    const { name = '' } = variable;
+    const { name = '' } = asGiven(variable);
     const errors =
       name === ''
         ? [required(at.child('name'), '')]
@@ -76,7 +76,7 @@ export function validateFieldRef(
   supported: readonly string[],
   path: FieldPath,
 ): FieldError[] {
-  const { apiVersion = '', fieldPath = '' } = selector;
+  const { apiVersion = '', fieldPath = '' } = asGiven(selector);
   if (apiVersion === '') return [required(path.child('apiVersion'), '')];
   if (fieldPath === '') return [required(path.child('fieldPath'), '')];
   const subscripted = /^(?<path>metadata\.(labels|annotations))\['(?<key>.*)'\]$/.exec(fieldPath);
@@ -107,7 +107,7 @@ export function validateResourceFieldRef(
   selector: ResourceFieldSelector,
   path: FieldPath,
 ): FieldError[] {
-  const { resource = '' } = selector;
+  const { resource = '' } = asGiven(selector);
   if (resource === '') return [required(path.child('resource'), '')];
   if (resourceFields.includes(resource) || /^(limits|requests)\.hugepages-/.test(resource))
     return [];

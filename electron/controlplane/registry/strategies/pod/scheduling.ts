@@ -21,7 +21,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { isDns1123Subdomain, isLabelValue, isQualifiedName } from '#kube/machinery/names.ts';
-import { check } from '../text-rules.ts';
+import { asGiven, check } from '../text-rules.ts';
 
 const taintEffects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
 
@@ -71,7 +71,7 @@ export function validateTaints(taints: readonly Taint[], path: FieldPath): Field
   const seen = new Set<string>();
   return taints.flatMap((taint, index) => {
     const at = path.index(index);
-    const { key = '', value = '', effect = '' } = taint;
+    const { key = '', value = '', effect = '' } = asGiven(taint);
     const errors = check(at.child('key'), key, isQualifiedName(key));
     const messages = isLabelValue(value);
     if (messages.length > 0) errors.push(invalid(at.child('value'), value, messages.join(';')));
@@ -129,7 +129,7 @@ function validateTerm(term: NodeSelectorTerm, path: FieldPath): FieldError[] {
 }
 
 function validateExpression(
-  { key = '', operator, values = [] }: NodeSelectorRequirement,
+  { key = '', operator, values = [] }: Partial<NodeSelectorRequirement>,
   path: FieldPath,
 ): FieldError[] {
   const at = path.child('values');
@@ -162,7 +162,7 @@ function validateExpression(
 }
 
 function validateFieldRequirement(
-  { key = '', operator, values = [] }: NodeSelectorRequirement,
+  { key = '', operator, values = [] }: Partial<NodeSelectorRequirement>,
   path: FieldPath,
 ): FieldError[] {
   const errors: FieldError[] = [];
@@ -188,7 +188,7 @@ export function validateSchedulingGates(
   path: FieldPath,
 ): FieldError[] {
   const seen = new Set<string>();
-  return gates.flatMap(({ name = '' }, index) => {
+  return gates.flatMap(({ name = '' }: Partial<PodSchedulingGate>, index) => {
     const errors = check(path.index(index), name, isQualifiedName(name));
     if (seen.has(name)) errors.push(duplicate(path.index(index), name));
     seen.add(name);
@@ -204,7 +204,7 @@ export function validateSpreadConstraints(
 ): FieldError[] {
   return constraints.flatMap((constraint, index) => {
     const at = path.index(index);
-    const { maxSkew = 0, topologyKey = '', whenUnsatisfiable = '' } = constraint;
+    const { maxSkew = 0, topologyKey = '', whenUnsatisfiable = '' } = asGiven(constraint);
     const errors: FieldError[] = [];
     if (maxSkew <= 0)
       errors.push(invalid(at.child('maxSkew'), maxSkew, 'must be greater than zero'));

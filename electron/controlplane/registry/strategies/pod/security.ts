@@ -1,7 +1,7 @@
 // Security contexts of pods and containers.
 // Left out: seccomp and AppArmor profiles, SELinux, Windows, procMount.
 // Source: kubernetes pkg/apis/core/validation/validation.go ValidateSecurityContext.
-import type { PodSpec, SecurityContext } from '#kube/api/core.ts';
+import type { PodSpec, SecurityContext, Sysctl } from '#kube/api/core.ts';
 import {
   duplicate,
   forbidden,
@@ -45,7 +45,7 @@ export function validatePodSecurityContext(spec: PodSpec, specPath: FieldPath): 
 
 function validateSysctls({ securityContext }: PodSpec, path: FieldPath): FieldError[] {
   const names = new Set<string>();
-  return (securityContext?.sysctls ?? []).flatMap(({ name = '' }, index) => {
+  return (securityContext?.sysctls ?? []).flatMap(({ name = '' }: Partial<Sysctl>, index) => {
     const at = path.index(index).child('name');
     if (name === '') return [required(at, '')];
     if (names.has(name)) return [duplicate(at, name)];

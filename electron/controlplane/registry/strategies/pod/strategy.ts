@@ -1,6 +1,7 @@
 // Pods: pending with a quality-of-service class when they are created, deleted with grace.
 // Source: kubernetes pkg/registry/core/pod/strategy.go.
 import type { Pod } from '#kube/api/core.ts';
+import { deepCopy } from '#kube/machinery/equality.ts';
 import { dns1123SubdomainName, isDns1123Label } from '#kube/machinery/names.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
@@ -44,7 +45,7 @@ export const podStrategy: Strategy<Pod> = {
 export const podStatus: StatusSubresource<Pod> = {
   type: 'status',
   prepareForUpdate(next, old) {
-    next.spec = old.spec;
+    next.spec = deepCopy(old.spec);
     const { deletionTimestamp, deletionGracePeriodSeconds, ownerReferences } = old.metadata;
     Object.assign(next.metadata, { deletionTimestamp, deletionGracePeriodSeconds });
     Object.assign(next.metadata, { ownerReferences });

@@ -81,8 +81,10 @@ function validateOnlyAdded(next: PodSpec, old: PodSpec, path: FieldPath): FieldE
   return [forbidden(path, 'existing toleration can not be modified except its tolerationSeconds')];
 }
 
-function withoutSeconds({ tolerationSeconds: _, ...rest }: Toleration): Toleration {
-  return rest;
+function withoutSeconds(toleration: Toleration): Toleration {
+  const copy = { ...toleration };
+  delete copy.tolerationSeconds;
+  return copy;
 }
 
 function validateGates(next: PodSpec, old: PodSpec, path: FieldPath): FieldError[] {

@@ -3,6 +3,7 @@
 // Source: kubernetes pkg/apis/core/validation/validation.go ValidateVolumes.
 import type {
   DownwardAPIVolumeFile,
+  HostPathVolumeSource,
   KeyToPath,
   ProjectedVolumeSource,
   Volume,
@@ -19,7 +20,7 @@ import {
 import { isDns1123Label } from '#kube/machinery/names.ts';
 import { validateQuantity } from '#kube/machinery/quantity.ts';
 import { isNegative } from '../quantities.ts';
-import { check } from '../text-rules.ts';
+import { asGiven, check } from '../text-rules.ts';
 import { validateFieldRef, validateResourceFieldRef } from './env.ts';
 
 const fileModeMessage = 'must be a number between 0 and 0777 (octal), both inclusive';
@@ -35,7 +36,7 @@ export function validateVolumes(volumes: readonly Volume[], path: FieldPath): Vo
   const legal = new Map<string, Volume>();
   for (const [index, volume] of volumes.entries()) {
     const at = path.index(index);
-    const { name = '' } = volume;
+    const { name = '' } = asGiven(volume);
     const found = validateSource(volume, at);
     if (name === '') found.push(required(at.child('name'), ''));
     else found.push(...check(at.child('name'), name, isDns1123Label(name)));
@@ -154,7 +155,9 @@ const hostPathTypes = [
 ];
 
 function validateHostPath({ hostPath }: Volume, path: FieldPath): FieldError[] {
-  const { path: hostPathText = '', type = '' } = hostPath ?? { path: '' };
+  const { path: hostPathText = '', type = '' } = asGiven<HostPathVolumeSource>(
+    hostPath ?? { path: '' },
+  );
   if (hostPathText === '') return [required(path.child('path'), '')];
   const errors = check(path.child('path'), hostPathText, backstepMessages(hostPathText));
   if (!hostPathTypes.includes(type))
@@ -178,15 +181,17 @@ function validateMode(mode: number | undefined, path: FieldPath): FieldError[] {
 }
 
 function validateItems(items: readonly KeyToPath[] | undefined, path: FieldPath): FieldError[] {
-  return (items ?? []).flatMap(({ key = '', path: filePath = '', mode }, index) => {
-    const at = path.index(index);
-    return [
-      ...(key === '' ? [required(at.child('key'), '')] : []),
-      ...(filePath === '' ? [required(at.child('path'), '')] : []),
-      ...check(at.child('path'), filePath, localPathMessages(filePath)),
-      ...validateMode(mode, at.child('mode')),
-    ];
-  });
+  return (items ?? []).flatMap(
+    ({ key = '', path: filePath = '', mode }: Partial<KeyToPath>, index) => {
+      const at = path.index(index);
+      return [
+        ...(key === '' ? [required(at.child('key'), '')] : []),
+        ...(filePath === '' ? [required(at.child('path'), '')] : []),
+        ...check(at.child('path'), filePath, localPathMessages(filePath)),
+        ...validateMode(mode, at.child('mode')),
+      ];
+    },
+  );
 }
 
 const downwardFields = [
@@ -198,7 +203,8 @@ const downwardFields = [
 ];
 
 function validateDownwardFile(file: DownwardAPIVolumeFile, path: FieldPath): FieldError[] {
-  const { path: filePath = '', fieldRef, resourceFieldRef, mode } = file;
+  const { path: filePath = '' } = asGiven(file);
+  const { fieldRef, resourceFieldRef, mode } = file;
   const errors = filePath === '' ? [required(path.child('path'), '')] : [];
   errors.push(...check(path.child('path'), filePath, localPathMessages(filePath)));
   if (fieldRef !== undefined) {

@@ -1,0 +1,227 @@
+// Starts one container of a pod: back-off, image, configuration, create, start, postStart. What
+// stands in the way becomes the container's waiting state and an event, never an exception, but for
+// an engine that is gone. Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go.
+import type { Container, Pod, Secret, Service } from '#kube/api/core.ts';
+import type { Quantity } from '#kube/api/scalars.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import { isRuntimeError, type ImageStatus, type Runtime } from '../../runtime/runtime.ts';
+import { BackOff } from '../pod/back-off.ts';
+import type { Waiting } from '../pod/container-status.ts';
+import type { ContainerStart } from '../pod/pod-actions.ts';
+import type { PodObjects } from '../volumes/object-source.ts';
+import type { Volumes } from '../volumes/volumes.ts';
+import { containerConfig, podRef } from './container-config.ts';
+import { ContainerConfigError, containerEnvironment } from './environment.ts';
+import { containerReference } from './event-target.ts';
+import type { Hooks } from './hooks.ts';
+import { ImageError, type Images } from './images.ts';
+import { registryAuth } from './registry-auth.ts';
+import { serviceEnvironment } from './service-env.ts';
+
+/** What a pod's containers can learn of the node and the cluster. */
+export interface NodeView {
+  readonly ips: () => readonly string[];
+  readonly allocatable: () => Readonly<Record<string, Quantity>>;
+  readonly memoryBytes: () => number;
+  readonly services: () => readonly Service[];
+}
+
+export interface ContainerStarterDeps {
+  readonly runtime: Runtime;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly images: Images;
+  readonly hooks: Hooks;
+  readonly volumes: Volumes;
+  readonly node: NodeView;
+}
+
+export interface StartContext {
+  readonly pod: Pod;
+  readonly sandboxId: string;
+  readonly podIp: string;
+  readonly objects: PodObjects;
+  readonly qosClass: string;
+  /** The pod is being deleted: a pull is no longer waited for. */
+  readonly signal: AbortSignal;
+}
+
+export interface StartResult {
+  /** Undefined: it runs. */
+  readonly waiting: Waiting | undefined;
+  readonly retryAfterMs: number;
+}
+
+const started: StartResult = { waiting: undefined, retryAfterMs: 0 };
+const errorRetryMs = 5_000;
+
+export class ContainerStarter {
+  readonly #deps: ContainerStarterDeps;
+  readonly #backOff = new BackOff();
+
+  constructor(deps: ContainerStarterDeps) {
+    this.#deps = deps;
+  }
+
+  async start(context: StartContext, start: ContainerStart): Promise<StartResult> {
+    const { pod } = context;
+    const container = findContainer(pod, start.name);
+    const waiting = this.#crashLoop(context, start);
+    if (waiting !== undefined) return waiting;
+    try {
+      const image = await this.#image(context, container);
+      const id = await this.#create(context, start, { container, image });
+      return await this.#run(context, container, id);
+    } catch (error) {
+      if (isRuntimeError(error, 'unavailable') || context.signal.aborted) throw error;
+      return this.#failed(context, container, error);
+    }
+  }
+
+  forget(pod: Pod): void {
+    for (const { name } of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])])
+      this.#backOff.forget(backOffKey(pod, name));
+    this.#deps.images.forget(pod.metadata.uid ?? '');
+  }
+
+  #crashLoop({ pod }: StartContext, { name, last }: ContainerStart): StartResult | undefined {
+    if (last === undefined) return undefined;
+    const { clock, events } = this.#deps;
+    const key = backOffKey(pod, name);
+    const waitMs = this.#backOff.remainingMs(key, last.finishedAtMs, clock.now());
+    const { name: podName, namespace, uid } = pod.metadata;
+    const where = `container=${name} pod=${podName}_${namespace}(${uid})`;
+    if (waitMs === 0) {
+      this.#backOff.next(key, last.finishedAtMs, clock.now());
+      return undefined;
+    }
+    const delaySeconds = goSeconds(this.#backOff.delayMs(key) / 1000);
+    const about = containerReference(pod, name);
+    const text = `Back-off restarting failed container ${name} in pod ${podName}_${namespace}(${uid})`;
+    events.event(about, 'Warning', 'BackOff', text);
+    const message = `back-off ${delaySeconds} restarting failed ${where}`;
+    return { waiting: { reason: 'CrashLoopBackOff', message }, retryAfterMs: waitMs };
+  }
+
+  #image(context: StartContext, container: Container): Promise<ImageStatus> {
+    const { pod, objects, signal } = context;
+    const pullSecrets = (pod.spec.imagePullSecrets ?? [])
+      .map(({ name = '' }) => objects.secret(name))
+      .filter((secret): secret is Secret => secret !== undefined);
+    const auth = registryAuth(container.image ?? '', pullSecrets);
+    const aborted = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('the pod is being deleted')), {
+        once: true,
+      });
+    });
+    return Promise.race([this.#deps.images.ensure(pod, container, auth), aborted]);
+  }
+
+  async #create(
+    context: StartContext,
+    start: ContainerStart,
+    { container, image }: { readonly container: Container; readonly image: ImageStatus },
+  ): Promise<string> {
+    const { pod, objects, sandboxId, qosClass, podIp } = context;
+    const { runtime, volumes, node, events } = this.#deps;
+    const { uid, namespace } = podRef(pod);
+    const nodeIps = node.ips();
+    const ip = pod.spec.hostNetwork === true ? nodeIps[0] : podIp;
+    const environment = containerEnvironment({
+      pod,
+      container,
+      addresses: { podIps: ip === undefined ? [] : [ip], nodeIps },
+      allocatable: node.allocatable(),
+      services: serviceEnvironment(node.services(), namespace, pod.spec.enableServiceLinks ?? true),
+      configMap: objects.configMap,
+      secret: objects.secret,
+    });
+    const config = containerConfig({
+      pod,
+      container,
+      sandboxId,
+      attempt: start.attempt,
+      environment,
+      mounts: await volumes.mounts(pod, container, environment),
+      terminationMessageHostPath: await volumes.terminationMessageFile(
+        uid,
+        container.name,
+        start.attempt,
+      ),
+      image,
+      qosClass,
+      nodeMemoryBytes: node.memoryBytes(),
+    });
+    const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
+    const message = `Created container: ${container.name}`;
+    events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
+    return id;
+  }
+
+  async #run(context: StartContext, container: Container, id: string): Promise<StartResult> {
+    const { pod, podIp } = context;
+    const { runtime, hooks, events } = this.#deps;
+    const about = containerReference(pod, container.name);
+    await this.#step('RunContainerError', () => runtime.startContainer(id));
+    events.event(about, 'Normal', 'Started', `Started container ${container.name}`);
+    const problem = await hooks.postStart({ pod, container, containerId: id, podIp });
+    if (problem === undefined) return started;
+    events.event(about, 'Normal', 'Killing', 'FailedPostStartHook');
+    await runtime.stopContainer(id, pod.spec.terminationGracePeriodSeconds ?? 30);
+    const waiting = { reason: 'PostStartHookError', message: `PostStartHookError: ${problem}` };
+    return { waiting, retryAfterMs: 0 };
+  }
+
+  async #step<T>(reason: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (isRuntimeError(error, 'unavailable')) throw error;
+      throw new StepError(reason, error);
+    }
+  }
+
+  #failed({ pod }: StartContext, container: Container, error: unknown): StartResult {
+    const about = containerReference(pod, container.name);
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof ImageError) {
+      const shown = error.reason === 'ErrImageNeverPull' ? message : error.reason;
+      this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${shown}`);
+      return { waiting: { reason: error.reason, message }, retryAfterMs: error.retryAfterMs };
+    }
+    this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${message}`);
+    const reason =
+      error instanceof ContainerConfigError
+        ? 'CreateContainerConfigError'
+        : error instanceof StepError
+          ? error.reason
+          : 'CreateContainerError';
+    return { waiting: { reason, message }, retryAfterMs: errorRetryMs };
+  }
+}
+
+class StepError extends Error {
+  override readonly name = 'StepError';
+  readonly reason: string;
+
+  constructor(reason: string, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.reason = reason;
+  }
+}
+
+function findContainer(pod: Pod, name: string): Container {
+  const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  return all.find((container) => container.name === name) ?? { name };
+}
+
+function backOffKey(pod: Pod, name: string): string {
+  return `${pod.metadata.uid}_${name}`;
+}
+
+/** Go's way to print whole seconds: `40s`, `1m20s`, `5m0s`. */
+function goSeconds(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  return minutes === 0 ? `${seconds}s` : `${minutes}m${seconds % 60}s`;
+}

@@ -1,0 +1,211 @@
+// The kubelet: merges what the API, the engine, probes and referenced objects say into one worker
+// per pod uid. Holds no state of its own beyond the workers: after a restart it finds the containers
+// by their labels and goes on. Source: kubernetes pkg/kubelet/kubelet.go (syncLoopIteration).
+import type { Pod, Service } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import type { Informer } from '#kube/client/informer.ts';
+import { pods as podResource } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { hasReason } from '#kube/machinery/status.ts';
+import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
+import { ContainerStarter, type NodeView } from './container/container-starter.ts';
+import { Hooks } from './container/hooks.ts';
+import { Images } from './container/images.ts';
+import { ProbeRunner } from './container/probe.ts';
+import { Prober } from './container/prober.ts';
+import { EngineWatch, type EngineState } from './engine-watch.ts';
+import { PodKiller } from './pod/pod-killer.ts';
+import { PodSync } from './pod/pod-sync.ts';
+import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
+import { StatusWriter } from './pod/status-writer.ts';
+import { ObjectSource } from './volumes/object-source.ts';
+import { TerminationMessages } from './volumes/termination-messages.ts';
+import type { Volumes } from './volumes/volumes.ts';
+
+export interface KubeletDeps {
+  readonly runtime: Runtime;
+  readonly runtimeName: string;
+  readonly client: RestClient;
+  /** Pods of this node only. */
+  readonly pods: Informer<Pod>;
+  readonly services: Informer<Service>;
+  readonly events: EventRecorder;
+  readonly volumes: Volumes;
+  readonly node: Omit<NodeView, 'services'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly qosClass: (pod: Pod) => string;
+  readonly onEngineState: (state: EngineState) => void;
+  readonly signal: AbortSignal;
+}
+
+export class Kubelet {
+  readonly #deps: KubeletDeps;
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #workerDeps: PodWorkerDeps;
+  readonly #engine: EngineWatch;
+  /** Last seen shape of each pod in the engine, to tell what changed between two relists. */
+  #shapes = new Map<string, string>();
+  #isReady = false;
+
+  constructor(deps: KubeletDeps) {
+    this.#deps = deps;
+    this.#workerDeps = this.#compose();
+    this.#engine = new EngineWatch({
+      runtime: deps.runtime,
+      clock: deps.clock,
+      logger: deps.logger,
+      onState: (state) => this.#onEngineState(state),
+      onPod: (uid) => this.#workers.get(uid)?.wake(),
+      onRelist: (observed) => this.#onRelist(observed),
+    });
+  }
+
+  get engineState(): EngineState {
+    return this.#engine.state;
+  }
+
+  /** Pods that this kubelet takes care of. */
+  pods(): readonly Pod[] {
+    return [...this.#workers.values()]
+      .filter((worker) => !worker.isTerminated)
+      .map((worker) => this.#workerDeps.statuses.newest(worker.pod));
+  }
+
+  /** Resolves when the first pods are known; runs until the signal aborts. */
+  async start(): Promise<void> {
+    const { pods, services, signal } = this.#deps;
+    signal.addEventListener('abort', () => this.#stop(), { once: true });
+    void this.#engine.run(signal);
+    pods.start(signal);
+    services.start(signal);
+    // Until both are known, a running container would look like an orphan.
+    await Promise.all([pods.whenSynced(), services.whenSynced()]);
+    if (signal.aborted) return;
+    this.#isReady = true;
+    pods.addHandler({
+      onAdd: (pod) => this.#onPod(pod),
+      onUpdate: (_old, pod) => this.#onPod(pod),
+      onDelete: (pod) => this.#onPodGone(pod),
+    });
+    if (this.#engine.state.kind === 'running') await this.#adopt();
+  }
+
+  #stop(): void {
+    for (const worker of this.#workers.values()) worker.stop();
+    this.#workerDeps.prober.stop();
+    this.#workerDeps.objects.stop();
+  }
+
+  #onPod(pod: Pod): void {
+    const { uid = '' } = pod.metadata;
+    const worker = this.#workers.get(uid);
+    if (worker !== undefined) return worker.update(pod);
+    this.#addWorker(pod);
+  }
+
+  #addWorker(pod: Pod): PodWorker {
+    const worker = new PodWorker(this.#workerDeps, pod);
+    this.#workers.set(pod.metadata.uid ?? '', worker);
+    worker.wake();
+    return worker;
+  }
+
+  #onPodGone(pod: Pod): void {
+    const { uid = '' } = pod.metadata;
+    const worker = this.#workers.get(uid);
+    if (worker?.isTerminated === true) this.#workers.delete(uid);
+    else worker?.gone();
+  }
+
+  #onTerminated(uid: string): void {
+    const pod = this.#workers.get(uid)?.pod;
+    // While the API still shows it, the worker stays: the pod must not start anew.
+    const shown = pod && this.#deps.pods.lister.get(pod.metadata.namespace ?? '', pod.metadata.name);
+    if (shown?.metadata.uid !== uid) this.#workers.delete(uid);
+  }
+
+  #onEngineState(state: EngineState): void {
+    this.#deps.logger.info('Container engine', { state: state.kind });
+    this.#deps.onEngineState(state);
+    if (state.kind === 'running') for (const worker of this.#workers.values()) worker.wake();
+  }
+
+  #onRelist(observed: readonly ObservedPod[]): void {
+    const shapes = new Map(observed.map((pod) => [pod.pod.uid, shapeOf(pod)]));
+    for (const uid of new Set([...shapes.keys(), ...this.#shapes.keys()]))
+      if (shapes.get(uid) !== this.#shapes.get(uid)) this.#workers.get(uid)?.wake();
+    this.#shapes = shapes;
+    if (this.#isReady) this.#endOrphans(observed);
+  }
+
+  /** After a start: pods deleted while we were away leave containers and directories behind. */
+  async #adopt(): Promise<void> {
+    const { volumes, runtime, logger } = this.#deps;
+    try {
+      this.#endOrphans(await runtime.listPods());
+      for (const uid of await volumes.podUids())
+        if (!this.#workers.has(uid)) await volumes.tearDown(uid);
+    } catch (error) {
+      logger.warn('Leftovers not removed', { error });
+    }
+  }
+
+  #endOrphans(observed: readonly ObservedPod[]): void {
+    for (const { pod } of observed)
+      if (!this.#workers.has(pod.uid)) this.#addWorker(orphan(pod)).gone();
+  }
+
+  #compose(): PodWorkerDeps {
+    const { runtime, runtimeName, clock, random, logger, events, volumes, client, signal } =
+      this.#deps;
+    const wake = (uid: string) => this.#workers.get(uid)?.wake();
+    const services = this.#deps.services.lister;
+    const node: NodeView = { ...this.#deps.node, services: () => services.list() };
+    const runner = new ProbeRunner(runtime);
+    const prober = new Prober({ runner, events, clock, random, onChange: wake });
+    const hooks = new Hooks({ runner, events, clock });
+    const images = new Images({ runtime, events, clock });
+    const killer = new PodKiller({ runtime, events, hooks });
+    const objects = new ObjectSource({ client: { client, clock, random, logger }, onChange: wake });
+    const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });
+    const parts = { runtime, events, logger, volumes, objects, prober, starter, killer, node };
+    return {
+      ...parts,
+      runtimeName,
+      clock,
+      sync: new PodSync(parts),
+      messages: new TerminationMessages(runtime),
+      statuses: new StatusWriter({ client, clock, logger, signal }),
+      qosClass: this.#deps.qosClass,
+      deletePod: (pod) => this.#deletePod(pod),
+      onTerminated: (uid) => this.#onTerminated(uid),
+    };
+  }
+
+  async #deletePod(pod: Pod): Promise<void> {
+    const preconditions = { uid: pod.metadata.uid };
+    try {
+      const options = { gracePeriodSeconds: 0, preconditions };
+      await this.#deps.client.delete(podResource, pod.metadata, options);
+    } catch (error) {
+      // Gone already, or another pod of the same name by now.
+      if (!hasReason(error, 'NotFound') && !hasReason(error, 'Conflict')) throw error;
+    }
+  }
+}
+
+/** All that is known of a pod whose object is gone. */
+function orphan({ uid, name, namespace }: ObservedPod['pod']): Pod {
+  const metadata = { uid, name, namespace };
+  return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers: [] } };
+}
+
+function shapeOf({ sandboxes, containers }: ObservedPod): string {
+  const parts = [...sandboxes.map(({ id, ready }) => `${id}${ready}`)];
+  return [...parts, ...containers.map(({ id, state }) => `${id}${state}`)].join();
+}

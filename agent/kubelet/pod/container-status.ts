@@ -1,0 +1,111 @@
+// Pure: what the engine shows of one container → its entry in PodStatus.
+// Source: kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses).
+import type { Container, ContainerState, ContainerStatus as ApiStatus } from '#kube/api/core.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
+import type { ContainerStatus } from '../../runtime/runtime.ts';
+import type { ProbeResults } from './pod-actions.ts';
+
+export interface Waiting {
+  readonly reason: string;
+  readonly message?: string;
+}
+
+export interface ContainerView {
+  readonly container: Container;
+  /** Of this container, newest first. */
+  readonly history: readonly ContainerStatus[];
+  /** Why it does not run, when a start failed or has to wait. */
+  readonly waiting: Waiting | undefined;
+  /** What it waits for before its first start. */
+  readonly defaultWaiting: Waiting;
+  readonly probes: ProbeResults;
+  readonly previous: ApiStatus | undefined;
+  /** By container id. */
+  readonly terminationMessage: (id: string) => string;
+  readonly runtimeName: string;
+  /** Init containers are ready when they have succeeded. */
+  readonly isInit: boolean;
+}
+
+export function containerStatus(view: ContainerView): ApiStatus {
+  // Created but not yet started looks like nothing at all.
+  const history = view.history.filter((entry) => entry.state !== 'created');
+  const [latest, before] = history;
+  const { container, previous, runtimeName } = view;
+  const started = isStarted(view, latest);
+  const status: ApiStatus = {
+    name: container.name,
+    image: latest?.image ?? container.image ?? '',
+    imageID: latest === undefined ? (previous?.imageID ?? '') : `${runtimeName}://${latest.imageId}`,
+    restartCount: latest?.attempt ?? previous?.restartCount ?? 0,
+    ready: isReady(view, latest, started),
+    started,
+    state: stateOf(view, latest),
+    lastState: {},
+  };
+  const containerId = latest === undefined ? previous?.containerID : idOf(view, latest);
+  if (containerId !== undefined) status.containerID = containerId;
+  const last = latest?.state === 'exited' && view.waiting !== undefined ? latest : before;
+  if (last !== undefined) status.lastState = { terminated: terminated(view, last) };
+  else if (latest === undefined && previous?.state?.terminated !== undefined)
+    status.lastState = { terminated: previous.state.terminated };
+  else if (previous?.lastState !== undefined && previous.restartCount === status.restartCount)
+    status.lastState = previous.lastState;
+  return status;
+}
+
+function idOf(view: ContainerView, status: ContainerStatus): string {
+  return `${view.runtimeName}://${status.id}`;
+}
+
+function stateOf(view: ContainerView, latest: ContainerStatus | undefined): ContainerState {
+  if (latest?.state === 'running') return { running: { startedAt: rfc3339(latest.startedAtMs) } };
+  if (view.waiting !== undefined) return { waiting: { ...view.waiting } };
+  if (latest !== undefined) return { terminated: terminated(view, latest) };
+  return { waiting: { ...view.defaultWaiting } };
+}
+
+function terminated(
+  view: ContainerView,
+  status: ContainerStatus,
+): NonNullable<ContainerState['terminated']> {
+  const message = status.error === '' ? view.terminationMessage(status.id) : status.error;
+  const result: NonNullable<ContainerState['terminated']> = {
+    exitCode: status.exitCode,
+    reason: terminationReason(status),
+    startedAt: rfc3339(status.startedAtMs),
+    finishedAt: rfc3339(status.finishedAtMs),
+    containerID: idOf(view, status),
+  };
+  if (message !== '') result.message = message;
+  return result;
+}
+
+function terminationReason(status: ContainerStatus): string {
+  if (status.error !== '') return 'StartError';
+  if (status.oomKilled) return 'OOMKilled';
+  return status.exitCode === 0 ? 'Completed' : 'Error';
+}
+
+/** Until a probe has run (again), an adopted container is what the API says it was. */
+function known(view: ContainerView, latest: ContainerStatus): ApiStatus | undefined {
+  return view.previous?.containerID === idOf(view, latest) ? view.previous : undefined;
+}
+
+function isStarted(view: ContainerView, latest: ContainerStatus | undefined): boolean {
+  if (latest?.state !== 'running') return false;
+  if (view.container.startupProbe === undefined) return true;
+  return view.probes.startup ?? known(view, latest)?.started ?? false;
+}
+
+function isReady(
+  view: ContainerView,
+  latest: ContainerStatus | undefined,
+  started: boolean,
+): boolean {
+  if (view.isInit && view.container.restartPolicy !== 'Always')
+    return latest?.state === 'exited' && latest.exitCode === 0;
+  if (!started || latest === undefined) return false;
+  if (view.container.readinessProbe === undefined) return true;
+  return view.probes.readiness ?? known(view, latest)?.ready ?? false;
+}

@@ -1,0 +1,226 @@
+// Decides, from a pod and what the engine shows of it, what has to be done next. Pure: the same
+// pod and the same observation give the same actions; pod-sync.ts carries them out and looks again.
+// Source: kubernetes pkg/kubelet/kuberuntime/{kuberuntime_manager,kuberuntime_container}.go.
+import type { Container, Pod } from '#kube/api/core.ts';
+import type { ContainerStatus, ObservedPod } from '../../runtime/runtime.ts';
+
+export interface ContainerKill {
+  readonly id: string;
+  readonly name: string;
+  /** For the event: why it is stopped. */
+  readonly message: string;
+  /** Left out: the container's definition changed. */
+  readonly failedProbe?: 'liveness' | 'startup';
+}
+
+export interface ContainerStart {
+  readonly name: string;
+  /** The restart count it will have. */
+  readonly attempt: number;
+  /** What it replaces; undefined for a first start. */
+  readonly last: ContainerStatus | undefined;
+}
+
+export interface PodActions {
+  /** Stop everything: the pod is finished, or its sandbox has to be made anew. */
+  readonly killPod: boolean;
+  readonly createSandbox: boolean;
+  /** Of the sandbox to create. */
+  readonly sandboxAttempt: number;
+  /** The sandbox to start containers in; '' when it has to be created. */
+  readonly sandboxId: string;
+  readonly kills: readonly ContainerKill[];
+  readonly starts: readonly ContainerStart[];
+}
+
+export interface ProbeResults {
+  /** False: the probe failed often enough; undefined: not known yet, or no such probe. */
+  readonly liveness?: boolean;
+  readonly startup?: boolean;
+  readonly readiness?: boolean;
+}
+
+export interface ActionInput {
+  readonly pod: Pod;
+  readonly observed: ObservedPod;
+  readonly probes: (containerName: string) => ProbeResults;
+  readonly specHash: (container: Container) => string;
+  /** From the pod's status: survives the removal of every dead container. */
+  readonly knownRestarts: (containerName: string) => number | undefined;
+}
+
+export function isSidecar(container: Container): boolean {
+  return container.restartPolicy === 'Always';
+}
+
+/** The newest container of each name; `sandboxId`: only of that sandbox. */
+export function latestContainers(
+  observed: ObservedPod,
+  sandboxId?: string,
+): ReadonlyMap<string, ContainerStatus> {
+  const latest = new Map<string, ContainerStatus>();
+  for (const status of observed.containers)
+    if (!latest.has(status.name) && (sandboxId === undefined || status.sandboxId === sandboxId))
+      latest.set(status.name, status);
+  return latest;
+}
+
+export function computePodActions(input: ActionInput): PodActions {
+  const { pod, observed } = input;
+  const [newest] = observed.sandboxes;
+  const ready = observed.sandboxes.filter((sandbox) => sandbox.ready);
+  const [sandbox] = ready;
+  const wantsHostNetwork = pod.spec.hostNetwork === true;
+  const isUsable =
+    sandbox !== undefined &&
+    ready.length === 1 &&
+    sandbox.hostNetwork === wantsHostNetwork &&
+    (wantsHostNetwork || sandbox.ip !== '');
+  if (isUsable) return actionsInSandbox(input, sandbox.id);
+  const sandboxAttempt = newest === undefined ? 0 : newest.attempt + 1;
+  const create = needsSandbox(input, sandboxAttempt);
+  const starts = create ? firstStarts(input) : [];
+  return {
+    killPod: observed.sandboxes.length > 0 && (create || hasRunning(observed) || ready.length > 0),
+    createSandbox: create && starts.length > 0,
+    sandboxAttempt,
+    sandboxId: '',
+    kills: [],
+    starts,
+  };
+}
+
+function hasRunning(observed: ObservedPod): boolean {
+  return observed.containers.some((status) => status.state === 'running');
+}
+
+/** Whether anything is left to run: a finished Job's pod gets no new sandbox after a reboot. */
+function needsSandbox({ pod, observed }: ActionInput, attempt: number): boolean {
+  if (pod.spec.restartPolicy === 'Never' && attempt > 0 && observed.containers.length > 0)
+    return false;
+  const latest = latestContainers(observed);
+  return pod.spec.containers.some((container) => {
+    const status = latest.get(container.name);
+    return pod.spec.restartPolicy !== 'OnFailure' || status?.state !== 'exited' || status.exitCode !== 0;
+  });
+}
+
+/** In a new sandbox init containers run again. */
+function firstStarts(input: ActionInput): readonly ContainerStart[] {
+  const { pod } = input;
+  const [init] = pod.spec.initContainers ?? [];
+  if (init !== undefined) return [startOf(input, init)];
+  const latest = latestContainers(input.observed);
+  return pod.spec.containers
+    .filter((container) => {
+      const status = latest.get(container.name);
+      return status?.state !== 'exited' || shouldRestart(pod, container, status);
+    })
+    .map((container) => startOf(input, container));
+}
+
+function startOf(input: ActionInput, container: Container): ContainerStart {
+  const last = latestContainers(input.observed).get(container.name);
+  const known = input.knownRestarts(container.name);
+  // Created but never started is a leftover of an interrupted start: it does not count.
+  const counted = last?.state === 'created' ? last.attempt - 1 : last?.attempt;
+  const attempt = counted === undefined ? (known === undefined ? 0 : known + 1) : counted + 1;
+  return { name: container.name, attempt, last: last?.state === 'created' ? undefined : last };
+}
+
+export function shouldRestart(pod: Pod, container: Container, status: ContainerStatus): boolean {
+  if (status.state === 'running') return false;
+  if (status.state === 'created' || isSidecar(container)) return true;
+  const policy = pod.spec.restartPolicy ?? 'Always';
+  if (policy === 'Always') return true;
+  return policy === 'OnFailure' && status.exitCode !== 0;
+}
+
+function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
+  const { pod } = input;
+  const latest = latestContainers(input.observed, sandboxId);
+  const kills: ContainerKill[] = [];
+  const starts: ContainerStart[] = [];
+  const result = { createSandbox: false, sandboxAttempt: 0, sandboxId };
+  const init = initActions(input, latest, { kills, starts });
+  if (init === 'failed') return { ...result, killPod: true, kills: [], starts: [] };
+  if (init === 'waiting') return { ...result, killPod: false, kills, starts };
+  let keptCount = 0;
+  for (const container of pod.spec.containers) {
+    const status = latest.get(container.name) ?? latestContainers(input.observed).get(container.name);
+    if (status === undefined || status.state !== 'running') {
+      if (status === undefined || shouldRestart(pod, container, status))
+        starts.push(startOf(input, container));
+      continue;
+    }
+    const kill = killOf(input, container, status);
+    if (kill === undefined) keptCount++;
+    else kills.push(kill);
+  }
+  // Nothing to run and nothing to start: finished. Sidecars end with the pod.
+  const killPod = keptCount === 0 && starts.length === 0 && kills.length === 0;
+  return { ...result, killPod, kills: killPod ? [] : kills, starts: killPod ? [] : starts };
+}
+
+/** Undefined: the running container stays. */
+function killOf(
+  input: ActionInput,
+  container: Container,
+  { id, specHash }: ContainerStatus,
+): ContainerKill | undefined {
+  const { name } = container;
+  const probes = input.probes(name);
+  if (specHash !== input.specHash(container))
+    return { id, name, message: `Container ${name} definition changed, will be restarted` };
+  for (const failedProbe of ['liveness', 'startup'] as const)
+    if (probes[failedProbe] === false) {
+      const message = `Container ${name} failed ${failedProbe} probe, will be restarted`;
+      return { id, name, message, failedProbe };
+    }
+  return undefined;
+}
+
+type InitProgress = 'done' | 'waiting' | 'failed';
+
+/** One init container at a time, in order; sidecars have to have started before the next one. */
+function initActions(
+  input: ActionInput,
+  latest: ReadonlyMap<string, ContainerStatus>,
+  out: { readonly kills: ContainerKill[]; readonly starts: ContainerStart[] },
+): InitProgress {
+  const { pod } = input;
+  const isInitialized = pod.spec.containers.some((container) => {
+    const status = latest.get(container.name);
+    return status !== undefined && status.state !== 'created';
+  });
+  for (const container of pod.spec.initContainers ?? []) {
+    const status = latest.get(container.name);
+    if (isSidecar(container)) {
+      const isUp = sidecarActions(input, container, status, out);
+      if (!isUp && !isInitialized) return 'waiting';
+      continue;
+    }
+    if (isInitialized) continue;
+    if (status?.state === 'exited' && status.exitCode === 0) continue;
+    if (status?.state === 'exited' && pod.spec.restartPolicy === 'Never') return 'failed';
+    if (status?.state !== 'running') out.starts.push(startOf(input, container));
+    return 'waiting';
+  }
+  return 'done';
+}
+
+/** True when the sidecar runs and has passed its startup probe. */
+function sidecarActions(
+  input: ActionInput,
+  container: Container,
+  status: ContainerStatus | undefined,
+  out: { readonly kills: ContainerKill[]; readonly starts: ContainerStart[] },
+): boolean {
+  if (status?.state !== 'running') {
+    out.starts.push(startOf(input, container));
+    return false;
+  }
+  const kill = killOf(input, container, status);
+  if (kill !== undefined) out.kills.push(kill);
+  return container.startupProbe === undefined || input.probes(container.name).startup === true;
+}

@@ -1,0 +1,90 @@
+// Pure: the conditions that the kubelet owns in a pod's status, in Kubernetes' wording.
+// Source: kubernetes pkg/kubelet/status/generate.go.
+import type { ContainerStatus, Pod, PodCondition, PodStatus } from '#kube/api/core.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
+import { isSidecar } from './pod-actions.ts';
+
+export interface ConditionInput {
+  readonly pod: Pod;
+  /** The status so far; its conditions are the previous ones. */
+  readonly status: PodStatus;
+  readonly init: readonly ContainerStatus[];
+  readonly main: readonly ContainerStatus[];
+  readonly hasSandbox: boolean;
+  readonly nowMs: number;
+}
+
+type Verdict = Pick<PodCondition, 'status' | 'reason' | 'message'>;
+
+const isTrue: Verdict = { status: 'True' };
+
+export function podConditions(input: ConditionInput): PodCondition[] {
+  const previous = input.status.conditions ?? [];
+  const containersReady = containersReadyVerdict(input);
+  const verdicts = new Map<string, Verdict>([
+    ['PodReadyToStartContainers', { status: input.hasSandbox ? 'True' : 'False' }],
+    ['Initialized', initializedVerdict(input)],
+    ['Ready', readyVerdict(input, containersReady)],
+    ['ContainersReady', containersReady],
+    ['PodScheduled', isTrue],
+  ]);
+  const own = [...verdicts].map(([type, verdict]) => {
+    const before = previous.find((condition) => condition.type === type);
+    const kept = before?.status === verdict.status ? before.lastTransitionTime : undefined;
+    const condition: PodCondition = {
+      type,
+      ...verdict,
+      lastTransitionTime: kept ?? rfc3339(input.nowMs),
+    };
+    const { generation } = input.pod.metadata;
+    if (generation !== undefined) condition.observedGeneration = generation;
+    return condition;
+  });
+  return [...own, ...previous.filter((condition) => !verdicts.has(condition.type))];
+}
+
+function initializedVerdict({ pod, status, init, main }: ConditionInput): Verdict {
+  if (status.phase === 'Succeeded') return { status: 'True', reason: 'PodCompleted' };
+  if (main.some((entry) => entry.state?.running !== undefined || entry.restartCount > 0)) return isTrue;
+  if (main.some((entry) => entry.state?.terminated !== undefined)) return isTrue;
+  const sidecars = new Set((pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name));
+  const incomplete = init
+    .filter((entry) => (sidecars.has(entry.name) ? entry.started !== true : !entry.ready))
+    .map((entry) => entry.name);
+  if (incomplete.length === 0) return isTrue;
+  return {
+    status: 'False',
+    reason: 'ContainersNotInitialized',
+    message: `containers with incomplete status: [${incomplete.join(' ')}]`,
+  };
+}
+
+function containersReadyVerdict({ pod, status, init, main }: ConditionInput): Verdict {
+  if (status.phase === 'Succeeded') return { status: 'False', reason: 'PodCompleted' };
+  if (status.phase === 'Failed') return { status: 'False', reason: 'PodFailed' };
+  const sidecars = new Set((pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name));
+  const unready = [...init.filter((entry) => sidecars.has(entry.name)), ...main]
+    .filter((entry) => !entry.ready)
+    .map((entry) => entry.name);
+  if (unready.length === 0) return isTrue;
+  return {
+    status: 'False',
+    reason: 'ContainersNotReady',
+    message: `containers with unready status: [${unready.join(' ')}]`,
+  };
+}
+
+function readyVerdict({ pod, status }: ConditionInput, containersReady: Verdict): Verdict {
+  if (containersReady.status !== 'True') return containersReady;
+  const missing = (pod.spec.readinessGates ?? []).flatMap(({ conditionType }) => {
+    const found = status.conditions?.find((condition) => condition.type === conditionType);
+    if (found === undefined)
+      return [`corresponding condition of pod readiness gate "${conditionType}" does not exist.`];
+    if (found.status === 'True') return [];
+    return [
+      `the status of pod readiness gate "${conditionType}" is not "True", but ${found.status}`,
+    ];
+  });
+  if (missing.length === 0) return isTrue;
+  return { status: 'False', reason: 'ReadinessGatesNotReady', message: missing.join(', ') };
+}

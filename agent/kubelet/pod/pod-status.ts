@@ -1,0 +1,133 @@
+// Pure: a pod and what the engine shows of it → PodStatus. Conditions keep their transition time
+// as long as their status stays; conditions that others own are kept as they are.
+// Source: kubernetes pkg/kubelet/kubelet_pods.go (getPhase, generateAPIPodStatus),
+// pkg/kubelet/status/generate.go.
+import type { Container, ContainerStatus as ApiStatus, Pod, PodStatus } from '#kube/api/core.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
+import type { ObservedPod } from '../../runtime/runtime.ts';
+import { containerStatus, type Waiting } from './container-status.ts';
+import { isSidecar, latestContainers, type ProbeResults } from './pod-actions.ts';
+import { podConditions } from './pod-conditions.ts';
+
+export interface StatusInput {
+  readonly pod: Pod;
+  readonly observed: ObservedPod;
+  /** By container name. */
+  readonly waiting: ReadonlyMap<string, Waiting>;
+  readonly probes: (containerName: string) => ProbeResults;
+  readonly terminationMessage: (containerId: string) => string;
+  readonly runtimeName: string;
+  readonly nodeIps: readonly string[];
+  readonly qosClass: string;
+  readonly nowMs: number;
+  /** Nothing of the pod will run again: it was deleted, evicted, or ran out of time. */
+  readonly isTerminal: boolean;
+  /** Set when the kubelet itself ended the pod. */
+  readonly failure?: { readonly reason: string; readonly message: string };
+}
+
+export function computePodStatus(input: StatusInput): PodStatus {
+  const { pod, observed, failure } = input;
+  const previous = pod.status ?? {};
+  const init = (pod.spec.initContainers ?? []).map((entry) => statusOf(input, entry, true));
+  const main = pod.spec.containers.map((entry) => statusOf(input, entry, false));
+  const phase = failure === undefined ? phaseOf(input, init, main) : 'Failed';
+  const status: PodStatus = {
+    ...previous,
+    phase,
+    qosClass: previous.qosClass ?? input.qosClass,
+    startTime: previous.startTime ?? rfc3339(input.nowMs),
+    containerStatuses: main,
+  };
+  if (init.length > 0) status.initContainerStatuses = init;
+  const [hostIp] = input.nodeIps;
+  if (hostIp !== undefined) {
+    status.hostIP = hostIp;
+    status.hostIPs = input.nodeIps.map((ip) => ({ ip }));
+  }
+  setPodIps(status, input);
+  if (failure !== undefined) Object.assign(status, failure);
+  if (pod.metadata.generation !== undefined) status.observedGeneration = pod.metadata.generation;
+  const hasSandbox = observed.sandboxes.some(
+    (sandbox) => sandbox.ready && (sandbox.ip !== '' || sandbox.hostNetwork),
+  );
+  status.conditions = podConditions({ pod, status, init, main, hasSandbox, nowMs: input.nowMs });
+  return status;
+}
+
+function statusOf(input: StatusInput, container: Container, isInit: boolean): ApiStatus {
+  const { pod, observed } = input;
+  const name = container.name;
+  const isInitializing = (pod.spec.initContainers ?? []).length > 0;
+  const previous = [
+    ...(pod.status?.initContainerStatuses ?? []),
+    ...(pod.status?.containerStatuses ?? []),
+  ].find((status) => status.name === name);
+  return containerStatus({
+    container,
+    history: observed.containers.filter((entry) => entry.name === name),
+    waiting: input.waiting.get(name),
+    defaultWaiting: { reason: isInitializing ? 'PodInitializing' : 'ContainerCreating' },
+    probes: input.probes(name),
+    previous,
+    terminationMessage: input.terminationMessage,
+    runtimeName: input.runtimeName,
+    isInit,
+  });
+}
+
+function setPodIps(status: PodStatus, input: StatusInput): void {
+  const sandbox = input.observed.sandboxes.find((entry) => entry.ready);
+  const ip = input.pod.spec.hostNetwork === true ? input.nodeIps[0] : sandbox?.ip;
+  // A finished pod keeps showing the address it had.
+  if (sandbox === undefined || ip === undefined || ip === '') return;
+  status.podIP = ip;
+  status.podIPs = [{ ip }];
+}
+
+function phaseOf(
+  input: StatusInput,
+  init: readonly ApiStatus[],
+  main: readonly ApiStatus[],
+): string {
+  const { pod } = input;
+  const previous = pod.status?.phase;
+  if (previous === 'Succeeded' || previous === 'Failed') return previous;
+  const policy = pod.spec.restartPolicy ?? 'Always';
+  const isInitialized = hasInitialized(input);
+  if (!isInitialized) {
+    const failed = init.some((status) => (status.state?.terminated?.exitCode ?? 0) !== 0);
+    if (failed && (policy === 'Never' || input.isTerminal)) return 'Failed';
+    const isPending = init.some((status) => !isInitDone(pod, status));
+    if (isPending) return 'Pending';
+  }
+  const running = main.filter((status) => status.state?.running !== undefined).length;
+  const ended = main.map(
+    (status) =>
+      status.state?.terminated ??
+      (status.state?.waiting === undefined ? undefined : status.lastState?.terminated),
+  );
+  const stopped = ended.filter((entry) => entry !== undefined);
+  if (running + stopped.length < main.length) return 'Pending';
+  if (running > 0) return 'Running';
+  const hasSucceeded = stopped.every((entry) => entry.exitCode === 0);
+  if (input.isTerminal) return hasSucceeded ? 'Succeeded' : 'Failed';
+  if (policy === 'Always') return 'Running';
+  if (hasSucceeded) return 'Succeeded';
+  return policy === 'Never' ? 'Failed' : 'Running';
+}
+
+function isInitDone(pod: Pod, status: ApiStatus): boolean {
+  const container = pod.spec.initContainers?.find((entry) => entry.name === status.name);
+  if (container !== undefined && isSidecar(container)) return status.started === true;
+  return status.state?.terminated?.exitCode === 0;
+}
+
+/** A main container was started once: init containers have nothing more to say. */
+function hasInitialized({ pod, observed }: StatusInput): boolean {
+  const latest = latestContainers(observed);
+  return pod.spec.containers.some(({ name }) => {
+    const status = latest.get(name);
+    return status !== undefined && status.state !== 'created';
+  });
+}

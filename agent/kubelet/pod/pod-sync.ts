@@ -1,0 +1,169 @@
+// Carries out what pod-actions.ts decided for one pod: volumes, sandbox, stops, starts; then tidies
+// dead containers. Looks again afterwards instead of trusting what it did.
+// Source: kubernetes pkg/kubelet/kubelet.go (SyncPod), kuberuntime_manager.go (SyncPod).
+import type { Pod } from '#kube/api/core.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
+import { containerHash, podRef, sandboxConfig } from '../container/container-config.ts';
+import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
+import type { Prober } from '../container/prober.ts';
+import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
+import type { Volumes } from '../volumes/volumes.ts';
+import type { Waiting } from './container-status.ts';
+import { computePodActions, latestContainers, type PodActions } from './pod-actions.ts';
+import type { PodKiller } from './pod-killer.ts';
+
+export interface PodSyncDeps {
+  readonly runtime: Runtime;
+  readonly events: EventRecorder;
+  readonly logger: Logger;
+  readonly volumes: Volumes;
+  readonly objects: ObjectSource;
+  readonly prober: Prober;
+  readonly starter: ContainerStarter;
+  readonly killer: PodKiller;
+  readonly node: NodeView;
+}
+
+export interface SyncInput {
+  readonly pod: Pod;
+  readonly observed: ObservedPod;
+  readonly qosClass: string;
+  /** Why containers don't run; kept up to date here. By container name. */
+  readonly waiting: Map<string, Waiting>;
+  /** Aborts when the pod is deleted meanwhile. */
+  readonly signal: AbortSignal;
+}
+
+/** Milliseconds until the pod has to be looked at again; undefined: when something happens. */
+export type RetryAfterMs = number | undefined;
+
+const failedSetUpRetryMs = 2_000;
+
+export class PodSync {
+  readonly #deps: PodSyncDeps;
+
+  constructor(deps: PodSyncDeps) {
+    this.#deps = deps;
+  }
+
+  async sync(input: SyncInput): Promise<RetryAfterMs> {
+    const { pod, observed, waiting } = input;
+    const { killer, runtime } = this.#deps;
+    const actions = this.#actions(input);
+    if (actions.killPod)
+      await killer.killPod(pod, observed, pod.spec.terminationGracePeriodSeconds ?? 30);
+    for (const kill of actions.kills) await killer.killContainer(pod, observed, kill);
+    for (const status of observed.containers)
+      if (status.state === 'running') waiting.delete(status.name);
+    const willStart = actions.createSandbox || actions.starts.length > 0;
+    const objects = await this.#setUpVolumes(input, willStart);
+    if (objects === undefined) return failedSetUpRetryMs;
+    // What was just stopped is started in the next round, from a fresh look.
+    if (actions.kills.length > 0) return 0;
+    if (!willStart) return undefined;
+    const sandboxId = actions.createSandbox
+      ? await this.#createSandbox(pod, actions.sandboxAttempt)
+      : actions.sandboxId;
+    if (sandboxId === undefined) return failedSetUpRetryMs;
+    const now = actions.createSandbox ? await runtime.getPod(podRef(pod)) : observed;
+    return this.#startAll(input, actions, { sandboxId, now, objects });
+  }
+
+  #actions({ pod, observed }: SyncInput): PodActions {
+    const { prober } = this.#deps;
+    const statuses = [
+      ...(pod.status?.initContainerStatuses ?? []),
+      ...(pod.status?.containerStatuses ?? []),
+    ];
+    return computePodActions({
+      pod,
+      observed,
+      probes: (name) => prober.results(pod.metadata.uid ?? '', name),
+      specHash: containerHash,
+      knownRestarts: (name) => {
+        const status = statuses.find((entry) => entry.name === name);
+        return status?.containerID === undefined ? undefined : status.restartCount;
+      },
+    });
+  }
+
+  /** Undefined: something is missing; running containers go on with what they have. */
+  async #setUpVolumes(input: SyncInput, isNeeded: boolean): Promise<PodObjects | undefined> {
+    const { pod, observed } = input;
+    const { objects, volumes, node, events, logger } = this.#deps;
+    const none: PodObjects = { configMap: () => undefined, secret: () => undefined };
+    const isIdle = !observed.containers.some((status) => status.state === 'running');
+    if (!isNeeded && ((pod.spec.volumes ?? []).length === 0 || isIdle)) return none;
+    try {
+      const found = await objects.load(pod);
+      const addresses = { podIps: [], nodeIps: node.ips() };
+      const allocatable = node.allocatable();
+      await volumes.setUp({ pod, objects: found, addresses, allocatable });
+      return found;
+    } catch (error) {
+      if (!isNeeded) {
+        logger.debug('Volumes not refreshed', { pod: podRef(pod), error });
+        return none;
+      }
+      const message = error instanceof Error ? error.message : String(error);
+      events.event(pod, 'Warning', 'FailedMount', message);
+      return undefined;
+    }
+  }
+
+  async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
+    const { runtime, events } = this.#deps;
+    try {
+      return await runtime.runSandbox(sandboxConfig(pod, attempt));
+    } catch (error) {
+      if (isRuntimeError(error, 'unavailable')) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `Failed to create pod sandbox: ${why}`;
+      events.event(pod, 'Warning', 'FailedCreatePodSandBox', message);
+      return undefined;
+    }
+  }
+
+  async #startAll(
+    input: SyncInput,
+    actions: PodActions,
+    given: { readonly sandboxId: string; readonly now: ObservedPod; readonly objects: PodObjects },
+  ): Promise<RetryAfterMs> {
+    const { pod, qosClass, waiting, signal } = input;
+    const { sandboxId, now, objects } = given;
+    const podIp = now.sandboxes.find((sandbox) => sandbox.id === sandboxId)?.ip ?? '';
+    const context = { pod, sandboxId, podIp, objects, qosClass, signal };
+    const delaysMs: number[] = [];
+    for (const start of actions.starts) {
+      if (signal.aborted) return undefined;
+      const result = await this.#deps.starter.start(context, start);
+      if (result.waiting === undefined) waiting.delete(start.name);
+      else {
+        waiting.set(start.name, result.waiting);
+        delaysMs.push(result.retryAfterMs);
+      }
+    }
+    return delaysMs.length === 0 ? undefined : Math.min(...delaysMs);
+  }
+
+  /**
+   * After the actions, with a fresh look: probes what runs, removes what nobody asks for any more.
+   * Of each container the last dead one stays: its log and its exit code are still wanted.
+   */
+  async settle(pod: Pod, observed: ObservedPod): Promise<void> {
+    const { runtime, prober, node } = this.#deps;
+    const running = observed.containers.filter((status) => status.state === 'running');
+    const podIp = observed.sandboxes.find((sandbox) => sandbox.ready)?.ip ?? '';
+    const reachable = podIp === '' ? (node.ips()[0] ?? '127.0.0.1') : podIp;
+    prober.sync(pod, running, reachable);
+    for (const name of latestContainers(observed).keys()) {
+      const history = observed.containers.filter((status) => status.name === name);
+      for (const old of history.slice(2)) await runtime.removeContainer(old.id);
+    }
+    const hasReady = observed.sandboxes.some((sandbox) => sandbox.ready);
+    for (const [index, sandbox] of observed.sandboxes.entries())
+      if (!sandbox.ready && (hasReady || index > 0)) await runtime.removeSandbox(sandbox.id);
+  }
+}

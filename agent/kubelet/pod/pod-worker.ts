@@ -1,0 +1,266 @@
+// One pod's life on this node: sync → terminating → terminated, one step at a time, always with the
+// newest object. Whatever happens (API, engine, probe, timer) only wakes it; it then looks for itself.
+// Source: kubernetes pkg/kubelet/pod_workers.go.
+import type { Pod } from '#kube/api/core.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
+import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
+import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
+import type { Prober } from '../container/prober.ts';
+import type { ObjectSource } from '../volumes/object-source.ts';
+import type { TerminationMessages } from '../volumes/termination-messages.ts';
+import type { Volumes } from '../volumes/volumes.ts';
+import type { Waiting } from './container-status.ts';
+import type { PodKiller } from './pod-killer.ts';
+import { computePodStatus } from './pod-status.ts';
+import type { PodSync } from './pod-sync.ts';
+import type { StatusWriter } from './status-writer.ts';
+
+export interface PodWorkerDeps {
+  readonly runtime: Runtime;
+  readonly runtimeName: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sync: PodSync;
+  readonly killer: PodKiller;
+  readonly starter: ContainerStarter;
+  readonly prober: Prober;
+  readonly objects: ObjectSource;
+  readonly volumes: Volumes;
+  readonly messages: TerminationMessages;
+  readonly statuses: StatusWriter;
+  readonly node: NodeView;
+  readonly qosClass: (pod: Pod) => string;
+  /** Deletes exactly this pod from the API, with no grace; a pod that is gone is fine. */
+  readonly deletePod: (pod: Pod) => Promise<void>;
+  readonly onTerminated: (podUid: string) => void;
+}
+
+type Phase = 'sync' | 'terminating' | 'cleaning' | 'terminated';
+
+const errorRetryMs = { first: 500, max: 10_000 };
+
+export class PodWorker {
+  readonly #deps: PodWorkerDeps;
+  readonly #waiting = new Map<string, Waiting>();
+  #pod: Pod;
+  #phase: Phase = 'sync';
+  #isGone = false;
+  #isDirty = false;
+  #isRunning = false;
+  #isStopped = false;
+  #errorsInRow = 0;
+  #timer: Timer | undefined;
+  #syncAbort = new AbortController();
+  #failure: { readonly reason: string; readonly message: string } | undefined;
+
+  constructor(deps: PodWorkerDeps, pod: Pod) {
+    this.#deps = deps;
+    this.#pod = pod;
+  }
+
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  get isTerminated(): boolean {
+    return this.#phase === 'terminated';
+  }
+
+  update(pod: Pod): void {
+    const before = this.#graceSeconds();
+    this.#pod = pod;
+    if (this.#isTerminating()) this.#syncAbort.abort();
+    const { uid = '' } = pod.metadata;
+    if (this.#phase === 'terminating' && this.#graceSeconds() < before)
+      for (const stop of this.#deps.killer.hasten(uid, this.#graceSeconds()))
+        void stop.catch((error: unknown) => this.#warn('Stop not hastened', error));
+    this.wake();
+  }
+
+  /** The object is gone from the API: what still runs of it ends. */
+  gone(): void {
+    this.#isGone = true;
+    this.update(this.#pod);
+  }
+
+  /** Something may have changed. Never waits. */
+  wake(): void {
+    this.#isDirty = true;
+    if (this.#isRunning || this.#isStopped) return;
+    this.#isRunning = true;
+    void this.#run();
+  }
+
+  /** The agent ends; containers go on. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#syncAbort.abort();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#isDirty && !this.#isStopped && this.#phase !== 'terminated') {
+      this.#isDirty = false;
+      this.#timer?.cancel();
+      try {
+        const retryAfterMs = await this.#step();
+        this.#errorsInRow = 0;
+        if (retryAfterMs !== undefined) this.#wakeAfter(retryAfterMs);
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  #onError(error: unknown): void {
+    // An engine that comes back wakes every worker.
+    if (isRuntimeError(error, 'unavailable') || this.#isStopped) return;
+    if (this.#isTerminating() && this.#phase === 'sync') return this.#wakeAfter(0);
+    this.#warn('Pod not synced', error);
+    const delayMs = Math.min(errorRetryMs.first * 2 ** this.#errorsInRow++, errorRetryMs.max);
+    this.#wakeAfter(delayMs);
+  }
+
+  #wakeAfter(delayMs: number): void {
+    if (delayMs <= 0) this.#isDirty = true;
+    else this.#timer = this.#deps.clock.timer(delayMs, () => this.wake());
+  }
+
+  #warn(message: string, error: unknown): void {
+    const { namespace, name } = this.#pod.metadata;
+    this.#deps.logger.warn(message, { pod: `${namespace}/${name}`, error });
+  }
+
+  #isTerminating(): boolean {
+    return this.#isGone || this.#pod.metadata.deletionTimestamp !== undefined;
+  }
+
+  #graceSeconds(): number {
+    const { metadata, spec } = this.#pod;
+    const own = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds;
+    return own ?? defaultGracePeriodSeconds;
+  }
+
+  async #step(): Promise<number | undefined> {
+    if (this.#phase === 'cleaning') return this.#cleanUp();
+    const observed = await this.#deps.runtime.getPod(podRef(this.#pod));
+    if (this.#isTerminating()) return this.#terminate(observed);
+    await this.#publish(observed);
+    const { phase } = this.#deps.statuses.newest(this.#pod).status ?? {};
+    if (phase === 'Succeeded' || phase === 'Failed') return this.#finish(observed);
+    const deadlineMs = this.#deadlineMs();
+    if (deadlineMs !== undefined && deadlineMs <= 0) {
+      this.#failure = {
+        reason: 'DeadlineExceeded',
+        message: 'Pod was active on the node longer than the specified deadline',
+      };
+      return 0;
+    }
+    const retryAfterMs = await this.#deps.sync.sync({
+      pod: this.#deps.statuses.newest(this.#pod),
+      observed,
+      qosClass: this.#deps.qosClass(this.#pod),
+      waiting: this.#waiting,
+      signal: this.#syncAbort.signal,
+    });
+    const after = await this.#deps.runtime.getPod(podRef(this.#pod));
+    if (!this.#isTerminating()) await this.#deps.sync.settle(this.#pod, after);
+    await this.#publish(after);
+    // A change made here shows its consequences in another look (probes, the next init container).
+    if (isDifferent(observed, after)) return 0;
+    return earliest(retryAfterMs, deadlineMs);
+  }
+
+  /** Milliseconds until activeDeadlineSeconds are over. */
+  #deadlineMs(): number | undefined {
+    const { activeDeadlineSeconds } = this.#pod.spec;
+    const { startTime } = this.#deps.statuses.newest(this.#pod).status ?? {};
+    if (activeDeadlineSeconds === undefined || startTime === undefined) return undefined;
+    return Date.parse(startTime) + activeDeadlineSeconds * 1000 - this.#deps.clock.now();
+  }
+
+  /** The pod has done its work or failed: nothing runs on, its logs stay. */
+  async #finish(observed: ObservedPod): Promise<undefined> {
+    const { killer, prober, objects } = this.#deps;
+    const { uid = '' } = this.#pod.metadata;
+    prober.forget(uid);
+    objects.release(uid);
+    const isUp =
+      observed.sandboxes.some((sandbox) => sandbox.ready) ||
+      observed.containers.some((status) => status.state === 'running');
+    if (!isUp) return undefined;
+    await killer.killPod(this.#pod, observed, this.#graceSeconds());
+    await this.#publish(await this.#deps.runtime.getPod(podRef(this.#pod)));
+    return undefined;
+  }
+
+  async #terminate(observed: ObservedPod): Promise<number> {
+    this.#phase = 'terminating';
+    const { runtime, killer, prober } = this.#deps;
+    await this.#publish(observed);
+    prober.forget(this.#pod.metadata.uid ?? '');
+    const isOrphan = this.#isGone && this.#pod.spec.containers.length === 0;
+    const grace = isOrphan ? observed.gracePeriodSeconds : this.#graceSeconds();
+    await killer.killPod(this.#pod, observed, grace);
+    await this.#publish(await runtime.getPod(podRef(this.#pod)));
+    this.#phase = 'cleaning';
+    return 0;
+  }
+
+  /** Idempotent: begins again from the top after a failure. */
+  async #cleanUp(): Promise<undefined> {
+    const { runtime, statuses, volumes, objects, starter, deletePod, onTerminated } = this.#deps;
+    const { uid = '' } = this.#pod.metadata;
+    const observed = await runtime.getPod(podRef(this.#pod));
+    for (const { id } of observed.containers) await runtime.removeContainer(id);
+    for (const { id } of observed.sandboxes) await runtime.removeSandbox(id);
+    await volumes.tearDown(uid);
+    objects.release(uid);
+    starter.forget(this.#pod);
+    if (!this.#isGone) {
+      await statuses.flush(uid);
+      await deletePod(this.#pod);
+    }
+    statuses.forget(uid);
+    this.#phase = 'terminated';
+    onTerminated(uid);
+    return undefined;
+  }
+
+  async #publish(observed: ObservedPod): Promise<void> {
+    // An orphan has no object to tell anything to.
+    if (this.#isGone) return;
+    const { statuses, messages, prober, node, clock } = this.#deps;
+    const { uid = '' } = this.#pod.metadata;
+    await messages.read(this.#pod, observed);
+    const pod = statuses.newest(this.#pod);
+    const status = computePodStatus({
+      pod,
+      observed,
+      waiting: this.#waiting,
+      probes: (name) => prober.results(uid, name),
+      terminationMessage: (id) => messages.of(id),
+      runtimeName: this.#deps.runtimeName,
+      nodeIps: node.ips(),
+      qosClass: this.#deps.qosClass(this.#pod),
+      nowMs: clock.now(),
+      isTerminal: this.#isTerminating(),
+      ...(this.#failure === undefined ? {} : { failure: this.#failure }),
+    });
+    statuses.set(pod, status);
+  }
+}
+
+function isDifferent(before: ObservedPod, after: ObservedPod): boolean {
+  const shape = ({ sandboxes, containers }: ObservedPod) =>
+    [...sandboxes.map(({ id, ready }) => `${id} ${ready}`), ...containers.map(({ id, state }) => `${id} ${state}`)].join();
+  return shape(before) !== shape(after);
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
+}

@@ -1,0 +1,127 @@
+// Brings pod statuses to the API server: per pod the newest one, one request at a time, again until
+// it is taken. Conditions that others own are taken from the object as it is there.
+// Source: kubernetes pkg/kubelet/status/status_manager.go.
+import type { Pod, PodStatus } from '#kube/api/core.ts';
+import { delay, type Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { pods } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { hasReason } from '#kube/machinery/status.ts';
+
+export interface StatusWriterDeps {
+  readonly client: Pick<RestClient, 'get' | 'updateStatus'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+interface Entry {
+  /** The object that the next write is based on. */
+  base: Pod;
+  wanted: PodStatus;
+  sent: PodStatus | undefined;
+  sending: Promise<void> | undefined;
+}
+
+const retryDelayMs = { first: 200, max: 5_000 };
+const ownConditions = new Set([
+  'PodReadyToStartContainers',
+  'Initialized',
+  'Ready',
+  'ContainersReady',
+  'PodScheduled',
+]);
+
+export class StatusWriter {
+  readonly #deps: StatusWriterDeps;
+  /** By pod uid. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(deps: StatusWriterDeps) {
+    this.#deps = deps;
+  }
+
+  /** The pod with the newest status known: what the next one is computed from. */
+  newest(pod: Pod): Pod {
+    const entry = this.#entries.get(pod.metadata.uid ?? '');
+    if (entry === undefined) return pod;
+    return { ...pod, status: withForeignConditions(entry.wanted, pod.status) };
+  }
+
+  set(pod: Pod, status: PodStatus): void {
+    const uid = pod.metadata.uid ?? '';
+    const entry = this.#entries.get(uid);
+    if (entry === undefined) {
+      if (deepEqual(status, pod.status)) return;
+      const fresh: Entry = { base: pod, wanted: status, sent: undefined, sending: undefined };
+      this.#entries.set(uid, fresh);
+      fresh.sending = this.#send(uid, fresh);
+      return;
+    }
+    entry.wanted = status;
+    if (entry.sending === undefined && !deepEqual(status, entry.sent))
+      entry.sending = this.#send(uid, entry);
+  }
+
+  /** Resolves when all that was set so far is written, or never will be. */
+  async flush(podUid: string): Promise<void> {
+    await this.#entries.get(podUid)?.sending;
+  }
+
+  forget(podUid: string): void {
+    this.#entries.delete(podUid);
+  }
+
+  async #send(uid: string, entry: Entry): Promise<void> {
+    const { signal, clock, logger } = this.#deps;
+    let waitMs = retryDelayMs.first;
+    // The caller's own tick sets `sending` first.
+    await Promise.resolve();
+    while (!signal.aborted && this.#entries.get(uid) === entry) {
+      const { wanted } = entry;
+      if (deepEqual(wanted, entry.sent)) break;
+      try {
+        await this.#write(entry, wanted);
+        entry.sent = wanted;
+        waitMs = retryDelayMs.first;
+      } catch (error) {
+        if (hasReason(error, 'NotFound')) {
+          this.#entries.delete(uid);
+          break;
+        }
+        const { name, namespace } = entry.base.metadata;
+        logger.debug('Pod status not written', { pod: `${namespace}/${name}`, error });
+        await delay(clock, waitMs, signal);
+        waitMs = Math.min(waitMs * 2, retryDelayMs.max);
+      }
+    }
+    entry.sending = undefined;
+  }
+
+  async #write(entry: Entry, wanted: PodStatus): Promise<void> {
+    const { client, signal } = this.#deps;
+    const put = (base: Pod) =>
+      client.updateStatus(
+        pods,
+        { ...base, status: withForeignConditions(wanted, base.status) },
+        { signal },
+      );
+    try {
+      entry.base = await put(entry.base);
+    } catch (error) {
+      if (!hasReason(error, 'Conflict')) throw error;
+      const { uid } = entry.base.metadata;
+      const fresh = await client.get(pods, entry.base.metadata, { signal });
+      // Another pod of the same name: ours is gone, and nobody waits for its status.
+      if (fresh.metadata.uid !== uid) return;
+      entry.base = await put(fresh);
+    }
+  }
+}
+
+function withForeignConditions(wanted: PodStatus, current: PodStatus | undefined): PodStatus {
+  const own = (wanted.conditions ?? []).filter(({ type }) => ownConditions.has(type));
+  const foreign = (current?.conditions ?? []).filter(({ type }) => !ownConditions.has(type));
+  return { ...wanted, conditions: [...own, ...foreign] };
+}

@@ -1,0 +1,72 @@
+// Writes a volume's files so that a reader sees all of the old ones or all of the new ones: a new
+// directory, then one rename of the link `..data`. Every user-visible name links through it.
+// Source: kubernetes pkg/volume/util/atomic_writer.go.
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Payload } from './payload.ts';
+
+const dataLink = '..data';
+
+/** Returns whether anything changed. `groupId`: owns the files when set (fsGroup). */
+export async function writePayload(
+  directory: string,
+  payload: Payload,
+  groupId?: number,
+): Promise<boolean> {
+  await mkdir(directory, { recursive: true });
+  const current = await linkTarget(join(directory, dataLink));
+  if (current !== undefined && (await isSame(join(directory, current), payload))) return false;
+  const fresh = await mkdtemp(join(directory, '..'));
+  await chmod(fresh, 0o755);
+  for (const [path, file] of payload) {
+    const target = join(fresh, path);
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, file.bytes);
+    // As root: the container's group has to be able to read what only the owner could.
+    if (groupId !== undefined) await chown(target, -1, groupId);
+    await chmod(target, groupId === undefined ? file.mode : file.mode | ((file.mode & 0o400) >> 3));
+  }
+  await swapLink(directory, fresh.slice(directory.length + 1));
+  await linkNames(directory, payload);
+  if (current !== undefined) await rm(join(directory, current), { recursive: true, force: true });
+  return true;
+}
+
+async function swapLink(directory: string, target: string): Promise<void> {
+  const temporary = join(directory, '..data_tmp');
+  await rm(temporary, { force: true });
+  await symlink(target, temporary);
+  await rename(temporary, join(directory, dataLink));
+}
+
+/** First path segments: links of what is there, none of what is not. */
+async function linkNames(directory: string, payload: Payload): Promise<void> {
+  const wanted = new Set([...payload.keys()].map((path) => path.split('/')[0] ?? ''));
+  for (const name of await readdir(directory))
+    if (!name.startsWith('..') && !wanted.delete(name)) await rm(join(directory, name));
+  for (const name of wanted) await symlink(join(dataLink, name), join(directory, name));
+}
+
+async function isSame(directory: string, payload: Payload): Promise<boolean> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
+    missingAsUndefined,
+  );
+  if (entries === undefined) return false;
+  if (entries.filter((entry) => entry.isFile()).length !== payload.size) return false;
+  for (const [path, file] of payload) {
+    const target = join(directory, path);
+    const bytes = await readFile(target).catch(missingAsUndefined);
+    if (bytes === undefined || !bytes.equals(file.bytes)) return false;
+    if (((await stat(target)).mode & 0o700) !== (file.mode & 0o700)) return false;
+  }
+  return true;
+}
+
+async function linkTarget(path: string): Promise<string | undefined> {
+  return readlink(path).catch(missingAsUndefined);
+}
+
+function missingAsUndefined(error: unknown): undefined {
+  if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
+  throw error;
+}

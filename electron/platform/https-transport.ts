@@ -22,8 +22,7 @@ export class HttpsTransport implements Transport {
   readonly #config: ClientConfig;
   readonly #clock: Clock;
   #session: ClientHttp2Session | undefined;
-  #ping: Timer | undefined;
-  #openStreams = 0;
+  readonly #watched = new WeakMap<ClientHttp2Session, Watched>();
 
   constructor(config: ClientConfig, clock: Clock) {
     this.#config = config;
@@ -62,10 +61,11 @@ export class HttpsTransport implements Transport {
     return new Promise((resolve, reject) => {
       if (request.signal?.aborted === true)
         return reject(new TransportError('the request was aborted'));
-      const stream = this.#connection().request(this.#headers(request), {
+      const session = this.#connection();
+      const stream = session.request(this.#headers(request), {
         endStream: request.body === undefined,
       });
-      this.#countStream(stream);
+      this.#watchOver(session, stream);
       const abort = (): void => stream.close(constants.NGHTTP2_CANCEL);
       request.signal?.addEventListener('abort', abort);
       stream.once('close', () => {
@@ -128,32 +128,36 @@ export class HttpsTransport implements Transport {
     if (this.#session === session) this.#session = undefined;
   }
 
-  #countStream(stream: ClientHttp2Stream): void {
-    const session = stream.session;
-    this.#openStreams += 1;
-    if (this.#ping === undefined && session !== undefined) this.#schedulePing(session);
+  /** Pings for as long as the stream is open: nobody else would notice that the server is gone. */
+  #watchOver(session: ClientHttp2Session, stream: ClientHttp2Stream): void {
+    const watched = this.#watched.get(session) ?? { streams: new Set(), ping: undefined };
+    this.#watched.set(session, watched);
+    watched.streams.add(stream);
+    watched.ping ??= this.#schedulePing(session, watched);
     stream.once('close', () => {
-      this.#openStreams -= 1;
-      if (this.#openStreams > 0) return;
-      // Nothing waits for the server: be still.
-      this.#ping?.cancel();
-      this.#ping = undefined;
+      watched.streams.delete(stream);
+      if (watched.streams.size > 0) return;
+      // Nothing waits for the server any more: be still.
+      watched.ping?.cancel();
+      watched.ping = undefined;
     });
   }
 
-  #schedulePing(session: ClientHttp2Session): void {
-    this.#ping = this.#clock.timer(pingEveryMs, () => {
-      this.#ping = undefined;
-      const current = this.#session ?? session;
-      if (current.destroyed) return;
+  #schedulePing(session: ClientHttp2Session, watched: Watched): Timer {
+    return this.#clock.timer(pingEveryMs, () => {
+      if (session.destroyed) return;
       const patience = this.#clock.timer(pingTimeoutMs, () =>
-        current.destroy(new Error(`no sign of life within ${pingTimeoutMs / 1000} s`)),
+        session.destroy(new Error(`no sign of life within ${pingTimeoutMs / 1000} s`)),
       );
-      current.once('close', () => patience.cancel());
-      current.ping(() => patience.cancel());
-      if (this.#openStreams > 0) this.#schedulePing(current);
+      session.ping(() => patience.cancel());
+      watched.ping = this.#schedulePing(session, watched);
     });
   }
+}
+
+interface Watched {
+  readonly streams: Set<ClientHttp2Stream>;
+  ping: Timer | undefined;
 }
 
 async function* chunksOf(

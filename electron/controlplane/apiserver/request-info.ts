@@ -2,7 +2,8 @@
 // Everything after the chain's first filters goes by this, never by the URL again, so that what was
 // authorized is what is done.
 // Source: kubernetes apiserver pkg/endpoints/request/requestinfo.go.
-import { badRequest } from '#kube/machinery/status.ts';
+import { parseFieldSelector } from '#kube/machinery/field-selector.ts';
+import { badRequest, StatusError } from '#kube/machinery/status.ts';
 import type { ApiRequest, RequestInfo } from './http.ts';
 
 type Target = Pick<ApiRequest, 'method' | 'path' | 'query'>;
@@ -95,13 +96,16 @@ export function isTrue(text: string | null): boolean {
   return text !== null && text.toLowerCase() !== 'false' && text !== '0';
 }
 
-/** The value a field selector demands of `field` (`a=b`, `a==b`); undefined when it doesn't. */
+/** The value a field selector demands of `field`; undefined when it demands none. */
 export function requiredFieldValue(selector: string | null, field: string): string | undefined {
-  for (const term of (selector ?? '').split(',')) {
-    const match = /^(?<label>[^=!]+)==?(?<value>[^=].*)$/.exec(term);
-    if (match?.groups?.['label'] === field) return match.groups['value'];
+  if (selector === null || selector === '') return undefined;
+  try {
+    return parseFieldSelector(selector).exactValue(field);
+  } catch (error) {
+    // The handler parses it again and tells the client what is wrong with it.
+    if (error instanceof StatusError) return undefined;
+    throw error;
   }
-  return undefined;
 }
 
 function decode(segment: string): string {

@@ -20,11 +20,6 @@ const maxMessageBytes = 64 * 1024;
 export interface WebSocketDeps {
   readonly handler: ApiHandler;
   readonly logger: Logger;
-  /**
-   * Refusals as close codes 4000 + HTTP status, after accepting: a browser's script can't see the
-   * status of a handshake that failed. Otherwise as the HTTP answer, as Kubernetes does.
-   */
-  readonly refuseByCloseCode?: boolean;
 }
 
 export interface Upgrade {
@@ -59,7 +54,7 @@ export class WebSocketBridge {
       const response = await this.#answer(upgrade, controller.signal);
       if (controller.signal.aborted) return void upgrade.socket.destroy();
       if (isStream(response)) await this.#bridge(upgrade, response, controller);
-      else await this.#refuse(upgrade, response);
+      else refuse(upgrade, response);
     } finally {
       this.#open.delete(controller);
       controller.abort();
@@ -119,23 +114,6 @@ export class WebSocketBridge {
     }
   }
 
-  async #refuse(upgrade: Upgrade, response: ApiResponse): Promise<void> {
-    const text = typeof response.body === 'string' ? response.body : '';
-    if (this.#deps.refuseByCloseCode === true) {
-      const socket = await this.#accept(upgrade);
-      socket.close(4000 + response.status, reasonOf(text));
-      return;
-    }
-    const headers = {
-      ...response.headers,
-      connection: 'close',
-      'content-length': Buffer.byteLength(text),
-    };
-    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-    const first = `HTTP/1.1 ${response.status} ${STATUS_CODES[response.status] ?? ''}`;
-    upgrade.socket.end([first, ...lines, '', text].join('\r\n'));
-  }
-
   #accept({ request, socket, head }: Upgrade): Promise<WebSocket> {
     return new Promise((resolve) => this.#server.handleUpgrade(request, socket, head, resolve));
   }
@@ -176,11 +154,15 @@ function withProtocolToken(request: ApiRequest): ApiRequest {
   return { ...request, headers: { ...request.headers, authorization: `Bearer ${token}` } };
 }
 
-/** The Status' message, within the 123 bytes a close frame has room for. */
-function reasonOf(statusJson: string): string {
-  const parsed: unknown = JSON.parse(statusJson === '' ? '{}' : statusJson);
-  const message = (parsed as { message?: unknown }).message;
-  let reason = typeof message === 'string' ? message : '';
-  while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1);
-  return reason;
+/** As the HTTP answer to the upgrade, like Kubernetes: a browser asks again by fetch to see it. */
+function refuse({ socket }: Upgrade, response: ApiResponse): void {
+  const text = typeof response.body === 'string' ? response.body : '';
+  const headers = {
+    ...response.headers,
+    connection: 'close',
+    'content-length': Buffer.byteLength(text),
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  const first = `HTTP/1.1 ${response.status} ${STATUS_CODES[response.status] ?? ''}`;
+  socket.end([first, ...lines, '', text].join('\r\n'));
 }

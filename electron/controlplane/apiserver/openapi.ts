@@ -1,0 +1,151 @@
+// The API described in OpenAPI: version 3 as an index with one document per group and version,
+// version 2 as a single document. All derived from the resource table and the schemas; made when
+// first asked for, then kept.
+// Source: kubernetes kube-openapi pkg/handler, pkg/handler3.
+import { notAcceptable, pageNotFound } from '#kube/machinery/status.ts';
+import type { SchemaRegistry } from '#kube/machinery/schema.ts';
+import type { ResourceDefinition } from '../registry/resource.ts';
+import { apiVersionOfResource } from '../registry/resource-table.ts';
+import { subresourceKind } from './discovery.ts';
+import { CachedDocument } from './document.ts';
+import type { ApiRequest, ApiResponse } from './http.ts';
+import { pathsOf, subresourceSchema } from './openapi-paths.ts';
+import {
+  closureOf,
+  listSchema,
+  publishedName,
+  scalarComponents,
+  toOpenApi,
+  type OpenApiForm,
+} from './openapi-schema.ts';
+import { kubernetesVersion } from './version.ts';
+
+const info = { title: 'Kubernetes', version: `v${kubernetesVersion}` };
+
+/** Schemas every group's document carries, whether its kinds refer to them or not. */
+const sharedSchemas = ['meta/v1.DeleteOptions', 'meta/v1.Status', 'meta/v1.ListMeta'];
+
+export class OpenApi {
+  readonly #definitions: readonly ResourceDefinition[];
+  readonly #schemas: SchemaRegistry;
+  readonly #groups = new Map<string, CachedDocument>();
+  #index: CachedDocument | undefined;
+  #version2: CachedDocument | undefined;
+
+  constructor(definitions: Iterable<ResourceDefinition>, schemas: SchemaRegistry) {
+    this.#definitions = [...definitions];
+    this.#schemas = schemas;
+  }
+
+  /** `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. Throws 404 and 406. */
+  async answer(request: ApiRequest): Promise<ApiResponse> {
+    const path = request.path.replace(/\/+$/, '');
+    if (!acceptsJson(request.headers['accept'])) throw notAcceptable(['application/json']);
+    if (path === '/openapi/v2') {
+      this.#version2 ??= new CachedDocument(this.#makeVersion2());
+      return this.#version2.answer(request);
+    }
+    if (path === '/openapi/v3') {
+      this.#index ??= this.#makeIndex();
+      return this.#index.answer(request);
+    }
+    const document = this.#group(path.slice('/openapi/v3/'.length));
+    if (document === undefined || !path.startsWith('/openapi/v3/')) throw pageNotFound();
+    // A URL with a hash names this very content: clients may keep it for good.
+    const isPinned = request.query.get('hash') === document.hash;
+    const caching = isPinned ? 'public, immutable' : 'no-cache, private';
+    return document.answer(request, { 'cache-control': caching });
+  }
+
+  #makeIndex(): CachedDocument {
+    const paths: Record<string, object> = {};
+    for (const name of new Set(this.#definitions.map(groupPath))) {
+      const hash = this.#group(name)?.hash ?? '';
+      paths[name] = { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` };
+    }
+    return new CachedDocument({ paths });
+  }
+
+  #group(name: string): CachedDocument | undefined {
+    const made = this.#groups.get(name);
+    if (made !== undefined) return made;
+    const definitions = this.#definitions.filter((definition) => groupPath(definition) === name);
+    if (definitions.length === 0) return undefined;
+    const document = new CachedDocument({
+      openapi: '3.0.0',
+      info,
+      paths: this.#paths(definitions, 'v3'),
+      components: { schemas: this.#components(definitions, 'v3') },
+    });
+    this.#groups.set(name, document);
+    return document;
+  }
+
+  #makeVersion2(): object {
+    return {
+      swagger: '2.0',
+      info,
+      paths: this.#paths(this.#definitions, 'v2'),
+      definitions: this.#components(this.#definitions, 'v2'),
+    };
+  }
+
+  #paths(
+    definitions: readonly ResourceDefinition[],
+    form: OpenApiForm,
+  ): Readonly<Record<string, object>> {
+    const entries = definitions.flatMap((definition) => Object.entries(pathsOf(definition, form)));
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  /** The schemas these kinds need, and no others. */
+  #components(
+    definitions: readonly ResourceDefinition[],
+    form: OpenApiForm,
+  ): Readonly<Record<string, object>> {
+    const components: Record<string, object> = scalarComponents(form);
+    components[publishedName('meta/v1.Patch')] = { type: 'object' };
+    const kinds = kindsOf(definitions);
+    // Options of proxied requests have no schema here: they are not decoded, only passed on.
+    for (const name of kinds.keys())
+      if (!this.#schemas.has(name)) components[publishedName(name)] = { type: 'object' };
+    for (const name of closureOf(this.#schemas, [...kinds.keys(), ...sharedSchemas]))
+      components[publishedName(name)] = {
+        ...toOpenApi(this.#schemas.get(name), form),
+        ...(kinds.has(name) ? { 'x-kubernetes-group-version-kind': kinds.get(name) } : {}),
+      };
+    for (const { schema, group, version, kind } of definitions) {
+      const item = publishedName(schema);
+      components[`${item}List`] = listSchema(item, { group, version, kind: `${kind}List` }, form);
+    }
+    return Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+}
+
+/** Schema name → the kinds it is the schema of. */
+function kindsOf(definitions: readonly ResourceDefinition[]): Map<string, object[]> {
+  const kinds = new Map<string, object[]>();
+  for (const definition of definitions) {
+    const { group, version, kind, schema } = definition;
+    kinds.set(schema, [...(kinds.get(schema) ?? []), { group, version, kind }]);
+    for (const subresource of Object.values(definition.subresources ?? {})) {
+      const name = subresourceSchema(definition, subresource);
+      if (!kinds.has(name)) kinds.set(name, [subresourceKind(definition, subresource)]);
+    }
+  }
+  return kinds;
+}
+
+/** `api/v1`, `apis/apps/v1`: how the index names a group's document. */
+function groupPath(definition: ResourceDefinition): string {
+  const prefix = definition.group === '' ? 'api' : 'apis';
+  return `${prefix}/${apiVersionOfResource(definition)}`;
+}
+
+function acceptsJson(accept: string | undefined): boolean {
+  if (accept === undefined || accept === '') return true;
+  return accept
+    .split(',')
+    .map((entry) => entry.split(';')[0]?.trim())
+    .some((type) => type === '*/*' || type === 'application/*' || type === 'application/json');
+}

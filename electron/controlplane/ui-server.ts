@@ -1,0 +1,184 @@
+// The way in for a browser: plain HTTP on loopback, since browsers don't trust our CA. Serves the
+// renderer, trades a one-time token for a session cookie, and with it answers the whole API on the
+// same origin, WebSockets included, as one user who may do everything.
+// Everything here rests on three checks: the Host must be a loopback name (DNS rebinding), what
+// writes or upgrades must come from our own pages (Origin), the cookie must be ours.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { badRequest, forbiddenPath, unauthorized } from '#kube/machinery/status.ts';
+import { Exchanges } from './apiserver/exchanges.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
+import { listenError } from './apiserver/listen-error.ts';
+import { toApiRequest, type Incoming } from './apiserver/node-http.ts';
+import { textResponse } from './apiserver/status-response.ts';
+import { WebSocketBridge } from './apiserver/websocket.ts';
+import { UiFiles } from './ui-files.ts';
+import type { UiSessions } from './ui-session.ts';
+
+/** As whom the page acts. */
+export const uiUser: UserInfo = {
+  name: 'flotilla:ui',
+  groups: ['system:masters', 'system:authenticated'],
+};
+
+export interface UiServerDeps {
+  readonly handler: ApiHandler;
+  readonly sessions: UiSessions;
+  /** The built renderer: index.html, assets/. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const apiPath = /^\/(api|apis|openapi|version)(\/|$)/;
+const loopbackHost = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+/** `{"token": "…"}` is smaller than this. */
+const sessionBodyLimitBytes = 4096;
+
+export class UiServer {
+  readonly #deps: UiServerDeps;
+  readonly #server: Server;
+  readonly #files: UiFiles;
+  readonly #exchanges: Exchanges;
+  readonly #webSockets: WebSocketBridge;
+
+  constructor(deps: UiServerDeps) {
+    this.#deps = deps;
+    this.#files = new UiFiles(deps.directory);
+    this.#exchanges = new Exchanges(deps);
+    this.#webSockets = new WebSocketBridge({
+      handler: (request) => deps.handler(withoutCookie(request)),
+      logger: deps.logger,
+    });
+    this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 });
+    this.#listenToServer();
+  }
+
+  /** Loopback only. Resolves with the port. Rejects with a sentence for a person. */
+  start(port: number): Promise<number> {
+    const options = { host: '127.0.0.1', port };
+    return new Promise((resolve, reject) => {
+      const fail = (error: NodeJS.ErrnoException): void =>
+        reject(listenError(error, options, '--ui-port'));
+      this.#server.once('error', fail);
+      this.#server.listen(options, () => {
+        this.#server.removeListener('error', fail);
+        this.#server.on('error', (error) =>
+          this.#deps.logger.error('The UI listener failed', { error }),
+        );
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#server.close();
+    this.#exchanges.beginStop();
+    this.#webSockets.close();
+    await this.#exchanges.finish(() => this.#server.closeIdleConnections());
+  }
+
+  #listenToServer(): void {
+    this.#server.on('connection', (socket: Socket) => this.#exchanges.track(socket));
+    this.#server.on('request', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      void this.#exchanges.serve(incoming, outgoing, (request, signal) =>
+        this.#answer(request, signal),
+      );
+    });
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      const refusal = this.#refusal(request, true);
+      const isIn = this.#deps.sessions.isSignedIn(request.headers.cookie);
+      const isApi = apiPath.test(request.url ?? '');
+      if (refusal !== undefined || !isIn || !isApi || this.#exchanges.isStopping) {
+        const status = refusal !== undefined ? '403 Forbidden' : '401 Unauthorized';
+        return void socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\n\r\n`);
+      }
+      void this.#webSockets.serve({ request, socket, head, user: uiUser });
+    });
+  }
+
+  async #answer(incoming: Incoming, signal: AbortSignal): Promise<ApiResponse> {
+    const host = incoming.headers.host ?? '';
+    if (!loopbackHost.test(host))
+      return textResponse(421, 'This address is not served here: open http://127.0.0.1 instead.\n');
+    const request = toApiRequest(incoming, { signal, user: uiUser });
+    if (apiPath.test(request.path)) {
+      const refusal = this.#refusal(incoming, !safeMethods.has(request.method));
+      if (refusal !== undefined) throw forbiddenPath(refusal);
+      if (!this.#deps.sessions.isSignedIn(request.headers['cookie'])) throw unauthorized();
+      return this.#deps.handler(withoutCookie(request));
+    }
+    if (request.path === '/session') return this.#session(incoming, request);
+    const response = await this.#files.answer(request);
+    return { ...response, headers: { ...pageHeaders(host), ...response.headers } };
+  }
+
+  async #session(incoming: Incoming, request: ApiRequest): Promise<ApiResponse> {
+    const refusal = this.#refusal(incoming, true);
+    if (refusal !== undefined) throw forbiddenPath(refusal);
+    const { sessions } = this.#deps;
+    const headers = { 'cache-control': 'no-store' };
+    if (request.method === 'DELETE')
+      return { status: 204, headers: { ...headers, 'set-cookie': sessions.expiredCookie() } };
+    if (request.method !== 'POST') return textResponse(405, 'POST a token, or DELETE\n');
+    const cookie = sessions.redeem(tokenOf(await request.readBody()));
+    if (cookie !== undefined) return { status: 204, headers: { ...headers, 'set-cookie': cookie } };
+    // The printed address opened a second time in the same browser: it is signed in already.
+    if (sessions.isSignedIn(request.headers['cookie'])) return { status: 204, headers };
+    throw unauthorized();
+  }
+
+  /** Why a request can't have come from our own page; undefined when it can. */
+  #refusal(incoming: Incoming, needsOrigin: boolean): string | undefined {
+    const { host = '', origin } = incoming.headers;
+    if (!loopbackHost.test(host)) return `host "${host}" is not served here`;
+    if (origin === undefined && needsOrigin) return 'the request has no Origin header';
+    if (origin !== undefined && origin !== `http://${host}`)
+      return `origin "${origin}" is not this page`;
+    const site = incoming.headers['sec-fetch-site'];
+    if (site !== undefined && site !== 'same-origin' && site !== 'none')
+      return 'the request comes from another page';
+    return undefined;
+  }
+}
+
+function tokenOf(body: Uint8Array): string {
+  if (body.length > sessionBodyLimitBytes) throw badRequest('the body is too large for a token');
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(body).toString('utf8'));
+    const { token } = parsed as { token?: unknown };
+    if (typeof token === 'string') return token;
+  } catch {
+    // Told below.
+  }
+  throw badRequest('the body must be {"token": "…"}');
+}
+
+/** The API has no use for it, and what it doesn't have it can't leak. */
+function withoutCookie(request: ApiRequest): ApiRequest {
+  const { cookie: _cookie, ...headers } = request.headers;
+  return { ...request, headers };
+}
+
+function pageHeaders(host: string): Record<string, string> {
+  return {
+    'content-security-policy': [
+      "default-src 'self'",
+      `connect-src 'self' ws://${host}`,
+      "img-src 'self' data:",
+      "object-src 'none'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ].join('; '),
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+  };
+}

@@ -16,6 +16,8 @@ import {
 } from './certificate.ts';
 import { canonicalIpAddress } from './ip-address.ts';
 
+export type { KeyPairPem };
+
 const dayMs = 86_400_000;
 const caLifetimeMs = 3650 * dayMs;
 const leafLifetimeMs = 365 * dayMs;

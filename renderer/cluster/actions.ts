@@ -1,0 +1,87 @@
+// What a person can do to apps and machines, each as the API write that kubectl would make.
+// Throws StatusError with the server's words; callers show them beside what was clicked.
+import { configMaps, daemonSets, deployments, nodes, replicationControllers, services } from '#kube/client/resources.ts';
+import type { Resource } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import type { App } from '../state/app.ts';
+import type { DeployForm } from '../state/deploy-form.ts';
+import { belongings, type Belongings } from '../state/belongings.ts';
+import { installEngineAnnotation } from '../state/engine.ts';
+import { settingsPatch } from '../state/settings-patch.ts';
+import type { WorkloadKind } from '../state/workload.ts';
+import { useCluster } from './cluster.ts';
+
+const workloadResources: Readonly<Record<WorkloadKind, Resource<never>>> = {
+  Deployment: deployments as Resource<never>,
+  DaemonSet: daemonSets as Resource<never>,
+  ReplicationController: replicationControllers as Resource<never>,
+};
+
+export class Actions {
+  readonly #client: RestClient;
+
+  constructor(client: RestClient) {
+    this.#client = client;
+  }
+
+  async scale(app: App, replicas: number): Promise<void> {
+    await this.#patch(app, { spec: { replicas } });
+  }
+
+  /** What `kubectl rollout restart` does: a new template, so that every copy is replaced in turn. */
+  async restart(app: App, nowMs: number): Promise<void> {
+    const restartedAt = new Date(nowMs).toISOString();
+    const annotations = { 'kubectl.kubernetes.io/restartedAt': restartedAt };
+    await this.#patch(app, { spec: { template: { metadata: { annotations } } } });
+  }
+
+  /** Based on what the page shows: a change made by somebody else meanwhile is a conflict. */
+  async changeSettings(app: App, form: DeployForm): Promise<void> {
+    await this.#patch(app, settingsPatch(app.object, form));
+  }
+
+  /** The app, its services and the configuration made for it; data folders stay. */
+  async remove(app: App): Promise<void> {
+    const { services: ownServices, configMapNames }: Belongings = belongings(app);
+    const { namespace, name } = app;
+    await this.#client.delete(workloadResources[app.kind], { namespace, name }, { propagationPolicy: 'Background' });
+    for (const service of ownServices) await this.#deleteIfThere(services, namespace, service);
+    for (const config of configMapNames) await this.#deleteIfThere(configMaps, namespace, config);
+  }
+
+  async requestEngine(machine: string): Promise<void> {
+    const annotations = { [installEngineAnnotation]: 'requested' };
+    await this.#client.patch(nodes, { name: machine }, { metadata: { annotations } });
+  }
+
+  async setSchedulable(machine: string, isSchedulable: boolean): Promise<void> {
+    await this.#client.patch(nodes, { name: machine }, { spec: { unschedulable: isSchedulable ? null : true } });
+  }
+
+  async #patch(app: App, patch: object): Promise<void> {
+    const { namespace, name } = app;
+    await this.#client.patch(workloadResources[app.kind], { namespace, name }, patch);
+  }
+
+  async #deleteIfThere<T extends KubeObject>(resource: Resource<T>, namespace: string, name: string): Promise<void> {
+    try {
+      await this.#client.delete(resource, { namespace, name });
+    } catch (error) {
+      if (!hasReason(error, 'NotFound')) throw error;
+    }
+  }
+}
+
+export function useActions(): Actions {
+  return new Actions(useCluster().client);
+}
+
+/** A sentence for the person who clicked. */
+export function failureText(error: unknown): string {
+  if (error instanceof StatusError) return error.message;
+  return error instanceof Error && error.name === 'TransportError'
+    ? 'The server could not be reached; nothing was changed as far as this page knows.'
+    : String(error instanceof Error ? error.message : error);
+}

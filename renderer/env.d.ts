@@ -1,0 +1,6 @@
+// Lets plain tsc (without vue-tsc) read imports of single-file components.
+declare module '*.vue' {
+  import type { DefineComponent } from 'vue';
+  const component: DefineComponent<object, object, unknown>;
+  export default component;
+}

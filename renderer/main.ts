@@ -1,0 +1,17 @@
+// Starts the page: theme before the first paint, session, cluster, router, root component.
+import { createPinia } from 'pinia';
+import { createApp } from 'vue';
+import './style.css';
+import App from './App.vue';
+import { clusterKey, createCluster } from './cluster/cluster.ts';
+import { signIn } from './cluster/session.ts';
+import { router } from './router.ts';
+import { usePreferences } from './stores/preferences.ts';
+
+const app = createApp(App);
+app.use(createPinia());
+usePreferences().applyTheme();
+const outcome = await signIn(location, history);
+app.provide(clusterKey, createCluster(location.origin, location.hostname, outcome));
+app.use(router);
+app.mount('#app');

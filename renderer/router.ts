@@ -1,0 +1,43 @@
+// Addresses of pages. Those for experts load lazily; the rest is in the first bundle.
+import { createRouter, createWebHistory, type RouteLocationRaw } from 'vue-router';
+import type { WorkloadKind } from './state/workload.ts';
+import HomeView from './views/HomeView.vue';
+import AppView from './views/AppView.vue';
+import AppsView from './views/AppsView.vue';
+import MachineView from './views/MachineView.vue';
+import MachinesView from './views/MachinesView.vue';
+import NotFoundView from './views/NotFoundView.vue';
+
+export const router = createRouter({
+  history: createWebHistory(),
+  scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? false : { top: 0 }),
+  routes: [
+    { path: '/', name: 'home', component: HomeView, meta: { title: 'Home' } },
+    { path: '/apps', name: 'apps', component: AppsView, meta: { title: 'Apps' } },
+    { path: '/apps/:kind/:namespace/:name', name: 'app', component: AppView, props: true },
+    { path: '/machines', name: 'machines', component: MachinesView, meta: { title: 'Machines' } },
+    { path: '/machines/:name', name: 'machine', component: MachineView, props: true },
+    {
+      path: '/cluster/:group?/:version?/:resource?',
+      name: 'cluster',
+      component: () => import('./views/ClusterView.vue'),
+      props: true,
+      meta: { title: 'Cluster' },
+    },
+    { path: '/:rest(.*)*', component: NotFoundView, meta: { title: 'Not found' } },
+  ],
+});
+
+router.afterEach((to) => {
+  const subject = typeof to.params['name'] === 'string' ? to.params['name'] : to.meta['title'];
+  document.title = subject === undefined ? 'Flotilla' : `${String(subject)} · Flotilla`;
+});
+
+export function appRoute(app: { kind: WorkloadKind; namespace: string; name: string }): RouteLocationRaw {
+  const { kind, namespace, name } = app;
+  return { name: 'app', params: { kind: kind.toLowerCase(), namespace, name } };
+}
+
+export function machineRoute(name: string): RouteLocationRaw {
+  return { name: 'machine', params: { name } };
+}

@@ -1,0 +1,26 @@
+// Whether a node can run containers, read from its Ready condition and annotations alone.
+// The names are the agent's: agent/engine sets the reasons, the annotation asks it to install.
+import type { Node } from '#kube/api/core.ts';
+
+export const installEngineAnnotation = 'flotilla.dev/install-engine';
+export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
+
+export type EngineState =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'missing'; readonly original: string }
+  | { readonly kind: 'installing'; readonly original: string }
+  | { readonly kind: 'stopped'; readonly original: string }
+  | { readonly kind: 'unready'; readonly original: string }
+  | { readonly kind: 'silent'; readonly original: string };
+
+export function engineState(node: Node): EngineState {
+  const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
+  if (ready?.status === 'True') return { kind: 'ready' };
+  const original = ready?.message ?? '';
+  const requested = node.metadata.annotations?.[installEngineAnnotation] !== undefined;
+  if (requested) return { kind: 'installing', original };
+  if (ready === undefined) return { kind: 'unready', original };
+  if (ready.reason === 'ContainerEngineMissing') return { kind: 'missing', original };
+  if (ready.reason === 'ContainerEngineStopped') return { kind: 'stopped', original };
+  return { kind: ready.status === 'Unknown' ? 'silent' : 'unready', original };
+}

@@ -1,0 +1,79 @@
+// The facts beside an app's charts, as labelled lines. Pure.
+import { quantityNumber } from './amounts.ts';
+import type { App } from './app.ts';
+import { formatAgo, formatBytes, formatCpu, plural } from './format.ts';
+import type { Machine } from './machine.ts';
+import { mainContainer } from './workload.ts';
+
+export interface FactLine {
+  readonly text: string;
+  readonly href?: string;
+  readonly isCopyable?: boolean;
+}
+export interface Fact {
+  readonly label: string;
+  readonly lines: readonly FactLine[];
+}
+
+export function describeFacts(
+  app: App,
+  machines: readonly Machine[],
+  { host, nowMs }: { readonly host: string; readonly nowMs: number },
+): Fact[] {
+  const facts: Fact[] = [
+    { label: 'Reached at', lines: addresses(app, machines, host) },
+    { label: 'Inside the cluster', lines: innerAddresses(app) },
+    { label: 'May use', lines: limits(app) },
+    { label: 'Keeps', lines: storage(app) },
+    { label: 'Deployed', lines: [{ text: formatAgo(app.object.metadata.creationTimestamp, nowMs) }] },
+  ];
+  return facts.filter(({ lines }) => lines.length > 0);
+}
+
+/** Here first, then by the machines' own addresses, for other devices of the home. */
+function addresses(app: App, machines: readonly Machine[], host: string): FactLine[] {
+  if (app.address === undefined) return [{ text: 'Not opened to the outside' }];
+  const { url, port } = app.address;
+  const others = machines
+    .map(({ address }) => address)
+    .filter((address) => address !== '' && address !== host && !address.startsWith('127.'))
+    .map((address) => `${url.split('://')[0]}://${address}:${port}`);
+  return [url, ...new Set(others)].map((href) => ({
+    text: href.replace(/^https?:\/\//, ''),
+    href,
+    isCopyable: true,
+  }));
+}
+
+function innerAddresses(app: App): FactLine[] {
+  return app.services.flatMap(({ metadata, spec }) =>
+    (spec?.ports ?? []).map(({ port }) => ({
+      text: `${metadata.name}.${metadata.namespace}:${port}`,
+      isCopyable: true,
+    })),
+  );
+}
+
+function limits(app: App): FactLine[] {
+  const { limits = {} } = mainContainer(app.object)?.resources ?? {};
+  const memory = quantityNumber(limits['memory']);
+  const cpu = quantityNumber(limits['cpu']);
+  const parts: string[] = [];
+  if (memory > 0) parts.push(`${formatBytes(memory)} of memory`);
+  if (cpu > 0) parts.push(cpu < 1 ? `${formatCpu(cpu * 1e9)} of a core` : plural(cpu, 'core'));
+  if (parts.length === 0) return [{ text: 'As much as the machine has' }];
+  return [{ text: `${parts.join(' and ')}, each copy` }];
+}
+
+function storage(app: App): FactLine[] {
+  const spec = app.object.spec?.template?.spec;
+  const mounts = mainContainer(app.object)?.volumeMounts ?? [];
+  return mounts.flatMap(({ name, mountPath }): FactLine[] => {
+    const volume = spec?.volumes?.find((one) => one.name === name);
+    if (volume?.hostPath !== undefined) return [{ text: `${mountPath}, in ${volume.hostPath.path} on its machine` }];
+    if (volume?.emptyDir !== undefined) return [{ text: `${mountPath}, until the copy ends` }];
+    if (volume?.configMap !== undefined) return [{ text: `${mountPath}, a text of its settings` }];
+    if (volume?.secret !== undefined) return [{ text: `${mountPath}, a secret` }];
+    return [];
+  });
+}

@@ -1,0 +1,138 @@
+// A node as a machine of the home: its face, its health in words, its size, what it lacks.
+// Pure: objects in, view out. Live use comes from the stats stream, not from here.
+import type { Node, NodeCondition, Pod } from '#kube/api/core.ts';
+import { quantityNumber } from './amounts.ts';
+import { engineState, proxyModeAnnotation, type EngineState } from './engine.ts';
+import type { Tone } from './vocabulary.ts';
+
+export type Face = 'pi' | 'mini' | 'tower' | 'laptop';
+
+export interface HealthLine {
+  readonly tone: Tone;
+  readonly text: string;
+  readonly original: string;
+}
+
+export interface Machine {
+  readonly name: string;
+  readonly node: Node;
+  readonly face: Face;
+  readonly tone: Tone;
+  /** `Well`, `Needs a container engine`, … */
+  readonly word: string;
+  readonly engine: EngineState;
+  readonly health: readonly HealthLine[];
+  /** One line: `Debian 12 · x86 · 8 cores · 16 GB`. */
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  readonly architecture: string;
+  readonly system: string;
+  readonly address: string;
+  readonly pods: readonly Pod[];
+  /** Ports are opened in user space, because the agent is not root. */
+  readonly isUserSpaceProxy: boolean;
+}
+
+export function describeMachine(node: Node, pods: readonly Pod[]): Machine {
+  const { capacity = {}, nodeInfo, addresses = [] } = node.status ?? {};
+  const engine = engineState(node);
+  const health = healthLines(node);
+  const [tone, word] = verdict(engine, health, node);
+  const proxyMode = node.metadata.annotations?.[proxyModeAnnotation] ?? '';
+  return {
+    name: node.metadata.name,
+    node,
+    face: faceOf(node),
+    tone,
+    word,
+    engine,
+    health,
+    cores: quantityNumber(capacity['cpu']),
+    memoryBytes: quantityNumber(capacity['memory']),
+    diskBytes: quantityNumber(capacity['ephemeral-storage']),
+    architecture: architectureWords(nodeInfo?.architecture ?? ''),
+    system: nodeInfo?.osImage ?? '',
+    address: addresses.find(({ type }) => type === 'InternalIP')?.address ?? '',
+    pods: pods.filter(({ spec, status }) => spec.nodeName === node.metadata.name && !isOver(status?.phase)),
+    isUserSpaceProxy: /^user-?space/i.test(proxyMode),
+  };
+}
+
+function isOver(phase: string | undefined): boolean {
+  return phase === 'Succeeded' || phase === 'Failed';
+}
+
+function verdict(engine: EngineState, health: readonly HealthLine[], node: Node): [Tone, string] {
+  switch (engine.kind) {
+    case 'missing':
+      return ['trouble', 'Needs a container engine'];
+    case 'installing':
+      return ['busy', 'Installing its container engine'];
+    case 'stopped':
+      return ['trouble', 'Its container engine is stopped'];
+    case 'silent':
+      return ['gone', 'Does not answer'];
+    case 'unready':
+      return ['busy', 'Getting ready'];
+    case 'ready':
+      break;
+  }
+  const worst = health.find(({ tone }) => tone === 'trouble' || tone === 'wait');
+  if (worst !== undefined) return [worst.tone, worst.text];
+  if (node.spec?.unschedulable === true) return ['asleep', 'Closed for new copies'];
+  return ['ok', 'Well'];
+}
+
+const pressureWords: Readonly<Record<string, readonly [well: string, ill: string]>> = {
+  MemoryPressure: ['Has memory to spare', 'Is short of memory'],
+  DiskPressure: ['Has disk space to spare', 'Is short of disk space'],
+  PIDPressure: ['Has room for more processes', 'Runs too many processes'],
+  NetworkUnavailable: ['Its network is up', 'Its network is not set up'],
+};
+
+/** Conditions in words, Ready first, then those that are ill. */
+export function healthLines(node: Node): HealthLine[] {
+  const lines: HealthLine[] = [];
+  for (const condition of node.status?.conditions ?? []) {
+    const line = healthLine(condition);
+    if (line !== undefined) lines.push(line);
+  }
+  return lines.sort((a, b) => rank(a) - rank(b));
+}
+
+function healthLine(condition: NodeCondition): HealthLine | undefined {
+  const original = `${condition.type}=${condition.status} ${condition.reason ?? ''}: ${condition.message ?? ''}`;
+  if (condition.type === 'Ready') return undefined;
+  const words = pressureWords[condition.type];
+  if (words === undefined || condition.status === 'Unknown') return undefined;
+  const isIll = condition.status === 'True';
+  return { tone: isIll ? 'trouble' : 'ok', text: isIll ? words[1] : words[0], original };
+}
+
+function rank({ tone }: HealthLine): number {
+  return tone === 'ok' ? 1 : 0;
+}
+
+/** The drawing that fits best: by architecture and names first, then by size. */
+export function faceOf(node: Node): Face {
+  const told = node.metadata.labels?.['flotilla.dev/face'] ?? '';
+  if (told === 'pi' || told === 'mini' || told === 'tower' || told === 'laptop') return told;
+  const { architecture = '', osImage = '' } = node.status?.nodeInfo ?? {};
+  const name = `${node.metadata.name} ${osImage}`.toLowerCase();
+  if (/laptop|book|thinkpad|xps/.test(name)) return 'laptop';
+  if (/raspb|\bpi\b|^pi-|-pi\b/.test(name)) return 'pi';
+  if (/^(arm|aarch)/.test(architecture)) return 'pi';
+  return quantityNumber(node.status?.capacity?.['cpu']) >= 12 ? 'tower' : 'mini';
+}
+
+function architectureWords(architecture: string): string {
+  switch (architecture) {
+    case 'amd64':
+      return 'x86, 64 bit';
+    case 'arm64':
+      return 'ARM, 64 bit';
+    default:
+      return architecture;
+  }
+}

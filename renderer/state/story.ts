@@ -1,0 +1,130 @@
+// The day's story: Events as sentences about apps and machines, newest first. Noise is left out,
+// repetitions are told once. Pure. Reasons: kubernetes pkg/kubelet/events, pkg/controller.
+import type { Event, Pod } from '#kube/api/core.ts';
+import { displayName } from './format.ts';
+import type { Tone } from './vocabulary.ts';
+
+export interface StoryLine {
+  readonly key: string;
+  readonly time: string;
+  readonly text: string;
+  readonly tone: Tone;
+  readonly count: number;
+  readonly original: string;
+}
+
+interface Telling {
+  readonly text: string;
+  readonly tone: Tone;
+}
+type Teller = (subject: string, message: string) => Telling | undefined;
+
+const tellers: Readonly<Record<string, Teller>> = {
+  ScalingReplicaSet: tellScaling,
+  Pulling: (subject, message) => tell(`${subject} is fetching ${quoted(message) ?? 'its image'}`, 'busy'),
+  Started: (subject) => tell(`${subject} started`, 'ok'),
+  Killing: (subject, message) =>
+    /liveness|startup/i.test(message)
+      ? tell(`${subject} did not answer and is started again`, 'wait')
+      : tell(`${subject} stopped a copy`, 'gone'),
+  BackOff: (subject, message) =>
+    /pull/i.test(message)
+      ? tell(`${subject} still can't fetch its image`, 'trouble')
+      : tell(`${subject} keeps stopping`, 'trouble'),
+  Failed: (subject, message) =>
+    /pull|image/i.test(message)
+      ? tell(`${subject} can't fetch its image`, 'trouble')
+      : tell(`${subject} failed to start`, 'trouble'),
+  FailedScheduling: (subject) => tell(`No machine has room for ${subject}`, 'wait'),
+  FailedCreate: (subject) => tell(`${subject} could not get a new copy`, 'trouble'),
+  FailedMount: (subject) => tell(`${subject} is missing one of its folders`, 'trouble'),
+  Unhealthy: (subject) => tell(`${subject} failed a health check`, 'wait'),
+  OOMKilling: (subject) => tell(`${subject} ran out of memory`, 'trouble'),
+  Evicted: (subject) => tell(`${subject} was put out to free its machine`, 'wait'),
+  TaintManagerEviction: (subject) => tell(`${subject} left a machine that went away`, 'wait'),
+  NodeReady: (subject) => tell(`${subject} is ready`, 'ok'),
+  NodeNotReady: (subject) => tell(`${subject} is not ready`, 'trouble'),
+  NodeNotSchedulable: (subject) => tell(`${subject} takes no new copies`, 'asleep'),
+  NodeSchedulable: (subject) => tell(`${subject} takes new copies again`, 'ok'),
+  RegisteredNode: (subject) => tell(`${subject} joined`, 'ok'),
+  Rebooted: (subject) => tell(`${subject} was restarted`, 'wait'),
+  RemovingNode: (subject) => tell(`${subject} left`, 'gone'),
+};
+
+const systemNamespaces = new Set(['kube-system', 'kube-public', 'kube-node-lease']);
+
+/** At most `limit` lines, newest first; equal neighbours of one subject become one with a count. */
+export function tellStory(events: readonly Event[], pods: readonly Pod[], limit = 40): StoryLine[] {
+  const podsByUid = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
+  const lines: StoryLine[] = [];
+  const sorted = events
+    .filter(({ involvedObject }) => !systemNamespaces.has(involvedObject.namespace ?? ''))
+    .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
+  for (const event of sorted) {
+    const telling = tellEvent(event, podsByUid);
+    if (telling === undefined) continue;
+    const previous = lines.at(-1);
+    const count = event.series?.count ?? event.count ?? 1;
+    if (previous?.text === telling.text) {
+      lines[lines.length - 1] = { ...previous, count: previous.count + count };
+      continue;
+    }
+    if (lines.length === limit) break;
+    lines.push({
+      key: event.metadata.uid ?? `${event.metadata.namespace}/${event.metadata.name}`,
+      time: timeOf(event),
+      count,
+      original: `${event.reason}: ${event.message}`,
+      ...telling,
+    });
+  }
+  return lines;
+}
+
+function tellEvent(event: Event, podsByUid: ReadonlyMap<string, Pod>): Telling | undefined {
+  const teller = tellers[event.reason ?? ''];
+  if (teller !== undefined) return teller(subjectOf(event, podsByUid), event.message ?? '');
+  if (event.type !== 'Warning') return undefined;
+  return tell(`${subjectOf(event, podsByUid)}: ${event.message ?? event.reason ?? ''}`, 'wait');
+}
+
+/** The machine's own name, or the app that the object belongs to. */
+export function subjectOf(event: Event, podsByUid: ReadonlyMap<string, Pod>): string {
+  const { kind, name = '', uid = '' } = event.involvedObject;
+  if (kind === 'Node') return name;
+  if (kind === 'ReplicaSet') return displayName(name.replace(/-[a-z0-9]{5,10}$/, ''));
+  if (kind !== 'Pod') return displayName(name);
+  const owner = podsByUid.get(uid)?.metadata.ownerReferences?.find(({ controller }) => controller === true);
+  return displayName(appNameOfPod(name, owner?.kind));
+}
+
+/** `web-7d9f8c6b5-x2x4z` → `web`: pods of Deployments carry a hash and a suffix, others a suffix. */
+export function appNameOfPod(podName: string, ownerKind?: string): string {
+  const withoutSuffix = podName.replace(/-[a-z0-9]{5}$/, '');
+  if (ownerKind !== undefined && ownerKind !== 'ReplicaSet') return withoutSuffix;
+  return withoutSuffix.replace(/-[bcdf-hj-np-tv-z0-9]{7,10}$/, '');
+}
+
+export function timeOf(event: Event): string {
+  const { series, lastTimestamp, eventTime, firstTimestamp, metadata } = event;
+  return (
+    series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? firstTimestamp ?? metadata.creationTimestamp ?? ''
+  );
+}
+
+function tellScaling(subject: string, message: string): Telling | undefined {
+  const scaled = /^Scaled (up|down) replica set \S+ (?:from (\d+) )?to (\d+)/.exec(message);
+  if (scaled === null) return undefined;
+  const [, direction, from, to] = scaled;
+  if (to === '0') return tell(`${subject} let go of its old version`, 'gone');
+  if (from === undefined || from === '0') return tell(`${subject} is coming up`, 'busy');
+  return tell(`${subject} went ${direction === 'up' ? 'up' : 'down'} to ${to} ${to === '1' ? 'copy' : 'copies'}`, 'ok');
+}
+
+function tell(text: string, tone: Tone): Telling {
+  return { text, tone };
+}
+
+function quoted(message: string): string | undefined {
+  return /"(.+?)"/.exec(message)?.[1];
+}

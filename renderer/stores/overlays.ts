@@ -1,0 +1,24 @@
+// Which sheet lies over the page: at most one at a time, so that modal never lies on modal.
+import { defineStore } from 'pinia';
+import { computed, ref } from 'vue';
+
+export type Overlay = 'deploy' | 'palette' | 'keys';
+
+export const useOverlays = defineStore('overlays', () => {
+  const current = ref<Overlay>();
+
+  function open(overlay: Overlay): void {
+    current.value = overlay;
+  }
+  function close(): void {
+    current.value = undefined;
+  }
+  /** For v-model:open of a dialog. */
+  function openState(overlay: Overlay) {
+    return computed({
+      get: () => current.value === overlay,
+      set: (isOpen) => (isOpen ? open(overlay) : current.value === overlay && close()),
+    });
+  }
+  return { current, open, close, openState };
+});

@@ -1,0 +1,176 @@
+// The API server's inner half in process, for tests: memory store, real resource table, no socket,
+// no identity checks, a clock that the test moves. Requests go through parseRequestInfo and the
+// router as in production; thrown StatusErrors become Status bodies.
+import { readFileSync } from 'node:fs';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { seededRandom } from '#kube/base/random.ts';
+import type { HttpMethod, TransportStream } from '#kube/client/transport.ts';
+import { SchemaRegistry } from '#kube/machinery/schema.ts';
+import { StatusError } from '#kube/machinery/status.ts';
+import {
+  createAdmissionChain,
+  type AdmissionPlugin,
+} from '../../electron/controlplane/admission/chain.ts';
+import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
+import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
+import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
+import { createRouter } from '../../electron/controlplane/apiserver/router.ts';
+import { statusResponse } from '../../electron/controlplane/apiserver/status-response.ts';
+import { createRegistry, type Registry } from '../../electron/controlplane/registry/registry.ts';
+import { ResourceTable } from '../../electron/controlplane/registry/resource-table.ts';
+import { builtInResources } from '../../electron/controlplane/registry/resources.ts';
+import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
+import type { Store } from '../../electron/controlplane/store/store.ts';
+
+const groups = ['apps', 'autoscaling', 'coordination', 'core', 'discovery', 'meta', 'policy'];
+
+export const schemas = new SchemaRegistry(
+  groups.map((group): unknown =>
+    JSON.parse(
+      readFileSync(new URL(`../../resources/schema/${group}.v1.json`, import.meta.url), 'utf8'),
+    ),
+  ),
+);
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly text: string;
+  // Tests look at whatever they expect to be there.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly json: any;
+}
+
+export interface Asked {
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface StreamedAnswer {
+  readonly status: number;
+  /** The next event, parsed; undefined at the end. */
+  // oxlint-disable-next-line typescript/no-explicit-any
+  next(): Promise<any>;
+  close(): Promise<void>;
+}
+
+export interface TestApi {
+  readonly clock: ManualClock;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly kubeletRequests: { nodeName: string; request: KubeletRequest }[];
+  request(method: HttpMethod, url: string, asked?: Asked): Promise<Answer>;
+  watch(url: string, headers?: Readonly<Record<string, string>>): Promise<StreamedAnswer>;
+  stop(): Promise<void>;
+}
+
+export interface TestApiOptions {
+  readonly plugins?: (registry: Registry) => readonly AdmissionPlugin[];
+  readonly kubelet?: (request: KubeletRequest) => TransportStream;
+  readonly store?: Store;
+}
+
+export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const clock = new ManualClock();
+  const random = seededRandom(1);
+  const store = options.store ?? openMemoryStore();
+  const stop = new AbortController();
+  const registry = createRegistry({
+    store,
+    table: new ResourceTable(builtInResources),
+    schemas,
+    clock,
+    random,
+    config: { serviceCidr: '10.96.0.0/16', nodePortRange: [30000, 32767] },
+    logger: silentLogger,
+  });
+  const kubeletRequests: TestApi['kubeletRequests'] = [];
+  const route = createRouter({
+    registry,
+    schemas,
+    admission: createAdmissionChain(options.plugins?.(registry) ?? []),
+    kubelet: {
+      stream(nodeName, request) {
+        kubeletRequests.push({ nodeName, request });
+        if (options.kubelet === undefined) throw new Error('no kubelet in this test');
+        return Promise.resolve(options.kubelet(request));
+      },
+    },
+    clock,
+    random,
+    logger: silentLogger,
+  });
+  await registry.start(stop.signal);
+
+  async function call(
+    method: HttpMethod,
+    url: string,
+    { body, headers = {} }: Asked,
+  ): Promise<ApiResponse> {
+    const { pathname: path, searchParams: query } = new URL(url, 'https://test');
+    const bytes = bytesOf(body);
+    const request = {
+      method,
+      path,
+      query,
+      headers,
+      readBody: () => Promise.resolve(bytes),
+      signal: stop.signal,
+      user: { name: 'admin', groups: ['system:masters'] },
+    };
+    try {
+      return await route(request, parseRequestInfo(request));
+    } catch (error) {
+      if (error instanceof StatusError) return statusResponse(error);
+      throw error;
+    }
+  }
+
+  return {
+    clock,
+    store,
+    registry,
+    kubeletRequests,
+    async request(method, url, asked = {}) {
+      const { status, headers, body } = await call(method, url, asked);
+      const text = await textOf(body);
+      const isJson = headers['content-type'] === 'application/json';
+      return { status, headers, text, json: isJson ? JSON.parse(text) : undefined };
+    },
+    async watch(url, headers = {}) {
+      const { status, body } = await call('GET', url, { headers });
+      if (typeof body !== 'object' || !(Symbol.asyncIterator in body))
+        throw new Error(`not a stream: ${status} ${await textOf(body)}`);
+      const chunks = body[Symbol.asyncIterator]();
+      return {
+        status,
+        async next() {
+          const chunk = await chunks.next();
+          return chunk.done === true ? undefined : JSON.parse(await textOf(chunk.value));
+        },
+        async close() {
+          await chunks.return?.();
+        },
+      };
+    },
+    async stop() {
+      stop.abort();
+      await store.close();
+    },
+  };
+}
+
+function bytesOf(body: unknown): Uint8Array {
+  if (body === undefined) return new Uint8Array();
+  if (body instanceof Uint8Array) return body;
+  return new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body));
+}
+
+async function textOf(body: ApiResponse['body']): Promise<string> {
+  if (body === undefined || typeof body === 'string') return body ?? '';
+  if (body instanceof Uint8Array) return new TextDecoder().decode(body);
+  let text = '';
+  for await (const chunk of body) text += await textOf(chunk);
+  return text;
+}

@@ -1,0 +1,108 @@
+// Puts nftables.ts's text into the kernel, and prepares the little around it: route_localnet on
+// the pods' bridge, and leave for our external traffic to pass Docker's own firewall.
+// Touches no table but ours, and no chain of Docker's but DOCKER-USER, which is made for it.
+import type { Applier, ApplyProblem } from './applier.ts';
+import { externalMark, nftablesText, removeTableText } from './nftables.ts';
+import type { RuleSet } from './rules.ts';
+import type { CommandResult, ProxySystem } from './system.ts';
+
+export interface NftApplierOptions {
+  readonly system: ProxySystem;
+  readonly table: string;
+  readonly bridge: string;
+  readonly serviceCidr: string;
+}
+
+/** Why this machine can't do it, as a sentence; undefined when it can. */
+export async function whyNotNftables(system: ProxySystem): Promise<string | undefined> {
+  if (!system.isRoot) return 'Proxying in the kernel needs root.';
+  const trial = [
+    'table ip flotilla-trial {',
+    '  chain a { type nat hook output priority -100; }',
+    '  chain b { meta l4proto tcp dnat to numgen random mod 2 map { 0 : 127.0.0.1 . 1, 1 : 127.0.0.1 . 2 }; }',
+    '  chain c { fib daddr type local accept; }',
+    '}',
+  ];
+  const result = await system.run('nft', ['--check', '--file', '-'], `${trial.join('\n')}\n`);
+  if (result.exitCode === 0) return undefined;
+  if (result.exitCode === undefined) return `The nft command is missing: ${firstLine(result)}.`;
+  return `The kernel or nft is too old for our rules: ${firstLine(result)}.`;
+}
+
+export class NftApplier implements Applier {
+  readonly mode = 'nftables';
+  readonly #options: NftApplierOptions;
+
+  constructor(options: NftApplierOptions) {
+    this.#options = options;
+  }
+
+  async apply(rules: RuleSet): Promise<readonly ApplyProblem[]> {
+    const { system, table, bridge, serviceCidr } = this.#options;
+    const problems: ApplyProblem[] = [];
+    const loopbackNodePorts = await this.#openLoopback();
+    const text = nftablesText(rules, {
+      table,
+      bridge,
+      serviceCidr,
+      loopbackNodePorts,
+      bridgeNetfilter: await this.#hasBridgeNetfilter(),
+    });
+    const result = await system.run('nft', ['--file', '-'], text);
+    if (result.exitCode !== 0) throw new Error(`nft refused the rules: ${firstLine(result)}`);
+    if (rules.ports.some((rule) => rule.nodePort !== undefined) && !loopbackNodePorts)
+      problems.push({
+        message: `NodePorts are not reachable by 127.0.0.1: no route_localnet on ${bridge}.`,
+      });
+    problems.push(...(await this.#passDockerFirewall()));
+    return problems;
+  }
+
+  async remove(): Promise<void> {
+    const { system, table } = this.#options;
+    const result = await system.run('nft', ['--file', '-'], removeTableText(table));
+    if (result.exitCode !== 0) throw new Error(`nft kept table ${table}: ${firstLine(result)}`);
+    await system.run('iptables', ['--wait', '--delete', ...this.#dockerRule()]);
+  }
+
+  /** Lets packets from 127.0.0.1 leave by the bridge, once there is one. */
+  async #openLoopback(): Promise<boolean> {
+    const { system, bridge } = this.#options;
+    const path = `/proc/sys/net/ipv4/conf/${bridge}/route_localnet`;
+    const current = await system.readText(path);
+    if (current?.trim() === '1') return true;
+    return current !== undefined && (await system.writeText(path, '1\n'));
+  }
+
+  async #hasBridgeNetfilter(): Promise<boolean> {
+    const path = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+    return (await this.#options.system.readText(path))?.trim() === '1';
+  }
+
+  /**
+   * Docker drops forwarded packets it did not ask for; an accept in our table can't overrule that.
+   * No DOCKER-USER chain, no such firewall.
+   */
+  async #passDockerFirewall(): Promise<readonly ApplyProblem[]> {
+    const { system } = this.#options;
+    const chain = await system.run('iptables', ['--wait', '--list-rules', 'DOCKER-USER']);
+    if (chain.exitCode !== 0) return [];
+    const rule = this.#dockerRule();
+    const check = await system.run('iptables', ['--wait', '--check', ...rule]);
+    if (check.exitCode === 0) return [];
+    const insert = await system.run('iptables', ['--wait', '--insert', ...rule]);
+    if (insert.exitCode === 0) return [];
+    const why = firstLine(insert);
+    return [{ message: `Docker's firewall keeps NodePorts from other machines: ${why}.` }];
+  }
+
+  #dockerRule(): string[] {
+    const mark = ['-m', 'mark', '--mark', `${externalMark}/${externalMark}`];
+    const comment = ['-m', 'comment', '--comment', `flotilla ${this.#options.table}`];
+    return ['DOCKER-USER', ...mark, ...comment, '-j', 'ACCEPT'];
+  }
+}
+
+function firstLine(result: CommandResult): string {
+  return (result.stderr.trim().split('\n')[0] ?? '').slice(0, 200);
+}

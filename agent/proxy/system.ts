@@ -1,0 +1,57 @@
+// The proxy's way to the machine: commands without a shell, and files below /proc/sys.
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+
+export interface CommandResult {
+  /** Undefined when the command does not exist or was killed. */
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ProxySystem {
+  readonly isRoot: boolean;
+  run(command: string, args: readonly string[], input?: string): Promise<CommandResult>;
+  /** Undefined when the file is not there or can't be read. */
+  readText(path: string): Promise<string | undefined>;
+  /** False when the file is not there or can't be written. */
+  writeText(path: string, text: string): Promise<boolean>;
+}
+
+const commandTimeoutMs = 30_000;
+const maxOutputBytes = 4 * 1024 * 1024;
+
+export function proxySystem(userId: number): ProxySystem {
+  return { isRoot: userId === 0, run, readText, writeText };
+}
+
+function run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const options = { timeout: commandTimeoutMs, maxBuffer: maxOutputBytes };
+    const child = execFile(command, [...args], options, (error, stdout, stderr) => {
+      if (error === null) return resolve({ exitCode: 0, stdout, stderr });
+      const exitCode = typeof error.code === 'number' ? error.code : undefined;
+      return resolve({ exitCode, stdout, stderr: stderr === '' ? error.message : stderr });
+    });
+    // A command that ends before it reads its input says why on stderr.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input);
+  });
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+async function writeText(path: string, text: string): Promise<boolean> {
+  try {
+    await writeFile(path, text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,81 @@
+// One TCP NodePort in user space: each connection goes to one endpoint, the next if that one
+// refuses. Connections outlive changes of the rule, as they do in the kernel.
+import { connect, type Server, type Socket } from 'node:net';
+import { EndpointPicker } from './endpoint-picker.ts';
+import type { Endpoint, ServicePortRule } from './rules.ts';
+
+const maxConnections = 4096;
+
+export class TcpForwarder {
+  readonly #server: Server;
+  readonly #picker: EndpointPicker;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(server: Server, rule: ServicePortRule) {
+    this.#server = server;
+    this.#picker = new EndpointPicker(rule);
+    server.maxConnections = maxConnections;
+    server.on('connection', (client) => this.#accept(client));
+    // Out of file descriptors, say: the client sees it, and the next may fare better.
+    server.on('error', () => {});
+  }
+
+  update(rule: ServicePortRule): void {
+    this.#picker.update(rule);
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #accept(client: Socket): void {
+    this.#track(client);
+    this.#dial(client, this.#picker.candidates(client.remoteAddress ?? ''));
+  }
+
+  #dial(client: Socket, candidates: readonly Endpoint[]): void {
+    const [next, ...others] = candidates;
+    if (client.destroyed) return;
+    if (next === undefined) {
+      client.resetAndDestroy();
+      return;
+    }
+    const { address: host, port } = next;
+    const upstream = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    this.#track(upstream);
+    const giveUp = (): void => void upstream.destroy();
+    const tryOthers = (): void => {
+      client.off('close', giveUp);
+      this.#dial(client, others);
+    };
+    client.once('close', giveUp);
+    upstream.once('error', tryOthers);
+    upstream.once('connect', () => {
+      upstream.off('error', tryOthers);
+      join(client, upstream);
+    });
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    // What follows an error is 'close', where both ends are torn down.
+    socket.on('error', () => {});
+    socket.once('close', () => void this.#sockets.delete(socket));
+  }
+}
+
+/** `pipe` passes on each side's end; a side that breaks takes the other with it. */
+function join(a: Socket, b: Socket): void {
+  a.pipe(b);
+  b.pipe(a);
+  for (const [broken, other] of [
+    [a, b],
+    [b, a],
+  ] as const)
+    broken.once('close', (hadError) => {
+      if (hadError) other.resetAndDestroy();
+      else if (!other.writableEnded) other.end();
+    });
+}

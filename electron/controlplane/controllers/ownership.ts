@@ -7,6 +7,7 @@ import type { Lister } from '#kube/client/lister.ts';
 import { controllerIndex } from '#kube/client/lister.ts';
 import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { controllerRef, getControllerOf } from '#kube/machinery/ownership.ts';
 import type { LabelMatcher } from '#kube/machinery/selector.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 
@@ -15,27 +16,8 @@ export const orphanIndex = 'orphan';
 
 export const orphanIndexer = {
   [orphanIndex]: (object: KubeObject): string[] =>
-    controllerOf(object) === undefined ? [object.metadata.namespace ?? ''] : [],
+    getControllerOf(object) === undefined ? [object.metadata.namespace ?? ''] : [],
 };
-
-export function controllerOf(object: KubeObject): OwnerReference | undefined {
-  return object.metadata.ownerReferences?.find((reference) => reference.controller === true);
-}
-
-export function controllerRefTo(owner: KubeObject): OwnerReference {
-  return {
-    apiVersion: owner.apiVersion,
-    kind: owner.kind,
-    name: owner.metadata.name,
-    uid: owner.metadata.uid ?? '',
-    controller: true,
-    blockOwnerDeletion: true,
-  };
-}
-
-export function isOwnedBy(object: KubeObject, owner: KubeObject): boolean {
-  return controllerOf(object)?.uid === owner.metadata.uid;
-}
 
 /** Owned objects plus orphans of the namespace: all that `claim` has to look at. */
 export function claimCandidates<T extends KubeObject>(lister: Lister<T>, owner: KubeObject): T[] {
@@ -61,7 +43,7 @@ export function planClaim<T extends KubeObject>(
   const release: T[] = [];
   const isOwnerDeleting = owner.metadata.deletionTimestamp !== undefined;
   for (const object of candidates) {
-    const controller = controllerOf(object);
+    const controller = getControllerOf(object);
     const isMatch = selector.matches(object.metadata.labels ?? {});
     if (controller === undefined) {
       const isDeleting = object.metadata.deletionTimestamp !== undefined;
@@ -97,7 +79,7 @@ export async function claim<T extends KubeObject, O extends KubeObject>(
   }
   if (plan.adopt.length === 0 || !(await isAlive(options))) return owned;
   for (const object of plan.adopt) {
-    const owners = [...(object.metadata.ownerReferences ?? []), controllerRefTo(owner)];
+    const owners = [...(object.metadata.ownerReferences ?? []), controllerRef(owner)];
     const adopted = await setOwners(client, resource, object, owners);
     if (adopted !== undefined) owned.push(adopted);
   }

@@ -6,7 +6,7 @@ import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { pods } from '#kube/client/resources.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
-import { controllerRefTo } from './ownership.ts';
+import { controllerRef } from '#kube/machinery/ownership.ts';
 
 /** A pod as `owner` wants it; the server completes the name. */
 export function podFromTemplate(template: PodTemplateSpec | undefined, owner: KubeObject): Pod {
@@ -18,7 +18,7 @@ export function podFromTemplate(template: PodTemplateSpec | undefined, owner: Ku
     labels: copy.metadata?.labels,
     annotations: copy.metadata?.annotations,
     finalizers: copy.metadata?.finalizers,
-    ownerReferences: [controllerRefTo(owner)],
+    ownerReferences: [controllerRef(owner)],
   };
   return { apiVersion: 'v1', kind: 'Pod', metadata, spec: copy.spec ?? { containers: [] } };
 }

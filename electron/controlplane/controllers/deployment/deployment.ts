@@ -12,13 +12,8 @@ import { deepEqual } from '#kube/machinery/equality.ts';
 import { labelSelectorMatcher } from '#kube/machinery/selector.ts';
 import { withCondition } from '../conditions.ts';
 import { type ControllerDeps, recorderFor, type RunnableController } from '../deps.ts';
-import {
-  claim,
-  claimCandidates,
-  controllerOf,
-  ignoreNotFound,
-  orphanIndexer,
-} from '../ownership.ts';
+import { getControllerOf } from '#kube/machinery/ownership.ts';
+import { claim, claimCandidates, ignoreNotFound, orphanIndexer } from '../ownership.ts';
 import { isPodTerminal } from '../pod-state.ts';
 import { revisionOf, sizeAnnotations } from './annotations.ts';
 import { findNewReplicaSet, syncNewReplicaSet } from './new-replica-set.ts';
@@ -80,7 +75,7 @@ class DeploymentController implements RunnableController {
 
   #keysOf(replicaSet: ReplicaSet): string[] {
     const { namespace = '' } = replicaSet.metadata;
-    const reference = controllerOf(replicaSet);
+    const reference = getControllerOf(replicaSet);
     if (reference !== undefined)
       return reference.kind === 'Deployment' ? [`${namespace}/${reference.name}`] : [];
     return this.#deployments.lister
@@ -90,7 +85,7 @@ class DeploymentController implements RunnableController {
   }
 
   #podDeleted(pod: Pod): void {
-    const reference = controllerOf(pod);
+    const reference = getControllerOf(pod);
     if (reference?.kind !== 'ReplicaSet') return;
     const replicaSet = this.#replicaSets.lister.get(pod.metadata.namespace ?? '', reference.name);
     for (const key of replicaSet === undefined ? [] : this.#keysOf(replicaSet))

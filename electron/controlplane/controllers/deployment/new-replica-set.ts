@@ -8,10 +8,11 @@ import { deployments, replicaSets } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
-import { findCondition, withCondition } from '../conditions.ts';
-import { controllerRefTo, isOwnedBy } from '../ownership.ts';
+import { getCondition } from '#kube/machinery/conditions.ts';
+import { withCondition } from '../conditions.ts';
+import { controllerRef, isControlledBy } from '#kube/machinery/ownership.ts';
 import { isNamespaceTerminating } from '../pod-control.ts';
-import { templateHash } from '../template-hash.ts';
+import { templateHash } from '#kube/machinery/hash.ts';
 import { annotationsForNew, revisionAnnotation, revisionOf } from './annotations.ts';
 import { byCreation, newReplicaSetSize, type RolloutView, sizesFor } from './rollout.ts';
 import { hasProgressDeadline, makeCondition } from './status.ts';
@@ -105,7 +106,7 @@ async function takeOrCollide(
 ): Promise<ReplicaSet> {
   const { namespace, name } = wanted.metadata;
   const existing = await client.get(replicaSets, { namespace, name });
-  const isOurs = isOwnedBy(existing, deployment);
+  const isOurs = isControlledBy(existing, deployment);
   if (isOurs && isSameTemplate(deployment.spec.template, existing.spec.template)) return existing;
   const collisionCount = (deployment.status?.collisionCount ?? 0) + 1;
   await client.updateStatus(deployments, {
@@ -129,7 +130,7 @@ function replicaSetFor(view: RolloutView, revision: number): ReplicaSet {
       namespace: deployment.metadata.namespace,
       labels,
       annotations: annotationsForNew(deployment, undefined, revision, sizesFor(deployment)),
-      ownerReferences: [controllerRefTo(deployment)],
+      ownerReferences: [controllerRef(deployment)],
     },
     spec: {
       replicas: newReplicaSetSize(view),
@@ -170,7 +171,7 @@ function noteProgress(
   nowMs: number,
 ): Deployment {
   const conditions = deployment.status?.conditions;
-  const isNoted = findCondition(conditions, 'Progressing') !== undefined;
+  const isNoted = getCondition(conditions, 'Progressing') !== undefined;
   if (!hasProgressDeadline(deployment) || (!isNew && isNoted)) return deployment;
   const { name } = replicaSet.metadata;
   const condition = isNew

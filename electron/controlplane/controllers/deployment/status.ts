@@ -7,7 +7,8 @@ import type {
   ReplicaSet,
 } from '#kube/api/apps.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
-import { findCondition, withCondition, withoutCondition } from '../conditions.ts';
+import { getCondition, removeCondition } from '#kube/machinery/conditions.ts';
+import { withCondition } from '../conditions.ts';
 import { maxUnavailable, replicasOf, type RolloutView, sum } from './rollout.ts';
 
 /** The largest int32 means: no deadline. */
@@ -54,11 +55,11 @@ export function countStatus(view: RolloutView, nowMs: number): DeploymentStatus 
 export function rolloutStatus(view: RolloutView, nowMs: number): DeploymentStatus {
   const { deployment, newReplicaSet } = view;
   const status = countStatus(view, nowMs);
-  const current = findCondition(deployment.status?.conditions, 'Progressing');
+  const current = getCondition(deployment.status?.conditions, 'Progressing');
   const wasComplete =
     status.replicas === status.updatedReplicas && current?.reason === 'NewReplicaSetAvailable';
   if (!hasProgressDeadline(deployment))
-    status.conditions = withoutCondition(status.conditions, 'Progressing');
+    status.conditions = removeCondition(status.conditions, 'Progressing');
   else if (!wasComplete) {
     const subject =
       newReplicaSet === undefined
@@ -67,7 +68,7 @@ export function rolloutStatus(view: RolloutView, nowMs: number): DeploymentStatu
     status.conditions = progress({ deployment, status, current, subject, nowMs });
   }
   const failure = replicaFailure(view);
-  status.conditions = withoutCondition(status.conditions, 'ReplicaFailure');
+  status.conditions = removeCondition(status.conditions, 'ReplicaFailure');
   if (failure !== undefined) status.conditions.push(failure);
   return status;
 }
@@ -93,7 +94,7 @@ function progress(input: ProgressInput): DeploymentCondition[] {
     const next = makeCondition('Progressing', 'True', 'ReplicaSetUpdated', message, nowMs);
     // Replaced even when it says the same: its lastUpdateTime restarts the deadline.
     if (current?.status === 'True') next.lastTransitionTime = current.lastTransitionTime;
-    return [...withoutCondition(conditions, 'Progressing'), next];
+    return [...removeCondition(conditions, 'Progressing'), next];
   }
   if (hasTimedOut(deployment, nowMs)) {
     const message = `${subject} has timed out progressing.`;
@@ -109,7 +110,7 @@ export function pausedCondition(
   nowMs: number,
 ): DeploymentCondition | undefined {
   if (!hasProgressDeadline(deployment)) return undefined;
-  const current = findCondition(deployment.status?.conditions, 'Progressing');
+  const current = getCondition(deployment.status?.conditions, 'Progressing');
   // A rollout that failed its deadline stays failed.
   if (current?.reason === 'ProgressDeadlineExceeded') return undefined;
   const isPaused = deployment.spec.paused === true;
@@ -143,7 +144,7 @@ function hasProgressed(deployment: Deployment, next: DeploymentStatus): boolean 
 }
 
 function hasTimedOut(deployment: Deployment, nowMs: number): boolean {
-  const current = findCondition(deployment.status?.conditions, 'Progressing');
+  const current = getCondition(deployment.status?.conditions, 'Progressing');
   if (current === undefined || current.reason === 'NewReplicaSetAvailable') return false;
   if (current.reason === 'ProgressDeadlineExceeded') return true;
   return deadlineMs(deployment, current) < nowMs;
@@ -155,7 +156,7 @@ export function msUntilDeadline(
   status: DeploymentStatus,
   nowMs: number,
 ): number | undefined {
-  const current = findCondition(status.conditions, 'Progressing');
+  const current = getCondition(status.conditions, 'Progressing');
   if (!hasProgressDeadline(deployment) || current === undefined) return undefined;
   if (isComplete(deployment, status) || current.reason === 'ProgressDeadlineExceeded')
     return undefined;
@@ -179,7 +180,7 @@ function replicaFailure({
 }: RolloutView): DeploymentCondition | undefined {
   const candidates: ReplicaSet[] = newReplicaSet === undefined ? [] : [newReplicaSet];
   for (const { status } of [...candidates, ...oldReplicaSets]) {
-    const failure = findCondition(status?.conditions, 'ReplicaFailure');
+    const failure = getCondition(status?.conditions, 'ReplicaFailure');
     if (failure !== undefined) return { ...failure, lastUpdateTime: failure.lastTransitionTime };
   }
   return undefined;

@@ -4,7 +4,8 @@ import type { ReplicaSetCondition } from '#kube/api/apps.ts';
 import type { Pod } from '#kube/api/core.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
-import { findCondition, withCondition, withoutCondition } from '../conditions.ts';
+import { getCondition, removeCondition } from '#kube/machinery/conditions.ts';
+import { withCondition } from '../conditions.ts';
 import {
   isPodActive,
   isPodAvailable,
@@ -84,8 +85,8 @@ function failureConditions(
   failure: Error | undefined,
   nowMs: number,
 ): ReplicaSetCondition[] {
-  if (failure === undefined) return withoutCondition(current, 'ReplicaFailure');
-  if (findCondition(current, 'ReplicaFailure') !== undefined) return [...(current ?? [])];
+  if (failure === undefined) return removeCondition(current, 'ReplicaFailure');
+  if (getCondition(current, 'ReplicaFailure') !== undefined) return [...(current ?? [])];
   return withCondition(current, {
     type: 'ReplicaFailure',
     status: 'True',

@@ -10,13 +10,8 @@ import { controllerIndex } from '#kube/client/lister.ts';
 import { keyOf, parseKey, pods } from '#kube/client/resources.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { type ControllerDeps, recorderFor, type RunnableController } from '../deps.ts';
-import {
-  claim,
-  claimCandidates,
-  controllerOf,
-  ignoreNotFound,
-  orphanIndexer,
-} from '../ownership.ts';
+import { getControllerOf } from '#kube/machinery/ownership.ts';
+import { claim, claimCandidates, ignoreNotFound, orphanIndexer } from '../ownership.ts';
 import {
   isNamespaceTerminating,
   PodControl,
@@ -81,7 +76,7 @@ class ReplicaController<T extends KubeObject> implements RunnableController {
     if (owner !== undefined) {
       this.#expectations.creationObserved(keyOf(owner));
       this.#controller.enqueue(keyOf(owner));
-    } else if (controllerOf(pod) === undefined) this.#enqueueMatching(pod);
+    } else if (getControllerOf(pod) === undefined) this.#enqueueMatching(pod);
   }
 
   #podUpdated(old: Pod, pod: Pod): void {
@@ -91,7 +86,7 @@ class ReplicaController<T extends KubeObject> implements RunnableController {
     // To be deleted is as good as gone: its replacement need not wait for its grace period.
     if (isPodTerminating(pod)) return this.#podGone(pod);
     if (owner !== undefined) this.#controller.enqueue(keyOf(owner));
-    else if (controllerOf(pod) === undefined) this.#enqueueMatching(pod);
+    else if (getControllerOf(pod) === undefined) this.#enqueueMatching(pod);
   }
 
   #podGone(pod: Pod): void {
@@ -102,7 +97,7 @@ class ReplicaController<T extends KubeObject> implements RunnableController {
   }
 
   #ownerOf(pod: Pod): T | undefined {
-    const reference = controllerOf(pod);
+    const reference = getControllerOf(pod);
     if (reference === undefined || reference.kind !== this.#kind.resource.kind) return undefined;
     const owner = this.#owners.lister.get(pod.metadata.namespace ?? '', reference.name);
     return owner?.metadata.uid === reference.uid ? owner : undefined;
@@ -201,7 +196,7 @@ class ReplicaController<T extends KubeObject> implements RunnableController {
 
   /** Active pods of all siblings: the ReplicaSets of one Deployment share their nodes. */
   #relatedPods(object: T): Pod[] {
-    const parent = controllerOf(object)?.uid;
+    const parent = getControllerOf(object)?.uid;
     const siblings =
       parent === undefined ? [object] : this.#owners.lister.byIndex(controllerIndex, parent);
     return siblings.flatMap((sibling) =>

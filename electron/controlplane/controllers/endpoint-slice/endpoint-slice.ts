@@ -1,0 +1,133 @@
+// Keeps EndpointSlices of every Service with a selector equal to the pods behind it.
+// Services without a selector, and slices of others, are left alone.
+// Source: kubernetes pkg/controller/endpointslice/endpointslice_controller.go.
+import type { Node, Pod, Service } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
+import type { Informer } from '#kube/client/informer.ts';
+import { endpointSlices, keyOf, nodes, parseKey, pods, services } from '#kube/client/resources.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { labelsMatcher } from '#kube/machinery/selector.ts';
+import type { ControllerDeps, RunnableController } from '../deps.ts';
+import { ignoreNotFound } from '../ownership.ts';
+import { isPodReady } from '../pod-state.ts';
+import { addressTypes, endpointGroups } from './endpoints.ts';
+import {
+  managedByLabel,
+  managedByUs,
+  planSlices,
+  serviceNameLabel,
+  type SliceChanges,
+} from './slices.ts';
+
+const serviceIndex = 'service';
+
+export function createEndpointSliceController(deps: ControllerDeps): RunnableController {
+  return new EndpointSliceController(deps);
+}
+
+class EndpointSliceController implements RunnableController {
+  readonly #deps: ControllerDeps;
+  readonly #services: Informer<Service>;
+  readonly #pods: Informer<Pod>;
+  readonly #nodes: Informer<Node>;
+  readonly #slices: Informer<EndpointSlice>;
+  readonly #controller: Controller;
+
+  constructor(deps: ControllerDeps) {
+    this.#deps = deps;
+    this.#services = deps.informers.informer(services);
+    this.#pods = deps.informers.informer(pods);
+    this.#nodes = deps.informers.informer(nodes);
+    this.#slices = deps.informers.informer(endpointSlices, {
+      indexers: { [serviceIndex]: serviceKeys },
+    });
+    this.#controller = new Controller({
+      name: 'endpointslice-controller',
+      clock: deps.clock,
+      logger: deps.logger,
+      workers: 5,
+      reconcile: (key, signal) => this.#reconcile(key, signal),
+    });
+    this.#controller.watch(this.#services);
+    this.#controller.watch(this.#slices, serviceKeys);
+    this.#controller.watchWith(this.#pods, {
+      onAdd: (pod) => this.#enqueueFor(pod),
+      onUpdate: (old, pod) => {
+        if (!isSameEndpoint(old, pod)) [old, pod].forEach((either) => this.#enqueueFor(either));
+      },
+      onDelete: (pod) => this.#enqueueFor(pod),
+    });
+    // Only the zone of a node matters here, and it is read when something else changes.
+    this.#controller.watchWith(this.#nodes, {});
+  }
+
+  run(signal: AbortSignal): Promise<void> {
+    return this.#controller.run(signal);
+  }
+
+  #enqueueFor(pod: Pod): void {
+    for (const service of this.#services.lister.list({ namespace: pod.metadata.namespace ?? '' })) {
+      const { selector } = service.spec;
+      if (selector !== undefined && labelsMatcher(selector).matches(pod.metadata.labels))
+        this.#controller.enqueue(keyOf(service));
+    }
+  }
+
+  async #reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { namespace, name } = parseKey(key);
+    const service = this.#services.lister.get(namespace, name);
+    const existing = this.#slices.lister.byIndex(serviceIndex, key);
+    // The garbage collector removes the slices of a Service that is gone.
+    if (service === undefined || service.metadata.deletionTimestamp !== undefined) return {};
+    const { selector, type } = service.spec;
+    if (selector === undefined || type === 'ExternalName') return {};
+    const selected = this.#pods.lister.list({ namespace, selector: labelsMatcher(selector) });
+    const view = { service, pods: selected, nodes: this.#nodesByName() };
+    const types = addressTypes(service);
+    for (const addressType of types) {
+      const groups = endpointGroups(view, addressType);
+      const slices = existing.filter((slice) => slice.addressType === addressType);
+      await this.#apply(planSlices({ service, addressType, existing: slices, groups }));
+      if (signal.aborted) return {};
+    }
+    // Slices of a family the Service no longer has.
+    const stale = existing.filter(
+      ({ addressType }) => !types.some((type_) => type_ === addressType),
+    );
+    await this.#apply({ create: [], update: [], remove: stale });
+    return {};
+  }
+
+  #nodesByName(): Map<string, Node> {
+    return new Map(this.#nodes.lister.list().map((node) => [node.metadata.name, node]));
+  }
+
+  async #apply(changes: SliceChanges): Promise<void> {
+    const { client } = this.#deps;
+    for (const slice of changes.create) await client.create(endpointSlices, slice);
+    for (const slice of changes.update) await client.update(endpointSlices, slice);
+    for (const { metadata } of changes.remove) {
+      const { namespace, name, uid } = metadata;
+      const options = { preconditions: { uid } };
+      await client.delete(endpointSlices, { namespace, name }, options).catch(ignoreNotFound);
+    }
+  }
+}
+
+function serviceKeys({ metadata }: EndpointSlice): string[] {
+  const service = metadata.labels?.[serviceNameLabel];
+  if (service === undefined || metadata.labels?.[managedByLabel] !== managedByUs) return [];
+  return [`${metadata.namespace}/${service}`];
+}
+
+/** Whether the change means nothing to any Service. */
+function isSameEndpoint(old: Pod, pod: Pod): boolean {
+  return deepEqual(endpointFacts(old), endpointFacts(pod));
+}
+
+function endpointFacts(pod: Pod): unknown {
+  const { labels, deletionTimestamp } = pod.metadata;
+  const { phase, podIP, podIPs } = pod.status ?? {};
+  return [labels, deletionTimestamp, phase, podIP, podIPs, isPodReady(pod), pod.spec.nodeName];
+}

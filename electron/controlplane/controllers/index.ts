@@ -31,7 +31,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
 };
 
 /** Runs every controller until `signal` aborts; rejects when one of them fails an assertion. */
-export async function startControllers(deps: ControllerDeps, signal: AbortSignal): Promise<void> {
+export async function runControllers(deps: ControllerDeps, signal: AbortSignal): Promise<void> {
   const made = Object.values(controllers).map((factory) => factory(deps));
   const runs = made.map((controller) => controller.run(signal));
   deps.informers.start(signal);

@@ -15,6 +15,7 @@ import {
 import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
+import { ProtobufDecoder } from '../../electron/controlplane/apiserver/protobuf.ts';
 import { createRouter } from '../../electron/controlplane/apiserver/router.ts';
 import { statusResponse } from '../../electron/controlplane/apiserver/status-response.ts';
 import { createRegistry, type Registry } from '../../electron/controlplane/registry/registry.ts';
@@ -61,6 +62,8 @@ export interface TestApi {
   readonly registry: Registry;
   readonly kubeletRequests: { nodeName: string; request: KubeletRequest }[];
   request(method: HttpMethod, url: string, asked?: Asked): Promise<Answer>;
+  /** The router's own answer, body as it came. */
+  raw(method: HttpMethod, url: string, asked?: Asked): Promise<ApiResponse>;
   watch(url: string, headers?: Readonly<Record<string, string>>): Promise<StreamedAnswer>;
   stop(): Promise<void>;
 }
@@ -89,6 +92,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const route = createRouter({
     registry,
     schemas,
+    protobuf: new ProtobufDecoder({ descriptors: {}, shapeOf: () => undefined }),
     admission: createAdmissionChain(options.plugins?.(registry) ?? []),
     kubelet: {
       stream(nodeName, request) {
@@ -138,6 +142,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
       const isJson = headers['content-type'] === 'application/json';
       return { status, headers, text, json: isJson ? JSON.parse(text) : undefined };
     },
+    raw: (method, url, asked = {}) => call(method, url, asked),
     async watch(url, headers = {}) {
       const { status, body } = await call('GET', url, { headers });
       if (typeof body !== 'object' || !(Symbol.asyncIterator in body))

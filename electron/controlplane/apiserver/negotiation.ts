@@ -1,9 +1,11 @@
 // Content negotiation: what form an answer takes (JSON, YAML, Table, metadata only, pretty,
-// compressed), and what form a request's body has. Protobuf is not spoken: bodies in it get 415.
+// compressed), and what form a request's body has. Protobuf is read (see
+// protobuf.ts) but never written.
 // Source: kubernetes apiserver pkg/endpoints/handlers/{negotiation,responsewriters}.
 import { stringify } from 'yaml';
 import { notAcceptable, unsupportedMediaType } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse } from './http.ts';
+import { protobufMediaType } from './protobuf.ts';
 
 export type Shape = 'object' | 'Table' | 'PartialObjectMetadata';
 
@@ -21,6 +23,7 @@ interface MediaClause {
 }
 
 const acceptedTypes = ['application/json', 'application/yaml'];
+const acceptedBodyTypes = [...acceptedTypes, protobufMediaType];
 
 /** Throws 406 when nothing that the client accepts can be given. */
 export function negotiateOutput(request: Pick<ApiRequest, 'headers' | 'query'>): OutputForm {
@@ -129,10 +132,11 @@ export function contentTypeOf(request: Pick<ApiRequest, 'headers'>): string {
   return type.trim().toLowerCase();
 }
 
-/** A missing content type means JSON. Throws 415 for anything but JSON and YAML. */
-export function bodyEncoding(request: Pick<ApiRequest, 'headers'>): 'json' | 'yaml' {
+/** A missing content type means JSON. Throws 415 for what nobody can read here. */
+export function bodyEncoding(request: Pick<ApiRequest, 'headers'>): 'json' | 'yaml' | 'protobuf' {
   const type = contentTypeOf(request);
   if (type === '' || type === 'application/json') return 'json';
   if (type === 'application/yaml') return 'yaml';
-  throw unsupportedMediaType(type, acceptedTypes);
+  if (type === protobufMediaType) return 'protobuf';
+  throw unsupportedMediaType(type, acceptedBodyTypes);
 }

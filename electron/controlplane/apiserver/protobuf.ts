@@ -20,7 +20,7 @@ export interface JsonShape {
 
 export interface ProtobufDecoderDeps {
   /** resources/schema/protobuf.json. */
-  readonly descriptors: INamespace;
+  readonly descriptors: object;
   /** `core/v1.PodSpec` → its schema. */
   readonly shapeOf: (name: string) => JsonShape | undefined;
 }
@@ -50,12 +50,16 @@ const pointerFields: ReadonlySet<string> = words(`
 `);
 
 export class ProtobufDecoder {
-  readonly #root: Root;
   readonly #deps: ProtobufDecoderDeps;
+  #parsed: Root | undefined;
 
   constructor(deps: ProtobufDecoderDeps) {
     this.#deps = deps;
-    this.#root = protobuf.Root.fromJSON(deps.descriptors);
+  }
+
+  /** Parsed at the first such body: a start has no time for it. */
+  get #root(): Root {
+    return (this.#parsed ??= protobuf.Root.fromJSON(this.#deps.descriptors as INamespace));
   }
 
   /** Throws a 400 StatusError for a body that is not one, or of a type nobody knows. */

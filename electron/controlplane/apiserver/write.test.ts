@@ -175,13 +175,13 @@ describe('what create refuses', () => {
       ],
     },
     {
-      name: 'a protobuf body',
+      name: 'a CBOR body',
       body: 'k8s',
-      headers: { 'content-type': 'application/vnd.kubernetes.protobuf' },
+      headers: { 'content-type': 'application/cbor' },
       want: [
         415,
         'UnsupportedMediaType',
-        'the body of the request was in an unknown format - accepted media types include: application/json, application/yaml',
+        'the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf',
       ],
     },
     {

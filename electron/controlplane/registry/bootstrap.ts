@@ -9,8 +9,11 @@ import { parseCidr, serviceAddress } from './allocator.ts';
 
 export interface BootstrapConfig {
   readonly serviceCidr: string;
-  /** Where the API server listens, as nodes reach it. */
-  readonly apiServerAddress: string;
+  /**
+   * Where the API server listens, as pods reach it. Undefined while it listens on loopback only:
+   * then the Service has no endpoints.
+   */
+  readonly apiServerAddress?: string;
   readonly apiServerPort: number;
 }
 
@@ -28,7 +31,9 @@ export function kubernetesServiceIP(serviceCidr: string): string {
 
 /** In the order they have to be created. */
 export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
-  return [...systemNamespaces.map(namespace), kubernetesService(config), kubernetesSlice(config)];
+  const { apiServerAddress } = config;
+  const slices = apiServerAddress === undefined ? [] : [kubernetesSlice(config, apiServerAddress)];
+  return [...systemNamespaces.map(namespace), kubernetesService(config), ...slices];
 }
 
 function namespace(name: string): Namespace {
@@ -55,7 +60,7 @@ function kubernetesService(config: BootstrapConfig): Service {
   };
 }
 
-function kubernetesSlice(config: BootstrapConfig): EndpointSlice {
+function kubernetesSlice(config: BootstrapConfig, address: string): EndpointSlice {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
@@ -65,7 +70,7 @@ function kubernetesSlice(config: BootstrapConfig): EndpointSlice {
       labels: { 'kubernetes.io/service-name': 'kubernetes' },
     },
     addressType: 'IPv4',
-    endpoints: [{ addresses: [config.apiServerAddress], conditions: { ready: true } }],
+    endpoints: [{ addresses: [address], conditions: { ready: true } }],
     ports: [{ name: 'https', port: config.apiServerPort, protocol: 'TCP' }],
   };
 }

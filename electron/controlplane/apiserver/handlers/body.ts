@@ -18,8 +18,11 @@ export async function readObject(
   validation: FieldValidation,
 ): Promise<KubeObject> {
   const encoding = bodyEncoding(scope.request);
-  const text = new TextDecoder().decode(await scope.request.readBody());
-  const { value, duplicates } = parseBody(text, encoding, kind, validation);
+  const bytes = await scope.request.readBody();
+  const { value, duplicates } =
+    encoding === 'protobuf'
+      ? { value: scope.deps.protobuf.decode(bytes), duplicates: [] }
+      : parseBody(new TextDecoder().decode(bytes), encoding, kind, validation);
   checkKind(scope, value, kind);
   const { object, unknownFields } = decodeObject(scope.deps.schemas, kind.schema, value);
   judge(scope, kind, [...duplicates, ...unknownFields], validation);

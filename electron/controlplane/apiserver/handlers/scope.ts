@@ -13,11 +13,14 @@ import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
+import type { ProtobufDecoder } from '../protobuf.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 
 export interface RouterDeps {
   readonly registry: Registry;
   readonly schemas: SchemaRegistry;
+  /** For request bodies of built-in kinds. */
+  readonly protobuf: ProtobufDecoder;
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
   readonly clock: Clock;

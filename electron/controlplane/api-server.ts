@@ -1,0 +1,111 @@
+// Puts the API server together: store → registry → router → chain. No listeners here: the result
+// answers requests, whoever brings them.
+import type { Pod } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import { SchemaRegistry } from '#kube/machinery/schema.ts';
+import { createAdmissionChain } from './admission/chain.ts';
+import { standardPlugins } from './admission/plugins/standard.ts';
+import { createAuthenticator } from './apiserver/authentication.ts';
+import { createAuthorizer } from './apiserver/authorization.ts';
+import { createChain } from './apiserver/chain.ts';
+import { Discovery } from './apiserver/discovery.ts';
+import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
+import { Health } from './apiserver/health.ts';
+import type { ApiHandler } from './apiserver/http.ts';
+import { ServerMetrics } from './apiserver/metrics.ts';
+import { OpenApi } from './apiserver/openapi.ts';
+import { createPaths } from './apiserver/paths.ts';
+import { bootstrapPolicy } from './apiserver/policy.ts';
+import { ProtobufDecoder } from './apiserver/protobuf.ts';
+import { createRouter } from './apiserver/router.ts';
+import type { Build } from './apiserver/version.ts';
+import { createRegistry, type Registry, type RegistryReader } from './registry/registry.ts';
+import type { ClusterConfig } from './registry/resource.ts';
+import { ResourceTable } from './registry/resource-table.ts';
+import { builtInResources } from './registry/resources.ts';
+import { protobufDescriptors, schemaDocuments } from './schemas.ts';
+import type { Store } from './store/store.ts';
+
+export interface ApiServerParts {
+  readonly store: Store;
+  readonly config: ClusterConfig;
+  readonly build: Build;
+  /** `host:port`, for discovery. */
+  readonly address: string;
+  /** Made with the registry's reader, by which it finds nodes. */
+  readonly kubelet: (reader: RegistryReader) => KubeletClient;
+  /** Pods of a node, for the node authorizer. */
+  readonly podsOnNode: (nodeName: string) => readonly Pod[];
+  /** Undefined once the cluster's first objects exist; else what is still missing. */
+  readonly bootstrapState: () => string | undefined;
+  readonly eventLoopDelayMs: () => number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface AssembledApiServer {
+  readonly handler: ApiHandler;
+  readonly registry: Registry;
+}
+
+export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
+  const { store, config, clock, random, logger } = parts;
+  const table = new ResourceTable(builtInResources);
+  const schemas = new SchemaRegistry(schemaDocuments);
+  const registry = createRegistry({ store, table, schemas, clock, random, config, logger });
+  const metrics = new ServerMetrics([
+    {
+      name: 'apiserver_watchers',
+      help: 'Watches open now.',
+      value: () => registry.watcherCount(),
+    },
+    {
+      name: 'process_event_loop_delay_seconds',
+      help: 'How late timers fire: the mean since the last look.',
+      value: () => parts.eventLoopDelayMs() / 1000,
+    },
+  ]);
+  const health = new Health([
+    { name: 'etcd', check: async () => void (await store.currentRevision()) },
+    {
+      name: 'informer-sync',
+      readyOnly: true,
+      check: () => (registry.isReady() ? undefined : 'caches are still filling'),
+    },
+    { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
+  ]);
+  const resources = createRouter({
+    registry,
+    schemas,
+    protobuf: new ProtobufDecoder({
+      descriptors: protobufDescriptors,
+      shapeOf: (name) => (schemas.has(name) ? schemas.get(name) : undefined),
+    }),
+    admission: createAdmissionChain(standardPlugins({ reader: registry.reader, clock })),
+    kubelet: parts.kubelet(registry.reader),
+    clock,
+    random,
+    logger,
+  });
+  const paths = createPaths({
+    discovery: new Discovery(table, parts.address),
+    openApi: new OpenApi(table, schemas),
+    health,
+    metrics,
+    build: parts.build,
+  });
+  const handler = createChain({
+    authenticate: createAuthenticator(),
+    authorize: createAuthorizer({ policy: bootstrapPolicy, nodePods: parts }),
+    resources,
+    paths,
+    clock,
+    random,
+    logger,
+    metrics,
+  });
+  return { handler, registry };
+}

@@ -1,0 +1,242 @@
+// The composition root of the control plane: builds each part with its dependencies, starts them in
+// order, stops them in reverse. Every part but the API server is an API client on the loopback
+// transport, with an identity of its own.
+import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Node, Pod } from '#kube/api/core.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import { assert } from '#kube/base/assert.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import { InformerFactory } from '#kube/client/informer.ts';
+import {
+  endpointSlices,
+  namespaces,
+  nodes,
+  pods,
+  services,
+  type Resource,
+} from '#kube/client/resources.ts';
+import { RestClient } from '#kube/client/rest-client.ts';
+import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
+import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { writeKubeconfig } from '#platform/kubeconfig.ts';
+import { ClusterPki, ensureSecret } from '#platform/pki.ts';
+import type { Options } from '../options.ts';
+import { assembleApiServer } from './api-server.ts';
+import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
+import type { ApiHandler, UserInfo } from './apiserver/http.ts';
+import { ApiServer } from './apiserver/server.ts';
+import { goPlatform } from './apiserver/version.ts';
+import { LoopbackTransport } from './loopback-transport.ts';
+import { bootstrapObjects } from './registry/bootstrap.ts';
+import { startCompactor } from './store/compactor.ts';
+import { runControllers } from './controllers/index.ts';
+import { Scheduler } from './scheduler/scheduler.ts';
+import { openSqliteStore } from './store/sqlite-store.ts';
+import { UiServer } from './ui-server.ts';
+import { UiSessions } from './ui-session.ts';
+
+export interface ControlPlaneDeps {
+  readonly options: Options;
+  /** Resolved: the flag's, or made from the host's name. */
+  readonly nodeName: string;
+  readonly version: string;
+  /** Folder of the built renderer. */
+  readonly pages: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The disk failed under the store, or a part is broken: the process has to end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+const host = '127.0.0.1';
+const bootstrapResources: Readonly<Record<string, Resource>> = {
+  Namespace: namespaces as Resource,
+  Service: services as Resource,
+  EndpointSlice: endpointSlices as Resource,
+};
+const config = { serviceCidr: '10.96.0.0/16', nodePortRange: [30_000, 32_767] } as const;
+
+/** Answers 503 from the moment the port is taken until the API server behind it is put together. */
+class LateHandler {
+  #handler: ApiHandler = () => Promise.reject(serviceUnavailable('the API server is starting'));
+
+  set(handler: ApiHandler): void {
+    this.#handler = handler;
+  }
+
+  readonly handle: ApiHandler = (request) => this.#handler(request);
+}
+
+export class ControlPlane {
+  readonly #deps: ControlPlaneDeps;
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>[] = [];
+  /** In the order in which things started; stopped in reverse. */
+  readonly #stops: (() => void | Promise<void>)[] = [];
+  #missing: string | undefined = 'the first objects are being made';
+
+  constructor(deps: ControlPlaneDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
+  async start(): Promise<{ apiPort: number; uiPort: number; uiToken: string }> {
+    const { options, clock, random, logger, pages } = this.#deps;
+    const directory = options.dataDirectory;
+    const pki = await ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random });
+    const late = new LateHandler();
+    const server = new ApiServer({
+      handler: late.handle,
+      certificate: await pki.apiServer({ dnsNames: [], ipAddresses: [] }),
+      caPem: pki.caPem,
+      clock,
+      logger,
+    });
+    const sessionKey = await ensureSecret(path.join(directory, 'pki/ui-session.key'), 32, random);
+    const sessions = new UiSessions({ key: sessionKey, clock, random });
+    const ui = new UiServer({ handler: late.handle, sessions, directory: pages, clock, logger });
+    const apiPort = await server.start({ host, port: options.port });
+    this.#stops.push(() => server.stop());
+    const uiPort = await ui.start(options.uiPort);
+    this.#stops.push(() => ui.stop());
+    const handler = await this.#startApi(pki, apiPort);
+    late.set(handler);
+    await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
+    await this.#writeCredentials(pki, apiPort);
+    this.#startClients(handler);
+    return { apiPort, uiPort, uiToken: sessions.mintToken() };
+  }
+
+  /** Ends watches, drains requests, lets the store's last write finish. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.allSettled(this.#running);
+    for (const stop of this.#stops.toReversed()) await stop();
+  }
+
+  async #startApi(pki: ClusterPki, port: number): Promise<ApiHandler> {
+    const { options, clock, random, logger, version, nodeName, onFatal } = this.#deps;
+    const directory = path.join(options.dataDirectory, 'store');
+    const store = openSqliteStore({ directory, logger, clock, onFatal });
+    // The listeners were first: they stop before the store closes.
+    this.#stops.unshift(() => store.close());
+    startCompactor({ store, clock, logger, signal: this.#stopping.signal });
+    const delay = monitorEventLoopDelay({ resolution: 20 });
+    delay.enable();
+    const certificate = await pki.kubeletClient();
+    let podsOnNode: (name: string) => readonly Pod[] = () => [];
+    const { handler, registry } = assembleApiServer({
+      store,
+      config,
+      build: { version, platform: goPlatform(process.platform, process.arch) },
+      address: `${host}:${port}`,
+      kubelet: (reader) => {
+        const client = new HttpsKubeletClient({
+          getNode: async (name) => (await reader.get(nodes, '', name)) as Node | undefined,
+          certificate,
+          caPem: pki.caPem,
+          localNodeName: nodeName,
+        });
+        this.#stops.push(() => client.close());
+        return client;
+      },
+      podsOnNode: (name) => podsOnNode(name),
+      bootstrapState: () => this.#missing,
+      eventLoopDelayMs: () => {
+        const meanMs = delay.mean / 1e6;
+        delay.reset();
+        return Number.isFinite(meanMs) ? meanMs : 0;
+      },
+      clock,
+      random,
+      logger,
+    });
+    await registry.start(this.#stopping.signal);
+    const informers = this.#informers(
+      this.#client(handler, 'system:apiserver', ['system:masters']),
+    );
+    const informer = informers.informer(pods, {
+      indexers: { node: (pod) => (pod.spec.nodeName === undefined ? [] : [pod.spec.nodeName]) },
+    });
+    podsOnNode = (name) => informer.lister.byIndex('node', name);
+    informers.start(this.#stopping.signal);
+    return handler;
+  }
+
+  /** Creates what every cluster starts with; what a person changed since stays as it is. */
+  async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
+    const { serviceCidr } = config;
+    const objects = bootstrapObjects({ serviceCidr, apiServerPort });
+    for (const object of objects) await ensureObject(client, object);
+    this.#missing = undefined;
+  }
+
+  /** For the person's kubectl, and for this machine's agent. */
+  async #writeCredentials(pki: ClusterPki, port: number): Promise<void> {
+    const { options, nodeName } = this.#deps;
+    const server = `https://${host}:${port}`;
+    const cluster = { server, caPem: pki.caPem };
+    const kubeconfig = path.join(options.dataDirectory, 'kubeconfig');
+    const names = { cluster: 'flotilla', user: 'admin' };
+    await writeKubeconfig(kubeconfig, { ...cluster, ...(await pki.admin()) }, names);
+    if (!options.agent) return;
+    const folder = path.join(options.dataDirectory, 'agent');
+    const client = await pki.nodeClient(path.join(folder, 'client'), nodeName);
+    await pki.nodeServing(path.join(folder, 'serving'), nodeName);
+    await writeFileAtomic(path.join(folder, 'ca.crt'), pki.caPem);
+    const user = `system:node:${nodeName}`;
+    const agentNames = { cluster: 'flotilla', user };
+    await writeKubeconfig(path.join(folder, 'kubeconfig'), { ...cluster, ...client }, agentNames);
+  }
+
+  #startClients(handler: ApiHandler): void {
+    const { clock, random, logger, onFatal } = this.#deps;
+    const { signal } = this.#stopping;
+    const common = { clock, random };
+    const controllers = this.#client(handler, 'system:kube-controller-manager', []);
+    const running = runControllers(
+      {
+        ...common,
+        client: controllers,
+        informers: this.#informers(controllers),
+        logger: logger.with({ component: 'controllers' }),
+      },
+      signal,
+    );
+    // A controller fails only by a programmer's error: the process ends and is started again.
+    this.#running.push(running.catch(onFatal));
+    const scheduler = new Scheduler({
+      ...common,
+      client: this.#client(handler, 'system:kube-scheduler', []),
+      logger: logger.with({ component: 'scheduler' }),
+    });
+    scheduler.start(signal);
+  }
+
+  #client(handler: ApiHandler, name: string, groups: readonly string[]): RestClient {
+    const { clock, random } = this.#deps;
+    const user: UserInfo = { name, groups: [...groups, 'system:authenticated'] };
+    const transport = new LoopbackTransport({ handler, user });
+    return new RestClient({ transport, clock, random, userAgent: `flotilla/${name}` });
+  }
+
+  #informers(client: RestClient): InformerFactory {
+    const { clock, random, logger } = this.#deps;
+    return new InformerFactory({ client, clock, random, logger });
+  }
+}
+
+async function ensureObject(client: RestClient, object: KubeObject): Promise<void> {
+  const resource = bootstrapResources[object.kind];
+  assert(resource, `${object.kind} is a kind of bootstrap object`);
+  try {
+    await client.create(resource, object);
+  } catch (error) {
+    if (!hasReason(error, 'AlreadyExists')) throw error;
+    if (object.kind === 'EndpointSlice') await client.update(resource, object);
+  }
+}

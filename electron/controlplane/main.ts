@@ -1,0 +1,130 @@
+// The control plane's process: takes the data directory for itself, starts, reports to whoever
+// started it, stops in order. Errors that a person has to solve end it with a sentence.
+import { mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import manifest from '../../package.json' with { type: 'json' };
+import { systemClock } from '#kube/base/clock.ts';
+import { systemRandom } from '#kube/base/random.ts';
+import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { processLogger } from '#platform/log-sink.ts';
+import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { PkiError } from '#platform/pki.ts';
+import { DataDirectoryLockedError, lockDataDirectory } from '#platform/sqlite.ts';
+import { OptionError, parseOptions, type Options } from '../options.ts';
+import { ListenError } from './apiserver/listen-error.ts';
+import { ControlPlane } from './control-plane.ts';
+import { StoreOpenError } from './store/state-file.ts';
+
+const { version } = manifest;
+const channel = parentChannel();
+
+/** Ends the process with words for a person: starting it again can't help. */
+function cannotRun(sentence: string): never {
+  channel.post({ type: 'fatal', message: sentence });
+  if (!process.connected) process.stderr.write(`${sentence}\n`);
+  process.exit(exitCodes.cannotRun);
+}
+
+/** The sentence in an error that a person has to solve; undefined for all others. */
+function sentenceOf(error: unknown, options: Options): string | undefined {
+  const known = [DataDirectoryLockedError, StoreOpenError, PkiError, ListenError, OptionError];
+  if (known.some((kind) => error instanceof kind)) return (error as Error).message;
+  const { code } = error as NodeJS.ErrnoException;
+  const directory = options.dataDirectory;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'SQLITE_CANTOPEN')
+    return `The data directory ${directory} can't be read and written by this user: give it to this user (chown -R), or choose another with --data.`;
+  if (code === 'ENOSPC')
+    return `The disk that holds the data directory ${directory} is full: free some space, then start again.`;
+  if (code === 'ENOTDIR' || code === 'EEXIST')
+    return `${directory} is not a directory: choose another with --data.`;
+  return undefined;
+}
+
+/**
+ * The node's name is kept from the first start on: a laptop's host name changes with its network,
+ * and a new name would be a new machine.
+ */
+async function nodeName(options: Options): Promise<string> {
+  const file = path.join(options.dataDirectory, 'node-name');
+  if (options.nodeName === undefined) {
+    try {
+      const kept = (await readFile(file, 'utf8')).trim();
+      if (kept !== '') return kept;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  const name = options.nodeName ?? hostNodeName(hostname());
+  await writeFileAtomic(file, `${name}\n`);
+  return name;
+}
+
+function hostNodeName(host: string): string {
+  const [first = ''] = host.toLowerCase().split('.');
+  const name = first.replaceAll(/[^a-z0-9-]/g, '-').replaceAll(/^-+|-+$/g, '');
+  return name === '' ? 'this-computer' : name.slice(0, 63);
+}
+
+async function run(options: Options): Promise<void> {
+  const directory = options.dataDirectory;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const lock = lockDataDirectory(directory, 'flotilla control plane', systemClock);
+  const logger = processLogger({
+    directory: path.join(directory, 'logs'),
+    name: 'controlplane',
+    clock: systemClock,
+  });
+  process.on('uncaughtException', (error) => {
+    logger.error('The control plane ends: unexpected error', { error });
+    process.exit(1);
+  });
+  const name = await nodeName(options);
+  const controlPlane = new ControlPlane({
+    options,
+    nodeName: name,
+    version,
+    pages: path.join(import.meta.dirname, '../renderer'),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    onFatal(error) {
+      logger.error('The control plane ends: one of its parts failed', { error });
+      process.exit(1);
+    },
+  });
+  channel.onStop((why) => {
+    logger.info('Control plane stops', { why });
+    void controlPlane.stop().then(() => {
+      lock.release();
+      process.exit(0);
+    });
+  });
+  const { apiPort, uiPort, uiToken } = await controlPlane.start();
+  logger.info('Control plane serves', { apiPort, uiPort, node: name });
+  channel.post({
+    type: 'ready',
+    apiUrl: `https://127.0.0.1:${apiPort}`,
+    uiUrl: `http://127.0.0.1:${uiPort}/#token=${uiToken}`,
+    kubeconfig: path.join(directory, 'kubeconfig'),
+    apiPort,
+    uiPort,
+    nodeName: name,
+  });
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2), process.env);
+  try {
+    await run(options);
+  } catch (error) {
+    const sentence = sentenceOf(error, options);
+    if (sentence === undefined) throw error;
+    cannotRun(sentence);
+  }
+} catch (error) {
+  if (error instanceof OptionError) cannotRun(error.message);
+  process.stderr.write(`The control plane could not start: ${String((error as Error).stack)}\n`);
+  process.exit(1);
+}

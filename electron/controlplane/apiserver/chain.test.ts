@@ -1,0 +1,357 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AssertionError } from '#kube/base/assert.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { seededRandom } from '#kube/base/random.ts';
+import { conflict, staleMessage } from '#kube/machinery/status.ts';
+import { createAuthenticator, staticTokens } from './authentication.ts';
+import { createAuthorizer } from './authorization.ts';
+import { createChain, type ChainDeps } from './chain.ts';
+import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import { ServerMetrics } from './metrics.ts';
+import { bootstrapPolicy } from './policy.ts';
+
+const admin: UserInfo = { name: 'admin', groups: ['system:masters'] };
+const alice: UserInfo = { name: 'alice', groups: ['devs'] };
+
+let clock: ManualClock;
+let metrics: ServerMetrics;
+let seen: ApiRequest | undefined;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  metrics = new ServerMetrics();
+  seen = undefined;
+});
+
+function chain(changes: Partial<ChainDeps> = {}): ReturnType<typeof createChain> {
+  return createChain({
+    authenticate: createAuthenticator([staticTokens(new Map([['secret', alice]]))]),
+    authorize: createAuthorizer({ policy: bootstrapPolicy, nodePods: { podsOnNode: () => [] } }),
+    resources: async (request) => {
+      seen = request;
+      return { status: 200, headers: {}, body: 'resource' };
+    },
+    paths: async (request) => {
+      seen = request;
+      return { status: 200, headers: {}, body: 'path' };
+    },
+    clock,
+    random: seededRandom(1),
+    logger: silentLogger,
+    metrics,
+    ...changes,
+  });
+}
+
+function request(url: string, changes: Partial<ApiRequest> = {}): ApiRequest {
+  const [path = '', query = ''] = url.split('?');
+  return {
+    method: 'GET',
+    path,
+    query: new URLSearchParams(query),
+    headers: {},
+    readBody: async () => new Uint8Array(),
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+interface Summary {
+  readonly status: number;
+  readonly reason: unknown;
+  readonly message: unknown;
+}
+
+function summary(response: ApiResponse): Summary {
+  const { reason, message } = JSON.parse(response.body as string) as Record<string, unknown>;
+  return { status: response.status, reason, message };
+}
+
+/** A handler that answers when told to. */
+function held(): { handler: ChainDeps['resources']; release(response: ApiResponse): void } {
+  let resolve = (_response: ApiResponse): void => undefined;
+  return {
+    handler: () => new Promise((done) => (resolve = done)),
+    release: (response) => resolve(response),
+  };
+}
+
+/** Lets all that is ready run: promises, no time. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('authentication', () => {
+  it('takes an identity that is known already, and adds the group of the authenticated', async () => {
+    await chain()(request('/api/v1/pods', { user: admin }));
+    expect(seen?.user).toEqual({
+      name: 'admin',
+      groups: ['system:masters', 'system:authenticated'],
+    });
+  });
+
+  it('takes a bearer token', async () => {
+    await chain()(request('/api', { headers: { authorization: 'Bearer secret' } }));
+    expect(seen?.user?.name).toBe('alice');
+  });
+
+  it('answers 401 to a wrong token, even where anonymous may go', async () => {
+    const headers = { authorization: 'Bearer wrong' };
+    expect(summary(await chain()(request('/version', { headers })))).toEqual({
+      status: 401,
+      reason: 'Unauthorized',
+      message: 'Unauthorized',
+    });
+  });
+
+  it('without a credential is anonymous: version yes, anything else 403', async () => {
+    expect((await chain()(request('/version'))).body).toBe('path');
+    expect(summary(await chain()(request('/api/v1/pods')))).toEqual({
+      status: 403,
+      reason: 'Forbidden',
+      message:
+        'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" at the cluster scope',
+    });
+  });
+});
+
+describe('impersonation', () => {
+  const cases = [
+    {
+      name: 'a user gets the group of the authenticated',
+      headers: { 'impersonate-user': 'bob' },
+      want: { name: 'bob', groups: ['system:authenticated'] },
+    },
+    {
+      name: 'groups come along',
+      headers: { 'impersonate-user': 'bob', 'impersonate-group': 'devs, ops' },
+      want: { name: 'bob', groups: ['devs', 'ops', 'system:authenticated'] },
+    },
+    {
+      name: 'a service account gets its groups',
+      headers: { 'impersonate-user': 'system:serviceaccount:a:robot' },
+      want: {
+        name: 'system:serviceaccount:a:robot',
+        groups: ['system:serviceaccounts', 'system:serviceaccounts:a', 'system:authenticated'],
+      },
+    },
+    {
+      name: 'anonymous is not authenticated',
+      headers: { 'impersonate-user': 'system:anonymous' },
+      want: { name: 'system:anonymous', groups: ['system:unauthenticated'] },
+    },
+  ];
+  for (const { name, headers, want } of cases)
+    it(name, async () => {
+      await chain()(request('/version', { user: admin, headers }));
+      expect(seen?.user).toEqual(want);
+      expect(seen?.headers).toEqual({});
+    });
+
+  it('is subject to the rights of the one impersonated', async () => {
+    const headers = { 'impersonate-user': 'bob' };
+    const response = await chain()(request('/api/v1/nodes', { user: admin, headers }));
+    expect(summary(response).message).toBe(
+      'nodes is forbidden: User "bob" cannot list resource "nodes" in API group "" at the cluster scope',
+    );
+  });
+
+  it('needs the right to impersonate', async () => {
+    const headers = { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' };
+    const response = await chain()(request('/version', { user: alice, headers }));
+    expect(summary(response)).toEqual({
+      status: 403,
+      reason: 'Forbidden',
+      message:
+        'users "admin" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope',
+    });
+    expect(seen).toBeUndefined();
+  });
+
+  it('of groups alone is refused', async () => {
+    const headers = { 'impersonate-group': 'system:masters' };
+    const response = await chain()(request('/version', { user: admin, headers }));
+    expect(response.status).toBe(500);
+  });
+});
+
+describe('errors', () => {
+  it('are Status bodies whatever the handler throws', async () => {
+    const resources = async (): Promise<never> => {
+      throw conflict({ group: '', resource: 'pods' }, 'x', staleMessage);
+    };
+    const response = await chain({ resources })(request('/api/v1/pods', { user: admin }));
+    expect([summary(response).reason, response.headers['content-type']]).toEqual([
+      'Conflict',
+      'application/json',
+    ]);
+  });
+
+  it('that nobody expected are 500 and show no stack', async () => {
+    const resources = async (): Promise<never> => {
+      throw new TypeError('x is not a function');
+    };
+    const response = await chain({ resources })(request('/api/v1/pods', { user: admin }));
+    expect(summary(response)).toEqual({
+      status: 500,
+      reason: 'InternalError',
+      message: 'Internal error occurred: x is not a function',
+    });
+    expect(response.body).not.toContain('chain.test');
+  });
+
+  it("of the programmer end the process: they aren't caught", async () => {
+    const resources = async (): Promise<never> => {
+      throw new AssertionError('impossible');
+    };
+    await expect(chain({ resources })(request('/api/v1/pods', { user: admin }))).rejects.toThrow(
+      AssertionError,
+    );
+  });
+
+  it('carry an Audit-Id like all answers, the one the client chose if any', async () => {
+    const fresh = await chain()(request('/api/v1/pods'));
+    const chosen = await chain()(request('/api/v1/pods', { headers: { 'audit-id': 'mine' } }));
+    expect(fresh.headers['audit-id']).toMatch(/^[0-9a-f-]{36}$/);
+    expect(chosen.headers['audit-id']).toBe('mine');
+  });
+});
+
+describe('the deadline', () => {
+  const cases = [
+    {
+      url: '/api/v1/pods',
+      limitMs: 60_000,
+      message: 'Timeout: request did not complete within 60s',
+    },
+    {
+      url: '/api/v1/pods?timeout=1.5s',
+      limitMs: 1500,
+      message: 'Timeout: request did not complete within 1.5s',
+    },
+    {
+      url: '/api/v1/pods?timeout=2h',
+      limitMs: 60_000,
+      message: 'Timeout: request did not complete within 60s',
+    },
+  ];
+  for (const { url, limitMs, message } of cases)
+    it(`of ${url} is ${limitMs} ms`, async () => {
+      let signal: AbortSignal | undefined;
+      const resources = (given: ApiRequest): Promise<ApiResponse> => {
+        ({ signal } = given);
+        return new Promise(() => undefined);
+      };
+      const pending = chain({ resources })(request(url, { user: admin }));
+      await settle();
+      clock.advance(limitMs - 1);
+      expect(signal?.aborted).toBe(false);
+      clock.advance(1);
+      expect(summary(await pending)).toEqual({ status: 504, reason: 'Timeout', message });
+      expect(signal?.aborted).toBe(true);
+    });
+
+  it('does not concern watches', async () => {
+    const { handler, release } = held();
+    const pending = chain({ resources: handler })(
+      request('/api/v1/pods?watch=true', { user: admin }),
+    );
+    await settle();
+    clock.advance(3_600_000);
+    release({ status: 200, headers: {}, body: 'late' });
+    expect((await pending).body).toBe('late');
+  });
+
+  it('that makes no sense is 400', async () => {
+    const response = await chain()(request('/api/v1/pods?timeout=soon', { user: admin }));
+    expect(summary(response)).toEqual({
+      status: 400,
+      reason: 'BadRequest',
+      message: 'invalid timeout specified in the request URL - time: invalid duration "soon"',
+    });
+  });
+});
+
+describe('limits on requests at once', () => {
+  const limits = { readOnly: 1, mutating: 1, longRunning: 1 };
+  const user: UserInfo = { name: 'eve', groups: [] };
+  const authorize = (): { allowed: boolean; reason: string } => ({ allowed: true, reason: '' });
+
+  it('past them clients are told to come again, and let in when one has left', async () => {
+    const { handler, release } = held();
+    const serve = chain({ resources: handler, limits, authorize });
+    const first = serve(request('/api/v1/pods', { user }));
+    await settle();
+    const second = await serve(request('/api/v1/pods', { user }));
+    expect([summary(second), second.headers['retry-after']]).toEqual([
+      {
+        status: 429,
+        reason: 'TooManyRequests',
+        message: 'Too many requests, please try again later.',
+      },
+      '1',
+    ]);
+    release({ status: 200, headers: {}, body: 'done' });
+    await first;
+    const third = serve(request('/api/v1/pods', { user }));
+    await settle();
+    release({ status: 200, headers: {}, body: 'done' });
+    expect((await third).status).toBe(200);
+  });
+
+  it('count reads, writes and watches apart', async () => {
+    const { handler } = held();
+    const serve = chain({ resources: handler, limits, authorize });
+    void serve(request('/api/v1/pods', { user }));
+    void serve(request('/api/v1/pods', { user, method: 'POST' }));
+    void serve(request('/api/v1/pods?watch=true', { user }));
+    await settle();
+    expect(metrics.render()).toContain(
+      'apiserver_current_inflight_requests{request_kind="mutating"} 1',
+    );
+    expect((await serve(request('/api/v1/pods?watch=true', { user }))).status).toBe(429);
+  });
+
+  it('free a place when a stream ends, even if nobody ever read it', async () => {
+    const stop = new AbortController();
+    const resources = async (): Promise<ApiResponse> => ({
+      status: 200,
+      headers: {},
+      body: (async function* () {
+        yield 'x';
+      })(),
+    });
+    const serve = chain({ resources, limits, authorize });
+    const watch = '/api/v1/pods?watch=true';
+    await serve(request(watch, { user, signal: stop.signal }));
+    expect((await serve(request(watch, { user }))).status).toBe(429);
+    stop.abort();
+    expect((await serve(request(watch, { user }))).status).toBe(200);
+  });
+
+  it("never hold up the cluster's masters", async () => {
+    const { handler } = held();
+    const serve = chain({ resources: handler, limits, authorize });
+    void serve(request('/api/v1/pods', { user }));
+    await settle();
+    let isAnswered = false;
+    void serve(request('/api/v1/pods', { user: admin })).then(() => (isAnswered = true));
+    await settle();
+    expect(isAnswered).toBe(false);
+  });
+});
+
+describe('metrics', () => {
+  it('count requests by verb, resource and code', async () => {
+    const serve = chain();
+    await serve(request('/api/v1/namespaces/a/pods', { user: admin }));
+    await serve(request('/api/v1/namespaces/a/pods'));
+    const text = metrics.render();
+    const labels =
+      'verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace"';
+    expect(text).toContain(`apiserver_request_total{${labels},code="200"} 1`);
+    expect(text).toContain(`apiserver_request_total{${labels},code="403"} 1`);
+    expect(text).toContain(`apiserver_request_duration_seconds_count{${labels}} 2`);
+  });
+});

@@ -1,0 +1,175 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { KubeObject } from '#kube/api/object.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { seededRandom } from '#kube/base/random.ts';
+import { openMemoryStore } from '../store/memory-store.ts';
+import { WatchOverflowError, type Store, type WatchBatch } from '../store/store.ts';
+import { CacheWatch, type WatchItem } from './cache-watch.ts';
+import { Cacher } from './cacher.ts';
+import type { ResourceDefinition } from './resource.ts';
+import { StorageCodec } from './storage-codec.ts';
+
+const definition: ResourceDefinition = {
+  group: '',
+  version: 'v1',
+  kind: 'Thing',
+  plural: 'things',
+  singular: 'thing',
+  namespaced: true,
+  schema: 'core/v1.ConfigMap',
+  strategy: { validate: () => [] },
+  columns: [],
+};
+const prefix = '/registry/core/things/';
+const stops: AbortController[] = [];
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop.abort();
+});
+
+async function open(store: Store = openMemoryStore(), windowSize?: number) {
+  const clock = new ManualClock();
+  const stop = new AbortController();
+  stops.push(stop);
+  const codec = new StorageCodec(definition, () => {});
+  const cacher = new Cacher({
+    store,
+    prefix,
+    codec,
+    clock,
+    logger: silentLogger,
+    ...(windowSize === undefined ? {} : { windowSize }),
+  });
+  await cacher.start(stop.signal);
+  async function write(name: string): Promise<void> {
+    const object: KubeObject = { apiVersion: 'v1', kind: 'Thing', metadata: { name } };
+    const key = `${prefix}default/${name}`;
+    const { kv } = await store.get(key);
+    await store.put(key, codec.encode(object), kv?.modRevision ?? 0);
+  }
+  function watch(from: number | 'state'): CacheWatch {
+    return new CacheWatch(cacher, {
+      prefix,
+      matches: undefined,
+      from,
+      hasInitialEventsEnd: false,
+      allowBookmarks: false,
+      timeoutMs: 3_600_000,
+      clock,
+      random: seededRandom(1),
+      signal: stop.signal,
+    });
+  }
+  return { clock, cacher, store, write, watch };
+}
+
+async function item(watch: CacheWatch): Promise<WatchItem | undefined> {
+  return (await watch.next()).value;
+}
+
+describe('a cacher', () => {
+  it('keeps objects in key order, whatever the order of writes', async () => {
+    const { cacher, write } = await open();
+    for (const name of ['b', 'c', 'a']) await write(name);
+    await cacher.waitUntilCurrent();
+    expect(cacher.list(prefix).map(({ object }) => object.metadata.name)).toEqual(['a', 'b', 'c']);
+  });
+  it('moves on by progress alone when other resources are written', async () => {
+    const { cacher, store } = await open();
+    await store.put('/registry/core/others/x', new Uint8Array(), 0);
+    await cacher.waitUntilCurrent();
+    expect(cacher.revision).toBe(1);
+  });
+  it('keeps no more than twice its window, and refuses to watch from before it', async () => {
+    const { cacher, write, watch } = await open(openMemoryStore(), 4);
+    for (let n = 0; n < 20; n++) await write('a');
+    await cacher.waitUntilCurrent();
+    expect(cacher.window.events.length).toBeLessThan(8);
+    expect(() => watch(cacher.windowStart - 1)).toThrow('too old resource version');
+    expect(await item(watch(cacher.windowStart))).toMatchObject({
+      type: 'MODIFIED',
+      revision: cacher.windowStart + 1,
+    });
+  });
+  it('gives a watcher that fell out of the window an ERROR 410 and ends it', async () => {
+    const { cacher, write, watch } = await open(openMemoryStore(), 4);
+    const slow = watch(0);
+    for (let n = 0; n < 20; n++) await write('a');
+    await cacher.waitUntilCurrent();
+    expect(await item(slow)).toMatchObject({ type: 'ERROR', status: { code: 410 } });
+    expect(await item(slow)).toBeUndefined();
+  });
+  it('fills anew after losing its watch, and ends the watches of before', async () => {
+    const store = openMemoryStore();
+    const { cacher, write, watch } = await open(losingOneWatch(store));
+    const before = watch('state');
+    const ended = item(before);
+    await write('a');
+    expect(await ended).toBeUndefined();
+    await cacher.waitUntilCurrent();
+    expect(cacher.list(prefix)).toHaveLength(1);
+    await write('b');
+    expect(await item(watch(1))).toMatchObject({ type: 'ADDED', revision: 2 });
+  });
+  it('gives up waiting for a revision that does not come', async () => {
+    const { cacher, clock } = await open();
+    const waiting = cacher.waitForRevision(7);
+    clock.advance(3000);
+    await expect(waiting).rejects.toThrow('Too large resource version: 7, current: 0');
+  });
+});
+
+/** The first watch breaks at its first event, as one whose reader was too slow. */
+function losingOneWatch(store: Store): Store {
+  let isFirst = true;
+  const watch: Store['watch'] = (from, after) => {
+    const inner = store.watch(from, after);
+    if (!isFirst) return inner;
+    isFirst = false;
+    async function* broken(): AsyncGenerator<WatchBatch> {
+      for await (const _batch of inner) throw new WatchOverflowError('too slow');
+    }
+    return {
+      [Symbol.asyncIterator]: broken,
+      requestProgress: () => inner.requestProgress(),
+      close: () => inner.close(),
+    };
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === 'watch') return watch;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+describe('stored objects', () => {
+  const codec = new StorageCodec(definition, (object) => {
+    (object as { extra?: string }).extra ??= 'default';
+  });
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const stored = (value: string) =>
+    codec.stored({ key: 'k', value: encode(value), createRevision: 7, modRevision: 7 });
+  it('show the revision of their write as resourceVersion, spliced into the stored bytes', () => {
+    const value = '{"apiVersion":"v1","kind":"Thing","metadata":{"name":"é"},"extra":"x"}';
+    expect(text(stored(value).json)).toBe(
+      '{"apiVersion":"v1","kind":"Thing","metadata":{"resourceVersion":"7","name":"é"},"extra":"x"}',
+    );
+    expect(stored(value).object.metadata.resourceVersion).toBe('7');
+  });
+  it('get the defaults of today when they were stored before those existed', () => {
+    const value = '{"apiVersion":"v1","kind":"Thing","metadata":{"name":"a"}}';
+    expect(JSON.parse(text(stored(value).json))).toMatchObject({ extra: 'default' });
+  });
+  it('are read whatever order their fields were stored in', () => {
+    const value = '{"metadata":{"name":"a"},"kind":"Thing","apiVersion":"v1","extra":"x"}';
+    expect(Object.keys(JSON.parse(text(stored(value).json)))).toEqual([
+      'apiVersion',
+      'kind',
+      'metadata',
+      'extra',
+    ]);
+  });
+});

@@ -33,7 +33,11 @@ router.afterEach((to) => {
   document.title = subject === undefined ? 'Flotilla' : `${String(subject)} · Flotilla`;
 });
 
-export function appRoute(app: { kind: WorkloadKind; namespace: string; name: string }): RouteLocationRaw {
+export function appRoute(app: {
+  kind: WorkloadKind;
+  namespace: string;
+  name: string;
+}): RouteLocationRaw {
   const { kind, namespace, name } = app;
   return { name: 'app', params: { kind: kind.toLowerCase(), namespace, name } };
 }

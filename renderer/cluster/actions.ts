@@ -1,6 +1,13 @@
 // What a person can do to apps and machines, each as the API write that kubectl would make.
 // Throws StatusError with the server's words; callers show them beside what was clicked.
-import { configMaps, daemonSets, deployments, nodes, replicationControllers, services } from '#kube/client/resources.ts';
+import {
+  configMaps,
+  daemonSets,
+  deployments,
+  nodes,
+  replicationControllers,
+  services,
+} from '#kube/client/resources.ts';
 import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { KubeObject } from '#kube/api/object.ts';
@@ -46,7 +53,11 @@ export class Actions {
   async remove(app: App): Promise<void> {
     const { services: ownServices, configMapNames }: Belongings = belongings(app);
     const { namespace, name } = app;
-    await this.#client.delete(workloadResources[app.kind], { namespace, name }, { propagationPolicy: 'Background' });
+    await this.#client.delete(
+      workloadResources[app.kind],
+      { namespace, name },
+      { propagationPolicy: 'Background' },
+    );
     for (const service of ownServices) await this.#deleteIfThere(services, namespace, service);
     for (const config of configMapNames) await this.#deleteIfThere(configMaps, namespace, config);
   }
@@ -57,7 +68,11 @@ export class Actions {
   }
 
   async setSchedulable(machine: string, isSchedulable: boolean): Promise<void> {
-    await this.#client.patch(nodes, { name: machine }, { spec: { unschedulable: isSchedulable ? null : true } });
+    await this.#client.patch(
+      nodes,
+      { name: machine },
+      { spec: { unschedulable: isSchedulable ? null : true } },
+    );
   }
 
   async #patch(app: App, patch: object): Promise<void> {
@@ -65,7 +80,11 @@ export class Actions {
     await this.#client.patch(workloadResources[app.kind], { namespace, name }, patch);
   }
 
-  async #deleteIfThere<T extends KubeObject>(resource: Resource<T>, namespace: string, name: string): Promise<void> {
+  async #deleteIfThere<T extends KubeObject>(
+    resource: Resource<T>,
+    namespace: string,
+    name: string,
+  ): Promise<void> {
     try {
       await this.#client.delete(resource, { namespace, name });
     } catch (error) {

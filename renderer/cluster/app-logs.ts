@@ -84,8 +84,15 @@ export function useAppLogs(pods: () => readonly Pod[]): AppLogs {
 export function sourcesOf(pods: readonly Pod[]): Source[] {
   return pods.flatMap(({ metadata, status }) =>
     (status?.containerStatuses ?? [])
-      .filter(({ state, lastState }) => state?.waiting === undefined || lastState?.terminated !== undefined)
-      .map(({ name }) => ({ namespace: metadata.namespace ?? '', pod: metadata.name, container: name })),
+      .filter(
+        ({ state, lastState }) =>
+          state?.waiting === undefined || lastState?.terminated !== undefined,
+      )
+      .map(({ name }) => ({
+        namespace: metadata.namespace ?? '',
+        pod: metadata.name,
+        container: name,
+      })),
   );
 }
 
@@ -98,7 +105,11 @@ interface FollowOptions {
 
 async function follow(client: RestClient, source: Source, options: FollowOptions): Promise<void> {
   const { signal, take, report } = options;
-  const path = pathOfResource(podResource, { namespace: source.namespace, name: source.pod, subresource: 'log' });
+  const path = pathOfResource(podResource, {
+    namespace: source.namespace,
+    name: source.pod,
+    subresource: 'log',
+  });
   let lastTime = '';
   while (!signal.aborted) {
     try {

@@ -9,7 +9,10 @@ export function useAppUsage(): (app: App) => ReadonlyMap<string, Usage> {
   return (app) => usageByCopy(app, statsOf);
 }
 
-export function usageByCopy(app: App, statsOf: (node: string) => NodeStats): ReadonlyMap<string, Usage> {
+export function usageByCopy(
+  app: App,
+  statsOf: (node: string) => NodeStats,
+): ReadonlyMap<string, Usage> {
   const usage = new Map<string, Usage>();
   for (const { metadata, spec } of app.pods) {
     if (spec.nodeName === undefined || spec.nodeName === '') continue;

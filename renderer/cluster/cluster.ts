@@ -35,8 +35,17 @@ export function createCluster(origin: string, host: string, signIn: SignIn): Clu
     },
   });
   const client = new RestClient({ transport });
-  const logger = jsonLogger({ clock: systemClock, level: 'warn', write: (line) => console.warn(line) });
-  const informers = new InformerFactory({ client, clock: systemClock, random: systemRandom, logger });
+  const logger = jsonLogger({
+    clock: systemClock,
+    level: 'warn',
+    write: (line) => console.warn(line),
+  });
+  const informers = new InformerFactory({
+    client,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+  });
   // Runs as long as the page: informers are shared, so that going back to a page costs nothing.
   informers.start(new AbortController().signal);
   return markRaw({ client, informers, stats: new LiveStats(client), connection, signIn, host });

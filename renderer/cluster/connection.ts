@@ -55,7 +55,8 @@ export class Connection implements Transport {
   async stream(request: TransportRequest): Promise<TransportStream> {
     await this.#whenReachable(request.signal);
     // A WebSocket can't carry headers of ours, such as the wish for Tables.
-    if (request.headers?.['accept']?.includes('as=Table') === true) return this.#fetchStream(request);
+    if (request.headers?.['accept']?.includes('as=Table') === true)
+      return this.#fetchStream(request);
     const url = `${this.#deps.origin.replace(/^http/, 'ws')}${target(request)}`;
     try {
       const chunks = await openSocketStream(this.#deps.openSocket, url, request.signal);
@@ -132,10 +133,16 @@ export class Connection implements Transport {
   /** Asks until the server answers anything at all. */
   async #probe(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
-      await delay(this.#deps.clock, probeDelaysMs[Math.min(attempt, probeDelaysMs.length - 1)] ?? 0);
+      await delay(
+        this.#deps.clock,
+        probeDelaysMs[Math.min(attempt, probeDelaysMs.length - 1)] ?? 0,
+      );
       const status = await this.#deps
         .fetch(`${this.#deps.origin}/version`, { credentials: 'same-origin', cache: 'no-store' })
-        .then((response) => response.status, () => 0);
+        .then(
+          (response) => response.status,
+          () => 0,
+        );
       if (status === 0 || status >= 500) continue;
       this.#setState(status === 401 ? { kind: 'signed-out' } : { kind: 'connected' });
       return;
@@ -161,7 +168,8 @@ export class Connection implements Transport {
 
 function target({ path, query = {} }: TransportRequest): string {
   const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(query)) if (value !== undefined) search.set(key, String(value));
+  for (const [key, value] of Object.entries(query))
+    if (value !== undefined) search.set(key, String(value));
   const text = search.toString();
   return text === '' ? path : `${path}?${text}`;
 }
@@ -170,7 +178,9 @@ function headersOf(response: Response): Record<string, string> {
   return Object.fromEntries(response.headers);
 }
 
-async function* readAll(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+async function* readAll(
+  body: ReadableStream<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const reader = body.getReader();
   try {
     for (;;) {

@@ -42,7 +42,9 @@ export function useDeploy(): Deploy {
   const formObjects = computed(() => objectsOf(form.value));
   const yaml = computed(() => typed.value ?? toYaml(formObjects.value));
   const canDeploy = computed(
-    () => yamlProblem.value === '' && (isBeyondForm.value || (form.value.name !== '' && form.value.image !== '')),
+    () =>
+      yamlProblem.value === '' &&
+      (isBeyondForm.value || (form.value.name !== '' && form.value.image !== '')),
   );
   let timer: ReturnType<typeof setTimeout> | undefined;
   let check: AbortController | undefined;
@@ -111,7 +113,10 @@ export function useDeploy(): Deploy {
     }
   }
 
-  async function createAll(objects: readonly KubeObject[], report: (share: number) => void): Promise<void> {
+  async function createAll(
+    objects: readonly KubeObject[],
+    report: (share: number) => void,
+  ): Promise<void> {
     const created: { resource: Resource; object: KubeObject }[] = [];
     try {
       for (const object of objects) {
@@ -139,7 +144,18 @@ export function useDeploy(): Deploy {
     clearTimeout(timer);
     check?.abort();
   });
-  return { form, yaml, yamlProblem, isBeyondForm, errors, progress, canDeploy, editYaml, backToForm, deploy };
+  return {
+    form,
+    yaml,
+    yamlProblem,
+    isBeyondForm,
+    errors,
+    progress,
+    canDeploy,
+    editYaml,
+    backToForm,
+    deploy,
+  };
 }
 
 function problemText({ message, line }: { message: string; line: number | undefined }): string {

@@ -38,15 +38,24 @@ export function discover(client: RestClient): Promise<readonly DiscoveredResourc
 
 async function readAll(client: RestClient): Promise<readonly DiscoveredResource[]> {
   const groups = await client.json<ApiGroupList>({ method: 'GET', path: '/apis' });
-  const versions = groups.groups.map(({ preferredVersion }) => preferredVersion?.groupVersion ?? '');
-  const paths = ['/api/v1', ...versions.filter((version) => version !== '').map((version) => `/apis/${version}`)];
-  const lists = await Promise.all(paths.map((path) => client.json<ApiResourceList>({ method: 'GET', path })));
+  const versions = groups.groups.map(
+    ({ preferredVersion }) => preferredVersion?.groupVersion ?? '',
+  );
+  const paths = [
+    '/api/v1',
+    ...versions.filter((version) => version !== '').map((version) => `/apis/${version}`),
+  ];
+  const lists = await Promise.all(
+    paths.map((path) => client.json<ApiResourceList>({ method: 'GET', path })),
+  );
   return lists.flatMap(resourcesOf);
 }
 
 /** Without subresources, which have a slash in their name. */
 function resourcesOf({ groupVersion, resources }: ApiResourceList): DiscoveredResource[] {
-  const [group = '', version = ''] = groupVersion.includes('/') ? groupVersion.split('/') : ['', groupVersion];
+  const [group = '', version = ''] = groupVersion.includes('/')
+    ? groupVersion.split('/')
+    : ['', groupVersion];
   return resources
     .filter(({ name }) => !name.includes('/'))
     .map(({ name, kind, namespaced, verbs = [], shortNames = [] }) => ({
@@ -61,11 +70,15 @@ function resourcesOf({ groupVersion, resources }: ApiResourceList): DiscoveredRe
 }
 
 /** Throws a sentence when the server has no such kind. */
-export async function resourceOf(client: RestClient, object: KubeObject): Promise<DiscoveredResource> {
+export async function resourceOf(
+  client: RestClient,
+  object: KubeObject,
+): Promise<DiscoveredResource> {
   const resources = await discover(client);
   const found = resources.find(
     (resource) => resource.kind === object.kind && apiVersionOf(resource) === object.apiVersion,
   );
-  if (found === undefined) throw new Error(`no matches for kind "${object.kind}" in version "${object.apiVersion}"`);
+  if (found === undefined)
+    throw new Error(`no matches for kind "${object.kind}" in version "${object.apiVersion}"`);
   return found;
 }

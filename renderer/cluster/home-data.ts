@@ -47,7 +47,9 @@ export function followHome(): HomeData {
       .sort((a, b) => a.name.localeCompare(b.name)),
   );
   const isLoaded = computed(() =>
-    [deployments, daemonSets, replicationControllers, pods, services, nodes].every(({ isLoaded }) => isLoaded.value),
+    [deployments, daemonSets, replicationControllers, pods, services, nodes].every(
+      ({ isLoaded }) => isLoaded.value,
+    ),
   );
   return { apps, machines, pods: pods.items, events: events.items, isLoaded };
 }

@@ -115,7 +115,12 @@ export function addSample(stats: NodeStats, sample: StatsSample): NodeStats {
       }),
     );
   }
-  const usage = { cpu: node.cpuNanoCores, memory: node.memoryWorkingSetBytes, received: undefined, sent: undefined };
+  const usage = {
+    cpu: node.cpuNanoCores,
+    memory: node.memoryWorkingSetBytes,
+    received: undefined,
+    sent: undefined,
+  };
   return { latest: sample, node: grow(stats.node, timeMs, usage), pods };
 }
 

@@ -54,7 +54,11 @@ interface FollowOptions {
   readonly report: (problem: string) => void;
 }
 
-async function follow(client: RestClient, selection: TableSelection, options: FollowOptions): Promise<void> {
+async function follow(
+  client: RestClient,
+  selection: TableSelection,
+  options: FollowOptions,
+): Promise<void> {
   const { signal, report } = options;
   while (!signal.aborted) {
     try {
@@ -67,7 +71,11 @@ async function follow(client: RestClient, selection: TableSelection, options: Fo
 }
 
 /** Returns when the history is gone. */
-async function listAndWatch(client: RestClient, selection: TableSelection, options: FollowOptions): Promise<void> {
+async function listAndWatch(
+  client: RestClient,
+  selection: TableSelection,
+  options: FollowOptions,
+): Promise<void> {
   const { signal, show, report } = options;
   const { resource, namespace } = selection;
   const path = pathOfResource(resource, { namespace });
@@ -84,7 +92,11 @@ async function listAndWatch(client: RestClient, selection: TableSelection, optio
   report('');
   show(current);
   while (!signal.aborted) {
-    const query = { watch: true, allowWatchBookmarks: true, resourceVersion: current.resourceVersion };
+    const query = {
+      watch: true,
+      allowWatchBookmarks: true,
+      resourceVersion: current.resourceVersion,
+    };
     const stream = await client.stream({ method: 'GET', path, query, headers, signal });
     for await (const event of decodeJsonLines(stream.chunks)) {
       const next = applyTableEvent(current, event as TableEvent);

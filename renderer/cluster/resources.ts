@@ -1,6 +1,13 @@
 // Collections of the cluster as shallow refs, live by list and watch. Changes are taken over at most
 // once per animation frame, however many events came; objects are frozen and never made reactive.
-import { type ComputedRef, type ShallowRef, computed, getCurrentScope, onScopeDispose, shallowRef } from 'vue';
+import {
+  type ComputedRef,
+  type ShallowRef,
+  computed,
+  getCurrentScope,
+  onScopeDispose,
+  shallowRef,
+} from 'vue';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { Informer } from '#kube/client/informer.ts';
 import type { ObjectRef, Resource } from '#kube/client/resources.ts';

@@ -54,23 +54,22 @@ export async function openSocketStream(
   });
 }
 
-async function* drain(queue: ChunkQueue, close: () => void): AsyncGenerator<Uint8Array, void, undefined> {
+async function* drain(
+  queue: ChunkQueue,
+  close: () => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
   try {
-    for (let chunk = await queue.next(); chunk !== undefined; chunk = await queue.next()) yield chunk;
+    for (let chunk = await queue.next(); chunk !== undefined; chunk = await queue.next())
+      yield chunk;
   } finally {
     close();
   }
 }
 
-/** Messages are whole lines; not every server ends them with a line feed. */
+/** A text message is a whole JSON document, with or without its line feed; bytes are as they come. */
 function bytesOf(data: unknown): Uint8Array {
-  if (typeof data === 'string') return encoder.encode(data.endsWith('\n') ? data : `${data}\n`);
-  const bytes = new Uint8Array(data as ArrayBuffer);
-  if (bytes.at(-1) === 10) return bytes;
-  const whole = new Uint8Array(bytes.length + 1);
-  whole.set(bytes);
-  whole[bytes.length] = 10;
-  return whole;
+  if (typeof data !== 'string') return new Uint8Array(data as ArrayBuffer);
+  return encoder.encode(data.endsWith('\n') ? data : `${data}\n`);
 }
 
 class ChunkQueue {

@@ -20,7 +20,12 @@ export const shortcuts: readonly Shortcut[] = [
   { keys: ['Esc'], does: 'Close what lies on top' },
 ];
 
-const pages: Readonly<Record<string, string>> = { h: 'home', a: 'apps', m: 'machines', c: 'cluster' };
+const pages: Readonly<Record<string, string>> = {
+  h: 'home',
+  a: 'apps',
+  m: 'machines',
+  c: 'cluster',
+};
 const chordMs = 1200;
 
 export function useShortcuts(): void {
@@ -35,7 +40,8 @@ export function useShortcuts(): void {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    if (overlays.current !== undefined || document.querySelector('[role="dialog"]') !== null) return;
+    if (overlays.current !== undefined || document.querySelector('[role="dialog"]') !== null)
+      return;
     const page = event.timeStamp - goPressedMs < chordMs ? pages[event.key] : undefined;
     goPressedMs = event.key === 'g' ? event.timeStamp : Number.NEGATIVE_INFINITY;
     if (page !== undefined) void router.push({ name: page });
@@ -57,5 +63,8 @@ export function useShortcuts(): void {
 }
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null;
+  return (
+    target instanceof HTMLElement &&
+    target.closest('input, textarea, select, [contenteditable]') !== null
+  );
 }

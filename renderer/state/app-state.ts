@@ -14,8 +14,13 @@ export interface AppSurroundings {
   readonly nodes: readonly Node[];
 }
 
-export function appState(workload: Workload, pods: readonly Pod[], around: AppSurroundings): StateView {
-  if (workload.metadata.deletionTimestamp !== undefined) return stateView('Gone', 'is being removed');
+export function appState(
+  workload: Workload,
+  pods: readonly Pod[],
+  around: AppSurroundings,
+): StateView {
+  if (workload.metadata.deletionTimestamp !== undefined)
+    return stateView('Gone', 'is being removed');
   const desired = desiredCopies(workload);
   const living = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   if (desired === 0 && workload.kind !== 'DaemonSet') return asleepState(pods);
@@ -25,8 +30,10 @@ export function appState(workload: Workload, pods: readonly Pod[], around: AppSu
   const refused = refusalOf(workload);
   if (refused !== undefined) return refused;
   const waiting = copies.find(({ word }) => word === 'Waiting');
-  if (waiting !== undefined) return waitingState(waiting, around.nodes, { ready: readyCopies(workload), desired });
-  if (desired > 0 && readyCopies(workload) >= desired && !isRollingOut(workload)) return stateView('Running');
+  if (waiting !== undefined)
+    return waitingState(waiting, around.nodes, { ready: readyCopies(workload), desired });
+  if (desired > 0 && readyCopies(workload) >= desired && !isRollingOut(workload))
+    return stateView('Running');
   if (workload.kind === 'DaemonSet' && desired === 0 && isObserved(workload))
     return stateView('Waiting', 'no machine is of the kind it asks for');
   return startingState(workload, living, around);
@@ -40,13 +47,18 @@ function asleepState(pods: readonly Pod[]): StateView {
 /** Some copies may still work while one is in trouble: say so. */
 function partialState(trouble: StateView, ready: number, desired: number): StateView {
   if (ready === 0) return trouble;
-  return { ...trouble, reason: `${ready} of ${plural(desired, 'copy', 'copies')} work; for another, ${trouble.reason}` };
+  return {
+    ...trouble,
+    reason: `${ready} of ${plural(desired, 'copy', 'copies')} work; for another, ${trouble.reason}`,
+  };
 }
 
 /** What the controller itself could not do, such as creating copies at all. */
 function refusalOf(workload: Workload): StateView | undefined {
   const conditions = workload.kind === 'DaemonSet' ? [] : (workload.status?.conditions ?? []);
-  const failure = conditions.find(({ type, status }) => type === 'ReplicaFailure' && status === 'True');
+  const failure = conditions.find(
+    ({ type, status }) => type === 'ReplicaFailure' && status === 'True',
+  );
   if (failure !== undefined) {
     return stateView('Trouble', "its copies can't be created", {
       original: failure.message,
@@ -93,15 +105,23 @@ function isRollingOut(workload: Workload): boolean {
   return updatedReplicas < desiredCopies(workload) || replicas > updatedReplicas;
 }
 
-function startingState(workload: Workload, living: readonly Pod[], around: AppSurroundings): StateView {
+function startingState(
+  workload: Workload,
+  living: readonly Pod[],
+  around: AppSurroundings,
+): StateView {
   const desired = desiredCopies(workload);
   const ready = readyCopies(workload);
   if (ready > 0) {
     const reason =
-      ready >= desired ? 'is changing over to its new version' : `${ready} of ${plural(desired, 'copy', 'copies')} ready`;
+      ready >= desired
+        ? 'is changing over to its new version'
+        : `${ready} of ${plural(desired, 'copy', 'copies')} ready`;
     return stateView('Starting', reason);
   }
-  const pulling = living.map((pod) => pullingImage(pod, around.events)).find((image) => image !== undefined);
+  const pulling = living
+    .map((pod) => pullingImage(pod, around.events))
+    .find((image) => image !== undefined);
   if (pulling !== undefined) return stateView('Starting', `fetching ${pulling}`);
   const first = living.map(copyState).find(({ word }) => word === 'Starting');
   return first ?? stateView('Starting', 'is being set up');

@@ -76,7 +76,10 @@ export function listApps(sources: AppSources): App[] {
 
 export function isApp(workload: Workload): boolean {
   const { namespace = '', ownerReferences = [] } = workload.metadata;
-  return !systemNamespaces.has(namespace) && !ownerReferences.some(({ controller }) => controller === true);
+  return (
+    !systemNamespaces.has(namespace) &&
+    !ownerReferences.some(({ controller }) => controller === true)
+  );
 }
 
 export function appKey(kind: string, namespace: string, name: string): string {
@@ -106,7 +109,9 @@ function describeApp(workload: Workload, sources: AppSources): App {
 
 function addressOf(services: readonly Service[], host: string): AppAddress | undefined {
   for (const { spec } of services) {
-    const port = spec?.ports?.find(({ nodePort, protocol }) => nodePort !== undefined && nodePort > 0 && protocol !== 'UDP');
+    const port = spec?.ports?.find(
+      ({ nodePort, protocol }) => nodePort !== undefined && nodePort > 0 && protocol !== 'UDP',
+    );
     if (port?.nodePort === undefined) continue;
     const scheme = port.port === 443 || port.name === 'https' ? 'https' : 'http';
     return { url: `${scheme}://${host}:${port.nodePort}`, port: port.nodePort };

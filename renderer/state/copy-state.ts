@@ -12,12 +12,18 @@ const imageReasons = new Set([
   'ImageInspectError',
   'RegistryUnavailable',
 ]);
-const configReasons = new Set(['CreateContainerConfigError', 'CreateContainerError', 'RunContainerError']);
+const configReasons = new Set([
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+]);
 
 /** Worst container first: one container in trouble makes the copy's state. */
 export function copyState(pod: Pod): StateView {
   if (pod.metadata.deletionTimestamp !== undefined) return stateView('Gone', 'is being stopped');
-  const troubled = containerStatuses(pod).map(containerTrouble).find((state) => state !== undefined);
+  const troubled = containerStatuses(pod)
+    .map(containerTrouble)
+    .find((state) => state !== undefined);
   if (troubled !== undefined) return troubled;
   switch (pod.status?.phase) {
     case 'Succeeded':
@@ -41,7 +47,8 @@ export function restartCount(pod: Pod): number {
 export function isReady(pod: Pod): boolean {
   return (
     pod.metadata.deletionTimestamp === undefined &&
-    pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true
+    pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ===
+      true
   );
 }
 
@@ -87,7 +94,9 @@ function crashState(status: ContainerStatus): StateView {
 
 function failedState(pod: Pod): StateView {
   if (pod.status?.reason === 'Evicted')
-    return stateView('Trouble', 'its machine ran short and put it out', { original: pod.status.message });
+    return stateView('Trouble', 'its machine ran short and put it out', {
+      original: pod.status.message,
+    });
   return stateView('Trouble', 'it stopped with an error', {
     original: pod.status?.message,
     nextStep: { kind: 'logs', label: 'Read its logs' },
@@ -96,7 +105,9 @@ function failedState(pod: Pod): StateView {
 
 function runningState(pod: Pod): StateView {
   if (isReady(pod)) return stateView('Running');
-  const stopped = pod.status?.containerStatuses?.find(({ state }) => state?.terminated !== undefined);
+  const stopped = pod.status?.containerStatuses?.find(
+    ({ state }) => state?.terminated !== undefined,
+  );
   const ended = stopped?.state?.terminated;
   if (ended?.reason === 'OOMKilled') {
     return stateView('Trouble', 'it ran out of memory', {
@@ -104,8 +115,13 @@ function runningState(pod: Pod): StateView {
       nextStep: { kind: 'settings', label: 'Give it more memory' },
     });
   }
-  if (ended !== undefined) return stateView('Starting', `it stopped with exit code ${ended.exitCode} and is starting again`);
-  if (containerStatuses(pod).some(({ started }) => started === false)) return stateView('Starting', 'is starting');
+  if (ended !== undefined)
+    return stateView(
+      'Starting',
+      `it stopped with exit code ${ended.exitCode} and is starting again`,
+    );
+  if (containerStatuses(pod).some(({ started }) => started === false))
+    return stateView('Starting', 'is starting');
   return stateView('Starting', 'is not answering its health check yet', {
     nextStep: { kind: 'logs', label: 'Read its logs' },
   });
@@ -114,7 +130,9 @@ function runningState(pod: Pod): StateView {
 function pendingState(pod: Pod): StateView {
   const scheduled = pod.status?.conditions?.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False') {
-    return stateView('Waiting', unschedulableWords(scheduled.message ?? ''), { original: scheduled.message });
+    return stateView('Waiting', unschedulableWords(scheduled.message ?? ''), {
+      original: scheduled.message,
+    });
   }
   if (pod.spec.nodeName === undefined || pod.spec.nodeName === '')
     return stateView('Starting', 'is looking for a machine');

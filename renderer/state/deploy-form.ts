@@ -56,7 +56,13 @@ export function emptyForm(): DeployForm {
 }
 
 export function emptyVolume(kind: VolumeKind): VolumeEntry {
-  return { kind, mountPath: '', hostPath: '', fileName: kind === 'config' ? 'config.yaml' : '', text: '' };
+  return {
+    kind,
+    mountPath: '',
+    hostPath: '',
+    fileName: kind === 'config' ? 'config.yaml' : '',
+    text: '',
+  };
 }
 
 /** In the order they are to be created: what others refer to comes first. */
@@ -76,7 +82,9 @@ function configMapsOf(form: DeployForm): ConfigMap[] {
   const configs = form.volumes.filter(({ kind }) => kind === 'config');
   if (configs.length === 0) return [];
   const data = Object.fromEntries(configs.map(({ fileName, text }) => [fileName, text]));
-  return [{ apiVersion: 'v1', kind: 'ConfigMap', metadata: metadataOf(form, configName(form)), data }];
+  return [
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata: metadataOf(form, configName(form)), data },
+  ];
 }
 
 function deploymentOf(form: DeployForm): Deployment {
@@ -141,7 +149,8 @@ function servicesOfForm(form: DeployForm): Service[] {
   const open = usedPorts(form).filter(({ isPublished }) => isPublished);
   const inner = usedPorts(form).filter(({ isPublished }) => !isPublished);
   const services: Service[] = [];
-  if (open.length > 0) services.push(serviceOf(form, { name: form.name, type: 'NodePort', ports: open }));
+  if (open.length > 0)
+    services.push(serviceOf(form, { name: form.name, type: 'NodePort', ports: open }));
   if (inner.length > 0) {
     const name = open.length > 0 ? `${form.name}-internal` : form.name;
     services.push(serviceOf(form, { name, type: 'ClusterIP', ports: inner }));
@@ -159,7 +168,11 @@ function usedPorts(form: DeployForm): UsedPort[] {
 
 function serviceOf(
   form: DeployForm,
-  { name, type, ports }: { name: string; type: 'NodePort' | 'ClusterIP'; ports: readonly UsedPort[] },
+  {
+    name,
+    type,
+    ports,
+  }: { name: string; type: 'NodePort' | 'ClusterIP'; ports: readonly UsedPort[] },
 ): Service {
   return {
     apiVersion: 'v1',
@@ -222,7 +235,11 @@ function portsFrom(container: Container, services: readonly Service[]): PortEntr
       .filter(({ spec }) => spec?.type === 'NodePort')
       .flatMap(({ spec }) => spec?.ports ?? [])
       .find(({ port, targetPort }) => (targetPort ?? port) === containerPort);
-    return { port: containerPort, isPublished: published !== undefined, nodePort: published?.nodePort };
+    return {
+      port: containerPort,
+      isPublished: published !== undefined,
+      nodePort: published?.nodePort,
+    };
   });
 }
 

@@ -25,7 +25,10 @@ export function describeFacts(
     { label: 'Inside the cluster', lines: innerAddresses(app) },
     { label: 'May use', lines: limits(app) },
     { label: 'Keeps', lines: storage(app) },
-    { label: 'Deployed', lines: [{ text: formatAgo(app.object.metadata.creationTimestamp, nowMs) }] },
+    {
+      label: 'Deployed',
+      lines: [{ text: formatAgo(app.object.metadata.creationTimestamp, nowMs) }],
+    },
   ];
   return facts.filter(({ lines }) => lines.length > 0);
 }
@@ -70,7 +73,8 @@ function storage(app: App): FactLine[] {
   const mounts = mainContainer(app.object)?.volumeMounts ?? [];
   return mounts.flatMap(({ name, mountPath }): FactLine[] => {
     const volume = spec?.volumes?.find((one) => one.name === name);
-    if (volume?.hostPath !== undefined) return [{ text: `${mountPath}, in ${volume.hostPath.path} on its machine` }];
+    if (volume?.hostPath !== undefined)
+      return [{ text: `${mountPath}, in ${volume.hostPath.path} on its machine` }];
     if (volume?.emptyDir !== undefined) return [{ text: `${mountPath}, until the copy ends` }];
     if (volume?.configMap !== undefined) return [{ text: `${mountPath}, a text of its settings` }];
     if (volume?.secret !== undefined) return [{ text: `${mountPath}, a secret` }];

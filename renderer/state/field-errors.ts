@@ -14,27 +14,33 @@ export interface FormErrors {
 export const noErrors: FormErrors = { fields: {}, other: [] };
 
 const container = String.raw`spec\.template\.spec\.containers\[0\]\.`;
-const rules: readonly (readonly [pattern: RegExp, field: (match: RegExpExecArray) => FormField])[] = [
-  [/^metadata\.name$/, () => 'name'],
-  [/^metadata\.namespace$/, () => 'namespace'],
-  [/^metadata\.labels|^spec\.(selector|template\.labels|template\.metadata\.labels)/, () => 'name'],
-  [/^spec\.template\.spec\.containers\[0\]\.name$/, () => 'name'],
-  [/^spec\.replicas$/, () => 'copies'],
-  [new RegExp(`^${container}image$`), () => 'image'],
-  [new RegExp(String.raw`^${container}ports\[(\d+)\]`), ([, index]) => `ports.${index}`],
-  [new RegExp(String.raw`^${container}env\[(\d+)\]`), ([, index]) => `variables.${index}`],
-  [new RegExp(String.raw`^${container}volumeMounts\[(\d+)\]`), ([, index]) => `volumes.${index}`],
-  [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)memory`), () => 'memoryLimit'],
-  [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)cpu`), () => 'cpuLimit'],
-  [/^spec\.template\.spec\.volumes\[(\d+)\]/, ([, index]) => `volumes.${index}`],
-  [/^spec\.ports\[(\d+)\]/, ([, index]) => `ports.${index}`],
-  [/^data/, () => 'volumes.0'],
-];
+const rules: readonly (readonly [pattern: RegExp, field: (match: RegExpExecArray) => FormField])[] =
+  [
+    [/^metadata\.name$/, () => 'name'],
+    [/^metadata\.namespace$/, () => 'namespace'],
+    [
+      /^metadata\.labels|^spec\.(selector|template\.labels|template\.metadata\.labels)/,
+      () => 'name',
+    ],
+    [/^spec\.template\.spec\.containers\[0\]\.name$/, () => 'name'],
+    [/^spec\.replicas$/, () => 'copies'],
+    [new RegExp(`^${container}image$`), () => 'image'],
+    [new RegExp(String.raw`^${container}ports\[(\d+)\]`), ([, index]) => `ports.${index}`],
+    [new RegExp(String.raw`^${container}env\[(\d+)\]`), ([, index]) => `variables.${index}`],
+    [new RegExp(String.raw`^${container}volumeMounts\[(\d+)\]`), ([, index]) => `volumes.${index}`],
+    [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)memory`), () => 'memoryLimit'],
+    [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)cpu`), () => 'cpuLimit'],
+    [/^spec\.template\.spec\.volumes\[(\d+)\]/, ([, index]) => `volumes.${index}`],
+    [/^spec\.ports\[(\d+)\]/, ([, index]) => `ports.${index}`],
+    [/^data/, () => 'volumes.0'],
+  ];
 
 /** One message per field: the first cause wins, as it is the most basic. */
 export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
   if (status.reason === 'AlreadyExists') {
-    const fields = { name: `There is already a ${status.details?.kind ?? 'thing'} called ${status.details?.name ?? form.name}` };
+    const fields = {
+      name: `There is already a ${status.details?.kind ?? 'thing'} called ${status.details?.name ?? form.name}`,
+    };
     return { fields, other: [] };
   }
   const fields: Record<FormField, string> = {};
@@ -81,6 +87,7 @@ function quantityField(message: string, form: DeployForm): FormField | undefined
 function shown(field: FormField, form: DeployForm): FormField | undefined {
   const [list = '', index] = field.split('.');
   if (index === undefined) return field;
-  const entries = list === 'ports' ? form.ports : list === 'variables' ? form.variables : form.volumes;
+  const entries =
+    list === 'ports' ? form.ports : list === 'variables' ? form.variables : form.volumes;
   return Number(index) < entries.length ? field : undefined;
 }

@@ -19,7 +19,8 @@ export function formatBytes(bytes: number): string {
 export function formatCpu(nanoCores: number): string {
   const cores = nanoCores / 1e9;
   if (cores < 1) return formatShare(cores);
-  return `${trimZero(cores.toFixed(1))} cores`;
+  const text = trimZero(cores.toFixed(1));
+  return text === '1' ? '1 core' : `${text} cores`;
 }
 
 /** 0.414 → `41 %`; tiny but present amounts say so. */

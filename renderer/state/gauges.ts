@@ -22,8 +22,16 @@ export function machineGauges(machine: Machine, sample: NodeSample | undefined):
       share: cpu,
       text: cpu === undefined ? coresText(cores) : `${formatShare(cpu)} of ${coresText(cores)}`,
     },
-    { label: 'Memory', share: memory, text: amountText(sample?.memoryWorkingSetBytes, memoryBytes) },
-    { label: 'Disk', share: disk, text: amountText(sample?.fsUsedBytes, sample?.fsCapacityBytes ?? diskBytes) },
+    {
+      label: 'Memory',
+      share: memory,
+      text: amountText(sample?.memoryWorkingSetBytes, memoryBytes),
+    },
+    {
+      label: 'Disk',
+      share: disk,
+      text: amountText(sample?.fsUsedBytes, sample?.fsCapacityBytes ?? diskBytes),
+    },
   ];
 }
 

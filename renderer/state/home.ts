@@ -48,24 +48,75 @@ function machineAttention(machine: Machine): Attention[] {
   const see: NextStep = { kind: 'machine', label: 'Look at it', machine: machine.name };
   switch (machine.engine.kind) {
     case 'missing': {
-      const nextStep: NextStep = { kind: 'install-engine', label: 'Install Docker', machine: machine.name };
-      const text = 'Apps run in containers, and this machine has nothing to run them with. Installing Docker takes a minute or two.';
-      return [{ ...base, tone: 'trouble', title: `${machine.name} needs a container engine`, text, original, nextStep }];
+      const nextStep: NextStep = {
+        kind: 'install-engine',
+        label: 'Install Docker',
+        machine: machine.name,
+      };
+      const text =
+        'Apps run in containers, and this machine has nothing to run them with. Installing Docker takes a minute or two.';
+      return [
+        {
+          ...base,
+          tone: 'trouble',
+          title: `${machine.name} needs a container engine`,
+          text,
+          original,
+          nextStep,
+        },
+      ];
     }
     case 'installing': {
       const text = 'This goes on by itself; what you deploy meanwhile waits for it.';
-      return [{ ...base, tone: 'busy', title: `${machine.name} is installing Docker`, text, original, nextStep: undefined }];
+      return [
+        {
+          ...base,
+          tone: 'busy',
+          title: `${machine.name} is installing Docker`,
+          text,
+          original,
+          nextStep: undefined,
+        },
+      ];
     }
     case 'stopped': {
-      const text = 'Apps on it can\'t be started or looked after until Docker runs again. Start it with "systemctl start docker" on that machine; everything else follows by itself.';
-      return [{ ...base, tone: 'trouble', title: `Docker is stopped on ${machine.name}`, text, original, nextStep: see }];
+      const text =
+        'Apps on it can\'t be started or looked after until Docker runs again. Start it with "systemctl start docker" on that machine; everything else follows by itself.';
+      return [
+        {
+          ...base,
+          tone: 'trouble',
+          title: `Docker is stopped on ${machine.name}`,
+          text,
+          original,
+          nextStep: see,
+        },
+      ];
     }
     case 'silent': {
       const text = 'It may be switched off or cut from the network. It comes back here by itself.';
-      return [{ ...base, tone: 'trouble', title: `${machine.name} does not answer`, text, original, nextStep: see }];
+      return [
+        {
+          ...base,
+          tone: 'trouble',
+          title: `${machine.name} does not answer`,
+          text,
+          original,
+          nextStep: see,
+        },
+      ];
     }
     case 'unready':
-      return [{ ...base, tone: 'busy', title: `${machine.name} is getting ready`, text: original ?? '', original: undefined, nextStep: undefined }];
+      return [
+        {
+          ...base,
+          tone: 'busy',
+          title: `${machine.name} is getting ready`,
+          text: original ?? '',
+          original: undefined,
+          nextStep: undefined,
+        },
+      ];
     case 'ready':
       break;
   }

@@ -20,7 +20,11 @@ export function appCommands({ kind, namespace, name }: Target, copies: number): 
     { does: 'Everything about it', line: `kubectl describe ${target}${space}` },
     { does: 'Follow its logs', line: `kubectl logs -f ${target} --all-containers${space}` },
   ];
-  if (kind !== 'daemonset') commands.push({ does: 'Scale it', line: `kubectl scale ${target} --replicas=${copies}${space}` });
+  if (kind !== 'daemonset')
+    commands.push({
+      does: 'Scale it',
+      line: `kubectl scale ${target} --replicas=${copies}${space}`,
+    });
   if (kind !== 'replicationcontroller') {
     commands.push({ does: 'Restart it', line: `kubectl rollout restart ${target}${space}` });
     commands.push({ does: 'Undo its last change', line: `kubectl rollout undo ${target}${space}` });
@@ -43,8 +47,14 @@ export function machineCommands(name: string, isClosed: boolean): Command[] {
   return [
     { does: 'See it', line: `kubectl get node ${quote(name)} -o wide` },
     { does: 'Everything about it', line: `kubectl describe node ${quote(name)}` },
-    { does: 'What runs on it', line: `kubectl get pods -A --field-selector spec.nodeName=${quote(name)}` },
-    { does: isClosed ? 'Open it' : 'Close it', line: `kubectl ${isClosed ? 'uncordon' : 'cordon'} ${quote(name)}` },
+    {
+      does: 'What runs on it',
+      line: `kubectl get pods -A --field-selector spec.nodeName=${quote(name)}`,
+    },
+    {
+      does: isClosed ? 'Open it' : 'Close it',
+      line: `kubectl ${isClosed ? 'uncordon' : 'cordon'} ${quote(name)}`,
+    },
   ];
 }
 

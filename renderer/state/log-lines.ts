@@ -26,7 +26,11 @@ export function stripEscapes(text: string): string {
 }
 
 /** Adds `fresh` (in order per source) and drops the oldest past `max`. */
-export function mergeLogLines(lines: readonly LogLine[], fresh: readonly LogLine[], max = logLinesMax): LogLine[] {
+export function mergeLogLines(
+  lines: readonly LogLine[],
+  fresh: readonly LogLine[],
+  max = logLinesMax,
+): LogLine[] {
   const merged = [...lines];
   for (const line of fresh) {
     let at = merged.length;

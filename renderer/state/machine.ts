@@ -54,7 +54,9 @@ export function describeMachine(node: Node, pods: readonly Pod[]): Machine {
     architecture: architectureWords(nodeInfo?.architecture ?? ''),
     system: nodeInfo?.osImage ?? '',
     address: addresses.find(({ type }) => type === 'InternalIP')?.address ?? '',
-    pods: pods.filter(({ spec, status }) => spec.nodeName === node.metadata.name && !isOver(status?.phase)),
+    pods: pods.filter(
+      ({ spec, status }) => spec.nodeName === node.metadata.name && !isOver(status?.phase),
+    ),
     isUserSpaceProxy: /^user-?space/i.test(proxyMode),
   };
 }
@@ -119,9 +121,9 @@ export function faceOf(node: Node): Face {
   const told = node.metadata.labels?.['flotilla.dev/face'] ?? '';
   if (told === 'pi' || told === 'mini' || told === 'tower' || told === 'laptop') return told;
   const { architecture = '', osImage = '' } = node.status?.nodeInfo ?? {};
-  const name = `${node.metadata.name} ${osImage}`.toLowerCase();
-  if (/laptop|book|thinkpad|xps/.test(name)) return 'laptop';
-  if (/raspb|\bpi\b|^pi-|-pi\b/.test(name)) return 'pi';
+  const name = node.metadata.name.toLowerCase();
+  if (/laptop|macbook|notebook|thinkpad|framework|xps/.test(name)) return 'laptop';
+  if (/raspb|\bpi\d?\b/.test(name) || /raspb/i.test(osImage)) return 'pi';
   if (/^(arm|aarch)/.test(architecture)) return 'pi';
   return quantityNumber(node.status?.capacity?.['cpu']) >= 12 ? 'tower' : 'mini';
 }

@@ -16,7 +16,10 @@ const revisionAnnotation = 'deployment.kubernetes.io/revision';
 export function revisionsOf(workload: Workload, replicaSets: readonly ReplicaSet[]): Revision[] {
   const current = Number(workload.metadata.annotations?.[revisionAnnotation] ?? 0);
   return replicaSets
-    .filter(({ metadata }) => metadata.ownerReferences?.some(({ uid }) => uid === workload.metadata.uid) === true)
+    .filter(
+      ({ metadata }) =>
+        metadata.ownerReferences?.some(({ uid }) => uid === workload.metadata.uid) === true,
+    )
     .map(({ metadata, spec }) => {
       const number = Number(metadata.annotations?.[revisionAnnotation] ?? 0);
       return {

@@ -70,12 +70,16 @@ export function podTotal(
   pod: PodSample,
   field: 'cpuNanoCores' | 'memoryWorkingSetBytes' | 'memoryLimitBytes',
 ): number | undefined {
-  const known = pod.containers.map((container) => container[field]).filter((value) => value !== undefined);
+  const known = pod.containers
+    .map((container) => container[field])
+    .filter((value) => value !== undefined);
   return known.length === 0 ? undefined : known.reduce((sum, value) => sum + value, 0);
 }
 
 function numberField<K extends string>(key: K, value: unknown): { [P in K]?: number } {
-  return typeof value === 'number' && Number.isFinite(value) ? ({ [key]: value } as { [P in K]?: number }) : {};
+  return typeof value === 'number' && Number.isFinite(value)
+    ? ({ [key]: value } as { [P in K]?: number })
+    : {};
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

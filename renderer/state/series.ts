@@ -9,16 +9,26 @@ export interface Point {
 }
 
 /** Appends in time order; a sample that is not newer than the last replaces nothing. */
-export function appendPoint(series: readonly Point[], point: Point, length = seriesLength): Point[] {
+export function appendPoint(
+  series: readonly Point[],
+  point: Point,
+  length = seriesLength,
+): Point[] {
   const last = series.at(-1);
   if (last !== undefined && point.timeMs <= last.timeMs) return [...series];
-  return series.length < length ? [...series, point] : [...series.slice(series.length - length + 1), point];
+  return series.length < length
+    ? [...series, point]
+    : [...series.slice(series.length - length + 1), point];
 }
 
 /** An SVG path through the points, filling width × height; '' for fewer than two points. */
 export function sparkPath(
   points: readonly Point[],
-  { width, height, max }: { readonly width: number; readonly height: number; readonly max?: number },
+  {
+    width,
+    height,
+    max,
+  }: { readonly width: number; readonly height: number; readonly max?: number },
 ): string {
   const first = points[0];
   const last = points.at(-1);
@@ -35,8 +45,13 @@ export function sparkPath(
 }
 
 /** Points of several series joined at the same times: what a chart's columns are made of. */
-export function alignSeries(all: readonly (readonly Point[])[]): { times: number[]; values: (number | null)[][] } {
-  const times = [...new Set(all.flatMap((series) => series.map(({ timeMs }) => timeMs)))].sort((a, b) => a - b);
+export function alignSeries(all: readonly (readonly Point[])[]): {
+  times: number[];
+  values: (number | null)[][];
+} {
+  const times = [...new Set(all.flatMap((series) => series.map(({ timeMs }) => timeMs)))].sort(
+    (a, b) => a - b,
+  );
   const values = all.map((series) => {
     const at = new Map(series.map(({ timeMs, value }) => [timeMs, value]));
     return times.map((time) => at.get(time) ?? null);

@@ -19,7 +19,9 @@ export function describeChanges(before: DeployForm, after: DeployForm): SettingC
   compare('Memory limit', before.memoryLimit, after.memoryLimit);
   compare('Processor limit', before.cpuLimit, after.cpuLimit);
   const old = new Map(before.variables.map(({ name, value }) => [name, value]));
-  const next = new Map(after.variables.filter(({ name }) => name !== '').map(({ name, value }) => [name, value]));
+  const next = new Map(
+    after.variables.filter(({ name }) => name !== '').map(({ name, value }) => [name, value]),
+  );
   for (const name of new Set([...old.keys(), ...next.keys()]))
     compare(`Variable ${name}`, textOf(name, old.get(name)), textOf(name, next.get(name)));
   return changes;

@@ -27,17 +27,26 @@ function changedContainer(container: Container, form: DeployForm): Container {
   if (env.length > 0) changed.env = env;
   else delete changed.env;
   const resources = changedResources(container, form);
-  if (Object.keys(resources).length > 0 || container.resources !== undefined) changed.resources = resources;
+  if (Object.keys(resources).length > 0 || container.resources !== undefined)
+    changed.resources = resources;
   return changed;
 }
 
 function changedResources(container: Container, form: DeployForm): ResourceRequirements {
-  const { limits: oldLimits = {}, requests: oldRequests = {}, ...others } = container.resources ?? {};
+  const {
+    limits: oldLimits = {},
+    requests: oldRequests = {},
+    ...others
+  } = container.resources ?? {};
   const limits = withLimits(oldLimits, form);
   // Requests that defaults copied from the old limits would now contradict the new ones.
   const requests = { ...oldRequests };
   for (const name of ['cpu', 'memory'] as const)
-    if (requests[name] !== undefined && requests[name] === oldLimits[name] && limits[name] !== oldLimits[name])
+    if (
+      requests[name] !== undefined &&
+      requests[name] === oldLimits[name] &&
+      limits[name] !== oldLimits[name]
+    )
       delete requests[name];
   return {
     ...others,
@@ -46,9 +55,15 @@ function changedResources(container: Container, form: DeployForm): ResourceRequi
   };
 }
 
-function withLimits(old: Readonly<Record<string, Quantity>>, form: DeployForm): Record<string, Quantity> {
+function withLimits(
+  old: Readonly<Record<string, Quantity>>,
+  form: DeployForm,
+): Record<string, Quantity> {
   const limits: Record<string, Quantity> = { ...old };
-  for (const [name, limit] of [['cpu', form.cpuLimit], ['memory', form.memoryLimit]] as const)
+  for (const [name, limit] of [
+    ['cpu', form.cpuLimit],
+    ['memory', form.memoryLimit],
+  ] as const)
     if (limit === '') delete limits[name];
     else limits[name] = limit;
   return limits;

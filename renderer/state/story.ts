@@ -21,7 +21,8 @@ type Teller = (subject: string, message: string) => Telling | undefined;
 
 const tellers: Readonly<Record<string, Teller>> = {
   ScalingReplicaSet: tellScaling,
-  Pulling: (subject, message) => tell(`${subject} is fetching ${quoted(message) ?? 'its image'}`, 'busy'),
+  Pulling: (subject, message) =>
+    tell(`${subject} is fetching ${quoted(message) ?? 'its image'}`, 'busy'),
   Started: (subject) => tell(`${subject} started`, 'ok'),
   Killing: (subject, message) =>
     /liveness|startup/i.test(message)
@@ -94,7 +95,9 @@ export function subjectOf(event: Event, podsByUid: ReadonlyMap<string, Pod>): st
   if (kind === 'Node') return name;
   if (kind === 'ReplicaSet') return displayName(name.replace(/-[a-z0-9]{5,10}$/, ''));
   if (kind !== 'Pod') return displayName(name);
-  const owner = podsByUid.get(uid)?.metadata.ownerReferences?.find(({ controller }) => controller === true);
+  const owner = podsByUid
+    .get(uid)
+    ?.metadata.ownerReferences?.find(({ controller }) => controller === true);
   return displayName(appNameOfPod(name, owner?.kind));
 }
 
@@ -108,7 +111,12 @@ export function appNameOfPod(podName: string, ownerKind?: string): string {
 export function timeOf(event: Event): string {
   const { series, lastTimestamp, eventTime, firstTimestamp, metadata } = event;
   return (
-    series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? firstTimestamp ?? metadata.creationTimestamp ?? ''
+    series?.lastObservedTime ??
+    lastTimestamp ??
+    eventTime ??
+    firstTimestamp ??
+    metadata.creationTimestamp ??
+    ''
   );
 }
 
@@ -118,7 +126,10 @@ function tellScaling(subject: string, message: string): Telling | undefined {
   const [, direction, from, to] = scaled;
   if (to === '0') return tell(`${subject} let go of its old version`, 'gone');
   if (from === undefined || from === '0') return tell(`${subject} is coming up`, 'busy');
-  return tell(`${subject} went ${direction === 'up' ? 'up' : 'down'} to ${to} ${to === '1' ? 'copy' : 'copies'}`, 'ok');
+  return tell(
+    `${subject} went ${direction === 'up' ? 'up' : 'down'} to ${to} ${to === '1' ? 'copy' : 'copies'}`,
+    'ok',
+  );
 }
 
 function tell(text: string, tone: Tone): Telling {

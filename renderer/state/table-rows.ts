@@ -45,8 +45,14 @@ export function applyTableEvent(table: LiveTable, event: TableEvent): LiveTable 
 export function sortedRows(table: LiveTable, search: string): LiveRow[] {
   const wanted = search.trim().toLowerCase();
   return [...table.rows.values()]
-    .filter(({ namespace, cells }) => `${namespace} ${cells.join(' ')}`.toLowerCase().includes(wanted))
-    .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name, 'en', { numeric: true }));
+    .filter(({ namespace, cells }) =>
+      `${namespace} ${cells.join(' ')}`.toLowerCase().includes(wanted),
+    )
+    .sort(
+      (a, b) =>
+        a.namespace.localeCompare(b.namespace) ||
+        a.name.localeCompare(b.name, 'en', { numeric: true }),
+    );
 }
 
 function isTable(object: Table | Status): object is Table {

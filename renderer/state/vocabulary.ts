@@ -36,7 +36,11 @@ export function stateView(
   reason = '',
   more: { readonly original?: string | undefined; readonly nextStep?: NextStep | undefined } = {},
 ): StateView {
-  const view: { -readonly [K in keyof StateView]: StateView[K] } = { word, tone: toneOf[word], reason };
+  const view: { -readonly [K in keyof StateView]: StateView[K] } = {
+    word,
+    tone: toneOf[word],
+    reason,
+  };
   if (more.original !== undefined && more.original !== '') view.original = more.original;
   if (more.nextStep !== undefined) view.nextStep = more.nextStep;
   return view;

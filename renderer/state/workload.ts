@@ -8,7 +8,9 @@ export type WorkloadKind = Workload['kind'];
 
 export function selectorOf(workload: Workload): LabelSelector {
   if (workload.kind === 'ReplicationController')
-    return { matchLabels: workload.spec?.selector ?? workload.spec?.template?.metadata?.labels ?? {} };
+    return {
+      matchLabels: workload.spec?.selector ?? workload.spec?.template?.metadata?.labels ?? {},
+    };
   return workload.spec.selector;
 }
 

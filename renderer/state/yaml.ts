@@ -4,7 +4,9 @@ import { parseAllDocuments, stringify } from 'yaml';
 import type { KubeObject } from '#kube/api/object.ts';
 
 export function toYaml(objects: readonly object[]): string {
-  return objects.map((object) => stringify(tidy(object), { lineWidth: 0 })).join('---\n');
+  return objects
+    .map((object) => stringify(tidy(object), { lineWidth: 0, aliasDuplicateObjects: false }))
+    .join('---\n');
 }
 
 /** Without managedFields, and with the head of the object first. */
@@ -34,7 +36,8 @@ export function fromYaml(text: string): ParsedYaml {
     if (lacking !== undefined) return { kind: 'error', message: lacking, line: undefined };
     objects.push(value as KubeObject);
   }
-  if (objects.length === 0) return { kind: 'error', message: 'There is no object in it yet', line: undefined };
+  if (objects.length === 0)
+    return { kind: 'error', message: 'There is no object in it yet', line: undefined };
   return { kind: 'objects', objects };
 }
 

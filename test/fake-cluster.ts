@@ -1,0 +1,320 @@
+// A cluster that is only a table of objects behind the user interface's way in: list, watch (as
+// WebSockets and as streams), create, patch, delete, logs and statistics. For looking at the
+// renderer in states that are hard to bring about; it enforces none of Kubernetes' rules.
+import { createReadStream, existsSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { extname, join } from 'node:path';
+import { WebSocketServer, type WebSocket } from 'ws';
+
+export interface FakeObject {
+  apiVersion: string;
+  kind: string;
+  metadata: {
+    name: string;
+    namespace?: string;
+    uid?: string;
+    resourceVersion?: string;
+    [key: string]: unknown;
+  };
+  [key: string]: unknown;
+}
+export interface FakeKind {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly resource: string;
+  readonly namespaced: boolean;
+}
+export interface FakeOptions {
+  readonly kinds: readonly FakeKind[];
+  readonly objects: readonly FakeObject[];
+  /** One sample of a node's stats stream, called once a second per viewer. */
+  readonly stats: (node: string, nowMs: number) => object;
+  readonly log: (pod: string) => readonly string[];
+  /** Answers a Status to refuse an object with, or undefined. */
+  readonly refuse?: (object: FakeObject) => object | undefined;
+  /** Folder of the built user interface. */
+  readonly root: string;
+}
+
+interface Target {
+  readonly kind: FakeKind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly subresource: string;
+}
+
+export class FakeCluster {
+  readonly #options: FakeOptions;
+  readonly #objects = new Map<string, FakeObject>();
+  readonly #watchers = new Set<{ prefix: string; send: (text: string) => void }>();
+  readonly #server: Server;
+  readonly #sockets = new WebSocketServer({ noServer: true });
+  #revision = 100;
+
+  constructor(options: FakeOptions) {
+    this.#options = options;
+    for (const object of options.objects) this.put(object);
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+    this.#server.on('upgrade', (request, socket, head) => {
+      this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
+        this.#stream(request, webSocket),
+      );
+    });
+  }
+
+  /** Answers the address of the user interface. */
+  listen(port = 0): Promise<string> {
+    return new Promise((resolve) => {
+      this.#server.listen(port, '127.0.0.1', () => {
+        const address = this.#server.address();
+        resolve(`http://127.0.0.1:${typeof address === 'object' ? address?.port : port}`);
+      });
+    });
+  }
+
+  close(): void {
+    for (const client of this.#sockets.clients) client.terminate();
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  put(object: FakeObject): FakeObject {
+    const key = this.#keyOf(object);
+    const known = this.#objects.get(key);
+    const revision = String(++this.#revision);
+    const stored = structuredClone(object);
+    stored.metadata = {
+      uid: `uid-${revision}`,
+      ...known?.metadata,
+      ...stored.metadata,
+      resourceVersion: revision,
+    };
+    stored.metadata['creationTimestamp'] ??= new Date().toISOString();
+    this.#objects.set(key, stored);
+    this.#tell(key, known === undefined ? 'ADDED' : 'MODIFIED', stored);
+    return stored;
+  }
+
+  remove(key: string): void {
+    const object = this.#objects.get(key);
+    if (object === undefined) return;
+    this.#objects.delete(key);
+    object.metadata.resourceVersion = String(++this.#revision);
+    this.#tell(key, 'DELETED', object);
+  }
+
+  #keyOf({ apiVersion, kind, metadata }: FakeObject): string {
+    const found = this.#options.kinds.find(
+      (one) => one.kind === kind && one.apiVersion === apiVersion,
+    );
+    if (found === undefined) throw new Error(`no kind ${apiVersion} ${kind}`);
+    return `${found.resource}/${found.namespaced ? (metadata.namespace ?? 'default') : ''}/${metadata.name}`;
+  }
+
+  #tell(key: string, type: string, object: FakeObject): void {
+    const text = `${JSON.stringify({ type, object })}\n`;
+    for (const { prefix, send } of this.#watchers) if (key.startsWith(prefix)) send(text);
+  }
+
+  #list(prefix: string): FakeObject[] {
+    return [...this.#objects].filter(([key]) => key.startsWith(prefix)).map(([, object]) => object);
+  }
+
+  #target(path: string): Target | undefined {
+    const parts = path
+      .split('/')
+      .filter((part) => part !== '')
+      .map(decodeURIComponent);
+    const apiVersion = parts[0] === 'api' ? parts[1] : `${parts[1]}/${parts[2]}`;
+    let rest = parts.slice(parts[0] === 'api' ? 2 : 3);
+    let namespace = '';
+    if (rest[0] === 'namespaces' && rest.length > 2) {
+      namespace = rest[1] ?? '';
+      rest = rest.slice(2);
+    }
+    const kind = this.#options.kinds.find(
+      (one) => one.apiVersion === apiVersion && one.resource === rest[0],
+    );
+    if (kind === undefined) return undefined;
+    return { kind, namespace, name: rest[1] ?? '', subresource: rest.slice(2).join('/') };
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://fake');
+    if (url.pathname === '/session') return void response.writeHead(204).end();
+    if (url.pathname === '/version') return json(response, 200, { gitVersion: 'v1.35.0' });
+    if (!/^\/apis?(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
+    const target = this.#target(url.pathname);
+    if (target === undefined) return this.#discovery(url.pathname, response);
+    const isTable = String(request.headers.accept).includes('as=Table');
+    if (request.method === 'GET' && target.name === '') {
+      if (url.searchParams.get('watch') === 'true') return void response.writeHead(200);
+      const list = this.#list(prefixOf(target));
+      return json(response, 200, isTable ? this.#table(list) : this.#listOf(target.kind, list));
+    }
+    await this.#write({ request, response, target, isDryRun: url.searchParams.has('dryRun') });
+  }
+
+  async #write(call: {
+    request: IncomingMessage;
+    response: ServerResponse;
+    target: Target;
+    isDryRun: boolean;
+  }): Promise<void> {
+    const { request, response, target, isDryRun } = call;
+    const key = `${target.kind.resource}/${target.kind.namespaced ? target.namespace : ''}/${target.name}`;
+    const body = await readJson(request);
+    if (request.method === 'POST') {
+      const object = body as FakeObject;
+      const refusal = this.#options.refuse?.(object);
+      if (refusal !== undefined) return json(response, 422, refusal);
+      return json(response, 201, isDryRun ? object : this.put(object));
+    }
+    const known = this.#objects.get(key);
+    if (known === undefined)
+      return json(response, 404, {
+        kind: 'Status',
+        code: 404,
+        reason: 'NotFound',
+        message: `${target.kind.resource} "${target.name}" not found`,
+      });
+    if (request.method === 'PATCH')
+      return json(response, 200, this.put(mergePatch(known, body) as FakeObject));
+    if (request.method === 'DELETE') this.remove(key);
+    json(response, 200, known);
+  }
+
+  #stream(request: IncomingMessage, socket: WebSocket): void {
+    const url = new URL(request.url ?? '/', 'http://fake');
+    const target = this.#target(url.pathname);
+    if (target === undefined) return socket.close(1008);
+    if (target.subresource === 'log') {
+      for (const line of this.#options.log(target.name)) socket.send(`${line}\n`);
+      return;
+    }
+    if (target.subresource.startsWith('proxy/stats')) {
+      const send = (): void =>
+        socket.send(`${JSON.stringify(this.#options.stats(target.name, Date.now()))}\n`);
+      const timer = setInterval(send, 1000);
+      socket.on('close', () => clearInterval(timer));
+      return;
+    }
+    const name =
+      /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1] ?? '';
+    const watcher = {
+      prefix: prefixOf(target) + (name === '' ? '' : name),
+      send: (text: string) => socket.send(text),
+    };
+    if (url.searchParams.get('sendInitialEvents') === 'true') {
+      for (const object of this.#list(watcher.prefix))
+        watcher.send(`${JSON.stringify({ type: 'ADDED', object })}\n`);
+      const { apiVersion, kind } = target.kind;
+      const annotations = { 'k8s.io/initial-events-end': 'true' };
+      const metadata = { resourceVersion: String(this.#revision), annotations };
+      watcher.send(
+        `${JSON.stringify({ type: 'BOOKMARK', object: { apiVersion, kind, metadata } })}\n`,
+      );
+    }
+    this.#watchers.add(watcher);
+    socket.on('close', () => this.#watchers.delete(watcher));
+  }
+
+  #listOf(kind: FakeKind, items: readonly FakeObject[]): object {
+    return {
+      apiVersion: kind.apiVersion,
+      kind: `${kind.kind}List`,
+      metadata: { resourceVersion: String(this.#revision) },
+      items,
+    };
+  }
+
+  #table(objects: readonly FakeObject[]): object {
+    const column = (name: string) => ({
+      name,
+      type: 'string',
+      format: '',
+      description: '',
+      priority: 0,
+    });
+    return {
+      apiVersion: 'meta.k8s.io/v1',
+      kind: 'Table',
+      metadata: { resourceVersion: String(this.#revision) },
+      columnDefinitions: [column('Name'), column('Status'), column('Age')],
+      rows: objects.map((object) => ({
+        cells: [
+          object.metadata.name,
+          (object['status'] as { phase?: string } | undefined)?.phase ?? '',
+          '3h',
+        ],
+        object: { kind: 'PartialObjectMetadata', metadata: object.metadata },
+      })),
+    };
+  }
+
+  #discovery(path: string, response: ServerResponse): void {
+    const { kinds } = this.#options;
+    if (path === '/apis') {
+      const versions = new Set(
+        kinds.map(({ apiVersion }) => apiVersion).filter((one) => one.includes('/')),
+      );
+      return json(response, 200, {
+        groups: [...versions].map((groupVersion) => ({ preferredVersion: { groupVersion } })),
+      });
+    }
+    const groupVersion = path.replace(/^\/apis?\//, '');
+    const resources = kinds
+      .filter(({ apiVersion }) => apiVersion === groupVersion)
+      .map(({ resource, kind, namespaced }) => ({
+        name: resource,
+        kind,
+        namespaced,
+        verbs: ['list', 'watch', 'get'],
+      }));
+    json(response, 200, { groupVersion, resources });
+  }
+
+  #file(path: string, response: ServerResponse): void {
+    const wanted = join(this.#options.root, path);
+    const file =
+      extname(path) !== '' && existsSync(wanted) ? wanted : join(this.#options.root, 'index.html');
+    response.writeHead(200, {
+      'content-type': contentTypes[extname(file)] ?? 'text/plain',
+      'content-security-policy': policy,
+    });
+    createReadStream(file).pipe(response);
+  }
+}
+
+const policy =
+  "default-src 'self'; style-src 'self'; connect-src 'self' ws://127.0.0.1:*; base-uri 'none'; frame-ancestors 'none'";
+const contentTypes: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.woff2': 'font/woff2',
+};
+
+function prefixOf({ kind, namespace }: Target): string {
+  return namespace === '' ? `${kind.resource}/` : `${kind.resource}/${namespace}/`;
+}
+
+function json(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  let text = '';
+  for await (const chunk of request) text += String(chunk);
+  return text === '' ? undefined : JSON.parse(text);
+}
+
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const merged: Record<string, unknown> = { ...(target as Record<string, unknown>) };
+  for (const [key, value] of Object.entries(patch))
+    if (value === null) delete merged[key];
+    else merged[key] = mergePatch(merged[key], value);
+  return merged;
+}

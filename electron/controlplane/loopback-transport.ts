@@ -32,14 +32,15 @@ export class LoopbackTransport implements Transport {
     const { status, headers } = response;
     if (request.method === 'HEAD') return { status, headers, body: new Uint8Array() };
     const parts: Uint8Array[] = [];
-    for await (const chunk of bytesOf(response)) parts.push(chunk);
+    for await (const chunk of bytesOf(response, request.signal)) parts.push(chunk);
+    if (request.signal?.aborted === true) throw new TransportError('the request was aborted');
     return { status, headers, body: parts.length === 1 && parts[0] ? parts[0] : concat(parts) };
   }
 
   async stream(request: TransportRequest): Promise<TransportStream> {
     const response = await this.#call(request);
     const { status, headers } = response;
-    return { status, headers, chunks: untilAborted(bytesOf(response), request.signal) };
+    return { status, headers, chunks: bytesOf(response, request.signal) };
   }
 
   async #call(request: TransportRequest): Promise<ApiResponse> {
@@ -68,33 +69,29 @@ function toApiRequest(request: TransportRequest, user: UserInfo): ApiRequest {
   };
 }
 
-async function* bytesOf({ body }: ApiResponse): AsyncGenerator<Uint8Array> {
-  if (body === undefined) return;
-  if (typeof body === 'string' || body instanceof Uint8Array) return yield asBytes(body);
-  for await (const chunk of body) yield asBytes(chunk);
-}
-
 /** Ends quietly on abort, also while the source is waiting for its next chunk. */
-async function* untilAborted(
-  chunks: AsyncGenerator<Uint8Array>,
+async function* bytesOf(
+  { body }: ApiResponse,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  if (signal === undefined) return yield* chunks;
+  if (body === undefined) return;
+  if (typeof body === 'string' || body instanceof Uint8Array) return yield asBytes(body);
+  const source = body[Symbol.asyncIterator]();
   let onAbort = (): void => undefined;
   const aborted = new Promise<undefined>((resolve) => {
     onAbort = () => resolve(undefined);
   });
-  signal.addEventListener('abort', onAbort);
+  signal?.addEventListener('abort', onAbort);
   try {
-    while (!signal.aborted) {
-      const next = await Promise.race([chunks.next(), aborted]);
+    while (signal?.aborted !== true) {
+      const next = await Promise.race([source.next(), aborted]);
       if (next === undefined || next.done === true) return;
-      yield next.value;
+      yield asBytes(next.value);
     }
   } finally {
-    signal.removeEventListener('abort', onAbort);
+    signal?.removeEventListener('abort', onAbort);
     // Not awaited: a source that waits for data ends by the signal it has been given as well.
-    chunks.return(undefined).catch(() => undefined);
+    source.return?.()?.catch(() => undefined);
   }
 }
 

@@ -44,7 +44,7 @@ function chain(changes: Partial<ChainDeps> = {}): ReturnType<typeof createChain>
   });
 }
 
-function request(url: string, changes: Partial<ApiRequest> = {}): ApiRequest {
+function ask(url: string, changes: Partial<ApiRequest> = {}): ApiRequest {
   const [path = '', query = ''] = url.split('?');
   return {
     method: 'GET',
@@ -84,7 +84,7 @@ function settle(): Promise<void> {
 
 describe('authentication', () => {
   it('takes an identity that is known already, and adds the group of the authenticated', async () => {
-    await chain()(request('/api/v1/pods', { user: admin }));
+    await chain()(ask('/api/v1/pods', { user: admin }));
     expect(seen?.user).toEqual({
       name: 'admin',
       groups: ['system:masters', 'system:authenticated'],
@@ -92,13 +92,13 @@ describe('authentication', () => {
   });
 
   it('takes a bearer token', async () => {
-    await chain()(request('/api', { headers: { authorization: 'Bearer secret' } }));
+    await chain()(ask('/api', { headers: { authorization: 'Bearer secret' } }));
     expect(seen?.user?.name).toBe('alice');
   });
 
   it('answers 401 to a wrong token, even where anonymous may go', async () => {
     const headers = { authorization: 'Bearer wrong' };
-    expect(summary(await chain()(request('/version', { headers })))).toEqual({
+    expect(summary(await chain()(ask('/version', { headers })))).toEqual({
       status: 401,
       reason: 'Unauthorized',
       message: 'Unauthorized',
@@ -106,8 +106,8 @@ describe('authentication', () => {
   });
 
   it('without a credential is anonymous: version yes, anything else 403', async () => {
-    expect((await chain()(request('/version'))).body).toBe('path');
-    expect(summary(await chain()(request('/api/v1/pods')))).toEqual({
+    expect((await chain()(ask('/version'))).body).toBe('path');
+    expect(summary(await chain()(ask('/api/v1/pods')))).toEqual({
       status: 403,
       reason: 'Forbidden',
       message:
@@ -117,7 +117,11 @@ describe('authentication', () => {
 });
 
 describe('impersonation', () => {
-  const cases = [
+  const cases: readonly {
+    readonly name: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly want: UserInfo;
+  }[] = [
     {
       name: 'a user gets the group of the authenticated',
       headers: { 'impersonate-user': 'bob' },
@@ -144,14 +148,14 @@ describe('impersonation', () => {
   ];
   for (const { name, headers, want } of cases)
     it(name, async () => {
-      await chain()(request('/version', { user: admin, headers }));
+      await chain()(ask('/version', { user: admin, headers }));
       expect(seen?.user).toEqual(want);
       expect(seen?.headers).toEqual({});
     });
 
   it('is subject to the rights of the one impersonated', async () => {
     const headers = { 'impersonate-user': 'bob' };
-    const response = await chain()(request('/api/v1/nodes', { user: admin, headers }));
+    const response = await chain()(ask('/api/v1/nodes', { user: admin, headers }));
     expect(summary(response).message).toBe(
       'nodes is forbidden: User "bob" cannot list resource "nodes" in API group "" at the cluster scope',
     );
@@ -159,7 +163,7 @@ describe('impersonation', () => {
 
   it('needs the right to impersonate', async () => {
     const headers = { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' };
-    const response = await chain()(request('/version', { user: alice, headers }));
+    const response = await chain()(ask('/version', { user: alice, headers }));
     expect(summary(response)).toEqual({
       status: 403,
       reason: 'Forbidden',
@@ -171,7 +175,7 @@ describe('impersonation', () => {
 
   it('of groups alone is refused', async () => {
     const headers = { 'impersonate-group': 'system:masters' };
-    const response = await chain()(request('/version', { user: admin, headers }));
+    const response = await chain()(ask('/version', { user: admin, headers }));
     expect(response.status).toBe(500);
   });
 });
@@ -181,7 +185,7 @@ describe('errors', () => {
     const resources = async (): Promise<never> => {
       throw conflict({ group: '', resource: 'pods' }, 'x', staleMessage);
     };
-    const response = await chain({ resources })(request('/api/v1/pods', { user: admin }));
+    const response = await chain({ resources })(ask('/api/v1/pods', { user: admin }));
     expect([summary(response).reason, response.headers['content-type']]).toEqual([
       'Conflict',
       'application/json',
@@ -192,7 +196,7 @@ describe('errors', () => {
     const resources = async (): Promise<never> => {
       throw new TypeError('x is not a function');
     };
-    const response = await chain({ resources })(request('/api/v1/pods', { user: admin }));
+    const response = await chain({ resources })(ask('/api/v1/pods', { user: admin }));
     expect(summary(response)).toEqual({
       status: 500,
       reason: 'InternalError',
@@ -205,14 +209,14 @@ describe('errors', () => {
     const resources = async (): Promise<never> => {
       throw new AssertionError('impossible');
     };
-    await expect(chain({ resources })(request('/api/v1/pods', { user: admin }))).rejects.toThrow(
+    await expect(chain({ resources })(ask('/api/v1/pods', { user: admin }))).rejects.toThrow(
       AssertionError,
     );
   });
 
   it('carry an Audit-Id like all answers, the one the client chose if any', async () => {
-    const fresh = await chain()(request('/api/v1/pods'));
-    const chosen = await chain()(request('/api/v1/pods', { headers: { 'audit-id': 'mine' } }));
+    const fresh = await chain()(ask('/api/v1/pods'));
+    const chosen = await chain()(ask('/api/v1/pods', { headers: { 'audit-id': 'mine' } }));
     expect(fresh.headers['audit-id']).toMatch(/^[0-9a-f-]{36}$/);
     expect(chosen.headers['audit-id']).toBe('mine');
   });
@@ -243,7 +247,7 @@ describe('the deadline', () => {
         ({ signal } = given);
         return new Promise(() => undefined);
       };
-      const pending = chain({ resources })(request(url, { user: admin }));
+      const pending = chain({ resources })(ask(url, { user: admin }));
       await settle();
       clock.advance(limitMs - 1);
       expect(signal?.aborted).toBe(false);
@@ -254,9 +258,7 @@ describe('the deadline', () => {
 
   it('does not concern watches', async () => {
     const { handler, release } = held();
-    const pending = chain({ resources: handler })(
-      request('/api/v1/pods?watch=true', { user: admin }),
-    );
+    const pending = chain({ resources: handler })(ask('/api/v1/pods?watch=true', { user: admin }));
     await settle();
     clock.advance(3_600_000);
     release({ status: 200, headers: {}, body: 'late' });
@@ -264,7 +266,7 @@ describe('the deadline', () => {
   });
 
   it('that makes no sense is 400', async () => {
-    const response = await chain()(request('/api/v1/pods?timeout=soon', { user: admin }));
+    const response = await chain()(ask('/api/v1/pods?timeout=soon', { user: admin }));
     expect(summary(response)).toEqual({
       status: 400,
       reason: 'BadRequest',
@@ -281,9 +283,9 @@ describe('limits on requests at once', () => {
   it('past them clients are told to come again, and let in when one has left', async () => {
     const { handler, release } = held();
     const serve = chain({ resources: handler, limits, authorize });
-    const first = serve(request('/api/v1/pods', { user }));
+    const first = serve(ask('/api/v1/pods', { user }));
     await settle();
-    const second = await serve(request('/api/v1/pods', { user }));
+    const second = await serve(ask('/api/v1/pods', { user }));
     expect([summary(second), second.headers['retry-after']]).toEqual([
       {
         status: 429,
@@ -294,7 +296,7 @@ describe('limits on requests at once', () => {
     ]);
     release({ status: 200, headers: {}, body: 'done' });
     await first;
-    const third = serve(request('/api/v1/pods', { user }));
+    const third = serve(ask('/api/v1/pods', { user }));
     await settle();
     release({ status: 200, headers: {}, body: 'done' });
     expect((await third).status).toBe(200);
@@ -303,14 +305,14 @@ describe('limits on requests at once', () => {
   it('count reads, writes and watches apart', async () => {
     const { handler } = held();
     const serve = chain({ resources: handler, limits, authorize });
-    void serve(request('/api/v1/pods', { user }));
-    void serve(request('/api/v1/pods', { user, method: 'POST' }));
-    void serve(request('/api/v1/pods?watch=true', { user }));
+    void serve(ask('/api/v1/pods', { user }));
+    void serve(ask('/api/v1/pods', { user, method: 'POST' }));
+    void serve(ask('/api/v1/pods?watch=true', { user }));
     await settle();
     expect(metrics.render()).toContain(
       'apiserver_current_inflight_requests{request_kind="mutating"} 1',
     );
-    expect((await serve(request('/api/v1/pods?watch=true', { user }))).status).toBe(429);
+    expect((await serve(ask('/api/v1/pods?watch=true', { user }))).status).toBe(429);
   });
 
   it('free a place when a stream ends, even if nobody ever read it', async () => {
@@ -324,19 +326,19 @@ describe('limits on requests at once', () => {
     });
     const serve = chain({ resources, limits, authorize });
     const watch = '/api/v1/pods?watch=true';
-    await serve(request(watch, { user, signal: stop.signal }));
-    expect((await serve(request(watch, { user }))).status).toBe(429);
+    await serve(ask(watch, { user, signal: stop.signal }));
+    expect((await serve(ask(watch, { user }))).status).toBe(429);
     stop.abort();
-    expect((await serve(request(watch, { user }))).status).toBe(200);
+    expect((await serve(ask(watch, { user }))).status).toBe(200);
   });
 
   it("never hold up the cluster's masters", async () => {
     const { handler } = held();
     const serve = chain({ resources: handler, limits, authorize });
-    void serve(request('/api/v1/pods', { user }));
+    void serve(ask('/api/v1/pods', { user }));
     await settle();
     let isAnswered = false;
-    void serve(request('/api/v1/pods', { user: admin })).then(() => (isAnswered = true));
+    void serve(ask('/api/v1/pods', { user: admin })).then(() => (isAnswered = true));
     await settle();
     expect(isAnswered).toBe(false);
   });
@@ -345,8 +347,8 @@ describe('limits on requests at once', () => {
 describe('metrics', () => {
   it('count requests by verb, resource and code', async () => {
     const serve = chain();
-    await serve(request('/api/v1/namespaces/a/pods', { user: admin }));
-    await serve(request('/api/v1/namespaces/a/pods'));
+    await serve(ask('/api/v1/namespaces/a/pods', { user: admin }));
+    await serve(ask('/api/v1/namespaces/a/pods'));
     const text = metrics.render();
     const labels =
       'verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace"';

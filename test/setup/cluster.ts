@@ -26,6 +26,7 @@ export class Cluster {
   stderr = '';
   #process: ChildProcess | undefined;
   #clusterId = '';
+  #isRunning = false;
   #exit: Promise<number | null> = Promise.resolve(0);
   readonly #arguments: readonly string[];
 
@@ -53,7 +54,13 @@ export class Cluster {
       },
     );
     this.#process = child;
-    this.#exit = new Promise((resolve) => child.once('exit', resolve));
+    this.#isRunning = true;
+    this.#exit = new Promise((resolve) => {
+      child.once('exit', (code) => {
+        this.#isRunning = false;
+        resolve(code);
+      });
+    });
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
     await new Promise<void>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`exit ${code}: ${this.stderr}`)));
@@ -129,8 +136,9 @@ export class Cluster {
 
   /** Stops the cluster; removes its containers, networks, packet rules and data. */
   async destroy(): Promise<void> {
-    if (this.kubeconfig !== '' && this.#process?.exitCode === null) await this.#dockerFilter();
-    if (this.#process?.exitCode === null) await this.stop();
+    const hasAgent = !this.#arguments.includes('--no-agent');
+    if (this.#isRunning && hasAgent && this.kubeconfig !== '') await this.#dockerFilter();
+    if (this.#isRunning) await this.stop();
     if (this.#clusterId !== '') {
       const ids = await this.containers();
       if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });

@@ -126,11 +126,13 @@ function losingOneWatch(store: Store): Store {
     const inner = store.watch(from, after);
     if (!isFirst) return inner;
     isFirst = false;
-    async function* broken(): AsyncGenerator<WatchBatch> {
-      for await (const _batch of inner) throw new WatchOverflowError('too slow');
+    const batches = inner[Symbol.asyncIterator]();
+    async function next(): Promise<IteratorResult<WatchBatch>> {
+      await batches.next();
+      throw new WatchOverflowError('too slow');
     }
     return {
-      [Symbol.asyncIterator]: broken,
+      [Symbol.asyncIterator]: () => ({ next }),
       requestProgress: () => inner.requestProgress(),
       close: () => inner.close(),
     };

@@ -15,6 +15,8 @@ type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
 export class StorageCodec {
   readonly #headLength: number;
   readonly #applyDefaults: (object: KubeObject) => void;
+  /** What bytes were encoded from: the store's events carry the same arrays back. */
+  readonly #encoded = new WeakMap<Uint8Array, KubeObject>();
   readonly apiVersion: string;
   readonly kind: string;
 
@@ -27,9 +29,14 @@ export class StorageCodec {
     this.#headLength = head.length;
   }
 
-  /** The bytes to store: fields in the order apiVersion, kind, metadata, spec, others, status. */
+  /**
+   * The bytes to store: fields in the order apiVersion, kind, metadata, spec, others, status.
+   * Once they are stored, `object` is shared and must not be changed.
+   */
   encode(object: KubeObject): Uint8Array {
-    return encoder.encode(this.#text(object));
+    const value = encoder.encode(this.#text(object));
+    this.#encoded.set(value, object);
+    return value;
   }
 
   stored(kv: KeyValue): StoredObject {
@@ -45,6 +52,11 @@ export class StorageCodec {
   /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
   transient(key: string, object: KubeObject, revision: number): StoredObject {
     return this.written(key, this.encode(object), object, revision);
+  }
+
+  /** The object that `value` was encoded from, if this process did that. */
+  encodedFrom(value: Uint8Array): KubeObject | undefined {
+    return this.#encoded.get(value);
   }
 
   decode(value: Uint8Array, revision: number): { object: KubeObject; isCurrent: boolean } {
@@ -104,12 +116,21 @@ export class StoredObject {
 
   /** Shared by everyone: read-only. */
   get object(): KubeObject {
+    this.#object ??= this.#known();
     if (this.#object === undefined) {
       const { object, isCurrent } = this.#codec.decode(this.#value, this.revision);
       if (!isCurrent) this.#value = this.#codec.encode(object);
       this.#object = object;
     }
     return this.#object;
+  }
+
+  #known(): KubeObject | undefined {
+    const object = this.#codec.encodedFrom(this.#value);
+    const resourceVersion = String(this.revision);
+    // The writer sets the revision too, when it hears of it. A deletion's is another object.
+    if (object === undefined || object.metadata.resourceVersion === resourceVersion) return object;
+    return { ...object, metadata: { ...object.metadata, resourceVersion } };
   }
 
   /** A copy of one's own, free to change. */

@@ -29,8 +29,8 @@ export const router = createRouter({
 });
 
 router.afterEach((to) => {
-  const subject = typeof to.params['name'] === 'string' ? to.params['name'] : to.meta['title'];
-  document.title = subject === undefined ? 'Flotilla' : `${String(subject)} · Flotilla`;
+  const subject = to.params['name'] ?? to.meta['title'];
+  document.title = typeof subject === 'string' ? `${subject} · Flotilla` : 'Flotilla';
 });
 
 export function appRoute(app: {

@@ -126,7 +126,7 @@ export function useDeploy(): Deploy {
         report(0.1 + (0.9 * created.length) / objects.length);
       }
     } catch (error) {
-      for (const { resource, object } of created.reverse())
+      for (const { resource, object } of created.toReversed())
         await client.delete(resource, object.metadata).catch(ignoreMissing);
       throw error;
     }

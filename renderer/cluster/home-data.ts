@@ -46,11 +46,8 @@ export function followHome(): HomeData {
       .map((node) => describeMachine(node, pods.items.value))
       .sort((a, b) => a.name.localeCompare(b.name)),
   );
-  const isLoaded = computed(() =>
-    [deployments, daemonSets, replicationControllers, pods, services, nodes].every(
-      ({ isLoaded }) => isLoaded.value,
-    ),
-  );
+  const all = [deployments, daemonSets, replicationControllers, pods, services, nodes];
+  const isLoaded = computed(() => all.every((list) => list.isLoaded.value));
   return { apps, machines, pods: pods.items, events: events.items, isLoaded };
 }
 

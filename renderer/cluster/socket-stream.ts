@@ -5,9 +5,9 @@ import { TransportError } from '#kube/client/transport.ts';
 /** What is used of a browser's WebSocket. */
 export interface SocketLike {
   binaryType: BinaryType;
-  onopen: ((event: Event) => void) | null;
-  onmessage: ((event: MessageEvent) => void) | null;
-  onclose: ((event: CloseEvent) => void) | null;
+  addEventListener(type: 'open', listener: () => void): void;
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: 'close', listener: (event: { readonly code: number }) => void): void;
   close(code?: number): void;
 }
 export type SocketFactory = (url: string) => SocketLike;
@@ -31,15 +31,15 @@ export async function openSocketStream(
   const queue = new ChunkQueue();
   const socket = openSocket(url);
   socket.binaryType = 'arraybuffer';
-  socket.onopen = () => opened.resolve();
-  socket.onmessage = ({ data }) => {
+  socket.addEventListener('open', () => opened.resolve());
+  socket.addEventListener('message', ({ data }) => {
     if (!queue.push(bytesOf(data))) socket.close();
-  };
-  socket.onclose = ({ code }) => {
+  });
+  socket.addEventListener('close', ({ code }) => {
     opened.reject(new SocketRefusedError(`the socket closed with ${code} before it opened`));
     if (code === normalClosure) queue.end();
     else queue.fail(new TransportError(`the stream broke (${code})`));
-  };
+  });
   const abort = (): void => {
     queue.end();
     opened.resolve();

@@ -23,7 +23,7 @@ export function describeFacts(
   const facts: Fact[] = [
     { label: 'Reached at', lines: addresses(app, machines, host) },
     { label: 'Inside the cluster', lines: innerAddresses(app) },
-    { label: 'May use', lines: limits(app) },
+    { label: 'May use', lines: allowances(app) },
     { label: 'Keeps', lines: storage(app) },
     {
       label: 'Deployed',
@@ -57,7 +57,7 @@ function innerAddresses(app: App): FactLine[] {
   );
 }
 
-function limits(app: App): FactLine[] {
+function allowances(app: App): FactLine[] {
   const { limits = {} } = mainContainer(app.object)?.resources ?? {};
   const memory = quantityNumber(limits['memory']);
   const cpu = quantityNumber(limits['cpu']);

@@ -50,10 +50,10 @@ function podSample(value: Record<string, unknown>): PodSample {
   const containers = Array.isArray(value['containers']) ? value['containers'] : [];
   const network = isRecord(value['network']) ? value['network'] : {};
   return {
-    namespace: String(value['namespace'] ?? ''),
-    name: String(value['name'] ?? ''),
+    namespace: textOf(value['namespace']),
+    name: textOf(value['name']),
     containers: containers.filter(isRecord).map((container) => ({
-      name: String(container['name'] ?? ''),
+      name: textOf(container['name']),
       ...numberField('cpuNanoCores', container['cpuNanoCores']),
       ...numberField('memoryWorkingSetBytes', container['memoryWorkingSetBytes']),
       ...numberField('memoryLimitBytes', container['memoryLimitBytes']),
@@ -84,4 +84,8 @@ function numberField<K extends string>(key: K, value: unknown): { [P in K]?: num
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }

@@ -60,7 +60,8 @@ function isTable(object: Table | Status): object is Table {
 }
 
 function rowOf(row: TableRow): LiveRow {
-  const { name = String(row.cells[0] ?? ''), namespace = '' } = metadataOf(row);
+  const [first] = row.cells;
+  const { name = typeof first === 'string' ? first : '', namespace = '' } = metadataOf(row);
   return { key: `${namespace}/${name}`, namespace, name, cells: row.cells };
 }
 

@@ -1,5 +1,5 @@
 // Puts nftables.ts's text into the kernel, and prepares the little around it: route_localnet on
-// the pods' bridge, and leave for our external traffic to pass Docker's own firewall.
+// the pods' bridge, hairpins on its ports, and leave for our external traffic to pass Docker's own firewall.
 // Touches no table but ours, and no chain of Docker's but DOCKER-USER, which is made for it.
 import type { Applier, ApplyProblem } from './applier.ts';
 import { externalMark, nftablesText, removeTableText } from './nftables.ts';
@@ -41,12 +41,14 @@ export class NftApplier implements Applier {
     const { system, table, bridge, serviceCidr } = this.#options;
     const problems: ApplyProblem[] = [];
     const loopbackNodePorts = await this.#openLoopback();
+    const bridgeNetfilter = await this.#hasBridgeNetfilter();
+    if (bridgeNetfilter) await this.#openHairpins();
     const text = nftablesText(rules, {
       table,
       bridge,
       serviceCidr,
       loopbackNodePorts,
-      bridgeNetfilter: await this.#hasBridgeNetfilter(),
+      bridgeNetfilter,
     });
     const result = await system.run('nft', ['--file', '-'], text);
     if (result.exitCode !== 0) throw new Error(`nft refused the rules: ${firstLine(result)}`);
@@ -77,6 +79,21 @@ export class NftApplier implements Applier {
   async #hasBridgeNetfilter(): Promise<boolean> {
     const path = '/proc/sys/net/bridge/bridge-nf-call-iptables';
     return (await this.#options.system.readText(path))?.trim() === '1';
+  }
+
+  /**
+   * With bridge netfilter, a packet translated back to its own pod is bridged, not routed, and a
+   * bridge does not send a frame out of the port it came by unless told so. Ports of pods that
+   * start later are opened when their endpoints arrive.
+   */
+  async #openHairpins(): Promise<void> {
+    const { system, bridge } = this.#options;
+    const folder = `/sys/class/net/${bridge}/brif`;
+    for (const port of await system.listFolder(folder)) {
+      const file = `${folder}/${port}/hairpin_mode`;
+      const current = await system.readText(file);
+      if (current?.trim() === '0') await system.writeText(file, '1\n');
+    }
   }
 
   /**

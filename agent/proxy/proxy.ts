@@ -49,7 +49,7 @@ export interface Proxy {
   remove(): Promise<void>;
 }
 
-/** Another program may have flushed the kernel's tables; nft may have been installed since. */
+/** Another program may have flushed the kernel's tables. */
 const resyncMs = 300_000;
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
@@ -155,6 +155,7 @@ class ProxyDriver implements Proxy {
       nodeName,
     });
     try {
+      await this.#upgrade();
       const problems = await this.#choice.applier.apply(rules);
       this.#failures = 0;
       logger.debug('Synced proxy rules', { ports: rules.ports.length });
@@ -166,6 +167,18 @@ class ProxyDriver implements Proxy {
       this.#report([{ message: `Service rules are out of date: ${message}.` }]);
       this.#schedule(delayMs);
     }
+  }
+
+  /** nft may arrive while we run: the agent installs it together with Docker. */
+  async #upgrade(): Promise<void> {
+    const { applier } = this.#choice;
+    if (applier.mode === 'nftables' || !this.#deps.system.isRoot) return;
+    const choice = await chooseApplier(this.#deps);
+    if (choice.applier.mode !== 'nftables') return;
+    await applier.remove();
+    this.#choice = choice;
+    this.#deps.logger.info('Proxying Services in the kernel from now on');
+    this.#deps.onStatus?.(this.status());
   }
 
   /** Problems are logged when they change, not on every sync. */

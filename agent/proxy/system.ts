@@ -1,6 +1,6 @@
-// The proxy's way to the machine: commands without a shell, and files below /proc/sys.
+// The proxy's way to the machine: commands without a shell, and files below /proc/sys and /sys.
 import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 
 export interface CommandResult {
   /** Undefined when the command does not exist or was killed. */
@@ -12,6 +12,8 @@ export interface CommandResult {
 export interface ProxySystem {
   readonly isRoot: boolean;
   run(command: string, args: readonly string[], input?: string): Promise<CommandResult>;
+  /** Names in a folder; none when it is not there. */
+  listFolder(path: string): Promise<string[]>;
   /** Undefined when the file is not there or can't be read. */
   readText(path: string): Promise<string | undefined>;
   /** False when the file is not there or can't be written. */
@@ -22,7 +24,7 @@ const commandTimeoutMs = 30_000;
 const maxOutputBytes = 4 * 1024 * 1024;
 
 export function proxySystem(userId: number): ProxySystem {
-  return { isRoot: userId === 0, run, readText, writeText };
+  return { isRoot: userId === 0, run, listFolder, readText, writeText };
 }
 
 function run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
@@ -37,6 +39,14 @@ function run(command: string, args: readonly string[], input = ''): Promise<Comm
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
+}
+
+async function listFolder(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch {
+    return [];
+  }
 }
 
 async function readText(path: string): Promise<string | undefined> {

@@ -35,7 +35,6 @@ export function podRequests(spec: PodSpec, defaults = noDefaults): Resources {
     if (container.restartPolicy === 'Always') {
       add(running, requests);
       add(sidecars, requests);
-      raise(starting, sidecars);
     } else {
       const together = new Map(sidecars);
       add(together, requests);

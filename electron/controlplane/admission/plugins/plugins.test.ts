@@ -1,0 +1,367 @@
+import { describe, expect, it } from 'vitest';
+import type { KubeObject } from '#kube/api/object.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { StatusError } from '#kube/machinery/status.ts';
+import { podOf, refusal } from '../../../../test/setup/kinds.ts';
+import {
+  createAdmissionChain,
+  type AdmissionAttributes,
+  type AdmissionPlugin,
+  type ObjectReader,
+} from '../chain.ts';
+import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
+import { namespaceLifecycle } from './namespace-lifecycle.ts';
+import { nodeRestriction } from './node-restriction.ts';
+import { priority } from './priority.ts';
+import { serviceAccount } from './service-account.ts';
+import { standardPlugins } from './standard.ts';
+
+type Given = Partial<Omit<AdmissionAttributes, 'resource'>> & { readonly resource?: string };
+
+function attributesOf({ resource = 'pods', ...given }: Given): AdmissionAttributes {
+  const group = resource === 'leases' ? 'coordination.k8s.io' : '';
+  return {
+    operation: 'CREATE',
+    resource: {
+      group,
+      version: 'v1',
+      resource,
+    },
+    kind: {
+      group,
+      version: 'v1',
+      kind: '',
+    },
+    subresource: '',
+    namespace: 'default',
+    name: 'web',
+    object: undefined,
+    oldObject: undefined,
+    dryRun: false,
+    user: {
+      name: 'admin',
+      groups: [],
+    },
+    warn: () => {},
+    ...given,
+  };
+}
+
+/** Objects by `resource/namespace/name`. */
+function readerOf(objects: Readonly<Record<string, object>>): ObjectReader {
+  return {
+    get: async ({ resource }, namespace, name) =>
+      objects[`${resource}/${namespace}/${name}`] as KubeObject | undefined,
+  };
+}
+
+async function run(plugin: AdmissionPlugin, given: Given): Promise<void> {
+  const chain = createAdmissionChain([plugin]);
+  const attributes = attributesOf(given);
+  await chain.admit(attributes);
+  await chain.validate(attributes);
+}
+
+describe('NamespaceLifecycle', () => {
+  const plugin = namespaceLifecycle(
+    readerOf({
+      'namespaces//default': { status: { phase: 'Active' } },
+      'namespaces//going': { status: { phase: 'Terminating' } },
+    }),
+  );
+  const cases: readonly { name: string; given: Given; want: string }[] = [
+    { name: 'lets an active namespace grow', given: {}, want: '' },
+    {
+      name: 'refuses what has no namespace',
+      given: { namespace: 'lab' },
+      want: 'namespaces "lab" not found',
+    },
+    {
+      name: 'refuses what is new in a namespace that goes',
+      given: { namespace: 'going' },
+      want: 'pods "web" is forbidden: unable to create new content in namespace going because it is being terminated',
+    },
+    {
+      name: 'lets content go from a namespace that goes',
+      given: { namespace: 'going', operation: 'DELETE' },
+      want: '',
+    },
+    {
+      name: 'keeps the namespaces of the system',
+      given: { resource: 'namespaces', operation: 'DELETE', namespace: '', name: 'kube-system' },
+      want: 'namespaces "kube-system" is forbidden: this namespace may not be deleted',
+    },
+    {
+      name: 'lets other namespaces go',
+      given: { resource: 'namespaces', operation: 'DELETE', namespace: '', name: 'lab' },
+      want: '',
+    },
+  ];
+  it.each(cases)('$name', async ({ given, want }) => {
+    expect(await refusal(run(plugin, given))).toBe(want);
+  });
+
+  it('names the cause, which clients that drain nodes look for', async () => {
+    const error: unknown = await run(plugin, { namespace: 'going' }).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(StatusError);
+    expect((error as StatusError).status.details?.causes).toEqual([
+      {
+        reason: 'NamespaceTerminating',
+        message: 'namespace going is being terminated',
+        field: 'metadata.namespace',
+      },
+    ]);
+  });
+});
+
+describe('ServiceAccount', () => {
+  const accounts = {
+    'serviceaccounts/default/default': { imagePullSecrets: [{ name: 'registry' }] },
+    'serviceaccounts/default/web': {},
+  };
+
+  it('makes a pod run as default, with its pull secrets', async () => {
+    const pod = podOf() as KubeObject;
+    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    await run(plugin, { object: pod });
+    expect(pod).toMatchObject({
+      spec: {
+        serviceAccountName: 'default',
+        serviceAccount: 'default',
+        imagePullSecrets: [{ name: 'registry' }],
+      },
+    });
+  });
+
+  it('refuses an account that does not exist', async () => {
+    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    const object = podOf({ serviceAccountName: 'nobody' }) as KubeObject;
+    expect(await refusal(run(plugin, { object }))).toBe(
+      'pods "web" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found',
+    );
+  });
+
+  it('waits a second for the default account of a new namespace', async () => {
+    const clock = new ManualClock();
+    let reads = 0;
+    const reader: ObjectReader = {
+      get: async () => (++reads > 3 ? ({} as KubeObject) : undefined),
+    };
+    const done = run(serviceAccount({ reader, clock }), { object: podOf() as KubeObject });
+    // Each turn lets the plugin come to its next wait, then ends that wait.
+    for (let turn = 0; turn < 50; turn++) {
+      await Promise.resolve();
+      clock.advance(clock.nextTimerMs() ?? 0);
+    }
+    await done;
+    expect(reads).toBe(4);
+  });
+});
+
+describe('DefaultTolerationSeconds', () => {
+  const added = (key: string) => ({
+    key: `node.kubernetes.io/${key}`,
+    operator: 'Exists',
+    effect: 'NoExecute',
+    tolerationSeconds: 300,
+  });
+  const cases = [
+    { name: 'gives five minutes', given: [], want: [added('not-ready'), added('unreachable')] },
+    {
+      name: "respects the pod's own word on one taint",
+      given: [{ key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' }],
+      want: [
+        { key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' },
+        added('unreachable'),
+      ],
+    },
+    {
+      name: 'respects a pod that tolerates everything',
+      given: [{ operator: 'Exists' }],
+      want: [{ operator: 'Exists' }],
+    },
+  ];
+  it.each(cases)('$name', async ({ given, want }) => {
+    const object = podOf({ tolerations: given }) as KubeObject;
+    await run(defaultTolerationSeconds(), { object });
+    expect(object).toMatchObject({ spec: { tolerations: want } });
+  });
+});
+
+describe('Priority', () => {
+  it('is zero, and yields to none', async () => {
+    const object = podOf() as KubeObject;
+    await run(priority(), { object });
+    expect(object).toMatchObject({
+      spec: { priority: 0, preemptionPolicy: 'PreemptLowerPriority' },
+    });
+  });
+
+  const cases = [
+    {
+      spec: { priorityClassName: 'gold' },
+      want: 'pods "web" is forbidden: no PriorityClass with name gold was found',
+    },
+    {
+      spec: { priority: 7 },
+      want: 'pods "web" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name',
+    },
+    { spec: { priorityClassName: 'system-node-critical' }, want: '' },
+  ];
+  it.each(cases)('judges $spec', async ({ spec, want }) => {
+    expect(await refusal(run(priority(), { object: podOf(spec) as KubeObject }))).toBe(want);
+  });
+});
+
+describe('NodeRestriction', () => {
+  const user = { name: 'system:node:pi', groups: ['system:nodes', 'system:authenticated'] };
+  const plugin = nodeRestriction(
+    readerOf({
+      'pods/default/mine': podOf({ nodeName: 'pi' }),
+      'pods/default/web': podOf({ nodeName: 'nas' }),
+    }),
+  );
+  const node = (labels: object = {}, spec: object = {}) =>
+    ({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi', labels }, spec }) as KubeObject;
+  const bound = (nodeName: string, labels: object = {}) =>
+    podOf({ nodeName }, { labels }) as KubeObject;
+  const nodes = { resource: 'nodes', namespace: '', name: 'pi' };
+  const taints = [{ key: 'a', effect: 'NoSchedule' }];
+  const cases: readonly { name: string; given: Given; want: string }[] = [
+    {
+      name: 'lets a node register',
+      given: {
+        ...nodes,
+        object: node({ 'kubernetes.io/hostname': 'pi', 'example.com/rack': '1' }),
+      },
+      want: '',
+    },
+    {
+      name: 'refuses roles a node gives itself',
+      given: { ...nodes, object: node({ 'node-role.kubernetes.io/control-plane': '' }) },
+      want: 'nodes "pi" is forbidden: node "pi" is not allowed to set the following labels: node-role.kubernetes.io/control-plane',
+    },
+    {
+      name: 'refuses labels kept from nodes',
+      given: {
+        ...nodes,
+        operation: 'UPDATE',
+        oldObject: node(),
+        object: node({ 'node-restriction.kubernetes.io/zone': 'safe' }),
+      },
+      want: 'nodes "pi" is forbidden: is not allowed to modify labels: node-restriction.kubernetes.io/zone',
+    },
+    {
+      name: 'refuses to take taints off',
+      given: {
+        ...nodes,
+        operation: 'UPDATE',
+        oldObject: node({}, { taints }),
+        object: node(),
+      },
+      want: 'nodes "pi" is forbidden: node "pi" is not allowed to modify taints',
+    },
+    {
+      name: 'refuses to touch another node',
+      given: { ...nodes, name: 'nas', operation: 'DELETE' },
+      want: 'nodes "nas" is forbidden: node "pi" is not allowed to modify node "nas"',
+    },
+    {
+      name: 'lets a node report on its pods',
+      given: {
+        operation: 'UPDATE',
+        subresource: 'status',
+        object: bound('pi'),
+        oldObject: bound('pi'),
+      },
+      want: '',
+    },
+    {
+      name: "refuses to report on another node's pods",
+      given: {
+        operation: 'UPDATE',
+        subresource: 'status',
+        object: bound('nas'),
+        oldObject: bound('nas'),
+      },
+      want: 'pods "web" is forbidden: node "pi" can only update pod status for pods with spec.nodeName set to itself',
+    },
+    {
+      name: 'refuses to relabel a pod by its status',
+      given: {
+        operation: 'UPDATE',
+        subresource: 'status',
+        object: bound('pi', { app: 'db' }),
+        oldObject: bound('pi'),
+      },
+      want: 'pods "web" is forbidden: node "pi" cannot update labels through pod status',
+    },
+    {
+      name: 'refuses to change a pod',
+      given: { operation: 'UPDATE', object: bound('pi'), oldObject: bound('pi') },
+      want: 'pods "web" is forbidden: unexpected operation "UPDATE", node "pi" can only create and delete mirror pods',
+    },
+    {
+      name: 'lets a node remove its pods',
+      given: { operation: 'DELETE', name: 'mine' },
+      want: '',
+    },
+    {
+      name: "refuses to remove another node's pods",
+      given: { operation: 'DELETE' },
+      want: 'pods "web" is forbidden: node "pi" can only delete pods with spec.nodeName set to itself',
+    },
+    {
+      name: 'refuses to evict them',
+      given: { subresource: 'eviction' },
+      want: 'pods "web" is forbidden: node pi can only evict pods with spec.nodeName set to itself',
+    },
+    {
+      name: 'refuses pods nobody asked for',
+      given: { object: bound('pi') },
+      want: 'pods "web" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "pi" can only create mirror pods',
+    },
+    {
+      name: 'refuses to bind a pod',
+      given: { subresource: 'binding' },
+      want: `pods "web" is forbidden: unexpected pod subresource "binding", only 'status' and 'eviction' are allowed`,
+    },
+    {
+      name: 'lets a node renew its lease',
+      given: { resource: 'leases', namespace: 'kube-node-lease', name: 'pi', operation: 'UPDATE' },
+      want: '',
+    },
+    {
+      name: "refuses to hold another node's lease",
+      given: { resource: 'leases', namespace: 'kube-node-lease', name: 'nas', operation: 'UPDATE' },
+      want: 'leases.coordination.k8s.io "nas" is forbidden: can only access node lease with the same name as the requesting node',
+    },
+    {
+      name: 'refuses leases elsewhere',
+      given: { resource: 'leases', namespace: 'kube-system', name: 'pi', operation: 'UPDATE' },
+      want: 'leases.coordination.k8s.io "pi" is forbidden: can only access leases in the "kube-node-lease" system namespace',
+    },
+  ];
+  it.each(cases)('$name', async ({ given, want }) => {
+    expect(await refusal(run(plugin, { ...given, user }))).toBe(want);
+  });
+
+  it('leaves everybody else alone', async () => {
+    const admin = { name: 'system:node:pi', groups: ['system:masters'] };
+    const given: Given = { ...nodes, name: 'nas', operation: 'DELETE', user: admin };
+    expect(await refusal(run(plugin, given))).toBe('');
+  });
+});
+
+describe('the standard plugins', () => {
+  it('run in the order of Kubernetes', () => {
+    const plugins = standardPlugins({ reader: readerOf({}), clock: new ManualClock() });
+    expect(plugins.map(({ name }) => name)).toEqual([
+      'NamespaceLifecycle',
+      'ServiceAccount',
+      'NodeRestriction',
+      'Priority',
+      'DefaultTolerationSeconds',
+    ]);
+  });
+});

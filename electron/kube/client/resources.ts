@@ -81,7 +81,9 @@ export function pathOfResource(resource: GroupVersionResource, parts: PathParts 
   // An empty name would turn a delete into the deletion of the whole collection.
   assert(parts.name !== '', `an object of ${resource.resource} needs a name`);
   const { group, version, resource: plural } = resource;
-  return resourcePath({ group, version, resource: plural, ...parts });
+  // Picked one by one: a caller's ref may be an object with more to it.
+  const { namespace, name, subresource } = parts;
+  return resourcePath({ group, version, resource: plural, namespace, name, subresource });
 }
 
 /** `namespace/name`, or `name` for cluster-scoped objects: the key of caches and work queues. */

@@ -88,6 +88,13 @@ describe('a call', () => {
     expect(transport.requests).toHaveLength(0);
   });
 
+  it('takes of a ref only what a path is made of', async () => {
+    transport.answer = () => ({ body: pod });
+    const node = { ...ref, resource: deployments, group: 'apps', uid: 'u1' };
+    await client.get(pods, node);
+    expect(transport.requests[0]?.path).toBe('/api/v1/namespaces/shop/pods/web');
+  });
+
   it('sends a patch with the media type of its kind', async () => {
     transport.answer = () => ({ body: pod });
     await client.patch(pods, ref, [{ op: 'remove', path: '/spec' }], { type: 'json' });

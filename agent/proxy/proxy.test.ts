@@ -1,0 +1,284 @@
+import { describe, expect, it } from 'vitest';
+import type { Service } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { startProxy, type ProxySource, type ProxyStatus } from './proxy.ts';
+import type { CommandResult, ProxySystem } from './system.ts';
+
+const ok: CommandResult = { exitCode: 0, stdout: '', stderr: '' };
+const route_localnet = '/proc/sys/net/ipv4/conf/flt-1/route_localnet';
+
+/** A machine that notes what it is told; `hold` makes nft wait, `refuse` makes it fail. */
+class FakeSystem implements ProxySystem {
+  isRoot = true;
+  hasNft = true;
+  hasDockerUser = false;
+  refuse: string | undefined;
+  readonly files = new Map<string, string>([[route_localnet, '0\n']]);
+  readonly applied: string[] = [];
+  readonly iptables: string[] = [];
+  readonly #waiters: (() => void)[] = [];
+  #isHeld = false;
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+
+  async run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
+    if (command === 'iptables') return this.#runIptables(args);
+    if (!this.hasNft) return { ...ok, exitCode: undefined, stderr: 'spawn nft ENOENT' };
+    if (args.includes('--check')) return ok;
+    this.applied.push(input);
+    if (this.#isHeld) await new Promise<void>((resolve) => void this.#waiters.push(resolve));
+    return this.refuse === undefined ? ok : { ...ok, exitCode: 1, stderr: this.refuse };
+  }
+
+  #runIptables(args: readonly string[]): CommandResult {
+    const verb = args[1] ?? '';
+    if (!this.hasDockerUser)
+      return { ...ok, exitCode: 1, stderr: 'No chain/target/match by that name.' };
+    if (verb === '--check') return { ...ok, exitCode: this.iptables.length > 0 ? 0 : 1 };
+    if (verb === '--insert') this.iptables.push(args.join(' '));
+    return ok;
+  }
+
+  listFolder(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  readText(path: string): Promise<string | undefined> {
+    return Promise.resolve(this.files.get(path));
+  }
+
+  writeText(path: string, text: string): Promise<boolean> {
+    this.files.set(path, text);
+    return Promise.resolve(true);
+  }
+}
+
+class FakeSource<T> implements ProxySource<T> {
+  readonly items: T[] = [];
+  readonly #handlers = new Set<{ onAdd(): void }>();
+  readonly #synced = Promise.withResolvers<void>();
+  readonly lister = { list: (): T[] => this.items };
+
+  addHandler(handler: { onAdd(): void }): () => void {
+    this.#handlers.add(handler);
+    return () => void this.#handlers.delete(handler);
+  }
+
+  whenSynced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  sync(): void {
+    this.#synced.resolve();
+  }
+
+  add(item: T): void {
+    this.items.push(item);
+    for (const handler of this.#handlers) handler.onAdd();
+  }
+
+  get handlerCount(): number {
+    return this.#handlers.size;
+  }
+}
+
+function service(name: string, clusterIP: string): Service {
+  const ports = [{ port: 80, nodePort: 30000 + Number(clusterIP.split('.')[3]) }];
+  const metadata = { namespace: 'default', name };
+  return { apiVersion: 'v1', kind: 'Service', metadata, spec: { clusterIP, ports } };
+}
+
+interface World {
+  readonly system: FakeSystem;
+  readonly services: FakeSource<Service>;
+  readonly endpointSlices: FakeSource<EndpointSlice>;
+  readonly clock: ManualClock;
+  readonly statuses: ProxyStatus[];
+  readonly abort: AbortController;
+}
+
+function makeWorld(): World {
+  return {
+    system: new FakeSystem(),
+    services: new FakeSource(),
+    endpointSlices: new FakeSource(),
+    clock: new ManualClock(),
+    statuses: [],
+    abort: new AbortController(),
+  };
+}
+
+function start(world: World): ReturnType<typeof startProxy> {
+  const { system, services, endpointSlices, clock, statuses, abort } = world;
+  const names = { nodeName: 'here', table: 'flt', bridge: 'flt-1', serviceCidr: '10.96.0.0/16' };
+  const onStatus = (status: ProxyStatus): void => void statuses.push(status);
+  const deps = { system, services, endpointSlices, clock, logger: silentLogger, onStatus };
+  return startProxy({ ...deps, ...names, listenAddress: '127.0.0.1' }, abort.signal);
+}
+
+/** Lets everything that is ready to run do so. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+}
+
+describe('startProxy', () => {
+  it('writes no rules before both lists are known, so that a restart breaks nothing', async () => {
+    const world = makeWorld();
+    await start(world);
+    world.services.sync();
+    await settle();
+    expect(world.system.applied).toEqual([]);
+    world.endpointSlices.sync();
+    await settle();
+    expect(world.system.applied).toHaveLength(1);
+  });
+
+  it('makes one sync of all changes that come while another runs', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.system.hold();
+    await start(world);
+    await settle();
+    for (const n of [11, 12, 13]) world.services.add(service(`s${n}`, `10.96.0.${n}`));
+    await settle();
+    expect(world.system.applied).toHaveLength(1);
+    world.system.release();
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+    expect(world.system.applied[1]).toContain('10.96.0.13');
+  });
+
+  it('tells of a failure, tries again with growing pauses, and tells of the recovery', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.system.refuse = 'Error: no space left';
+    const proxy = await start(world);
+    await settle();
+    const pauses: (number | undefined)[] = [];
+    for (let attempt = 0; attempt < 3; attempt++) {
+      pauses.push(world.clock.nextTimerMs());
+      world.clock.advance(world.clock.nextTimerMs() ?? 0);
+      await settle();
+    }
+    expect(pauses).toEqual([1000, 2000, 4000]);
+    expect(proxy.status().problems).toEqual([
+      'Service rules are out of date: nft refused the rules: Error: no space left.',
+    ]);
+    world.system.refuse = undefined;
+    world.clock.advance(8000);
+    await settle();
+    expect(proxy.status()).toEqual({ mode: 'nftables', problems: [] });
+    expect(world.statuses).toHaveLength(2);
+  });
+
+  it('writes the rules again after five minutes, in case somebody flushed them', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.clock.advance(300_000);
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+    expect(world.system.applied[1]).toBe(world.system.applied[0]);
+  });
+
+  it('opens the bridge to 127.0.0.1, and says when there is no bridge', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.services.add(service('a', '10.96.0.11'));
+    const proxy = await start(world);
+    await settle();
+    expect(world.system.files.get(route_localnet)).toBe('1\n');
+    expect(proxy.status().problems).toEqual([]);
+    world.system.files.delete(route_localnet);
+    world.services.add(service('b', '10.96.0.12'));
+    await settle();
+    expect(proxy.status().problems).toEqual([
+      'NodePorts are not reachable by 127.0.0.1: no route_localnet on flt-1.',
+    ]);
+  });
+
+  it('asks Docker for leave once, and not at all where Docker has no such chain', async () => {
+    for (const hasDockerUser of [true, false]) {
+      const world = makeWorld();
+      world.system.hasDockerUser = hasDockerUser;
+      world.services.sync();
+      world.endpointSlices.sync();
+      await start(world);
+      await settle();
+      world.services.add(service('a', '10.96.0.11'));
+      await settle();
+      expect(world.system.applied).toHaveLength(2);
+      expect(world.system.iptables).toHaveLength(hasDockerUser ? 1 : 0);
+    }
+  });
+
+  it('keeps the rules when it stops, and listens to nothing more', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.abort.abort();
+    await settle();
+    expect(world.services.handlerCount).toBe(0);
+    expect(world.clock.nextTimerMs()).toBeUndefined();
+    expect(world.system.applied).toHaveLength(1);
+  });
+
+  it('removes its table when asked to', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    const proxy = await start(world);
+    await settle();
+    await proxy.remove();
+    expect(world.system.applied.at(-1)).toBe('add table ip flt\ndelete table ip flt\n');
+    world.services.add(service('a', '10.96.0.11'));
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+  });
+
+  it('forwards in user space without root, and says what that lacks', async () => {
+    const world = makeWorld();
+    world.system.isRoot = false;
+    const proxy = await start(world);
+    expect(proxy.status()).toEqual({
+      mode: 'userspace',
+      reason:
+        'Proxying in the kernel needs root. Only NodePorts are served; ClusterIPs are not reachable.',
+      problems: [],
+    });
+  });
+
+  it('moves into the kernel once nft is installed', async () => {
+    const world = makeWorld();
+    world.system.hasNft = false;
+    world.services.sync();
+    world.endpointSlices.sync();
+    const proxy = await start(world);
+    await settle();
+    expect(proxy.status()).toMatchObject({
+      mode: 'userspace',
+      reason: expect.stringContaining('The nft command is missing'),
+    });
+    world.system.hasNft = true;
+    world.clock.advance(300_000);
+    await settle();
+    expect(proxy.status()).toEqual({ mode: 'nftables', problems: [] });
+    expect(world.system.applied).toHaveLength(1);
+  });
+});

@@ -83,7 +83,8 @@ async function* bytesOf(
   });
   signal?.addEventListener('abort', onAbort);
   try {
-    while (signal?.aborted !== true) {
+    for (;;) {
+      if (signal?.aborted === true) return;
       const next = await Promise.race([source.next(), aborted]);
       if (next === undefined || next.done === true) return;
       yield asBytes(next.value);

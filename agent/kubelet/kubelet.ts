@@ -40,6 +40,8 @@ export interface KubeletDeps {
   readonly logger: Logger;
   readonly qosClass: (pod: Pod) => string;
   readonly onEngineState: (state: EngineState) => void;
+  /** A container started or ended. */
+  readonly onContainersChange: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -60,7 +62,10 @@ export class Kubelet {
       clock: deps.clock,
       logger: deps.logger,
       onState: (state) => this.#onEngineState(state),
-      onPod: (uid) => this.#workers.get(uid)?.wake(),
+      onPod: (uid) => {
+        deps.onContainersChange();
+        this.#workers.get(uid)?.wake();
+      },
       onRelist: (observed) => this.#onRelist(observed),
     });
   }
@@ -140,6 +145,7 @@ export class Kubelet {
     for (const uid of new Set([...shapes.keys(), ...this.#shapes.keys()]))
       if (shapes.get(uid) !== this.#shapes.get(uid)) this.#workers.get(uid)?.wake();
     this.#shapes = shapes;
+    this.#deps.onContainersChange();
     if (this.#isReady) this.#endOrphans(observed);
   }
 

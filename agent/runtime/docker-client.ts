@@ -55,6 +55,15 @@ export class DockerClient {
     return attempt(() => this.#docker.getContainer(id).inspect());
   }
 
+  /** Walks the container's layer: not for every second. */
+  async containerSizeBytes(id: string): Promise<number | undefined> {
+    // The typings don't know that it takes options.
+    const container = this.#docker.getContainer(id) as unknown as {
+      inspect(options: object): Promise<{ SizeRw?: number }>;
+    };
+    return (await attempt(() => container.inspect({ size: true }))).SizeRw;
+  }
+
   async createContainer(body: ContainerCreate): Promise<string> {
     const container = await attempt(() => this.#docker.createContainer(body));
     return container.id;

@@ -110,17 +110,20 @@ function sandboxStatus(details: ContainerDetails): SandboxStatus {
 function containerStatus(details: ContainerDetails): ContainerStatus {
   const { State: state, Config: config } = details;
   const labels = config.Labels;
+  // Created with an exit code: its program could not be started. Docker gives it no times.
+  const hasFailed = state.Status === 'created' && state.ExitCode !== 0;
+  const failedAtMs = hasFailed ? timeMs(details.Created) : 0;
   return {
     id: details.Id,
     name: labels[label.container] ?? '',
     sandboxId: labels[label.sandbox] ?? '',
     attempt: labelNumber(labels, label.attempt, 0),
     specHash: labels[label.specHash] ?? '',
-    state: containerState(state.Status),
+    state: hasFailed ? 'exited' : containerState(state.Status),
     pid: state.Pid,
     createdAtMs: timeMs(details.Created),
-    startedAtMs: timeMs(state.StartedAt),
-    finishedAtMs: timeMs(state.FinishedAt),
+    startedAtMs: timeMs(state.StartedAt) || failedAtMs,
+    finishedAtMs: timeMs(state.FinishedAt) || failedAtMs,
     exitCode: state.ExitCode,
     oomKilled: state.OOMKilled,
     error: state.Error,

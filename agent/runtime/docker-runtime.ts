@@ -274,6 +274,10 @@ export class DockerRuntime implements Runtime {
     }));
   }
 
+  containerDiskBytes(id: string): Promise<number | undefined> {
+    return this.#client.containerSizeBytes(id);
+  }
+
   async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
     const filters = {
       type: ['container'],

@@ -30,6 +30,11 @@ interface FakeContainer {
   readonly ended: (() => void)[];
 }
 
+/** No process of this machine has such a number. */
+function pid(number: number): number {
+  return 10_000_000 + number;
+}
+
 export type ExecHandler = (id: string, command: readonly string[]) => Promise<ExecResult>;
 
 export class FakeRuntime implements Runtime {
@@ -83,10 +88,10 @@ export class FakeRuntime implements Runtime {
     return {
       pod,
       gracePeriodSeconds: grace ?? emptyPod(pod).gracePeriodSeconds,
-      sandboxes: sandboxes.map(({ status }) => status).reverse(),
+      sandboxes: sandboxes.map(({ status }) => status).toReversed(),
       containers: containers
         .map(({ status }) => status)
-        .reverse()
+        .toReversed()
         .sort((a, b) => b.attempt - a.attempt),
     };
   }
@@ -98,7 +103,7 @@ export class FakeRuntime implements Runtime {
     const ip = config.hostNetwork ? '' : `10.244.${number >> 8}.${number & 255}`;
     const { attempt, hostNetwork } = config;
     const createdAtMs = this.#clock.now();
-    const status = { id, attempt, ready: true, ip, pid: number, createdAtMs, hostNetwork };
+    const status = { id, attempt, ready: true, ip, pid: pid(number), createdAtMs, hostNetwork };
     this.#sandboxes.set(id, { config, status });
     this.#did(`run sandbox ${config.pod.name}`, config.pod.uid, id);
     return id;
@@ -153,11 +158,13 @@ export class FakeRuntime implements Runtime {
     const container = this.#container(id);
     const error = this.unstartable.get(container.config.name);
     if (error !== undefined) {
-      container.status = { ...container.status, exitCode: 127, error };
+      const atMs = this.#clock.now();
+      const ended = { state: 'exited', startedAtMs: atMs, finishedAtMs: atMs } as const;
+      container.status = { ...container.status, ...ended, exitCode: 127, error };
       throw new RuntimeError('other', error);
     }
     const startedAtMs = this.#clock.now();
-    container.status = { ...container.status, state: 'running', startedAtMs, pid: this.#nextId++ };
+    container.status = { ...container.status, state: 'running', startedAtMs, pid: pid(this.#nextId++) };
     this.#did(`start ${container.config.name}`, container.config.pod.uid, id);
   }
 
@@ -211,6 +218,11 @@ export class FakeRuntime implements Runtime {
   async listImages(): Promise<readonly ImageStatus[]> {
     this.#check();
     return [...this.#images.values()];
+  }
+
+  async containerDiskBytes(id: string): Promise<number | undefined> {
+    this.#container(id);
+    return 4096;
   }
 
   async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {

@@ -214,6 +214,8 @@ export interface Runtime {
   imageStatus(name: string): Promise<ImageStatus | undefined>;
   pullImage(name: string, auth: RegistryAuth | undefined): Promise<void>;
   listImages(): Promise<readonly ImageStatus[]>;
+  /** Bytes in the container's own layer; undefined when that can't be told. */
+  containerDiskBytes(id: string): Promise<number | undefined>;
   /** Container state changes as they happen; throws when the engine goes away. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
 }

@@ -1,0 +1,137 @@
+// Keeps this machine's Node object and Lease: registers, renews the lease every 10 s, writes the
+// status when it changed and every 5 min otherwise. A node that somebody deleted registers again.
+// Source: kubernetes pkg/kubelet/kubelet_node_status.go, component-helpers node/util/lease.
+import type { Lease } from '#kube/api/coordination.ts';
+import type { Node, NodeStatus } from '#kube/api/core.ts';
+import { delay, rfc3339Micro, type Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { leases, nodes } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { hasReason } from '#kube/machinery/status.ts';
+import { withoutHeartbeats } from './node-status.ts';
+
+export interface NodeRegistrarDeps {
+  readonly client: RestClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly nodeName: string;
+  readonly labels: () => Promise<Record<string, string>>;
+  readonly status: (previous: NodeStatus | undefined) => Promise<NodeStatus>;
+  /** After every status that was written. */
+  readonly onWritten: (status: NodeStatus) => void;
+  readonly signal: AbortSignal;
+}
+
+const heartbeatMs = 10_000;
+const unchangedStatusMs = 300_000;
+const retryMs = { first: 250, max: 10_000 };
+const leaseNamespace = 'kube-node-lease';
+const leaseDurationSeconds = 40;
+
+export class NodeRegistrar {
+  readonly #deps: NodeRegistrarDeps;
+  #node: Node | undefined;
+  #lease: Lease | undefined;
+  #writtenAtMs = -Infinity;
+  #wake = new AbortController();
+  #isFailing = false;
+
+  constructor(deps: NodeRegistrarDeps) {
+    this.#deps = deps;
+  }
+
+  /** Something about the node changed: look now. */
+  trigger(): void {
+    this.#wake.abort();
+  }
+
+  /** Runs until the signal aborts. */
+  async run(): Promise<void> {
+    const { signal, clock } = this.#deps;
+    let waitMs = retryMs.first;
+    while (!signal.aborted) {
+      const isFine = await this.#beat();
+      const pauseMs = isFine ? heartbeatMs : waitMs;
+      waitMs = isFine ? retryMs.first : Math.min(waitMs * 2, retryMs.max);
+      await delay(clock, pauseMs, AbortSignal.any([signal, this.#wake.signal]));
+      if (this.#wake.signal.aborted) this.#wake = new AbortController();
+    }
+  }
+
+  /** A `null` value removes the annotation. */
+  async annotate(annotations: Readonly<Record<string, string | null>>): Promise<void> {
+    const { client, nodeName, signal } = this.#deps;
+    await client.patch(nodes, { name: nodeName }, { metadata: { annotations } }, { signal });
+  }
+
+  async #beat(): Promise<boolean> {
+    const { logger, signal } = this.#deps;
+    try {
+      const node = (this.#node ??= await this.#register());
+      await this.#writeStatus(node);
+      await this.#renewLease(node);
+      if (this.#isFailing) logger.info('Node heartbeats arrive again');
+      this.#isFailing = false;
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      if (hasReason(error, 'NotFound') || hasReason(error, 'Conflict')) this.#node = undefined;
+      // Once per outage: the API server may be away for long.
+      if (!this.#isFailing) logger.warn('Node heartbeat failed', { error });
+      this.#isFailing = true;
+      return false;
+    }
+  }
+
+  async #register(): Promise<Node> {
+    const { client, nodeName, signal } = this.#deps;
+    const labels = await this.#deps.labels();
+    const metadata = { name: nodeName, labels };
+    try {
+      const node = await client.get(nodes, { name: nodeName }, { signal });
+      const have = node.metadata.labels ?? {};
+      if (Object.entries(labels).every(([key, value]) => have[key] === value)) return node;
+      return await client.patch(nodes, { name: nodeName }, { metadata: { labels } }, { signal });
+    } catch (error) {
+      if (!hasReason(error, 'NotFound')) throw error;
+    }
+    this.#writtenAtMs = -Infinity;
+    const status = await this.#deps.status(undefined);
+    const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata, spec: {}, status };
+    return client.create(nodes, fresh, { signal });
+  }
+
+  async #writeStatus(node: Node): Promise<void> {
+    const { client, clock, signal, onWritten } = this.#deps;
+    const status = await this.#deps.status(node.status);
+    const isOld = clock.monotonicMs() - this.#writtenAtMs >= unchangedStatusMs;
+    const before = withoutHeartbeats(node.status ?? {});
+    if (!isOld && deepEqual(withoutHeartbeats(status), before)) return;
+    this.#node = await client.updateStatus(nodes, { ...node, status }, { signal });
+    this.#writtenAtMs = clock.monotonicMs();
+    onWritten(status);
+  }
+
+  async #renewLease(node: Node): Promise<void> {
+    const { client, clock, nodeName, signal } = this.#deps;
+    const ref = { namespace: leaseNamespace, name: nodeName };
+    const spec = {
+      holderIdentity: nodeName,
+      leaseDurationSeconds,
+      renewTime: rfc3339Micro(clock.now()),
+    };
+    try {
+      const lease = (this.#lease ??= await client.get(leases, ref, { signal }));
+      this.#lease = await client.update(leases, { ...lease, spec: { ...lease.spec, ...spec } }, { signal });
+    } catch (error) {
+      this.#lease = undefined;
+      if (!hasReason(error, 'NotFound')) throw error;
+      const { uid = '' } = node.metadata;
+      const owner = { apiVersion: 'v1', kind: 'Node', name: nodeName, uid };
+      const metadata = { ...ref, ownerReferences: [owner] };
+      const fresh: Lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec };
+      this.#lease = await client.create(leases, fresh, { signal });
+    }
+  }
+}

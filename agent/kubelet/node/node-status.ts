@@ -1,0 +1,169 @@
+// Pure: facts of this machine → Node labels and NodeStatus, in Kubernetes' names and wording.
+// Source: kubernetes pkg/kubelet/nodestatus/setters.go, kubelet_node_status.go.
+import type { NodeCondition, NodeStatus } from '#kube/api/core.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
+
+export const kubeletVersion = 'v1.35.0';
+export const maxPods = 110;
+const imagesMax = 50;
+const mib = 1024 * 1024;
+
+export interface MachineFacts {
+  readonly hostname: string;
+  /** IPv4, the primary one first. */
+  readonly addresses: readonly string[];
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly memoryAvailableBytes: number;
+  readonly diskBytes: number;
+  readonly diskAvailableBytes: number;
+  readonly pidCount: number;
+  readonly pidLimit: number;
+  /** `amd64`, `arm64`. */
+  readonly architecture: string;
+  /** `linux`. */
+  readonly operatingSystem: string;
+  readonly kernelVersion: string;
+  readonly osImage: string;
+  readonly machineId: string;
+  readonly systemUuid: string;
+  readonly bootId: string;
+}
+
+/** Why no container can run; undefined: they can. */
+export interface EngineProblem {
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface NodeStatusInput {
+  readonly facts: MachineFacts;
+  readonly previous: NodeStatus | undefined;
+  readonly engine: EngineProblem | undefined;
+  /** `docker://20.10.24`; '' while unknown. */
+  readonly runtimeVersion: string;
+  readonly kubeletPort: number;
+  readonly images: readonly { readonly names: readonly string[]; readonly sizeBytes: number }[];
+  readonly nowMs: number;
+}
+
+export function nodeLabels(nodeName: string, facts: MachineFacts): Record<string, string> {
+  return {
+    'kubernetes.io/arch': facts.architecture,
+    'kubernetes.io/hostname': nodeName,
+    'kubernetes.io/os': facts.operatingSystem,
+  };
+}
+
+export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
+  const { facts, previous = {} } = input;
+  const version = input.runtimeVersion || previous.nodeInfo?.containerRuntimeVersion;
+  const diskKib = Math.floor(facts.diskBytes / 1024);
+  return {
+    ...previous,
+    addresses: [
+      ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
+      { type: 'Hostname', address: facts.hostname },
+    ],
+    capacity: {
+      cpu: String(facts.cpuCount),
+      'ephemeral-storage': `${diskKib}Ki`,
+      memory: `${Math.floor(facts.memoryBytes / 1024)}Ki`,
+      pods: String(maxPods),
+    },
+    allocatable: {
+      cpu: String(facts.cpuCount),
+      // What Kubernetes keeps free by its default eviction thresholds.
+      'ephemeral-storage': String(Math.floor(facts.diskBytes * 0.9)),
+      memory: `${Math.max(0, Math.floor((facts.memoryBytes - 100 * mib) / 1024))}Ki`,
+      pods: String(maxPods),
+    },
+    daemonEndpoints: { kubeletEndpoint: { Port: input.kubeletPort } },
+    nodeInfo: {
+      architecture: facts.architecture,
+      bootID: facts.bootId,
+      containerRuntimeVersion: version || 'unknown',
+      kernelVersion: facts.kernelVersion,
+      kubeProxyVersion: '',
+      kubeletVersion,
+      machineID: facts.machineId,
+      operatingSystem: facts.operatingSystem,
+      osImage: facts.osImage,
+      systemUUID: facts.systemUuid,
+    },
+    images: input.images
+      .filter((image) => image.names.length > 0)
+      .sort((a, b) => b.sizeBytes - a.sizeBytes)
+      .slice(0, imagesMax)
+      .map(({ names, sizeBytes }) => ({ names: [...names], sizeBytes })),
+    conditions: conditions(input),
+  };
+}
+
+interface Verdict {
+  readonly type: string;
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+}
+
+function conditions(input: NodeStatusInput): NodeCondition[] {
+  const previous = input.previous?.conditions ?? [];
+  const now = rfc3339(input.nowMs);
+  const own = verdicts(input);
+  const foreign = previous.filter(({ type }) => !own.some((verdict) => verdict.type === type));
+  return [
+    ...foreign,
+    ...own.map((verdict) => {
+      const before = previous.find(({ type }) => type === verdict.type);
+      const kept = before?.status === verdict.status ? before.lastTransitionTime : undefined;
+      return { ...verdict, lastHeartbeatTime: now, lastTransitionTime: kept ?? now };
+    }),
+  ];
+}
+
+function verdicts({ facts, engine }: NodeStatusInput): Verdict[] {
+  const lowMemory = facts.memoryAvailableBytes < 100 * mib;
+  // Differs: Kubernetes says "pressure" at 10 %; on a home machine's big disk that is plenty.
+  const lowDisk = facts.diskAvailableBytes < Math.min(facts.diskBytes * 0.1, 1024 * mib);
+  const lowPids = facts.pidCount > facts.pidLimit * 0.9;
+  return [
+    verdict('MemoryPressure', lowMemory, [
+      ['KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'],
+      ['KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
+    ]),
+    verdict('DiskPressure', lowDisk, [
+      ['KubeletHasDiskPressure', 'kubelet has disk pressure'],
+      ['KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
+    ]),
+    verdict('PIDPressure', lowPids, [
+      ['KubeletHasInsufficientPID', 'kubelet has insufficient PID available'],
+      ['KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+    ]),
+    engine === undefined
+      ? {
+          type: 'Ready',
+          status: 'True',
+          reason: 'KubeletReady',
+          message: 'kubelet is posting ready status',
+        }
+      : { type: 'Ready', status: 'False', ...engine },
+  ];
+}
+
+function verdict(
+  type: string,
+  isTrue: boolean,
+  [yes, no]: readonly [readonly [string, string], readonly [string, string]],
+): Verdict {
+  const [reason, message] = isTrue ? yes : no;
+  return { type, status: isTrue ? 'True' : 'False', reason, message };
+}
+
+/** Without what changes all the time: two statuses that tell the same. */
+export function withoutHeartbeats(status: NodeStatus): NodeStatus {
+  return {
+    ...status,
+    conditions: (status.conditions ?? []).map(({ lastHeartbeatTime: _, ...rest }) => rest),
+  };
+}

@@ -1,0 +1,162 @@
+// What the kubelet's HTTP server answers: logs, statistics, metrics, health, its pods.
+// Source: kubernetes pkg/kubelet/server/server.go, server/stats.
+import type { Pod } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Collector, Sample } from '../../metrics/collector.ts';
+import { cadvisorMetrics, resourceMetrics, summary } from '../../metrics/exposition.ts';
+import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
+import { loggedContainerId, LogRequestError, parseLogQuery } from './log-request.ts';
+
+export interface RoutesDeps {
+  readonly runtime: Pick<Runtime, 'logs'>;
+  readonly pods: () => readonly Pod[];
+  readonly collector: Collector;
+  readonly clock: Clock;
+  readonly nodeName: string;
+  readonly machine: { readonly cpuCount: number; readonly memoryBytes: number };
+}
+
+export interface KubeletRequest {
+  readonly method: string;
+  readonly url: URL;
+  /** Aborts when the client went away. */
+  readonly signal: AbortSignal;
+}
+
+export interface KubeletResponse {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string | AsyncIterable<Uint8Array>;
+}
+
+const prometheusText = 'text/plain; version=0.0.4; charset=utf-8';
+
+export function text(status: number, body: string): KubeletResponse {
+  return { status, contentType: 'text/plain; charset=utf-8', body };
+}
+
+function json(value: unknown): KubeletResponse {
+  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
+}
+
+export class Routes {
+  readonly #deps: RoutesDeps;
+
+  constructor(deps: RoutesDeps) {
+    this.#deps = deps;
+  }
+
+  async handle(request: KubeletRequest): Promise<KubeletResponse> {
+    const { pathname } = request.url;
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return text(405, 'method not allowed\n');
+    const log = /^\/containerLogs\/([^/]+)\/([^/]+)\/([^/]+)$/.exec(pathname);
+    if (log !== null) return this.#logs(request, log.slice(1).map(decodeURIComponent));
+    switch (pathname) {
+      case '/healthz':
+        return text(200, 'ok');
+      case '/pods':
+        return json({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: this.#deps.pods() });
+      case '/stats/summary':
+        return json(summary(await this.#deps.collector.once(), this.#deps.nodeName));
+      case '/stats/stream':
+        return {
+          status: 200,
+          contentType: 'application/jsonl',
+          body: this.#statsStream(request.signal),
+        };
+      case '/metrics/resource':
+        return metrics(resourceMetrics(await this.#deps.collector.once()));
+      case '/metrics/cadvisor':
+        return metrics(cadvisorMetrics(await this.#deps.collector.once(), this.#deps.machine));
+      default:
+        return text(404, '404 page not found\n');
+    }
+  }
+
+  async #logs(request: KubeletRequest, parts: readonly string[]): Promise<KubeletResponse> {
+    const [namespace = '', name = '', container = ''] = parts;
+    const { pods, clock } = this.#deps;
+    try {
+      const query = parseLogQuery(request.url.searchParams, clock.now());
+      const pod = pods().find(
+        ({ metadata }) => metadata.namespace === namespace && metadata.name === name,
+      );
+      if (pod === undefined)
+        throw new LogRequestError(404, `pod "${name}" not found`);
+      const id = loggedContainerId(pod, container, query.previous);
+      const chunks = this.#deps.runtime.logs(id, { ...query, signal: request.signal });
+      const iterator = limited(chunks, query.limitBytes)[Symbol.asyncIterator]();
+      const body = await startOf(iterator, query.follow);
+      return { status: 200, contentType: 'text/plain', body };
+    } catch (error) {
+      if (error instanceof LogRequestError) return text(error.code, error.message);
+      if (isRuntimeError(error, 'notFound'))
+        return text(400, `unable to retrieve container logs for ${container}`);
+      throw error;
+    }
+  }
+
+  /** A line a second, only the newest one when the reader is slow. */
+  async *#statsStream(signal: AbortSignal): AsyncIterable<Uint8Array> {
+    let newest: Sample | undefined;
+    let wake: () => void = () => {};
+    const unsubscribe = this.#deps.collector.subscribe((sample) => {
+      newest = sample;
+      wake();
+    });
+    const onAbort = () => wake();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      while (!signal.aborted) {
+        const sample = newest;
+        newest = undefined;
+        if (sample !== undefined) yield new TextEncoder().encode(`${JSON.stringify(sample)}\n`);
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (newest !== undefined || signal.aborted) resolve();
+        });
+      }
+    } finally {
+      unsubscribe();
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+}
+
+function metrics(body: string): KubeletResponse {
+  return { status: 200, contentType: prometheusText, body };
+}
+
+async function* limited(
+  chunks: AsyncIterable<Uint8Array>,
+  limitBytes = Infinity,
+): AsyncIterable<Uint8Array> {
+  let leftBytes = limitBytes;
+  for await (const chunk of chunks) {
+    yield chunk.subarray(0, leftBytes);
+    leftBytes -= chunk.length;
+    if (leftBytes <= 0) return;
+  }
+}
+
+/**
+ * A log that can't be read fails before the answer begins. A followed log may have nothing to say
+ * for long: its headers go out at once.
+ */
+async function startOf(
+  iterator: AsyncIterator<Uint8Array>,
+  follow: boolean,
+): Promise<AsyncIterable<Uint8Array>> {
+  const first = iterator.next();
+  if (follow) first.catch(() => {});
+  else await first;
+  return (async function* () {
+    try {
+      for (let next = await first; next.done !== true; next = await iterator.next())
+        yield next.value;
+    } finally {
+      await iterator.return?.();
+    }
+  })();
+}

@@ -1,0 +1,115 @@
+// The kubelet's HTTPS server: mutual TLS, only the API server and administrators get in, streams
+// keep to the reader's pace. What is answered is in routes.ts.
+// Source: kubernetes pkg/kubelet/server/{server,auth}.go.
+import { createServer, type Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { Logger } from '#kube/base/logger.ts';
+import { text, type KubeletResponse, type Routes } from './routes.ts';
+
+export interface KubeletServerDeps {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+  readonly bindAddress: string;
+  readonly port: number;
+  readonly routes: Routes;
+  readonly logger: Logger;
+}
+
+const headersTimeoutMs = 10_000;
+const connectionsMax = 256;
+
+export class KubeletServer {
+  readonly #deps: KubeletServerDeps;
+  readonly #server: Server;
+
+  constructor(deps: KubeletServerDeps) {
+    this.#deps = deps;
+    const { certPem: cert, keyPem: key, caPem: ca } = deps;
+    // Refused by hand, with a sentence, instead of with a broken handshake.
+    const tls = { cert, key, ca, requestCert: true, rejectUnauthorized: false };
+    this.#server = createServer(
+      { ...tls, minVersion: 'TLSv1.2', headersTimeout: headersTimeoutMs },
+      (request, response) => void this.#serve(request, response),
+    );
+    this.#server.maxConnections = connectionsMax;
+  }
+
+  /** Resolves with the port. Throws a sentence when it can't listen. */
+  start(): Promise<number> {
+    const { bindAddress, port } = this.#deps;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error) =>
+        reject(new Error(`the agent can't listen on ${bindAddress}:${port}: ${error.message}`, { cause: error })),
+      );
+      this.#server.listen(port, bindAddress, () =>
+        resolve((this.#server.address() as AddressInfo).port),
+      );
+    });
+  }
+
+  stop(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    try {
+      const answer = await this.#answer(request, gone.signal);
+      response.writeHead(answer.status, { 'content-type': answer.contentType });
+      if (typeof answer.body === 'string') {
+        response.end(answer.body);
+        return;
+      }
+      response.flushHeaders();
+      for await (const chunk of answer.body) {
+        if (gone.signal.aborted) break;
+        if (!response.write(chunk)) await writable(response, gone.signal);
+      }
+      response.end();
+    } catch (error) {
+      if (gone.signal.aborted) return;
+      const why = error instanceof Error ? error.message : String(error);
+      this.#deps.logger.warn('Request failed', { path: request.url?.split('?')[0], error: why });
+      // Broken off rather than ended: half an answer must not look whole.
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(why);
+    }
+  }
+
+  async #answer(request: IncomingMessage, signal: AbortSignal): Promise<KubeletResponse> {
+    const socket = request.socket as TLSSocket;
+    if (!socket.authorized) return text(401, 'Unauthorized');
+    const peer = socket.getPeerCertificate();
+    if (!mayEnter(peer)) return text(403, `Forbidden (user=${String(peer.subject?.CN)})`);
+    const url = new URL(request.url ?? '/', 'https://node');
+    return this.#deps.routes.handle({ method: request.method ?? 'GET', url, signal });
+  }
+}
+
+/** The API server as the kubelets' client, and administrators. */
+export function mayEnter(peer: Pick<PeerCertificate, 'subject'>): boolean {
+  const { CN: name, O: organizations } = (peer.subject ?? {}) as {
+    CN?: string;
+    O?: string | string[];
+  };
+  const groups = Array.isArray(organizations) ? organizations : [organizations];
+  return name === 'kube-apiserver-kubelet-client' || groups.includes('system:masters');
+}
+
+function writable(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    response.once('drain', done);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
+}

@@ -1,0 +1,162 @@
+// The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
+// Containers outlive it; the next start adopts them.
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { delay, systemClock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { systemRandom } from '#kube/base/random.ts';
+import { namespaces } from '#kube/client/resources.ts';
+import { RestClient } from '#kube/client/rest-client.ts';
+import { StatusError } from '#kube/machinery/status.ts';
+import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { HttpsTransport } from '#platform/https-transport.ts';
+import { readKubeconfig } from '#platform/kubeconfig.ts';
+import { processLogger } from '#platform/log-sink.ts';
+import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { NodeAgent } from './node-agent.ts';
+
+interface Flags {
+  readonly data: string;
+  readonly nodeName: string;
+  readonly kubeconfig: string;
+  readonly mayInstall: boolean;
+  readonly runtimeName: 'docker' | 'fake';
+  readonly bindAddress: string;
+  readonly port: number;
+  readonly serviceCidr: string;
+}
+
+const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
+  --data DIR           pod volumes, credentials (kubeconfig, serving.crt, serving.key, ca.crt)
+  --node-name NAME     the Node object that stands for this machine
+  --kubeconfig FILE    how to reach the API server (DIR/kubeconfig)
+  --no-install         never install or start a container engine
+  --runtime NAME       docker, or fake: containers in memory only (docker)
+  --bind ADDRESS       where the agent's own HTTPS server listens (127.0.0.1)
+  --port PORT          its port (0: any free one)
+  --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
+`;
+
+function parseFlags(args: readonly string[]): Flags {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      data: { type: 'string' },
+      'node-name': { type: 'string' },
+      kubeconfig: { type: 'string' },
+      'no-install': { type: 'boolean', default: false },
+      runtime: { type: 'string', default: 'docker' },
+      bind: { type: 'string', default: '127.0.0.1' },
+      port: { type: 'string', default: '0' },
+      'service-cidr': { type: 'string', default: '10.96.0.0/16' },
+    },
+  });
+  const { data, 'node-name': nodeName, runtime: runtimeName } = values;
+  const port = Number(values.port);
+  if (data === undefined || nodeName === undefined) throw new Error('--data and --node-name are needed');
+  if (runtimeName !== 'docker' && runtimeName !== 'fake') throw new Error(`unknown runtime ${runtimeName}`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`bad port ${values.port}`);
+  return {
+    data: path.resolve(data),
+    nodeName,
+    kubeconfig: values.kubeconfig ?? path.join(data, 'kubeconfig'),
+    mayInstall: !values['no-install'],
+    runtimeName,
+    bindAddress: values.bind,
+    port,
+    serviceCidr: values['service-cidr'],
+  };
+}
+
+function flagsOrExit(): Flags {
+  try {
+    return parseFlags(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    process.exit(exitCodes.cannotRun);
+  }
+}
+
+/**
+ * The cluster's identity is the uid of its namespace kube-system. Kept in a file, so that an agent
+ * whose API server is away still knows which containers are its own.
+ */
+async function readClusterId(client: RestClient, data: string, signal: AbortSignal): Promise<string> {
+  const file = path.join(data, 'cluster-id');
+  for (let waitMs = 100; !signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
+    try {
+      const { metadata } = await client.get(namespaces, { name: 'kube-system' }, { signal });
+      const { uid = '' } = metadata;
+      await writeFileAtomic(file, `${uid}\n`);
+      return uid;
+    } catch (error) {
+      const kept = await readFile(file, 'utf8').catch(() => '');
+      if (kept.trim() !== '') return kept.trim();
+      if (error instanceof StatusError && error.code === 403) throw error;
+    }
+    await delay(systemClock, waitMs, signal);
+  }
+  return '';
+}
+
+async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<void> {
+  const channel = parentChannel();
+  const stopping = new AbortController();
+  const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
+  const userAgent = `flotilla-agent/${flags.nodeName}`;
+  const client = new RestClient({ transport, userAgent, clock: systemClock, random: systemRandom });
+  let agent: NodeAgent | undefined;
+  channel.onStop((why) => {
+    logger.info('The agent stops', { why });
+    stopping.abort();
+    agent?.stop();
+    transport.close();
+    process.exit(0);
+  });
+  const [certPem, keyPem, caPem] = await Promise.all(
+    ['serving.crt', 'serving.key', 'ca.crt'].map((name) => readFile(path.join(flags.data, name), 'utf8')),
+  );
+  const clusterId = await readClusterId(client, flags.data, stopping.signal);
+  const { bindAddress, port } = flags;
+  let told = '';
+  agent = new NodeAgent({
+    client,
+    clusterId,
+    nodeName: flags.nodeName,
+    dataDirectory: flags.data,
+    logDirectory,
+    runtimeName: flags.runtimeName,
+    mayInstall: flags.mayInstall,
+    serviceCidr: flags.serviceCidr,
+    server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },
+    userId: process.getuid?.() ?? -1,
+    variables: process.env,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    say: (sentence) => process.stderr.write(`${sentence}\n`),
+    onReady(isReady, message) {
+      const type = isReady ? 'ready' : 'not-ready';
+      if (`${type} ${message}` === told) return;
+      told = `${type} ${message}`;
+      logger.info('Node status', { ready: isReady, message });
+      channel.post({ type, message });
+    },
+  });
+  await agent.start();
+}
+
+const flags = flagsOrExit();
+const logDirectory = path.join(flags.data, '..', 'logs');
+const logger = processLogger({ directory: logDirectory, name: 'agent', clock: systemClock });
+// The kubelet's timers don't keep a process alive; the agent ends only when it is told to.
+setInterval(() => {}, 2 ** 30);
+process.on('uncaughtException', (error) => {
+  logger.error('The agent ends: unexpected error', { error });
+  process.exit(1);
+});
+run(flags, logger, logDirectory).catch((error: unknown) => {
+  logger.error('The agent cannot run', { error });
+  process.exit(1);
+});

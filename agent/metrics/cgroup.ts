@@ -1,0 +1,182 @@
+// A container's CPU and memory, read straight from its cgroup's files (v1 and v2): a hundred times
+// cheaper than asking Docker. Files stay open and are read again from the start.
+// A controller that is missing (memory on a stock Raspberry Pi OS) is unknown, never zero.
+// Source: kernel Documentation/admin-guide/cgroup-v1, cgroup-v2.rst.
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import path from 'node:path';
+
+export interface CgroupUsage {
+  /** Since the container's start. */
+  readonly cpuNanoseconds?: number;
+  readonly memoryUsageBytes?: number;
+  /** Usage without what could be dropped at once (inactive page cache). */
+  readonly memoryWorkingSetBytes?: number;
+  readonly memoryRssBytes?: number;
+  /** Undefined: no limit. */
+  readonly memoryLimitBytes?: number;
+  readonly pidCount?: number;
+}
+
+export interface CgroupSystem {
+  /** Such as `/sys/fs/cgroup`. */
+  readonly root: string;
+  /** Such as `/proc`. */
+  readonly proc: string;
+}
+
+export const systemCgroups: CgroupSystem = { root: '/sys/fs/cgroup', proc: '/proc' };
+
+type Source = Readonly<Record<'cpu' | 'memory' | 'memoryStat' | 'memoryLimit' | 'pids', string>>;
+
+/** Kernels write a number near 2^63 for "no limit". */
+const noLimitBytes = 2 ** 60;
+const bufferBytes = 8192;
+
+export class CgroupReader {
+  readonly #isUnified: boolean;
+  readonly #descriptors = new Map<keyof Source, number>();
+  readonly #buffer = Buffer.alloc(bufferBytes);
+
+  /** Undefined when the process is gone. */
+  static open(system: CgroupSystem, pid: number): CgroupReader | undefined {
+    try {
+      const membership = readFileSync(path.join(system.proc, String(pid), 'cgroup'), 'utf8');
+      return new CgroupReader(system, membership);
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  private constructor(system: CgroupSystem, membership: string) {
+    this.#isUnified = existsSync(path.join(system.root, 'cgroup.controllers'));
+    const source = this.#isUnified ? unifiedFiles(system, membership) : legacyFiles(system, membership);
+    for (const [name, file] of Object.entries(source) as [keyof Source, string][])
+      try {
+        this.#descriptors.set(name, openSync(file, 'r'));
+      } catch (error) {
+        if (!isGone(error)) throw error;
+      }
+  }
+
+  /** Undefined when the cgroup is gone. */
+  read(): CgroupUsage | undefined {
+    try {
+      return this.#isUnified ? unifiedUsage((name) => this.#text(name)) : legacyUsage((name) => this.#text(name));
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
+    this.#descriptors.clear();
+  }
+
+  #text(name: keyof Source): string | undefined {
+    const descriptor = this.#descriptors.get(name);
+    if (descriptor === undefined) return undefined;
+    const length = readSync(descriptor, this.#buffer, 0, bufferBytes, 0);
+    return this.#buffer.toString('latin1', 0, length);
+  }
+}
+
+function isGone(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === 'ENOENT' || code === 'ENODEV' || code === 'ESRCH' || code === 'EACCES';
+}
+
+/** `4:memory:/docker/<id>` → the path of each controller. */
+export function controllerPaths(membership: string): ReadonlyMap<string, string> {
+  const paths = new Map<string, string>();
+  for (const line of membership.trim().split('\n')) {
+    const [, controllers = '', ...rest] = line.split(':');
+    for (const controller of controllers.split(',')) paths.set(controller, rest.join(':'));
+  }
+  return paths;
+}
+
+function legacyFiles({ root }: CgroupSystem, membership: string): Source {
+  const paths = controllerPaths(membership);
+  const file = (controller: string, name: string) =>
+    path.join(root, controller, paths.get(controller) ?? 'none', name);
+  return {
+    cpu: file('cpuacct', 'cpuacct.usage'),
+    memory: file('memory', 'memory.usage_in_bytes'),
+    memoryStat: file('memory', 'memory.stat'),
+    memoryLimit: file('memory', 'memory.limit_in_bytes'),
+    pids: file('pids', 'pids.current'),
+  };
+}
+
+function unifiedFiles({ root }: CgroupSystem, membership: string): Source {
+  const directory = path.join(root, controllerPaths(membership).get('') ?? 'none');
+  return {
+    cpu: path.join(directory, 'cpu.stat'),
+    memory: path.join(directory, 'memory.current'),
+    memoryStat: path.join(directory, 'memory.stat'),
+    memoryLimit: path.join(directory, 'memory.max'),
+    pids: path.join(directory, 'pids.current'),
+  };
+}
+
+type Read = (name: keyof Source) => string | undefined;
+
+function legacyUsage(read: Read): CgroupUsage {
+  const stat = read('memoryStat');
+  return usage({
+    cpuNanoseconds: number(read('cpu')),
+    memoryUsageBytes: number(read('memory')),
+    inactiveFileBytes: field(stat, 'total_inactive_file'),
+    memoryRssBytes: field(stat, 'total_rss'),
+    memoryLimitBytes: number(read('memoryLimit')),
+    pidCount: number(read('pids')),
+  });
+}
+
+function unifiedUsage(read: Read): CgroupUsage {
+  const stat = read('memoryStat');
+  const cpuMicros = field(read('cpu'), 'usage_usec');
+  return usage({
+    cpuNanoseconds: cpuMicros === undefined ? undefined : cpuMicros * 1000,
+    memoryUsageBytes: number(read('memory')),
+    inactiveFileBytes: field(stat, 'inactive_file'),
+    memoryRssBytes: field(stat, 'anon'),
+    memoryLimitBytes: number(read('memoryLimit')),
+    pidCount: number(read('pids')),
+  });
+}
+
+function usage(raw: {
+  readonly cpuNanoseconds: number | undefined;
+  readonly memoryUsageBytes: number | undefined;
+  readonly inactiveFileBytes: number | undefined;
+  readonly memoryRssBytes: number | undefined;
+  readonly memoryLimitBytes: number | undefined;
+  readonly pidCount: number | undefined;
+}): CgroupUsage {
+  const { memoryUsageBytes, inactiveFileBytes = 0, memoryLimitBytes = Infinity } = raw;
+  const known: Record<string, number | undefined> = {
+    cpuNanoseconds: raw.cpuNanoseconds,
+    memoryUsageBytes,
+    memoryWorkingSetBytes:
+      memoryUsageBytes === undefined ? undefined : Math.max(0, memoryUsageBytes - inactiveFileBytes),
+    memoryRssBytes: raw.memoryRssBytes,
+    memoryLimitBytes: memoryLimitBytes < noLimitBytes ? memoryLimitBytes : undefined,
+    pidCount: raw.pidCount,
+  };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
+}
+
+/** Undefined for no file and for `max`. */
+function number(text: string | undefined): number | undefined {
+  const value = Number(text?.trim() || 'x');
+  return Number.isFinite(value) ? value : undefined;
+}
+
+function field(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const line = text.split('\n').find((entry) => entry.startsWith(`${name} `));
+  return number(line?.slice(name.length + 1));
+}

@@ -1,0 +1,220 @@
+// Samples the machine and its containers: every second while somebody listens, else only when
+// asked. Rates come from two samples; what can't be known is absent.
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import { delay, rfc3339Micro } from '#kube/base/clock.ts';
+import { CgroupReader, type CgroupSystem, type CgroupUsage } from './cgroup.ts';
+import { readMachineUsage, readNetworkUsage, type MachineUsage, type NetworkUsage } from './machine-usage.ts';
+
+/** A running container to look at. */
+export interface ContainerTarget {
+  readonly id: string;
+  readonly name: string;
+  readonly pid: number;
+  readonly image: string;
+  readonly startedAtMs: number;
+}
+
+export interface PodTarget {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  /** 0: on the host's network, or not running. */
+  readonly sandboxPid: number;
+  readonly startedAtMs: number;
+  readonly containers: readonly ContainerTarget[];
+}
+
+export interface ContainerSample extends CgroupUsage {
+  readonly name: string;
+  readonly id: string;
+  readonly image: string;
+  readonly startedAtMs: number;
+  readonly cpuNanoCores?: number;
+  /** The container's own layer. */
+  readonly fsUsedBytes?: number;
+}
+
+export interface PodSample {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly startedAtMs: number;
+  readonly containers: readonly ContainerSample[];
+  readonly network?: NetworkUsage;
+}
+
+export interface Sample {
+  /** RFC 3339. */
+  readonly time: string;
+  readonly atMs: number;
+  readonly node: MachineUsage & { readonly cpuNanoCores?: number };
+  readonly pods: readonly PodSample[];
+}
+
+export interface CollectorDeps {
+  readonly clock: Clock;
+  readonly cgroups: CgroupSystem;
+  readonly dataDirectory: string;
+  /** What runs now; cheap when nothing changed. */
+  readonly targets: () => Promise<readonly PodTarget[]>;
+  /** Bytes in the container's own layer; undefined when the engine can't tell. */
+  readonly diskBytes: (containerId: string) => Promise<number | undefined>;
+}
+
+const intervalMs = 1000;
+/** Asking the engine for sizes walks directories. */
+const diskIntervalMs = 30_000;
+const maxAgeMs = 15_000;
+
+interface Counter {
+  readonly atMs: number;
+  readonly nanoseconds: number;
+}
+
+export class Collector {
+  readonly #deps: CollectorDeps;
+  readonly #listeners = new Set<(sample: Sample) => void>();
+  readonly #readers = new Map<string, { readonly pid: number; readonly reader: CgroupReader }>();
+  readonly #counters = new Map<string, Counter>();
+  readonly #disk = new Map<string, number>();
+  #diskAtMs = -Infinity;
+  #timer: Timer | undefined;
+  #last: Sample | undefined;
+  #sampling: Promise<Sample> | undefined;
+
+  constructor(deps: CollectorDeps) {
+    this.#deps = deps;
+  }
+
+  /** A sample a second until the returned function is called; the first one at once. */
+  subscribe(listener: (sample: Sample) => void): () => void {
+    this.#listeners.add(listener);
+    if (this.#last !== undefined && this.#timer !== undefined) listener(this.#last);
+    if (this.#listeners.size === 1) this.#tick();
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size === 0) this.close();
+    };
+  }
+
+  /** One sample with rates, for those who ask once. */
+  async once(): Promise<Sample> {
+    const { clock } = this.#deps;
+    const age = this.#last === undefined ? Infinity : clock.monotonicMs() - this.#last.atMs;
+    if (this.#last !== undefined && this.#timer !== undefined && age <= intervalMs * 2) return this.#last;
+    if (age > maxAgeMs) {
+      await this.#sample();
+      await delay(clock, intervalMs / 2);
+    }
+    const sample = await this.#sample();
+    if (this.#listeners.size === 0) this.#closeReaders();
+    return sample;
+  }
+
+  /** Nobody looks: no timer, no open files. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#closeReaders();
+  }
+
+  #closeReaders(): void {
+    for (const { reader } of this.#readers.values()) reader.close();
+    this.#readers.clear();
+  }
+
+  #tick(): void {
+    this.#timer = this.#deps.clock.timer(intervalMs, () => this.#tick());
+    this.#sample().then(
+      (sample) => this.#listeners.forEach((listener) => listener(sample)),
+      // The engine is gone for now: no sample this second.
+      () => {},
+    );
+  }
+
+  /** One at a time: a slow disk must not pile up samples. */
+  #sample(): Promise<Sample> {
+    this.#sampling ??= this.#take().finally(() => (this.#sampling = undefined));
+    return this.#sampling;
+  }
+
+  async #take(): Promise<Sample> {
+    const { clock, cgroups, dataDirectory } = this.#deps;
+    const targets = await this.#deps.targets();
+    const ids = new Set(targets.flatMap((pod) => pod.containers.map(({ id }) => id)));
+    this.#forgetAllBut(ids);
+    this.#refreshDisk(ids);
+    const atMs = clock.monotonicMs();
+    const machine = readMachineUsage(cgroups.proc, dataDirectory);
+    const sample: Sample = {
+      time: rfc3339Micro(clock.now()),
+      atMs,
+      node: { ...machine, ...this.#rate('node', atMs, machine.cpuNanoseconds) },
+      pods: targets.map((pod) => this.#pod(pod, atMs)),
+    };
+    this.#last = sample;
+    return sample;
+  }
+
+  #pod(pod: PodTarget, atMs: number): PodSample {
+    const { uid, name, namespace, startedAtMs, sandboxPid } = pod;
+    const network = sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.cgroups.proc, sandboxPid);
+    const containers = pod.containers.map((container) => this.#container(container, atMs));
+    const sample: PodSample = { uid, name, namespace, startedAtMs, containers };
+    return network === undefined ? sample : { ...sample, network };
+  }
+
+  #container(target: ContainerTarget, atMs: number): ContainerSample {
+    const { id, name, image, startedAtMs } = target;
+    const usage = this.#reader(target)?.read() ?? {};
+    const fsUsedBytes = this.#disk.get(id);
+    const disk = fsUsedBytes === undefined ? {} : { fsUsedBytes };
+    const rate = this.#rate(id, atMs, usage.cpuNanoseconds);
+    return { id, name, image, startedAtMs, ...usage, ...rate, ...disk };
+  }
+
+  #reader({ id, pid }: ContainerTarget): CgroupReader | undefined {
+    const open = this.#readers.get(id);
+    if (open?.pid === pid) return open.reader;
+    open?.reader.close();
+    const reader = pid === 0 ? undefined : CgroupReader.open(this.#deps.cgroups, pid);
+    if (reader === undefined) this.#readers.delete(id);
+    else this.#readers.set(id, { pid, reader });
+    return reader;
+  }
+
+  #rate(key: string, atMs: number, nanoseconds: number | undefined): { cpuNanoCores?: number } {
+    if (nanoseconds === undefined) return {};
+    const before = this.#counters.get(key);
+    this.#counters.set(key, { atMs, nanoseconds });
+    if (before === undefined || atMs <= before.atMs) return {};
+    const spent = Math.max(0, nanoseconds - before.nanoseconds);
+    return { cpuNanoCores: Math.round((spent * 1000) / (atMs - before.atMs)) };
+  }
+
+  #forgetAllBut(ids: ReadonlySet<string>): void {
+    for (const id of this.#counters.keys())
+      if (id !== 'node' && !ids.has(id)) this.#counters.delete(id);
+    for (const id of this.#disk.keys()) if (!ids.has(id)) this.#disk.delete(id);
+    for (const [id, { reader }] of this.#readers)
+      if (!ids.has(id)) {
+        reader.close();
+        this.#readers.delete(id);
+      }
+  }
+
+  /** In the background: the sample does not wait for it. */
+  #refreshDisk(ids: ReadonlySet<string>): void {
+    const { clock, diskBytes } = this.#deps;
+    if (clock.monotonicMs() - this.#diskAtMs < diskIntervalMs) return;
+    this.#diskAtMs = clock.monotonicMs();
+    for (const id of ids)
+      diskBytes(id).then(
+        (bytes) => {
+          if (bytes !== undefined) this.#disk.set(id, bytes);
+        },
+        // The container ended, or the engine is away: unknown.
+        () => this.#disk.delete(id),
+      );
+  }
+}

@@ -1,0 +1,299 @@
+// Puts the agent's parts together: engine, runtime, kubelet, node registration, metrics, the
+// kubelet's server, the service proxy. Starts them in order; stopping leaves containers alone.
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
+import { InformerFactory } from '#kube/client/informer.ts';
+import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import type { Node, NodeStatus } from '#kube/api/core.ts';
+import { podQosClass } from '#kube/machinery/qos.ts';
+import { EngineInstaller } from './engine/engine-installer.ts';
+import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
+import { findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { Kubelet } from './kubelet/kubelet.ts';
+import { readMachineFacts } from './kubelet/node/machine-facts.ts';
+import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
+import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
+import { Routes } from './kubelet/server/routes.ts';
+import { KubeletServer } from './kubelet/server/server.ts';
+import { systemMounter } from './kubelet/volumes/tmpfs.ts';
+import { Volumes } from './kubelet/volumes/volumes.ts';
+import { systemCgroups } from './metrics/cgroup.ts';
+import { Collector } from './metrics/collector.ts';
+import { Targets } from './metrics/targets.ts';
+import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
+import { proxySystem } from './proxy/system.ts';
+import { DockerClient } from './runtime/docker-client.ts';
+import { DockerRuntime } from './runtime/docker-runtime.ts';
+import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
+import type { ImageStatus, Runtime } from './runtime/runtime.ts';
+
+export interface NodeAgentDeps {
+  readonly client: RestClient;
+  readonly clusterId: string;
+  readonly nodeName: string;
+  readonly dataDirectory: string;
+  readonly logDirectory: string;
+  readonly runtimeName: 'docker' | 'fake';
+  readonly mayInstall: boolean;
+  readonly serviceCidr: string;
+  readonly server: {
+    readonly certPem: string;
+    readonly keyPem: string;
+    readonly caPem: string;
+    readonly bindAddress: string;
+    readonly port: number;
+  };
+  readonly userId: number;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** A sentence for the person. */
+  readonly say: (sentence: string) => void;
+  /** The node's Ready condition, each time a status was written. */
+  readonly onReady: (isReady: boolean, message: string) => void;
+}
+
+const imagesRefreshMs = 300_000;
+export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
+export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
+
+export class NodeAgent {
+  readonly #deps: NodeAgentDeps;
+  readonly #stopping = new AbortController();
+  readonly #environment: EngineEnvironment;
+  readonly #runtime: Runtime;
+  readonly #targets: Targets;
+  readonly #events: ApiEventRecorder;
+  readonly #registrar: NodeRegistrar;
+  readonly #engine: EngineKeeper;
+  #facts: MachineFacts | undefined;
+  #images: readonly ImageStatus[] = [];
+  #imagesAtMs = -Infinity;
+  #kubeletPort = 0;
+  #server: KubeletServer | undefined;
+
+  constructor(deps: NodeAgentDeps) {
+    this.#deps = deps;
+    const { clock, client, logger, nodeName: host, variables, userId } = deps;
+    this.#environment = { variables, isRoot: userId === 0 };
+    this.#runtime = this.#makeRuntime();
+    this.#targets = new Targets(this.#runtime);
+    this.#events = new ApiEventRecorder({ client, clock, logger, component: 'kubelet', host });
+    this.#registrar = new NodeRegistrar({
+      client,
+      clock,
+      logger,
+      nodeName: host,
+      labels: async () => nodeLabels(host, await this.#readFacts()),
+      status: (previous) => this.#nodeStatus(previous),
+      onWritten: (status) => this.#onStatusWritten(status),
+      signal: this.#stopping.signal,
+    });
+    this.#engine = this.#makeEngineKeeper();
+  }
+
+  /** Resolves when everything runs; the node may not be Ready yet. */
+  async start(): Promise<void> {
+    const { client, clock, random, logger, nodeName } = this.#deps;
+    const { signal } = this.#stopping;
+    const facts = await this.#readFacts();
+    const informers = new InformerFactory({ client, clock, random, logger });
+    const kubelet = this.#makeKubelet(informers, facts);
+    await this.#startServer(kubelet, facts);
+    if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
+    const running = kubelet.start();
+    await this.#startProxy(informers);
+    const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
+    own.addHandler({
+      onAdd: (node) => void this.#engine.onNode(node),
+      onUpdate: (_old, node) => void this.#engine.onNode(node),
+      onDelete: () => this.#registrar.trigger(),
+    });
+    informers.start(signal);
+    await running;
+  }
+
+  /** Containers keep running. */
+  stop(): void {
+    this.#stopping.abort();
+    this.#server?.stop();
+  }
+
+  #makeRuntime(): Runtime {
+    const { clock, clusterId, nodeName, runtimeName } = this.#deps;
+    if (runtimeName === 'fake') return new FakeRuntime(clock);
+    let socketPath = '';
+    let client: DockerClient | undefined;
+    const connect = () => {
+      // Docker may be installed while we run, and its socket appear elsewhere than first thought.
+      const found = findSocket(this.#environment);
+      if (client === undefined || found !== socketPath) client = new DockerClient(found);
+      socketPath = found;
+      return client;
+    };
+    return new DockerRuntime({ client: connect, identity: { clusterId, nodeName }, clock });
+  }
+
+  #makeEngineKeeper(): EngineKeeper {
+    const { clock, logger, logDirectory, say, mayInstall } = this.#deps;
+    const isUp = () =>
+      this.#runtime.version().then(
+        () => true,
+        () => false,
+      );
+    const environment = this.#environment;
+    return new EngineKeeper({
+      environment,
+      installer: new EngineInstaller({ environment, clock, logger, logDirectory, say, isUp }),
+      mayInstall,
+      events: this.#events,
+      logger,
+      onChange: () => this.#registrar.trigger(),
+      clearRequest: () => this.#registrar.annotate({ [installEngineAnnotation]: null }),
+    });
+  }
+
+  #makeKubelet(informers: InformerFactory, facts: MachineFacts): Kubelet {
+    const { client, clock, random, logger, nodeName, dataDirectory, runtimeName } = this.#deps;
+    let isRegistering = false;
+    return new Kubelet({
+      runtime: this.#runtime,
+      runtimeName,
+      client,
+      pods: informers.informer(pods, { fieldSelector: `spec.nodeName=${nodeName}` }),
+      services: informers.informer(services),
+      events: this.#events,
+      volumes: new Volumes({
+        rootDirectory: path.join(dataDirectory, 'pods'),
+        mounter: systemMounter,
+        isRoot: this.#environment.isRoot,
+      }),
+      node: {
+        ips: () => this.#facts?.addresses ?? [],
+        allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
+        memoryBytes: () => facts.memoryBytes,
+      },
+      clock,
+      random,
+      logger,
+      qosClass: (pod) => pod.status?.qosClass ?? podQosClass(pod.spec),
+      onEngineState: (state) => {
+        this.#engine.onState(state);
+        // Registered once it is known whether containers can run: the first status is a true one.
+        if (!isRegistering) void this.#registrar.run();
+        isRegistering = true;
+      },
+      onContainersChange: () => this.#targets.invalidate(),
+      signal: this.#stopping.signal,
+    });
+  }
+
+  async #startServer(kubelet: Kubelet, machine: MachineFacts): Promise<void> {
+    const { clock, logger, nodeName, dataDirectory } = this.#deps;
+    const collector = new Collector({
+      clock,
+      cgroups: systemCgroups,
+      dataDirectory,
+      targets: () => this.#targets.get(),
+      diskBytes: (id) => this.#runtime.containerDiskBytes(id),
+    });
+    const routes = new Routes({
+      runtime: this.#runtime,
+      pods: () => kubelet.pods(),
+      collector,
+      clock,
+      nodeName,
+      machine,
+    });
+    this.#server = new KubeletServer({ ...this.#deps.server, routes, logger });
+    this.#kubeletPort = await this.#server.start();
+  }
+
+  async #startProxy(informers: InformerFactory): Promise<void> {
+    const { clock, logger, nodeName, clusterId, serviceCidr, userId } = this.#deps;
+    const proxy = await startProxy(
+      {
+        services: informers.informer(services),
+        endpointSlices: informers.informer(endpointSlices),
+        system: proxySystem(userId),
+        clock,
+        logger,
+        nodeName,
+        table: `flotilla_${shortClusterId(clusterId)}`,
+        bridge: bridgeName(clusterId),
+        serviceCidr,
+        onStatus: (status) => void this.#tellProxyMode(status),
+      },
+      this.#stopping.signal,
+    );
+    this.#proxyStatus = proxy.status();
+  }
+
+  #proxyStatus: ProxyStatus | undefined;
+  #toldProxy = '';
+
+  /** As annotations, so that kubectl and the user interface show what root would add. */
+  async #tellProxyMode(status: ProxyStatus): Promise<void> {
+    this.#proxyStatus = status;
+    const reason = [status.reason, ...status.problems].filter((text) => text !== undefined).join(' ');
+    const told = `${status.mode} ${reason}`;
+    if (told === this.#toldProxy) return;
+    try {
+      await this.#registrar.annotate({
+        [proxyModeAnnotation]: status.mode,
+        [proxyReasonAnnotation]: reason === '' ? null : reason,
+      });
+      this.#toldProxy = told;
+    } catch (error) {
+      // Told again with the next status that is written.
+      this.#deps.logger.debug('Proxy mode not told', { error });
+    }
+  }
+
+  async #readFacts(): Promise<MachineFacts> {
+    const { nodeName, dataDirectory } = this.#deps;
+    await access(dataDirectory);
+    this.#facts = await readMachineFacts(nodeName, dataDirectory);
+    return this.#facts;
+  }
+
+  async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
+    const { clock } = this.#deps;
+    const facts = await this.#readFacts();
+    const engine = this.#engine.problem();
+    if (engine === undefined) await this.#refreshImages();
+    return computeNodeStatus({
+      facts,
+      previous,
+      engine,
+      runtimeVersion: this.#engine.runtimeVersion(),
+      kubeletPort: this.#kubeletPort,
+      images: this.#images,
+      nowMs: clock.now(),
+    });
+  }
+
+  async #refreshImages(): Promise<void> {
+    const { clock, logger } = this.#deps;
+    if (clock.monotonicMs() - this.#imagesAtMs < imagesRefreshMs) return;
+    try {
+      this.#images = await this.#runtime.listImages();
+      this.#imagesAtMs = clock.monotonicMs();
+    } catch (error) {
+      logger.debug('Images not listed', { error });
+    }
+  }
+
+  #onStatusWritten(status: NodeStatus): void {
+    const ready = status.conditions?.find(({ type }) => type === 'Ready');
+    this.#deps.onReady(ready?.status === 'True', ready?.message ?? '');
+    if (this.#proxyStatus !== undefined) void this.#tellProxyMode(this.#proxyStatus);
+  }
+}

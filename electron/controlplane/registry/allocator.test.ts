@@ -17,7 +17,7 @@ function service(name: string, spec: Partial<Service['spec']> = {}): Service {
       ports: [{ port: 80 }],
       ...spec,
     },
-  } as Service;
+  };
 }
 
 function fill(serviceCidr: string, count: number, spec: Partial<Service['spec']> = {}): Service[] {

@@ -55,23 +55,22 @@ describe('a pod shows', () => {
     state,
     ...more,
   });
-  const pod = (fields: { status?: object; spec?: object; metadata?: object }): Pod =>
-    ({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: {
-        name: 'web',
-        ...fields.metadata,
-      },
-      spec: {
-        containers: [{ name: 'web' }],
-        ...fields.spec,
-      },
-      status: {
-        phase: 'Running',
-        ...fields.status,
-      },
-    }) as Pod;
+  const pod = (fields: { status?: object; spec?: object; metadata?: object }): Pod => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: 'web',
+      ...fields.metadata,
+    },
+    spec: {
+      containers: [{ name: 'web' }],
+      ...fields.spec,
+    },
+    status: {
+      phase: 'Running',
+      ...fields.status,
+    },
+  });
   const withContainers = (...containerStatuses: object[]) => ({ status: { containerStatuses } });
   const waiting = (reason: string) => ({ waiting: { reason } });
   const ended = (exitCode: number, reason?: string) => ({
@@ -280,11 +279,9 @@ describe('columns of', () => {
         Age: '5m',
         Version: 'v1.35.0',
         'Internal-IP': '192.168.1.7',
-        ...{
-          'External-IP': '<none>',
-          'OS-Image': 'Debian',
-          'Kernel-Version': '6.1',
-        },
+        'External-IP': '<none>',
+        'OS-Image': 'Debian',
+        'Kernel-Version': '6.1',
         'Container-Runtime': '<unknown>',
       },
     },
@@ -359,11 +356,9 @@ describe('columns of', () => {
         Subobject: 'spec.containers{web}',
         Source: 'kubelet, pi',
         Message: 'waits',
-        ...{
-          'First Seen': '9m',
-          Count: 4,
-          Name: 'it',
-        },
+        'First Seen': '9m',
+        Count: 4,
+        Name: 'it',
       },
     },
     {

@@ -81,8 +81,8 @@ if (given.help) {
   process.stdout.write(helpText);
   app.exit(0);
 } else if (app.requestSingleInstanceLock()) {
-  await app.whenReady();
-  run(given);
+  // Not awaited: Electron gets ready only after this module has been evaluated.
+  void app.whenReady().then(() => run(given));
 } else {
   process.stderr.write('Flotilla is already running; its window comes to the front.\n');
   app.exit(0);

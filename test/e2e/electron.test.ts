@@ -38,6 +38,7 @@ it('shows the cluster in its window and quits in order', async () => {
     'off',
   ];
   const app = await _electron.launch({
+    timeout: 60_000,
     executablePath: path.join(electronFolder, 'electron'),
     args: ['--no-sandbox', root, ...flags],
     env: {

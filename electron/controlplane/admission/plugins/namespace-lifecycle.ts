@@ -14,8 +14,12 @@ export function namespaceLifecycle(reader: ObjectReader): AdmissionPlugin {
     handles: ({ operation, namespace, resource }) =>
       (operation === 'CREATE' && namespace !== '') ||
       (operation === 'DELETE' && resource.group === '' && resource.resource === 'namespaces'),
-    async validate(attributes) {
-      if (attributes.operation === 'DELETE') return refuseImmortal(attributes.name);
+    validate({ operation, name }) {
+      if (operation === 'DELETE') refuseImmortal(name);
+    },
+    // Changes nothing, but has to speak before plugins that look for other things of the namespace.
+    async admit(attributes) {
+      if (attributes.operation !== 'CREATE') return;
       const found = await reader.get(namespaces, '', attributes.namespace);
       if (found === undefined) throw notFound(namespaces, attributes.namespace);
       // The reader looked it up as a namespace.

@@ -354,6 +354,13 @@ describe('NodeRestriction', () => {
 });
 
 describe('the standard plugins', () => {
+  it('complain of a missing namespace before they look for accounts in it', async () => {
+    const clock = new ManualClock();
+    const chain = createAdmissionChain(standardPlugins({ reader: readerOf({}), clock }));
+    const attributes = attributesOf({ namespace: 'lab', object: podOf() as KubeObject });
+    expect(await refusal(chain.admit(attributes))).toBe('namespaces "lab" not found');
+  });
+
   it('run in the order of Kubernetes', () => {
     const plugins = standardPlugins({ reader: readerOf({}), clock: new ManualClock() });
     expect(plugins.map(({ name }) => name)).toEqual([

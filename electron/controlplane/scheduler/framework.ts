@@ -68,7 +68,7 @@ export interface Plugin {
   score?(state: CycleState, pod: PodInfo, node: NodeInfo): number;
   /** To 0…scoreMax, whole numbers, in the same order. */
   normalizeScore?(scores: readonly number[]): readonly number[];
-  /** Whether the event may help a pod this plugin refused. Left out: any event may. */
+  /** Whether the event may help a pod this plugin refused; all do when left out. */
   queueingHint?(pod: Pod, event: ClusterEvent): boolean;
 }
 

@@ -16,7 +16,8 @@ export async function writePayload(
   await mkdir(directory, { recursive: true });
   const current = await linkTarget(join(directory, dataLink));
   if (current !== undefined && (await isSame(join(directory, current), payload))) return false;
-  const fresh = await mkdtemp(join(directory, '..'));
+  // Not join(): that would take the leading dots for the parent directory.
+  const fresh = await mkdtemp(`${directory}/..files_`);
   await chmod(fresh, 0o755);
   for (const [path, file] of payload) {
     const target = join(fresh, path);

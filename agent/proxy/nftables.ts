@@ -53,7 +53,8 @@ export function nftablesText(rules: RuleSet, options: NftablesOptions): string {
       unservedPorts(rules),
     ),
     ...block('set hairpin', 'ipv4_addr . ipv4_addr', hairpins(rules)),
-    ...chain('refuse', ['reject']),
+    // The kernel limits how many ICMP refusals a client gets; resets it does not.
+    ...chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
     ...rules.ports.flatMap(portChains),
     ...baseChains(options),
     '}',

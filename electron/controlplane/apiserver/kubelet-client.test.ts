@@ -63,6 +63,7 @@ function node(name: string, port: number, ...addresses: [type: string, address: 
     apiVersion: 'v1',
     kind: 'Node',
     metadata: { name },
+    spec: {},
     status: {
       addresses: addresses.map(([type, address]) => ({ type, address })),
       daemonEndpoints: { kubeletEndpoint: { Port: port } },

@@ -2,7 +2,7 @@
 // streams with backpressure, and a signal that says when the client is gone. Used by both
 // listeners, the TLS one and the user interface's.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { HttpMethod } from '#kube/client/transport.ts';
 import { badRequest, methodNotAllowed, requestTooLarge } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
@@ -118,7 +118,8 @@ export function clientSignal(outgoing: Outgoing): AbortController {
 
 /** Ends an answer that can't be completed so that the client can tell it from a whole one. */
 export function breakOff(outgoing: Outgoing): void {
-  if ('stream' in outgoing) outgoing.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  // Closing an HTTP/2 stream would end it first, and look whole; destroying resets it.
+  if ('stream' in outgoing) outgoing.stream.destroy(new Error('the answer broke off'));
   else outgoing.destroy();
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ManualClock } from '#kube/base/clock.ts';
 import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
 
 let api: TestApi;
@@ -213,6 +214,27 @@ describe('expiry', () => {
     expect(await exists(`${events}/kept`)).toBe(true);
     api.clock.advance(1_800_000);
     expect((await watch.next()).object.metadata.name).toBe('kept');
+    await watch.close();
+  });
+  it('goes by the times in the Events themselves after a restart', async () => {
+    await create(events, event('old'));
+    await create(events, { ...event('seen-again'), lastTimestamp: '2023-11-14T22:58:20Z' });
+    const restarted = await startTestApi({
+      store: api.store,
+      clock: new ManualClock(Date.parse('2023-11-14T23:03:20Z')),
+    });
+    restarted.clock.advance(599_000);
+    await restarted.request('GET', events);
+    expect(await exists(`${events}/old`)).toBe(true);
+    const watch = await restarted.watch(
+      `${events}?watch=true&resourceVersion=2&timeoutSeconds=9000`,
+    );
+    restarted.clock.advance(1000);
+    expect((await watch.next()).object.metadata.name).toBe('old');
+    restarted.clock.advance(2_699_000);
+    expect(await exists(`${events}/seen-again`)).toBe(true);
+    restarted.clock.advance(1000);
+    expect((await watch.next()).object.metadata.name).toBe('seen-again');
     await watch.close();
   });
 });

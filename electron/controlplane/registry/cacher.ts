@@ -4,6 +4,7 @@
 // holds every event after `windowStart`. Watchers keep a cursor into the window instead of a
 // buffer of their own: one that falls out of it gets 410, so none can hold memory or slow a write.
 // Source: kubernetes apiserver pkg/storage/cacher/{cacher,watch_cache}.go.
+import { AssertionError } from '#kube/base/assert.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { resourceVersionTooLarge, tooManyRequests } from '#kube/machinery/status.ts';
@@ -178,6 +179,7 @@ export class Cacher {
         for await (const batch of this.#storeWatch ?? []) this.#apply(batch);
       } catch (error) {
         if (signal.aborted) break;
+        if (error instanceof AssertionError) throw error;
         const isBehind = error instanceof WatchOverflowError || error instanceof CompactedError;
         logger.warn('Cache lost its watch and fills anew', { prefix, error });
         if (!isBehind) await delay(clock, restartDelayMs, signal);

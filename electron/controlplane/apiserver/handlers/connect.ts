@@ -148,7 +148,7 @@ async function readText({ chunks }: TransportStream, maxBytes: number): Promise<
   return text.slice(0, maxBytes).trim();
 }
 
-/** `nodes/NAME/proxy/PATH`: any method, any path of the agent's HTTP server. */
+/** `nodes/NAME/proxy/PATH`: whatever the agent's HTTP server has, by whatever method. */
 export async function handleNodeProxy(scope: RequestScope): Promise<ApiResponse> {
   const { info, resource, request } = scope;
   const { method, query, signal, headers } = request;

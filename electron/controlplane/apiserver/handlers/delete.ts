@@ -45,7 +45,7 @@ export async function readDeleteOptions(scope: RequestScope): Promise<DeleteOpti
   return options;
 }
 
-/** DeleteOptions belong to every group: any apiVersion will do. */
+/** DeleteOptions belong to every group, so their apiVersion does not matter. */
 async function decodeOptions(scope: RequestScope): Promise<DeleteOptions> {
   const body = await readObject(scope, deleteOptionsKind(scope), 'Ignore');
   const { metadata: _metadata, apiVersion: _apiVersion, kind: _kind, ...options } = body;

@@ -1,4 +1,4 @@
-// The scale subresource: any kind with replicas seen as autoscaling/v1 Scale.
+// The scale subresource: kinds with replicas, seen as autoscaling/v1 Scale.
 // Source: kubernetes pkg/registry/apps/deployment/storage/storage.go (ScaleREST).
 import type { Scale } from '#kube/api/autoscaling.ts';
 import type { KubeObject } from '#kube/api/object.ts';

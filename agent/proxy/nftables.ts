@@ -25,6 +25,12 @@ export interface NftablesOptions {
 /** Marks packets that came to this node for a Service from outside the pod network. */
 export const externalMark = '0x00100000';
 
+/**
+ * Pods of other clusters on this machine, also of one that is gone and left its table: each
+ * cluster has its own idea of 10.96.0.1. Named by runtime/pod-network.ts.
+ */
+const siblingBridges = 'flt-*';
+
 /** Slots that clients hash into: removing one endpoint moves only that endpoint's clients. */
 const affinitySlots = 64;
 
@@ -70,11 +76,18 @@ function baseChains(options: NftablesOptions): string[] {
   ];
   const notLoopback = loopbackNodePorts ? '' : 'ip daddr != 127.0.0.0/8 ';
   return [
-    ...chain('services', [
-      'ip daddr . meta l4proto . th dport vmap @service-ips',
+    ...chain('local-services', [
       `${notLoopback}fib daddr type local meta l4proto . th dport vmap @node-ports`,
     ]),
-    ...chain('nat-prerouting', ['type nat hook prerouting priority -100', 'jump services']),
+    ...chain('services', [
+      'ip daddr . meta l4proto . th dport vmap @service-ips',
+      'goto local-services',
+    ]),
+    ...chain('nat-prerouting', [
+      'type nat hook prerouting priority -100',
+      `iifname "${siblingBridges}" iifname != "${bridge}" goto local-services`,
+      'jump services',
+    ]),
     ...chain('nat-output', ['type nat hook output priority -100', 'jump services']),
     ...chain('nat-postrouting', [
       'type nat hook postrouting priority 100',

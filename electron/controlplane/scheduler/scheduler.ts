@@ -158,7 +158,7 @@ export class Scheduler {
     this.#queue.addUnschedulable(queued.uid, error.plugins);
     this.#recorder.event(pod, 'Warning', 'FailedScheduling', message);
     const level = message === noNodesMessage ? 'debug' : 'info';
-    this.#deps.logger[level]('Pod fits nowhere', { pod: keyOf(pod), message });
+    this.#deps.logger[level]('Pod fits nowhere', { pod: keyOf(pod), why: message });
     void this.#setNotScheduled(pod, 'Unschedulable', message);
   }
 

@@ -4,6 +4,7 @@
 import { assert } from '#kube/base/assert.ts';
 
 const blockLengthMax = 512;
+const beyondPlain = /[\ud800-\uffff]/;
 
 /**
  * Compares as UTF-8 bytes compare. UTF-16 units sort the same way, except that surrogates (which
@@ -28,11 +29,20 @@ export class SortedEntries<T extends { readonly key: string }> {
   /** Never holds an empty block. */
   readonly #blocks: T[][] = [];
   /** While no key has a unit from U+D800 on, JavaScript's own comparison is right, and faster. */
-  #isPlain = true;
+  #isPlain: boolean;
+
+  /** In any order, each key once. */
+  constructor(entries: Iterable<T> = []) {
+    const all = Array.from(entries);
+    this.#isPlain = !all.some((entry) => beyondPlain.test(entry.key));
+    all.sort((a, b) => (this.#isBefore(a.key, b.key) ? -1 : 1));
+    for (let i = 0; i < all.length; i += blockLengthMax)
+      this.#blocks.push(all.slice(i, i + blockLengthMax));
+  }
 
   /** No entry of the same key may be there yet. */
   add(entry: T): void {
-    if (this.#isPlain) this.#isPlain = !/[\ud800-\uffff]/.test(entry.key);
+    if (this.#isPlain) this.#isPlain = !beyondPlain.test(entry.key);
     const at = Math.max(0, this.#blockOf(entry.key));
     const block = this.#blocks[at];
     if (block === undefined) {

@@ -5,7 +5,7 @@ import './style.css';
 import App from './App.vue';
 import { clusterKey, createCluster } from './cluster/cluster.ts';
 import { signIn } from './cluster/session.ts';
-import { router } from './router.ts';
+import { createPages } from './router.ts';
 import { usePreferences } from './stores/preferences.ts';
 
 const app = createApp(App);
@@ -13,5 +13,5 @@ app.use(createPinia());
 usePreferences().applyTheme();
 const outcome = await signIn(location, history);
 app.provide(clusterKey, createCluster(location.origin, location.hostname, outcome));
-app.use(router);
+app.use(createPages());
 app.mount('#app');

@@ -1,5 +1,11 @@
 // Addresses of pages. Those for experts load lazily; the rest is in the first bundle.
-import { createRouter, createWebHistory, type RouteLocationRaw } from 'vue-router';
+import {
+  createRouter,
+  createWebHistory,
+  type RouteLocationRaw,
+  type RouteRecordRaw,
+  type Router,
+} from 'vue-router';
 import type { WorkloadKind } from './state/workload.ts';
 import HomeView from './views/HomeView.vue';
 import AppView from './views/AppView.vue';
@@ -8,30 +14,35 @@ import MachineView from './views/MachineView.vue';
 import MachinesView from './views/MachinesView.vue';
 import NotFoundView from './views/NotFoundView.vue';
 
-export const router = createRouter({
-  history: createWebHistory(),
-  scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? false : { top: 0 }),
-  routes: [
-    { path: '/', name: 'home', component: HomeView, meta: { title: 'Home' } },
-    { path: '/apps', name: 'apps', component: AppsView, meta: { title: 'Apps' } },
-    { path: '/apps/:kind/:namespace/:name', name: 'app', component: AppView, props: true },
-    { path: '/machines', name: 'machines', component: MachinesView, meta: { title: 'Machines' } },
-    { path: '/machines/:name', name: 'machine', component: MachineView, props: true },
-    {
-      path: '/cluster/:group?/:version?/:resource?',
-      name: 'cluster',
-      component: () => import('./views/ClusterView.vue'),
-      props: true,
-      meta: { title: 'Cluster' },
-    },
-    { path: '/:rest(.*)*', component: NotFoundView, meta: { title: 'Not found' } },
-  ],
-});
+/** Call after the sign-in: a router keeps the fragment that it finds, and the token was in it. */
+export function createPages(): Router {
+  const router = createRouter({
+    history: createWebHistory(),
+    scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? false : { top: 0 }),
+    routes: [...pages],
+  });
+  router.afterEach((to) => {
+    const subject = to.params['name'] ?? to.meta['title'];
+    document.title = typeof subject === 'string' ? `${subject} · Flotilla` : 'Flotilla';
+  });
+  return router;
+}
 
-router.afterEach((to) => {
-  const subject = to.params['name'] ?? to.meta['title'];
-  document.title = typeof subject === 'string' ? `${subject} · Flotilla` : 'Flotilla';
-});
+const pages: readonly RouteRecordRaw[] = [
+  { path: '/', name: 'home', component: HomeView, meta: { title: 'Home' } },
+  { path: '/apps', name: 'apps', component: AppsView, meta: { title: 'Apps' } },
+  { path: '/apps/:kind/:namespace/:name', name: 'app', component: AppView, props: true },
+  { path: '/machines', name: 'machines', component: MachinesView, meta: { title: 'Machines' } },
+  { path: '/machines/:name', name: 'machine', component: MachineView, props: true },
+  {
+    path: '/cluster/:group?/:version?/:resource?',
+    name: 'cluster',
+    component: () => import('./views/ClusterView.vue'),
+    props: true,
+    meta: { title: 'Cluster' },
+  },
+  { path: '/:rest(.*)*', component: NotFoundView, meta: { title: 'Not found' } },
+];
 
 export function appRoute(app: {
   kind: WorkloadKind;

@@ -38,15 +38,14 @@ const rules: readonly (readonly [pattern: RegExp, field: (match: RegExpExecArray
 /** One message per field: the first cause wins, as it is the most basic. */
 export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
   if (status.reason === 'AlreadyExists') {
-    const fields = {
-      name: `There is already a ${status.details?.kind ?? 'thing'} called ${status.details?.name ?? form.name}`,
-    };
+    const fields = { name: `The name ${status.details?.name ?? form.name} is taken already` };
     return { fields, other: [] };
   }
   const fields: Record<FormField, string> = {};
   const other: string[] = [];
   const causes = status.details?.causes ?? [];
-  for (const { field = '', message = '' } of causes) {
+  for (const { field = '', message: full = '' } of causes) {
+    const message = withoutExample(full);
     const name = fieldOf(field, form);
     if (name === undefined) other.push(field === '' ? message : `${field}: ${message}`);
     else fields[name] ??= message;
@@ -90,4 +89,9 @@ function shown(field: FormField, form: DeployForm): FormField | undefined {
   const entries =
     list === 'ports' ? form.ports : list === 'variables' ? form.variables : form.volumes;
   return Number(index) < entries.length ? field : undefined;
+}
+
+/** `…, regex used for validation is '…')` helps nobody who types a name. */
+function withoutExample(message: string): string {
+  return message.replace(/ \(e\.g\. .*regex used for validation is .*\)$/, '');
 }

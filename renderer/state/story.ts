@@ -1,6 +1,7 @@
 // The day's story: Events as sentences about apps and machines, newest first. Noise is left out,
 // repetitions are told once. Pure. Reasons: kubernetes pkg/kubelet/events, pkg/controller.
 import type { Event, Pod } from '#kube/api/core.ts';
+import { unschedulableWords } from './copy-state.ts';
 import { displayName } from './format.ts';
 import type { Tone } from './vocabulary.ts';
 
@@ -36,7 +37,8 @@ const tellers: Readonly<Record<string, Teller>> = {
     /pull|image/i.test(message)
       ? tell(`${subject} can't fetch its image`, 'trouble')
       : tell(`${subject} failed to start`, 'trouble'),
-  FailedScheduling: (subject) => tell(`No machine has room for ${subject}`, 'wait'),
+  FailedScheduling: (subject, message) =>
+    tell(`${subject} waits: ${unschedulableWords(message)}`, 'wait'),
   FailedCreate: (subject) => tell(`${subject} could not get a new copy`, 'trouble'),
   FailedMount: (subject) => tell(`${subject} is missing one of its folders`, 'trouble'),
   Unhealthy: (subject) => tell(`${subject} failed a health check`, 'wait'),

@@ -1,0 +1,295 @@
+import { describe, expect, it } from 'vitest';
+import type { Deployment } from '#kube/api/apps.ts';
+import type { Status } from '#kube/api/meta.ts';
+import {
+  type DeployForm,
+  emptyForm,
+  emptyVolume,
+  formOf,
+  objectsOf,
+  settingsFormOf,
+} from './deploy-form.ts';
+import { formErrorsOf, mergeErrors } from './field-errors.ts';
+import { nameFromImage } from './image-name.ts';
+import { sameObjects } from './same-objects.ts';
+import { describeChanges } from './settings-changes.ts';
+import { settingsPatch } from './settings-patch.ts';
+import { parseVariables } from './variables.ts';
+import { fromYaml, tokenizeYamlLine, toYaml } from './yaml.ts';
+
+const full: DeployForm = {
+  ...emptyForm(),
+  name: 'web',
+  image: 'nginx:1',
+  copies: 2,
+  ports: [
+    { port: 80, isPublished: true, nodePort: 30080 },
+    { port: 9000, isPublished: false, nodePort: undefined },
+  ],
+  variables: [{ name: 'TZ', value: 'Europe/Berlin' }],
+  volumes: [
+    { ...emptyVolume('data'), mountPath: '/data', hostPath: '/srv/web' },
+    { ...emptyVolume('scratch'), mountPath: '/tmp/cache' },
+    { ...emptyVolume('config'), mountPath: '/etc/web.yaml', fileName: 'web.yaml', text: 'a: 1\n' },
+  ],
+  memoryLimit: '64Mi',
+  cpuLimit: '0.5',
+};
+
+describe('objectsOf', () => {
+  it('creates what others refer to first', () => {
+    expect(objectsOf(full).map(({ kind, metadata }) => `${kind}/${metadata.name}`)).toEqual([
+      'ConfigMap/web-config',
+      'Deployment/web',
+      'Service/web',
+      'Service/web-internal',
+    ]);
+  });
+
+  it('makes no service for an app that listens on nothing', () => {
+    const form = { ...full, ports: emptyForm().ports, volumes: [] };
+    expect(objectsOf(form).map(({ kind }) => kind)).toEqual(['Deployment']);
+  });
+
+  it('keeps ports that are not published behind a ClusterIP', () => {
+    const form = {
+      ...full,
+      ports: [{ port: 5432, isPublished: false, nodePort: undefined }],
+      volumes: [],
+    };
+    const service = objectsOf(form).find(({ kind }) => kind === 'Service');
+    expect(service).toMatchObject({ metadata: { name: 'web' }, spec: { type: 'ClusterIP' } });
+  });
+
+  it('leaves limits out that were not given', () => {
+    const form = { ...full, memoryLimit: '', cpuLimit: '' };
+    expect(JSON.stringify(objectsOf(form))).not.toContain('resources');
+  });
+});
+
+describe('formOf', () => {
+  it('reads back everything the form says, through YAML', () => {
+    const parsed = fromYaml(toYaml(objectsOf(full)));
+    expect(parsed.kind === 'objects' && formOf(parsed.objects)).toEqual(full);
+  });
+
+  it('notices what the form can not say', () => {
+    const parsed = fromYaml(
+      toYaml(objectsOf(full)).replace('replicas: 2', 'replicas: 2\n  paused: true'),
+    );
+    const objects = parsed.kind === 'objects' ? parsed.objects : [];
+    const read = formOf(objects);
+    expect(read !== undefined && sameObjects(objectsOf(read), objects)).toBe(false);
+  });
+
+  it('has nothing to read where there is no Deployment', () => {
+    expect(formOf([{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'x' } }])).toBeUndefined();
+  });
+});
+
+describe('fromYaml', () => {
+  const cases = [
+    { name: 'a syntax error with its line', text: 'a: 1\nb: [1', want: { kind: 'error', line: 2 } },
+    {
+      name: 'an empty text',
+      text: '\n',
+      want: { kind: 'error', message: 'There is no object in it yet' },
+    },
+    {
+      name: 'a list',
+      text: '- a',
+      want: { kind: 'error', message: 'An object begins with apiVersion and kind' },
+    },
+    {
+      name: 'a missing name',
+      text: 'apiVersion: v1\nkind: Pod',
+      want: { kind: 'error', message: 'The Pod has no metadata.name' },
+    },
+  ];
+  it.each(cases)('refuses $name', ({ text, want }) => {
+    expect(fromYaml(text)).toMatchObject(want);
+  });
+
+  it('repeats no part by reference', () => {
+    expect(toYaml(objectsOf(full))).not.toMatch(/[&*]a1/);
+  });
+});
+
+describe('tokenizeYamlLine', () => {
+  it.each([
+    '  - name: "a: b"',
+    'a: 1',
+    '# note',
+    '---',
+    'text: |',
+    "  'x y': z",
+    '',
+    'http://x:80',
+  ])('loses no letter of %j', (line) => {
+    const tokens = tokenizeYamlLine(line);
+    expect(tokens.map(({ text }) => text).join('')).toBe(line);
+  });
+});
+
+describe('formErrorsOf', () => {
+  function status(causes: { field?: string; message?: string }[], more: Status = {}): Status {
+    return { reason: 'Invalid', details: { causes }, ...more };
+  }
+  const prefix = 'spec.template.spec.containers[0]';
+  const cases = [
+    { field: 'metadata.name', want: 'name' },
+    { field: `${prefix}.image`, want: 'image' },
+    { field: 'spec.replicas', want: 'copies' },
+    { field: `${prefix}.ports[1].containerPort`, want: 'ports.1' },
+    { field: `${prefix}.env[0].name`, want: 'variables.0' },
+    { field: `${prefix}.volumeMounts[2].mountPath`, want: 'volumes.2' },
+    { field: `${prefix}.resources.limits[memory]`, want: 'memoryLimit' },
+    { field: `${prefix}.resources.requests.cpu`, want: 'cpuLimit' },
+  ];
+  it.each(cases)('$field belongs to $want', ({ field, want }) => {
+    expect(formErrorsOf(status([{ field, message: 'wrong' }]), full).fields).toEqual({
+      [want]: 'wrong',
+    });
+  });
+
+  it('loses no message that has no field on screen', () => {
+    const errors = formErrorsOf(
+      status([
+        { field: 'spec.strategy', message: 'odd' },
+        { field: `${prefix}.env[7].name`, message: 'far' },
+      ]),
+      full,
+    );
+    expect(errors).toEqual({
+      fields: {},
+      other: ['spec.strategy: odd', `${prefix}.env[7].name: far`],
+    });
+  });
+
+  it('says at the name that it is taken', () => {
+    const taken = { reason: 'AlreadyExists', details: { kind: 'deployments', name: 'web' } };
+    expect(formErrorsOf(taken, full).fields).toEqual({
+      name: 'The name web is taken already',
+    });
+  });
+
+  it('finds the malformed quantity that a refusal to decode does not name', () => {
+    const refusal = { message: "quantities must match the regular expression '…'" };
+    expect(Object.keys(formErrorsOf(refusal, { ...full, memoryLimit: '64 MB' }).fields)).toEqual([
+      'memoryLimit',
+    ]);
+  });
+
+  it('leaves the regular expression out of a message for people', () => {
+    const message =
+      "a lowercase RFC 1123 label must … (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z]')";
+    expect(formErrorsOf(status([{ field: 'metadata.name', message }]), full).fields['name']).toBe(
+      'a lowercase RFC 1123 label must …',
+    );
+  });
+
+  it('merges objects without saying a thing twice', () => {
+    const one = { fields: { name: 'a' }, other: ['x'] };
+    expect(mergeErrors([one, { fields: { name: 'b' }, other: ['x'] }])).toEqual(one);
+  });
+});
+
+describe('settingsPatch', () => {
+  const object = {
+    ...objectsOf({ ...full, volumes: [] })[0],
+    metadata: { name: 'web', resourceVersion: '7' },
+  } as Deployment;
+  const container = object.spec.template.spec?.containers[0];
+
+  it('touches no template when only copies change, so that nothing restarts', () => {
+    const form = { ...settingsFormOf(object), copies: 5 };
+    expect(settingsPatch(object, form)).toEqual({
+      metadata: { resourceVersion: '7' },
+      spec: { replicas: 5 },
+    });
+  });
+
+  it('keeps what the form does not know of the container, and other containers', () => {
+    const sidecar = { name: 'sidecar', image: 's:1' };
+    const rich = structuredClone(object);
+    rich.spec.template.spec = {
+      containers: [{ ...container, name: 'web', command: ['run'] }, sidecar],
+    };
+    const form = { ...settingsFormOf(rich), image: 'nginx:2' };
+    expect(settingsPatch(rich, form)).toMatchObject({
+      spec: {
+        template: {
+          spec: {
+            containers: [{ image: 'nginx:2', command: ['run'], env: [{ name: 'TZ' }] }, sidecar],
+          },
+        },
+      },
+    });
+  });
+
+  it('drops a request that was only the copy of an old limit', () => {
+    const rich = structuredClone(object);
+    const first = rich.spec.template.spec?.containers[0];
+    if (first?.resources !== undefined) first.resources.requests = { memory: '64Mi', cpu: '0.1' };
+    const patch = JSON.stringify(
+      settingsPatch(rich, { ...settingsFormOf(rich), memoryLimit: '32Mi' }),
+    );
+    expect(patch).toContain(
+      '"resources":{"limits":{"cpu":"0.5","memory":"32Mi"},"requests":{"cpu":"0.1"}}',
+    );
+  });
+
+  it('keeps where a variable comes from', () => {
+    const valueFrom = { secretKeyRef: { name: 's', key: 'k' } };
+    const rich = structuredClone(object);
+    const first = rich.spec.template.spec?.containers[0];
+    if (first !== undefined) first.env = [{ name: 'PASSWORD', valueFrom }];
+    const patch = settingsPatch(rich, { ...settingsFormOf(rich), image: 'nginx:2' });
+    expect(patch).toMatchObject({
+      spec: { template: { spec: { containers: [{ env: [{ name: 'PASSWORD', valueFrom }] }] } } },
+    });
+  });
+});
+
+describe('describeChanges', () => {
+  it('names what changes, and whether copies are replaced for it', () => {
+    const after = {
+      ...full,
+      copies: 3,
+      variables: [
+        { name: 'TZ', value: 'UTC' },
+        { name: 'A', value: '1' },
+      ],
+    };
+    expect(describeChanges(full, after).map(({ label, isRestart }) => [label, isRestart])).toEqual([
+      ['Copies', false],
+      ['Variable TZ', true],
+      ['Variable A', true],
+    ]);
+  });
+});
+
+describe('nameFromImage', () => {
+  it.each([
+    ['nginx', 'nginx'],
+    ['ghcr.io/owner/My_App:1.2', 'my-app'],
+    ['localhost:5000/x@sha256:abc', 'x'],
+    ['', ''],
+  ])('%s → %s', (image, want) => {
+    expect(nameFromImage(image)).toBe(want);
+  });
+});
+
+describe('parseVariables', () => {
+  it('reads a pasted .env block', () => {
+    expect(parseVariables('# note\nA=1\nexport B="two words"\n\nC=')).toEqual([
+      { name: 'A', value: '1' },
+      { name: 'B', value: 'two words' },
+      { name: 'C', value: '' },
+    ]);
+  });
+
+  it('takes nothing from a text that is something else', () => {
+    expect(parseVariables('A=1\nhello world')).toEqual([]);
+  });
+});

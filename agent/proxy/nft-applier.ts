@@ -32,6 +32,8 @@ export async function whyNotNftables(system: ProxySystem): Promise<string | unde
 export class NftApplier implements Applier {
   readonly mode = 'nftables';
   readonly #options: NftApplierOptions;
+  /** Addresses that UDP was sent to when the rules were last applied. */
+  #udpAddresses: ReadonlySet<string> = new Set();
 
   constructor(options: NftApplierOptions) {
     this.#options = options;
@@ -52,6 +54,7 @@ export class NftApplier implements Applier {
     });
     const result = await system.run('nft', ['--file', '-'], text);
     if (result.exitCode !== 0) throw new Error(`nft refused the rules: ${firstLine(result)}`);
+    await this.#forgetUdp(udpAddresses(rules));
     if (rules.ports.some((rule) => rule.nodePort !== undefined) && !loopbackNodePorts)
       problems.push({
         message: `NodePorts are not reachable by 127.0.0.1: no route_localnet on ${bridge}.`,
@@ -65,6 +68,17 @@ export class NftApplier implements Applier {
     const result = await system.run('nft', ['--file', '-'], removeTableText(table));
     if (result.exitCode !== 0) throw new Error(`nft kept table ${table}: ${firstLine(result)}`);
     await system.run('iptables', ['--wait', '--delete', ...this.#dockerRule()]);
+  }
+
+  /**
+   * UDP has no end that the kernel could see: without this, a client that keeps sending keeps its
+   * vanished endpoint. Machines without the conntrack command wait for the kernel's timeout.
+   */
+  async #forgetUdp(current: ReadonlySet<string>): Promise<void> {
+    const gone = [...this.#udpAddresses].filter((address) => !current.has(address));
+    this.#udpAddresses = current;
+    for (const address of gone)
+      await this.#options.system.run('conntrack', ['-D', '-p', 'udp', '--reply-src', address]);
   }
 
   /** Lets packets from 127.0.0.1 leave by the bridge, once there is one. */
@@ -118,6 +132,13 @@ export class NftApplier implements Applier {
     const comment = ['-m', 'comment', '--comment', `flotilla ${this.#options.table}`];
     return ['DOCKER-USER', ...mark, ...comment, '-j', 'ACCEPT'];
   }
+}
+
+function udpAddresses(rules: RuleSet): ReadonlySet<string> {
+  const targets = rules.ports
+    .filter((rule) => rule.protocol === 'udp')
+    .flatMap((rule) => [rule.internal, rule.external]);
+  return new Set(targets.flatMap((target) => target.endpoints.map((e) => e.address)));
 }
 
 function firstLine(result: CommandResult): string {

@@ -18,6 +18,7 @@ class FakeSystem implements ProxySystem {
   readonly files = new Map<string, string>([[route_localnet, '0\n']]);
   readonly applied: string[] = [];
   readonly iptables: string[] = [];
+  readonly conntrack: string[] = [];
   readonly #waiters: (() => void)[] = [];
   #isHeld = false;
 
@@ -32,6 +33,10 @@ class FakeSystem implements ProxySystem {
 
   async run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
     if (command === 'iptables') return this.#runIptables(args);
+    if (command === 'conntrack') {
+      this.conntrack.push(args.join(' '));
+      return ok;
+    }
     if (!this.hasNft) return { ...ok, exitCode: undefined, stderr: 'spawn nft ENOENT' };
     if (args.includes('--check')) return ok;
     this.applied.push(input);
@@ -224,6 +229,33 @@ describe('startProxy', () => {
       expect(world.system.applied).toHaveLength(2);
       expect(world.system.iptables).toHaveLength(hasDockerUser ? 1 : 0);
     }
+  });
+
+  it('makes the kernel forget UDP clients of an endpoint that is gone', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    const metadata = { namespace: 'default', name: 'dns' };
+    const ports = [{ port: 53, protocol: 'UDP' }];
+    world.services.items.push({
+      ...service('dns', '10.96.0.53'),
+      spec: { clusterIP: '10.96.0.53', ports },
+    });
+    const slice = (...addresses: string[]): EndpointSlice => ({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      addressType: 'IPv4',
+      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'dns' } },
+      endpoints: [{ addresses }],
+      ports: [{ port: 5353, protocol: 'UDP' }],
+    });
+    world.endpointSlices.items.push(slice('10.244.0.2', '10.244.0.3'));
+    await start(world);
+    await settle();
+    world.endpointSlices.items.length = 0;
+    world.endpointSlices.add(slice('10.244.0.3', '10.244.0.4'));
+    await settle();
+    expect(world.system.conntrack).toEqual(['-D -p udp --reply-src 10.244.0.2']);
   });
 
   it('keeps the rules when it stops, and listens to nothing more', async () => {

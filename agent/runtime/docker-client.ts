@@ -198,7 +198,9 @@ export function asRuntimeError(error: unknown): RuntimeError {
     message?: unknown;
   };
   const said = fields.json?.message;
-  const message = typeof said === 'string' ? said.trim() : String(fields.message ?? error);
+  const text = typeof said === 'string' ? said : String(fields.message ?? error);
+  // docker-modem's own preamble; what Docker said comes after it.
+  const message = text.replace(/^\(HTTP code \d+\) [\w /]+ - /, '').trim();
   const { statusCode } = fields;
   const known: Partial<Record<string, RuntimeErrorKind>> = {
     304: 'conflict',

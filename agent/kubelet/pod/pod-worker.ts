@@ -4,6 +4,7 @@
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
@@ -70,7 +71,10 @@ export class PodWorker {
 
   update(pod: Pod): void {
     const before = this.#graceSeconds();
+    const old = this.#pod;
     this.#pod = pod;
+    // Most updates are our own status coming back.
+    if (old !== pod && saysTheSame(old, pod)) return;
     if (this.#isTerminating()) this.#syncAbort.abort();
     const { uid = '' } = pod.metadata;
     if (this.#phase === 'terminating' && this.#graceSeconds() < before)
@@ -252,6 +256,26 @@ export class PodWorker {
     });
     statuses.set(pod, status);
   }
+}
+
+/** Whether nothing changed that a kubelet acts upon: spec, deletion, what volumes show. */
+function saysTheSame(old: Pod, pod: Pod): boolean {
+  const { labels, annotations, deletionTimestamp, deletionGracePeriodSeconds } = old.metadata;
+  const { metadata } = pod;
+  return (
+    deletionTimestamp === metadata.deletionTimestamp &&
+    deletionGracePeriodSeconds === metadata.deletionGracePeriodSeconds &&
+    deepEqual(labels, metadata.labels) &&
+    deepEqual(annotations, metadata.annotations) &&
+    deepEqual(old.spec, pod.spec) &&
+    deepEqual(foreignConditions(old), foreignConditions(pod))
+  );
+}
+
+/** Readiness gates are set by others. */
+function foreignConditions(pod: Pod): unknown {
+  const gates = (pod.spec.readinessGates ?? []).map(({ conditionType }) => conditionType);
+  return pod.status?.conditions?.filter(({ type }) => gates.includes(type));
 }
 
 function isDifferent(before: ObservedPod, after: ObservedPod): boolean {

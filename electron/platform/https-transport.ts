@@ -74,7 +74,7 @@ export class HttpsTransport implements Transport {
       });
       stream.on('error', (error: Error) =>
         reject(
-          new TransportError(`no answer from ${this.#config.server}: ${error.message}`, {
+          new TransportError(`no answer from ${this.#config.server}: ${messageOf(error)}`, {
             cause: error,
           }),
         ),
@@ -185,6 +185,8 @@ function isBroken(stream: ClientHttp2Stream): boolean {
   );
 }
 
+/** Node wraps "connection refused" in a sentence about streams: the cause says it better. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
 }

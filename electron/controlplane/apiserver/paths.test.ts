@@ -241,7 +241,7 @@ describe('OpenAPI 3', () => {
   it('names each document with the hash of its content', async () => {
     const { paths } = await json('/openapi/v3');
     expect(Object.keys(paths ?? {})).toEqual(['api/v1', 'apis/apps/v1']);
-    const url = `${paths?.['apis/apps/v1']?.['serverRelativeURL'] as unknown as string}`;
+    const url = paths?.['apis/apps/v1']?.['serverRelativeURL'] as unknown as string;
     expect(url).toMatch(/^\/openapi\/v3\/apis\/apps\/v1\?hash=[0-9A-F]{64}$/);
     const pinned = await ask(url);
     expect(pinned.headers['cache-control']).toBe('public, immutable');

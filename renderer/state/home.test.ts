@@ -1,0 +1,279 @@
+import { describe, expect, it } from 'vitest';
+import type { Event, Node, Pod } from '#kube/api/core.ts';
+import type { App } from './app.ts';
+import { engineState } from './engine.ts';
+import { describeHome, homeNote } from './home.ts';
+import { machineGauges } from './gauges.ts';
+import { describeMachine, faceOf } from './machine.ts';
+import { appNameOfPod, tellStory } from './story.ts';
+import { stateView, type StateView } from './vocabulary.ts';
+
+function node(
+  name: string,
+  ready: object = { status: 'True' },
+  more: {
+    annotations?: object;
+    conditions?: object[];
+    arch?: string;
+    cpu?: string;
+    unschedulable?: boolean;
+  } = {},
+): Node {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name, annotations: more.annotations ?? {} },
+    spec: { unschedulable: more.unschedulable },
+    status: {
+      capacity: { cpu: more.cpu ?? '4', memory: '8Gi' },
+      conditions: [{ type: 'Ready', ...ready }, ...(more.conditions ?? [])],
+      nodeInfo: { architecture: more.arch ?? 'amd64', osImage: 'Debian GNU/Linux 12 (bookworm)' },
+    },
+  } as unknown as Node;
+}
+
+function app(name: string, state: StateView): App {
+  return { key: `Deployment/default/${name}`, name, state } as unknown as App;
+}
+
+const missing = { status: 'False', reason: 'ContainerEngineMissing', message: 'no socket' };
+const requested = { annotations: { 'flotilla.dev/install-engine': 'requested' } };
+
+describe('describeMachine', () => {
+  const cases = [
+    { name: 'ready', node: node('nuc'), want: 'Well' },
+    { name: 'without an engine', node: node('nuc', missing), want: 'Needs a container engine' },
+    {
+      name: 'asked to install one',
+      node: node('nuc', missing, requested),
+      want: 'Installing its container engine',
+    },
+    {
+      name: 'with a stopped engine',
+      node: node('nuc', { status: 'False', reason: 'ContainerEngineStopped' }),
+      want: 'Its container engine is stopped',
+    },
+    {
+      name: 'silent',
+      node: node('nuc', { status: 'Unknown', reason: 'NodeStatusUnknown' }),
+      want: 'Does not answer',
+    },
+    {
+      name: 'short of memory',
+      node: node(
+        'nuc',
+        { status: 'True' },
+        { conditions: [{ type: 'MemoryPressure', status: 'True' }] },
+      ),
+      want: 'Is short of memory',
+    },
+    {
+      name: 'closed',
+      node: node('nuc', { status: 'True' }, { unschedulable: true }),
+      want: 'Closed for new copies',
+    },
+  ];
+  it.each(cases)('$name: $want', ({ node: given, want }) => {
+    expect(describeMachine(given, []).word).toBe(want);
+  });
+
+  it('an engine that came is ready, whatever was asked before', () => {
+    expect(engineState(node('nuc', { status: 'True' }, requested)).kind).toBe('ready');
+  });
+
+  it.each([
+    ['pi-kitchen', {}, 'pi'],
+    ['anything', { arch: 'arm64' }, 'pi'],
+    ['thinkpad', {}, 'laptop'],
+    ['nuc', {}, 'mini'],
+    ['desk', { cpu: '16' }, 'tower'],
+  ] as const)('%s is drawn as it is', (name, more, face) => {
+    expect(faceOf(node(name, { status: 'True' }, more))).toBe(face);
+  });
+});
+
+describe('describeHome', () => {
+  const well = describeMachine(node('nuc'), []);
+  const trouble = stateView('Trouble', 'it stops');
+  const cases = [
+    { name: 'nobody joined', apps: [], machines: [], want: 'No machine has joined yet.' },
+    { name: 'nothing deployed', apps: [], machines: [well], want: 'Your home is ready.' },
+    {
+      name: 'all runs',
+      apps: [app('web', stateView('Running'))],
+      machines: [well],
+      want: 'Everything is well.',
+    },
+    {
+      name: 'asleep is well',
+      apps: [app('web', stateView('Asleep'))],
+      machines: [well],
+      want: 'Everything is well.',
+    },
+    {
+      name: 'one starts',
+      apps: [app('my-web', stateView('Starting'))],
+      machines: [well],
+      want: 'My web is starting.',
+    },
+    {
+      name: 'two start',
+      apps: [app('a', stateView('Starting')), app('b', stateView('Starting'))],
+      machines: [well],
+      want: 'A and B are starting.',
+    },
+    {
+      name: 'one waits',
+      apps: [app('web', stateView('Waiting', 'no room'))],
+      machines: [well],
+      want: 'Web is waiting.',
+    },
+    {
+      name: 'one in trouble',
+      apps: [app('web', trouble)],
+      machines: [well],
+      want: 'Web is in trouble.',
+    },
+    {
+      name: 'two in trouble',
+      apps: [app('a', trouble), app('b', trouble)],
+      machines: [well],
+      want: '2 things need you.',
+    },
+    {
+      name: 'no engine',
+      apps: [],
+      machines: [describeMachine(node('desk', missing), [])],
+      want: 'desk needs a container engine.',
+    },
+  ];
+  it.each(cases)('$name: $want', ({ apps, machines, want }) => {
+    expect(describeHome(apps, machines).headline).toBe(want);
+  });
+
+  it('offers to install the engine where there is none, and shows progress once asked', () => {
+    const steps = [node('desk', missing), node('desk', missing, requested)].map(
+      (one) => describeHome([], [describeMachine(one, [])]).attention[0]?.nextStep?.kind,
+    );
+    expect(steps).toEqual(['install-engine', undefined]);
+  });
+
+  it('puts machines before apps, as apps suffer from them', () => {
+    const machines = [describeMachine(node('desk', missing), [])];
+    expect(describeHome([app('web', trouble)], machines).attention.map(({ key }) => key)).toEqual([
+      'machine/desk',
+      'Deployment/default/web',
+    ]);
+  });
+
+  it('counts memory only of machines that tell it', () => {
+    const machines = [well, describeMachine(node('pi'), [])];
+    expect(homeNote([], machines, (name) => (name === 'pi' ? 2 * 2 ** 30 : undefined))).toBe(
+      '2 machines · 25 % of memory in use',
+    );
+  });
+});
+
+describe('machineGauges', () => {
+  it('says how big a machine is when nobody tells how full', () => {
+    const gauges = machineGauges(describeMachine(node('nuc'), []), undefined);
+    expect(gauges.map(({ share, text }) => [share, text])).toEqual([
+      [undefined, '4 cores'],
+      [undefined, '8 GB'],
+      [undefined, 'unknown'],
+    ]);
+  });
+});
+
+describe('tellStory', () => {
+  let number = 0;
+  function event(reason: string, message = '', more: object = {}): Event {
+    number++;
+    return {
+      metadata: { name: `e${number}`, uid: `u${number}` },
+      involvedObject: { kind: 'Pod', name: 'web-7d9f8c6b5f-x2k4z', namespace: 'default' },
+      reason,
+      message,
+      lastTimestamp: `2026-01-01T00:00:${String(number).padStart(2, '0')}Z`,
+      ...more,
+    } as unknown as Event;
+  }
+  function texts(...events: Event[]): string[] {
+    return tellStory(events, []).map(({ text, count }) =>
+      count > 1 ? `${text} × ${count}` : text,
+    );
+  }
+  const deployment = { involvedObject: { kind: 'Deployment', name: 'web', namespace: 'default' } };
+
+  const cases = [
+    { event: event('Pulling', 'Pulling image "web:9"'), want: 'Web is fetching web:9' },
+    {
+      event: event('BackOff', 'Back-off pulling image "web:9"'),
+      want: "Web still can't fetch its image",
+    },
+    {
+      event: event('BackOff', 'Back-off restarting failed container web'),
+      want: 'Web keeps stopping',
+    },
+    {
+      event: event('Killing', 'Container web failed liveness probe, will be restarted'),
+      want: 'Web did not answer and is started again',
+    },
+    {
+      event: event('ScalingReplicaSet', 'Scaled up replica set web-5f from 1 to 3', deployment),
+      want: 'Web went up to 3 copies',
+    },
+    {
+      event: event('ScalingReplicaSet', 'Scaled up replica set web-5f from 0 to 1', deployment),
+      want: 'Web is coming up',
+    },
+    {
+      event: event('ScalingReplicaSet', 'Scaled down replica set web-5f from 1 to 0', deployment),
+      want: 'Web let go of its old version',
+    },
+    {
+      event: event('FailedScheduling', '0/1 nodes are available: 1 Insufficient cpu.'),
+      want: 'Web waits: no machine has enough free processor time',
+    },
+    {
+      event: event('NodeNotReady', '', { involvedObject: { kind: 'Node', name: 'pi' } }),
+      want: 'pi is not ready',
+    },
+    { event: event('Odd', 'something new', { type: 'Warning' }), want: 'Web: something new' },
+  ];
+  it.each(cases)('$want', ({ event: given, want }) => {
+    expect(texts(given)).toEqual([want]);
+  });
+
+  it("leaves out noise and the system's own", () => {
+    const own = event('Started', '', {
+      involvedObject: { kind: 'Pod', name: 'dns', namespace: 'kube-system' },
+    });
+    expect(texts(event('SuccessfulCreate'), event('Scheduled'), own)).toEqual([]);
+  });
+
+  it('tells newest first, and a repetition once', () => {
+    expect(texts(event('Started'), event('BackOff', 'x'), event('BackOff', 'y'))).toEqual([
+      'Web keeps stopping × 2',
+      'Web started',
+    ]);
+  });
+
+  it("uses the owner's kind to find an app's name", () => {
+    const pod = {
+      metadata: { uid: 'p', ownerReferences: [{ kind: 'DaemonSet', controller: true }] },
+    } as unknown as Pod;
+    const given = event('Started', '', {
+      involvedObject: { kind: 'Pod', name: 'my-collector-x2k4z', uid: 'p' },
+    });
+    expect(tellStory([given], [pod])[0]?.text).toBe('My collector started');
+  });
+
+  it.each([
+    ['web-7d9f8c6b5f-x2k4z', undefined, 'web'],
+    ['my-web-7d9f8c6b5f-x2k4z', 'ReplicaSet', 'my-web'],
+    ['agent-x2k4z', 'DaemonSet', 'agent'],
+  ])('%s of %s is %s', (pod, kind, want) => {
+    expect(appNameOfPod(pod, kind)).toBe(want);
+  });
+});

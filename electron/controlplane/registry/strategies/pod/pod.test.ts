@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { Pod } from '#kube/api/core.ts';
 import { containerOf, kindWorld, podOf, refusal } from '../../../../../test/setup/kinds.ts';
+import { podStrategy } from './strategy.ts';
 
 const specOfContainer = (container: object) => ({ containers: [containerOf(container)] });
 
@@ -230,6 +232,84 @@ describe('a pod is refused', () => {
       want: 'spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared',
     },
     {
+      name: 'with one path projected twice',
+      spec: {
+        volumes: [
+          {
+            name: 'all',
+            projected: {
+              sources: ['a', 'b'].map((name) => ({
+                configMap: { name, items: [{ key: 'k', path: 'same' }] },
+              })),
+            },
+          },
+        ],
+      },
+      want: 'spec.volumes[0].projected: Invalid value: "b": conflicting duplicate paths',
+    },
+    {
+      name: 'with a file mode beyond octal 777',
+      spec: { volumes: [{ name: 'key', secret: { secretName: 'key', defaultMode: 512 } }] },
+      want: 'spec.volumes[0].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive',
+    },
+    {
+      name: 'with a preference out of scale',
+      spec: {
+        affinity: {
+          nodeAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 101, preference: {} }],
+          },
+        },
+      },
+      want: 'spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 101: must be in the range 1-100',
+    },
+    {
+      name: 'with a node selector that asks for nothing',
+      spec: {
+        affinity: {
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: {
+              nodeSelectorTerms: [{ matchExpressions: [{ key: 'disk', operator: 'In' }] }],
+            },
+          },
+        },
+      },
+      want: "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+    },
+    {
+      name: 'with a spread of no skew',
+      spec: {
+        topologySpreadConstraints: [
+          { maxSkew: 0, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' },
+        ],
+      },
+      want: 'spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero',
+    },
+    {
+      name: 'with a resource nobody knows',
+      spec: specOfContainer({ resources: { limits: { gpu: '1' }, requests: { gpu: '1' } } }),
+      want: '[spec.containers[0].resources.limits[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified, spec.containers[0].resources.limits[gpu]: Invalid value: "gpu": must be a standard resource for containers, spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified, spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource for containers]',
+    },
+    {
+      name: 'with half a device',
+      spec: specOfContainer({ resources: { limits: { 'example.com/gpu': '500m' } } }),
+      want: '[spec.containers[0].resources.limits[example.com/gpu]: Invalid value: "500m": must be an integer, spec.containers[0].resources.requests[example.com/gpu]: Invalid value: "500m": must be an integer]',
+    },
+    {
+      name: 'with a field in its environment that no pod has',
+      spec: specOfContainer({
+        env: [{ name: 'A', valueFrom: { fieldRef: { fieldPath: 'spec.x' } } }],
+      }),
+      want: 'spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.x": error converting fieldPath: field label not supported: spec.x',
+    },
+    {
+      name: 'that is privileged but may not gain privileges',
+      spec: specOfContainer({
+        securityContext: { privileged: true, allowPrivilegeEscalation: false },
+      }),
+      want: 'spec.containers[0].securityContext: Invalid value: {"privileged":true,"allowPrivilegeEscalation":false}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true',
+    },
+    {
       name: 'with several faults, all named in order',
       spec: { containers: [{ name: 'web' }], restartPolicy: 'No' },
       want: '[spec.containers[0].image: Required value, spec.restartPolicy: Unsupported value: "No": supported values: "Always", "OnFailure", "Never"]',
@@ -237,6 +317,33 @@ describe('a pod is refused', () => {
   ];
   it.each(cases)('$name', async ({ spec, want }) => {
     expect(await refusal(kindWorld().create(podOf(spec)))).toBe(prefix + want);
+  });
+});
+
+describe('a deleted pod', () => {
+  const running = { spec: { nodeName: 'pi', terminationGracePeriodSeconds: 30 } };
+  const cases: readonly { name: string; pod: object; requested?: number; want: number }[] = [
+    { name: 'has its own time to end', pod: running, want: 30 },
+    { name: 'has the time its deleter gives', pod: running, requested: 5, want: 5 },
+    { name: 'goes at once when asked to', pod: running, requested: 0, want: 0 },
+    {
+      name: 'has a second when its time is negative',
+      pod: { spec: { nodeName: 'pi', terminationGracePeriodSeconds: -1 } },
+      want: 1,
+    },
+    {
+      name: 'goes at once when no node has it',
+      pod: { spec: { terminationGracePeriodSeconds: 30 } },
+      want: 0,
+    },
+    {
+      name: 'goes at once when it is over',
+      pod: { ...running, status: { phase: 'Succeeded' } },
+      want: 0,
+    },
+  ];
+  it.each(cases)('$name', ({ pod, requested, want }) => {
+    expect(podStrategy.deletionGraceSeconds?.(pod as Pod, requested)).toBe(want);
   });
 });
 

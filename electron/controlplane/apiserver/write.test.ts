@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openMemoryStore } from '../store/memory-store.ts';
+import { NoSpaceError, OutcomeUnknownError, UnavailableError } from '../store/store.ts';
 import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
 
 let api: TestApi;
@@ -398,7 +400,41 @@ describe('services', () => {
   });
 });
 
+describe('a store that fails', () => {
+  const cases = [
+    { error: new NoSpaceError('the disk is full'), want: [507, 'InsufficientStorage'] },
+    { error: new UnavailableError('closed'), want: [503, 'ServiceUnavailable'] },
+    { error: new OutcomeUnknownError('cut off'), want: [500, 'ServerTimeout'] },
+  ];
+  it.each(cases)('with $error answers $want', async ({ error, want }) => {
+    const store = openMemoryStore();
+    store.put = () => Promise.reject(error);
+    const failing = await startTestApi({ store });
+    const { status, json } = await failing.request('POST', configMaps, { body: configMap('cm') });
+    expect([status, json.reason]).toEqual(want);
+    await failing.stop();
+  });
+  it('for lists answers 503 when it cannot say where it stands', async () => {
+    const store = openMemoryStore();
+    const failing = await startTestApi({ store });
+    store.currentRevision = () => Promise.reject(new UnavailableError('no leader'));
+    expect((await failing.request('GET', configMaps)).status).toBe(503);
+    await failing.stop();
+  });
+});
+
 describe('concurrent updates', () => {
+  it('of an absent Lease: one creates, the others are updates that lack a resourceVersion', async () => {
+    const lease = { metadata: { name: 'x' }, spec: { holderIdentity: 'me' } };
+    const url = '/apis/coordination.k8s.io/v1/namespaces/default/leases/x';
+    const answers = await Promise.all(
+      Array.from({ length: 3 }, () => api.request('PUT', url, { body: lease })),
+    );
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 422, 422]);
+    expect(answers.find(({ status }) => status === 422)?.json.message).toBe(
+      'Lease.coordination.k8s.io "x" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update',
+    );
+  });
   it('without resourceVersion all succeed, one after the other', async () => {
     await created(configMap('cm', {}));
     const answers = await Promise.all(

@@ -33,8 +33,8 @@ async function open(store: Store = openMemoryStore(), windowSize?: number) {
   stops.push(stop);
   const codec = new StorageCodec(definition, () => {});
   const cacher = new Cacher({
+    definition,
     store,
-    prefix,
     codec,
     clock,
     logger: silentLogger,

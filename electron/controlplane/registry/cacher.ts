@@ -11,7 +11,10 @@ import { resourceVersionTooLarge, tooManyRequests } from '#kube/machinery/status
 import { CompactedError, WatchOverflowError } from '../store/store.ts';
 import type { Store, StoreEvent, StoreWatch, WatchBatch } from '../store/store.ts';
 import { KeyedList } from './keyed-list.ts';
+import type { ResourceDefinition } from './resource.ts';
+import { storagePrefix } from './resource-table.ts';
 import type { StorageCodec, StoredObject } from './storage-codec.ts';
+import { storeCall } from './store-errors.ts';
 
 export interface CacheEvent {
   readonly revision: number;
@@ -29,8 +32,8 @@ export interface CacheListener {
 }
 
 export interface CacherDeps {
+  readonly definition: ResourceDefinition;
   readonly store: Store;
-  readonly prefix: string;
   readonly codec: StorageCodec;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -49,6 +52,7 @@ interface Waiter {
 
 export class Cacher {
   readonly #deps: CacherDeps;
+  readonly #prefix: string;
   readonly #windowSize: number;
   #entries = new KeyedList<StoredObject>();
   /** Absolute index of `#events[0]`; cursors are absolute. */
@@ -64,6 +68,7 @@ export class Cacher {
 
   constructor(deps: CacherDeps) {
     this.#deps = deps;
+    this.#prefix = storagePrefix(deps.definition);
     this.#windowSize = deps.windowSize ?? 1024;
   }
 
@@ -133,7 +138,11 @@ export class Cacher {
 
   /** Waits until the cache has everything written before the call (a linearizable read). */
   async waitUntilCurrent(): Promise<void> {
-    await this.waitForRevision(await this.#deps.store.currentRevision({ linearizable: true }));
+    const { store, definition } = this.#deps;
+    const revision = await storeCall(definition, 'list', () =>
+      store.currentRevision({ linearizable: true }),
+    );
+    await this.waitForRevision(revision);
   }
 
   /** Throws 504 ResourceVersionTooLarge when the cache does not get there in time. */
@@ -156,21 +165,21 @@ export class Cacher {
   }
 
   async #load(): Promise<void> {
-    const { store, prefix, codec } = this.#deps;
-    const { items, revision } = await store.list(prefix);
+    const { store, codec } = this.#deps;
+    const { items, revision } = await store.list(this.#prefix);
     this.#entries = new KeyedList(items.map((kv) => codec.stored(kv)));
     this.#base += this.#events.length;
     this.#events = [];
     this.#windowStart = revision;
     this.#epoch++;
-    this.#storeWatch = store.watch(prefix, revision);
+    this.#storeWatch = store.watch(this.#prefix, revision);
     const objects = this.#entries.withPrefix('');
     for (const listener of this.#listeners) listener.onReset(objects);
     this.#advance(revision);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { clock, logger, prefix } = this.#deps;
+    const { clock, logger } = this.#deps;
     const close = (): void => this.#storeWatch?.close();
     signal.addEventListener('abort', close);
     while (!signal.aborted) {
@@ -181,7 +190,7 @@ export class Cacher {
         if (signal.aborted) break;
         if (error instanceof AssertionError) throw error;
         const isBehind = error instanceof WatchOverflowError || error instanceof CompactedError;
-        logger.warn('Cache lost its watch and fills anew', { prefix, error });
+        logger.warn('Cache lost its watch and fills anew', { prefix: this.#prefix, error });
         if (!isBehind) await delay(clock, restartDelayMs, signal);
       }
       this.#storeWatch?.close();

@@ -10,7 +10,7 @@ import { deleteObject, deleteObjects, type DeleteRequest, type DeleteResult } fr
 import { listObjects, type ListPage, type ListQuery } from './list.ts';
 import type { RegistryDeps } from './registry.ts';
 import type { ResourceDefinition } from './resource.ts';
-import { storageKey, storagePrefix } from './resource-table.ts';
+import { storageKey } from './resource-table.ts';
 import { parseResourceVersion } from './resource-version.ts';
 import { selectorOf, type Selection } from './selection.ts';
 import { StorageCodec, type StoredObject } from './storage-codec.ts';
@@ -39,9 +39,8 @@ export class ResourceRegistry {
       definition.strategy.applyDefaults?.(object);
     };
     const codec = new StorageCodec(definition, applyDefaults);
-    const prefix = storagePrefix(definition);
     this.definition = definition;
-    this.cacher = new Cacher({ store, prefix, codec, clock, logger });
+    this.cacher = new Cacher({ definition, store, codec, clock, logger });
     this.#deps = {
       definition,
       store,

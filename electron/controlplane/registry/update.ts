@@ -6,7 +6,7 @@ import type { KubeObject } from '#kube/api/object.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField, type FieldError } from '#kube/machinery/field.ts';
 import { validateObjectMetaUpdate } from '#kube/machinery/object-meta.ts';
-import { conflict, invalid } from '#kube/machinery/status.ts';
+import { conflict, hasReason, invalid } from '#kube/machinery/status.ts';
 import { createObject, hasStatus, validateMeta } from './create.ts';
 import type { ResourceDefinition, StatusSubresource } from './resource.ts';
 import { storageKey } from './resource-table.ts';
@@ -64,18 +64,23 @@ export async function updateObject(
   const key = storageKey(definition, request.namespace, request.name);
   for (let attempt = 1; attempt <= maxAttempts; attempt++) {
     const old = await readStored(deps, key);
-    if (old === undefined) return createInstead(deps, request, options);
+    if (old === undefined) {
+      const result = await createInstead(deps, request, options);
+      if (result !== undefined) return result;
+      continue;
+    }
     const stored = await allocating(deps, () => updateOnce(deps, request, old, options));
     if (stored !== undefined) return { stored, isCreated: false };
   }
   throw staleError(definition, request.name);
 }
 
+/** Undefined: somebody created it meanwhile. */
 async function createInstead(
   deps: WriteDeps,
   request: UpdateRequest,
   options: WriteOptions,
-): Promise<UpdateResult> {
+): Promise<UpdateResult | undefined> {
   const { definition } = deps;
   const isAllowed = request.mayCreate === true && definition.strategy.allowCreateOnUpdate === true;
   if (!isAllowed) throw notFoundError(definition, request.name);
@@ -84,11 +89,14 @@ async function createInstead(
   checkUid(definition, key, object, undefined);
   delete object.metadata.resourceVersion;
   const { validateCreate } = request;
-  const stored = await createObject(deps, object, {
-    ...options,
-    ...(validateCreate === undefined ? {} : { validate: validateCreate }),
-  });
-  return { stored, isCreated: true };
+  const validate = validateCreate === undefined ? {} : { validate: validateCreate };
+  try {
+    const stored = await createObject(deps, object, { ...options, ...validate });
+    return { stored, isCreated: true };
+  } catch (error) {
+    if (hasReason(error, 'AlreadyExists')) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined: somebody was faster. */

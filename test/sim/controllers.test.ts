@@ -79,7 +79,7 @@ describe('a Deployment', () => {
       availableReplicas: 3,
     });
     const sizes = (await sim.client.list(replicaSets)).items.map(({ spec }) => spec.replicas);
-    expect(sizes.toSorted()).toEqual([0, 3]);
+    expect(sizes.toSorted((a = 0, b = 0) => a - b)).toEqual([0, 3]);
     await sim.client.patch(deployments, web, { spec: { template: template('web:1') } });
     await sim.settle();
     for (let round = 0; round < 8; round++) await sim.runPods();
@@ -166,7 +166,7 @@ describe('a DaemonSet', () => {
     spec: { selector, template: template('web:1') },
   };
 
-  it('puts one pod on every node, also on one added later, and updates them one at a time', async () => {
+  it('puts one pod on every node, also on new ones, and updates one at a time', async () => {
     await sim.addNode('a');
     await sim.client.create(daemonSets, daemonSet);
     await sim.settle();
@@ -200,13 +200,37 @@ describe('a DaemonSet', () => {
     const revisions = (await sim.client.list(controllerRevisions)).items.map(
       ({ revision }) => revision,
     );
-    expect(revisions.toSorted()).toEqual([1, 2]);
+    expect(revisions.toSorted((a, b) => a - b)).toEqual([1, 2]);
     const { status } = await sim.client.get(daemonSets, web);
     expect(status).toMatchObject({
       desiredNumberScheduled: 2,
       currentNumberScheduled: 2,
       observedGeneration: 2,
     });
+  });
+});
+
+describe('a DaemonSet made again after an orphaning delete', () => {
+  it('adopts its pods and its history', async () => {
+    const again: DaemonSet = {
+      apiVersion: 'apps/v1',
+      kind: 'DaemonSet',
+      metadata: web,
+      spec: { selector, template: template('web:1') },
+    };
+    await sim.addNode('a');
+    await sim.client.create(daemonSets, again);
+    await sim.settle();
+    const [pod] = await podNames();
+    await sim.client.delete(daemonSets, web, { propagationPolicy: 'Orphan' });
+    await sim.settle();
+    await sim.client.create(daemonSets, again);
+    await sim.settle();
+    expect(await podNames()).toEqual([pod]);
+    const { metadata } = await sim.client.get(daemonSets, web);
+    const [revision, ...others] = (await sim.client.list(controllerRevisions)).items;
+    expect(others).toEqual([]);
+    expect(revision?.metadata.ownerReferences?.[0]?.uid).toBe(metadata.uid);
   });
 });
 
@@ -330,7 +354,7 @@ describe('a node', () => {
     expect(await readyStatus('node-1')).toEqual(['True', 'KubeletReady', undefined, []]);
   });
 
-  it('that falls silent becomes Unknown, is tainted, and its pods are no longer ready, then evicted', async () => {
+  it('that falls silent becomes Unknown and tainted, its pods unready, then evicted', async () => {
     await sim.addNode('node-1');
     await sim.addNode('node-2');
     await deploy(1);
@@ -363,7 +387,7 @@ describe('a node', () => {
     expect(await podNames()).toHaveLength(2);
   });
 
-  it('is not evicted from when no node at all is ready: then it is us who are cut off', async () => {
+  it('is not evicted from when no node is ready: then it is us who are cut off', async () => {
     await sim.addNode('node-1');
     await deploy(1);
     await sim.runPods('node-1');

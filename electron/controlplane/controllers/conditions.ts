@@ -2,7 +2,7 @@
 // Source: kubernetes pkg/controller/deployment/util/deployment_util.go SetDeploymentCondition.
 import { type ConditionLike, getCondition, removeCondition } from '#kube/machinery/conditions.ts';
 
-/** The list with `next` in place of its type's old entry; the same list when nothing would change. */
+/** The list with `next` in place of its type's old entry; equal when nothing would change. */
 export function withCondition<C extends ConditionLike>(
   conditions: readonly C[] | undefined,
   next: C,

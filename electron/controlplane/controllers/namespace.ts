@@ -1,7 +1,6 @@
 // Empties a namespace that is being deleted, kind by kind, then lets it go. What is left and why
 // stands in its conditions. Source: kubernetes pkg/controller/namespace/deletion.
 import type { Namespace, NamespaceCondition, Pod } from '#kube/api/core.ts';
-import type { KubeObject } from '#kube/api/object.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import { type DiscoveredResource, discoverResources } from '#kube/client/discovery.ts';
@@ -135,7 +134,7 @@ class NamespaceController implements RunnableController {
     for (const resource of kinds) {
       const { items } = await this.#deps.client.list(resource, { namespace });
       if (items.length > 0) remainder.counts.set(qualifiedResource(resource), items.length);
-      for (const item of items as KubeObject[])
+      for (const item of items)
         for (const finalizer of item.metadata.finalizers ?? [])
           remainder.finalizers.set(finalizer, (remainder.finalizers.get(finalizer) ?? 0) + 1);
     }
@@ -171,7 +170,11 @@ function deletionConditions(
   const remaining = [...counts].map(
     ([resource, count]) => `${resource} has ${count} resource instances`,
   );
-  const waiting = [...finalizers].map(([name, count]) => `${name} in ${count} resource instances`);
+  const waiting = [...finalizers]
+    .map(([name, count]) => `${name} in ${count} resource instances`)
+    .toSorted()
+    .join(', ');
+  const failed = failures.toSorted().join(', ');
   const wanted: readonly (readonly [
     type: string,
     bad: string,
@@ -197,7 +200,7 @@ function deletionConditions(
       'NamespaceDeletionContentFailure',
       failures.length === 0
         ? ''
-        : `Failed to delete all resource types, ${failures.length} remaining: ${failures.toSorted().join(', ')}`,
+        : `Failed to delete all resource types, ${failures.length} remaining: ${failed}`,
       'ContentDeletionFailed',
       'All content successfully deleted, may be waiting on finalization',
       'ContentDeleted',
@@ -213,9 +216,7 @@ function deletionConditions(
     ],
     [
       'NamespaceFinalizersRemaining',
-      waiting.length === 0
-        ? ''
-        : `Some content in the namespace has finalizers remaining: ${waiting.toSorted().join(', ')}`,
+      waiting === '' ? '' : `Some content in the namespace has finalizers remaining: ${waiting}`,
       'SomeFinalizersRemain',
       'All content-preserving finalizers finished',
       'ContentHasNoFinalizers',

@@ -1,5 +1,4 @@
-// Which objects belong to a controlling object: controller references, adoption of matching orphans,
-// release of those that match no longer. Deciding is pure; `claim` does the writes.
+// Which objects belong to a controlling object: adoption of matching orphans, release of those that match no longer. Deciding is pure; `claim` does the writes.
 // Source: kubernetes pkg/controller/controller_ref_manager.go.
 import type { OwnerReference } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';

@@ -49,7 +49,7 @@ describe('a controller', () => {
     expect(seen).toEqual(['ns/a']);
   });
 
-  it('tries a failed key again after a growing pause, and forgets failures on success', async () => {
+  it('tries a failed key again after a growing pause', async () => {
     const times: number[] = [];
     const subject = controller(async () => {
       times.push(clock.monotonicMs());

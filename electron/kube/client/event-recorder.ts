@@ -1,7 +1,7 @@
 // Records core/v1 Events about objects. Never throws and never makes its caller wait: events go out
 // one after another in the background, and those past the bound are dropped and counted.
-// Repeats raise an event's count by patch; more than ten alike ones are combined; a chatty object is
-// throttled. Source: client-go tools/record/{event,events_cache}.go.
+// Repeats raise an event's count by patch; more than ten alike ones are combined; a chatty object
+// is throttled. Source: client-go tools/record/{event,events_cache}.go.
 import type { Event, ObjectReference } from '../api/core.ts';
 import type { KubeObject } from '../api/object.ts';
 import { type Clock, rfc3339 } from '../base/clock.ts';

@@ -1,6 +1,7 @@
 // Reflector + indexed cache + handlers: the one way anything in this project follows a collection.
 // Handlers run synchronously, in order, and should only enqueue keys. Nothing is resynced on a
-// timer: what the cache holds is what the server said. Source: client-go tools/cache/shared_informer.go.
+// timer: what the cache holds is what the server said.
+// Source: client-go tools/cache/shared_informer.go.
 import type { KubeObject } from '../api/object.ts';
 import { deepFreeze } from '../machinery/equality.ts';
 import { type IndexFunction, type Lister, ObjectCache } from './lister.ts';

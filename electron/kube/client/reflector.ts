@@ -1,5 +1,5 @@
-// Keeps a sink equal to the server's collection: one list (or a watch that begins with a list), then
-// a watch resumed at the last seen resourceVersion for as long as history allows.
+// Keeps a sink equal to the server's collection: one list (or a watch that begins with a list),
+// then a watch resumed at the last seen resourceVersion for as long as history allows.
 // Invariant: the sink sees every change exactly once and in order between two `replace` calls.
 // Source: client-go tools/cache/reflector.go.
 import type { KubeObject, WatchEvent } from '../api/object.ts';

@@ -48,7 +48,8 @@ function genericStatus(response: TransportResponse): Status {
   const text = new TextDecoder().decode(response.body.subarray(0, 2048)).trim();
   const [reason, message] = reasons[response.status] ?? [
     response.status >= 500 ? 'InternalError' : 'Unknown',
-    `the server responded with the status code ${response.status} but did not return more information`,
+    `the server responded with the status code ${response.status} ` +
+      'but did not return more information',
   ];
   return {
     kind: 'Status',

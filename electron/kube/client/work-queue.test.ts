@@ -55,7 +55,7 @@ describe('a work queue', () => {
     expect(clock.nextTimerMs()).toBeUndefined();
   });
 
-  it('doubles the delay of a key with every failure, up to the maximum, until it is forgotten', () => {
+  it('doubles the delay of a key with every failure, until it is forgotten', () => {
     const delays: (number | undefined)[] = [];
     for (let failure = 0; failure < 10; failure++) {
       queue.addRateLimited('a');

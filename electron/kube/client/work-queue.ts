@@ -1,5 +1,5 @@
-// A queue of keys. Fair: first in, first out. Stingy: a key queued several times is handed out once,
-// and never to two workers at a time; one added while being worked on is queued again afterwards.
+// A queue of keys. Fair: first in, first out. Stingy: a key queued several times is handed out
+// once, and never to two workers at a time; one added while being worked on is queued again afterwards.
 // Bounded by the number of distinct keys. Source: client-go util/workqueue.
 import type { Clock, Timer } from '../base/clock.ts';
 

@@ -6,7 +6,6 @@ import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { Expectations } from '#kube/client/expectations.ts';
 import type { Informer } from '#kube/client/informer.ts';
-import { controllerIndex } from '#kube/client/lister.ts';
 import {
   controllerRevisions,
   daemonSets,
@@ -49,7 +48,7 @@ class DaemonSetController implements RunnableController {
     this.#podControl = new PodControl(deps.client, this.#recorder);
     this.#expectations = new Expectations(deps.clock);
     this.#daemonSets = deps.informers.informer(daemonSets);
-    this.#revisions = deps.informers.informer(controllerRevisions);
+    this.#revisions = deps.informers.informer(controllerRevisions, { indexers: orphanIndexer });
     this.#pods = deps.informers.informer(pods, { indexers: orphanIndexer });
     this.#nodes = deps.informers.informer(nodes);
     this.#controller = new Controller({
@@ -136,8 +135,14 @@ class DaemonSetController implements RunnableController {
 
   async #view(daemonSet: DaemonSet, selector: LabelMatcher): Promise<DaemonView> {
     const { client, clock } = this.#deps;
-    const { uid = '' } = daemonSet.metadata;
-    const history = this.#revisions.lister.byIndex(controllerIndex, uid);
+    const history = await claim({
+      client,
+      resource: controllerRevisions,
+      ownerResource: daemonSets,
+      owner: daemonSet,
+      candidates: claimCandidates(this.#revisions.lister, daemonSet),
+      selector,
+    });
     const revision = await syncRevision(client, daemonSet, history);
     const owned = await claim({
       client,
@@ -244,5 +249,5 @@ function nextCheck({ daemonSet, pods: owned, nowMs }: DaemonView): ReconcileResu
 
 function asError(error: unknown): Error | undefined {
   if (error === undefined) return undefined;
-  return error instanceof Error ? error : new Error(String(error));
+  return error instanceof Error ? error : new Error('a pod could not be written', { cause: error });
 }

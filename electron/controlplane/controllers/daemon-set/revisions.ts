@@ -1,8 +1,8 @@
-// The history of a DaemonSet's template as ControllerRevisions: what `kubectl rollout history` lists
-// and `undo` applies. Source: kubernetes pkg/controller/daemon/update.go constructHistory.
+// The history of a DaemonSet's template as ControllerRevisions: what `kubectl rollout history`
+// lists and `undo` applies. Source: kubernetes pkg/controller/daemon/update.go constructHistory.
 import type { ControllerRevision, DaemonSet } from '#kube/api/apps.ts';
 import type { Pod } from '#kube/api/core.ts';
-import { controllerRevisions } from '#kube/client/resources.ts';
+import { controllerRevisions, daemonSets } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { templateHash } from '#kube/machinery/hash.ts';
@@ -10,6 +10,8 @@ import { controllerRef, isControlledBy } from '#kube/machinery/ownership.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { ignoreNotFound } from '../ownership.ts';
 import { revisionHashLabel } from './daemon-pods.ts';
+
+const toStatus = { subresource: 'status' } as const;
 
 /** A strategic merge patch that makes the template what it was. */
 function dataOf(daemonSet: DaemonSet): unknown {
@@ -61,6 +63,9 @@ async function create(
     // Ours already, only not in the cache yet.
     if (isControlledBy(existing, daemonSet) && deepEqual(existing.data, wanted.data))
       return existing;
+    // Somebody else's: the next hash is another.
+    const collisionCount = (daemonSet.status?.collisionCount ?? 0) + 1;
+    await client.patch(daemonSets, { namespace, name }, { status: { collisionCount } }, toStatus);
     throw error;
   }
 }

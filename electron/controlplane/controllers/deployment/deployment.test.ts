@@ -76,7 +76,7 @@ async function runUntilStill(): Promise<number> {
 }
 
 describe('a new Deployment', () => {
-  it('becomes a ReplicaSet with its pods, revision 1, and is complete when they are ready', async () => {
+  it('becomes a ReplicaSet of revision 1 and is complete when its pods are ready', async () => {
     await create();
     expect(sizes()).toEqual({ v1: 3 });
     expect(conditions()).toEqual({
@@ -175,7 +175,7 @@ describe('a rolling update', () => {
     });
   });
 
-  it('goes back to the old ReplicaSet, with a new revision, when the template goes back', async () => {
+  it('takes the old ReplicaSet, as a new revision, when the template goes back', async () => {
     await create();
     await runUntilStill();
     await setImage('v2');
@@ -190,7 +190,7 @@ describe('a rolling update', () => {
         metadata.annotations?.['deployment.kubernetes.io/revision'],
         metadata.annotations?.['deployment.kubernetes.io/revision-history'],
       ]);
-    expect(revisions.toSorted()).toEqual([
+    expect(revisions.toSorted((a, b) => (String(a) < String(b) ? -1 : 1))).toEqual([
       ['v1', '3', '1'],
       ['v2', '2', undefined],
     ]);

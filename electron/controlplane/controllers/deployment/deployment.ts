@@ -185,7 +185,8 @@ class DeploymentController implements RunnableController {
       const updated = await this.#resize(deployment, replicaSet, replicas);
       scaled.set(replicaSet, updated);
       const direction = replicas > from ? 'up' : 'down';
-      const message = `Scaled ${direction} replica set ${replicaSet.metadata.name} from ${from} to ${replicas}`;
+      const what = `Scaled ${direction} replica set ${replicaSet.metadata.name}`;
+      const message = `${what} from ${from} to ${replicas}`;
       this.#recorder.event(deployment, 'Normal', 'ScalingReplicaSet', message);
     }
     const current = (replicaSet: ReplicaSet): ReplicaSet => scaled.get(replicaSet) ?? replicaSet;
@@ -197,7 +198,7 @@ class DeploymentController implements RunnableController {
     };
   }
 
-  /** After a scale every ReplicaSet with pods must know the new sizes, or it would look unscaled. */
+  /** Every ReplicaSet with pods must know the new sizes, or it would look unscaled. */
   async #resizeAnnotations(
     view: RolloutView,
     scaled: Map<ReplicaSet, ReplicaSet>,

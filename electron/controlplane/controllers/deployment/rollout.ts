@@ -40,7 +40,7 @@ export function fenceposts(deployment: Deployment): { surge: number; unavailable
   return surge === 0 && unavailable === 0 ? { surge, unavailable: 1 } : { surge, unavailable };
 }
 
-export function maxUnavailable(deployment: Deployment): number {
+export function maxUnavailableOf(deployment: Deployment): number {
   const replicas = replicasOf(deployment);
   return replicas === 0 ? 0 : Math.min(fenceposts(deployment).unavailable, replicas);
 }
@@ -79,7 +79,7 @@ function shrinkOld(
   oldReplicaSets: readonly ReplicaSet[],
 ): ScaleStep[] {
   const all = [...oldReplicaSets, newReplicaSet];
-  const minAvailable = replicasOf(deployment) - maxUnavailable(deployment);
+  const minAvailable = replicasOf(deployment) - maxUnavailableOf(deployment);
   const newUnavailable = replicasOf(newReplicaSet) - available(newReplicaSet);
   const shrinkable = sum(all, replicasOf) - minAvailable - newUnavailable;
   if (shrinkable <= 0) return [];

@@ -9,7 +9,7 @@ import type {
 import { rfc3339 } from '#kube/base/clock.ts';
 import { getCondition, removeCondition } from '#kube/machinery/conditions.ts';
 import { withCondition } from '../conditions.ts';
-import { maxUnavailable, replicasOf, type RolloutView, sum } from './rollout.ts';
+import { maxUnavailableOf, replicasOf, type RolloutView, sum } from './rollout.ts';
 
 /** The largest int32 means: no deadline. */
 const noDeadline = 2_147_483_647;
@@ -29,7 +29,7 @@ export function countStatus(view: RolloutView, nowMs: number): DeploymentStatus 
   };
   const collisionCount = deployment.status?.collisionCount;
   if (collisionCount !== undefined) status.collisionCount = collisionCount;
-  const hasMinimum = availableReplicas >= replicasOf(deployment) - maxUnavailable(deployment);
+  const hasMinimum = availableReplicas >= replicasOf(deployment) - maxUnavailableOf(deployment);
   status.conditions = withCondition(
     deployment.status?.conditions,
     hasMinimum

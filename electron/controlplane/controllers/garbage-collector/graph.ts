@@ -1,6 +1,6 @@
 // Who owns whom, from every object the server has. Holds metadata only; decides nothing.
-// Invariant: `dependents` lists exactly the nodes that name that uid as an owner, whether or not the
-// owner itself is known. Source: kubernetes pkg/controller/garbagecollector/graph_builder.go.
+// Invariant: `dependents` lists exactly the nodes that name that uid as an owner, whether or not
+// the owner itself is known. Source: kubernetes pkg/controller/garbagecollector/graph_builder.go.
 import type { OwnerReference } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { Resource } from '#kube/client/resources.ts';

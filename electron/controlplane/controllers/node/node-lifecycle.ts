@@ -1,5 +1,5 @@
-// Judges nodes by their heartbeats: silent for 40 seconds, and their conditions become Unknown, they
-// are tainted, and their pods no longer count as ready. Eviction itself is taint-eviction.ts.
+// Judges nodes by their heartbeats: silent for 40 seconds, and their conditions become Unknown,
+// they are tainted, and their pods no longer count as ready. Eviction itself is taint-eviction.ts.
 // Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go.
 import type { Lease } from '#kube/api/coordination.ts';
 import type { Node, NodeCondition, Pod } from '#kube/api/core.ts';

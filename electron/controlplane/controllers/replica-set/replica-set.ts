@@ -221,5 +221,5 @@ function nextCheck(owned: readonly Pod[], minReadySeconds: number, nowMs: number
 }
 
 function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
+  return error instanceof Error ? error : new Error('a pod could not be written', { cause: error });
 }

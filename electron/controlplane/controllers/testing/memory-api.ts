@@ -86,7 +86,6 @@ export class MemoryApi implements Transport {
     const target = this.#target(request.path);
     const queue: unknown[] = [];
     let wake: (() => void) | undefined;
-    let isEnded = false;
     const push = (event: unknown): void => {
       queue.push(event);
       wake?.();
@@ -100,12 +99,11 @@ export class MemoryApi implements Transport {
     }
     this.#watchers.add(watcher);
     request.signal?.addEventListener('abort', () => {
-      isEnded = true;
       this.#watchers.delete(watcher);
       wake?.();
     });
     async function* chunks(): AsyncGenerator<Uint8Array> {
-      while (!isEnded)
+      while (request.signal?.aborted !== true)
         if (queue.length > 0) yield encode(queue.shift(), '\n');
         else await new Promise<void>((resolve) => (wake = resolve));
     }

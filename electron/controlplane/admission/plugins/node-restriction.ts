@@ -2,7 +2,7 @@
 // that would draw other pods to it.
 // Source: kubernetes plugin/pkg/admission/noderestriction/admission.go.
 import type { Node, Pod } from '#kube/api/core.ts';
-import { deepEqual } from '#kube/machinery/equality.ts';
+import { deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { forbidden, notFound } from '#kube/machinery/status.ts';
 import type { UserInfo } from '../../apiserver/http.ts';
 import type { AdmissionAttributes, AdmissionPlugin, ObjectReader } from '../chain.ts';
@@ -78,8 +78,41 @@ function checkPodCreate(nodeName: string, attributes: AdmissionAttributes): void
     );
   if (spec.nodeName !== nodeName)
     refuse(attributes, `node "${nodeName}" can only create pods with spec.nodeName set to itself`);
+  const owners = metadata.ownerReferences ?? [];
+  const [owner] = owners;
+  const isOwn =
+    owners.length === 1 &&
+    owner?.apiVersion === 'v1' &&
+    owner.kind === 'Node' &&
+    owner.name === nodeName;
+  if (!isOwn)
+    refuse(
+      attributes,
+      `node "${nodeName}" can only create pods with an owner reference set to itself`,
+    );
   if ((spec.serviceAccountName ?? '') !== '')
     refuse(attributes, `node "${nodeName}" can not create pods that reference a service account`);
+  // A node may read what its pods refer to: it must not choose that itself.
+  const { volumes, containers, initContainers, ephemeralContainers, imagePullSecrets } = spec;
+  const parts = { volumes, containers, initContainers, ephemeralContainers, imagePullSecrets };
+  for (const [what, keys] of references)
+    if (hasKey(parts, keys))
+      refuse(attributes, `node "${nodeName}" can not create pods that reference ${what}`);
+}
+
+const references: readonly (readonly [what: string, keys: RegExp])[] = [
+  ['secrets', /secret/i],
+  ['configmaps', /^configMap/],
+  ['persistentvolumeclaims', /^(persistentVolumeClaim|ephemeral)$/],
+];
+
+/** True when a key somewhere within matches and holds something. */
+function hasKey(value: unknown, keys: RegExp): boolean {
+  if (Array.isArray(value)) return value.some((item) => hasKey(item, keys));
+  if (!isObject(value)) return false;
+  return Object.entries(value).some(
+    ([key, child]) => child !== undefined && (keys.test(key) || hasKey(child, keys)),
+  );
 }
 
 async function checkPodDelete(

@@ -225,6 +225,17 @@ describe('NodeRestriction', () => {
     ({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi', labels }, spec }) as KubeObject;
   const bound = (nodeName: string, labels: object = {}) =>
     podOf({ nodeName }, { labels }) as KubeObject;
+  const mirror = (spec: object = {}, metadata: object = {}) =>
+    podOf(
+      { nodeName: 'pi', ...spec },
+      {
+        annotations: { 'kubernetes.io/config.mirror': 'hash' },
+        ownerReferences: [
+          { apiVersion: 'v1', kind: 'Node', name: 'pi', uid: 'u', controller: true },
+        ],
+        ...metadata,
+      },
+    ) as KubeObject;
   const nodes = { resource: 'nodes', namespace: '', name: 'pi' };
   const taints = [{ key: 'a', effect: 'NoSchedule' }];
   const cases: readonly { name: string; given: Given; want: string }[] = [
@@ -321,6 +332,36 @@ describe('NodeRestriction', () => {
       given: { object: bound('pi') },
       want: 'pods "web" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "pi" can only create mirror pods',
     },
+    {
+      name: 'lets a node show a static pod of its own',
+      given: { object: mirror() },
+      want: '',
+    },
+    {
+      name: 'refuses a static pod that nobody owns',
+      given: { object: mirror({}, { ownerReferences: [] }) },
+      want: 'pods "web" is forbidden: node "pi" can only create pods with an owner reference set to itself',
+    },
+    ...[
+      { part: { imagePullSecrets: [{ name: 'a' }] }, what: 'secrets' },
+      { part: { volumes: [{ name: 'a', secret: { secretName: 'a' } }] }, what: 'secrets' },
+      {
+        part: {
+          containers: [{ name: 'a', envFrom: [{ secretRef: { name: 'a' } }] }],
+        },
+        what: 'secrets',
+      },
+      { part: { volumes: [{ name: 'a', configMap: { name: 'a' } }] }, what: 'configmaps' },
+      {
+        part: { volumes: [{ name: 'a', persistentVolumeClaim: { claimName: 'a' } }] },
+        what: 'persistentvolumeclaims',
+      },
+      { part: { serviceAccountName: 'admin' }, what: 'a service account' },
+    ].map(({ part, what }) => ({
+      name: `refuses a static pod that would open ${what} to the node: ${JSON.stringify(part)}`,
+      given: { object: mirror(part) },
+      want: `pods "web" is forbidden: node "pi" can not create pods that reference ${what}`,
+    })),
     {
       name: 'refuses to bind a pod',
       given: { subresource: 'binding' },

@@ -1,5 +1,5 @@
 // The text form of label selectors: a lexer and a recursive-descent parser that fail with the
-// same sentences as Kubernetes. Meaning and matching live in selector.ts.
+// same sentences as Kubernetes. Meaning and matching live in selector.ts and label-requirement.ts.
 // Source: kubernetes apimachinery pkg/labels/selector.go (Lexer, Parser).
 import { field, fieldErrorText } from './field.ts';
 import {
@@ -7,7 +7,7 @@ import {
   makeRequirement,
   type LabelOperator,
   type LabelRequirement,
-} from './selector.ts';
+} from './label-requirement.ts';
 import { badRequest, StatusError } from './status.ts';
 
 type TokenType =

@@ -1,0 +1,240 @@
+import { describe, expect, it } from 'vitest';
+import type { Container, Pod, PodSpec } from '#kube/api/core.ts';
+import type { ContainerStatus, ObservedPod, SandboxStatus } from '../../runtime/runtime.ts';
+import { computePodActions, type ActionInput, type PodActions } from './pod-actions.ts';
+
+const ref = { uid: 'u', name: 'p', namespace: 'n' };
+
+function podOf(spec: Partial<PodSpec>): Pod {
+  const containers: Container[] = [{ name: 'a' }, { name: 'b' }];
+  return { apiVersion: 'v1', kind: 'Pod', metadata: ref, spec: { containers, ...spec } };
+}
+
+function sandbox(more: Partial<SandboxStatus> = {}): SandboxStatus {
+  return { id: 's0', attempt: 0, ready: true, ip: '10.244.0.2', pid: 1, createdAtMs: 0, hostNetwork: false, ...more };
+}
+
+function container(name: string, more: Partial<ContainerStatus> = {}): ContainerStatus {
+  return {
+    id: `${name}${more.attempt ?? 0}`,
+    name,
+    sandboxId: 's0',
+    attempt: 0,
+    specHash: 'h',
+    state: 'running',
+    pid: 2,
+    createdAtMs: 0,
+    startedAtMs: 1,
+    finishedAtMs: 0,
+    exitCode: 0,
+    oomKilled: false,
+    error: '',
+    image: 'i',
+    imageId: 'x',
+    tty: false,
+    terminationMessageHostPath: '',
+    ...more,
+  };
+}
+
+const exited = (exitCode: number) => ({ state: 'exited', exitCode }) as const;
+
+function actions(
+  spec: Partial<PodSpec>,
+  sandboxes: readonly SandboxStatus[],
+  containers: readonly ContainerStatus[],
+  more: Partial<ActionInput> = {},
+): PodActions {
+  const observed: ObservedPod = { pod: ref, gracePeriodSeconds: 30, sandboxes, containers };
+  return computePodActions({
+    pod: podOf(spec),
+    observed,
+    probes: () => ({}),
+    specHash: () => 'h',
+    knownRestarts: () => undefined,
+    ...more,
+  });
+}
+
+const brief = (result: PodActions) => ({
+  kill: result.killPod,
+  create: result.createSandbox,
+  kills: result.kills.map(({ name }) => name),
+  starts: result.starts.map(({ name, attempt }) => `${name}${attempt}`),
+});
+const nothing = { kill: false, create: false, kills: [], starts: [] };
+const finished = { ...nothing, kill: true };
+const init: Container[] = [{ name: 'i' }, { name: 'j' }];
+const sidecar: Container[] = [{ name: 's', restartPolicy: 'Always', startupProbe: {} }];
+
+describe('what a pod needs next', () => {
+  const cases = [
+    {
+      name: 'nothing there: a sandbox and every container',
+      result: actions({}, [], []),
+      want: { ...nothing, create: true, starts: ['a0', 'b0'] },
+    },
+    {
+      name: 'all runs: nothing',
+      result: actions({}, [sandbox()], [container('a'), container('b')]),
+      want: nothing,
+    },
+    {
+      name: 'one exited, policy Always: only that one again',
+      result: actions({}, [sandbox()], [container('a', exited(0)), container('b')]),
+      want: { ...nothing, starts: ['a1'] },
+    },
+    {
+      name: 'policy OnFailure: success stays, failure comes again',
+      result: actions(
+        { restartPolicy: 'OnFailure' },
+        [sandbox()],
+        [container('a', exited(0)), container('b', { ...exited(1), attempt: 4 })],
+      ),
+      want: { ...nothing, starts: ['b5'] },
+    },
+    {
+      name: 'policy Never: one ended, one runs: wait for it',
+      result: actions({ restartPolicy: 'Never' }, [sandbox()], [container('a', exited(1)), container('b')]),
+      want: nothing,
+    },
+    {
+      name: 'policy Never: all ended: finished',
+      result: actions(
+        { restartPolicy: 'Never' },
+        [sandbox()],
+        [container('a', exited(1)), container('b', exited(0))],
+      ),
+      want: finished,
+    },
+    {
+      name: 'created but never started counts as not there, with the same restart count',
+      result: actions({}, [sandbox()], [container('a', { state: 'created', attempt: 2 }), container('b')]),
+      want: { ...nothing, starts: ['a2'] },
+    },
+    {
+      name: 'every record lost: the restart count goes on from the status',
+      result: actions({}, [sandbox()], [container('b')], { knownRestarts: () => 6 }),
+      want: { ...nothing, starts: ['a7'] },
+    },
+    {
+      name: 'sandbox dead: stop the rest, new sandbox, all containers again',
+      result: actions({}, [sandbox({ ready: false })], [container('a'), container('b')]),
+      want: { kill: true, create: true, kills: [], starts: ['a1', 'b1'] },
+    },
+    {
+      name: 'sandbox without an address is no sandbox',
+      result: actions({}, [sandbox({ ip: '' })], []),
+      want: { kill: true, create: true, kills: [], starts: ['a0', 'b0'] },
+    },
+    {
+      name: 'on the host network a sandbox needs no address',
+      result: actions(
+        { hostNetwork: true },
+        [sandbox({ ip: '', hostNetwork: true })],
+        [container('a'), container('b')],
+      ),
+      want: nothing,
+    },
+    {
+      name: 'finished pod after a reboot: no new sandbox',
+      result: actions(
+        { restartPolicy: 'Never' },
+        [sandbox({ ready: false })],
+        [container('a', exited(0)), container('b', exited(0))],
+      ),
+      want: nothing,
+    },
+    {
+      name: 'definition changed: stop, and nothing else this time',
+      result: actions({}, [sandbox()], [container('a', { specHash: 'old' }), container('b')]),
+      want: { ...nothing, kills: ['a'] },
+    },
+    {
+      name: 'liveness failed: stop that container',
+      result: actions({}, [sandbox()], [container('a'), container('b')], {
+        probes: (name) => (name === 'b' ? { liveness: false } : {}),
+      }),
+      want: { ...nothing, kills: ['b'] },
+    },
+    {
+      name: 'readiness failed: nothing is stopped',
+      result: actions({}, [sandbox()], [container('a'), container('b')], {
+        probes: () => ({ readiness: false }),
+      }),
+      want: nothing,
+    },
+    {
+      name: 'init containers: the first one first',
+      result: actions({ initContainers: init }, [sandbox()], []),
+      want: { ...nothing, starts: ['i0'] },
+    },
+    {
+      name: 'init containers: the second after the first succeeded',
+      result: actions({ initContainers: init }, [sandbox()], [container('i', exited(0))]),
+      want: { ...nothing, starts: ['j0'] },
+    },
+    {
+      name: 'init containers: a failed one again',
+      result: actions({ initContainers: init }, [sandbox()], [container('i', exited(1))]),
+      want: { ...nothing, starts: ['i1'] },
+    },
+    {
+      name: 'init containers: a failed one ends a pod that is never restarted',
+      result: actions(
+        { initContainers: init, restartPolicy: 'Never' },
+        [sandbox()],
+        [container('i', exited(1))],
+      ),
+      want: finished,
+    },
+    {
+      name: 'init containers of an older sandbox do not count',
+      result: actions(
+        { initContainers: init },
+        [sandbox()],
+        [container('i', { ...exited(0), sandboxId: 'before' })],
+      ),
+      want: { ...nothing, starts: ['i1'] },
+    },
+    {
+      name: 'init containers are not looked at once the app runs',
+      result: actions({ initContainers: init }, [sandbox()], [container('a'), container('b')]),
+      want: nothing,
+    },
+    {
+      name: 'the app waits for its sidecar to have started',
+      result: actions({ initContainers: sidecar }, [sandbox()], [container('s')]),
+      want: nothing,
+    },
+    {
+      name: 'the app starts when its sidecar has',
+      result: actions({ initContainers: sidecar }, [sandbox()], [container('s')], {
+        probes: () => ({ startup: true }),
+      }),
+      want: { ...nothing, starts: ['a0', 'b0'] },
+    },
+    {
+      name: 'a sidecar comes again beside the running app',
+      result: actions(
+        { initContainers: sidecar },
+        [sandbox()],
+        [container('s', exited(0)), container('a'), container('b')],
+      ),
+      want: { ...nothing, starts: ['s1'] },
+    },
+    {
+      name: 'the pod is finished though its sidecar runs',
+      result: actions(
+        { initContainers: sidecar, restartPolicy: 'Never' },
+        [sandbox()],
+        [container('s'), container('a', exited(0)), container('b', exited(0))],
+        { probes: () => ({ startup: true }) },
+      ),
+      want: finished,
+    },
+  ];
+  it.each(cases)('$name', ({ result, want }) => {
+    expect(brief(result)).toEqual(want);
+  });
+});

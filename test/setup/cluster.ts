@@ -144,6 +144,7 @@ export class Cluster {
       if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
       for (const id of dockerList('network', 'ls', '-q', ...(await this.#dockerFilter())))
         execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
+      removeTable(`flotilla_${this.#clusterId.slice(0, 8)}`);
     }
     rmSync(this.dataDirectory, { recursive: true, force: true });
   }
@@ -160,6 +161,12 @@ export class Cluster {
       );
     return ['--filter', `label=flotilla.dev/cluster-id=${this.#clusterId}`];
   }
+}
+
+/** The agent leaves its packet rules: apps are to be reached while it is away. */
+function removeTable(name: string): void {
+  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' });
+  if (tables.includes(` ${name}\n`)) execFileSync('nft', ['delete', 'table', 'ip', name]);
 }
 
 function dockerList(...args: string[]): string[] {

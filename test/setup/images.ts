@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 /** Serves "hello from <host name>" at /cgi-bin/whoami on port 8080 and logs each request. */
-export const webImage = 'flotilla-test/web:1';
+export const webImage = 'flotilla-test/web:2';
 
 /** Imports the test images into Docker, if they aren't there. */
 export function ensureTestImages(): void {
@@ -55,7 +55,7 @@ function writeRootFileSystem(folder: string): void {
     symlinkSync('busybox', path.join(folder, 'bin', tool));
   writeFileSync(path.join(folder, 'www/index.html'), '<h1>hello</h1>\n');
   const script =
-    '#!/bin/sh\necho "Content-Type: text/plain"\necho\necho "hello from $(hostname)"\n';
+    '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\nhello from %s\\n" "$(hostname)"\n';
   writeFileSync(path.join(folder, 'www/cgi-bin/whoami'), script);
   chmodSync(path.join(folder, 'www/cgi-bin/whoami'), 0o755);
 }

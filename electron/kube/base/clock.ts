@@ -108,7 +108,11 @@ export class ManualClock implements Clock {
   #next(): PendingTimer | undefined {
     let first: PendingTimer | undefined;
     for (const entry of this.#pending)
-      if (first === undefined || entry.due < first.due || (entry.due === first.due && entry.order < first.order))
+      if (
+        first === undefined ||
+        entry.due < first.due ||
+        (entry.due === first.due && entry.order < first.order)
+      )
         first = entry;
     return first;
   }

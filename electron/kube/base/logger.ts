@@ -29,7 +29,7 @@ export function jsonLogger(options: JsonLoggerOptions): Logger {
   function log(at: LogLevel, message: string, more: LogFields = {}): void {
     if (order[at] > order[level]) return;
     const time = new Date(clock.now()).toISOString();
-    write(`${JSON.stringify({ time, level: at, message, ...fields, ...more }, errorsAsText)}\n`);
+    write(`${JSON.stringify({ time, level: at, ...fields, ...more, message }, errorsAsText)}\n`);
   }
   return {
     error: (message, more) => log('error', message, more),
@@ -42,7 +42,9 @@ export function jsonLogger(options: JsonLoggerOptions): Logger {
 
 function errorsAsText(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value;
-  return value.cause === undefined ? (value.stack ?? value.message) : `${value.stack} caused by ${String(value.cause)}`;
+  return value.cause === undefined
+    ? (value.stack ?? value.message)
+    : `${value.stack} caused by ${String(value.cause)}`;
 }
 
 /** Swallows everything: for tests that don't look at logs. */

@@ -35,7 +35,13 @@ export function uuid(random: Random): string {
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-');
 }
 
 const safeAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
@@ -46,7 +52,8 @@ const safeAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
  */
 export function safeSuffix(random: Random, length = 5): string {
   let suffix = '';
-  while (suffix.length < length) suffix += safeAlphabet[Math.floor(random.next() * safeAlphabet.length)];
+  while (suffix.length < length)
+    suffix += safeAlphabet[Math.floor(random.next() * safeAlphabet.length)];
   return suffix;
 }
 

@@ -3,7 +3,7 @@
 // Source: kubernetes apiserver pkg/registry/rest/create.go, registry/generic/registry/store.go.
 import type { KubeObject } from '#kube/api/object.ts';
 import { safeSuffix, uuid } from '#kube/base/random.ts';
-import { validateObjectMeta } from '#kube/machinery/object-meta.ts';
+import { maxGeneratedNameBase, validateObjectMeta } from '#kube/machinery/object-meta.ts';
 import {
   alreadyExists,
   alreadyExistsDeleting,
@@ -29,8 +29,6 @@ import {
   type WriteOptions,
 } from './write.ts';
 
-/** A generated name is at most 63 characters: the base is cut to make room for the suffix. */
-const generatedBaseLength = 58;
 const generateAttempts = 8;
 
 /**
@@ -49,7 +47,7 @@ export async function createObject(
     return allocating(deps, () => createOnce(deps, object, options));
   for (let attempt = 1; ; attempt++) {
     const candidate = deepCopy(object);
-    const generated = generateName.slice(0, generatedBaseLength) + safeSuffix(deps.random);
+    const generated = generateName.slice(0, maxGeneratedNameBase) + safeSuffix(deps.random);
     candidate.metadata.name = generated;
     try {
       return await allocating(deps, () => createOnce(deps, candidate, options));

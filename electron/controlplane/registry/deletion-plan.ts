@@ -5,6 +5,7 @@
 import type { DeleteOptions } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
+import { foregroundFinalizer, orphanFinalizer } from '#kube/machinery/object-meta.ts';
 import type { Strategy } from './resource.ts';
 
 export type DeletionPlan =
@@ -12,9 +13,6 @@ export type DeletionPlan =
   | { readonly kind: 'remove' }
   /** Write this and keep it: somebody has to confirm or to release it. */
   | { readonly kind: 'mark'; readonly object: KubeObject };
-
-export const orphanFinalizer = 'orphan';
-export const foregroundFinalizer = 'foregroundDeletion';
 
 /** `object` is the caller's own copy of what is stored; it is changed. */
 export function planDeletion(

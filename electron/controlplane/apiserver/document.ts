@@ -17,8 +17,10 @@ export class CachedDocument {
   /** SHA-256 of the content in upper-case hex. */
   readonly hash: string;
 
+  /** Bytes are taken as they are, all else is serialized as JSON. */
   constructor(content: unknown, contentType = 'application/json') {
-    this.#bytes = new TextEncoder().encode(JSON.stringify(content));
+    this.#bytes =
+      content instanceof Uint8Array ? content : new TextEncoder().encode(JSON.stringify(content));
     this.#contentType = contentType;
     this.hash = createHash('sha256').update(this.#bytes).digest('hex').toUpperCase();
   }

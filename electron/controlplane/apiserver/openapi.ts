@@ -9,6 +9,7 @@ import { apiVersionOfResource } from '../registry/resource-table.ts';
 import { subresourceKind } from './discovery.ts';
 import { CachedDocument } from './document.ts';
 import type { ApiRequest, ApiResponse } from './http.ts';
+import { acceptsProtobuf, encodeOpenApi, openApiProtobufType } from './openapi-protobuf.ts';
 import { pathsOf, subresourceSchema } from './openapi-paths.ts';
 import {
   closureOf,
@@ -31,6 +32,7 @@ export class OpenApi {
   readonly #groups = new Map<string, CachedDocument>();
   #index: CachedDocument | undefined;
   #version2: CachedDocument | undefined;
+  #version2Protobuf: CachedDocument | undefined;
 
   constructor(definitions: Iterable<ResourceDefinition>, schemas: SchemaRegistry) {
     this.#definitions = [...definitions];
@@ -40,7 +42,15 @@ export class OpenApi {
   /** `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. Throws 404 and 406. */
   async answer(request: ApiRequest): Promise<ApiResponse> {
     const path = request.path.replace(/\/+$/, '');
-    if (!acceptsJson(request.headers['accept'])) throw notAcceptable(['application/json']);
+    const { accept } = request.headers;
+    if (path === '/openapi/v2' && acceptsProtobuf(accept)) {
+      this.#version2Protobuf ??= new CachedDocument(
+        encodeOpenApi(this.#makeVersion2()),
+        openApiProtobufType,
+      );
+      return this.#version2Protobuf.answer(request);
+    }
+    if (!acceptsJson(accept)) throw notAcceptable(['application/json']);
     if (path === '/openapi/v2') {
       this.#version2 ??= new CachedDocument(this.#makeVersion2());
       return this.#version2.answer(request);
@@ -81,7 +91,7 @@ export class OpenApi {
     return document;
   }
 
-  #makeVersion2(): object {
+  #makeVersion2() {
     return {
       swagger: '2.0',
       info,

@@ -1,4 +1,5 @@
 import { gunzipSync } from 'node:zlib';
+import protobuf from 'protobufjs/light.js';
 import { describe, expect, it } from 'vitest';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { StatusError } from '#kube/machinery/status.ts';
@@ -299,6 +300,52 @@ describe('OpenAPI 2', () => {
     const references = JSON.stringify(document).matchAll(/"\$ref":"#\/definitions\/([^"]+)"/g);
     const missing = [...references].filter(([, name = '']) => !(name in definitionsOf2));
     expect(missing).toEqual([]);
+  });
+
+  it('is there in protobuf for older clients, with the fields where gnostic has them', async () => {
+    const accept = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+    const answer = await ask('/openapi/v2', { accept });
+    expect(answer.headers['content-type']).toBe(accept.replace('@', '.'));
+    const named = [
+      { id: 1, type: 'string' },
+      { id: 2, type: 'Schema' },
+    ] as const;
+    const root = protobuf.Root.fromJSON({
+      nested: {
+        Document: {
+          fields: {
+            swagger: { id: 1, type: 'string' },
+            definitions: { id: 9, type: 'Definitions' },
+          },
+        },
+        Definitions: { fields: { items: { rule: 'repeated', id: 1, type: 'NamedSchema' } } },
+        NamedSchema: { fields: { name: named[0], value: named[1] } },
+        Schema: {
+          fields: {
+            ref: { id: 1, type: 'string' },
+            required: { rule: 'repeated', id: 19, type: 'string' },
+            properties: { id: 25, type: 'Definitions' },
+          },
+        },
+      },
+    });
+    const document = root
+      .lookupType('Document')
+      .decode(answer.body as Uint8Array)
+      .toJSON();
+    const deployment = (document['definitions'] as { items: { name: string }[] }).items.find(
+      ({ name }) => name === 'io.k8s.api.apps.v1.Deployment',
+    );
+    expect(document['swagger']).toBe('2.0');
+    expect(deployment).toMatchObject({
+      value: {
+        properties: {
+          items: expect.arrayContaining([
+            { name: 'spec', value: { ref: '#/definitions/io.k8s.api.apps.v1.DeploymentSpec' } },
+          ]) as unknown,
+        },
+      },
+    });
   });
 
   it('is 406 for forms there are not', async () => {

@@ -16,6 +16,9 @@ export interface ParseJsonOptions {
 /** Deeper values could exhaust the stack of whoever walks them. Kubernetes stops at 10000. */
 const maxDepth = 1000;
 const maxDuplicates = 100;
+/** Escapes, and control characters, which are illegal. */
+// oxlint-disable-next-line no-control-regex
+const needsCare = /[\\\u0000-\u001F]/;
 
 /** Throws 400 with Go's wording, such as `unexpected end of JSON input`. */
 export function parseJson(text: string, options: ParseJsonOptions = {}): ParsedJson {
@@ -121,6 +124,15 @@ class Scanner {
   }
 
   #string(): string {
+    const end = this.#text.indexOf('"', this.#position + 1);
+    const plain = end < 0 ? undefined : this.#text.slice(this.#position + 1, end);
+    if (plain === undefined || needsCare.test(plain)) return this.#carefulString();
+    this.#position = end + 1;
+    return plain;
+  }
+
+  /** With escapes, or with an error in it. */
+  #carefulString(): string {
     const start = this.#position++;
     for (; this.#position < this.#text.length; this.#position++) {
       const character = this.#text[this.#position] ?? '';
@@ -174,7 +186,11 @@ class Scanner {
   }
 
   #skipSpace(): void {
-    while (' \t\r\n'.includes(this.#text[this.#position] ?? 'x')) this.#position++;
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#position);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      this.#position++;
+    }
   }
 
   #unexpected(where: string): Error {

@@ -36,6 +36,8 @@ export interface SchemaDocument {
 
 export class SchemaRegistry {
   readonly #types = new Map<string, Schema>();
+  /** Few fields have defaults: found once, not for every object. */
+  readonly #defaults = new Map<Schema, readonly (readonly [name: string, value: unknown])[]>();
 
   /** Takes the parsed JSON documents as they are. */
   constructor(documents: readonly unknown[]) {
@@ -61,6 +63,17 @@ export class SchemaRegistry {
   /** Follows `$ref`; extensions beside a `$ref` stay with the caller's schema. */
   resolve(schema: Schema): Schema {
     return schema.$ref === undefined ? schema : this.get(schema.$ref);
+  }
+
+  /** The fields of an object schema that have a default. */
+  defaultsOf(schema: Schema): readonly (readonly [name: string, value: unknown])[] {
+    const known = this.#defaults.get(schema);
+    if (known !== undefined) return known;
+    const found = Object.entries(schema.properties ?? {})
+      .filter(([, child]) => child.default !== undefined)
+      .map(([name, child]) => [name, child.default] as const);
+    this.#defaults.set(schema, found);
+    return found;
   }
 
   names(): string[] {
@@ -106,14 +119,12 @@ function fillDefaults(registry: SchemaRegistry, given: Schema, value: unknown): 
     return;
   }
   if (!isObject(value)) return;
-  for (const [name, child] of Object.entries(schema.properties ?? {})) {
-    if (value[name] === undefined && child.default !== undefined)
-      value[name] = deepCopy(child.default);
-    if (value[name] !== undefined) fillDefaults(registry, child, value[name]);
+  for (const [name, preset] of registry.defaultsOf(schema))
+    if (value[name] === undefined) value[name] = deepCopy(preset);
+  for (const name of Object.keys(value)) {
+    const child = fieldSchema(schema, name);
+    if (child !== undefined) fillDefaults(registry, child, value[name]);
   }
-  const values = schema.additionalProperties;
-  if (values !== undefined)
-    for (const item of Object.values(value)) fillDefaults(registry, values, item);
 }
 
 /**

@@ -54,9 +54,12 @@ function parseFlags(args: readonly string[]): Flags {
   });
   const { data, 'node-name': nodeName, runtime: runtimeName } = values;
   const port = Number(values.port);
-  if (data === undefined || nodeName === undefined) throw new Error('--data and --node-name are needed');
-  if (runtimeName !== 'docker' && runtimeName !== 'fake') throw new Error(`unknown runtime ${runtimeName}`);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`bad port ${values.port}`);
+  if (data === undefined || nodeName === undefined)
+    throw new Error('--data and --node-name are needed');
+  if (runtimeName !== 'docker' && runtimeName !== 'fake')
+    throw new Error(`unknown runtime ${runtimeName}`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`bad port ${values.port}`);
   return {
     data: path.resolve(data),
     nodeName,
@@ -82,7 +85,11 @@ function flagsOrExit(): Flags {
  * The cluster's identity is the uid of its namespace kube-system. Kept in a file, so that an agent
  * whose API server is away still knows which containers are its own.
  */
-async function readClusterId(client: RestClient, data: string, signal: AbortSignal): Promise<string> {
+async function readClusterId(
+  client: RestClient,
+  data: string,
+  signal: AbortSignal,
+): Promise<string> {
   const file = path.join(data, 'cluster-id');
   for (let waitMs = 100; !signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
     try {
@@ -115,7 +122,9 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     process.exit(0);
   });
   const [certPem, keyPem, caPem] = await Promise.all(
-    ['serving.crt', 'serving.key', 'ca.crt'].map((name) => readFile(path.join(flags.data, name), 'utf8')),
+    ['serving.crt', 'serving.key', 'ca.crt'].map((name) =>
+      readFile(path.join(flags.data, name), 'utf8'),
+    ),
   );
   const clusterId = await readClusterId(client, flags.data, stopping.signal);
   const { bindAddress, port } = flags;

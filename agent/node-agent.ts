@@ -242,7 +242,9 @@ export class NodeAgent {
   /** As annotations, so that kubectl and the user interface show what root would add. */
   async #tellProxyMode(status: ProxyStatus): Promise<void> {
     this.#proxyStatus = status;
-    const reason = [status.reason, ...status.problems].filter((text) => text !== undefined).join(' ');
+    const reason = [status.reason, ...status.problems]
+      .filter((text) => text !== undefined)
+      .join(' ');
     const told = `${status.mode} ${reason}`;
     if (told === this.#toldProxy) return;
     try {

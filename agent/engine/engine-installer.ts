@@ -61,14 +61,17 @@ export class EngineInstaller {
     if (obstacle !== undefined) throw new EngineInstallError(obstacle);
     mkdirSync(logDirectory, { recursive: true });
     if (!this.#isInstalled()) {
-      say('No container engine on this machine: installing Docker Engine (docker.io, nftables) with apt-get. --no-install forbids it.');
+      say(
+        'No container engine on this machine: installing Docker Engine (docker.io, nftables) with apt-get. --no-install forbids it.',
+      );
       await this.#run('apt-get', ['update']);
       const packages = ['docker.io', 'nftables', 'iptables'];
       await this.#run('apt-get', ['install', '-y', '--no-install-recommends', ...packages]);
     }
     if (await isUp()) return;
     say('Starting Docker Engine.');
-    if (existsSync('/run/systemd/system')) await this.#run('systemctl', ['enable', '--now', 'docker']);
+    if (existsSync('/run/systemd/system'))
+      await this.#run('systemctl', ['enable', '--now', 'docker']);
     else this.#startDetached();
     await this.#whenUp();
     this.#deps.logger.info('Docker Engine answers', { log: logDirectory });
@@ -104,10 +107,17 @@ export class EngineInstaller {
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, { env, stdio: ['ignore', log, log] });
       closeSync(log);
-      child.once('error', (error) => reject(new EngineInstallError(`${command}: ${error.message}`)));
+      child.once('error', (error) =>
+        reject(new EngineInstallError(`${command}: ${error.message}`)),
+      );
       child.once('exit', (code) => {
         if (code === 0) resolve();
-        else reject(new EngineInstallError(`"${command} ${args.join(' ')}" failed (exit ${code}): see ${logPath}`));
+        else
+          reject(
+            new EngineInstallError(
+              `"${command} ${args.join(' ')}" failed (exit ${code}): see ${logPath}`,
+            ),
+          );
       });
     });
   }

@@ -40,7 +40,10 @@ export class EngineKeeper {
     const why = this.#state.kind === 'down' ? this.#state.why : 'not asked yet';
     const problem = engineProblem(why, this.#deps.environment);
     if (this.#isInstalling)
-      return { ...problem, message: 'Docker Engine is being installed and started on this machine' };
+      return {
+        ...problem,
+        message: 'Docker Engine is being installed and started on this machine',
+      };
     if (this.#failure === undefined) return problem;
     return { ...problem, message: `${problem.message}. Installing it failed: ${this.#failure}` };
   }

@@ -35,7 +35,13 @@ function isSocket(candidate: string): boolean {
 
 /** The file of a program on PATH or in the system's folders; undefined when there is none. */
 export function findProgram(name: string, { variables }: EngineEnvironment): string | undefined {
-  const folders = [...(variables['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+  const folders = [
+    ...(variables['PATH'] ?? '').split(':'),
+    '/usr/sbin',
+    '/sbin',
+    '/usr/bin',
+    '/bin',
+  ];
   return folders
     .filter((folder) => folder !== '')
     .map((folder) => path.join(folder, name))

@@ -3,7 +3,12 @@
 // Source: kubernetes pkg/kubelet/pleg/evented.go.
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { isRuntimeError, type ObservedPod, type Runtime, type RuntimeVersion } from '../runtime/runtime.ts';
+import {
+  isRuntimeError,
+  type ObservedPod,
+  type Runtime,
+  type RuntimeVersion,
+} from '../runtime/runtime.ts';
 
 export type EngineState =
   | { readonly kind: 'unknown' }

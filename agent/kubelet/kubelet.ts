@@ -130,7 +130,8 @@ export class Kubelet {
   #onTerminated(uid: string): void {
     const pod = this.#workers.get(uid)?.pod;
     // While the API still shows it, the worker stays: the pod must not start anew.
-    const shown = pod && this.#deps.pods.lister.get(pod.metadata.namespace ?? '', pod.metadata.name);
+    const shown =
+      pod && this.#deps.pods.lister.get(pod.metadata.namespace ?? '', pod.metadata.name);
     if (shown?.metadata.uid !== uid) this.#workers.delete(uid);
   }
 

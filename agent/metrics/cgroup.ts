@@ -50,7 +50,9 @@ export class CgroupReader {
 
   private constructor(system: CgroupSystem, membership: string) {
     this.#isUnified = existsSync(path.join(system.root, 'cgroup.controllers'));
-    const source = this.#isUnified ? unifiedFiles(system, membership) : legacyFiles(system, membership);
+    const source = this.#isUnified
+      ? unifiedFiles(system, membership)
+      : legacyFiles(system, membership);
     for (const [name, file] of Object.entries(source) as [keyof Source, string][])
       try {
         this.#descriptors.set(name, openSync(file, 'r'));
@@ -62,7 +64,9 @@ export class CgroupReader {
   /** Undefined when the cgroup is gone. */
   read(): CgroupUsage | undefined {
     try {
-      return this.#isUnified ? unifiedUsage((name) => this.#text(name)) : legacyUsage((name) => this.#text(name));
+      return this.#isUnified
+        ? unifiedUsage((name) => this.#text(name))
+        : legacyUsage((name) => this.#text(name));
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
@@ -161,7 +165,9 @@ function usage(raw: {
     cpuNanoseconds: raw.cpuNanoseconds,
     memoryUsageBytes,
     memoryWorkingSetBytes:
-      memoryUsageBytes === undefined ? undefined : Math.max(0, memoryUsageBytes - inactiveFileBytes),
+      memoryUsageBytes === undefined
+        ? undefined
+        : Math.max(0, memoryUsageBytes - inactiveFileBytes),
     memoryRssBytes: raw.memoryRssBytes,
     memoryLimitBytes: memoryLimitBytes < noLimitBytes ? memoryLimitBytes : undefined,
     pidCount: raw.pidCount,

@@ -3,7 +3,12 @@
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { delay, rfc3339Micro } from '#kube/base/clock.ts';
 import { CgroupReader, type CgroupSystem, type CgroupUsage } from './cgroup.ts';
-import { readMachineUsage, readNetworkUsage, type MachineUsage, type NetworkUsage } from './machine-usage.ts';
+import {
+  readMachineUsage,
+  readNetworkUsage,
+  type MachineUsage,
+  type NetworkUsage,
+} from './machine-usage.ts';
 
 /** A running container to look at. */
 export interface ContainerTarget {
@@ -101,7 +106,8 @@ export class Collector {
   async once(): Promise<Sample> {
     const { clock } = this.#deps;
     const age = this.#last === undefined ? Infinity : clock.monotonicMs() - this.#last.atMs;
-    if (this.#last !== undefined && this.#timer !== undefined && age <= intervalMs * 2) return this.#last;
+    if (this.#last !== undefined && this.#timer !== undefined && age <= intervalMs * 2)
+      return this.#last;
     if (age > maxAgeMs) {
       await this.#sample();
       await delay(clock, intervalMs / 2);
@@ -158,7 +164,8 @@ export class Collector {
 
   #pod(pod: PodTarget, atMs: number): PodSample {
     const { uid, name, namespace, startedAtMs, sandboxPid } = pod;
-    const network = sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.cgroups.proc, sandboxPid);
+    const network =
+      sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.cgroups.proc, sandboxPid);
     const containers = pod.containers.map((container) => this.#container(container, atMs));
     const sample: PodSample = { uid, name, namespace, startedAtMs, containers };
     return network === undefined ? sample : { ...sample, network };

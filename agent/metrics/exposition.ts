@@ -39,7 +39,10 @@ export function summary(sample: Sample, nodeName: string): object {
           workingSetBytes: container.memoryWorkingSetBytes,
           rssBytes: container.memoryRssBytes,
         },
-        rootfs: container.fsUsedBytes === undefined ? undefined : { time, usedBytes: container.fsUsedBytes },
+        rootfs:
+          container.fsUsedBytes === undefined
+            ? undefined
+            : { time, usedBytes: container.fsUsedBytes },
       })),
       cpu: cpu(time, {
         cpuNanoCores: total(pod.containers.map((container) => container.cpuNanoCores)),
@@ -57,7 +60,10 @@ function seconds(ms: number): string {
 
 function cpu(
   time: string,
-  usage: { readonly cpuNanoCores?: number | undefined; readonly cpuNanoseconds?: number | undefined },
+  usage: {
+    readonly cpuNanoCores?: number | undefined;
+    readonly cpuNanoseconds?: number | undefined;
+  },
 ): object {
   return { time, usageNanoCores: usage.cpuNanoCores, usageCoreNanoSeconds: usage.cpuNanoseconds };
 }
@@ -68,7 +74,9 @@ function total(values: readonly (number | undefined)[]): number | undefined {
   return known.length === 0 ? undefined : known.reduce((sum, value) => sum + value, 0);
 }
 
-function workingSet(containers: readonly { readonly memoryWorkingSetBytes?: number }[]): number | undefined {
+function workingSet(
+  containers: readonly { readonly memoryWorkingSetBytes?: number }[],
+): number | undefined {
   return total(containers.map((container) => container.memoryWorkingSetBytes));
 }
 
@@ -79,16 +87,25 @@ function inSeconds(nanoseconds: number | undefined): number | undefined {
 }
 
 export function resourceMetrics(sample: Sample): string {
-  const pods = sample.pods.map((pod) => ({ pod, labels: { namespace: pod.namespace, pod: pod.name } }));
+  const pods = sample.pods.map((pod) => ({
+    pod,
+    labels: { namespace: pod.namespace, pod: pod.name },
+  }));
   const containers = pods.flatMap(({ pod, labels }) =>
-    pod.containers.map((container) => ({ container, labels: { container: container.name, ...labels } })),
+    pod.containers.map((container) => ({
+      container,
+      labels: { container: container.name, ...labels },
+    })),
   );
   return exposition([
     {
       name: 'container_cpu_usage_seconds_total',
       help: 'Cumulative cpu time consumed by the container in core-seconds',
       type: 'counter',
-      samples: containers.map(({ container, labels }) => [labels, inSeconds(container.cpuNanoseconds)]),
+      samples: containers.map(({ container, labels }) => [
+        labels,
+        inSeconds(container.cpuNanoseconds),
+      ]),
     },
     {
       name: 'container_memory_working_set_bytes',

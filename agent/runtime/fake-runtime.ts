@@ -164,7 +164,12 @@ export class FakeRuntime implements Runtime {
       throw new RuntimeError('other', error);
     }
     const startedAtMs = this.#clock.now();
-    container.status = { ...container.status, state: 'running', startedAtMs, pid: pid(this.#nextId++) };
+    container.status = {
+      ...container.status,
+      state: 'running',
+      startedAtMs,
+      pid: pid(this.#nextId++),
+    };
     this.#did(`start ${container.config.name}`, container.config.pod.uid, id);
   }
 

@@ -140,7 +140,8 @@ const minCpuQuotaMicros = 1000;
 
 function containerResources(input: ContainerConfigInput): ContainerResources {
   const { limits = {}, requests = {} } = input.container.resources ?? {};
-  const milli = (quantity: Quantity | undefined) => (quantity === undefined ? 0 : toMilli(quantity));
+  const milli = (quantity: Quantity | undefined) =>
+    quantity === undefined ? 0 : toMilli(quantity);
   const cpuLimit = milli(limits['cpu']);
   const cpuRequest = requests['cpu'] === undefined ? cpuLimit : milli(requests['cpu']);
   const memoryBytes = limits['memory'] === undefined ? 0 : toInteger(limits['memory']);
@@ -157,7 +158,8 @@ function containerResources(input: ContainerConfigInput): ContainerResources {
 function oomScoreAdjust({ container, qosClass, nodeMemoryBytes }: ContainerConfigInput): number {
   if (qosClass === 'Guaranteed') return -997;
   if (qosClass === 'BestEffort') return 1000;
-  const request = container.resources?.requests?.['memory'] ?? container.resources?.limits?.['memory'];
+  const request =
+    container.resources?.requests?.['memory'] ?? container.resources?.limits?.['memory'];
   const requestBytes = request === undefined ? 0 : toInteger(request);
   const score = 1000 - Math.floor((1000 * requestBytes) / Math.max(1, nodeMemoryBytes));
   return Math.min(999, Math.max(3, score));

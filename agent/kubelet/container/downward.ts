@@ -58,7 +58,8 @@ export function containerResource(
   if (match === null) return undefined;
   const [, kind, name = ''] = match;
   const { limits = {}, requests = {} } = container.resources ?? {};
-  const value = kind === 'limits' ? (limits[name] ?? allocatable[name]) : (requests[name] ?? limits[name]);
+  const value =
+    kind === 'limits' ? (limits[name] ?? allocatable[name]) : (requests[name] ?? limits[name]);
   const unit = divisor === undefined || String(divisor) === '0' ? '1' : divisor;
   const { nanos } = parseQuantity(value ?? 0);
   const step = parseQuantity(unit).nanos;

@@ -35,7 +35,12 @@ export class Hooks {
     if (hook === undefined) return undefined;
     const output = await this.#run(hook, target, postStartTimeoutMs);
     if (output !== undefined)
-      this.#deps.events.event(about(target), 'Warning', 'FailedPostStartHook', 'PostStartHook failed');
+      this.#deps.events.event(
+        about(target),
+        'Warning',
+        'FailedPostStartHook',
+        'PostStartHook failed',
+      );
     return output;
   }
 

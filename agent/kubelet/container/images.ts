@@ -4,7 +4,12 @@
 import type { Container, ObjectReference, Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import { RuntimeError, type ImageStatus, type RegistryAuth, type Runtime } from '../../runtime/runtime.ts';
+import {
+  RuntimeError,
+  type ImageStatus,
+  type RegistryAuth,
+  type Runtime,
+} from '../../runtime/runtime.ts';
 import { BackOff } from '../pod/back-off.ts';
 import { containerReference } from './event-target.ts';
 

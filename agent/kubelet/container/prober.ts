@@ -132,7 +132,8 @@ export class Prober {
 
   /** Liveness and readiness wait for the startup probe. */
   #mayRun(worker: Worker): boolean {
-    if (worker.type === 'startup' || worker.target.container.startupProbe === undefined) return true;
+    if (worker.type === 'startup' || worker.target.container.startupProbe === undefined)
+      return true;
     const { name } = worker.target.container;
     return this.results(worker.pod.metadata.uid ?? '', name).startup === true;
   }

@@ -1,6 +1,14 @@
 // Reads what there is to know of this machine from the operating system.
 import { readFile, statfs } from 'node:fs/promises';
-import { arch, availableParallelism, freemem, networkInterfaces, platform, release, totalmem } from 'node:os';
+import {
+  arch,
+  availableParallelism,
+  freemem,
+  networkInterfaces,
+  platform,
+  release,
+  totalmem,
+} from 'node:os';
 import type { MachineFacts } from './node-status.ts';
 
 const architectures: Readonly<Partial<Record<string, string>>> = { x64: 'amd64', ia32: '386' };
@@ -62,5 +70,7 @@ function primaryAddresses(routes: string): string[] {
 /** Of `/proc/net/route`: destination 0 is the default. */
 export function defaultInterface(routes: string): string | undefined {
   const rows = routes.split('\n').map((line) => line.split('\t'));
-  return rows.find(([, destination, , , , , , mask]) => destination === '00000000' && mask === '00000000')?.[0];
+  return rows.find(
+    ([, destination, , , , , , mask]) => destination === '00000000' && mask === '00000000',
+  )?.[0];
 }

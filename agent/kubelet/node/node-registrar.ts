@@ -123,7 +123,11 @@ export class NodeRegistrar {
     };
     try {
       const lease = (this.#lease ??= await client.get(leases, ref, { signal }));
-      this.#lease = await client.update(leases, { ...lease, spec: { ...lease.spec, ...spec } }, { signal });
+      this.#lease = await client.update(
+        leases,
+        { ...lease, spec: { ...lease.spec, ...spec } },
+        { signal },
+      );
     } catch (error) {
       this.#lease = undefined;
       if (!hasReason(error, 'NotFound')) throw error;

@@ -36,7 +36,8 @@ export function containerStatus(view: ContainerView): ApiStatus {
   const status: ApiStatus = {
     name: container.name,
     image: latest?.image ?? container.image ?? '',
-    imageID: latest === undefined ? (previous?.imageID ?? '') : `${runtimeName}://${latest.imageId}`,
+    imageID:
+      latest === undefined ? (previous?.imageID ?? '') : `${runtimeName}://${latest.imageId}`,
     restartCount: latest?.attempt ?? previous?.restartCount ?? 0,
     ready: isReady(view, latest, started),
     started,

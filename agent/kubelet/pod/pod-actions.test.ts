@@ -11,7 +11,16 @@ function podOf(spec: Partial<PodSpec>): Pod {
 }
 
 function sandbox(more: Partial<SandboxStatus> = {}): SandboxStatus {
-  return { id: 's0', attempt: 0, ready: true, ip: '10.244.0.2', pid: 1, createdAtMs: 0, hostNetwork: false, ...more };
+  return {
+    id: 's0',
+    attempt: 0,
+    ready: true,
+    ip: '10.244.0.2',
+    pid: 1,
+    createdAtMs: 0,
+    hostNetwork: false,
+    ...more,
+  };
 }
 
 function container(name: string, more: Partial<ContainerStatus> = {}): ContainerStatus {
@@ -95,7 +104,11 @@ describe('what a pod needs next', () => {
     },
     {
       name: 'policy Never: one ended, one runs: wait for it',
-      result: actions({ restartPolicy: 'Never' }, [sandbox()], [container('a', exited(1)), container('b')]),
+      result: actions(
+        { restartPolicy: 'Never' },
+        [sandbox()],
+        [container('a', exited(1)), container('b')],
+      ),
       want: nothing,
     },
     {
@@ -109,7 +122,11 @@ describe('what a pod needs next', () => {
     },
     {
       name: 'created but never started counts as not there, with the same restart count',
-      result: actions({}, [sandbox()], [container('a', { state: 'created', attempt: 2 }), container('b')]),
+      result: actions(
+        {},
+        [sandbox()],
+        [container('a', { state: 'created', attempt: 2 }), container('b')],
+      ),
       want: { ...nothing, starts: ['a2'] },
     },
     {

@@ -101,7 +101,9 @@ function needsSandbox({ pod, observed }: ActionInput, attempt: number): boolean 
   const latest = latestContainers(observed);
   return pod.spec.containers.some((container) => {
     const status = latest.get(container.name);
-    return pod.spec.restartPolicy !== 'OnFailure' || status?.state !== 'exited' || status.exitCode !== 0;
+    return (
+      pod.spec.restartPolicy !== 'OnFailure' || status?.state !== 'exited' || status.exitCode !== 0
+    );
   });
 }
 
@@ -147,7 +149,8 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
   if (init === 'waiting') return { ...result, killPod: false, kills, starts };
   let keptCount = 0;
   for (const container of pod.spec.containers) {
-    const status = latest.get(container.name) ?? latestContainers(input.observed).get(container.name);
+    const status =
+      latest.get(container.name) ?? latestContainers(input.observed).get(container.name);
     if (status === undefined || status.state !== 'running') {
       if (status === undefined || shouldRestart(pod, container, status))
         starts.push(startOf(input, container));

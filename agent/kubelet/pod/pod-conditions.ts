@@ -45,9 +45,12 @@ export function podConditions(input: ConditionInput): PodCondition[] {
 
 function initializedVerdict({ pod, status, init, main }: ConditionInput): Verdict {
   if (status.phase === 'Succeeded') return { status: 'True', reason: 'PodCompleted' };
-  if (main.some((entry) => entry.state?.running !== undefined || entry.restartCount > 0)) return isTrue;
+  if (main.some((entry) => entry.state?.running !== undefined || entry.restartCount > 0))
+    return isTrue;
   if (main.some((entry) => entry.state?.terminated !== undefined)) return isTrue;
-  const sidecars = new Set((pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name));
+  const sidecars = new Set(
+    (pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name),
+  );
   const incomplete = init
     .filter((entry) => (sidecars.has(entry.name) ? entry.started !== true : !entry.ready))
     .map((entry) => entry.name);
@@ -62,7 +65,9 @@ function initializedVerdict({ pod, status, init, main }: ConditionInput): Verdic
 function containersReadyVerdict({ pod, status, init, main }: ConditionInput): Verdict {
   if (status.phase === 'Succeeded') return { status: 'False', reason: 'PodCompleted' };
   if (status.phase === 'Failed') return { status: 'False', reason: 'PodFailed' };
-  const sidecars = new Set((pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name));
+  const sidecars = new Set(
+    (pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name),
+  );
   const unready = [...init.filter((entry) => sidecars.has(entry.name)), ...main]
     .filter((entry) => !entry.ready)
     .map((entry) => entry.name);

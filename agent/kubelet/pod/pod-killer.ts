@@ -33,7 +33,12 @@ export class PodKiller {
     const main = running.filter((status) => !sidecars.includes(status.name));
     const podIp = observed.sandboxes.find((sandbox) => sandbox.ready)?.ip ?? '';
     const kill = (status: ContainerStatus) =>
-      this.#kill(pod, { status, graceSeconds, podIp, message: `Stopping container ${status.name}` });
+      this.#kill(pod, {
+        status,
+        graceSeconds,
+        podIp,
+        message: `Stopping container ${status.name}`,
+      });
     await Promise.all(main.map(kill));
     for (const name of sidecars.toReversed())
       for (const status of running) if (status.name === name) await kill(status);

@@ -50,7 +50,15 @@ function status(
   containers: readonly ContainerStatus[],
   more: Partial<StatusInput> = {},
 ): PodStatus {
-  const sandbox = { id: 's', attempt: 0, ready: true, ip: '10.244.0.9', pid: 1, createdAtMs: 0, hostNetwork: false };
+  const sandbox = {
+    id: 's',
+    attempt: 0,
+    ready: true,
+    ip: '10.244.0.9',
+    pid: 1,
+    createdAtMs: 0,
+    hostNetwork: false,
+  };
   return computePodStatus({
     pod,
     observed: { pod: ref, gracePeriodSeconds: 30, sandboxes: [sandbox], containers },
@@ -153,7 +161,12 @@ describe('a container', () => {
       ready: false,
       state: { waiting: { reason: 'CrashLoopBackOff', message: 'back-off 10s' } },
       lastState: {
-        terminated: { exitCode: 3, reason: 'Error', message: 'last words', containerID: 'docker://c1' },
+        terminated: {
+          exitCode: 3,
+          reason: 'Error',
+          message: 'last words',
+          containerID: 'docker://c1',
+        },
       },
     });
   });
@@ -175,7 +188,10 @@ describe('a container', () => {
       container({ id: 'c1', ...exited(137) }),
     ]);
     expect(result?.state?.running).toEqual({ startedAt: earlier });
-    expect(result?.lastState?.terminated).toMatchObject({ exitCode: 137, containerID: 'docker://c1' });
+    expect(result?.lastState?.terminated).toMatchObject({
+      exitCode: 137,
+      containerID: 'docker://c1',
+    });
   });
 
   const probed: Partial<PodSpec> = { containers: [{ name: 'a', readinessProbe: {} }] };
@@ -184,7 +200,12 @@ describe('a container', () => {
     { name: 'probe succeeded', probes: { readiness: true }, want: true },
     { name: 'probe failed', probes: { readiness: false }, want: false },
     { name: 'adopted by a new agent, was ready', probes: {}, id: 'docker://c1', want: true },
-    { name: 'a new container, the one before was ready', probes: {}, id: 'docker://c0', want: false },
+    {
+      name: 'a new container, the one before was ready',
+      probes: {},
+      id: 'docker://c0',
+      want: false,
+    },
   ];
   it.each(readiness)('is ready or not: $name', ({ probes, id, want }) => {
     const before: PodStatus = {
@@ -229,7 +250,8 @@ describe('the pod', () => {
 
   it('is not ready until its readiness gates are True', () => {
     const pod = podOf({ readinessGates: [{ conditionType: 'x.y/z' }] });
-    const condition = (result: PodStatus) => result.conditions?.find(({ type }) => type === 'Ready');
+    const condition = (result: PodStatus) =>
+      result.conditions?.find(({ type }) => type === 'Ready');
     expect(condition(status(pod, [container()]))).toMatchObject({
       status: 'False',
       reason: 'ReadinessGatesNotReady',

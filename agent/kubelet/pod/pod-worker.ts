@@ -280,7 +280,10 @@ function foreignConditions(pod: Pod): unknown {
 
 function isDifferent(before: ObservedPod, after: ObservedPod): boolean {
   const shape = ({ sandboxes, containers }: ObservedPod) =>
-    [...sandboxes.map(({ id, ready }) => `${id} ${ready}`), ...containers.map(({ id, state }) => `${id} ${state}`)].join();
+    [
+      ...sandboxes.map(({ id, ready }) => `${id} ${ready}`),
+      ...containers.map(({ id, state }) => `${id} ${state}`),
+    ].join();
   return shape(before) !== shape(after);
 }
 

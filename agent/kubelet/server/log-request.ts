@@ -42,7 +42,10 @@ export function parseLogQuery(query: URLSearchParams, nowMs: number): LogQuery {
   if (sinceTime !== null) {
     result.sinceMs = Date.parse(sinceTime);
     if (Number.isNaN(result.sinceMs))
-      throw new LogRequestError(400, `sinceTime: ${JSON.stringify(sinceTime)} is not an RFC 3339 time`);
+      throw new LogRequestError(
+        400,
+        `sinceTime: ${JSON.stringify(sinceTime)} is not an RFC 3339 time`,
+      );
   }
   return result;
 }

@@ -82,8 +82,7 @@ export class Routes {
       const pod = pods().find(
         ({ metadata }) => metadata.namespace === namespace && metadata.name === name,
       );
-      if (pod === undefined)
-        throw new LogRequestError(404, `pod "${name}" not found`);
+      if (pod === undefined) throw new LogRequestError(404, `pod "${name}" not found`);
       const id = loggedContainerId(pod, container, query.previous);
       const chunks = this.#deps.runtime.logs(id, { ...query, signal: request.signal });
       const iterator = limited(chunks, query.limitBytes)[Symbol.asyncIterator]();

@@ -42,7 +42,11 @@ export class KubeletServer {
     const { bindAddress, port } = this.#deps;
     return new Promise((resolve, reject) => {
       this.#server.once('error', (error) =>
-        reject(new Error(`the agent can't listen on ${bindAddress}:${port}: ${error.message}`, { cause: error })),
+        reject(
+          new Error(`the agent can't listen on ${bindAddress}:${port}: ${error.message}`, {
+            cause: error,
+          }),
+        ),
       );
       this.#server.listen(port, bindAddress, () =>
         resolve((this.#server.address() as AddressInfo).port),

@@ -1,7 +1,20 @@
 // Writes a volume's files so that a reader sees all of the old ones or all of the new ones: a new
 // directory, then one rename of the link `..data`. Every user-visible name links through it.
 // Source: kubernetes pkg/volume/util/atomic_writer.go.
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Payload } from './payload.ts';
 

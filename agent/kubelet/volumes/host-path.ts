@@ -31,5 +31,8 @@ async function create(path: string, type: string): Promise<void> {
   // No type: the engine makes a directory, as it does for any bind mount.
   if (type === '' || type === 'DirectoryOrCreate') await mkdir(path, { recursive: true });
   else if (type === 'FileOrCreate') await writeFile(path, '', { flag: 'a', mode: 0o644 });
-  else throw new VolumeError(`hostPath type check failed: ${path} ${checks[type]?.[1] ?? 'is missing'}`);
+  else
+    throw new VolumeError(
+      `hostPath type check failed: ${path} ${checks[type]?.[1] ?? 'is missing'}`,
+    );
 }

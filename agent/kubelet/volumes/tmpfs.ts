@@ -38,5 +38,9 @@ async function mountPoints(): Promise<string[]> {
   return text
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
-    .map((path) => path.replaceAll(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8))));
+    .map((path) =>
+      path.replaceAll(/\\([0-7]{3})/g, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      ),
+    );
 }

@@ -4,7 +4,7 @@
 //   <root>/<uid>/containers/<name>/<attempt> termination messages
 // Source: kubernetes pkg/kubelet/volumemanager, kubelet_pods.go (makeMounts).
 import { chmod, chown, mkdir, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import type { Container, Pod, Volume, VolumeMount } from '#kube/api/core.ts';
 import { toInteger } from '#kube/machinery/quantity.ts';
 import type { MountConfig } from '../../runtime/runtime.ts';
@@ -98,7 +98,9 @@ export class Volumes {
     for (const mount of container.volumeMounts ?? []) {
       const volume = pod.spec.volumes?.find((entry) => entry.name === mount.name);
       if (volume === undefined)
-        throw new ContainerConfigError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);
+        throw new ContainerConfigError(
+          `cannot find volume "${mount.name}" to mount into container "${container.name}"`,
+        );
       const base = this.#volumePath(pod, volume);
       const subPath = subPathOf(mount, environment);
       mounts.push({
@@ -128,11 +130,7 @@ export class Volumes {
   /** Unmounts and removes all that is the pod's. Idempotent. */
   async tearDown(podUid: string): Promise<void> {
     const directory = this.#podDirectory(podUid);
-    const exists = await stat(directory).then(
-      () => true,
-      () => false,
-    );
-    if (!exists) return;
+    if (!(await exists(directory))) return;
     const { mounter } = this.#deps;
     for (const point of await mounter.mountsUnder(await realpath(directory)))
       await mounter.unmount(point);
@@ -155,21 +153,28 @@ function subPathOf(mount: VolumeMount, environment: ReadonlyMap<string, string>)
 /** The real path of a sub-path: a link must not lead out of its volume. */
 async function resolveSubPath(base: string, subPath: string): Promise<string> {
   if (subPath.startsWith('/') || subPath.split('/').includes('..'))
-    throw new ContainerConfigError(`subPath ${JSON.stringify(subPath)} must be relative and not contain '..'`);
+    throw new ContainerConfigError(
+      `subPath ${JSON.stringify(subPath)} must be relative and not contain '..'`,
+    );
   const root = await realpath(base);
   const path = join(root, subPath);
-  const exists = await stat(path).then(
+  // Looked at before anything is made: a link in the volume must not lead us elsewhere.
+  let existing = path;
+  while (!(await exists(existing))) existing = dirname(existing);
+  const real = await realpath(existing);
+  if (real !== root && !real.startsWith(root + sep))
+    throw new ContainerConfigError(`subPath ${JSON.stringify(subPath)} leads out of its volume`);
+  if (existing === path) return real;
+  await mkdir(path, { recursive: true, mode: 0o750 });
+  await chmod(path, (await stat(root)).mode & 0o7777);
+  return realpath(path);
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
     () => true,
     () => false,
   );
-  if (!exists) {
-    await mkdir(path, { recursive: true, mode: 0o750 });
-    await chmod(path, (await stat(root)).mode & 0o7777);
-  }
-  const real = await realpath(path);
-  if (real !== root && !real.startsWith(root + sep))
-    throw new ContainerConfigError(`subPath ${JSON.stringify(subPath)} leads out of its volume`);
-  return real;
 }
 
 function isReadOnly(volume: Volume): boolean {

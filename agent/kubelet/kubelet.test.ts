@@ -1,0 +1,359 @@
+// Whole pod lives against the fake engine and an API server of a few lines.
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Pod, PodSpec, Service } from '#kube/api/core.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { seededRandom } from '#kube/base/random.ts';
+import type { EventHandlers, Informer } from '#kube/client/informer.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { notFound } from '#kube/machinery/status.ts';
+import { FakeRuntime } from '../runtime/fake-runtime.ts';
+import { Kubelet } from './kubelet.ts';
+import { Volumes } from './volumes/volumes.ts';
+import { systemMounter } from './volumes/tmpfs.ts';
+
+/** The pods of an API server, and the informer that watches them. */
+class FakeApi {
+  readonly pods = new Map<string, Pod>();
+  readonly #handlers = new Set<EventHandlers<Pod>>();
+  #version = 1;
+
+  readonly informer = {
+    start: () => {},
+    whenSynced: () => Promise.resolve(),
+    lister: { get: (_namespace: string, name: string) => this.pods.get(name), list: () => [] },
+    addHandler: (handlers: EventHandlers<Pod>) => {
+      this.#handlers.add(handlers);
+      for (const pod of this.pods.values()) handlers.onAdd?.(pod, true);
+      return () => {};
+    },
+  } as unknown as Informer<Pod>;
+
+  readonly client = {
+    get: async (_resource: unknown, { name }: { name: string }) => {
+      const pod = this.pods.get(name);
+      if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, name);
+      return pod;
+    },
+    updateStatus: async (_resource: unknown, { metadata, status }: Pod) => {
+      const pod = this.pods.get(metadata.name);
+      if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, metadata.name);
+      return this.put({ ...pod, status });
+    },
+    // Nobody ever changes a ConfigMap here.
+    watch: () => new Promise(() => {}),
+    delete: async (_resource: unknown, { name }: { name: string }) => this.remove(name),
+  } as unknown as RestClient;
+
+  put(pod: Pod): Pod {
+    const { name } = pod.metadata;
+    const old = this.pods.get(name);
+    const stored = {
+      ...pod,
+      metadata: { ...pod.metadata, resourceVersion: String(this.#version++) },
+    };
+    this.pods.set(name, stored);
+    for (const handlers of this.#handlers)
+      if (old === undefined) handlers.onAdd?.(stored, false);
+      else handlers.onUpdate?.(old, stored);
+    return stored;
+  }
+
+  remove(name: string): void {
+    const pod = this.pods.get(name);
+    this.pods.delete(name);
+    if (pod !== undefined) for (const handlers of this.#handlers) handlers.onDelete?.(pod);
+  }
+}
+
+let directory = '';
+let api: FakeApi;
+let clock: ManualClock;
+let runtime: FakeRuntime;
+let events: string[];
+let running: AbortController;
+let kubelet: Kubelet;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'flotilla-kubelet-'));
+  api = new FakeApi();
+  clock = new ManualClock();
+  runtime = new FakeRuntime(clock);
+  runtime.addImage('web:1');
+});
+afterEach(() => {
+  running.abort();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function start(): Promise<void> {
+  running = new AbortController();
+  events = [];
+  const services = { ...api.informer, lister: { list: () => [] } };
+  kubelet = new Kubelet({
+    runtime,
+    runtimeName: 'fake',
+    client: api.client,
+    pods: api.informer,
+    services: services as unknown as Informer<Service>,
+    events: {
+      event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`),
+    },
+    volumes: new Volumes({ rootDirectory: directory, mounter: systemMounter, isRoot: false }),
+    node: { ips: () => ['192.168.1.5'], allocatable: () => ({}), memoryBytes: () => 1e9 },
+    clock,
+    random: seededRandom(1),
+    logger: silentLogger,
+    qosClass: () => 'BestEffort',
+    onEngineState: () => {},
+    onContainersChange: () => {},
+    signal: running.signal,
+  });
+  await kubelet.start();
+}
+
+function podOf(spec: Partial<PodSpec> = {}, name = 'p'): Pod {
+  const containers = [{ name: 'web', image: 'web:1' }];
+  const metadata = { name, namespace: 'ns', uid: `uid-${name}` };
+  return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers, ...spec } };
+}
+
+/** Lets everything that can happen without time passing happen. */
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 300_000; turn++) {
+    if (isSo()) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  throw new Error(`it never came about: ${what}; calls: ${runtime.calls.join(', ')}`);
+}
+
+const statusOf = (name = 'p') => api.pods.get(name)?.status;
+const isReady = (name = 'p') =>
+  statusOf(name)?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
+const web = () => statusOf()?.containerStatuses?.[0];
+
+async function runningPod(spec: Partial<PodSpec> = {}): Promise<string> {
+  await start();
+  api.put(podOf(spec));
+  await until('ready', () => isReady());
+  return runtime.running('uid-p', 'web')?.id ?? '';
+}
+
+describe('a pod', () => {
+  it('gets a sandbox and its containers, and is Running', async () => {
+    await runningPod();
+    expect(runtime.calls).toEqual(['run sandbox p', 'create web', 'start web']);
+    expect(statusOf()).toMatchObject({ phase: 'Running', hostIP: '192.168.1.5' });
+    expect(events).toEqual([
+      'Pulled: Container image "web:1" already present on machine',
+      'Created: Created container: web',
+      'Started: Started container web',
+    ]);
+  });
+
+  it('whose container dies gets a new one at once, the second time after 10 s', async () => {
+    const first = await runningPod();
+    runtime.exitContainer(first, 137);
+    await until(
+      'restarted',
+      () => web()?.restartCount === 1 && web()?.state?.running !== undefined,
+    );
+    expect(web()?.lastState?.terminated).toMatchObject({ exitCode: 137, reason: 'Error' });
+    clock.advance(1000);
+    runtime.exitContainer(runtime.running('uid-p', 'web')?.id ?? '', 1);
+    await until('back-off', () => web()?.state?.waiting?.reason === 'CrashLoopBackOff');
+    expect(web()?.state?.waiting?.message).toBe(
+      'back-off 10s restarting failed container=web pod=p_ns(uid-p)',
+    );
+    clock.advance(9_999);
+    expect(runtime.running('uid-p', 'web')).toBeUndefined();
+    clock.advance(1);
+    await until('restarted', () => web()?.restartCount === 2 && isReady());
+  });
+
+  it('keeps only the last dead container of each', async () => {
+    await runningPod();
+    for (let round = 1; round <= 3; round++) {
+      runtime.exitContainer(runtime.running('uid-p', 'web')?.id ?? '', 1);
+      await until(
+        'ended',
+        () => runtime.running('uid-p', 'web') === undefined || web()?.restartCount === round,
+      );
+      clock.advance(300_000);
+      await until('again', () => web()?.restartCount === round && isReady());
+    }
+    const observed = await runtime.getPod({ uid: 'uid-p', name: 'p', namespace: 'ns' });
+    expect(observed.containers.map(({ attempt }) => attempt)).toEqual([3, 2]);
+  });
+
+  it('that is deleted stops with its grace period, leaves nothing, and leaves the API last', async () => {
+    await runningPod();
+    const pod = api.pods.get('p') ?? podOf();
+    const metadata = { ...pod.metadata, deletionTimestamp: 'now', deletionGracePeriodSeconds: 7 };
+    api.put({ ...pod, metadata });
+    await until('gone', () => !api.pods.has('p'));
+    expect(runtime.calls.slice(3)).toEqual([
+      'stop web 7',
+      'exit web 143',
+      'stop sandbox p',
+      'remove web',
+      'remove sandbox p',
+    ]);
+    expect(events.at(-1)).toBe('Killing: Stopping container web');
+    expect([kubelet.pods(), readdirSync(directory)]).toEqual([[], []]);
+  });
+
+  it('that ignores SIGTERM ends when its deletion is asked for again with less patience', async () => {
+    runtime.stubborn.add('web');
+    await runningPod();
+    const pod = api.pods.get('p') ?? podOf();
+    const deleted = (seconds: number) => ({
+      ...pod,
+      metadata: { ...pod.metadata, deletionTimestamp: 'now', deletionGracePeriodSeconds: seconds },
+    });
+    api.put(deleted(600));
+    await until('asked to stop', () => runtime.calls.includes('stop web 600'));
+    api.put(deleted(1));
+    await until('asked again', () => runtime.calls.includes('stop web 1'));
+    clock.advance(1000);
+    await until('gone', () => !api.pods.has('p'));
+  });
+
+  it('without an image waits with the reason, and tries again after the back-off', async () => {
+    runtime.pullable = new Set();
+    await start();
+    api.put(podOf({ containers: [{ name: 'web', image: 'no:1' }] }));
+    await until('refused', () => web()?.state?.waiting?.reason === 'ImagePullBackOff');
+    expect(web()?.state?.waiting?.message).toBe(
+      'Back-off pulling image "no:1": ErrImagePull: manifest for no:1 not found: manifest unknown',
+    );
+    expect(events).toContain('Failed: Error: ErrImagePull');
+    runtime.pullable = new Set(['no:1']);
+    clock.advance(10_000);
+    await until('ready', () => isReady());
+    expect(events.filter((text) => text.startsWith('Pulling'))).toHaveLength(2);
+    expect(statusOf()?.phase).toBe('Running');
+  });
+
+  it('that names a missing ConfigMap waits with CreateContainerConfigError', async () => {
+    await start();
+    const envFrom = [{ configMapRef: { name: 'no' } }];
+    api.put(podOf({ containers: [{ name: 'web', image: 'web:1', envFrom }] }));
+    await until('waits', () => web()?.state?.waiting?.reason === 'CreateContainerConfigError');
+    expect(web()?.state?.waiting?.message).toBe('configmap "no" not found');
+  });
+
+  it('whose program is missing shows the engine’s reason and backs off', async () => {
+    runtime.unstartable.set('web', 'exec: "nosuch": not found');
+    await start();
+    api.put(podOf());
+    await until('backs off', () => web()?.state?.waiting?.reason === 'CrashLoopBackOff');
+    expect(web()?.lastState?.terminated).toMatchObject({
+      reason: 'StartError',
+      message: 'exec: "nosuch": not found',
+      exitCode: 127,
+    });
+  });
+
+  it('that is never restarted is Succeeded, and its sandbox stops', async () => {
+    const id = await runningPod({ restartPolicy: 'Never' });
+    runtime.exitContainer(id, 0);
+    await until(
+      'done',
+      () => statusOf()?.phase === 'Succeeded' && runtime.calls.includes('stop sandbox p'),
+    );
+    expect(runtime.calls.at(-1)).toBe('stop sandbox p');
+  });
+
+  it('past its deadline fails', async () => {
+    await runningPod({ activeDeadlineSeconds: 60 });
+    clock.advance(60_000);
+    await until('failed', () => statusOf()?.phase === 'Failed');
+    expect(statusOf()?.reason).toBe('DeadlineExceeded');
+    await until('stopped', () => runtime.calls.includes('stop sandbox p'));
+  });
+});
+
+describe('probes', () => {
+  it('of readiness decide when the pod is Ready', async () => {
+    let exitCode = 1;
+    runtime.onExec = async () => ({ exitCode, output: 'not yet' });
+    await start();
+    const readinessProbe = { exec: { command: ['check'] }, periodSeconds: 5 };
+    api.put(podOf({ containers: [{ name: 'web', image: 'web:1', readinessProbe }] }));
+    await until('runs', () => web()?.state?.running !== undefined);
+    for (let round = 0; round < 3; round++) {
+      clock.advance(5000);
+      await until(
+        'told',
+        () => events.filter((text) => text.startsWith('Unhealthy')).length > round,
+      );
+    }
+    expect([isReady(), events.at(-1)]).toEqual([
+      false,
+      'Unhealthy: Readiness probe failed: not yet',
+    ]);
+    exitCode = 0;
+    clock.advance(5000);
+    await until('ready', () => isReady());
+  });
+
+  it('of liveness restart a container that fails three times', async () => {
+    let exitCode = 0;
+    runtime.onExec = async () => ({ exitCode, output: '' });
+    const livenessProbe = { exec: { command: ['check'] }, periodSeconds: 5 };
+    await runningPod({ containers: [{ name: 'web', image: 'web:1', livenessProbe }] });
+    exitCode = 1;
+    for (let round = 0; round < 3; round++) {
+      clock.advance(5000);
+      await until(
+        'told',
+        () => events.filter((text) => text.startsWith('Unhealthy')).length > round,
+      );
+    }
+    await until(
+      'restarted',
+      () => web()?.restartCount === 1 && web()?.state?.running !== undefined,
+    );
+    expect(events).toContain('Killing: Container web failed liveness probe, will be restarted');
+  });
+});
+
+describe('an agent that restarts', () => {
+  it('adopts what runs: no restart, no duplicate', async () => {
+    const id = await runningPod();
+    const calls = runtime.calls.length;
+    running.abort();
+    await start();
+    await until('known', () => kubelet.pods().length === 1);
+    runtime.exitContainer(id, 1);
+    await until('looks after it', () => web()?.restartCount === 1 && isReady());
+    expect(runtime.calls.slice(calls)).toEqual(['exit web 1', 'create web', 'start web']);
+  });
+
+  it('ends what was deleted meanwhile, with the grace period of its labels', async () => {
+    await runningPod({ terminationGracePeriodSeconds: 9 });
+    running.abort();
+    api.remove('p');
+    await start();
+    await until('gone', () => runtime.calls.includes('remove sandbox p'));
+    expect(runtime.calls).toContain('stop web 9');
+    await until('no directory', () => readdirSync(directory).length === 0);
+  });
+});
+
+it('an engine that comes back finds its pods looked after', async () => {
+  await runningPod();
+  runtime.setDown(true);
+  await until('noticed', () => kubelet.engineState.kind === 'down');
+  runtime.setDown(false);
+  runtime.exitContainer(runtime.running('uid-p', 'web')?.id ?? '', 137);
+  for (let round = 0; round < 5; round++) {
+    clock.advance(5000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until('restarted', () => web()?.restartCount === 1 && isReady());
+});

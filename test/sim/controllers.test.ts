@@ -402,6 +402,21 @@ describe('a node', () => {
     expect(pod?.metadata.deletionTimestamp).toBeUndefined();
   });
 
+  it('takes its lease with it', async () => {
+    await sim.addNode('node-1');
+    const { metadata } = await sim.client.get(nodes, { name: 'node-1' });
+    const owner = { apiVersion: 'v1', kind: 'Node', name: 'node-1', uid: metadata.uid ?? '' };
+    await sim.client.create(leases, {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { namespace: 'kube-node-lease', name: 'node-1', ownerReferences: [owner] },
+      spec: {},
+    });
+    await sim.client.delete(nodes, { name: 'node-1' });
+    await sim.settle();
+    expect((await sim.client.list(leases)).items).toEqual([]);
+  });
+
   it('that is deleted loses its pods after a while', async () => {
     await sim.addNode('node-1');
     await deploy(1);

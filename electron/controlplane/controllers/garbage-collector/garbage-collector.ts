@@ -7,7 +7,7 @@ import { delay } from '#kube/base/clock.ts';
 import { Controller } from '#kube/client/controller.ts';
 import { type DiscoveredResource, discoverResources } from '#kube/client/discovery.ts';
 import { Informer } from '#kube/client/informer.ts';
-import { events, leases, type Resource } from '#kube/client/resources.ts';
+import { events, type Resource } from '#kube/client/resources.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { apiVersionOf } from '#kube/machinery/gvk.ts';
 import { foregroundFinalizer, orphanFinalizer } from '#kube/machinery/object-meta.ts';
@@ -17,8 +17,8 @@ import { ignoreNotFound } from '../ownership.ts';
 import { type GraphNode, nodeOf, OwnerGraph } from './graph.ts';
 import { blockingDependents, type OwnerState, planGarbage } from './plan.ts';
 
-/** Written all the time and owned by nobody who is deleted often: not worth following. */
-const ignored: readonly Resource[] = [events, leases];
+/** Written all the time, owned by nobody, and gone by themselves after an hour. */
+const ignored: readonly Resource[] = [events];
 const discoveryRetryMs = 1_000;
 
 export function createGarbageCollector(deps: ControllerDeps): RunnableController {

@@ -195,6 +195,40 @@ describe('a ReplicaSet', () => {
     expect([cluster.api.list(pods).length, after?.conditions]).toEqual([3, undefined]);
   });
 
+  it('creates no pod twice while its cache has not seen the first ones', async () => {
+    cluster.api.hold(pods);
+    await create();
+    expect(cluster.api.list(pods)).toHaveLength(3);
+    const ref = { namespace: 'default', name: 'web' };
+    await cluster.client.patch(replicaSets, ref, { metadata: { annotations: { touched: 'yes' } } });
+    await cluster.settle();
+    expect(cluster.api.list(pods)).toHaveLength(3);
+    cluster.api.release(pods);
+    await cluster.settle();
+    expect([
+      cluster.api.list(pods).length,
+      cluster.api.get(replicaSets, 'web').status?.replicas,
+    ]).toEqual([3, 3]);
+  });
+
+  it('deletes no further pods while its cache has not seen the first ones go', async () => {
+    await create();
+    await cluster.runPods();
+    cluster.api.hold(pods);
+    const ref = { namespace: 'default', name: 'web' };
+    await cluster.client.patch(replicaSets, ref, { spec: { replicas: 2 } });
+    await cluster.settle();
+    await cluster.client.patch(replicaSets, ref, { spec: { replicas: 1 } });
+    await cluster.settle();
+    const dying = (): number =>
+      cluster.api.list(pods).filter(({ metadata }) => metadata.deletionTimestamp !== undefined)
+        .length;
+    expect(dying()).toBe(1);
+    cluster.api.release(pods);
+    await cluster.settle();
+    expect(dying()).toBe(2);
+  });
+
   it('counts a pod as available only after minReadySeconds', async () => {
     await create({ replicas: 1, minReadySeconds: 30 });
     await cluster.runPods();

@@ -46,6 +46,8 @@ export class MemoryApi implements Transport {
   readonly #resources: readonly Resource[];
   readonly #objects = new Map<string, StoredObject>();
   readonly #watchers = new Set<Watcher>();
+  /** Plural → what its watchers are not told yet. */
+  readonly #held = new Map<string, (() => void)[]>();
   #revision = 0;
   #serial = 0;
 
@@ -69,6 +71,17 @@ export class MemoryApi implements Transport {
       subresource: '',
     };
     return deepCopy(this.#find(target)) as unknown as T;
+  }
+
+  /** Watches of the resource fall behind until `release`. */
+  hold({ resource }: Resource): void {
+    this.#held.set(resource, []);
+  }
+
+  release({ resource }: Resource): void {
+    const held = this.#held.get(resource) ?? [];
+    this.#held.delete(resource);
+    for (const push of held) push();
   }
 
   request(request: TransportRequest): Promise<TransportResponse> {
@@ -273,9 +286,14 @@ export class MemoryApi implements Transport {
     object.metadata.resourceVersion = String(++this.#revision);
     object.apiVersion = apiVersionOf(resource);
     object.kind = resource.kind;
-    for (const watcher of this.#watchers)
-      if (watcher.resource.resource === resource.resource)
-        watcher.push({ type, object: deepCopy(object) });
+    const event = { type, object: deepCopy(object) };
+    const push = (): void => {
+      for (const watcher of this.#watchers)
+        if (watcher.resource.resource === resource.resource) watcher.push(event);
+    };
+    const held = this.#held.get(resource.resource);
+    if (held === undefined) push();
+    else held.push(push);
     return object;
   }
 }

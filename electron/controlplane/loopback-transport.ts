@@ -9,6 +9,7 @@ import type {
 import { TransportError } from '#kube/client/transport.ts';
 import { requestTooLarge } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
+import { Interruption } from './apiserver/interruption.ts';
 import { bodyLimitBytes } from './apiserver/node-http.ts';
 
 export interface LoopbackOptions {
@@ -77,20 +78,17 @@ async function* bytesOf(
   if (body === undefined) return;
   if (typeof body === 'string' || body instanceof Uint8Array) return yield asBytes(body);
   const source = body[Symbol.asyncIterator]();
-  let onAbort = (): void => undefined;
-  const aborted = new Promise<undefined>((resolve) => {
-    onAbort = () => resolve(undefined);
-  });
-  signal?.addEventListener('abort', onAbort);
+  const interruption = new Interruption();
+  signal?.addEventListener('abort', interruption.stop);
+  if (signal?.aborted === true) interruption.stop();
   try {
     for (;;) {
-      if (signal?.aborted === true) return;
-      const next = await Promise.race([source.next(), aborted]);
+      const next = await interruption.wait(source.next());
       if (next === undefined || next.done === true) return;
       yield asBytes(next.value);
     }
   } finally {
-    signal?.removeEventListener('abort', onAbort);
+    signal?.removeEventListener('abort', interruption.stop);
     // Not awaited: a source that waits for data ends by the signal it has been given as well.
     source.return?.()?.catch(() => undefined);
   }

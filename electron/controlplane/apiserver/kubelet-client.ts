@@ -50,7 +50,8 @@ export class HttpsKubeletClient implements KubeletClient {
         return streamOf(await this.#send(nodeName, { host, port }, request), request.signal);
       } catch (error) {
         lastError = error;
-        if (request.signal.aborted) break;
+        // What may have been done must not be done again elsewhere.
+        if (request.signal.aborted || !isRepeatable(request, error)) break;
       }
     }
     const why = lastError instanceof Error ? lastError.message : String(lastError);
@@ -102,6 +103,11 @@ export class HttpsKubeletClient implements KubeletClient {
       outgoing.end(request.body);
     });
   }
+}
+
+function isRepeatable(request: KubeletRequest, error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return request.method === 'GET' || code === 'ECONNREFUSED' || code === 'EHOSTUNREACH';
 }
 
 function streamOf(answer: IncomingMessage, signal: AbortSignal): TransportStream {

@@ -6,6 +6,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { HttpMethod } from '#kube/client/transport.ts';
 import { badRequest, methodNotAllowed, requestTooLarge } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import { Interruption } from './interruption.ts';
 
 export type Incoming = IncomingMessage | Http2ServerRequest;
 export type Outgoing = ServerResponse | Http2ServerResponse;
@@ -85,18 +86,18 @@ async function pump(
   chunks: AsyncIterator<Uint8Array | string>,
   signal: AbortSignal,
 ): Promise<void> {
-  const closed = new Promise<'closed'>((resolve) => {
-    outgoing.once('close', () => resolve('closed'));
-    signal.addEventListener('abort', () => resolve('closed'));
-    if (signal.aborted) resolve('closed');
-  });
+  const interruption = new Interruption();
+  outgoing.once('close', interruption.stop);
+  signal.addEventListener('abort', interruption.stop);
+  if (signal.aborted) interruption.stop();
   try {
     while (!outgoing.writableEnded && !outgoing.destroyed) {
-      const next = await Promise.race([chunks.next(), closed]);
-      if (next === 'closed' || next.done === true) break;
-      if (!outgoing.write(next.value)) await Promise.race([drained(outgoing), closed]);
+      const next = await interruption.wait(chunks.next());
+      if (next === undefined || next.done === true) break;
+      if (!outgoing.write(next.value)) await interruption.wait(drained(outgoing));
     }
   } finally {
+    signal.removeEventListener('abort', interruption.stop);
     // Not awaited: a generator that waits for data would hold it up. Its signal ends it.
     chunks.return?.()?.catch(() => undefined);
   }

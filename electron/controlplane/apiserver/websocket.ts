@@ -9,6 +9,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { Logger } from '#kube/base/logger.ts';
 import { badRequest, StatusError, unauthorized } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import { Interruption } from './interruption.ts';
 import { toApiRequest } from './node-http.ts';
 import { statusResponse } from './status-response.ts';
 
@@ -89,16 +90,15 @@ export class WebSocketBridge {
     const socket = await this.#accept(upgrade);
     const isText = (response.headers['content-type'] ?? '').startsWith('application/json');
     const chunks = response.body[Symbol.asyncIterator]();
-    const gone = new Promise<'gone'>((resolve) => {
-      socket.once('close', () => resolve('gone'));
-      controller.signal.addEventListener('abort', () => resolve('gone'));
-    });
+    const interruption = new Interruption();
+    controller.signal.addEventListener('abort', interruption.stop);
+    if (controller.signal.aborted) interruption.stop();
     socket.on('error', () => controller.abort());
     socket.once('close', () => controller.abort());
     try {
       for (;;) {
-        const next = await Promise.race([chunks.next(), gone]);
-        if (next === 'gone' || next.done === true) break;
+        const next = await interruption.wait(chunks.next());
+        if (next === undefined || next.done === true) break;
         await send(socket, next.value, isText || typeof next.value === 'string');
       }
       socket.close(1000);

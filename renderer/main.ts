@@ -4,7 +4,7 @@ import { createApp } from 'vue';
 import './style.css';
 import App from './App.vue';
 import { clusterKey, createCluster } from './cluster/cluster.ts';
-import { signIn } from './cluster/session.ts';
+import { signIn, tokenOf } from './cluster/session.ts';
 import { createPages } from './router.ts';
 import { usePreferences } from './stores/preferences.ts';
 
@@ -15,3 +15,7 @@ const outcome = await signIn(location, history);
 app.provide(clusterKey, createCluster(location.origin, location.hostname, outcome));
 app.use(createPages());
 app.mount('#app');
+// The printed address, opened where this page is open already, changes only the fragment.
+addEventListener('hashchange', () => {
+  if (tokenOf(location.hash) !== undefined) location.reload();
+});

@@ -34,6 +34,7 @@ export function createCluster(origin: string, host: string, signIn: SignIn): Clu
       connection.value = state;
     },
   });
+  addEventListener('focus', () => void transport.recheck());
   const client = new RestClient({ transport });
   const logger = jsonLogger({
     clock: systemClock,

@@ -36,7 +36,7 @@ function setUp(answers: Answer[]) {
   const sockets: FakeSocket[] = [];
   const connection = new Connection({
     fetch: (input) => {
-      asked.push(String(input));
+      asked.push(input instanceof Request ? input.url : input.toString());
       const answer = answers.shift() ?? 'unreachable';
       return answer === 'unreachable'
         ? Promise.reject(new TypeError('Failed to fetch'))
@@ -86,10 +86,19 @@ describe('request', () => {
     );
   });
 
-  it('says so when the server does not know this page any more', async () => {
-    const { connection, states } = setUp([new Response('', { status: 401 }), new Response('{}')]);
+  it('says so when the server does not know this page, and asks nothing until it does', async () => {
+    const { connection, states, asked } = setUp([
+      new Response('', { status: 401 }),
+      new Response('', { status: 401 }),
+      new Response('{}'),
+      new Response('[]'),
+    ]);
     await connection.request(get);
-    await connection.request(get);
+    const held = connection.request(get);
+    await connection.recheck();
+    expect([states, asked.length]).toEqual([['signed-out'], 2]);
+    await connection.recheck();
+    expect((await held).status).toBe(200);
     expect(states).toEqual(['signed-out', 'connected']);
   });
 });

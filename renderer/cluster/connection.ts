@@ -31,8 +31,9 @@ const probeDelaysMs = [250, 500, 1000, 2000, 3000];
 export class Connection implements Transport {
   readonly #deps: ConnectionDeps;
   #state: ConnectionState = { kind: 'connected' };
-  /** Resolves when the server answers again. */
+  /** Resolves when the server answers again, and knows this page. */
   #recovery: Promise<void> | undefined;
+  #signedIn: () => void = () => undefined;
 
   constructor(deps: ConnectionDeps) {
     this.#deps = deps;
@@ -117,46 +118,66 @@ export class Connection implements Transport {
     }
   }
 
+  /** Looks again whether this page is known: somebody may have signed in beside it. */
+  async recheck(): Promise<void> {
+    if (this.#state.kind === 'signed-out' && (await this.#askVersion()) < 400) this.#signedIn();
+  }
+
   #noteAnswer(status: number): void {
-    if (status === 401) this.#setState({ kind: 'signed-out' });
-    else if (this.#state.kind === 'signed-out') this.#setState({ kind: 'connected' });
+    if (status !== 401) {
+      if (this.#state.kind === 'signed-out') this.#signedIn();
+      return;
+    }
+    if (this.#state.kind === 'signed-out') return;
+    // Asking on would only be refused again: reads wait until the page is known.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#recovery = promise;
+    this.#signedIn = () => {
+      this.#recovery = undefined;
+      this.#setState({ kind: 'connected' });
+      resolve();
+    };
+    this.#setState({ kind: 'signed-out' });
   }
 
   #noteLoss(): void {
     if (this.#recovery !== undefined) return;
     this.#setState({ kind: 'lost', sinceMs: this.#deps.clock.now() });
-    this.#recovery = this.#probe().finally(() => {
-      this.#recovery = undefined;
-    });
+    this.#recovery = this.#probe();
   }
 
   /** Asks until the server answers anything at all. */
   async #probe(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
-      await delay(
-        this.#deps.clock,
-        probeDelaysMs[Math.min(attempt, probeDelaysMs.length - 1)] ?? 0,
-      );
-      const status = await this.#deps
-        .fetch(`${this.#deps.origin}/version`, { credentials: 'same-origin', cache: 'no-store' })
-        .then(
-          (response) => response.status,
-          () => 0,
-        );
-      if (status === 0 || status >= 500) continue;
-      this.#setState(status === 401 ? { kind: 'signed-out' } : { kind: 'connected' });
+      const last = probeDelaysMs.length - 1;
+      await delay(this.#deps.clock, probeDelaysMs[Math.min(attempt, last)] ?? 0);
+      const status = await this.#askVersion();
+      if (status >= 500) continue;
+      this.#recovery = undefined;
+      if (status === 401) this.#noteAnswer(status);
+      else this.#setState({ kind: 'connected' });
       return;
     }
   }
 
+  /** 503 stands for no answer. */
+  #askVersion(): Promise<number> {
+    const options: RequestInit = { credentials: 'same-origin', cache: 'no-store' };
+    return this.#deps.fetch(`${this.#deps.origin}/version`, options).then(
+      (response) => response.status,
+      () => 503,
+    );
+  }
+
   async #whenReachable(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#recovery === undefined) return;
-    const aborted = Promise.withResolvers<void>();
-    const abort = (): void => aborted.resolve();
-    signal?.addEventListener('abort', abort, { once: true });
-    await Promise.race([this.#recovery, aborted.promise]);
-    signal?.removeEventListener('abort', abort);
-    if (signal?.aborted === true) throw new TransportError('the request was given up');
+    while (this.#recovery !== undefined) {
+      const aborted = Promise.withResolvers<void>();
+      const abort = (): void => aborted.resolve();
+      signal?.addEventListener('abort', abort, { once: true });
+      await Promise.race([this.#recovery, aborted.promise]);
+      signal?.removeEventListener('abort', abort);
+      if (signal?.aborted === true) throw new TransportError('the request was given up');
+    }
   }
 
   #setState(state: ConnectionState): void {

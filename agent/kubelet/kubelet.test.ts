@@ -92,7 +92,11 @@ afterEach(() => {
 async function start(): Promise<void> {
   running = new AbortController();
   events = [];
-  const services = { ...api.informer, lister: { list: () => [] } };
+  const services = {
+    start: () => {},
+    whenSynced: () => Promise.resolve(),
+    lister: { list: () => [] },
+  };
   kubelet = new Kubelet({
     runtime,
     runtimeName: 'fake',

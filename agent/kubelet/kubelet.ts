@@ -213,6 +213,6 @@ function orphan({ uid, name, namespace }: ObservedPod['pod']): Pod {
 }
 
 function shapeOf({ sandboxes, containers }: ObservedPod): string {
-  const parts = [...sandboxes.map(({ id, ready }) => `${id}${ready}`)];
+  const parts = sandboxes.map(({ id, ready }) => `${id}${ready}`);
   return [...parts, ...containers.map(({ id, state }) => `${id}${state}`)].join();
 }

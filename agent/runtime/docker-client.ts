@@ -166,9 +166,7 @@ export class DockerClient {
           };
           const options = { path, method, isStream: true, statusCodes, options: query };
           this.#docker.modem.dial(options, (error: unknown, data: unknown) =>
-            error === null || error === undefined
-              ? resolve(data as Readable)
-              : reject(error as Error),
+            error === null || error === undefined ? resolve(data as Readable) : reject(error),
           );
         }),
     );

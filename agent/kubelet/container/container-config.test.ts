@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Container, Pod, PodSpec } from '#kube/api/core.ts';
+import type { Container, Pod, PodSpec, ResourceRequirements } from '#kube/api/core.ts';
 import { containerConfig, containerHash, sandboxConfig } from './container-config.ts';
 import { registryAuth, registryOf } from './registry-auth.ts';
 
@@ -27,7 +27,7 @@ function config(
 }
 
 describe('resources', () => {
-  const cases = [
+  const cases: { name: string; resources: ResourceRequirements; want: object }[] = [
     { name: 'none', resources: {}, want: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0 } },
     {
       name: 'request and limit',

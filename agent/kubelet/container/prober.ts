@@ -72,7 +72,7 @@ export class Prober {
   }
 
   stop(): void {
-    for (const uid of [...this.#pods.keys()]) this.forget(uid);
+    for (const uid of this.#pods.keys()) this.forget(uid);
   }
 
   results(podUid: string, containerName: string): ProbeResults {

@@ -111,13 +111,13 @@ function conditions(input: NodeStatusInput): NodeCondition[] {
   const previous = input.previous?.conditions ?? [];
   const now = rfc3339(input.nowMs);
   const own = verdicts(input);
-  const foreign = previous.filter(({ type }) => !own.some((verdict) => verdict.type === type));
+  const foreign = previous.filter(({ type }) => !own.some((entry) => entry.type === type));
   return [
     ...foreign,
-    ...own.map((verdict) => {
-      const before = previous.find(({ type }) => type === verdict.type);
-      const kept = before?.status === verdict.status ? before.lastTransitionTime : undefined;
-      return { ...verdict, lastHeartbeatTime: now, lastTransitionTime: kept ?? now };
+    ...own.map((entry) => {
+      const before = previous.find(({ type }) => type === entry.type);
+      const kept = before?.status === entry.status ? before.lastTransitionTime : undefined;
+      return { ...entry, lastHeartbeatTime: now, lastTransitionTime: kept ?? now };
     }),
   ];
 }
@@ -164,6 +164,9 @@ function verdict(
 export function withoutHeartbeats(status: NodeStatus): NodeStatus {
   return {
     ...status,
-    conditions: (status.conditions ?? []).map(({ lastHeartbeatTime: _, ...rest }) => rest),
+    conditions: (status.conditions ?? []).map((condition) => {
+      const { lastHeartbeatTime: _unused, ...rest } = condition;
+      return rest;
+    }),
   };
 }

@@ -9,14 +9,14 @@ const nowMs = Date.parse('2026-11-23T12:00:00Z');
 const now = '2026-11-23T12:00:00Z';
 const earlier = '2026-11-23T11:00:00Z';
 
-function podOf(spec: Partial<PodSpec>, status?: PodStatus): Pod {
+function podOf(spec: Partial<PodSpec>, before?: PodStatus): Pod {
   const pod: Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: ref,
     spec: { containers: [{ name: 'a', image: 'img' }], ...spec },
   };
-  return status === undefined ? pod : { ...pod, status };
+  return before === undefined ? pod : { ...pod, status: before };
 }
 
 function container(more: Partial<ContainerStatus> = {}): ContainerStatus {

@@ -4,7 +4,7 @@
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { Logger } from '#kube/base/logger.ts';
 import { text, type KubeletResponse, type Routes } from './routes.ts';
 
@@ -96,11 +96,10 @@ export class KubeletServer {
 }
 
 /** The API server as the kubelets' client, and administrators. */
-export function mayEnter(peer: Pick<PeerCertificate, 'subject'>): boolean {
-  const { CN: name, O: organizations } = (peer.subject ?? {}) as {
-    CN?: string;
-    O?: string | string[];
-  };
+export function mayEnter(peer: {
+  readonly subject?: { readonly CN?: string | string[]; readonly O?: string | string[] };
+}): boolean {
+  const { CN: name, O: organizations } = peer.subject ?? {};
   const groups = Array.isArray(organizations) ? organizations : [organizations];
   return name === 'kube-apiserver-kubelet-client' || groups.includes('system:masters');
 }

@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest';
+import { engineProblem, socketCandidates } from '../../engine/engine-socket.ts';
+import { defaultInterface, osImage } from './machine-facts.ts';
+import {
+  computeNodeStatus,
+  nodeLabels,
+  withoutHeartbeats,
+  type MachineFacts,
+  type NodeStatusInput,
+} from './node-status.ts';
+
+const gib = 1024 ** 3;
+const facts: MachineFacts = {
+  hostname: 'pi1',
+  addresses: ['192.168.1.5'],
+  cpuCount: 4,
+  memoryBytes: 4 * gib,
+  memoryAvailableBytes: 3 * gib,
+  diskBytes: 100 * gib,
+  diskAvailableBytes: 50 * gib,
+  pidCount: 100,
+  pidLimit: 32_768,
+  architecture: 'arm64',
+  operatingSystem: 'linux',
+  kernelVersion: '6.18.0',
+  osImage: 'Debian GNU/Linux 12 (bookworm)',
+  machineId: 'm',
+  systemUuid: 's',
+  bootId: 'b',
+};
+
+function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFacts> = {}) {
+  return computeNodeStatus({
+    facts: { ...facts, ...machine },
+    previous: undefined,
+    engine: undefined,
+    runtimeVersion: 'docker://28.0.0',
+    kubeletPort: 10_250,
+    images: [],
+    nowMs: Date.parse('2026-11-23T12:00:00Z'),
+    ...more,
+  });
+}
+
+const condition = (result: ReturnType<typeof status>, type: string) =>
+  result.conditions?.find((entry) => entry.type === type);
+
+describe('the node', () => {
+  it('tells what it has to give and where it is', () => {
+    expect(status()).toMatchObject({
+      capacity: { cpu: '4', memory: '4194304Ki', pods: '110', 'ephemeral-storage': '104857600Ki' },
+      allocatable: { cpu: '4', memory: '4091904Ki', pods: '110' },
+      addresses: [
+        { type: 'InternalIP', address: '192.168.1.5' },
+        { type: 'Hostname', address: 'pi1' },
+      ],
+      daemonEndpoints: { kubeletEndpoint: { Port: 10_250 } },
+      nodeInfo: { kubeletVersion: 'v1.35.0', containerRuntimeVersion: 'docker://28.0.0' },
+    });
+    expect(nodeLabels('pi1', facts)).toEqual({
+      'kubernetes.io/arch': 'arm64',
+      'kubernetes.io/hostname': 'pi1',
+      'kubernetes.io/os': 'linux',
+    });
+  });
+
+  it('is Ready with an engine', () => {
+    expect(condition(status(), 'Ready')).toMatchObject({
+      status: 'True',
+      reason: 'KubeletReady',
+      message: 'kubelet is posting ready status',
+    });
+  });
+
+  it('without an engine is not Ready and says why', () => {
+    const engine = { reason: 'ContainerEngineMissing', message: 'install it' };
+    expect(condition(status({ engine }), 'Ready')).toMatchObject({ status: 'False', ...engine });
+  });
+
+  const pressures = [
+    { type: 'MemoryPressure', machine: { memoryAvailableBytes: 1000 }, want: 'True' },
+    { type: 'DiskPressure', machine: { diskAvailableBytes: 1000 }, want: 'True' },
+    { type: 'DiskPressure', machine: { diskAvailableBytes: 5 * gib }, want: 'False' },
+    { type: 'PIDPressure', machine: { pidCount: 32_000 }, want: 'True' },
+    { type: 'PIDPressure', machine: {}, want: 'False' },
+  ];
+  it.each(pressures)('has $type $want with $machine', ({ type, machine, want }) => {
+    expect(condition(status({}, machine), type)?.status).toBe(want);
+  });
+
+  it('keeps transition times and foreign conditions, and tells the same apart from heartbeats', () => {
+    const network = { type: 'NetworkUnavailable', status: 'False' };
+    const first = status({ previous: { conditions: [network] } });
+    const later = status({ previous: first, nowMs: Date.parse('2026-11-23T13:00:00Z') });
+    expect(later.conditions).toContainEqual(network);
+    expect(condition(later, 'Ready')?.lastTransitionTime).toBe('2026-11-23T12:00:00Z');
+    expect(condition(later, 'Ready')?.lastHeartbeatTime).toBe('2026-11-23T13:00:00Z');
+    expect(withoutHeartbeats(later)).toEqual(withoutHeartbeats(first));
+  });
+
+  it('lists its fifty largest images', () => {
+    const images = Array.from({ length: 60 }, (_, index) => ({
+      names: [`i${index}`],
+      sizeBytes: index,
+    }));
+    const shown = status({ images: [...images, { names: [], sizeBytes: 1e9 }] }).images ?? [];
+    expect([shown.length, shown[0]?.names]).toEqual([50, ['i59']]);
+  });
+});
+
+describe('what is read of the machine', () => {
+  it('finds the interface of the default route', () => {
+    const header = 'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n';
+    const rows =
+      'br0\t0000A8C0\t0\t1\t0\t0\t0\t00FFFFFF\nwlan0\t00000000\t0101A8C0\t3\t0\t0\t600\t00000000\n';
+    expect(defaultInterface(header + rows)).toBe('wlan0');
+    expect(defaultInterface(header)).toBeUndefined();
+  });
+
+  it('finds the name of the system', () => {
+    expect(osImage('NAME="x"\nPRETTY_NAME="Debian GNU/Linux 12"\n')).toBe('Debian GNU/Linux 12');
+  });
+});
+
+describe('the engine', () => {
+  const nowhere = { PATH: '/nonexistent', DOCKER_HOST: 'unix:///nonexistent/docker.sock' };
+
+  it('is looked for where DOCKER_HOST says, else in the usual places', () => {
+    expect(socketCandidates({ variables: nowhere, isRoot: false })).toEqual([
+      '/nonexistent/docker.sock',
+    ]);
+    const variables = { XDG_RUNTIME_DIR: '/run/user/7', HOME: '/home/x' };
+    expect(socketCandidates({ variables, isRoot: false })).toEqual([
+      '/var/run/docker.sock',
+      '/run/user/7/docker.sock',
+      '/home/x/.docker/run/docker.sock',
+    ]);
+  });
+
+  it('that does not let us in is another matter than one that is not there', () => {
+    const problem = engineProblem('connect EACCES /x', { variables: nowhere, isRoot: false });
+    expect(problem.message).toContain('add the user to the group "docker"');
+  });
+});

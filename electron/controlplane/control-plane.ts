@@ -53,6 +53,8 @@ export interface ControlPlaneDeps {
 }
 
 const host = '127.0.0.1';
+const servingNames = { dnsNames: [], ipAddresses: [] };
+const dayMs = 24 * 3_600_000;
 const bootstrapResources: Readonly<Record<string, Resource>> = {
   Namespace: namespaces as Resource,
   Service: services as Resource,
@@ -77,6 +79,7 @@ export class ControlPlane {
   readonly #running: Promise<void>[] = [];
   /** In the order in which things started; stopped in reverse. */
   readonly #stops: (() => void | Promise<void>)[] = [];
+  #apiPort = 0;
   #missing: string | undefined = 'the first objects are being made';
 
   constructor(deps: ControlPlaneDeps) {
@@ -91,7 +94,7 @@ export class ControlPlane {
     const late = new LateHandler();
     const server = new ApiServer({
       handler: late.handle,
-      certificate: await pki.apiServer({ dnsNames: [], ipAddresses: [] }),
+      certificate: await pki.apiServer(servingNames),
       caPem: pki.caPem,
       clock,
       logger,
@@ -100,6 +103,7 @@ export class ControlPlane {
     const sessions = new UiSessions({ key: sessionKey, clock, random });
     const ui = new UiServer({ handler: late.handle, sessions, directory: pages, clock, logger });
     const apiPort = await server.start({ host, port: options.port });
+    this.#apiPort = apiPort;
     this.#stops.push(() => server.stop());
     const uiPort = await ui.start(options.uiPort);
     this.#stops.push(() => ui.stop());
@@ -108,6 +112,7 @@ export class ControlPlane {
     await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
     await this.#writeCredentials(pki, apiPort);
     this.#startClients(handler);
+    this.#renewDaily(pki, server);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -215,6 +220,22 @@ export class ControlPlane {
       logger: logger.with({ component: 'scheduler' }),
     });
     scheduler.start(signal);
+  }
+
+  /** Certificates last a year and are made again when two months are left, also while running. */
+  #renewDaily(pki: ClusterPki, server: ApiServer): void {
+    const { clock, logger } = this.#deps;
+    const renew = async (): Promise<void> => {
+      try {
+        server.setCertificate(await pki.apiServer(servingNames));
+        await this.#writeCredentials(pki, this.#apiPort);
+      } catch (error) {
+        logger.error('Could not look after the certificates; tries again in a day', { error });
+      }
+      this.#renewDaily(pki, server);
+    };
+    const timer = clock.timer(dayMs, () => void renew());
+    this.#stopping.signal.addEventListener('abort', () => timer.cancel(), { once: true });
   }
 
   #client(handler: ApiHandler, name: string, groups: readonly string[]): RestClient {

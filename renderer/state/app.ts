@@ -4,6 +4,7 @@ import type { DaemonSet, Deployment } from '#kube/api/apps.ts';
 import type { Event, Node, Pod, ReplicationController, Service } from '#kube/api/core.ts';
 import { labelSelectorMatcher } from '#kube/machinery/selector.ts';
 import { appState } from './app-state.ts';
+import { goneLast } from './copy-state.ts';
 import type { StateView } from './vocabulary.ts';
 import {
   type Workload,
@@ -89,7 +90,7 @@ export function appKey(kind: string, namespace: string, name: string): string {
 function describeApp(workload: Workload, sources: AppSources): App {
   const { namespace = '', name } = workload.metadata;
   const matcher = labelSelectorMatcher(selectorOf(workload));
-  const pods = sources.pods.filter(({ metadata }) => matcher.matches(metadata.labels));
+  const pods = goneLast(sources.pods.filter(({ metadata }) => matcher.matches(metadata.labels)));
   const services = servicesOf(workload, sources.services);
   return {
     key: appKey(workload.kind, namespace, name),

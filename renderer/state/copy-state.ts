@@ -52,6 +52,12 @@ export function isReady(pod: Pod): boolean {
   );
 }
 
+/** In their order, but those on their way out after all others. */
+export function goneLast(pods: readonly Pod[]): Pod[] {
+  const isGoing = ({ metadata }: Pod): number => (metadata.deletionTimestamp === undefined ? 0 : 1);
+  return pods.toSorted((a, b) => isGoing(a) - isGoing(b));
+}
+
 function containerStatuses(pod: Pod): readonly ContainerStatus[] {
   return [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
 }

@@ -180,6 +180,13 @@ describe('formErrorsOf', () => {
     ]);
   });
 
+  it('finds it as well when the whole object is quoted, as for a patch', () => {
+    const message = 'Invalid value: "{\\"kind\\":\\"Deployment\\"}": quantities must match';
+    const refusal = status([{ field: 'patch', message }]);
+    const errors = formErrorsOf(refusal, { ...full, memoryLimit: '64 MB' });
+    expect(errors).toEqual({ fields: { memoryLimit: 'quantities must match' }, other: [] });
+  });
+
   it('leaves the regular expression out of a message for people', () => {
     const message =
       "a lowercase RFC 1123 label must … (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z]')";

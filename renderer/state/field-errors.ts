@@ -46,6 +46,9 @@ export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
   const causes = status.details?.causes ?? [];
   for (const { field = '', message: full = '' } of causes) {
     const message = withoutExample(full);
+    const limit = field === 'patch' ? quantityField(message, form) : undefined;
+    if (limit !== undefined) fields[limit] ??= message;
+    if (limit !== undefined) continue;
     const name = fieldOf(field, form);
     if (name === undefined) other.push(field === '' ? message : `${field}: ${message}`);
     else fields[name] ??= message;
@@ -91,7 +94,12 @@ function shown(field: FormField, form: DeployForm): FormField | undefined {
   return Number(index) < entries.length ? field : undefined;
 }
 
-/** `…, regex used for validation is '…')` helps nobody who types a name. */
+/**
+ * `…, regex used for validation is '…')` helps nobody who types a name, nor does the whole object
+ * that a refused patch would have made.
+ */
 function withoutExample(message: string): string {
-  return message.replace(/ \(e\.g\. .*regex used for validation is .*\)$/, '');
+  return message
+    .replace(/ \(e\.g\. .*regex used for validation is .*\)$/, '')
+    .replace(/^Invalid value: "\{.*\}": /s, '');
 }

@@ -9,6 +9,8 @@ export interface Gauge {
   /** 0…1; undefined when nobody knows. */
   readonly share: number | undefined;
   readonly text: string;
+  /** Whether being full is a danger: a busy processor is only busy. */
+  readonly isScarce: boolean;
 }
 
 export function machineGauges(machine: Machine, sample: NodeSample | undefined): Gauge[] {
@@ -19,16 +21,19 @@ export function machineGauges(machine: Machine, sample: NodeSample | undefined):
   return [
     {
       label: 'Processor',
+      isScarce: false,
       share: cpu,
       text: cpu === undefined ? coresText(cores) : `${formatShare(cpu)} of ${coresText(cores)}`,
     },
     {
       label: 'Memory',
+      isScarce: true,
       share: memory,
       text: amountText(sample?.memoryWorkingSetBytes, memoryBytes),
     },
     {
       label: 'Disk',
+      isScarce: true,
       share: disk,
       text: amountText(sample?.fsUsedBytes, sample?.fsCapacityBytes ?? diskBytes),
     },

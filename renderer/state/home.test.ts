@@ -126,25 +126,25 @@ describe('describeHome', () => {
       name: 'one waits',
       apps: [app('web', stateView('Waiting', 'no room'))],
       machines: [well],
-      want: 'Web is waiting.',
+      want: 'One app is waiting.',
     },
     {
       name: 'one in trouble',
       apps: [app('web', trouble)],
       machines: [well],
-      want: 'Web is in trouble.',
+      want: 'One app needs you.',
     },
     {
       name: 'two in trouble',
       apps: [app('a', trouble), app('b', trouble)],
       machines: [well],
-      want: '2 things need you.',
+      want: '2 apps need you.',
     },
     {
       name: 'no engine',
       apps: [],
       machines: [describeMachine(node('desk', missing), [])],
-      want: 'desk needs a container engine.',
+      want: 'One machine needs you.',
     },
   ];
   it.each(cases)('$name: $want', ({ apps, machines, want }) => {
@@ -229,7 +229,7 @@ describe('tellStory', () => {
     },
     {
       event: event('ScalingReplicaSet', 'Scaled down replica set web-5f from 1 to 0', deployment),
-      want: 'Web let go of its old version',
+      want: 'Web went to sleep',
     },
     {
       event: event('FailedScheduling', '0/1 nodes are available: 1 Insufficient cpu.'),
@@ -250,6 +250,25 @@ describe('tellStory', () => {
       involvedObject: { kind: 'Pod', name: 'dns', namespace: 'kube-system' },
     });
     expect(texts(event('SuccessfulCreate'), event('Scheduled'), own)).toEqual([]);
+  });
+
+  it('tells a change of version as that, not as the ups and downs of its copies', () => {
+    const scaled = (message: string): Event => event('ScalingReplicaSet', message, deployment);
+    const rollout = [
+      scaled('Scaled up replica set web-b2 from 0 to 1'),
+      scaled('Scaled down replica set web-a1 from 2 to 1'),
+      scaled('Scaled up replica set web-b2 from 1 to 2'),
+      scaled('Scaled down replica set web-a1 from 1 to 0'),
+    ];
+    expect(texts(...rollout)).toEqual(['Web let go of its old version', 'Web is coming up']);
+  });
+
+  it('tells what goes to and fro once, as long as it goes on', () => {
+    const failing = [1, 2, 3].flatMap(() => [event('Pulling', '"web:9"'), event('Failed', 'pull')]);
+    expect(texts(...failing)).toEqual([
+      "Web can't fetch its image × 3",
+      'Web is fetching web:9 × 3',
+    ]);
   });
 
   it('tells newest first, and a repetition once', () => {

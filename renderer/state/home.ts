@@ -31,15 +31,24 @@ function headline(
 ): string {
   if (machines.length === 0) return 'No machine has joined yet.';
   const urgent = attention.filter(({ tone }) => tone === 'trouble');
-  if (urgent.length === 1) return `${urgent[0]?.title}.`;
-  if (urgent.length > 1) return `${plural(urgent.length, 'thing')} need you.`;
-  if (attention.length > 0) return `${attention[0]?.title}.`;
+  if (urgent.length > 0) return `${needing(urgent)} ${urgent.length === 1 ? 'needs' : 'need'} you.`;
+  const waiting = attention.filter(({ app }) => app !== undefined);
+  if (attention.length > waiting.length) return `${attention[0]?.title}.`;
+  if (waiting.length > 0)
+    return `${needing(waiting)} ${waiting.length === 1 ? 'is' : 'are'} waiting.`;
   if (apps.length === 0) return 'Your home is ready.';
   const starting = apps.filter(({ state }) => state.word === 'Starting');
   if (starting.length > 0 && starting.length <= 3)
     return `${joinWords(starting.map(({ name }) => displayName(name)))} ${starting.length === 1 ? 'is' : 'are'} starting.`;
   if (starting.length > 0) return `${starting.length} apps are starting.`;
   return 'Everything is well.';
+}
+
+/** `One app`, `2 machines`, `3 things`: the cards below say which. */
+function needing(attention: readonly Attention[]): string {
+  const apps = attention.filter(({ app }) => app !== undefined).length;
+  const noun = apps === attention.length ? 'app' : apps === 0 ? 'machine' : 'thing';
+  return attention.length === 1 ? `One ${noun}` : plural(attention.length, noun);
 }
 
 function machineAttention(machine: Machine): Attention[] {

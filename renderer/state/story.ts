@@ -1,5 +1,5 @@
 // The day's story: Events as sentences about apps and machines, newest first. Noise is left out,
-// repetitions are told once. Pure. Reasons: kubernetes pkg/kubelet/events, pkg/controller.
+// repetitions are told once, a change of version is one story. Pure. Reasons: kubernetes pkg/kubelet/events, pkg/controller.
 import type { Event, Pod } from '#kube/api/core.ts';
 import { unschedulableWords } from './copy-state.ts';
 import { displayName } from './format.ts';
@@ -21,7 +21,6 @@ interface Telling {
 type Teller = (subject: string, message: string) => Telling | undefined;
 
 const tellers: Readonly<Record<string, Teller>> = {
-  ScalingReplicaSet: tellScaling,
   Pulling: (subject, message) =>
     tell(`${subject} is fetching ${quoted(message) ?? 'its image'}`, 'busy'),
   Started: (subject) => tell(`${subject} started`, 'ok'),
@@ -40,6 +39,8 @@ const tellers: Readonly<Record<string, Teller>> = {
   FailedScheduling: (subject, message) =>
     tell(`${subject} waits: ${unschedulableWords(message)}`, 'wait'),
   FailedCreate: (subject) => tell(`${subject} could not get a new copy`, 'trouble'),
+  FailedCreatePodSandBox: (subject) =>
+    tell(`${subject} could not be set up, and tries again`, 'wait'),
   FailedMount: (subject) => tell(`${subject} is missing one of its folders`, 'trouble'),
   Unhealthy: (subject) => tell(`${subject} failed a health check`, 'wait'),
   OOMKilling: (subject) => tell(`${subject} ran out of memory`, 'trouble'),
@@ -56,39 +57,95 @@ const tellers: Readonly<Record<string, Teller>> = {
 
 const systemNamespaces = new Set(['kube-system', 'kube-public', 'kube-node-lease']);
 
-/** At most `limit` lines, newest first; equal neighbours of one subject become one with a count. */
+/** The same sentence again within this time is the same line. */
+const foldMs = 10 * 60_000;
+/** Scalings of two ReplicaSets closer than this are one change of version. */
+const rolloutMs = 2 * 60_000;
+
+/** At most `limit` lines, newest first; what repeats itself is one line with a count. */
 export function tellStory(events: readonly Event[], pods: readonly Pod[], limit = 40): StoryLine[] {
   const podsByUid = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
   const lines: StoryLine[] = [];
   const sorted = events
     .filter(({ involvedObject }) => !systemNamespaces.has(involvedObject.namespace ?? ''))
     .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
+  const scalings = sorted.filter(({ reason }) => reason === 'ScalingReplicaSet');
   for (const event of sorted) {
-    const telling = tellEvent(event, podsByUid);
+    if (isStepOfRollout(event, scalings)) continue;
+    const telling = tellEvent(event, podsByUid, isOfRollout(event, scalings));
     if (telling === undefined) continue;
-    const previous = lines.at(-1);
+    const at = lines.findIndex(
+      ({ text, time }) => text === telling.text && msBetween(time, timeOf(event)) < foldMs,
+    );
     const count = event.series?.count ?? event.count ?? 1;
-    if (previous?.text === telling.text) {
-      lines[lines.length - 1] = { ...previous, count: previous.count + count };
-      continue;
-    }
-    if (lines.length === limit) break;
-    lines.push({
-      key: event.metadata.uid ?? `${event.metadata.namespace}/${event.metadata.name}`,
-      time: timeOf(event),
-      count,
-      original: `${event.reason}: ${event.message}`,
-      ...telling,
-    });
+    const known = lines[at];
+    if (known !== undefined) lines[at] = { ...known, count: known.count + count };
+    else if (lines.length === limit) break;
+    else lines.push(lineOf(event, telling, count));
   }
   return lines;
 }
 
-function tellEvent(event: Event, podsByUid: ReadonlyMap<string, Pod>): Telling | undefined {
+function lineOf(event: Event, telling: Telling, count: number): StoryLine {
+  return {
+    key: event.metadata.uid ?? `${event.metadata.namespace}/${event.metadata.name}`,
+    time: timeOf(event),
+    count,
+    original: `${event.reason}: ${event.message}`,
+    ...telling,
+  };
+}
+
+/** One of the ups and downs by which copies change over; its begin and its end are told. */
+function isStepOfRollout(event: Event, scalings: readonly Event[]): boolean {
+  const own = scalingOf(event);
+  if (own === undefined || own.from === '0' || own.to === '0') return false;
+  return isOfRollout(event, scalings);
+}
+
+/** Another ReplicaSet of the same Deployment was scaled at about the same time. */
+function isOfRollout(event: Event, scalings: readonly Event[]): boolean {
+  const replicaSet = scalingOf(event)?.replicaSet;
+  return scalings.some(
+    (other) =>
+      other.involvedObject.uid === event.involvedObject.uid &&
+      other.involvedObject.name === event.involvedObject.name &&
+      scalingOf(other)?.replicaSet !== replicaSet &&
+      msBetween(timeOf(other), timeOf(event)) < rolloutMs,
+  );
+}
+
+interface Scaling {
+  readonly direction: string;
+  readonly replicaSet: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+function scalingOf({ reason, message = '' }: Event): Scaling | undefined {
+  if (reason !== 'ScalingReplicaSet') return undefined;
+  const match = /^Scaled (up|down) replica set (\S+) (?:from (\d+) )?to (\d+)/.exec(message);
+  if (match === null) return undefined;
+  const [, direction = '', replicaSet = '', from = '0', to = ''] = match;
+  return { direction, replicaSet, from, to };
+}
+
+function msBetween(a: string, b: string): number {
+  return Math.abs(Date.parse(a) - Date.parse(b));
+}
+
+function tellEvent(
+  event: Event,
+  podsByUid: ReadonlyMap<string, Pod>,
+  isRollout: boolean,
+): Telling | undefined {
+  const subject = subjectOf(event, podsByUid);
+  const scaling = scalingOf(event);
+  if (scaling !== undefined) return tellScaling(subject, scaling, isRollout);
   const teller = tellers[event.reason ?? ''];
-  if (teller !== undefined) return teller(subjectOf(event, podsByUid), event.message ?? '');
+  if (teller !== undefined) return teller(subject, event.message ?? '');
   if (event.type !== 'Warning') return undefined;
-  return tell(`${subjectOf(event, podsByUid)}: ${event.message ?? event.reason ?? ''}`, 'wait');
+  return tell(`${subject}: ${event.message ?? event.reason ?? ''}`, 'wait');
 }
 
 /** The machine's own name, or the app that the object belongs to. */
@@ -122,16 +179,14 @@ export function timeOf(event: Event): string {
   );
 }
 
-function tellScaling(subject: string, message: string): Telling | undefined {
-  const scaled = /^Scaled (up|down) replica set \S+ (?:from (\d+) )?to (\d+)/.exec(message);
-  if (scaled === null) return undefined;
-  const [, direction, from, to] = scaled;
-  if (to === '0') return tell(`${subject} let go of its old version`, 'gone');
-  if (from === undefined || from === '0') return tell(`${subject} is coming up`, 'busy');
-  return tell(
-    `${subject} went ${direction === 'up' ? 'up' : 'down'} to ${to} ${to === '1' ? 'copy' : 'copies'}`,
-    'ok',
-  );
+function tellScaling(subject: string, scaling: Scaling, isRollout: boolean): Telling {
+  const { direction, from, to } = scaling;
+  if (to === '0')
+    return isRollout
+      ? tell(`${subject} let go of its old version`, 'gone')
+      : tell(`${subject} went to sleep`, 'asleep');
+  if (from === '0') return tell(`${subject} is coming up`, 'busy');
+  return tell(`${subject} went ${direction} to ${to} ${to === '1' ? 'copy' : 'copies'}`, 'ok');
 }
 
 function tell(text: string, tone: Tone): Telling {

@@ -56,9 +56,9 @@ const host = '127.0.0.1';
 const servingNames = { dnsNames: [], ipAddresses: [] };
 const dayMs = 24 * 3_600_000;
 const bootstrapResources: Readonly<Record<string, Resource>> = {
-  Namespace: namespaces as Resource,
-  Service: services as Resource,
-  EndpointSlice: endpointSlices as Resource,
+  Namespace: namespaces,
+  Service: services,
+  EndpointSlice: endpointSlices,
 };
 const config = { serviceCidr: '10.96.0.0/16', nodePortRange: [30_000, 32_767] } as const;
 

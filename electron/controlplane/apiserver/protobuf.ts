@@ -59,7 +59,7 @@ export class ProtobufDecoder {
 
   /** Parsed at the first such body: a start has no time for it. */
   get #root(): Root {
-    return (this.#parsed ??= protobuf.Root.fromJSON(this.#deps.descriptors as INamespace));
+    return (this.#parsed ??= protobuf.Root.fromJSON(this.#deps.descriptors));
   }
 
   /** Throws a 400 StatusError for a body that is not one, or of a type nobody knows. */

@@ -42,9 +42,8 @@ export function jsonLogger(options: JsonLoggerOptions): Logger {
 
 function errorsAsText(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value;
-  return value.cause === undefined
-    ? (value.stack ?? value.message)
-    : `${value.stack} caused by ${String(value.cause)}`;
+  const text = value.stack ?? value.message;
+  return value.cause === undefined ? text : { error: text, cause: value.cause };
 }
 
 /** Swallows everything: for tests that don't look at logs. */

@@ -3,7 +3,7 @@
 // Two sources say how: protobuf.json the wire (field numbers, types), the JSON schemas the shape
 // (a message field that JSON does not know by name is one that Go embeds inline).
 // Source: kubernetes apimachinery pkg/runtime/serializer/protobuf/protobuf.go (the envelope).
-import protobuf, { type INamespace, type Root, type Type } from 'protobufjs/light.js';
+import protobuf, { type Root, type Type } from 'protobufjs/light.js';
 import type { UnstructuredObject } from '#kube/api/object.ts';
 import { rfc3339, rfc3339Micro } from '#kube/base/clock.ts';
 import { badRequest } from '#kube/machinery/status.ts';

@@ -15,6 +15,7 @@ import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { NodeAgent } from './node-agent.ts';
+import { messageOf } from './error-message.ts';
 
 interface Flags {
   readonly data: string;
@@ -76,7 +77,7 @@ function flagsOrExit(): Flags {
   try {
     return parseFlags(process.argv.slice(2));
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    process.stderr.write(`${messageOf(error)}\n${usage}`);
     process.exit(exitCodes.cannotRun);
   }
 }
@@ -166,6 +167,8 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 run(flags, logger, logDirectory).catch((error: unknown) => {
-  logger.error('The agent cannot run', { error });
+  logger.error('The agent cannot run', {
+    error: messageOf(error),
+  });
   process.exit(1);
 });

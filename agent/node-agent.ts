@@ -32,6 +32,7 @@ import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
+import { messageOf } from './error-message.ts';
 
 export interface NodeAgentDeps {
   readonly client: RestClient;
@@ -255,7 +256,7 @@ export class NodeAgent {
       this.#toldProxy = told;
     } catch (error) {
       // Told again with the next status that is written.
-      this.#deps.logger.debug('Proxy mode not told', { error });
+      this.#deps.logger.debug('Proxy mode not told', { error: messageOf(error) });
     }
   }
 
@@ -289,7 +290,7 @@ export class NodeAgent {
       this.#images = await this.#runtime.listImages();
       this.#imagesAtMs = clock.monotonicMs();
     } catch (error) {
-      logger.debug('Images not listed', { error });
+      logger.debug('Images not listed', { error: messageOf(error) });
     }
   }
 

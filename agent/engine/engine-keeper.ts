@@ -7,6 +7,7 @@ import type { EngineState } from '../kubelet/engine-watch.ts';
 import type { EngineProblem } from '../kubelet/node/node-status.ts';
 import type { EngineInstaller } from './engine-installer.ts';
 import { engineProblem, type EngineEnvironment } from './engine-socket.ts';
+import { messageOf } from '../error-message.ts';
 
 /** Set to `requested` by the user interface; removed here when all is done. */
 export const installEngineAnnotation = 'flotilla.dev/install-engine';
@@ -83,7 +84,7 @@ export class EngineKeeper {
       await this.#install();
       events.event(node, 'Normal', 'InstalledEngine', 'Docker Engine runs');
     } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#failure = messageOf(error);
       events.event(node, 'Warning', 'EngineInstallFailed', this.#failure);
     }
     this.#deps.onChange();
@@ -91,7 +92,7 @@ export class EngineKeeper {
       await clearRequest();
     } catch (error) {
       // The annotation stays and the next change of the node brings us here again.
-      logger.warn('Request to install an engine not cleared', { error });
+      logger.warn('Request to install an engine not cleared', { error: messageOf(error) });
     }
   }
 
@@ -102,7 +103,7 @@ export class EngineKeeper {
     try {
       await this.#deps.installer.ensure();
     } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#failure = messageOf(error);
       throw error;
     } finally {
       this.#isInstalling = false;

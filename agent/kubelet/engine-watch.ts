@@ -9,6 +9,7 @@ import {
   type Runtime,
   type RuntimeVersion,
 } from '../runtime/runtime.ts';
+import { messageOf } from '../error-message.ts';
 
 export type EngineState =
   | { readonly kind: 'unknown' }
@@ -93,7 +94,7 @@ export class EngineWatch {
         },
         (error: unknown) => {
           // The event stream tells when the engine is gone; until then the next round comes.
-          logger.warn('Containers not listed', { error });
+          logger.warn('Containers not listed', { error: messageOf(error) });
           if (!signal.aborted) this.#relistLater(signal);
         },
       );
@@ -102,8 +103,9 @@ export class EngineWatch {
   }
 
   #down(error: unknown): void {
-    const why = error instanceof Error ? error.message : String(error);
-    if (!isRuntimeError(error, 'unavailable')) this.#deps.logger.warn('Engine failed', { error });
+    const why = messageOf(error);
+    if (!isRuntimeError(error, 'unavailable'))
+      this.#deps.logger.warn('Engine failed', { error: messageOf(error) });
     this.#set({ kind: 'down', why });
   }
 

@@ -134,6 +134,11 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   throw new Error(`it never came about: ${what}; calls: ${runtime.calls.join(', ')}`);
 }
 
+/** Nothing more comes of what happened so far. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 const statusOf = (name = 'p') => api.pods.get(name)?.status;
 const isReady = (name = 'p') =>
   statusOf(name)?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
@@ -270,6 +275,33 @@ describe('a pod', () => {
       () => statusOf()?.phase === 'Succeeded' && runtime.calls.includes('stop sandbox p'),
     );
     expect(runtime.calls.at(-1)).toBe('stop sandbox p');
+  });
+
+  it('whose status somebody else wrote over says again how it is', async () => {
+    await runningPod();
+    const marked = api.pods.get('p') ?? podOf();
+    const conditions = (marked.status?.conditions ?? []).map((condition) =>
+      condition.type === 'Ready' ? { ...condition, status: 'False' } : condition,
+    );
+    api.put({ ...marked, status: { ...marked.status, conditions } });
+    expect(isReady()).toBe(false);
+    await until('ready again', () => isReady());
+  });
+
+  it('whose engine is away leaves its status to others, and speaks again afterwards', async () => {
+    await runningPod();
+    runtime.setDown(true);
+    const marked = api.pods.get('p') ?? podOf();
+    const conditions = (marked.status?.conditions ?? []).map((condition) =>
+      condition.type === 'Ready' ? { ...condition, status: 'False' } : condition,
+    );
+    const { resourceVersion } = api.put({ ...marked, status: { ...marked.status, conditions } })
+      .metadata;
+    await settled();
+    expect(api.pods.get('p')?.metadata.resourceVersion).toBe(resourceVersion);
+    runtime.setDown(false);
+    clock.advance(5_000);
+    await until('ready again', () => isReady());
   });
 
   it('past its deadline fails', async () => {

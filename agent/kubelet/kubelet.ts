@@ -24,6 +24,7 @@ import { StatusWriter } from './pod/status-writer.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
+import { messageOf } from '../error-message.ts';
 
 export interface KubeletDeps {
   readonly runtime: Runtime;
@@ -158,7 +159,7 @@ export class Kubelet {
       for (const uid of await volumes.podUids())
         if (!this.#workers.has(uid)) await volumes.tearDown(uid);
     } catch (error) {
-      logger.warn('Leftovers not removed', { error });
+      logger.warn('Leftovers not removed', { error: messageOf(error) });
     }
   }
 
@@ -187,7 +188,7 @@ export class Kubelet {
       clock,
       sync: new PodSync(parts),
       messages: new TerminationMessages(runtime),
-      statuses: new StatusWriter({ client, clock, logger, signal }),
+      statuses: new StatusWriter({ client, clock, logger, signal, onOverruled: wake }),
       qosClass: this.#deps.qosClass,
       deletePod: (pod) => this.#deletePod(pod),
       onTerminated: (uid) => this.#onTerminated(uid),

@@ -18,6 +18,7 @@ import type { Hooks } from './hooks.ts';
 import { ImageError, type Images } from './images.ts';
 import { registryAuth } from './registry-auth.ts';
 import { serviceEnvironment } from './service-env.ts';
+import { messageOf } from '../../error-message.ts';
 
 /** What a pod's containers can learn of the node and the cluster. */
 export interface NodeView {
@@ -184,7 +185,7 @@ export class ContainerStarter {
 
   #failed({ pod }: StartContext, container: Container, error: unknown): StartResult {
     const about = containerReference(pod, container.name);
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (error instanceof ImageError) {
       const shown = error.reason === 'ErrImageNeverPull' ? message : error.reason;
       this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${shown}`);

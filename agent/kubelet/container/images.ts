@@ -12,6 +12,7 @@ import {
 } from '../../runtime/runtime.ts';
 import { BackOff } from '../pod/back-off.ts';
 import { containerReference } from './event-target.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface ImagesDeps {
   readonly runtime: Runtime;
@@ -110,7 +111,7 @@ export class Images {
       events.event(about, 'Normal', 'Pulled', message);
     } catch (error) {
       if (error instanceof RuntimeError && error.kind === 'unavailable') throw error;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       const nowMs = clock.now();
       this.#backOff.next(key, this.#failures.get(key)?.atMs ?? nowMs, nowMs);
       this.#failures.set(key, { atMs: nowMs, message });

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '#kube/api/core.ts';
 import type { IntOrString } from '#kube/api/scalars.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface ProbeTarget {
   readonly container: Container;
@@ -42,7 +43,7 @@ export class ProbeRunner {
       }
       return { isSuccess: false, output: 'missing probe handler' };
     } catch (error) {
-      return { isSuccess: false, output: error instanceof Error ? error.message : String(error) };
+      return { isSuccess: false, output: messageOf(error) };
     }
   }
 

@@ -10,6 +10,7 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { withoutHeartbeats } from './node-status.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface NodeRegistrarDeps {
   readonly client: RestClient;
@@ -78,7 +79,7 @@ export class NodeRegistrar {
       if (signal.aborted) return false;
       if (hasReason(error, 'NotFound') || hasReason(error, 'Conflict')) this.#node = undefined;
       // Once per outage: the API server may be away for long.
-      if (!this.#isFailing) logger.warn('Node heartbeat failed', { error });
+      if (!this.#isFailing) logger.warn('Node heartbeat failed', { error: messageOf(error) });
       this.#isFailing = true;
       return false;
     }
@@ -103,14 +104,26 @@ export class NodeRegistrar {
   }
 
   async #writeStatus(node: Node): Promise<void> {
-    const { client, clock, signal, onWritten } = this.#deps;
+    const { clock, onWritten } = this.#deps;
     const status = await this.#deps.status(node.status);
     const isOld = clock.monotonicMs() - this.#writtenAtMs >= unchangedStatusMs;
     const before = withoutHeartbeats(node.status ?? {});
     if (!isOld && deepEqual(withoutHeartbeats(status), before)) return;
-    this.#node = await client.updateStatus(nodes, { ...node, status }, { signal });
+    this.#node = await this.#putStatus(node, status);
     this.#writtenAtMs = clock.monotonicMs();
     onWritten(status);
+  }
+
+  /** Somebody else (labels, taints, annotations) may have written in between. */
+  async #putStatus(node: Node, status: NodeStatus): Promise<Node> {
+    const { client, nodeName, signal } = this.#deps;
+    try {
+      return await client.updateStatus(nodes, { ...node, status }, { signal });
+    } catch (error) {
+      if (!hasReason(error, 'Conflict')) throw error;
+      const fresh = await client.get(nodes, { name: nodeName }, { signal });
+      return client.updateStatus(nodes, { ...fresh, status }, { signal });
+    }
   }
 
   async #renewLease(node: Node): Promise<void> {

@@ -13,6 +13,7 @@ import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
 import { computePodActions, latestContainers, type PodActions } from './pod-actions.ts';
 import type { PodKiller } from './pod-killer.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface PodSyncDeps {
   readonly runtime: Runtime;
@@ -104,10 +105,10 @@ export class PodSync {
       return found;
     } catch (error) {
       if (!isNeeded) {
-        logger.debug('Volumes not refreshed', { pod: podRef(pod), error });
+        logger.debug('Volumes not refreshed', { pod: podRef(pod), error: messageOf(error) });
         return none;
       }
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       events.event(pod, 'Warning', 'FailedMount', message);
       return undefined;
     }
@@ -119,7 +120,7 @@ export class PodSync {
       return await runtime.runSandbox(sandboxConfig(pod, attempt));
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       const message = `Failed to create pod sandbox: ${why}`;
       events.event(pod, 'Warning', 'FailedCreatePodSandBox', message);
       return undefined;

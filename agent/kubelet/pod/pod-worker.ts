@@ -17,6 +17,7 @@ import type { PodKiller } from './pod-killer.ts';
 import { computePodStatus } from './pod-status.ts';
 import type { PodSync } from './pod-sync.ts';
 import type { StatusWriter } from './status-writer.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface PodWorkerDeps {
   readonly runtime: Runtime;
@@ -74,7 +75,8 @@ export class PodWorker {
     const old = this.#pod;
     this.#pod = pod;
     // Most updates are our own status coming back.
-    if (old !== pod && saysTheSame(old, pod)) return;
+    const isOverruled = this.#deps.statuses.isOverruled(pod);
+    if (old !== pod && !isOverruled && saysTheSame(old, pod)) return;
     if (this.#isTerminating()) this.#syncAbort.abort();
     const { uid = '' } = pod.metadata;
     if (this.#phase === 'terminating' && this.#graceSeconds() < before)
@@ -135,7 +137,7 @@ export class PodWorker {
 
   #warn(message: string, error: unknown): void {
     const { namespace, name } = this.#pod.metadata;
-    this.#deps.logger.warn(message, { pod: `${namespace}/${name}`, error });
+    this.#deps.logger.warn(message, { pod: `${namespace}/${name}`, error: messageOf(error) });
   }
 
   #isTerminating(): boolean {

@@ -8,17 +8,22 @@ import { pods } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface StatusWriterDeps {
   readonly client: Pick<RestClient, 'get' | 'updateStatus'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** While our status was under way, somebody else wrote another one: the pod has to be looked at. */
+  readonly onOverruled: (podUid: string) => void;
 }
 
 interface Entry {
   /** The object that the next write is based on. */
   base: Pod;
+  /** The newest one that the API showed. */
+  shown: Pod;
   wanted: PodStatus;
   sent: PodStatus | undefined;
   sending: Promise<void> | undefined;
@@ -54,7 +59,13 @@ export class StatusWriter {
     const entry = this.#entries.get(uid);
     if (entry === undefined) {
       if (deepEqual(status, pod.status)) return;
-      const fresh: Entry = { base: pod, wanted: status, sent: undefined, sending: undefined };
+      const fresh: Entry = {
+        base: pod,
+        shown: pod,
+        wanted: status,
+        sent: undefined,
+        sending: undefined,
+      };
       this.#entries.set(uid, fresh);
       fresh.sending = this.#send(uid, fresh);
       return;
@@ -62,6 +73,28 @@ export class StatusWriter {
     entry.wanted = status;
     if (entry.sending === undefined && !deepEqual(status, entry.sent))
       entry.sending = this.#send(uid, entry);
+  }
+
+  /**
+   * Looks at what the API shows; true when somebody else wrote over what is ours to say (the node
+   * lifecycle controller does, while the node is not ready). The next `set` then writes it again.
+   * Source: status_manager.go (needsReconcile).
+   */
+  isOverruled(pod: Pod): boolean {
+    const entry = this.#entries.get(pod.metadata.uid ?? '');
+    if (entry === undefined) return false;
+    if (isNewer(pod, entry.shown)) entry.shown = pod;
+    // What is being sent may be what is shown here: told afterwards.
+    return entry.sending === undefined && this.#yields(entry);
+  }
+
+  #yields(entry: Entry): boolean {
+    const { base, shown } = entry;
+    if (!isNewer(shown, base)) return false;
+    entry.base = shown;
+    if (deepEqual(ownPart(shown.status), ownPart(base.status))) return false;
+    entry.sent = undefined;
+    return true;
   }
 
   /** Resolves when all that was set so far is written, or never will be. */
@@ -74,7 +107,7 @@ export class StatusWriter {
   }
 
   async #send(uid: string, entry: Entry): Promise<void> {
-    const { signal, clock, logger } = this.#deps;
+    const { signal, clock, logger, onOverruled } = this.#deps;
     let waitMs = retryDelayMs.first;
     // The caller's own tick sets `sending` first.
     await Promise.resolve();
@@ -91,12 +124,16 @@ export class StatusWriter {
           break;
         }
         const { name, namespace } = entry.base.metadata;
-        logger.debug('Pod status not written', { pod: `${namespace}/${name}`, error });
+        logger.debug('Pod status not written', {
+          pod: `${namespace}/${name}`,
+          error: messageOf(error),
+        });
         await delay(clock, waitMs, signal);
         waitMs = Math.min(waitMs * 2, retryDelayMs.max);
       }
     }
     entry.sending = undefined;
+    if (this.#yields(entry)) onOverruled(uid);
   }
 
   async #write(entry: Entry, wanted: PodStatus): Promise<void> {
@@ -118,6 +155,17 @@ export class StatusWriter {
       entry.base = await put(fresh);
     }
   }
+}
+
+/** Kubernetes promises that resourceVersions of one resource compare as numbers (KEP-5504). */
+function isNewer(a: Pod, b: Pod): boolean {
+  return Number(a.metadata.resourceVersion) > Number(b.metadata.resourceVersion);
+}
+
+function ownPart(status: PodStatus = {}): unknown {
+  const { conditions = [], ...rest } = status;
+  const own = conditions.filter(({ type }) => ownConditions.has(type));
+  return { ...rest, conditions: own.toSorted((a, b) => (a.type < b.type ? -1 : 1)) };
 }
 
 function withForeignConditions(wanted: PodStatus, current: PodStatus | undefined): PodStatus {

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '#kube/base/logger.ts';
 import { text, type KubeletResponse, type Routes } from './routes.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface KubeletServerDeps {
   readonly certPem: string;
@@ -77,7 +78,7 @@ export class KubeletServer {
       response.end();
     } catch (error) {
       if (gone.signal.aborted) return;
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       this.#deps.logger.warn('Request failed', { path: request.url?.split('?')[0], error: why });
       // Broken off rather than ended: half an answer must not look whole.
       if (response.headersSent) response.destroy();

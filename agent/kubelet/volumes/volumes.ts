@@ -14,6 +14,7 @@ import { writePayload } from './atomic-writer.ts';
 import { prepareHostPath } from './host-path.ts';
 import { VolumeError, volumePayload, type PayloadInput } from './payload.ts';
 import type { Mounter } from './tmpfs.ts';
+import { messageOf } from '../../error-message.ts';
 
 export interface VolumesDeps {
   /** Holds one directory per pod. */
@@ -47,7 +48,7 @@ export class Volumes {
       try {
         await this.#setUpOne(input, volume);
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
+        const why = messageOf(error);
         throw new VolumeError(`MountVolume.SetUp failed for volume "${volume.name}" : ${why}`, {
           cause: error,
         });

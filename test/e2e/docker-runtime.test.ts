@@ -47,6 +47,8 @@ if (existsSync(socketPath)) {
 
 /** An image with nothing but a static busybox. */
 function importBusybox(): void {
+  const present = execFileSync('docker', ['images', '-q', image], { encoding: 'utf8' });
+  if (present.trim() !== '') return;
   const script =
     'set -e; d=$(mktemp -d); chmod 755 $d; mkdir -p $d/bin $d/tmp; cp /usr/bin/busybox $d/bin/; ' +
     'for a in $(busybox --list | grep -vx busybox); do ln -sf busybox $d/bin/$a; done; ' +

@@ -1,11 +1,14 @@
 // A person's way through the app in a real browser against a real cluster: deploy by the form, watch
 // it become ready without reloading, open its logs, scale it, delete it. Screenshots of the way lie
 // in out/screenshots.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchBrowser, screenshots } from '../setup/browser.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
+import { root } from '../setup/machine.ts';
 
 const cluster = new Cluster();
 let browser: Browser;
@@ -28,11 +31,30 @@ afterAll(async () => {
   await cluster.destroy();
 });
 
+/** What axe-core finds wrong with the page as it is, serious and critical. */
+async function violations(shown: Page): Promise<string[]> {
+  const source = readFileSync(path.join(root, 'node_modules/axe-core/axe.min.js'), 'utf8');
+  // Injected by the debugger: the page's own policy forbids foreign scripts, as it should.
+  await shown.evaluate(source);
+  const found = await shown.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: {
+        run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }>;
+      };
+    };
+    return (await axe.run()).violations;
+  });
+  return found
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+}
+
 describe('the app in a browser', () => {
   it('deploys, shows, scales and deletes an app by clicking', async () => {
     await page.goto(cluster.uiUrl);
     await page.getByRole('button', { name: 'Deploy an app' }).first().waitFor();
     expect(page.url(), 'the one-time token does not stay in the address').not.toContain('token');
+    expect(await violations(page), 'accessibility of the empty home').toEqual([]);
     await screenshots.take(page, 'home-empty');
 
     const startedMs = performance.now();
@@ -43,22 +65,15 @@ describe('the app in a browser', () => {
     await page.getByRole('spinbutton', { name: 'Copies' }).fill('2');
     await screenshots.take(page, 'deploy');
     await page.getByRole('button', { name: 'Deploy', exact: true }).click();
-    await page.getByText('Running').first().waitFor();
+    await page.getByText('Running', { exact: true }).first().waitFor();
     expect(performance.now() - startedMs, 'deploying by clicks').toBeLessThan(30_000);
 
-    const pods = await cluster.kubectlOk(
-      'get',
-      'pods',
-      '-l',
-      'app.kubernetes.io/name=hello',
-      '-o',
-      'name',
-    );
+    const pods = await cluster.kubectlOk('get', 'pods', '-l', 'app.kubernetes.io/name=hello', '-o', 'name');
     expect(pods.trim().split('\n')).toHaveLength(2);
     await page.goto(new URL('/', cluster.uiUrl).href);
-    await page.getByRole('link', { name: /hello/ }).first().waitFor();
+    await page.getByRole('link', { name: /hello/i }).first().waitFor();
     await screenshots.take(page, 'home');
-    await page.getByRole('link', { name: /hello/ }).first().click();
+    await page.getByRole('link', { name: /hello/i }).first().click();
     await page.getByRole('tab', { name: 'Overview' }).waitFor();
     await screenshots.take(page, 'app');
 
@@ -74,9 +89,17 @@ describe('the app in a browser', () => {
     await page.getByText('url:/cgi-bin/whoami').first().waitFor();
     await screenshots.take(page, 'logs');
 
-    await cluster.kubectlOk('scale', 'deployment/hello', '--replicas=3');
     await page.getByRole('tab', { name: 'Overview' }).click();
-    await page.getByText('3 of 3').first().waitFor();
+    await page.getByRole('button', { name: 'One copy more' }).click();
+    await page.getByText('3 copies').first().waitFor();
+    await eventually(async () => {
+      const args = ['get', 'deployment', 'hello', '-o', 'jsonpath={.status.readyReplicas}'];
+      return (await cluster.kubectlOk(...args)) === '3';
+    }, 'three copies are ready');
+    // Somebody else's change arrives by itself, without a reload.
+    await cluster.kubectlOk('scale', 'deployment/hello', '--replicas=1');
+    await page.getByText('1 copy', { exact: true }).first().waitFor();
+    expect(await violations(page), 'accessibility of the app page').toEqual([]);
 
     await page.getByRole('button', { name: 'Delete' }).first().click();
     await page

@@ -55,6 +55,11 @@ export function engineProblem(why: string, environment: EngineEnvironment): Engi
       reason: 'ContainerEngineStopped',
       message: `Docker Engine does not let this user in (${socket}): add the user to the group "docker", or run as root`,
     };
+  if (environment.variables['DOCKER_HOST']?.startsWith('unix://') === true)
+    return {
+      reason: 'ContainerEngineStopped',
+      message: `Docker Engine does not answer at ${socket}, which DOCKER_HOST names: start it there, or start Flotilla without DOCKER_HOST`,
+    };
   if (isSocket(socket) || findProgram('dockerd', environment) !== undefined)
     return {
       reason: 'ContainerEngineStopped',

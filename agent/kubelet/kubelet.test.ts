@@ -134,6 +134,15 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   throw new Error(`it never came about: ${what}; calls: ${runtime.calls.join(', ')}`);
 }
 
+/** As the node lifecycle controller does. */
+function markNotReady(): Pod {
+  const pod = api.pods.get('p') ?? podOf();
+  const conditions = (pod.status?.conditions ?? []).map((condition) =>
+    condition.type === 'Ready' ? { ...condition, status: 'False' } : condition,
+  );
+  return api.put({ ...pod, status: { ...pod.status, conditions } });
+}
+
 /** Nothing more comes of what happened so far. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -279,11 +288,7 @@ describe('a pod', () => {
 
   it('whose status somebody else wrote over says again how it is', async () => {
     await runningPod();
-    const marked = api.pods.get('p') ?? podOf();
-    const conditions = (marked.status?.conditions ?? []).map((condition) =>
-      condition.type === 'Ready' ? { ...condition, status: 'False' } : condition,
-    );
-    api.put({ ...marked, status: { ...marked.status, conditions } });
+    markNotReady();
     expect(isReady()).toBe(false);
     await until('ready again', () => isReady());
   });
@@ -291,12 +296,7 @@ describe('a pod', () => {
   it('whose engine is away leaves its status to others, and speaks again afterwards', async () => {
     await runningPod();
     runtime.setDown(true);
-    const marked = api.pods.get('p') ?? podOf();
-    const conditions = (marked.status?.conditions ?? []).map((condition) =>
-      condition.type === 'Ready' ? { ...condition, status: 'False' } : condition,
-    );
-    const { resourceVersion } = api.put({ ...marked, status: { ...marked.status, conditions } })
-      .metadata;
+    const { resourceVersion } = markNotReady().metadata;
     await settled();
     expect(api.pods.get('p')?.metadata.resourceVersion).toBe(resourceVersion);
     runtime.setDown(false);

@@ -16,6 +16,13 @@ export interface ToolResult {
 /** How long anything that should come about may take on a slow machine before a test gives up. */
 const patienceMs = 60_000;
 
+export interface ClusterOptions {
+  /** Added to this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What runs the launcher, such as a change of user: gets Node's command line, gives its own. */
+  readonly runAs?: (command: readonly string[]) => readonly string[];
+}
+
 export class Cluster {
   readonly dataDirectory: string;
   apiUrl = '';
@@ -29,10 +36,12 @@ export class Cluster {
   #isRunning = false;
   #exit: Promise<number | null> = Promise.resolve(0);
   readonly #arguments: readonly string[];
+  readonly #options: ClusterOptions;
 
-  constructor(args: readonly string[] = [], dataDirectory?: string) {
+  constructor(args: readonly string[] = [], dataDirectory?: string, options: ClusterOptions = {}) {
     this.dataDirectory = dataDirectory ?? mkdtempSync(path.join(tmpdir(), 'flotilla-'));
     this.#arguments = args;
+    this.#options = options;
   }
 
   get pid(): number {
@@ -44,15 +53,14 @@ export class Cluster {
   /** Resolves at the `ready` line; rejects with the launcher's last words when it ends before. */
   async start(): Promise<this> {
     const flags = ['--headless', '--data', this.dataDirectory, '--port', '0', '--ui-port', '0'];
-    const child = spawn(
-      process.execPath,
-      [path.join(root, 'electron/start.ts'), ...flags, ...this.#arguments],
-      {
-        cwd: root,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
-      },
-    );
+    const node = [process.execPath, path.join(root, 'electron/start.ts')];
+    const { env, runAs = (command) => command } = this.#options;
+    const [command = '', ...args] = runAs([...node, ...flags, ...this.#arguments]);
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, FLOTILLA_DISCOVERY: 'off', ...env },
+    });
     this.#process = child;
     this.#isRunning = true;
     this.#exit = new Promise((resolve) => {

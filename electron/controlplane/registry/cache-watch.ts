@@ -54,6 +54,7 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
   #cursor: number;
   #isBookmarkDue = false;
   #isClosed = false;
+  #isTimedOut = false;
   #timer: Timer | undefined;
   #wake: (() => void) | undefined;
 
@@ -103,8 +104,7 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
   }
 
   #isOver(): boolean {
-    const { clock } = this.#options;
-    return this.#epoch !== this.#cacher.epoch || clock.monotonicMs() >= this.#endsAtMs;
+    return this.#epoch !== this.#cacher.epoch || this.#isTimedOut;
   }
 
   #close(): void {
@@ -168,9 +168,14 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
     const bookmarkInMs = Math.min(intervalMs, leftMs - lastBookmarkLeadMs);
     const isBookmark = allowBookmarks && bookmarkInMs > 0;
     this.#timer = clock.timer(isBookmark ? bookmarkInMs : leftMs, () => {
-      if (!isBookmark) return this.#wake?.();
-      this.#schedule();
-      void this.#bookmark();
+      if (isBookmark) {
+        this.#schedule();
+        void this.#bookmark();
+        return;
+      }
+      // Not left to the clock to tell: a timer may fire a moment early.
+      this.#isTimedOut = true;
+      this.#wake?.();
     });
   }
 

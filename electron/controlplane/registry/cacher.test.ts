@@ -111,6 +111,28 @@ describe('a cacher', () => {
     await write('b');
     expect(await item(watch(1))).toMatchObject({ type: 'ADDED', revision: 2 });
   });
+  it('ends a watch at its timeout even if the timer fires a moment early', async () => {
+    const { clock, cacher } = await open();
+    const early = {
+      now: () => clock.now(),
+      monotonicMs: () => clock.monotonicMs(),
+      timer: (delayMs: number, callback: () => void) => clock.timer(delayMs - 0.5, callback),
+    };
+    const watch = new CacheWatch(cacher, {
+      prefix,
+      matches: undefined,
+      from: 'state',
+      hasInitialEventsEnd: false,
+      allowBookmarks: true,
+      timeoutMs: 1000,
+      clock: early,
+      random: seededRandom(1),
+      signal: new AbortController().signal,
+    });
+    const ended = item(watch);
+    clock.advance(999.5);
+    expect(await ended).toBeUndefined();
+  });
   it('gives up waiting for a revision that does not come', async () => {
     const { cacher, clock } = await open();
     const waiting = cacher.waitForRevision(7);

@@ -8,6 +8,12 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = path.join(root, 'out/built');
 const sources = ['electron', 'renderer', 'agent', 'resources', 'package.json', 'package-lock.json'];
 
+/** What dockerode asks for and the agent never uses: see the file. */
+const standIn = path.join(root, 'agent/runtime/unused-packages.ts');
+const unusedByAgent = Object.fromEntries(
+  ['ssh2', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'].map((name) => [name, standIn]),
+);
+
 /** True when a source is newer than the last build, or there was none. */
 export function isStale(): boolean {
   if (!existsSync(stamp)) return true;
@@ -47,9 +53,7 @@ async function nodeBundle(vite: typeof import('vite'), name: string, entry: stri
     configFile: false,
     root,
     logLevel: 'warn',
-    resolve: {
-      alias: name === 'agent' ? { ssh2: path.join(root, 'agent/runtime/no-ssh2.ts') } : {},
-    },
+    resolve: { alias: name === 'agent' ? unusedByAgent : {} },
     ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
     build: {
       ssr: path.join(root, entry),

@@ -70,7 +70,7 @@ function isCollectionVerb(verb: string): boolean {
   return verb === 'list' || verb === 'watch' || verb === 'deletecollection';
 }
 
-function objectHandler({ definition, info }: RequestScope): Handler {
+function objectHandler({ definition, info, request }: RequestScope): Handler {
   const verb = allVerbs.find((known) => known === info.verb);
   if (verb === undefined || !supportsVerb(definition, verb)) throw methodNotAllowedHere();
   const isOne = info.name !== '';
@@ -80,7 +80,8 @@ function objectHandler({ definition, info }: RequestScope): Handler {
     case 'list':
       return handleList;
     case 'watch':
-      return handleWatch;
+      // The old form of watching has its verb from the path, whatever the method.
+      return request.method === 'GET' || request.method === 'HEAD' ? handleWatch : notAllowed();
     case 'create':
       if (isOne || (definition.namespaced && info.namespace === '')) throw methodNotAllowedHere();
       return handleCreate;

@@ -2,7 +2,11 @@
 // Source: kubernetes apimachinery pkg/apis/meta/v1/validation/validation.go and
 // pkg/apis/meta/internalversion/validation/validation.go.
 import type { DeleteOptions } from '#kube/api/meta.ts';
-import { parseFieldSelector } from '#kube/machinery/field-selector.ts';
+import {
+  fieldMatcher,
+  parseFieldSelector,
+  type FieldMatcher,
+} from '#kube/machinery/field-selector.ts';
 import {
   field,
   forbidden,
@@ -108,18 +112,31 @@ export interface WatchParameters extends ReturnType<typeof parseSelection> {
   readonly timeoutMs: number | undefined;
 }
 
-/** Throws 400, 422. */
-export function parseWatchQuery(query: URLSearchParams, namespace: string): WatchParameters {
+/** What was authorized is watched: `name` is the one object, '' all of them. Throws 400, 422. */
+export function parseWatchQuery(
+  query: URLSearchParams,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): WatchParameters {
   refuse(watchErrors(query));
+  const selection = parseSelection(query, namespace);
   const timeout = query.get('timeoutSeconds');
   const seconds = timeout === null ? 0 : parseInteger('timeoutSeconds', timeout);
   return {
-    ...parseSelection(query, namespace),
+    ...selection,
+    fields: onlyNamed(selection.fields, name),
     resourceVersion: query.get('resourceVersion') ?? '',
     sendInitialEvents: isTrue(query.get('sendInitialEvents')),
     allowBookmarks: isTrue(query.get('allowWatchBookmarks')),
     timeoutMs: seconds > 0 ? seconds * 1000 : undefined,
   };
+}
+
+function onlyNamed(fields: FieldMatcher, name: string): FieldMatcher {
+  const selected = fields.exactValue('metadata.name');
+  if (name === '' || selected === name) return fields;
+  if (selected !== undefined)
+    throw badRequest("fieldSelector metadata.name doesn't match requested name");
+  return fieldMatcher([...fields.terms, { field: 'metadata.name', operator: '=', value: name }]);
 }
 
 const matchPath = field('resourceVersionMatch');

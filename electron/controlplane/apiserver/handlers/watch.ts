@@ -21,7 +21,7 @@ export async function handleWatch(scope: RequestScope): Promise<ApiResponse> {
   const { info, request, deps, definition } = scope;
   const form = outputForm(scope);
   const namespace = definition.namespaced ? info.namespace : '';
-  const parameters = parseWatchQuery(request.query, namespace);
+  const parameters = parseWatchQuery(request.query, { namespace, name: info.name });
   const timeoutMs = parameters.timeoutMs ?? minTimeoutMs * (1 + deps.random.next());
   const items = await openWatch(scope, parameters, timeoutMs);
   const frame = frameMaker(scope, form);

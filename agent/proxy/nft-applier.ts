@@ -67,7 +67,8 @@ export class NftApplier implements Applier {
     const { system, table } = this.#options;
     const result = await system.run('nft', ['--file', '-'], removeTableText(table));
     if (result.exitCode !== 0) throw new Error(`nft kept table ${table}: ${firstLine(result)}`);
-    await system.run('iptables', ['--wait', '--delete', ...this.#dockerRule()]);
+    for (const rule of this.#dockerRules())
+      await system.run('iptables', ['--wait', '--delete', ...rule]);
   }
 
   /**
@@ -118,19 +119,31 @@ export class NftApplier implements Applier {
     const { system } = this.#options;
     const chain = await system.run('iptables', ['--wait', '--list-rules', 'DOCKER-USER']);
     if (chain.exitCode !== 0) return [];
-    const rule = this.#dockerRule();
-    const check = await system.run('iptables', ['--wait', '--check', ...rule]);
-    if (check.exitCode === 0) return [];
-    const insert = await system.run('iptables', ['--wait', '--insert', ...rule]);
-    if (insert.exitCode === 0) return [];
-    const why = firstLine(insert);
-    return [{ message: `Docker's firewall keeps NodePorts from other machines: ${why}.` }];
+    for (const rule of this.#dockerRules()) {
+      const check = await system.run('iptables', ['--wait', '--check', ...rule]);
+      if (check.exitCode === 0) continue;
+      const insert = await system.run('iptables', ['--wait', '--insert', ...rule]);
+      if (insert.exitCode === 0) continue;
+      const why = firstLine(insert);
+      return [{ message: `Docker's firewall keeps NodePorts from other machines: ${why}.` }];
+    }
+    return [];
   }
 
-  #dockerRule(): string[] {
-    const mark = ['-m', 'mark', '--mark', `${externalMark}/${externalMark}`];
-    const comment = ['-m', 'comment', '--comment', `flotilla ${this.#options.table}`];
-    return ['DOCKER-USER', ...mark, ...comment, '-j', 'ACCEPT'];
+  /**
+   * The first packet of a connection carries our mark; those that follow, either way, would meet
+   * Docker's isolation of its bridges from each other.
+   */
+  #dockerRules(): string[][] {
+    const { bridge, table } = this.#options;
+    const established = ['-m', 'conntrack', '--ctstate', 'ESTABLISHED'];
+    const matches = [
+      ['-m', 'mark', '--mark', `${externalMark}/${externalMark}`],
+      ['-i', bridge, ...established],
+      ['-o', bridge, ...established],
+    ];
+    const comment = ['-m', 'comment', '--comment', `flotilla ${table}`];
+    return matches.map((match) => ['DOCKER-USER', ...match, ...comment, '-j', 'ACCEPT']);
   }
 }
 

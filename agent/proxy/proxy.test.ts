@@ -48,8 +48,9 @@ class FakeSystem implements ProxySystem {
     const verb = args[1] ?? '';
     if (!this.hasDockerUser)
       return { ...ok, exitCode: 1, stderr: 'No chain/target/match by that name.' };
-    if (verb === '--check') return { ...ok, exitCode: this.iptables.length > 0 ? 0 : 1 };
-    if (verb === '--insert') this.iptables.push(args.join(' '));
+    const rule = args.slice(2).join(' ');
+    if (verb === '--check') return { ...ok, exitCode: this.iptables.includes(rule) ? 0 : 1 };
+    if (verb === '--insert') this.iptables.push(rule);
     return ok;
   }
 
@@ -227,7 +228,7 @@ describe('startProxy', () => {
       world.services.add(service('a', '10.96.0.11'));
       await settle();
       expect(world.system.applied).toHaveLength(2);
-      expect(world.system.iptables).toHaveLength(hasDockerUser ? 1 : 0);
+      expect(world.system.iptables).toHaveLength(hasDockerUser ? 3 : 0);
     }
   });
 

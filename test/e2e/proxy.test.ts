@@ -157,11 +157,13 @@ function buildNetwork(): void {
   ip('-n', machine, 'addr', 'add', '10.77.99.1/24', 'dev', 'uplink');
   ip('-n', machine, 'route', 'add', 'default', 'via', '10.77.99.2');
   inside(machine, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
-  // What Docker's firewall looks like around a bridge network.
+  // Docker's firewall around a bridge network; the LAN is isolated as if it were a second bridge.
   const docker = [
     '-P FORWARD DROP',
     '-N DOCKER-USER',
     '-A FORWARD -j DOCKER-USER',
+    `-A FORWARD -i ${bridge} -o uplink -j DROP`,
+    `-A FORWARD -i uplink -o ${bridge} -j DROP`,
     `-A FORWARD -o ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
     `-A FORWARD -i ${bridge} -j ACCEPT`,
   ];
@@ -324,7 +326,7 @@ describe.runIf(canRun)('the Service proxy in the kernel', () => {
     await applier.apply(rule({}));
     await applier.apply(rule({}));
     const listed = (): string => inside(machine, 'iptables', '-S', 'DOCKER-USER');
-    expect(listed().match(/-j ACCEPT/g)).toHaveLength(1);
+    expect(listed().match(/-j ACCEPT/g)).toHaveLength(3);
     await applier.remove();
     expect(listed()).not.toContain('flotilla');
     expect(inside(machine, 'nft', 'list', 'tables')).not.toContain(table);

@@ -31,6 +31,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
+  'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/proxy.test.ts': ['nftables'],
 };

@@ -11,10 +11,10 @@ export interface ChartColours {
 /** Lines of copies, told apart in both themes. */
 const lineTokens = [
   'var(--accent)',
-  'light-dark(oklch(0.52 0.13 265), oklch(0.78 0.1 265))',
-  'light-dark(oklch(0.55 0.13 60), oklch(0.8 0.1 70))',
+  'light-dark(oklch(0.48 0.13 265), oklch(0.78 0.1 265))',
+  'light-dark(oklch(0.47 0.11 60), oklch(0.8 0.1 70))',
   'light-dark(oklch(0.5 0.14 330), oklch(0.78 0.1 330))',
-  'light-dark(oklch(0.5 0.1 130), oklch(0.8 0.11 130))',
+  'light-dark(oklch(0.45 0.1 130), oklch(0.8 0.11 130))',
   'light-dark(oklch(0.5 0.12 25), oklch(0.78 0.1 25))',
 ] as const;
 

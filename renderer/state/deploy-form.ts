@@ -71,7 +71,12 @@ export function objectsOf(form: DeployForm): DeployObject[] {
 }
 
 function metadataOf(form: DeployForm, name = form.name) {
-  return { name, namespace: form.namespace, labels: { app: form.name } };
+  return { name, namespace: form.namespace, labels: labelsOf(form) };
+}
+
+/** What picks the app's copies, and shows what belongs to it. */
+function labelsOf(form: DeployForm): Record<string, string> {
+  return { 'app.kubernetes.io/name': form.name };
 }
 
 function configName(form: DeployForm): string {
@@ -88,7 +93,7 @@ function configMapsOf(form: DeployForm): ConfigMap[] {
 }
 
 function deploymentOf(form: DeployForm): Deployment {
-  const labels = { app: form.name };
+  const labels = labelsOf(form);
   const { volumes, volumeMounts } = volumesOf(form);
   return {
     apiVersion: 'apps/v1',
@@ -180,7 +185,7 @@ function serviceOf(
     metadata: metadataOf(form, name),
     spec: {
       type,
-      selector: { app: form.name },
+      selector: labelsOf(form),
       ports: ports.map(({ port, nodePort }) => ({
         // Kubernetes asks for names as soon as there are two.
         ...(ports.length > 1 && { name: `port-${port}` }),

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { webApp } from '../compat/manifests.ts';
 import { launchBrowser, screenshots } from '../setup/browser.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
@@ -25,6 +26,8 @@ beforeAll(async () => {
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());
   });
+  await page.goto(cluster.uiUrl);
+  await page.getByRole('button', { name: 'Deploy an app' }).first().waitFor();
 });
 afterAll(async () => {
   await browser?.close();
@@ -51,7 +54,6 @@ async function violations(shown: Page): Promise<string[]> {
 
 describe('the app in a browser', () => {
   it('deploys, shows, scales and deletes an app by clicking', async () => {
-    await page.goto(cluster.uiUrl);
     await page.getByRole('button', { name: 'Deploy an app' }).first().waitFor();
     expect(page.url(), 'the one-time token does not stay in the address').not.toContain('token');
     expect(await violations(page), 'accessibility of the empty home').toEqual([]);
@@ -68,7 +70,14 @@ describe('the app in a browser', () => {
     await page.getByText('Running', { exact: true }).first().waitFor();
     expect(performance.now() - startedMs, 'deploying by clicks').toBeLessThan(30_000);
 
-    const pods = await cluster.kubectlOk('get', 'pods', '-l', 'app.kubernetes.io/name=hello', '-o', 'name');
+    const pods = await cluster.kubectlOk(
+      'get',
+      'pods',
+      '-l',
+      'app.kubernetes.io/name=hello',
+      '-o',
+      'name',
+    );
     expect(pods.trim().split('\n')).toHaveLength(2);
     await page.goto(new URL('/', cluster.uiUrl).href);
     await page.getByRole('link', { name: /hello/i }).first().waitFor();
@@ -111,5 +120,30 @@ describe('the app in a browser', () => {
       return left === '';
     }, 'the app is gone');
     expect(complaints).toEqual([]);
+  });
+
+  it("shows a home with several apps, and one in trouble with Docker's own reason", async () => {
+    const names = ['jellyfin', 'pi-hole', 'immich', 'vaultwarden', 'paperless'];
+    await cluster.apply(names.map((name) => webApp(name, { replicas: 1 })).join('---'));
+    for (const name of names)
+      await cluster.kubectlOk('rollout', 'status', `deployment/${name}`, '--timeout=90s');
+    await page.goto(new URL('/', cluster.uiUrl).href);
+    for (const name of names)
+      await page
+        .getByRole('link', { name: new RegExp(name, 'i') })
+        .first()
+        .waitFor();
+    await page.getByText('Everything is well').waitFor();
+    await screenshots.take(page, 'home-lived-in');
+
+    const image = 'localhost:1/nobody/has-this:1';
+    await cluster.apply(webApp('frigate', { replicas: 1, image }));
+    await page
+      .getByText(/localhost:1/)
+      .first()
+      .waitFor();
+    await screenshots.take(page, 'home-trouble');
+    expect(await violations(page), 'accessibility of home in trouble').toEqual([]);
+    await cluster.kubectlOk('delete', 'deployment,service', '--all');
   });
 });

@@ -28,6 +28,7 @@ beforeAll(async () => {
 });
 afterEach(async () => {
   for (const { page, fake } of open.splice(0)) {
+    await page.context().close();
     fake.close();
   }
 });

@@ -86,6 +86,8 @@ export class DockerRuntime implements Runtime {
     });
     await this.#sandboxImage;
     const network = config.hostNetwork ? undefined : await this.network();
+    // Several start at once: each has to know what itself asked for.
+    const didLower = this.#mayLowerOomScore;
     try {
       return await this.#startSandbox(config, network);
     } catch (error) {
@@ -95,8 +97,7 @@ export class DockerRuntime implements Runtime {
         this.#network = undefined;
         this.#sandboxImage = undefined;
       }
-      if (!this.#mayLowerOomScore || !/oom_score_adj|final child|permission denied/i.test(said))
-        throw error;
+      if (!didLower || !/oom_score_adj|final child|permission denied/i.test(said)) throw error;
       this.#mayLowerOomScore = false;
       return this.#startSandbox(config, network);
     }

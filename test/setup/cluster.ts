@@ -5,6 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { NftApplier } from '../../agent/proxy/nft-applier.ts';
+import { proxySystem } from '../../agent/proxy/system.ts';
 import { cache, root } from './machine.ts';
 
 export interface ToolResult {
@@ -152,7 +154,7 @@ export class Cluster {
       if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
       for (const id of dockerList('network', 'ls', '-q', ...(await this.#dockerFilter())))
         execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
-      removeTable(`flotilla_${this.#clusterId.slice(0, 8)}`);
+      await removePacketRules(this.#clusterId);
     }
     rmSync(this.dataDirectory, { recursive: true, force: true });
   }
@@ -171,10 +173,12 @@ export class Cluster {
   }
 }
 
-/** The agent leaves its packet rules: apps are to be reached while it is away. */
-function removeTable(name: string): void {
-  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' });
-  if (tables.includes(` ${name}\n`)) execFileSync('nft', ['delete', 'table', 'ip', name]);
+/** The agent leaves its packet rules, so that apps are reached while it is away: take them back. */
+async function removePacketRules(clusterId: string): Promise<void> {
+  const short = clusterId.slice(0, 8);
+  const system = proxySystem(process.getuid?.() ?? 0);
+  const options = { table: `flotilla_${short}`, bridge: `flt-${short}`, serviceCidr: '' };
+  await new NftApplier({ system, ...options }).remove();
 }
 
 function dockerList(...args: string[]): string[] {

@@ -40,7 +40,8 @@ export async function build(): Promise<void> {
     nodeBundle(vite, 'agent', 'agent/main.ts'),
     electronVite.build({
       configFile: path.join(root, 'electron/electron.vite.config.ts'),
-      logLevel: 'warn',
+      // At 'warn' it complains that the renderer is not its own to build.
+      logLevel: 'error',
     }),
   ]);
   mkdirSync(path.dirname(stamp), { recursive: true });

@@ -18,7 +18,7 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   timer(delayMs, callback) {
     // A delay over 2^31-1 ms would fire at once.
-    const handle = setTimeout(callback, Math.min(delayMs, 2_147_483_647));
+    const handle = setTimeout(callback, Math.min(Math.max(0, delayMs), 2_147_483_647));
     unref(handle);
     return { cancel: () => clearTimeout(handle) };
   },

@@ -265,6 +265,12 @@ describe('the deadline', () => {
     expect((await pending).body).toBe('late');
   });
 
+  // It is read before anybody is known: it must not cost anything.
+  it('of endless digits is refused at once', async () => {
+    const response = await chain()(ask(`/api/v1/pods?timeout=${'1'.repeat(200_000)}`));
+    expect(response.status).toBe(400);
+  });
+
   it('that makes no sense is 400', async () => {
     const response = await chain()(ask('/api/v1/pods?timeout=soon', { user: admin }));
     expect(summary(response)).toEqual({

@@ -42,9 +42,13 @@ const unitMs: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
+/** Nobody is known yet when this is parsed: it must cost nothing. Go has no bound. */
+const maxDurationLength = 100;
+
 /** `1h15m30.918s` → milliseconds. Undefined when it is none. */
 function goDurationMs(text: string): number | undefined {
   if (text === '0') return 0;
+  if (text.length > maxDurationLength) return undefined;
   const sign = text.startsWith('-') ? -1 : 1;
   const body = text.replace(/^[-+]/, '');
   const term = /(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)/y;

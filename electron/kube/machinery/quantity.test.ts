@@ -79,6 +79,12 @@ describe('canonicalQuantity', () => {
     expect(() => parseQuantity(text)).toThrow(message);
   });
 
+  it('refuses a text of endless digits at once', () => {
+    expect(() => parseQuantity(`${'1'.repeat(200_000)}x`)).toThrow(
+      'quantities must match the regular expression',
+    );
+  });
+
   it('is checked without an exception by validateQuantity', () => {
     expect([validateQuantity('1Gi'), validateQuantity(2), validateQuantity(' 1 ')]).toEqual([
       undefined,

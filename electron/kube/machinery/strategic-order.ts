@@ -1,7 +1,8 @@
 // The order of a list after a strategic merge: what the patch names comes in the patch's order,
 // what only the server has keeps its own, and the two are woven by where they stood before.
 // Source: kubernetes apimachinery pkg/util/strategicpatch/patch.go (normalizeElementOrder).
-import { deepEqual, isObject } from './equality.ts';
+import { isObject } from './equality.ts';
+import { KeyIndex } from './key-index.ts';
 
 export interface MergedList {
   readonly merged: readonly unknown[];
@@ -17,14 +18,16 @@ export interface MergedList {
 
 export function orderMerged(list: MergedList): unknown[] {
   const { merged, patch, original, order, identity } = list;
-  const leading = (order ?? patch).map((item) => (isObject(item) ? identity(item) : item));
-  const before = original.map(identity);
+  const leading = new KeyIndex(
+    (order ?? patch).map((item) => (isObject(item) ? identity(item) : item)),
+  );
+  const before = new KeyIndex(original.map(identity));
   const fromPatch: Ranked[] = [];
   const serverOnly: Ranked[] = [];
   for (const item of merged) {
     const key = identity(item);
-    const patchRank = indexOfKey(leading, key);
-    const serverRank = indexOfKey(before, key);
+    const patchRank = leading.find(key);
+    const serverRank = before.find(key);
     if (patchRank >= 0) fromPatch.push({ item, rank: patchRank, serverRank });
     else serverOnly.push({ item, rank: serverRank, serverRank });
   }
@@ -57,8 +60,4 @@ function weave(serverOnly: readonly Ranked[], fromPatch: readonly Ranked[]): unk
 
 function sortByRank(entries: readonly Ranked[]): Ranked[] {
   return entries.toSorted((a, b) => a.rank - b.rank);
-}
-
-function indexOfKey(keys: readonly unknown[], key: unknown): number {
-  return keys.findIndex((other) => deepEqual(other, key));
 }

@@ -2,7 +2,8 @@
 // obeys the directives $patch, $retainKeys, $deleteFromPrimitiveList and $setElementOrder.
 // Mutates neither document nor patch.
 // Source: kubernetes apimachinery pkg/util/strategicpatch/patch.go, pkg/util/mergepatch/errors.go.
-import { deepEqual, isObject, setOwn } from './equality.ts';
+import { isObject, setOwn } from './equality.ts';
+import { KeyIndex } from './key-index.ts';
 import { fieldSchema, type Schema, type SchemaRegistry } from './schema.ts';
 import { badRequest } from './status.ts';
 import { orderMerged } from './strategic-order.ts';
@@ -117,9 +118,11 @@ class StrategicMerge {
     const identity = (item: unknown): unknown => (isObject(item) ? item[mergeKey] : undefined);
     if (order !== undefined) checkOrder(additions, order, identity);
     const merged = [...base];
+    const positions = new KeyIndex(merged.map(identity));
     for (const addition of additions) {
       const key = keyOf(addition, mergeKey);
-      const index = merged.findIndex((item) => deepEqual(identity(item), key));
+      const index = positions.find(key);
+      if (index < 0) positions.add(key, merged.length);
       const old = merged[index];
       const next = this.mergeObject(isObject(old) ? old : {}, addition, items);
       if (index < 0) merged.push(next);
@@ -177,11 +180,12 @@ function listDirective(patch: JsonObject, key: string, complaint: string): unkno
 function retainKeys(original: JsonObject, patch: JsonObject): JsonObject {
   const retained = listDirective(patch, retainKeysDirective, retainKeysFormat);
   if (retained === undefined) return { ...original };
+  const names = new Set(retained);
   const isForeign = (key: string): boolean =>
-    !key.startsWith('$') && patch[key] !== null && !retained.includes(key);
+    !key.startsWith('$') && patch[key] !== null && !names.has(key);
   if (Object.keys(patch).some(isForeign))
     throw badRequest("patch content doesn't match retainKeys list");
-  return Object.fromEntries(Object.entries(original).filter(([key]) => retained.includes(key)));
+  return Object.fromEntries(Object.entries(original).filter(([key]) => names.has(key)));
 }
 
 /** Elements that are directives ($patch: delete, replace) change the list before it merges. */
@@ -191,20 +195,20 @@ function applyElementDirectives(
   mergeKey: string,
 ): { readonly base: readonly unknown[]; readonly additions: readonly JsonObject[] } {
   const additions: JsonObject[] = [];
+  const deleted = new KeyIndex();
   let base = original;
   for (const element of patch) {
     if (!isObject(element)) throw badRequest('invalid JSON document');
     const directive = element[patchDirective];
     if (directive === undefined) additions.push(element);
     else if (directive === 'replace') base = [];
-    else if (directive === 'delete') {
-      const key = keyOf(element, mergeKey);
-      base = base.filter((item) => !isObject(item) || !deepEqual(item[mergeKey], key));
-    } else if (directive === 'merge')
+    else if (directive === 'delete') deleted.add(keyOf(element, mergeKey), 0);
+    else if (directive === 'merge')
       throw badRequest('merging lists cannot yet be specified in the patch');
     else throw badPatchType(directive, element);
   }
   for (const addition of additions) keyOf(addition, mergeKey);
+  base = base.filter((item) => !isObject(item) || !deleted.has(item[mergeKey]));
   return { base, additions };
 }
 
@@ -221,10 +225,10 @@ function checkOrder(
   order: readonly unknown[],
   identity: (item: unknown) => unknown,
 ): void {
-  const wanted = order.map((item) => (isObject(item) ? identity(item) : item));
+  const wanted = new KeyIndex(order.map((item) => (isObject(item) ? identity(item) : item)));
   let position = -1;
   for (const addition of additions) {
-    const next = wanted.findIndex((key) => deepEqual(key, identity(addition)));
+    const next = wanted.find(identity(addition));
     if (next < position || next < 0)
       throw badRequest(
         `The order in patch list:\n${goText(additions)}\n doesn't match ${orderPrefix}* list:\n${goText(order)}\n`,
@@ -234,7 +238,8 @@ function checkOrder(
 }
 
 function removePrimitives(list: readonly unknown[], removed: readonly unknown[]): unknown[] {
-  return list.filter((item) => !removed.some((other) => deepEqual(item, other)));
+  const gone = new KeyIndex(removed);
+  return list.filter((item) => !gone.has(item));
 }
 
 function withoutDirectives(patch: JsonObject): JsonObject {

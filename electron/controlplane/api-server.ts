@@ -40,7 +40,8 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
-  readonly eventLoopDelayMs: () => number;
+  /** Share of the time since the last look in which the process was busy, 0 to 1. */
+  readonly eventLoopUtilization: () => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -63,9 +64,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       value: () => registry.watcherCount(),
     },
     {
-      name: 'process_event_loop_delay_seconds',
-      help: 'How late timers fire: the mean since the last look.',
-      value: () => parts.eventLoopDelayMs() / 1000,
+      name: 'process_event_loop_utilization',
+      help: 'Share of the time since the last look in which the event loop was busy.',
+      value: parts.eventLoopUtilization,
     },
   ]);
   const health = new Health([

@@ -2,7 +2,7 @@
 // order, stops them in reverse. Every part but the API server is an API client on the loopback
 // transport, with an identity of its own.
 import path from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { performance } from 'node:perf_hooks';
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { assert } from '#kube/base/assert.ts';
@@ -130,8 +130,7 @@ export class ControlPlane {
     // The listeners were first: they stop before the store closes.
     this.#stops.unshift(() => store.close());
     startCompactor({ store, clock, logger, signal: this.#stopping.signal });
-    const delay = monitorEventLoopDelay({ resolution: 20 });
-    delay.enable();
+    let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
     const { handler, registry } = assembleApiServer({
@@ -151,10 +150,11 @@ export class ControlPlane {
       },
       podsOnNode: (name) => podsOnNode(name),
       bootstrapState: () => this.#missing,
-      eventLoopDelayMs: () => {
-        const meanMs = delay.mean / 1e6;
-        delay.reset();
-        return Number.isFinite(meanMs) ? meanMs : 0;
+      eventLoopUtilization: () => {
+        const now = performance.eventLoopUtilization();
+        const { utilization } = performance.eventLoopUtilization(now, lastLook);
+        lastLook = now;
+        return utilization;
       },
       clock,
       random,

@@ -8,6 +8,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { systemClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { dataDirectoryError } from '#platform/data-directory.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
@@ -31,15 +32,7 @@ function cannotRun(sentence: string): never {
 function sentenceOf(error: unknown, options: Options): string | undefined {
   const known = [DataDirectoryLockedError, StoreOpenError, PkiError, ListenError, OptionError];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
-  const { code } = error as NodeJS.ErrnoException;
-  const directory = options.dataDirectory;
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'SQLITE_CANTOPEN')
-    return `The data directory ${directory} can't be read and written by this user: give it to this user (chown -R), or choose another with --data.`;
-  if (code === 'ENOSPC')
-    return `The disk that holds the data directory ${directory} is full: free some space, then start again.`;
-  if (code === 'ENOTDIR' || code === 'EEXIST')
-    return `${directory} is not a directory: choose another with --data.`;
-  return undefined;
+  return dataDirectoryError(error, options.dataDirectory)?.message;
 }
 
 /**

@@ -1,9 +1,11 @@
 // The Store on disk: rows of history in one SQLite file, its index in memory (mvcc-store.ts).
 // Durability is SQLite's own: WAL with synchronous=FULL, one transaction and one sync per group.
 // Must be opened by one process at a time: see lockDataDirectory.
+import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { sqliteFailure, type Database } from '#platform/sqlite.ts';
+import { DiskReserve } from './disk-reserve.ts';
 import { MvccStore, type Row, type RowStorage } from './mvcc-store.ts';
 import { openStateFile } from './state-file.ts';
 import { NoSpaceError, type Store } from './store.ts';
@@ -32,8 +34,9 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   const { database, index } = openStateFile(directory);
   const tookMs = clock === undefined ? undefined : Math.round(clock.monotonicMs() - startedMs);
   logger.info('Opened the store', { file: database.file, revision: index.currentRevision, tookMs });
+  const reserve = new DiskReserve(join(directory, 'reserve'), directory);
   return new MvccStore({
-    storage: sqliteRows(database, options.sizeBytesMax),
+    storage: sqliteRows(database, { sizeBytesMax: options.sizeBytesMax, reserve }),
     index,
     logger,
     // Behind the I/O events that are ready now: their writes join the group.
@@ -43,7 +46,12 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   });
 }
 
-function sqliteRows(database: Database, sizeBytesMax: number | undefined): RowStorage {
+interface Space {
+  readonly sizeBytesMax: number | undefined;
+  readonly reserve: DiskReserve;
+}
+
+function sqliteRows(database: Database, { sizeBytesMax, reserve }: Space): RowStorage {
   const insert = database.prepare('INSERT INTO kv VALUES (?, ?, ?, ?)');
   const select = database.prepare('SELECT value FROM kv WHERE mod_revision = ?');
   const remove = database.prepare('DELETE FROM kv WHERE mod_revision = ?');
@@ -56,14 +64,18 @@ function sqliteRows(database: Database, sizeBytesMax: number | undefined): RowSt
       return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     },
     append(rows) {
-      bound(rows.every((row) => row.value === undefined));
-      write(database, () => {
+      const isDelete = rows.every((row) => row.value === undefined);
+      bound(isDelete);
+      const work = (): void => {
         for (const row of rows) insert.run(...columns(row));
-      });
+      };
+      if (isDelete) return writeWithReserve(database, reserve, work);
+      write(database, work);
+      reserve.take();
     },
     compact(revision, revisions) {
       bound(true);
-      write(database, () => {
+      writeWithReserve(database, reserve, () => {
         mark.run(revision);
         for (const garbage of revisions) remove.run(garbage);
       });
@@ -82,10 +94,20 @@ function write(database: Database, work: () => void): void {
   } catch (error) {
     // SQLite rolled the transaction back: nothing of it was written.
     if (sqliteFailure(error) === 'full')
-      throw new NoSpaceError('no space left for the database: nothing was written', {
+      throw new NoSpaceError('no space left for the database: nothing was written; free some space on its disk', {
         cause: error,
       });
     throw error;
+  }
+}
+
+/** What frees space must not fail for want of it. */
+function writeWithReserve(database: Database, reserve: DiskReserve, work: () => void): void {
+  try {
+    write(database, work);
+  } catch (error) {
+    if (!(error instanceof NoSpaceError) || !reserve.release()) throw error;
+    write(database, work);
   }
 }
 

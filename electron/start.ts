@@ -5,6 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes } from '#platform/parent-channel.ts';
 import { nodeChild } from '#platform/supervisor.ts';
@@ -74,12 +76,25 @@ function runElectron(binary: string): void {
   child.once('exit', (code) => process.exit(code ?? 1));
 }
 
+/** Ends the process with a sentence where the data directory can't be used. */
+function openLog(directory: string): Logger {
+  try {
+    openDataDirectory(directory);
+    return processLogger({
+      directory: path.join(directory, 'logs'),
+      name: 'start',
+      clock: systemClock,
+    });
+  } catch (error) {
+    const known = dataDirectoryError(error, directory);
+    if (known === undefined) throw error;
+    process.stderr.write(`${known.message}\n`);
+    return process.exit(exitCodes.cannotRun);
+  }
+}
+
 function runHeadless(options: Options): void {
-  const logger = processLogger({
-    directory: path.join(options.dataDirectory, 'logs'),
-    name: 'start',
-    clock: systemClock,
-  });
+  const logger = openLog(options.dataDirectory);
   // The supervisors' timers don't keep a process alive; this does.
   const keepAlive = setInterval(() => {}, 2 ** 30);
   const announce = announcer(options);

@@ -5,6 +5,8 @@
 import { app, dialog } from 'electron';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes } from '#platform/parent-channel.ts';
 import { ClusterProcesses } from '../cluster-processes.ts';
@@ -25,12 +27,28 @@ function options(): Options {
   }
 }
 
+/** Ends the app; a dialog blocks until somebody answers: not where nobody looks. */
+function cannotRun(sentence: string): never {
+  process.stderr.write(`${sentence}\n`);
+  if (process.env['FLOTILLA_NO_DIALOGS'] === undefined)
+    dialog.showErrorBox('Flotilla cannot start', sentence);
+  return app.exit(exitCodes.cannotRun) as never;
+}
+
+function openLog(directory: string): Logger {
+  try {
+    openDataDirectory(directory);
+    const logs = path.join(directory, 'logs');
+    return processLogger({ directory: logs, name: 'desktop', clock: systemClock });
+  } catch (error) {
+    const known = dataDirectoryError(error, directory);
+    if (known === undefined) throw error;
+    return cannotRun(known.message);
+  }
+}
+
 function run(given: Options): void {
-  const logger = processLogger({
-    directory: path.join(given.dataDirectory, 'logs'),
-    name: 'desktop',
-    clock: systemClock,
-  });
+  const logger = openLog(given.dataDirectory);
   const window = new AppWindow({
     preload: path.join(import.meta.dirname, 'preload.cjs'),
     icon: path.join(appFolder, 'resources/icons/icon.png'),
@@ -44,13 +62,7 @@ function run(given: Options): void {
     logger,
     onReady: (ready) => window.serve(ready.uiUrl),
     onAgent: (message) => logger.info('Agent reported', { type: message.type }),
-    onCannotRun(sentence) {
-      process.stderr.write(`${sentence}\n`);
-      // A dialog blocks until somebody answers: not where nobody looks.
-      if (process.env['FLOTILLA_NO_DIALOGS'] === undefined)
-        dialog.showErrorBox('Flotilla cannot start', sentence);
-      app.exit(exitCodes.cannotRun);
-    },
+    onCannotRun: cannotRun,
   });
 
   const icons = path.join(appFolder, 'resources/icons');

@@ -94,9 +94,12 @@ function write(database: Database, work: () => void): void {
   } catch (error) {
     // SQLite rolled the transaction back: nothing of it was written.
     if (sqliteFailure(error) === 'full')
-      throw new NoSpaceError('no space left for the database: nothing was written; free some space on its disk', {
-        cause: error,
-      });
+      throw new NoSpaceError(
+        'no space left for the database: nothing was written; free some space on its disk',
+        {
+          cause: error,
+        },
+      );
     throw error;
   }
 }

@@ -1,0 +1,51 @@
+// A file of zeros beside the database that is given up when the disk is full: with its space,
+// deletes and compaction go on, by which a person gets out. Taken again when there is plenty.
+// It holds nothing: losing it loses nothing.
+import { rmSync, statfsSync, writeFileSync } from 'node:fs';
+
+const sizeBytes = 1024 * 1024;
+/** Taken only where this much would still be left. */
+const leftBytesMin = 8 * sizeBytes;
+
+export class DiskReserve {
+  readonly #file: string;
+  readonly #directory: string;
+  #isHeld = false;
+
+  /** `file` lies in `directory`. A reserve that an earlier process held is taken over. */
+  constructor(file: string, directory: string) {
+    this.#file = file;
+    this.#directory = directory;
+    this.take();
+  }
+
+  /** Does nothing when it is held, or when space is scarce. */
+  take(): void {
+    if (this.#isHeld || freeBytes(this.#directory) < leftBytesMin + sizeBytes) return;
+    try {
+      writeFileSync(this.#file, Buffer.alloc(sizeBytes), { mode: 0o600 });
+      this.#isHeld = true;
+    } catch {
+      // The space went to somebody else in between; half a reserve is none.
+      this.#remove();
+    }
+  }
+
+  /** False when there was nothing to give up. */
+  release(): boolean {
+    return this.#remove();
+  }
+
+  #remove(): boolean {
+    const wasHeld = this.#isHeld;
+    this.#isHeld = false;
+    rmSync(this.#file, { force: true });
+    return wasHeld;
+  }
+}
+
+/** What this user may still write. */
+function freeBytes(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize;
+}

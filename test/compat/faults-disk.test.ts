@@ -1,0 +1,193 @@
+// Data directories that can't be used, and a disk that fills up while the cluster runs: a sentence
+// that says what to do, no stack trace, and nothing lost that was acknowledged.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster, eventually } from '../setup/cluster.ts';
+import { SmallDisk } from '../setup/small-disk.ts';
+import { UnprivilegedUser } from '../setup/unprivileged.ts';
+
+const cleanUps: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).toReversed()) await cleanUp();
+});
+
+/** Starts what can't start: exit code 78 and nothing but one sentence on stderr, which it returns. */
+async function refusal(cluster: Cluster): Promise<string> {
+  await expect(cluster.start()).rejects.toThrow(/exit/);
+  expect([await cluster.exited(), cluster.stderr.trim().split('\n')]).toEqual([
+    78,
+    [expect.any(String)],
+  ]);
+  return cluster.stderr.trim();
+}
+
+function folder(): string {
+  const made = mkdtempSync(path.join(tmpdir(), 'flotilla-data-'));
+  cleanUps.push(() => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
+function smallDisk(sizeMebibytes: number): SmallDisk {
+  const disk = new SmallDisk(sizeMebibytes);
+  cleanUps.push(() => disk.destroy());
+  return disk;
+}
+
+describe('a start refuses, with one sentence and code 78,', () => {
+  it('a data directory that is a file', async () => {
+    const file = path.join(folder(), 'data');
+    writeFileSync(file, 'not a directory');
+    expect(await refusal(new Cluster(['--no-agent'], file))).toBe(
+      `${file} is not a directory: choose another with --data.`,
+    );
+  });
+
+  it('a data directory below a file', async () => {
+    const file = path.join(folder(), 'file');
+    writeFileSync(file, 'not a directory');
+    const data = path.join(file, 'data');
+    expect(await refusal(new Cluster(['--no-agent'], data))).toBe(
+      `${data} is not a directory: choose another with --data.`,
+    );
+  });
+
+  it('a data directory that belongs to somebody else', async () => {
+    const user = new UnprivilegedUser();
+    cleanUps.push(() => user.destroy());
+    const data = folder();
+    const options = { runAs: user.run, env: { HOME: user.home } };
+    expect(await refusal(new Cluster(['--no-agent'], data, options))).toBe(
+      `The data directory ${data} can't be read and written by this user: give it to this user (chown -R), or choose another with --data.`,
+    );
+  });
+
+  it('a data directory that this user may not create', async () => {
+    const user = new UnprivilegedUser();
+    cleanUps.push(() => user.destroy());
+    const data = path.join(folder(), 'new');
+    const options = { runAs: user.run, env: { HOME: user.home } };
+    expect(await refusal(new Cluster(['--no-agent'], data, options))).toContain(data);
+  });
+
+  it('a database in it that this user may not read', async () => {
+    const user = new UnprivilegedUser();
+    cleanUps.push(() => user.destroy());
+    const data = folder();
+    user.give(data);
+    mkdirSync(path.join(data, 'store'), { mode: 0o700 });
+    const options = { runAs: user.run, env: { HOME: user.home } };
+    expect(await refusal(new Cluster(['--no-agent'], data, options))).toContain(
+      path.join(data, 'store'),
+    );
+  });
+
+  it('a disk that is read-only', async () => {
+    const disk = smallDisk(1);
+    disk.makeReadOnly();
+    const data = path.join(disk.directory, 'data');
+    expect(await refusal(new Cluster(['--no-agent'], data))).toMatch(
+      new RegExp(`^The data directory ${data} .*: .*--data\\.$`),
+    );
+  });
+
+  it('a disk that is full', async () => {
+    const disk = smallDisk(1);
+    disk.fill();
+    const data = path.join(disk.directory, 'data');
+    expect(await refusal(new Cluster(['--no-agent'], data))).toMatch(
+      /^The disk that holds .* is full: free some space, then start again\.$/,
+    );
+  });
+});
+
+const configMap = (name: string, sizeBytes = 10) => `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: ${name} }
+data: { text: "${'x'.repeat(sizeBytes)}" }
+`;
+
+describe('a disk that fills up while the cluster runs', () => {
+  let disk: SmallDisk;
+  let cluster: Cluster;
+  let controlPlane: number | undefined;
+
+  beforeAll(async () => {
+    disk = new SmallDisk(32);
+    cluster = new Cluster(['--no-agent'], path.join(disk.directory, 'data'));
+    await cluster.start();
+    await cluster.apply(configMap('before'));
+    await cluster.apply(configMap('to-delete'));
+    [controlPlane] = cluster.childPids('controlplane');
+  });
+  afterAll(async () => {
+    await cluster.destroy();
+    disk.destroy();
+  });
+
+  async function names(): Promise<string[]> {
+    const out = await cluster.kubectlOk('get', 'configmaps', '-o', 'name');
+    return out.trim().split('\n').toSorted();
+  }
+
+  it('refuses writes with a sentence, and goes on answering reads', async () => {
+    disk.fill();
+    const answers = [];
+    for (let n = 0; n < 200; n++) {
+      const result = await cluster.kubectl('create', '-f', manifestFile(`full-${n}`, 100_000));
+      answers.push(result);
+      if (result.code !== 0) break;
+    }
+    const refused = answers.at(-1);
+    expect(refused?.code).toBe(1);
+    expect(refused?.stderr).toMatch(/no space left/);
+    expect(refused?.stderr).not.toMatch(/\n\s+at /);
+    const acknowledged = answers.slice(0, -1).map((_, n) => `configmap/full-${n}`);
+    expect(await names()).toEqual(
+      [...acknowledged, 'configmap/before', 'configmap/to-delete'].toSorted(),
+    );
+    expect(cluster.childPids('controlplane')).toEqual([controlPlane]);
+  });
+
+  it('still deletes', async () => {
+    await cluster.kubectlOk('delete', 'configmap', 'to-delete');
+    expect(await names()).not.toContain('configmap/to-delete');
+  });
+
+  it('writes again as soon as there is space', async () => {
+    disk.free();
+    await cluster.apply(configMap('after'));
+    expect(await names()).toContain('configmap/after');
+    expect(cluster.childPids('controlplane')).toEqual([controlPlane]);
+  });
+
+  it('has lost nothing that it acknowledged, nor kept what it refused', async () => {
+    const before = await names();
+    process.kill(controlPlane ?? 0, 'SIGKILL');
+    await eventually(
+      async () => (await cluster.kubectl('get', 'namespaces')).code === 0,
+      'it serves again',
+    );
+    expect(await names()).toEqual(before);
+  });
+
+  it('stops in order when full, and starts again when there is space', async () => {
+    const before = await names();
+    disk.fill();
+    expect(await cluster.stop()).toBe(0);
+    await expect(cluster.start()).rejects.toThrow(/is full: free some space, then start again\.$/m);
+    disk.free();
+    await cluster.start();
+    expect(await names()).toEqual(before);
+    expect(cluster.stderr).not.toMatch(/\n\s+at /);
+  });
+
+  function manifestFile(name: string, sizeBytes: number): string {
+    const file = path.join(tmpdir(), `flotilla-${process.pid}-${name}.yaml`);
+    writeFileSync(file, configMap(name, sizeBytes));
+    cleanUps.push(() => rmSync(file, { force: true }));
+    return file;
+  }
+});

@@ -44,7 +44,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     kubelet: () => ({ stream: () => Promise.reject(new Error('no kubelet here')) }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
-    eventLoopDelayMs: () => 0,
+    eventLoopUtilization: () => 0,
     clock,
     random,
     logger,

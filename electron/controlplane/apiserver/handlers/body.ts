@@ -1,6 +1,5 @@
 // From a request's body to a typed object: media type, syntax, kind, fields, strictness.
 // Source: kubernetes apiserver pkg/endpoints/handlers/{create,update,rest}.go.
-import { parse as parseYaml } from 'yaml';
 import type { GroupVersionKind, KubeObject } from '#kube/api/object.ts';
 import { decodeObject, strictDecodeError, unrecognizedError } from '#kube/machinery/decode.ts';
 import { isObject } from '#kube/machinery/equality.ts';
@@ -10,6 +9,7 @@ import { badRequest, StatusError } from '#kube/machinery/status.ts';
 import { bodyEncoding } from '../negotiation.ts';
 import type { FieldValidation } from './options.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
+import { parseYaml } from './yaml-body.ts';
 
 /** The body as an object of `kind`. Throws 400, 413, 415. */
 export async function readObject(
@@ -61,8 +61,9 @@ function parseBody(
 
 function parseYamlBody(text: string, kind: BodyKind): unknown {
   try {
-    return parseYaml(text, { logLevel: 'error' });
+    return parseYaml(text);
   } catch (error) {
+    if (error instanceof StatusError) throw error;
     const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
     throw unrecognizedError(kind.kind, `yaml: ${why}`, text);
   }

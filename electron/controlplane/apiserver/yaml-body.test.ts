@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { parseYaml } from './handlers/yaml-body.ts';
+
+describe('a YAML body', () => {
+  it('means what the same JSON would mean', () => {
+    const text = 'metadata: {name: web}\nspec:\n  replicas: 2\n  list: [a, "1", 1.5, null, true]\n';
+    expect(parseYaml(text)).toEqual({
+      metadata: { name: 'web' },
+      spec: { replicas: 2, list: ['a', '1', 1.5, null, true] },
+    });
+  });
+
+  const wrong = [
+    { name: 'a key given twice', text: 'a: 1\na: 2', want: 'key "a" already set in map' },
+    { name: 'given twice further in', text: 'x:\n- {b: 1, b: 2}', want: 'key "b" already set' },
+    { name: 'a map as a key', text: '? {a: 1}\n: 2', want: 'invalid map key' },
+    // The library would take minutes to write these 1.4 kB out as text.
+    { name: 'keys within keys', text: '? '.repeat(700), want: 'invalid map key' },
+    { name: 'more than one document', text: 'a: 1\n---\nb: 1', want: 'multiple documents' },
+    {
+      name: 'aliases of aliases',
+      text: ['a: &a [x,x,x,x,x,x,x,x,x,x]']
+        .concat([...'bcdefg'].map((key, i) => `${key}: &${key} [${`*${'abcdef'[i]},`.repeat(10)}]`))
+        .join('\n'),
+      want: 'Excessive alias count',
+    },
+    { name: 'endless nesting', text: '['.repeat(100_000), want: 'call stack' },
+  ];
+  it.each(wrong)('is refused: $name', ({ text, want }) => {
+    expect(() => parseYaml(text)).toThrow(want);
+  });
+
+  it('of many keys costs no comparison of all with all', () => {
+    const text = Array.from({ length: 30_000 }, (_, index) => `k${index}: 1`).join('\n');
+    expect(Object.keys(parseYaml(text) as object)).toHaveLength(30_000);
+  });
+
+  it('past 512 KiB is 413', () => {
+    expect(() => parseYaml(`a: ${'x'.repeat(600_000)}`)).toThrow(
+      expect.objectContaining({ code: 413 }),
+    );
+  });
+
+  it('leaves prototypes alone', () => {
+    const parsed = parseYaml('__proto__: {polluted: 1}\nconstructor: {prototype: {polluted: 1}}');
+    expect([Object.getPrototypeOf(parsed) === Object.prototype, 'polluted' in {}]).toEqual([
+      true,
+      false,
+    ]);
+  });
+});

@@ -52,8 +52,8 @@ export function engineProblem(why: string, environment: EngineEnvironment): Engi
   const socket = findSocket(environment);
   if (/EACCES|permission denied/i.test(why))
     return {
-      reason: 'ContainerEngineStopped',
-      message: `Docker Engine does not let this user in (${socket}): add the user to the group "docker", or run as root`,
+      reason: 'ContainerEngineForbidden',
+      message: `Docker Engine does not let this user in (${socket}): add the user to the group "docker" (usermod -aG docker USER, then log in again), or run Flotilla as root`,
     };
   if (environment.variables['DOCKER_HOST']?.startsWith('unix://') === true)
     return {

@@ -10,6 +10,7 @@ export type EngineState =
   | { readonly kind: 'missing'; readonly original: string }
   | { readonly kind: 'installing'; readonly original: string }
   | { readonly kind: 'stopped'; readonly original: string }
+  | { readonly kind: 'forbidden'; readonly original: string }
   | { readonly kind: 'unready'; readonly original: string }
   | { readonly kind: 'silent'; readonly original: string };
 
@@ -22,5 +23,6 @@ export function engineState(node: Node): EngineState {
   if (ready === undefined) return { kind: 'unready', original };
   if (ready.reason === 'ContainerEngineMissing') return { kind: 'missing', original };
   if (ready.reason === 'ContainerEngineStopped') return { kind: 'stopped', original };
+  if (ready.reason === 'ContainerEngineForbidden') return { kind: 'forbidden', original };
   return { kind: ready.status === 'Unknown' ? 'silent' : 'unready', original };
 }

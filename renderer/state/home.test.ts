@@ -49,6 +49,11 @@ describe('describeMachine', () => {
       want: 'Installing its container engine',
     },
     {
+      name: 'that its engine does not let in',
+      node: node('nuc', { status: 'False', reason: 'ContainerEngineForbidden' }),
+      want: 'May not use its container engine',
+    },
+    {
       name: 'with a stopped engine',
       node: node('nuc', { status: 'False', reason: 'ContainerEngineStopped' }),
       want: 'Its container engine is stopped',

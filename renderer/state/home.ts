@@ -102,6 +102,20 @@ function machineAttention(machine: Machine): Attention[] {
         },
       ];
     }
+    case 'forbidden': {
+      const text =
+        'Docker is there, but it does not let this user in. Add the user to the group "docker" and log in again, or run Flotilla as root; then start it once more.';
+      return [
+        {
+          ...base,
+          tone: 'trouble',
+          title: `Flotilla may not use Docker on ${machine.name}`,
+          text,
+          original,
+          nextStep: see,
+        },
+      ];
+    }
     case 'silent': {
       const text = 'It may be switched off or cut from the network. It comes back here by itself.';
       return [

@@ -73,6 +73,8 @@ function verdict(engine: EngineState, health: readonly HealthLine[], node: Node)
       return ['busy', 'Installing its container engine'];
     case 'stopped':
       return ['trouble', 'Its container engine is stopped'];
+    case 'forbidden':
+      return ['trouble', 'May not use its container engine'];
     case 'silent':
       return ['gone', 'Does not answer'];
     case 'unready':

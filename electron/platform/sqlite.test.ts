@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -22,7 +22,23 @@ function failureOf(work: () => void): string | undefined {
   return 'none';
 }
 
+function modeOf(name: string): string {
+  return (statSync(join(directory, name)).mode & 0o777).toString(8);
+}
+
 describe('openDatabase', () => {
+  // Secrets are in it, and the folder may be one that others can look into.
+  it('makes files that only this user can read, also out of older ones', () => {
+    const database = openDatabase(join(directory, 'a.db'));
+    database.pragma('journal_mode = WAL');
+    database.exec('CREATE TABLE t (n INTEGER)');
+    const fresh = [modeOf('a.db'), modeOf('a.db-wal')];
+    database.close();
+    chmodSync(join(directory, 'a.db'), 0o644);
+    openDatabase(join(directory, 'a.db')).close();
+    expect([...fresh, modeOf('a.db')]).toEqual(['600', '600', '600']);
+  });
+
   it('commits a transaction whole, or not at all', () => {
     const database = openDatabase(join(directory, 'a.db'));
     database.exec('CREATE TABLE t (n INTEGER)');

@@ -3,12 +3,14 @@
 // Source: sqlite.org/rescode.html (result codes), sqlite.org/lockingv3.html (locks die with their
 // process, so an exclusive transaction on lock.db is a lock that no crash can leave behind).
 import {
+  chmodSync,
   closeSync,
   fsyncSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
@@ -53,6 +55,7 @@ export interface OpenDatabaseOptions {
 
 /** Opens or creates a database file. Throws what SQLite throws: see `sqliteFailure`. */
 export function openDatabase(file: string, options: OpenDatabaseOptions = {}): Database {
+  if (options.isReadOnly !== true) keepPrivate(file);
   const sqlite = new Sqlite(file, { timeout: 0, readonly: options.isReadOnly === true });
   const begin = sqlite.prepare('BEGIN IMMEDIATE');
   const commit = sqlite.prepare('COMMIT');
@@ -74,6 +77,26 @@ export function openDatabase(file: string, options: OpenDatabaseOptions = {}): D
     },
     close: () => void sqlite.close(),
   };
+}
+
+/**
+ * Only this user may read the file (and its WAL, to which SQLite gives the same mode), whatever
+ * the umask and the folder allow. Never opens a file that exists: closing it again would drop the
+ * locks that this process holds on it.
+ */
+function keepPrivate(file: string): void {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) return createPrivate(file);
+  const isOurs = found.isFile() && found.uid === process.getuid?.();
+  if (isOurs && (found.mode & 0o077) !== 0) chmodSync(file, 0o600);
+}
+
+function createPrivate(file: string): void {
+  try {
+    closeSync(openSync(file, 'wx', 0o600));
+  } catch {
+    // SQLite is about to meet the same obstacle, and its errors are the ones that are understood.
+  }
 }
 
 /** What kind of failure an error of SQLite is; undefined when it is not one. */
@@ -137,7 +160,10 @@ export function lockDataDirectory(
   clock: Clock = systemClock,
 ): { release(): void } {
   const sidecar = join(directory, 'lock.json');
-  const sqlite = new Sqlite(join(directory, 'lock.db'), { timeout: 0 });
+  const file = join(directory, 'lock.db');
+  // Who can read it can hold it.
+  keepPrivate(file);
+  const sqlite = new Sqlite(file, { timeout: 0 });
   try {
     sqlite.exec('BEGIN EXCLUSIVE');
   } catch (error) {

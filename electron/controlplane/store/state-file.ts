@@ -44,7 +44,7 @@ const schema = `
 export function openStateFile(directory: string): StateFile {
   const file = join(directory, 'state.db');
   try {
-    mkdirSync(directory, { recursive: true });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     const index = holdsData(file) ? inspect(file) : new RevisionIndex();
     return { database: openForWriting(file), index };
   } catch (error) {

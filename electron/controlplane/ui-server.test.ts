@@ -301,3 +301,19 @@ describe('the page', () => {
       expect([answer.status, answer.text.includes('secret')]).toEqual([404, false]);
     });
 });
+
+describe('what the API answers', () => {
+  it('can be no page with a script: a node may answer nodes/proxy with any type', async () => {
+    handler = async () => ({
+      status: 200,
+      headers: { 'content-type': 'text/html', 'content-security-policy': 'default-src *' },
+      body: '<script src="/api/v1/nodes/evil/proxy/x.js"></script>',
+    });
+    const mine = await cookie();
+    const { headers } = await send('/api/v1/nodes/evil/proxy/', { headers: { cookie: mine } });
+    expect([headers['content-security-policy'], headers['x-content-type-options']]).toEqual([
+      "default-src 'none'; frame-ancestors 'none'; sandbox",
+      'nosniff',
+    ]);
+  });
+});

@@ -110,7 +110,8 @@ export class UiServer {
       const refusal = this.#refusal(incoming, !safeMethods.has(request.method));
       if (refusal !== undefined) throw forbiddenPath(refusal);
       if (!this.#deps.sessions.isSignedIn(request.headers['cookie'])) throw unauthorized();
-      return this.#deps.handler(withoutCookie(request));
+      const response = await this.#deps.handler(withoutCookie(request));
+      return { ...response, headers: { ...response.headers, ...dataHeaders } };
     }
     if (request.path === '/session') return this.#session(incoming, request);
     const response = await this.#files.answer(request);
@@ -163,6 +164,16 @@ function withoutCookie(request: ApiRequest): ApiRequest {
   const { cookie: _cookie, ...headers } = request.headers;
   return { ...request, headers };
 }
+
+/**
+ * What the API answers is data, never a page of this origin: nodes/proxy passes on whatever a node
+ * says, and a node must not get to act as the person who looks at it.
+ */
+const dataHeaders: Readonly<Record<string, string>> = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+};
 
 function pageHeaders(host: string): Record<string, string> {
   return {

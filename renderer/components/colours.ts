@@ -25,6 +25,8 @@ export function copyColour(index: number): string {
 
 export function seriesColours(element: HTMLElement): ChartColours {
   const probe = document.createElement('span');
+  // A transition, however short, would make each colour read as the one before.
+  probe.style.setProperty('transition', 'none', 'important');
   element.append(probe);
   const resolve = (colour: string): string => {
     probe.style.color = colour;

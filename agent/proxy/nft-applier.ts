@@ -40,20 +40,16 @@ export class NftApplier implements Applier {
   }
 
   async apply(rules: RuleSet): Promise<readonly ApplyProblem[]> {
-    const { system, table, bridge, serviceCidr } = this.#options;
+    const { bridge } = this.#options;
     const problems: ApplyProblem[] = [];
-    const loopbackNodePorts = await this.#openLoopback();
     const bridgeNetfilter = await this.#hasBridgeNetfilter();
     if (bridgeNetfilter) await this.#openHairpins();
-    const text = nftablesText(rules, {
-      table,
-      bridge,
-      serviceCidr,
-      loopbackNodePorts,
-      bridgeNetfilter,
-    });
-    const result = await system.run('nft', ['--file', '-'], text);
-    if (result.exitCode !== 0) throw new Error(`nft refused the rules: ${firstLine(result)}`);
+    const hasBridge = (await this.#readLoopback()) !== undefined;
+    // First the rules that keep pods from this machine's 127.0.0.1, then what they protect from.
+    await this.#load(rules, { loopbackNodePorts: hasBridge, bridgeNetfilter });
+    const loopbackNodePorts = hasBridge && (await this.#openLoopback());
+    if (hasBridge && !loopbackNodePorts)
+      await this.#load(rules, { loopbackNodePorts, bridgeNetfilter });
     await this.#forgetUdp(udpAddresses(rules));
     if (rules.ports.some((rule) => rule.nodePort !== undefined) && !loopbackNodePorts)
       problems.push({
@@ -65,10 +61,21 @@ export class NftApplier implements Applier {
 
   async remove(): Promise<void> {
     const { system, table } = this.#options;
+    await this.#closeLoopback();
     const result = await system.run('nft', ['--file', '-'], removeTableText(table));
     if (result.exitCode !== 0) throw new Error(`nft kept table ${table}: ${firstLine(result)}`);
     for (const rule of this.#dockerRules())
       await system.run('iptables', ['--wait', '--delete', ...rule]);
+  }
+
+  async #load(
+    rules: RuleSet,
+    found: { readonly loopbackNodePorts: boolean; readonly bridgeNetfilter: boolean },
+  ): Promise<void> {
+    const { system, table, bridge, serviceCidr } = this.#options;
+    const text = nftablesText(rules, { table, bridge, serviceCidr, ...found });
+    const result = await system.run('nft', ['--file', '-'], text);
+    if (result.exitCode !== 0) throw new Error(`nft refused the rules: ${firstLine(result)}`);
   }
 
   /**
@@ -82,13 +89,25 @@ export class NftApplier implements Applier {
       await this.#options.system.run('conntrack', ['-D', '-p', 'udp', '--reply-src', address]);
   }
 
-  /** Lets packets from 127.0.0.1 leave by the bridge, once there is one. */
+  get #loopbackFile(): string {
+    return `/proc/sys/net/ipv4/conf/${this.#options.bridge}/route_localnet`;
+  }
+
+  /** Undefined while there is no bridge. */
+  async #readLoopback(): Promise<string | undefined> {
+    return (await this.#options.system.readText(this.#loopbackFile))?.trim();
+  }
+
+  /** Lets packets from 127.0.0.1 leave by the bridge. */
   async #openLoopback(): Promise<boolean> {
-    const { system, bridge } = this.#options;
-    const path = `/proc/sys/net/ipv4/conf/${bridge}/route_localnet`;
-    const current = await system.readText(path);
-    if (current?.trim() === '1') return true;
-    return current !== undefined && (await system.writeText(path, '1\n'));
+    if ((await this.#readLoopback()) === '1') return true;
+    return this.#options.system.writeText(this.#loopbackFile, '1\n');
+  }
+
+  /** Without our rules pods could reach what listens on this machine's 127.0.0.1 only. */
+  async #closeLoopback(): Promise<void> {
+    if ((await this.#readLoopback()) === '1')
+      await this.#options.system.writeText(this.#loopbackFile, '0\n');
   }
 
   async #hasBridgeNetfilter(): Promise<boolean> {

@@ -17,6 +17,9 @@ class FakeSystem implements ProxySystem {
   refuse: string | undefined;
   readonly files = new Map<string, string>([[route_localnet, '0\n']]);
   readonly applied: string[] = [];
+  /** How open the bridge was each time rules were loaded or taken away. */
+  readonly loopbackAtLoad: (string | undefined)[] = [];
+  isReadOnly = false;
   readonly iptables: string[] = [];
   readonly conntrack: string[] = [];
   readonly #waiters: (() => void)[] = [];
@@ -40,6 +43,7 @@ class FakeSystem implements ProxySystem {
     if (!this.hasNft) return { ...ok, exitCode: undefined, stderr: 'spawn nft ENOENT' };
     if (args.includes('--check')) return ok;
     this.applied.push(input);
+    this.loopbackAtLoad.push(this.files.get(route_localnet)?.trim());
     if (this.#isHeld) await new Promise<void>((resolve) => void this.#waiters.push(resolve));
     return this.refuse === undefined ? ok : { ...ok, exitCode: 1, stderr: this.refuse };
   }
@@ -63,6 +67,7 @@ class FakeSystem implements ProxySystem {
   }
 
   writeText(path: string, text: string): Promise<boolean> {
+    if (this.isReadOnly) return Promise.resolve(false);
     this.files.set(path, text);
     return Promise.resolve(true);
   }
@@ -215,6 +220,32 @@ describe('startProxy', () => {
     expect(proxy.status().problems).toEqual([
       'NodePorts are not reachable by 127.0.0.1: no route_localnet on flt-1.',
     ]);
+  });
+
+  it('has the bridge open to 127.0.0.1 only while its rules guard it', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.system.refuse = 'Error: no space left';
+    const proxy = await start(world);
+    await settle();
+    expect(world.system.files.get(route_localnet)).toBe('0\n');
+    world.system.refuse = undefined;
+    world.clock.advance(1000);
+    await settle();
+    expect(world.system.files.get(route_localnet)).toBe('1\n');
+    await proxy.remove();
+    expect(world.system.loopbackAtLoad).toEqual(['0', '0', '0']);
+  });
+
+  it('serves no NodePort on 127.0.0.1 where the bridge can not be opened', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.system.isReadOnly = true;
+    await start(world);
+    await settle();
+    expect(world.system.applied.at(-1)).toContain('ip daddr != 127.0.0.0/8 fib daddr type local');
   });
 
   it('asks Docker for leave once, and not at all where Docker has no such chain', async () => {

@@ -165,7 +165,8 @@ describe('a disk that fills up while the cluster runs', () => {
 
   it('has lost nothing that it acknowledged, nor kept what it refused', async () => {
     const before = await names();
-    process.kill(controlPlane ?? 0, 'SIGKILL');
+    expect(controlPlane).toBeGreaterThan(0);
+    process.kill(Number(controlPlane), 'SIGKILL');
     await eventually(
       async () => (await cluster.kubectl('get', 'namespaces')).code === 0,
       'it serves again',

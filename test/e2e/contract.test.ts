@@ -1,6 +1,7 @@
 // The outside contract of `npm start -- --headless`: its lines, its exit, its lock, its restarts.
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster, eventually } from '../setup/cluster.ts';
@@ -35,6 +36,27 @@ describe('npm start -- --headless', () => {
     const startedMs = performance.now();
     expect(await running.stop()).toBe(0);
     expect(performance.now() - startedMs).toBeLessThan(5_000);
+  });
+
+  it('ends with code 0 also when npm is what gets the SIGTERM', async () => {
+    const data = mkdtempSync(path.join(tmpdir(), 'flotilla-npm-'));
+    const flags = ['--headless', '--data', data, '--port', '0', '--ui-port', '0', '--no-agent'];
+    const npm = spawn('npm', ['start', '--', ...flags], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = new Promise((resolve) => npm.once('exit', resolve));
+    try {
+      let printed = '';
+      npm.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text));
+      await eventually(() => /^ready in \d+ ms$/m.test(printed), 'it is ready');
+      npm.kill('SIGTERM');
+      expect(await ended).toBe(0);
+      expect(execFileSync('ps', ['-e', '-o', 'args='], { encoding: 'utf8' })).not.toContain(data);
+    } finally {
+      npm.kill('SIGKILL');
+      rmSync(data, { recursive: true, force: true });
+    }
   });
 
   it('refuses a second start on the same data directory, naming who holds it', async () => {

@@ -54,9 +54,21 @@ function addressesOf(pod: Pod, addressType: AddressType): string[] {
   const listed = (pod.status?.podIPs ?? []).map(({ ip }) => ip);
   const all = listed.length > 0 ? listed : [pod.status?.podIP ?? ''];
   const isV6 = addressType === 'IPv6';
-  const match = all.find((ip) => ip !== undefined && ip !== '' && ip.includes(':') === isV6);
+  const match = all.find((ip) => ip !== undefined && isUsable(ip) && ip.includes(':') === isV6);
   return match === undefined ? [] : [match];
 }
+
+/**
+ * A node says what its pods' addresses are. One that no EndpointSlice may hold would make the API
+ * refuse the whole slice, and with it the endpoints on all other nodes.
+ */
+function isUsable(ip: string): boolean {
+  const isAddress = /^(?:\d{1,3}\.){3}\d{1,3}$/.test(ip) || /^[0-9a-f:]*:[0-9a-f:.]*$/i.test(ip);
+  return isAddress && !unusable.test(ip);
+}
+
+/** Unspecified, loopback, link-local, link-local multicast. */
+const unusable = /^(?:0\.0\.0\.0$|127\.|169\.254\.|224\.0\.0\.|::1?$|fe[89ab]|ff02:)/i;
 
 /** Undefined when the Service has ports but the pod has none of them. */
 function portsFor(service: Service, pod: Pod): EndpointPort[] | undefined {

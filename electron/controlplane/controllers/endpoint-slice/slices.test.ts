@@ -62,6 +62,16 @@ describe('endpoints', () => {
     expect(endpointGroups({ service: service(), pods, nodes }, 'IPv6')).toHaveLength(1);
   });
 
+  // One bad address would make the API refuse the slice, and the endpoints of all nodes with it.
+  it.each(['127.0.0.1', '169.254.169.254', '0.0.0.0', '224.0.0.1', '10.0.0.1; drop', 'x'])(
+    'leave out %j, whatever a node says of its pod',
+    (ip) => {
+      const pods = [pod('lies', { ip }), pod('honest')];
+      const [group] = endpointGroups({ service: service(), pods, nodes }, 'IPv4');
+      expect(group?.endpoints.map(({ addresses }) => addresses)).toEqual([['10.0.0.1']]);
+    },
+  );
+
   it('count unready pods as ready when the Service publishes them', () => {
     const ready = (publishNotReadyAddresses: boolean): unknown => {
       const view = {

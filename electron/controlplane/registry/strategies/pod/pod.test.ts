@@ -415,6 +415,18 @@ describe("a pod's status", () => {
     });
   });
 
+  it.each([{ podIP: '10.0.0.1; drop' }, { podIPs: [{ ip: '10.0.0.1; drop' }] }])(
+    'has addresses that are addresses: %j',
+    async (status) => {
+      const world = kindWorld();
+      const pod = await world.create(podOf());
+      const change = (copy: Record<string, unknown>): void => void (copy['status'] = status);
+      expect(await refusal(world.update(pod, change, 'status'))).toContain(
+        'Invalid value: "10.0.0.1; drop": must be a valid IP address',
+      );
+    },
+  );
+
   it('may not revive a container that must not restart', async () => {
     const world = kindWorld();
     const pod = await world.create(podOf({ restartPolicy: 'Never' }));

@@ -163,6 +163,8 @@ export function validatePodStatusUpdate(next: Pod, old: Pod): FieldError[] {
     errors.push(invalid(path.child('qosClass'), status.qosClass, immutableMessage));
   for (const list of ['containerStatuses', 'initContainerStatuses'] as const)
     errors.push(...validateTransitions(next, before[list] ?? [], list, path.child(list)));
+  const { podIP = '' } = status;
+  if (podIP !== '') errors.push(...check(path.child('podIP'), podIP, isIP(podIP)));
   for (const [list, entries] of [
     ['podIPs', status.podIPs ?? []],
     ['hostIPs', status.hostIPs ?? []],

@@ -19,7 +19,8 @@ export function podField(
   const subscript = /^metadata\.(labels|annotations)\['(.*)'\]$/.exec(fieldPath);
   if (subscript !== null) {
     const map = subscript[1] === 'labels' ? metadata.labels : metadata.annotations;
-    return map?.[subscript[2] ?? ''] ?? '';
+    const key = subscript[2] ?? '';
+    return map !== undefined && Object.hasOwn(map, key) ? map[key] : '';
   }
   const fields: Readonly<Record<string, () => string | undefined>> = {
     'metadata.name': () => metadata.name,
@@ -34,7 +35,7 @@ export function podField(
     'status.podIP': () => addresses.podIps[0],
     'status.podIPs': () => addresses.podIps.join(','),
   };
-  return fields[fieldPath]?.();
+  return Object.hasOwn(fields, fieldPath) ? fields[fieldPath]?.() : undefined;
 }
 
 /** `key="value"` lines, sorted by key. */

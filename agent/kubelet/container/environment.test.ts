@@ -83,6 +83,11 @@ describe('the environment', () => {
   const refs = [
     { name: 'field', from: { fieldRef: { fieldPath: 'status.podIP' } }, want: '10.244.0.2' },
     { name: 'label', from: { fieldRef: { fieldPath: "metadata.labels['app']" } }, want: 'web' },
+    {
+      name: 'a label it does not have',
+      from: { fieldRef: { fieldPath: "metadata.labels['constructor']" } },
+      want: '',
+    },
     { name: 'node', from: { fieldRef: { fieldPath: 'spec.nodeName' } }, want: 'node-1' },
     { name: 'limit', from: { resourceFieldRef: { resource: 'limits.memory' } }, want: '67108864' },
     {
@@ -118,6 +123,12 @@ describe('the environment', () => {
     {
       spec: { env: [{ name: 'X', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }] },
       want: "couldn't find key k in Secret ns/s",
+    },
+    {
+      spec: {
+        env: [{ name: 'X', valueFrom: { secretKeyRef: { name: 's', key: 'constructor' } } }],
+      },
+      want: "couldn't find key constructor in Secret ns/s",
     },
   ];
   it.each(errors)('says "$want"', ({ spec, want }) => {

@@ -65,6 +65,11 @@ function secretData(input: EnvironmentInput, ref: Reference): Record<string, str
   return Object.fromEntries(entries.map(([key, value]) => [key, fromBase64(value)]));
 }
 
+/** `constructor` is a key like any other. */
+function entryOf(data: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(data, key) ? data[key] : undefined;
+}
+
 function fromBase64(text: string): string {
   return Buffer.from(text, 'base64').toString();
 }
@@ -96,14 +101,14 @@ function sourceValue(input: EnvironmentInput, source: EnvVarSource): string | un
   }
   if (source.configMapKeyRef !== undefined) {
     const { key, optional, name } = source.configMapKeyRef;
-    const value = configMapData(input, source.configMapKeyRef)[key];
+    const value = entryOf(configMapData(input, source.configMapKeyRef), key);
     if (value !== undefined || optional === true) return value;
     const where = `${pod.metadata.namespace}/${name}`;
     throw new ContainerConfigError(`couldn't find key ${key} in ConfigMap ${where}`);
   }
   if (source.secretKeyRef !== undefined) {
     const { key, optional, name } = source.secretKeyRef;
-    const value = secretData(input, source.secretKeyRef)[key];
+    const value = entryOf(secretData(input, source.secretKeyRef), key);
     if (value !== undefined || optional === true) return value;
     const where = `${pod.metadata.namespace}/${name}`;
     throw new ContainerConfigError(`couldn't find key ${key} in Secret ${where}`);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { forbiddenPath } from '#kube/machinery/status.ts';
-import type { KeyPairPem } from '#platform/certificate.ts';
+import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from './http.ts';
@@ -176,12 +176,38 @@ describe('client certificates', () => {
   const wrong = [
     { name: 'another authority signed', make: () => stranger.admin() },
     { name: 'are made for servers', make: async () => serving },
+    { name: "their owner signed, with an administrator's name", make: () => forged(undefined, 1) },
+    { name: 'expired', make: async () => forged(await authority(), -1) },
   ];
   for (const { name, make } of wrong)
-    it(`that ${name} are 401`, async () => {
-      const { status, body } = await http2(await make()).request({ method: 'GET', path: '/' });
+    it(`that ${name} are 401, over HTTP/2 and HTTP/1.1`, async () => {
+      const user = await make();
+      const { status, body } = await http2(user).request({ method: 'GET', path: '/' });
       expect([status, JSON.parse(text(body)).reason]).toEqual([401, 'Unauthorized']);
+      expect((await http1('/', { user })).status).toBe(401);
     });
+
+  it('that our authority signed are good: what the forged ones lack is only that', async () => {
+    const user = forged(await authority(), 1);
+    expect((await http1('/', { user })).status).toBe(200);
+  });
+
+  async function authority(): Promise<KeyPairPem> {
+    const read = (name: string) => readFile(join(directory, 'pki', name), 'utf8');
+    return { certPem: await read('ca.crt'), keyPem: await read('ca.key') };
+  }
+
+  function forged(issuer: KeyPairPem | undefined, daysLeft: number): KeyPairPem {
+    const nowMs = systemClock.now();
+    const spec = {
+      commonName: 'kubernetes-admin',
+      organizations: ['system:masters'],
+      usages: ['client'] as const,
+      notBeforeMs: nowMs - 2 * 86_400_000,
+      notAfterMs: nowMs + daysLeft * 86_400_000,
+    };
+    return issueCertificate(spec, issuer, systemRandom);
+  }
 
   it('that are wrong leave the word to a bearer token', async () => {
     const { text: body } = await http1('/', {

@@ -80,7 +80,7 @@ describe('Supervisor', () => {
     const { clock, children, supervisor } = setUp();
     const stopped = supervisor.stop();
     expect(children[0]?.sent).toEqual([{ type: 'stop' }]);
-    clock.advance(3_999);
+    clock.advance(2_199);
     expect(children[0]?.signals).toEqual([]);
     clock.advance(1);
     await stopped;

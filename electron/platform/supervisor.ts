@@ -30,7 +30,8 @@ const firstBackoffMs = 200;
 const maxBackoffMs = 30_000;
 /** A child that ran this long starts with a fresh back-off. */
 const stableMs = 60_000;
-const killAfterMs = 4_000;
+/** Two children in turn have to fit into the 5 s that the whole may take. */
+const killAfterMs = 2_200;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -72,7 +73,7 @@ export class Supervisor {
     });
   }
 
-  /** Asks the child to stop, kills it after 4 s, resolves when it is gone. */
+  /** Asks the child to stop, kills it after 2.2 s, resolves when it is gone. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#restart?.cancel();

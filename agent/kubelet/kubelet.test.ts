@@ -240,6 +240,28 @@ describe('a pod', () => {
     await until('gone', () => !api.pods.has('p'));
   });
 
+  it('that is deleted by force stops at once, however long its grace period is', async () => {
+    runtime.stubborn.add('web');
+    await runningPod({ terminationGracePeriodSeconds: 600 });
+    api.remove('p');
+    await until('asked to stop', () => runtime.calls.includes('stop web 1'));
+    clock.advance(1000);
+    await until('nothing left', () => runtime.calls.includes('remove sandbox p'));
+  });
+
+  it('that is deleted by force while it stops is given no more time', async () => {
+    runtime.stubborn.add('web');
+    await runningPod();
+    const pod = api.pods.get('p') ?? podOf();
+    const metadata = { ...pod.metadata, deletionTimestamp: 'now', deletionGracePeriodSeconds: 600 };
+    api.put({ ...pod, metadata });
+    await until('asked to stop', () => runtime.calls.includes('stop web 600'));
+    api.remove('p');
+    await until('asked again', () => runtime.calls.includes('stop web 1'));
+    clock.advance(1000);
+    await until('nothing left', () => runtime.calls.includes('remove sandbox p'));
+  });
+
   it('without an image waits with the reason, and tries again after the back-off', async () => {
     runtime.pullable = new Set();
     await start();

@@ -161,7 +161,11 @@ describe('SIGTERM while everybody is connected', () => {
     });
     await eventually(() => watch.stdout.includes('busy-'), 'the watch shows the pod');
     const nodePort = await running.kubectlOk(
-      ...['get', 'service', 'busy', '-o', 'jsonpath={.spec.ports[0].nodePort}'],
+      'get',
+      'service',
+      'busy',
+      '-o',
+      'jsonpath={.spec.ports[0].nodePort}',
     );
     await eventually(async () => (await fetch(`http://127.0.0.1:${nodePort}/`)).ok, 'it answers');
     await eventually(() => logs.stdout !== '', 'the log is followed');

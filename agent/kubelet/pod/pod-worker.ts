@@ -41,6 +41,8 @@ export interface PodWorkerDeps {
 
 type Phase = 'sync' | 'terminating' | 'cleaning' | 'terminated';
 
+/** Deleted by force: Kubernetes' kubelet gives containers a second all the same. */
+const forcedGraceSeconds = 1;
 const errorRetryMs = { first: 500, max: 10_000 };
 
 export class PodWorker {
@@ -77,18 +79,24 @@ export class PodWorker {
     // Most updates are our own status coming back.
     const isOverruled = this.#deps.statuses.isOverruled(pod);
     if (old !== pod && !isOverruled && saysTheSame(old, pod)) return;
-    if (this.#isTerminating()) this.#syncAbort.abort();
-    const { uid = '' } = pod.metadata;
-    if (this.#phase === 'terminating' && this.#graceSeconds() < before)
-      for (const stop of this.#deps.killer.hasten(uid, this.#graceSeconds()))
-        void stop.catch((error: unknown) => this.#warn('Stop not hastened', error));
-    this.wake();
+    this.#onChange(before);
   }
 
   /** The object is gone from the API: what still runs of it ends. */
   gone(): void {
+    const before = this.#graceSeconds();
     this.#isGone = true;
-    this.update(this.#pod);
+    this.#onChange(before);
+  }
+
+  #onChange(graceBeforeSeconds: number): void {
+    if (this.#isTerminating()) this.#syncAbort.abort();
+    const { uid = '' } = this.#pod.metadata;
+    const graceSeconds = this.#graceSeconds();
+    if (this.#phase === 'terminating' && graceSeconds < graceBeforeSeconds)
+      for (const stop of this.#deps.killer.hasten(uid, graceSeconds))
+        void stop.catch((error: unknown) => this.#warn('Stop not hastened', error));
+    this.wake();
   }
 
   /** Something may have changed. Never waits. */
@@ -146,6 +154,8 @@ export class PodWorker {
 
   #graceSeconds(): number {
     const { metadata, spec } = this.#pod;
+    // Who removes a pod that still runs, without waiting for our word, has no patience left.
+    if (this.#isGone) return forcedGraceSeconds;
     const own = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds;
     return own ?? defaultGracePeriodSeconds;
   }

@@ -1,0 +1,221 @@
+// Pods that go wrong, as `kubectl` shows them: crash loops, images that vanish, too much memory,
+// failing init containers, programs that ignore SIGTERM, deletion by force.
+import { execFileSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster, eventually } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
+
+const cluster = new Cluster();
+
+beforeAll(async () => {
+  ensureTestImages();
+  await cluster.start();
+});
+afterAll(() => cluster.destroy());
+
+interface PodSpecText {
+  readonly command?: string;
+  readonly initCommand?: string;
+  readonly image?: string;
+  readonly more?: string;
+  /** Of the container. */
+  readonly resources?: string;
+  readonly pullPolicy?: string;
+}
+
+function pod(name: string, given: PodSpecText): string {
+  const { command, initCommand, image = webImage, more = '', resources = '{}' } = given;
+  const { pullPolicy = 'IfNotPresent' } = given;
+  const init = `
+  initContainers:
+    - { name: init, image: "${webImage}", imagePullPolicy: Never, command: [sh, -c, "${initCommand}"] }`;
+  return `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name} }
+spec:${initCommand === undefined ? '' : init}
+  ${more}
+  containers:
+    - name: main
+      image: ${image}
+      imagePullPolicy: ${pullPolicy}
+      ${command === undefined ? '' : `command: [sh, -c, "${command}"]`}
+      resources: ${resources}
+`;
+}
+
+async function apply(name: string, given: PodSpecText): Promise<void> {
+  await cluster.apply(pod(name, given));
+}
+
+/** `kubectl get pod`'s line. */
+async function line(name: string): Promise<string> {
+  return (await cluster.kubectlOk('get', 'pod', name, '--no-headers')).trim();
+}
+
+async function becomes(name: string, pattern: RegExp, withinMs = 20_000): Promise<string> {
+  return await eventually(
+    async () => {
+      const text = await line(name);
+      if (!pattern.test(text)) throw new Error(text);
+      return text;
+    },
+    `${name} shows ${pattern.source}`,
+    withinMs,
+  );
+}
+
+interface ContainerStatus {
+  readonly restartCount: number;
+  readonly state: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly lastState: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+async function statusOf(name: string): Promise<ContainerStatus> {
+  const text = await cluster.kubectlOk('get', 'pod', name, '-o', 'json');
+  const { status } = JSON.parse(text) as { status: { containerStatuses: ContainerStatus[] } };
+  const [first] = status.containerStatuses;
+  if (first === undefined) throw new Error(`${name} has no container status`);
+  return first;
+}
+
+/** `reason: message` of each event about a pod, oldest first. */
+async function events(name: string): Promise<string[]> {
+  const out = await cluster.kubectlOk(
+    'get',
+    'events',
+    '--field-selector',
+    `involvedObject.name=${name}`,
+    '-o',
+    'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}',
+  );
+  return out.trim().split('\n');
+}
+
+function dockerIdsOf(uid: string): string[] {
+  const filter = `label=io.kubernetes.pod.uid=${uid}`;
+  const out = execFileSync('docker', ['ps', '-aq', '--filter', filter], { encoding: 'utf8' });
+  return out.split('\n').filter((id) => id !== '');
+}
+
+async function uidOf(name: string): Promise<string> {
+  return await cluster.kubectlOk('get', 'pod', name, '-o', 'jsonpath={.metadata.uid}');
+}
+
+describe('a container that crashes again and again', () => {
+  it('goes into CrashLoopBackOff, tells it by events, and keeps its last log', async () => {
+    await apply('crashes', { command: 'cat /proc/sys/kernel/random/uuid; exit 3' });
+    await becomes('crashes', /CrashLoopBackOff +1 \(/);
+    const status = await statusOf('crashes');
+    const uid = await uidOf('crashes');
+    expect(status.state).toEqual({
+      waiting: {
+        reason: 'CrashLoopBackOff',
+        message: `back-off 10s restarting failed container=main pod=crashes_default(${uid})`,
+      },
+    });
+    expect(status.lastState['terminated']).toMatchObject({ exitCode: 3, reason: 'Error' });
+    const told = await eventually(async () => {
+      const all = await events('crashes');
+      return all.some((text) => text.startsWith('BackOff')) && all;
+    }, 'an event about the back-off');
+    expect(told).toContain(
+      `BackOff: Back-off restarting failed container main in pod crashes_default(${uid})`,
+    );
+    // While it waits, both are the log of the round that ended last.
+    const first = await cluster.kubectlOk('logs', 'crashes', '--previous');
+    expect(first).toMatch(/^[0-9a-f-]{36}\n$/);
+    expect(await cluster.kubectlOk('logs', 'crashes')).toBe(first);
+    await becomes('crashes', /CrashLoopBackOff +2 \(/, 25_000);
+    const second = await cluster.kubectlOk('logs', 'crashes', '--previous');
+    expect(second).toMatch(/^[0-9a-f-]{36}\n$/);
+    expect(second).not.toBe(first);
+  });
+});
+
+describe('an image', () => {
+  it('that vanishes under a running container harms it only once it has to start again', async () => {
+    const image = 'flotilla-test/vanishes:1';
+    execFileSync('docker', ['tag', webImage, image]);
+    await apply('vanishes', { image, command: 'sleep 600', pullPolicy: 'Never' });
+    await becomes('vanishes', /1\/1 +Running/);
+    execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
+    expect(await line('vanishes')).toMatch(/1\/1 +Running +0/);
+    const [id = ''] =
+      /[0-9a-f]{64}/.exec(await cluster.kubectlOk('get', 'pod', 'vanishes', '-o', 'yaml')) ?? [];
+    execFileSync('docker', ['kill', id], { stdio: 'ignore' });
+    await becomes('vanishes', /ErrImageNeverPull/);
+    expect(await events('vanishes')).toContain(
+      `ErrImageNeverPull: Container image "${image}" is not present with pull policy of Never`,
+    );
+    execFileSync('docker', ['tag', webImage, image]);
+    await becomes('vanishes', /1\/1 +Running/, 30_000);
+    execFileSync('docker', ['rmi', image], { stdio: 'ignore' });
+  });
+});
+
+describe('a container that takes more memory than it may', () => {
+  it('is ended as OOMKilled with 137, and started again', async () => {
+    const command = 'sleep 1; head -c 200000000 /dev/zero | tail -c 190000000';
+    await apply('greedy', { command, resources: '{ limits: { memory: 16Mi } }' });
+    await becomes('greedy', /(OOMKilled|CrashLoopBackOff) +\d/);
+    const { state, lastState } = await statusOf('greedy');
+    const ended = state['terminated'] ?? lastState['terminated'];
+    expect(ended).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
+  });
+});
+
+describe('an init container that fails', () => {
+  it('is tried again with back-off; the main container does not start', async () => {
+    await apply('unprepared', { initCommand: 'exit 5', command: 'sleep 600' });
+    await becomes('unprepared', /0\/1 +Init:(Error|CrashLoopBackOff) +[1-9]/);
+    expect((await statusOf('unprepared')).state).toEqual({
+      waiting: { reason: 'PodInitializing' },
+    });
+  });
+
+  it('fails a pod that is never restarted', async () => {
+    await apply('hopeless', {
+      initCommand: 'exit 5',
+      command: 'true',
+      more: 'restartPolicy: Never',
+    });
+    await becomes('hopeless', /0\/1 +Init:Error +0/);
+    const phase = await cluster.kubectlOk(
+      'get',
+      'pod',
+      'hopeless',
+      '-o',
+      'jsonpath={.status.phase}',
+    );
+    expect(phase).toBe('Failed');
+  });
+});
+
+describe('a pod that ignores SIGTERM', () => {
+  const command = "trap '' TERM; while true; do sleep 1; done";
+
+  it('is killed after its grace period, not before', async () => {
+    await apply('deaf', { command, more: 'terminationGracePeriodSeconds: 3' });
+    await becomes('deaf', /1\/1 +Running/);
+    const uid = await uidOf('deaf');
+    const startedMs = performance.now();
+    await cluster.kubectlOk('delete', 'pod', 'deaf');
+    const tookMs = performance.now() - startedMs;
+    expect(tookMs).toBeGreaterThan(2_900);
+    expect(tookMs).toBeLessThan(8_000);
+    expect(dockerIdsOf(uid)).toEqual([]);
+  });
+
+  it('leaves the API at once when deleted by force, and the machine soon after', async () => {
+    await apply('forced', { command, more: 'terminationGracePeriodSeconds: 60' });
+    await becomes('forced', /1\/1 +Running/);
+    const uid = await uidOf('forced');
+    const startedMs = performance.now();
+    const result = await cluster.kubectl('delete', 'pod', 'forced', '--force', '--grace-period=0');
+    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(result.stdout).toMatch(/^pod "forced" force deleted/);
+    expect((await cluster.kubectl('get', 'pod', 'forced')).stderr).toContain('NotFound');
+    await eventually(() => dockerIdsOf(uid).length === 0, 'its containers are gone', 10_000);
+  });
+});

@@ -29,6 +29,9 @@ function types(folder: string): Step {
 /** The system suites and what each needs; a suite file that is not listed here needs nothing. */
 const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
+  'test/compat/faults-disk.test.ts': ['root'],
+  'test/compat/faults-restart.test.ts': ['root'],
+  'test/compat/faults-user.test.ts': ['root'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
   'test/e2e/renderer.test.ts': ['chromium'],

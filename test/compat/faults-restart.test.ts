@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import type { ConfigMap } from '#kube/api/core.ts';
 import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';

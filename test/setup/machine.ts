@@ -18,7 +18,15 @@ import { fileURLToPath } from 'node:url';
 export const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const cache = path.join(root, '.cache');
 
-export type Need = 'docker' | 'nftables' | 'chromium' | 'xvfb' | 'kubectl' | 'electron' | 'busybox';
+export type Need =
+  | 'root'
+  | 'docker'
+  | 'nftables'
+  | 'chromium'
+  | 'xvfb'
+  | 'kubectl'
+  | 'electron'
+  | 'busybox';
 
 /** Why a need can't be met; met needs are not in it. */
 export type Missing = Partial<Record<Need, string>>;
@@ -55,6 +63,7 @@ export async function prepareMachine(): Promise<Missing> {
     run('apt-get', ['update', '-qq']);
     run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names]);
   }
+  if (!isRoot) missing.root = 'it mounts, and makes a user: the tests have to run as root';
   for (const [need, { command }] of Object.entries(packages))
     if (!has(command)) missing[need as Need] = `${command} is not installed`;
   if (missing.docker === undefined && !(await startDocker()))

@@ -1,20 +1,11 @@
 // What a person can do to apps and machines, each as the API write that kubectl would make.
 // Throws StatusError with the server's words; callers show them beside what was clicked.
-import {
-  configMaps,
-  daemonSets,
-  deployments,
-  nodes,
-  replicationControllers,
-  services,
-} from '#kube/client/resources.ts';
+import { daemonSets, deployments, nodes, replicationControllers } from '#kube/client/resources.ts';
 import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import type { KubeObject } from '#kube/api/object.ts';
-import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import { StatusError } from '#kube/machinery/status.ts';
 import type { App } from '../state/app.ts';
 import type { DeployForm } from '../state/deploy-form.ts';
-import { belongings, type Belongings } from '../state/belongings.ts';
 import { installEngineAnnotation } from '../state/engine.ts';
 import { settingsPatch } from '../state/settings-patch.ts';
 import type { WorkloadKind } from '../state/workload.ts';
@@ -49,19 +40,6 @@ export class Actions {
     await this.#patch(app, settingsPatch(app.object, form));
   }
 
-  /** The app, its services and the configuration made for it; data folders stay. */
-  async remove(app: App): Promise<void> {
-    const { services: ownServices, configMapNames }: Belongings = belongings(app);
-    const { namespace, name } = app;
-    await this.#client.delete(
-      workloadResources[app.kind],
-      { namespace, name },
-      { propagationPolicy: 'Background' },
-    );
-    for (const service of ownServices) await this.#deleteIfThere(services, namespace, service);
-    for (const config of configMapNames) await this.#deleteIfThere(configMaps, namespace, config);
-  }
-
   async requestEngine(machine: string): Promise<void> {
     const annotations = { [installEngineAnnotation]: 'requested' };
     await this.#client.patch(nodes, { name: machine }, { metadata: { annotations } });
@@ -78,18 +56,6 @@ export class Actions {
   async #patch(app: App, patch: object): Promise<void> {
     const { namespace, name } = app;
     await this.#client.patch(workloadResources[app.kind], { namespace, name }, patch);
-  }
-
-  async #deleteIfThere<T extends KubeObject>(
-    resource: Resource<T>,
-    namespace: string,
-    name: string,
-  ): Promise<void> {
-    try {
-      await this.#client.delete(resource, { namespace, name });
-    } catch (error) {
-      if (!hasReason(error, 'NotFound')) throw error;
-    }
   }
 }
 

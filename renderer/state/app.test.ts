@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import type { Deployment } from '#kube/api/apps.ts';
 import type { Pod, Service } from '#kube/api/core.ts';
 import { type AppSources, listApps } from './app.ts';
-import { belongings } from './belongings.ts';
 import { describeFacts } from './facts.ts';
 
 function workload(name: string, metadata: object = {}): Deployment {
@@ -112,18 +111,6 @@ describe('listApps', () => {
       services: [service('web', spec)],
     });
     expect(app?.address?.url).toBe(want);
-  });
-});
-
-describe('belongings', () => {
-  it('takes its services and its own configuration, keeps data folders and what is shared', () => {
-    const services = [service('web', { selector: { app: 'web' }, ports: [{ port: 80 }] })];
-    const [app] = listApps({ ...none, deployments: [workload('web')], services });
-    expect(app && belongings(app)).toEqual({
-      services: ['web'],
-      configMapNames: ['web-config'],
-      keptFolders: ['/srv/web'],
-    });
   });
 });
 

@@ -1,24 +1,71 @@
-// What goes with an app when it is deleted, and what stays: the Delete dialog names both. Pure.
+// What goes with an app when it is deleted, in which order, and what stays and why: the Delete
+// dialog names all of it before, and does exactly that. Pure.
+import type { ConfigMap } from '#kube/api/core.ts';
+import type { KubeObject } from '#kube/api/object.ts';
 import type { App } from './app.ts';
+import { plural } from './format.ts';
+import { configMapNames, type Neighbours, whyNotOwn, whyNotOwnConfig } from './ownership.ts';
+import type { WorkloadKind } from './workload.ts';
 
-export interface Belongings {
-  readonly services: readonly string[];
-  readonly configMapNames: readonly string[];
+export interface RemovalStep {
+  readonly kind: WorkloadKind | 'Service' | 'ConfigMap';
+  readonly namespace: string;
+  readonly name: string;
+  /** Only this very object goes, not another that took its name meanwhile. */
+  readonly uid: string | undefined;
+  readonly text: string;
+}
+export interface Kept {
+  readonly name: string;
+  readonly why: string;
+}
+export interface Removal {
+  readonly app: { readonly name: string; readonly key: string };
+  /** The app first: what leads to it is of no use without it, and not the other way round. */
+  readonly steps: readonly RemovalStep[];
+  readonly kept: readonly Kept[];
   /** Folders on machines: never touched. */
   readonly keptFolders: readonly string[];
 }
 
-/**
- * Services go when they lead to this app alone, which their selector tells; configuration goes
- * when it carries the app's own label and name, as the Deploy sheet makes it.
- */
-export function belongings(app: App): Belongings {
-  const volumes = app.object.spec?.template?.spec?.volumes ?? [];
-  return {
-    services: app.services.map(({ metadata }) => metadata.name),
-    configMapNames: volumes
-      .map(({ configMap }) => configMap?.name ?? '')
-      .filter((name) => name === `${app.name}-config`),
-    keptFolders: volumes.map(({ hostPath }) => hostPath?.path ?? '').filter((path) => path !== ''),
-  };
+export interface RemovalSurroundings extends Neighbours {
+  /** Those of the app's namespace that could be read; others stay. */
+  readonly configMaps: readonly ConfigMap[];
+}
+
+export function planRemoval(app: App, around: RemovalSurroundings): Removal {
+  const spec = app.object.spec?.template?.spec;
+  const copies = app.pods.length === 0 ? '' : ` with its ${copiesOf(app)}`;
+  const steps: RemovalStep[] = [
+    stepOf(app.object, app.kind, copies === '' ? 'The app itself' : `The app${copies}`),
+  ];
+  const kept: Kept[] = [];
+  for (const service of app.services) {
+    const { name } = service.metadata;
+    const why = whyNotOwn(app, service, around);
+    if (why === undefined) steps.push(stepOf(service, 'Service', `Its address ${name}`));
+    else kept.push({ name: `The address ${name}`, why });
+  }
+  for (const name of configMapNames(spec)) {
+    const config = around.configMaps.find(
+      ({ metadata }) => metadata.name === name && metadata.namespace === app.namespace,
+    );
+    if (config === undefined) continue;
+    const why = whyNotOwnConfig(app, config, around);
+    if (why === undefined) steps.push(stepOf(config, 'ConfigMap', `Its configuration ${name}`));
+    else kept.push({ name: `The configuration ${name}`, why });
+  }
+  const keptFolders = (spec?.volumes ?? [])
+    .map(({ hostPath }) => hostPath?.path ?? '')
+    .filter((path) => path !== '');
+  return { app: { name: app.name, key: app.key }, steps, kept, keptFolders };
+}
+
+function copiesOf({ pods }: App): string {
+  return plural(pods.length, 'copy', 'copies');
+}
+
+function stepOf({ metadata }: KubeObject, kind: RemovalStep['kind'], text: string): RemovalStep {
+  const { namespace = '', name, uid } = metadata;
+  return { kind, namespace, name, uid, text };
 }

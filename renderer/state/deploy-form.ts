@@ -4,6 +4,7 @@ import type { Deployment } from '#kube/api/apps.ts';
 import type { ConfigMap, Container, Service, Volume, VolumeMount } from '#kube/api/core.ts';
 import type { ObjectMeta } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import { nameLabel, ownLabels } from './ownership.ts';
 import type { Workload } from './workload.ts';
 
 export interface PortEntry {
@@ -71,12 +72,12 @@ export function objectsOf(form: DeployForm): DeployObject[] {
 }
 
 function metadataOf(form: DeployForm, name = form.name) {
-  return { name, namespace: form.namespace, labels: labelsOf(form) };
+  return { name, namespace: form.namespace, labels: ownLabels(form.name) };
 }
 
-/** What picks the app's copies, and shows what belongs to it. */
+/** What picks the app's copies. */
 function labelsOf(form: DeployForm): Record<string, string> {
-  return { 'app.kubernetes.io/name': form.name };
+  return { [nameLabel]: form.name };
 }
 
 function configName(form: DeployForm): string {

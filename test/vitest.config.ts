@@ -6,7 +6,7 @@ const unit = [
   'agent/**/*.test.ts',
   'renderer/**/*.test.ts',
   'test/*.test.ts',
-  'test/{interaction,sim}/**/*.test.ts',
+  'test/sim/**/*.test.ts',
 ];
 
 export default defineConfig({

@@ -1,15 +1,26 @@
 // A deployment in the making: form and YAML of the same thing, checked by the server's dry run as one
-// types, created in order. A failure halfway takes back what this attempt had created.
-import { type ComputedRef, type Ref, computed, onScopeDispose, ref, watch } from 'vue';
+// types, created in order. Lives as long as the page, so that closing the sheet loses nothing: neither
+// what was entered, nor an attempt that is under way. A failure halfway takes back what it had created.
+import {
+  type ComputedRef,
+  type Ref,
+  type ShallowRef,
+  computed,
+  onScopeDispose,
+  ref,
+  shallowRef,
+  watch,
+} from 'vue';
 import type { KubeObject } from '#kube/api/object.ts';
-import type { Resource } from '#kube/client/resources.ts';
-import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import { StatusError } from '#kube/machinery/status.ts';
 import { type DeployForm, emptyForm, formOf, objectsOf } from '../state/deploy-form.ts';
 import { type FormErrors, formErrorsOf, mergeErrors, noErrors } from '../state/field-errors.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
 import { sameObjects } from '../state/same-objects.ts';
 import { fromYaml, toYaml } from '../state/yaml.ts';
 import { failureText } from './actions.ts';
 import { useCluster } from './cluster.ts';
+import { type Created, createAll, LeftoverError, takeBack } from './deploy-objects.ts';
 import { resourceOf } from './discovery.ts';
 
 export interface Deploy {
@@ -20,13 +31,21 @@ export interface Deploy {
   /** The YAML says more than the form can show: the form then only looks on. */
   readonly isBeyondForm: Ref<boolean>;
   readonly errors: Ref<FormErrors>;
-  /** 0…1 while deploying. */
-  readonly progress: Ref<number | undefined>;
+  /** 0…1 while objects are being created. */
+  readonly creating: Ref<number | undefined>;
+  /** What the last attempt created: from then on the sheet follows it. */
+  readonly made: ShallowRef<readonly Created[]>;
+  readonly isTakingBack: Ref<boolean>;
+  /** Something was entered. */
+  readonly isTouched: ComputedRef<boolean>;
   readonly canDeploy: ComputedRef<boolean>;
   editYaml(text: string): void;
   backToForm(): void;
-  /** Answers the app's Deployment when everything was created. */
-  deploy(): Promise<KubeObject | undefined>;
+  deploy(): Promise<void>;
+  /** Deletes what the attempt created and goes back to what was entered. */
+  changeAndTryAgain(): Promise<void>;
+  /** An empty form. */
+  startOver(): void;
 }
 
 const settleMs = 450;
@@ -38,7 +57,9 @@ export function useDeploy(): Deploy {
   const yamlProblem = ref('');
   const isBeyondForm = ref(false);
   const errors = ref<FormErrors>(noErrors);
-  const progress = ref<number>();
+  const creating = ref<number>();
+  const made = shallowRef<readonly Created[]>([]);
+  const isTakingBack = ref(false);
   const formObjects = computed(() => objectsOf(form.value));
   const yaml = computed(() => typed.value ?? toYaml(formObjects.value));
   const canDeploy = computed(
@@ -46,6 +67,10 @@ export function useDeploy(): Deploy {
       yamlProblem.value === '' &&
       (isBeyondForm.value || (form.value.name !== '' && form.value.image !== '')),
   );
+  const isTouched = computed(
+    () => typed.value !== undefined || !deepEqual(form.value, emptyForm()),
+  );
+  let leftovers: readonly Created[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let check: AbortController | undefined;
 
@@ -94,49 +119,48 @@ export function useDeploy(): Deploy {
     }
   }
 
-  async function deploy(): Promise<KubeObject | undefined> {
+  async function deploy(): Promise<void> {
     clearTimeout(timer);
-    progress.value = 0.1;
+    creating.value = 0;
     try {
-      if (!(await tryOut())) return undefined;
-      const objects = currentObjects();
-      await createAll(objects, (share) => (progress.value = share));
-      return objects.find(({ kind }) => kind === 'Deployment') ?? objects[0];
+      if (leftovers.length > 0) await takeBackNow(leftovers);
+      if (leftovers.length > 0 || !(await tryOut())) return;
+      made.value = await createAll(client, currentObjects(), (share) => (creating.value = share));
     } catch (error) {
-      errors.value =
-        error instanceof StatusError
-          ? formErrorsOf(error.status, form.value)
-          : { fields: {}, other: [failureText(error)] };
-      return undefined;
+      errors.value = deployErrors(error, form.value);
     } finally {
-      progress.value = undefined;
+      creating.value = undefined;
     }
   }
 
-  async function createAll(
-    objects: readonly KubeObject[],
-    report: (share: number) => void,
-  ): Promise<void> {
-    const created: { resource: Resource; object: KubeObject }[] = [];
-    try {
-      for (const object of objects) {
-        const resource = await resourceOf(client, object);
-        const made = await client.create(resource, object, { fieldManager: 'flotilla' });
-        created.push({ resource, object: made });
-        report(0.1 + (0.9 * created.length) / objects.length);
-      }
-    } catch (error) {
-      for (const { resource, object } of created.toReversed())
-        await client.delete(resource, object.metadata).catch(ignoreMissing);
-      throw error;
-    }
+  async function changeAndTryAgain(): Promise<void> {
+    isTakingBack.value = true;
+    await takeBackNow(made.value);
+    made.value = [];
+    isTakingBack.value = false;
+  }
+
+  /** What could not be taken back is told now, and tried again with the next attempt. */
+  async function takeBackNow(created: readonly Created[]): Promise<void> {
+    const left = await takeBack(client, created);
+    leftovers = left;
+    const other = left.map(({ object, why }) => `${object.kind} ${object.metadata.name}: ${why}`);
+    errors.value = { fields: {}, other };
+  }
+
+  function startOver(): void {
+    made.value = [];
+    errors.value = noErrors;
+    backToForm();
+    form.value = emptyForm();
   }
 
   watch(
     [form, typed],
     () => {
       clearTimeout(timer);
-      if (canDeploy.value) timer = setTimeout(() => void tryOut(), settleMs);
+      if (canDeploy.value && made.value.length === 0)
+        timer = setTimeout(() => void tryOut(), settleMs);
     },
     { deep: true },
   );
@@ -150,11 +174,16 @@ export function useDeploy(): Deploy {
     yamlProblem,
     isBeyondForm,
     errors,
-    progress,
+    creating,
+    made,
+    isTakingBack,
+    isTouched,
     canDeploy,
     editYaml,
     backToForm,
     deploy,
+    changeAndTryAgain,
+    startOver,
   };
 }
 
@@ -162,6 +191,11 @@ function problemText({ message, line }: { message: string; line: number | undefi
   return line === undefined ? message : `Line ${line}: ${message}`;
 }
 
-function ignoreMissing(error: unknown): void {
-  if (!hasReason(error, 'NotFound')) throw error;
+function deployErrors(error: unknown, form: DeployForm): FormErrors {
+  if (error instanceof LeftoverError) {
+    const { fields, other } = deployErrors(error.cause, form);
+    return { fields, other: [...other, `${error.message}.`] };
+  }
+  if (error instanceof StatusError) return formErrorsOf(error.status, form);
+  return { fields: {}, other: [failureText(error)] };
 }

@@ -5,7 +5,11 @@ import { type App, listApps } from './app.ts';
 import { planRemoval } from './belongings.ts';
 import { ownLabels } from './ownership.ts';
 
-function workload(name: string, labels: Record<string, string>, config = 'web-config'): Deployment {
+function workload(
+  name: string,
+  labels: Record<string, string>,
+  configName = 'web-config',
+): Deployment {
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -19,7 +23,7 @@ function workload(name: string, labels: Record<string, string>, config = 'web-co
           containers: [{ name, image: 'web:1' }],
           volumes: [
             { name: 'data', hostPath: { path: '/srv/web' } },
-            { name: 'config', configMap: { name: config } },
+            { name: 'config', configMap: { name: configName } },
           ],
         },
       },

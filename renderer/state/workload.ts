@@ -2,9 +2,20 @@
 import type { DaemonSet, Deployment } from '#kube/api/apps.ts';
 import type { Container, ReplicationController, Service } from '#kube/api/core.ts';
 import type { LabelSelector } from '#kube/api/meta.ts';
+import type { KubeObject } from '#kube/api/object.ts';
 
 export type Workload = Deployment | DaemonSet | ReplicationController;
 export type WorkloadKind = Workload['kind'];
+
+const workloadKinds: ReadonlySet<string> = new Set([
+  'Deployment',
+  'DaemonSet',
+  'ReplicationController',
+]);
+
+export function isWorkload(object: KubeObject): object is Workload {
+  return workloadKinds.has(object.kind);
+}
 
 export function selectorOf(workload: Workload): LabelSelector {
   if (workload.kind === 'ReplicationController')

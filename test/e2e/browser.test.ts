@@ -67,8 +67,11 @@ describe('the app in a browser', () => {
     await page.getByRole('spinbutton', { name: 'Copies' }).fill('2');
     await screenshots.take(page, 'deploy');
     await page.getByRole('button', { name: 'Deploy', exact: true }).click();
-    await page.getByText('Running', { exact: true }).first().waitFor();
+    const sheet = page.getByRole('dialog');
+    await sheet.getByRole('link', { name: 'Open' }).waitFor();
     expect(performance.now() - startedMs, 'deploying by clicks').toBeLessThan(30_000);
+    expect(await violations(page), 'accessibility of a deployment that runs').toEqual([]);
+    await screenshots.take(page, 'deployed');
 
     const pods = await cluster.kubectlOk(
       'get',

@@ -17,6 +17,8 @@ export interface ControlPlaneReady {
   readonly apiPort: number;
   readonly uiPort: number;
   readonly nodeName: string;
+  /** Range of ClusterIPs, which the agent's proxy answers for. */
+  readonly serviceCidr: string;
 }
 
 export interface ClusterProcessesOptions {
@@ -84,14 +86,14 @@ export class ClusterProcesses {
     const ready = message as unknown as ControlPlaneReady;
     this.#ready = ready;
     this.#deps.onReady(ready);
-    if (this.#deps.options.agent && this.#agent === undefined) this.#startAgent(ready.nodeName);
+    if (this.#deps.options.agent && this.#agent === undefined) this.#startAgent(ready);
   }
 
-  #startAgent(nodeName: string): void {
+  #startAgent({ nodeName, serviceCidr }: ControlPlaneReady): void {
     const { options, clock, logger, spawn, onAgent } = this.#deps;
     const data = path.join(options.dataDirectory, 'agent');
     const args = ['--data', data, '--node-name', nodeName];
-    args.push('--kubeconfig', path.join(data, 'kubeconfig'));
+    args.push('--kubeconfig', path.join(data, 'kubeconfig'), '--service-cidr', serviceCidr);
     if (!options.install) args.push('--no-install');
     this.#agent = new Supervisor({
       name: 'agent',

@@ -60,7 +60,10 @@ const bootstrapResources: Readonly<Record<string, Resource>> = {
   Service: services,
   EndpointSlice: endpointSlices,
 };
-const config = { serviceCidr: '10.96.0.0/16', nodePortRange: [30_000, 32_767] } as const;
+export const clusterConfig = {
+  serviceCidr: '10.96.0.0/16',
+  nodePortRange: [30_000, 32_767],
+} as const;
 
 /** Answers 503 from the moment the port is taken until the API server behind it is put together. */
 class LateHandler {
@@ -135,7 +138,7 @@ export class ControlPlane {
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
     const { handler, registry } = assembleApiServer({
       store,
-      config,
+      config: clusterConfig,
       build: { version, platform: goPlatform(process.platform, process.arch) },
       address: `${host}:${port}`,
       kubelet: (reader) => {
@@ -174,7 +177,7 @@ export class ControlPlane {
 
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
-    const { serviceCidr } = config;
+    const { serviceCidr } = clusterConfig;
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     for (const object of objects) await ensureObject(client, object);
     this.#missing = undefined;

@@ -15,7 +15,7 @@ import { PkiError } from '#platform/pki.ts';
 import { DataDirectoryLockedError, lockDataDirectory } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listen-error.ts';
-import { ControlPlane } from './control-plane.ts';
+import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { StoreOpenError } from './store/state-file.ts';
 
 const { version } = manifest;
@@ -104,6 +104,7 @@ async function run(options: Options): Promise<void> {
     apiPort,
     uiPort,
     nodeName: name,
+    serviceCidr: clusterConfig.serviceCidr,
   });
 }
 

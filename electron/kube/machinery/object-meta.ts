@@ -184,7 +184,8 @@ export function validateObjectMetaUpdate(
 ): FieldError[] {
   const errors: FieldError[] = [];
   if (old.deletionTimestamp !== undefined) {
-    const added = (next.finalizers ?? []).filter((name) => old.finalizers?.includes(name) !== true);
+    const before = new Set(old.finalizers);
+    const added = (next.finalizers ?? []).filter((name) => !before.has(name));
     const list = `[]string{${added
       .toSorted()
       .map((name) => JSON.stringify(name))

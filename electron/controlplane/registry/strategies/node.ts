@@ -10,6 +10,7 @@ import {
   type FieldError,
   type FieldPath,
 } from '#kube/machinery/field.ts';
+import { KeyIndex } from '#kube/machinery/key-index.ts';
 import { dns1123SubdomainName } from '#kube/machinery/names.ts';
 import type { StatusSubresource, Strategy } from '../resource.ts';
 import { validateResourceQuantity } from './pod/resources.ts';
@@ -55,8 +56,9 @@ function validateAmounts(status: NodeStatus | undefined): FieldError[] {
 
 function validateAddresses(status: NodeStatus | undefined): FieldError[] {
   const addresses = status?.addresses ?? [];
+  const first = new KeyIndex(addresses);
   return addresses.flatMap((address, index) =>
-    addresses.slice(0, index).some((earlier) => deepEqual(earlier, address))
+    first.find(address) < index
       ? [
           duplicate(field('status', 'addresses').index(index), {
             Type: address.type,

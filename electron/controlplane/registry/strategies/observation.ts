@@ -34,6 +34,7 @@ import {
 export const eventStrategy: Strategy<Event> = {
   validateName: dns1123SubdomainName,
   applyDefaults(event) {
+    event.involvedObject ??= {};
     event.source ??= {};
     event.reportingComponent ??= '';
     event.reportingInstance ??= '';

@@ -20,7 +20,9 @@ describe('a YAML body', () => {
     {
       name: 'aliases of aliases',
       text: ['a: &a [x,x,x,x,x,x,x,x,x,x]']
-        .concat([...'bcdefg'].map((key, i) => `${key}: &${key} [${`*${'abcdef'[i]},`.repeat(10)}]`))
+        .concat(
+          'bcdefg'.split('').map((key, i) => `${key}: &${key} [${`*${'abcdef'[i]},`.repeat(10)}]`),
+        )
         .join('\n'),
       want: 'Excessive alias count',
     },

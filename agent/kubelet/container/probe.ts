@@ -1,4 +1,4 @@
-// One shot of a probe or hook: exec, HTTP, TCP. What counts as success and how failures read.
+// One shot of a probe or hook: exec, HTTP, TCP, gRPC. What counts as success and how failures read.
 // Source: kubernetes pkg/probe/{exec,http,tcp}, pkg/kubelet/prober/prober.go.
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -7,6 +7,7 @@ import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '#kube/ap
 import type { IntOrString } from '#kube/api/scalars.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
+import { grpcProbe } from './grpc-probe.ts';
 
 export interface ProbeTarget {
   readonly container: Container;
@@ -20,7 +21,7 @@ export interface ProbeOutcome {
   readonly output: string;
 }
 
-type Handler = Pick<Probe & LifecycleHandler, 'exec' | 'httpGet' | 'tcpSocket'>;
+type Handler = Pick<Probe & LifecycleHandler, 'exec' | 'httpGet' | 'tcpSocket' | 'grpc'>;
 
 const bodyLimitBytes = 10 * 1024;
 
@@ -40,6 +41,11 @@ export class ProbeRunner {
       if (handler.tcpSocket !== undefined) {
         const { host, port } = handler.tcpSocket;
         return await tcpProbe(host ?? target.podIp, portNumber(port, target.container), timeoutMs);
+      }
+      if (handler.grpc !== undefined) {
+        const { port, service = '' } = handler.grpc;
+        const signal = AbortSignal.timeout(timeoutMs);
+        return await grpcProbe({ host: target.podIp, port, service, timeoutMs, signal });
       }
       return { isSuccess: false, output: 'missing probe handler' };
     } catch (error) {

@@ -9,8 +9,8 @@ import type {
 import { TransportError } from '#kube/client/transport.ts';
 import { requestTooLarge } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
-import { Interruption } from './apiserver/interruption.ts';
-import { bodyLimitBytes } from './apiserver/node-http.ts';
+import { Interruption } from './apiserver/listener/interruption.ts';
+import { bodyLimitBytes } from './apiserver/listener/node-http.ts';
 
 export interface LoopbackOptions {
   readonly handler: ApiHandler;

@@ -14,7 +14,7 @@ import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
 import { DataDirectoryLockedError, lockDataDirectory } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
-import { ListenError } from './apiserver/listen-error.ts';
+import { ListenError } from './apiserver/listener/listen-error.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { StoreOpenError } from './store/state-file.ts';
 

@@ -9,12 +9,12 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { badRequest, forbiddenPath, unauthorized } from '#kube/machinery/status.ts';
-import { Exchanges } from './apiserver/exchanges.ts';
+import { Exchanges } from './apiserver/listener/exchanges.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
-import { listenError } from './apiserver/listen-error.ts';
-import { toApiRequest, type Incoming } from './apiserver/node-http.ts';
+import { listenError } from './apiserver/listener/listen-error.ts';
+import { toApiRequest, type Incoming } from './apiserver/listener/node-http.ts';
 import { textResponse } from './apiserver/status-response.ts';
-import { WebSocketBridge } from './apiserver/websocket.ts';
+import { WebSocketBridge } from './apiserver/listener/websocket.ts';
 import { UiFiles } from './ui-files.ts';
 import type { UiSessions } from './ui-session.ts';
 

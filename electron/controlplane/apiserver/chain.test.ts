@@ -4,12 +4,12 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { conflict, staleMessage } from '#kube/machinery/status.ts';
-import { createAuthenticator, staticTokens } from './authentication.ts';
-import { createAuthorizer } from './authorization.ts';
+import { createAuthenticator, staticTokens } from './identity/authentication.ts';
+import { createAuthorizer } from './identity/authorization.ts';
 import { createChain, type ChainDeps } from './chain.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
 import { ServerMetrics } from './metrics.ts';
-import { bootstrapPolicy } from './policy.ts';
+import { bootstrapPolicy } from './identity/policy.ts';
 
 const admin: UserInfo = { name: 'admin', groups: ['system:masters'] };
 const alice: UserInfo = { name: 'alice', groups: ['devs'] };

@@ -6,7 +6,7 @@ import { isObject } from '#kube/machinery/equality.ts';
 import { apiVersionOf, parseApiVersion } from '#kube/machinery/gvk.ts';
 import { parseJson, type ParsedJson } from '#kube/machinery/json.ts';
 import { badRequest, StatusError } from '#kube/machinery/status.ts';
-import { bodyEncoding } from '../negotiation.ts';
+import { bodyEncoding } from '../representation/negotiation.ts';
 import type { FieldValidation } from './options.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
 import { parseYaml } from './yaml-body.ts';

@@ -17,7 +17,7 @@ import {
 } from '#kube/machinery/status.ts';
 import { strategicMergePatch } from '#kube/machinery/strategic-patch.ts';
 import type { ApiResponse } from '../http.ts';
-import { contentTypeOf } from '../negotiation.ts';
+import { contentTypeOf } from '../representation/negotiation.ts';
 import { checkName } from './body.ts';
 import { parseWriteParameters, type FieldValidation } from './options.ts';
 import { outputForm, respondStored } from './respond.ts';

@@ -7,8 +7,8 @@ import { apiVersionOfResource } from '../../registry/resource-table.ts';
 import type { ListPage } from '../../registry/list.ts';
 import type { StoredObject } from '../../registry/storage-codec.ts';
 import type { ApiResponse } from '../http.ts';
-import { encodeResponse, negotiateOutput, type OutputForm } from '../negotiation.ts';
-import { makeTable, parseIncludeObject, partialMetadata } from '../table.ts';
+import { encodeResponse, negotiateOutput, type OutputForm } from '../representation/negotiation.ts';
+import { makeTable, parseIncludeObject, partialMetadata } from '../representation/table.ts';
 import { warningHeaders, type RequestScope } from './scope.ts';
 
 const encoder = new TextEncoder();

@@ -13,7 +13,7 @@ import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
-import type { ProtobufDecoder } from '../protobuf.ts';
+import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 
 export interface RouterDeps {

@@ -4,7 +4,7 @@
 import type { ListMeta, ObjectMeta } from '#kube/api/meta.ts';
 import type { KubeObject, Table, TableRow } from '#kube/api/object.ts';
 import { badRequest } from '#kube/machinery/status.ts';
-import type { ResourceDefinition } from '../registry/resource.ts';
+import type { ResourceDefinition } from '../../registry/resource.ts';
 
 /** Which part of each object a row carries. */
 export type IncludeObject = 'None' | 'Metadata' | 'Object';

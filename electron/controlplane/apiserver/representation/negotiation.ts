@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { gzip as gzipWithCallback } from 'node:zlib';
 import { stringify } from 'yaml';
 import { notAcceptable, unsupportedMediaType } from '#kube/machinery/status.ts';
-import type { ApiRequest, ApiResponse } from './http.ts';
+import type { ApiRequest, ApiResponse } from '../http.ts';
 import { protobufMediaType } from './protobuf.ts';
 
 export type Shape = 'object' | 'Table' | 'PartialObjectMetadata';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseYaml } from './handlers/yaml-body.ts';
+import { parseYaml } from './yaml-body.ts';
 
 describe('a YAML body', () => {
   it('means what the same JSON would mean', () => {

@@ -4,23 +4,10 @@
 // Source: kubernetes apiserver pkg/endpoints/handlers/responsewriters/errors.go (wording),
 // kubernetes plugin/pkg/auth/authorizer/rbac (matching).
 import { forbidden, forbiddenPath, type StatusError } from '#kube/machinery/status.ts';
-import type { RequestInfo, UserInfo } from './http.ts';
+import type { UserInfo } from '../http.ts';
+import type { AuthorizationAttributes, Authorizer } from './authorizer.ts';
 import { authorizeNode, nodeNameOf, type NodePods } from './node-authorizer.ts';
 import type { PolicyBinding, PolicyRule } from './policy.ts';
-
-export interface AuthorizationAttributes extends Omit<RequestInfo, 'rest' | 'version'> {
-  readonly user: UserInfo;
-  /** As in the query; null when there is none. */
-  readonly fieldSelector: string | null;
-}
-
-export interface Decision {
-  readonly allowed: boolean;
-  /** Why not, for the message; may be empty. */
-  readonly reason: string;
-}
-
-export type Authorizer = (attributes: AuthorizationAttributes) => Decision;
 
 export interface AuthorizerDeps {
   readonly policy: readonly PolicyBinding[];

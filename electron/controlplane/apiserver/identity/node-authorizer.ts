@@ -5,9 +5,9 @@
 // Source: kubernetes plugin/pkg/auth/authorizer/node/node_authorizer.go, plugin/pkg/auth/
 // authorizer/rbac/bootstrappolicy/policy.go (NodeRules).
 import type { Pod, PodSpec } from '#kube/api/core.ts';
-import type { AuthorizationAttributes, Decision } from './authorization.ts';
-import type { UserInfo } from './http.ts';
-import { requiredFieldValue } from './request-info.ts';
+import type { AuthorizationAttributes, Decision } from './authorizer.ts';
+import type { UserInfo } from '../http.ts';
+import { requiredFieldValue } from '../request-info.ts';
 
 /** What runs on a node, from an informer's index. */
 export interface NodePods {

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { HttpMethod } from '#kube/client/transport.ts';
 import { badRequest, methodNotAllowed, requestTooLarge } from '#kube/machinery/status.ts';
-import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import type { ApiRequest, ApiResponse, UserInfo } from '../http.ts';
 import { Interruption } from './interruption.ts';
 
 export type Incoming = IncomingMessage | Http2ServerRequest;

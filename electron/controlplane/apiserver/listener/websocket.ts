@@ -8,10 +8,10 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Logger } from '#kube/base/logger.ts';
 import { badRequest, StatusError, unauthorized } from '#kube/machinery/status.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from '../http.ts';
 import { Interruption } from './interruption.ts';
 import { toApiRequest } from './node-http.ts';
-import { statusResponse } from './status-response.ts';
+import { statusResponse } from '../status-response.ts';
 
 const tokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 

@@ -4,11 +4,11 @@
 // Source: kubernetes kube-openapi pkg/handler, pkg/handler3.
 import { notAcceptable, pageNotFound } from '#kube/machinery/status.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
-import type { ResourceDefinition } from '../registry/resource.ts';
-import { apiVersionOfResource } from '../registry/resource-table.ts';
+import type { ResourceDefinition } from '../../registry/resource.ts';
+import { apiVersionOfResource } from '../../registry/resource-table.ts';
 import { subresourceKind } from './discovery.ts';
 import { CachedDocument } from './document.ts';
-import type { ApiRequest, ApiResponse } from './http.ts';
+import type { ApiRequest, ApiResponse } from '../http.ts';
 import { acceptsProtobuf, encodeOpenApi, openApiProtobufType } from './openapi-protobuf.ts';
 import { pathsOf, subresourceSchema } from './openapi-paths.ts';
 import {

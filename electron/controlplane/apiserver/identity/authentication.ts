@@ -5,7 +5,7 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { unauthorized } from '#kube/machinery/status.ts';
-import type { ApiRequest, UserInfo } from './http.ts';
+import type { ApiRequest, UserInfo } from '../http.ts';
 
 export const anonymousUser: UserInfo = {
   name: 'system:anonymous',

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Pod } from '#kube/api/core.ts';
 import type { HttpMethod } from '#kube/client/transport.ts';
-import { createAuthorizer, forbiddenError, type AuthorizationAttributes } from './authorization.ts';
-import type { UserInfo } from './http.ts';
+import { createAuthorizer, forbiddenError } from './authorization.ts';
+import type { AuthorizationAttributes } from './authorizer.ts';
+import type { UserInfo } from '../http.ts';
 import { bootstrapPolicy } from './policy.ts';
-import { parseRequestInfo } from './request-info.ts';
+import { parseRequestInfo } from '../request-info.ts';
 
 const pod: Pod = {
   apiVersion: 'v1',

@@ -3,10 +3,10 @@
 import { methodNotAllowed, pageNotFound } from '#kube/machinery/status.ts';
 import type { Discovery } from './discovery.ts';
 import type { Health } from './health.ts';
-import type { ApiHandler, ApiResponse } from './http.ts';
-import type { ServerMetrics } from './metrics.ts';
+import type { ApiHandler, ApiResponse } from '../http.ts';
+import type { ServerMetrics } from '../metrics.ts';
 import type { OpenApi } from './openapi.ts';
-import { jsonResponse } from './status-response.ts';
+import { jsonResponse } from '../status-response.ts';
 import { versionInfo, type Build } from './version.ts';
 
 export interface PathDeps {

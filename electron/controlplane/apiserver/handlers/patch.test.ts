@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
+import { startTestApi, type TestApi } from '../../../../test/setup/api.ts';
 
 let api: TestApi;
 beforeEach(async () => {

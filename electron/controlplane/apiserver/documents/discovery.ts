@@ -7,9 +7,9 @@ import {
   type ResourceDefinition,
   type Subresource,
   type Verb,
-} from '../registry/resource.ts';
+} from '../../registry/resource.ts';
 import { CachedDocument } from './document.ts';
-import type { ApiRequest, ApiResponse } from './http.ts';
+import type { ApiRequest, ApiResponse } from '../http.ts';
 
 interface DiscoveredKind {
   readonly group: string;

@@ -8,7 +8,7 @@ import {
   type ResourceDefinition,
   type Subresource,
   type Verb,
-} from '../registry/resource.ts';
+} from '../../registry/resource.ts';
 import { subresourceKind, subresourceVerbs } from './discovery.ts';
 import { publishedName, referenceTo, type OpenApiForm } from './openapi-schema.ts';
 

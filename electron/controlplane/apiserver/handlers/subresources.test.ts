@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TransportError, type TransportStream } from '#kube/client/transport.ts';
-import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
+import { startTestApi, type TestApi } from '../../../../test/setup/api.ts';
 
 let api: TestApi;
 let answer: () => TransportStream;

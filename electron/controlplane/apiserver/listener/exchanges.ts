@@ -8,7 +8,7 @@ import { AssertionError } from '#kube/base/assert.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { internalError, StatusError } from '#kube/machinery/status.ts';
-import type { ApiResponse } from './http.ts';
+import type { ApiResponse } from '../http.ts';
 import {
   breakOff,
   clientSignal,
@@ -16,7 +16,7 @@ import {
   type Incoming,
   type Outgoing,
 } from './node-http.ts';
-import { statusResponse } from './status-response.ts';
+import { statusResponse } from '../status-response.ts';
 
 /** What requests under way get when the listener stops. */
 const drainMs = 1500;

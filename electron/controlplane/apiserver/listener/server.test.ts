@@ -13,9 +13,9 @@ import { forbiddenPath } from '#kube/machinery/status.ts';
 import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { ClusterPki } from '#platform/pki.ts';
-import type { ApiHandler, ApiRequest, ApiResponse } from './http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse } from '../http.ts';
 import { ApiServer } from './server.ts';
-import { statusResponse } from './status-response.ts';
+import { statusResponse } from '../status-response.ts';
 
 let directory: string;
 let pki: ClusterPki;

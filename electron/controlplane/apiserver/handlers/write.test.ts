@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openMemoryStore } from '../store/memory-store.ts';
-import { NoSpaceError, OutcomeUnknownError, UnavailableError } from '../store/store.ts';
-import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
+import { openMemoryStore } from '../../store/memory-store.ts';
+import { NoSpaceError, OutcomeUnknownError, UnavailableError } from '../../store/store.ts';
+import { startTestApi, type TestApi } from '../../../../test/setup/api.ts';
 
 let api: TestApi;
 beforeEach(async () => {

@@ -3,8 +3,9 @@
 // Source: kubernetes apiserver pkg/endpoints/filters/impersonation.go.
 import { internalError } from '#kube/machinery/status.ts';
 import { serviceAccountGroups } from './authentication.ts';
-import { forbiddenError, type Authorizer } from './authorization.ts';
-import type { ApiRequest, UserInfo } from './http.ts';
+import { forbiddenError } from './authorization.ts';
+import type { Authorizer } from './authorizer.ts';
+import type { ApiRequest, UserInfo } from '../http.ts';
 
 const extraPrefix = 'impersonate-extra-';
 

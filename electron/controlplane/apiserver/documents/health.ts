@@ -2,8 +2,8 @@
 // restart wouldn't help; ready means that the caches are filled and requests get true answers.
 // Source: kubernetes apiserver pkg/server/healthz/healthz.go.
 import { pageNotFound } from '#kube/machinery/status.ts';
-import type { ApiRequest, ApiResponse } from './http.ts';
-import { textResponse } from './status-response.ts';
+import type { ApiRequest, ApiResponse } from '../http.ts';
+import { textResponse } from '../status-response.ts';
 
 export interface HealthCheck {
   readonly name: string;

@@ -3,7 +3,7 @@ import protobuf, { type INamespace } from 'protobufjs/light.js';
 import { describe, expect, it } from 'vitest';
 import { ProtobufDecoder, type JsonShape } from './protobuf.ts';
 
-const folder = new URL('../../../resources/schema/', import.meta.url);
+const folder = new URL('../../../../resources/schema/', import.meta.url);
 const load = (name: string): unknown => JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
 const descriptors = load('protobuf.json') as INamespace;
 const root = protobuf.Root.fromJSON(descriptors);

@@ -1,6 +1,6 @@
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi } from '../../../test/setup/api.ts';
+import { startTestApi, type TestApi } from '../../../../test/setup/api.ts';
 
 let api: TestApi;
 beforeEach(async () => {

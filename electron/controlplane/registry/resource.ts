@@ -143,7 +143,12 @@ export interface ScaleSubresource<T extends KubeObject = KubeObject> {
 /** Anything with a handler of its own in apiserver/handlers/connect.ts (or write.ts), by name. */
 export interface ConnectSubresource {
   readonly type: 'connect';
-  readonly handler: 'pod-log' | 'pod-binding' | 'pod-eviction' | 'node-proxy' | 'namespace-finalize';
+  readonly handler:
+    | 'pod-log'
+    | 'pod-binding'
+    | 'pod-eviction'
+    | 'node-proxy'
+    | 'namespace-finalize';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */
   readonly kind: string;
   readonly group?: string;

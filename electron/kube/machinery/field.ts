@@ -79,10 +79,18 @@ export function notFound(path: FieldPath, value: unknown): FieldError {
   return make('FieldValueNotFound', path, `Not found: ${show(value)}`);
 }
 
-export function notSupported(path: FieldPath, value: unknown, supported: readonly string[]): FieldError {
+export function notSupported(
+  path: FieldPath,
+  value: unknown,
+  supported: readonly string[],
+): FieldError {
   const list = supported.map((entry) => JSON.stringify(entry)).join(', ');
   const detail = supported.length === 0 ? '' : `supported values: ${list}`;
-  return make('FieldValueNotSupported', path, withDetail(`Unsupported value: ${show(value)}`, detail));
+  return make(
+    'FieldValueNotSupported',
+    path,
+    withDetail(`Unsupported value: ${show(value)}`, detail),
+  );
 }
 
 export function tooLong(path: FieldPath, maxLength: number): FieldError {
@@ -90,7 +98,11 @@ export function tooLong(path: FieldPath, maxLength: number): FieldError {
 }
 
 export function tooMany(path: FieldPath, actual: number, maxItems: number): FieldError {
-  return make('FieldValueTooMany', path, `Too many: ${actual}: must have at most ${maxItems} items`);
+  return make(
+    'FieldValueTooMany',
+    path,
+    `Too many: ${actual}: must have at most ${maxItems} items`,
+  );
 }
 
 function make(type: FieldErrorType, path: FieldPath, message: string): FieldError {

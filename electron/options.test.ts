@@ -34,6 +34,11 @@ describe('parseOptions', () => {
     { args: ['--colour'], says: "Unknown option '--colour'" },
     { args: ['--node-name', 'My_PC'], says: '--node-name takes lower-case letters' },
     { args: ['--discovery', 'a,,b'], says: '--discovery (or FLOTILLA_DISCOVERY) takes "off"' },
+    { args: ['--data', ''], says: '--data takes a directory, not an empty text.' },
+    {
+      args: ['--port', '-1'],
+      says: "Option '--port' argument is ambiguous. `npm start -- --help` lists the flags.",
+    },
     { args: ['stray'], says: "Unexpected argument 'stray'" },
   ];
   for (const { args, says } of bad)

@@ -78,7 +78,7 @@ export function parseOptions(
   const discovery = values.discovery ?? environment['FLOTILLA_DISCOVERY'] ?? 'off';
   return {
     headless: values.headless === true,
-    dataDirectory: path.resolve(values.data ?? path.join(homedir(), '.flotilla')),
+    dataDirectory: dataDirectory(values.data),
     port: portNumber('--port', values.port, defaultPort),
     uiPort: portNumber('--ui-port', values['ui-port'], defaultUiPort),
     agent: values['no-agent'] !== true,
@@ -93,9 +93,16 @@ function parseFlags(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: flags }).values;
   } catch (error) {
-    const [reason = ''] = (error as Error).message.split('. ');
+    // Node's own advice follows after the first sentence.
+    const [reason = ''] = (error as Error).message.split(/\.? *\n|\. |\.$/);
     throw new OptionError(`${reason}. \`npm start -- --help\` lists the flags.`, { cause: error });
   }
+}
+
+/** An empty one is a variable that was not set, and would put everything into the current folder. */
+function dataDirectory(text: string | undefined): string {
+  if (text === '') throw new OptionError('--data takes a directory, not an empty text.');
+  return path.resolve(text ?? path.join(homedir(), '.flotilla'));
 }
 
 function portNumber(flag: string, text: string | undefined, fallback: number): number {

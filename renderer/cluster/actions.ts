@@ -5,13 +5,12 @@ import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import type { App } from '../state/app.ts';
-import type { DeployForm } from '../state/deploy-form.ts';
 import { installEngineAnnotation } from '../state/engine.ts';
-import { settingsPatch } from '../state/settings-patch.ts';
+import { type Revision, rollbackPatch } from '../state/revisions.ts';
 import type { WorkloadKind } from '../state/workload.ts';
 import { useCluster } from './cluster.ts';
 
-const workloadResources: Readonly<Record<WorkloadKind, Resource<never>>> = {
+export const workloadResources: Readonly<Record<WorkloadKind, Resource<never>>> = {
   Deployment: deployments as Resource<never>,
   DaemonSet: daemonSets as Resource<never>,
   ReplicationController: replicationControllers as Resource<never>,
@@ -35,9 +34,11 @@ export class Actions {
     await this.#patch(app, { spec: { template: { metadata: { annotations } } } });
   }
 
-  /** Based on what the page shows: a change made by somebody else meanwhile is a conflict. */
-  async changeSettings(app: App, form: DeployForm): Promise<void> {
-    await this.#patch(app, settingsPatch(app.object, form));
+  /** What `kubectl rollout undo --to-revision` does. */
+  async rollBack(app: App, revision: Revision): Promise<void> {
+    const { namespace, name } = app;
+    const patch = rollbackPatch(app.object, revision);
+    await this.#client.patch(deployments, { namespace, name }, patch, { type: 'json' });
   }
 
   async requestEngine(machine: string): Promise<void> {

@@ -1,19 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Deployment } from '#kube/api/apps.ts';
 import type { Status } from '#kube/api/meta.ts';
-import {
-  type DeployForm,
-  emptyForm,
-  emptyVolume,
-  formOf,
-  objectsOf,
-  settingsFormOf,
-} from './deploy-form.ts';
+import { type DeployForm, emptyForm, emptyVolume, formOf, objectsOf } from './deploy-form.ts';
 import { formErrorsOf, mergeErrors } from './field-errors.ts';
 import { nameFromImage } from './image-name.ts';
 import { sameObjects } from './same-objects.ts';
 import { describeChanges } from './settings-changes.ts';
-import { settingsPatch } from './settings-patch.ts';
 import { parseVariables } from './variables.ts';
 import { fromYaml, tokenizeYamlLine, toYaml } from './yaml.ts';
 
@@ -198,63 +189,6 @@ describe('formErrorsOf', () => {
   it('merges objects without saying a thing twice', () => {
     const one = { fields: { name: 'a' }, other: ['x'] };
     expect(mergeErrors([one, { fields: { name: 'b' }, other: ['x'] }])).toEqual(one);
-  });
-});
-
-describe('settingsPatch', () => {
-  const object = {
-    ...objectsOf({ ...full, volumes: [] })[0],
-    metadata: { name: 'web', resourceVersion: '7' },
-  } as Deployment;
-  const container = object.spec.template.spec?.containers[0];
-
-  it('touches no template when only copies change, so that nothing restarts', () => {
-    const form = { ...settingsFormOf(object), copies: 5 };
-    expect(settingsPatch(object, form)).toEqual({
-      metadata: { resourceVersion: '7' },
-      spec: { replicas: 5 },
-    });
-  });
-
-  it('keeps what the form does not know of the container, and other containers', () => {
-    const sidecar = { name: 'sidecar', image: 's:1' };
-    const rich = structuredClone(object);
-    rich.spec.template.spec = {
-      containers: [{ ...container, name: 'web', command: ['run'] }, sidecar],
-    };
-    const form = { ...settingsFormOf(rich), image: 'nginx:2' };
-    expect(settingsPatch(rich, form)).toMatchObject({
-      spec: {
-        template: {
-          spec: {
-            containers: [{ image: 'nginx:2', command: ['run'], env: [{ name: 'TZ' }] }, sidecar],
-          },
-        },
-      },
-    });
-  });
-
-  it('drops a request that was only the copy of an old limit', () => {
-    const rich = structuredClone(object);
-    const first = rich.spec.template.spec?.containers[0];
-    if (first?.resources !== undefined) first.resources.requests = { memory: '64Mi', cpu: '0.1' };
-    const patch = JSON.stringify(
-      settingsPatch(rich, { ...settingsFormOf(rich), memoryLimit: '32Mi' }),
-    );
-    expect(patch).toContain(
-      '"resources":{"limits":{"cpu":"0.5","memory":"32Mi"},"requests":{"cpu":"0.1"}}',
-    );
-  });
-
-  it('keeps where a variable comes from', () => {
-    const valueFrom = { secretKeyRef: { name: 's', key: 'k' } };
-    const rich = structuredClone(object);
-    const first = rich.spec.template.spec?.containers[0];
-    if (first !== undefined) first.env = [{ name: 'PASSWORD', valueFrom }];
-    const patch = settingsPatch(rich, { ...settingsFormOf(rich), image: 'nginx:2' });
-    expect(patch).toMatchObject({
-      spec: { template: { spec: { containers: [{ env: [{ name: 'PASSWORD', valueFrom }] }] } } },
-    });
   });
 });
 

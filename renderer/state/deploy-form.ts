@@ -5,7 +5,6 @@ import type { ConfigMap, Container, Service, Volume, VolumeMount } from '#kube/a
 import type { ObjectMeta } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { nameLabel, ownLabels } from './ownership.ts';
-import type { Workload } from './workload.ts';
 
 export interface PortEntry {
   port: number | undefined;
@@ -215,23 +214,6 @@ export function formOf(objects: readonly KubeObject[]): DeployForm | undefined {
     volumes: volumesFrom(deployment, container, configs),
     memoryLimit: String(container.resources?.limits?.['memory'] ?? ''),
     cpuLimit: String(container.resources?.limits?.['cpu'] ?? ''),
-  };
-}
-
-/** What the Settings tab edits of any app: only its first container. */
-export function settingsFormOf(workload: Workload): DeployForm {
-  const container = workload.spec?.template?.spec?.containers[0];
-  const limits = container?.resources?.limits ?? {};
-  return {
-    ...emptyForm(),
-    name: workload.metadata.name,
-    namespace: workload.metadata.namespace ?? 'default',
-    image: container?.image ?? '',
-    copies: workload.kind === 'DaemonSet' ? 1 : (workload.spec?.replicas ?? 1),
-    ports: [],
-    variables: (container?.env ?? []).map(({ name, value = '' }) => ({ name, value })),
-    memoryLimit: String(limits['memory'] ?? ''),
-    cpuLimit: String(limits['cpu'] ?? ''),
   };
 }
 

@@ -1,5 +1,5 @@
 // What would change between two forms, line by line, in words. Pure.
-import type { DeployForm } from './deploy-form.ts';
+import type { DeployForm, PortEntry, VolumeEntry } from './deploy-form.ts';
 
 export interface SettingChange {
   readonly label: string;
@@ -24,7 +24,56 @@ export function describeChanges(before: DeployForm, after: DeployForm): SettingC
   );
   for (const name of new Set([...old.keys(), ...next.keys()]))
     compare(`Variable ${name}`, textOf(name, old.get(name)), textOf(name, next.get(name)));
+  const portsBefore = new Map(before.ports.map((entry) => [entry.port, portText(entry)]));
+  const portsAfter = new Map(
+    after.ports.map((entry) => {
+      // Which outside port it is, is the cluster's choice unless somebody made one.
+      const earlier = before.ports.find(({ port }) => port === entry.port);
+      return [entry.port, portText({ ...entry, nodePort: entry.nodePort ?? earlier?.nodePort })];
+    }),
+  );
+  for (const port of new Set([...portsBefore.keys(), ...portsAfter.keys()])) {
+    if (port === undefined) continue;
+    const isKept = portsBefore.has(port) && portsAfter.has(port);
+    compare(`Port ${port}`, portsBefore.get(port) ?? '', portsAfter.get(port) ?? '', !isKept);
+  }
+  compareStorage(before.volumes, after.volumes, compare);
   return changes;
+}
+
+type Compare = (label: string, from: string, to: string) => void;
+
+function compareStorage(
+  before: readonly VolumeEntry[],
+  after: readonly VolumeEntry[],
+  compare: Compare,
+): void {
+  const paths = new Set([...before, ...after].map(({ mountPath }) => mountPath));
+  for (const path of paths) {
+    const from = before.find(({ mountPath }) => mountPath === path);
+    const to = after.find(({ mountPath }) => mountPath === path);
+    compare(`Storage ${path}`, storageText(from), storageText(to));
+    if (from?.kind === 'config' && to?.kind === 'config')
+      compare(`Text of ${path}`, from.text, to.text);
+  }
+}
+
+function portText({ isPublished, nodePort }: PortEntry): string {
+  if (!isPublished) return 'inside the cluster only';
+  return nodePort === undefined ? 'open to your home' : `open to your home at ${nodePort}`;
+}
+
+function storageText(entry: VolumeEntry | undefined): string {
+  switch (entry?.kind) {
+    case 'data':
+      return `folder ${entry.hostPath}`;
+    case 'scratch':
+      return 'scratch space';
+    case 'config':
+      return `text ${entry.fileName}`;
+    case undefined:
+      return '';
+  }
 }
 
 function textOf(name: string, value: string | undefined): string {

@@ -1,21 +1,60 @@
 // A change of settings as a JSON merge patch of the workload: only what the form can say changes,
 // everything else of the object stays as it is. Pure.
-import type { Container, EnvVar, ResourceRequirements } from '#kube/api/core.ts';
+import type {
+  ConfigMap,
+  Container,
+  ContainerPort,
+  EnvVar,
+  ResourceRequirements,
+} from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import type { DeployForm } from './deploy-form.ts';
+import { configWrite, storagePatch } from './settings-storage.ts';
 import type { Workload } from './workload.ts';
 
+export interface PatchSources {
+  /** Those of the app's namespace. */
+  readonly configMaps: readonly ConfigMap[];
+  /** Texts that are mounted as single files reach an app only when its copies are replaced. */
+  readonly nowMs: number;
+}
+
 /** Carries resourceVersion, as lists are replaced whole: a stale page must not undo another's work. */
-export function settingsPatch(workload: Workload, form: DeployForm): object {
+export function settingsPatch(
+  workload: Workload,
+  form: DeployForm,
+  { configMaps, nowMs }: PatchSources,
+): object {
   const old = workload.spec?.template?.spec?.containers ?? [];
   const [main, ...others] = old;
-  const containers = main === undefined ? [] : [changedContainer(main, form), ...others];
+  const storage = storagePatch(workload, form.volumes, configMaps);
+  const volumeMounts = storage?.volumeMounts;
+  const containers =
+    main === undefined
+      ? []
+      : [
+          {
+            ...changedContainer(main, form),
+            ...(volumeMounts !== undefined && { volumeMounts: [...volumeMounts] }),
+          },
+          ...others,
+        ];
   const isNewTemplate = JSON.stringify(containers) !== JSON.stringify(old);
+  const isNewText = configWrite(workload, form.volumes, configMaps) !== undefined;
+  const annotations = { 'kubectl.kubernetes.io/restartedAt': new Date(nowMs).toISOString() };
+  const podSpec = {
+    ...(isNewTemplate && { containers }),
+    ...(storage !== undefined && { volumes: storage.volumes }),
+  };
+  const template = {
+    ...(isNewText && !isNewTemplate && { metadata: { annotations } }),
+    ...(isNewTemplate && { spec: podSpec }),
+  };
   return {
     metadata: { resourceVersion: workload.metadata.resourceVersion },
     spec: {
       ...(workload.kind !== 'DaemonSet' && { replicas: form.copies }),
-      ...(isNewTemplate && { template: { spec: { containers } } }),
+      ...(Object.keys(template).length > 0 && { template }),
     },
   };
 }
@@ -27,9 +66,21 @@ function changedContainer(container: Container, form: DeployForm): Container {
   if (env.length > 0) changed.env = env;
   else delete changed.env;
   const resources = changedResources(container, form);
+  const ports = changedPorts(container.ports ?? [], form);
+  if (ports.length > 0) changed.ports = ports;
+  else delete changed.ports;
   if (Object.keys(resources).length > 0 || container.resources !== undefined)
     changed.resources = resources;
   return changed;
+}
+
+/** Ports that stay keep their names and protocols. */
+function changedPorts(old: readonly ContainerPort[], form: DeployForm): ContainerPort[] {
+  const wanted = new Set(form.ports.map(({ port }) => port));
+  const kept = old.filter(({ containerPort }) => wanted.has(containerPort));
+  const known = new Set(old.map(({ containerPort }) => containerPort));
+  const added = [...wanted].filter((port) => port !== undefined && !known.has(port));
+  return [...kept, ...added.map((containerPort) => ({ containerPort: containerPort ?? 0 }))];
 }
 
 function changedResources(container: Container, form: DeployForm): ResourceRequirements {

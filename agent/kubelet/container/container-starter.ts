@@ -161,8 +161,10 @@ export class ContainerStarter {
   }
 
   async #run(context: StartContext, container: Container, id: string): Promise<StartResult> {
-    const { pod, podIp } = context;
-    const { runtime, hooks, events } = this.#deps;
+    const { pod } = context;
+    const { runtime, hooks, events, node } = this.#deps;
+    // With the host's network a pod has no address of its own.
+    const podIp = context.podIp === '' ? (node.ips()[0] ?? '127.0.0.1') : context.podIp;
     const about = containerReference(pod, container.name);
     await this.#step('RunContainerError', () => runtime.startContainer(id));
     events.event(about, 'Normal', 'Started', `Started container ${container.name}`);

@@ -87,7 +87,7 @@ describe('a gRPC probe', () => {
     { name: 'a status of the future', hex: '00000000020809', want: unhealthy('9') },
     {
       name: 'serving among fields of the future',
-      hex: `0000000013${'120178'}19${'00'.repeat(8)}25${'00'.repeat(4)}0801`,
+      hex: `000000001312017819${'00'.repeat(8)}25${'00'.repeat(4)}0801`,
       want: 'service healthy',
     },
     {
@@ -199,7 +199,7 @@ describe('a gRPC probe', () => {
     expect(spoken.output).toContain(`error: failed to connect service at "127.0.0.1:${port}": `);
     const [server] = running.splice(0);
     await new Promise<void>((resolve) => void server?.close(() => resolve()));
-    const output = `error: failed to connect service at "127.0.0.1:${port}": connect ECONNREFUSED 127.0.0.1:${port}`;
+    const output = `error: failed to connect service at "127.0.0.1:${port}": connect: connection refused`;
     expect(await probe(port)).toEqual({ isSuccess: false, output });
   });
 

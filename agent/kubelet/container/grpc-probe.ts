@@ -9,6 +9,7 @@ import {
 } from 'node:http2';
 import { STATUS_CODES } from 'node:http';
 import { isIPv6 } from 'node:net';
+import { connectionFailure } from './connection-failure.ts';
 import type { ProbeOutcome } from './probe.ts';
 
 export interface GrpcProbe {
@@ -62,7 +63,7 @@ export function grpcProbe(probe: GrpcProbe): Promise<ProbeOutcome> {
       fail(
         isConnected
           ? rpcFailure({ code: codes.Unavailable, message: error.message })
-          : `error: failed to connect service at "${address}": ${error.message}`,
+          : `error: failed to connect service at "${address}": ${connectionFailure(error)}`,
       ),
     );
     session.once('close', () =>

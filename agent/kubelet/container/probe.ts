@@ -7,6 +7,7 @@ import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '#kube/ap
 import type { IntOrString } from '#kube/api/scalars.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
+import { connectionFailure } from './connection-failure.ts';
 import { grpcProbe } from './grpc-probe.ts';
 
 export interface ProbeTarget {
@@ -97,6 +98,7 @@ function httpProbe(
   return new Promise((resolve) => {
     const fail = (why: string) => resolve({ isSuccess: false, output: `Get "${url}": ${why}` });
     const signal = AbortSignal.timeout(timeoutMs);
+    let isDialed = false;
     const send = isHttps ? httpsRequest : httpRequest;
     const request = send({ ...options, signal }, (response) => {
       const status = response.statusCode ?? 0;
@@ -114,11 +116,14 @@ function httpProbe(
         }),
       );
     });
+    request.once('socket', (socket) => socket.once('connect', () => (isDialed = true)));
     request.on('error', (error) =>
       fail(
         signal.aborted
           ? 'context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
-          : error.message,
+          : isDialed
+            ? connectionFailure(error)
+            : `dial tcp ${host}:${port}: ${connectionFailure(error)}`,
       ),
     );
     request.end();
@@ -134,6 +139,6 @@ function tcpProbe(host: string, port: number, timeoutMs: number): Promise<ProbeO
     };
     socket.once('connect', () => end(true, ''));
     socket.once('timeout', () => end(false, 'i/o timeout'));
-    socket.once('error', (error) => end(false, error.message));
+    socket.once('error', (error) => end(false, connectionFailure(error)));
   });
 }

@@ -31,7 +31,7 @@ export class PodKiller {
     const running = observed.containers.filter((status) => status.state === 'running');
     const sidecars = (pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name);
     const main = running.filter((status) => !sidecars.includes(status.name));
-    const podIp = observed.sandboxes.find((sandbox) => sandbox.ready)?.ip ?? '';
+    const podIp = addressOf(pod, observed);
     const kill = (status: ContainerStatus) =>
       this.#kill(pod, {
         status,
@@ -49,7 +49,7 @@ export class PodKiller {
   async killContainer(pod: Pod, observed: ObservedPod, kill: ContainerKill): Promise<void> {
     const status = observed.containers.find((entry) => entry.id === kill.id);
     if (status === undefined) return;
-    const podIp = observed.sandboxes.find((sandbox) => sandbox.ready)?.ip ?? '';
+    const podIp = addressOf(pod, observed);
     const graceSeconds = probeGrace(pod, kill) ?? pod.spec.terminationGracePeriodSeconds ?? 30;
     await this.#kill(pod, { status, graceSeconds, podIp, message: kill.message });
   }
@@ -96,6 +96,12 @@ function findContainer(pod: Pod, name: string): Container | undefined {
   return [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].find(
     (container) => container.name === name,
   );
+}
+
+/** Where its preStop hooks are reached: with the host's network the pod has no address of its own. */
+function addressOf(pod: Pod, observed: ObservedPod): string {
+  const own = observed.sandboxes.find((sandbox) => sandbox.ready)?.ip ?? '';
+  return own === '' ? (pod.status?.podIP ?? '127.0.0.1') : own;
 }
 
 /** A probe may bring a grace period of its own. */

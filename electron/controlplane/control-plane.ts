@@ -164,9 +164,14 @@ export class ControlPlane {
       logger,
     });
     await registry.start(this.#stopping.signal);
-    const informers = this.#informers(
-      this.#client(handler, 'system:apiserver', ['system:masters']),
-    );
+    const client = this.#client(handler, 'system:apiserver', ['system:masters']);
+    const informers = this.#informers(client);
+    // A `delete service --all` takes the API server's own along: it comes back at once.
+    informers.informer(services, { namespace: 'default' }).addHandler({
+      onDelete: ({ metadata }) => {
+        if (metadata.name === 'kubernetes') void this.#restoreService(client, port);
+      },
+    });
     const informer = informers.informer(pods, {
       indexers: { node: (pod) => (pod.spec.nodeName === undefined ? [] : [pod.spec.nodeName]) },
     });
@@ -181,6 +186,15 @@ export class ControlPlane {
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     for (const object of objects) await ensureObject(client, object);
     this.#missing = undefined;
+  }
+
+  async #restoreService(client: RestClient, apiServerPort: number): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    try {
+      await this.#bootstrap(client, apiServerPort);
+    } catch (error) {
+      this.#deps.logger.error('Could not make the kubernetes Service again', { error });
+    }
   }
 
   /** For the person's kubectl, and for this machine's agent. */

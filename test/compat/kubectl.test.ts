@@ -192,6 +192,14 @@ describe('kubectl', () => {
     }, 'pods and replica sets are gone');
   });
 
+  it("brings the API server's own Service back when all are deleted", async () => {
+    await cluster.kubectlOk('delete', 'service', 'kubernetes', '-n', 'default');
+    await eventually(
+      async () => (await jsonPath('service', 'kubernetes', '{.spec.clusterIP}')) === '10.96.0.1',
+      'the Service is there again',
+    );
+  });
+
   it('deletes a namespace with all that is in it', async () => {
     await cluster.kubectlOk('create', 'namespace', 'doomed');
     await cluster.apply(

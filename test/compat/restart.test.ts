@@ -88,7 +88,7 @@ describe('a restart', () => {
     await deploy('kept', 2);
     const before = await containerStates();
     const objects = await cluster.kubectlOk('get', 'deployments,services,pods', '-o', 'name');
-    process.kill(cluster.childPids('controlplane')[0] ?? 0, 'SIGKILL');
+    cluster.killChild('controlplane');
     await eventually(
       async () => (await cluster.kubectl('get', 'nodes')).code === 0,
       'the API serves again',
@@ -103,8 +103,7 @@ describe('a restart', () => {
   it('of the killed agent adopts its containers', async () => {
     await deploy('adopted', 2);
     const before = await containerStates();
-    const [agent = 0] = cluster.childPids('agent');
-    process.kill(agent, 'SIGKILL');
+    const agent = cluster.killChild('agent');
     await eventually(() => cluster.childPids('agent').some((pid) => pid !== agent), 'a new agent');
     await cluster.kubectlOk('scale', 'deployment/adopted', '--replicas=3');
     await cluster.kubectlOk('rollout', 'status', 'deployment/adopted', '--timeout=60s');

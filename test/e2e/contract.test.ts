@@ -73,8 +73,7 @@ describe('npm start -- --headless', () => {
   it('loses nothing when the control plane is killed, and serves again on the same port', async () => {
     const running = await cluster().start();
     for (let n = 0; n < 20; n++) await running.kubectlOk('create', 'namespace', `n${n}`);
-    const [pid = 0] = running.childPids('controlplane');
-    process.kill(pid, 'SIGKILL');
+    running.killChild('controlplane');
     const names = await eventually(async () => {
       const result = await running.kubectl('get', 'namespaces', '-o', 'name');
       return result.code === 0 ? result.stdout.split('\n') : undefined;

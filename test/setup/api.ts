@@ -15,7 +15,7 @@ import {
 import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
-import { ProtobufDecoder } from '../../electron/controlplane/apiserver/protobuf.ts';
+import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
 import { createRouter } from '../../electron/controlplane/apiserver/router.ts';
 import { statusResponse } from '../../electron/controlplane/apiserver/status-response.ts';
 import { createRegistry, type Registry } from '../../electron/controlplane/registry/registry.ts';

@@ -111,6 +111,14 @@ export class Cluster {
       .map(([pid]) => pid ?? 0);
   }
 
+  /** `kill -9` of a child; its pid. */
+  killChild(bundle: string): number {
+    const [pid] = this.childPids(bundle);
+    if (pid === undefined) throw new Error(`no ${bundle} process to kill`);
+    process.kill(pid, 'SIGKILL');
+    return pid;
+  }
+
   /** Real kubectl 1.35 against this cluster. */
   async kubectl(...args: string[]): Promise<ToolResult> {
     return await tool('kubectl', ['--kubeconfig', this.kubeconfig, ...args]);

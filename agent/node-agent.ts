@@ -14,6 +14,7 @@ import { podQosClass } from '#kube/machinery/qos.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
@@ -150,9 +151,11 @@ export class NodeAgent {
         () => false,
       );
     const environment = this.#environment;
+    const commands = systemCommands({ environment, logDirectory, logger });
+    const facts = () => installFacts(environment);
     return new EngineKeeper({
       environment,
-      installer: new EngineInstaller({ environment, clock, logger, logDirectory, say, isUp }),
+      installer: new EngineInstaller({ facts, commands, clock, logger, say, isUp }),
       mayInstall,
       events: this.#events,
       logger,

@@ -1,18 +1,29 @@
-// Installs Docker Engine by the system's package manager and starts it: as root, on a system with
-// apt. The engine outlives us: containers have to. Never runs unasked after the start of the agent.
-import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import path from 'node:path';
+// Installs Docker Engine by the system's package manager and starts it, as install-plan.ts says.
+// The engine outlives us: containers have to. Never runs unasked after the start of the agent.
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { findProgram, type EngineEnvironment } from './engine-socket.ts';
+import {
+  installObstacle,
+  installSteps,
+  startSteps,
+  type InstallFacts,
+  type InstallStep,
+} from './install-plan.ts';
+
+export interface EngineCommands {
+  /** Resolves when it ended well; rejects with EngineInstallError. */
+  readonly run: (command: string, args: readonly string[]) => Promise<void>;
+  readonly startDetached: (program: string) => void;
+  /** Where the engine's own log is, for the person. */
+  readonly engineLogPath: string;
+}
 
 export interface EngineInstallerDeps {
-  readonly environment: EngineEnvironment;
+  /** As it is now: installing changes it. */
+  readonly facts: () => InstallFacts;
+  readonly commands: EngineCommands;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** For dockerd's own log and that of the package manager. */
-  readonly logDirectory: string;
   /** Tells the person what happens, before it does. */
   readonly say: (sentence: string) => void;
   /** Whether the engine answers. */
@@ -37,11 +48,7 @@ export class EngineInstaller {
 
   /** Why it can't be done here; undefined: it can. */
   obstacle(): string | undefined {
-    const { environment } = this.#deps;
-    if (!environment.isRoot)
-      return 'installing Docker Engine needs root: run "sudo apt-get install docker.io", or start Flotilla as root';
-    if (this.#isInstalled() || findProgram('apt-get', environment) !== undefined) return undefined;
-    return 'this system has no apt-get: install Docker Engine by its own package manager';
+    return installObstacle(this.#deps.facts());
   }
 
   /** Installs what is missing, starts the engine, waits until it answers. Throws EngineInstallError. */
@@ -50,75 +57,34 @@ export class EngineInstaller {
     return this.#running;
   }
 
-  #isInstalled(): boolean {
-    return findProgram('dockerd', this.#deps.environment) !== undefined;
-  }
-
   async #ensure(): Promise<void> {
-    const { isUp, say, logDirectory } = this.#deps;
+    const { isUp, facts, logger } = this.#deps;
     if (await isUp()) return;
     const obstacle = this.obstacle();
     if (obstacle !== undefined) throw new EngineInstallError(obstacle);
-    mkdirSync(logDirectory, { recursive: true });
-    if (!this.#isInstalled()) {
-      say(
-        'No container engine on this machine: installing Docker Engine (docker.io, nftables) with apt-get. --no-install forbids it.',
-      );
-      await this.#run('apt-get', ['update']);
-      const packages = ['docker.io', 'nftables', 'iptables'];
-      await this.#run('apt-get', ['install', '-y', '--no-install-recommends', ...packages]);
-    }
+    for (const step of installSteps(facts())) await this.#carryOut(step);
     if (await isUp()) return;
-    say('Starting Docker Engine.');
-    if (existsSync('/run/systemd/system'))
-      await this.#run('systemctl', ['enable', '--now', 'docker']);
-    else this.#startDetached();
+    for (const step of startSteps(facts())) await this.#carryOut(step);
     await this.#whenUp();
-    this.#deps.logger.info('Docker Engine answers', { log: logDirectory });
+    logger.info('Docker Engine answers');
   }
 
-  /** No service manager here: the engine becomes a process of its own that stays. */
-  #startDetached(): void {
-    const program = findProgram('dockerd', this.#deps.environment) ?? 'dockerd';
-    const log = openSync(path.join(this.#deps.logDirectory, 'dockerd.log'), 'a');
-    const child = spawn(program, [], { detached: true, stdio: ['ignore', log, log] });
-    child.once('error', (error) => this.#deps.logger.error('dockerd did not start', { error }));
-    child.unref();
-    closeSync(log);
+  async #carryOut(step: InstallStep): Promise<void> {
+    const { say, commands } = this.#deps;
+    if (step.kind === 'say') say(step.sentence);
+    else if (step.kind === 'run') await commands.run(step.command, step.args);
+    else commands.startDetached(step.program);
   }
 
   async #whenUp(): Promise<void> {
-    const { clock, isUp, logDirectory } = this.#deps;
+    const { clock, isUp, commands } = this.#deps;
     const endMs = clock.monotonicMs() + startTimeoutMs;
     while (clock.monotonicMs() < endMs) {
       if (await isUp()) return;
       await delay(clock, pollMs);
     }
     throw new EngineInstallError(
-      `Docker Engine was started but does not answer after ${startTimeoutMs / 1000} s: see ${logDirectory}/dockerd.log`,
+      `Docker Engine was started but does not answer after ${startTimeoutMs / 1000} s: see ${commands.engineLogPath}`,
     );
-  }
-
-  #run(command: string, args: readonly string[]): Promise<void> {
-    const { logDirectory, environment } = this.#deps;
-    const logPath = path.join(logDirectory, 'engine-install.log');
-    const log = openSync(logPath, 'a');
-    const env = { ...environment.variables, DEBIAN_FRONTEND: 'noninteractive' };
-    return new Promise((resolve, reject) => {
-      const child = spawn(command, args, { env, stdio: ['ignore', log, log] });
-      closeSync(log);
-      child.once('error', (error) =>
-        reject(new EngineInstallError(`${command}: ${error.message}`)),
-      );
-      child.once('exit', (code) => {
-        if (code === 0) resolve();
-        else
-          reject(
-            new EngineInstallError(
-              `"${command} ${args.join(' ')}" failed (exit ${code}): see ${logPath}`,
-            ),
-          );
-      });
-    });
   }
 }

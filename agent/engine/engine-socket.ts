@@ -10,11 +10,17 @@ export interface EngineEnvironment {
 
 export const defaultSocketPath = '/var/run/docker.sock';
 
-/** Places to look, the most wanted first. */
-export function socketCandidates({ variables }: EngineEnvironment): readonly string[] {
+/** The socket that DOCKER_HOST names. Another machine's engine could not mount this one's files. */
+export function askedSocket({ variables }: EngineEnvironment): string | undefined {
   const asked = variables['DOCKER_HOST'];
-  // Another machine's engine could not mount this machine's files.
-  if (asked?.startsWith('unix://') === true) return [asked.slice('unix://'.length)];
+  return asked?.startsWith('unix://') === true ? asked.slice('unix://'.length) : undefined;
+}
+
+/** Places to look, the most wanted first. */
+export function socketCandidates(environment: EngineEnvironment): readonly string[] {
+  const { variables } = environment;
+  const asked = askedSocket(environment);
+  if (asked !== undefined) return [asked];
   const candidates = [defaultSocketPath];
   const runtimeDirectory = variables['XDG_RUNTIME_DIR'];
   if (runtimeDirectory !== undefined) candidates.push(path.join(runtimeDirectory, 'docker.sock'));
@@ -55,7 +61,7 @@ export function engineProblem(why: string, environment: EngineEnvironment): Engi
       reason: 'ContainerEngineForbidden',
       message: `Docker Engine does not let this user in (${socket}): add the user to the group "docker" (usermod -aG docker USER, then log in again), or run Flotilla as root`,
     };
-  if (environment.variables['DOCKER_HOST']?.startsWith('unix://') === true)
+  if (askedSocket(environment) !== undefined)
     return {
       reason: 'ContainerEngineStopped',
       message: `Docker Engine does not answer at ${socket}, which DOCKER_HOST names: start it there, or start Flotilla without DOCKER_HOST`,

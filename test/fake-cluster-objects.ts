@@ -182,7 +182,27 @@ export function fakeApp(name: string, options: AppOptions): FakeObject[] {
   const pods = Array.from({ length: replicas }, (_, index) =>
     fakePod(name, index, { image, state, node }),
   );
-  return [deployment, set, service, ...pods];
+  const first: FakeObject = {
+    ...set,
+    metadata: {
+      ...set.metadata,
+      name: `${name}-5b6c7d8e9f`,
+      uid: `rs-${name}-1`,
+      annotations: { 'deployment.kubernetes.io/revision': '1' },
+    },
+    spec: {
+      ...spec,
+      replicas: 0,
+      template: {
+        ...template,
+        spec: {
+          ...template.spec,
+          containers: [{ ...template.spec.containers[0], image: `${name}:old` }],
+        },
+      },
+    },
+  };
+  return [deployment, first, set, service, ...pods];
 }
 
 function owner(kind: string, name: string, uid: string): object {
@@ -194,7 +214,8 @@ function fakePod(
   index: number,
   { image, state, node }: { image: string; state: string; node: string },
 ): FakeObject {
-  const podName = `${name}-7d9f8c6b5f-${['x2k4z', 'b7m9q', 'w5t8n', 'j4r6v'][index % 4]}`;
+  const endings = ['x2k4z', 'b7m9q', 'w5t8n', 'j4r6v'];
+  const podName = `${name}-7d9f8c6b5f-${endings[index] ?? `n${1000 + index}`}`;
   const isRunning = state === 'running';
   const isCrash = state === 'crash';
   const waiting: Record<string, object> = {
@@ -259,6 +280,23 @@ function fakePod(
   };
 }
 
+/** 200 apps whose names are as long as names may be, with 5,000 copies on 30 machines. */
+export function fakeCrowd(): FakeObject[] {
+  const machines = Array.from({ length: 30 }, (_, index) =>
+    fakeNode(`${'machine-in-the-long-corridor-'.repeat(3).slice(0, 60)}-${index + 10}`, {
+      cpu: 8,
+      memoryGi: 16,
+    }),
+  );
+  const apps = Array.from({ length: 200 }, (_, index) => {
+    const name = `${'a-name-of-all-the-letters-there-may-be-'.repeat(2).slice(0, 59)}-${index + 100}`;
+    const image = `registry.example/${'deep/'.repeat(20)}image:${index}`;
+    const node = machines[index % machines.length]?.metadata.name ?? '';
+    return fakeApp(name, { image, copies: 25, node, nodePort: 30000 + index });
+  });
+  return [...machines, ...apps.flat()];
+}
+
 let eventNumber = 0;
 export function fakeEvent(
   kind: string,
@@ -294,7 +332,11 @@ export function fakeHome(): FakeObject[] {
     fakeNode('nuc', {
       cpu: 8,
       memoryGi: 16,
-      annotations: { 'flotilla.dev/proxy-mode': 'userspace' },
+      annotations: {
+        'flotilla.dev/proxy-mode': 'userspace',
+        'flotilla.dev/proxy-reason':
+          'nft needs CAP_NET_ADMIN. Only NodePorts are served; ClusterIPs are not reachable.',
+      },
     }),
     fakeNode('pi-kitchen', {
       architecture: 'arm64',

@@ -32,6 +32,10 @@ export interface FakeOptions {
   readonly log: (pod: string) => readonly string[];
   /** Answers a Status to refuse an object with, or undefined. */
   readonly refuse?: (object: FakeObject) => object | undefined;
+  /** Answers a Status to refuse a deletion with, or undefined. */
+  readonly keep?: (object: FakeObject) => object | undefined;
+  /** Answers the whole API with 401. */
+  readonly isSignedOut?: boolean;
   /** Folder of the built user interface. */
   readonly root: string;
 }
@@ -142,8 +146,11 @@ export class FakeCluster {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://fake');
     if (url.pathname === '/session') return void response.writeHead(204).end();
-    if (url.pathname === '/version') return json(response, 200, { gitVersion: 'v1.35.0' });
-    if (!/^\/apis?(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
+    if (url.pathname === '/version' && this.#options.isSignedOut !== true)
+      return json(response, 200, { gitVersion: 'v1.35.0' });
+    if (!/^\/(apis?|version)(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
+    if (this.#options.isSignedOut === true)
+      return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });
     const target = this.#target(url.pathname);
     if (target === undefined) return this.#discovery(url.pathname, response);
     const isTable = String(request.headers.accept).includes('as=Table');
@@ -178,8 +185,16 @@ export class FakeCluster {
         reason: 'NotFound',
         message: `${target.kind.resource} "${target.name}" not found`,
       });
-    if (request.method === 'PATCH')
-      return json(response, 200, this.put(mergePatch(known, body) as FakeObject));
+    if (request.method === 'PATCH' || request.method === 'PUT') {
+      const next = changed(known, request, body);
+      const { resourceVersion } = next.metadata;
+      if (resourceVersion !== undefined && resourceVersion !== known.metadata.resourceVersion)
+        return json(response, 409, conflict(target));
+      return json(response, 200, isDryRun ? next : this.put(next));
+    }
+    const refusal = request.method === 'DELETE' ? this.#options.keep?.(known) : undefined;
+    if (refusal !== undefined) return json(response, 403, refusal);
+    if (isDryRun) return json(response, 200, known);
     if (request.method === 'DELETE') this.remove(key);
     json(response, 200, known);
   }
@@ -187,7 +202,7 @@ export class FakeCluster {
   #stream(request: IncomingMessage, socket: WebSocket): void {
     const url = new URL(request.url ?? '/', 'http://fake');
     const target = this.#target(url.pathname);
-    if (target === undefined) return socket.close(1008);
+    if (target === undefined || this.#options.isSignedOut === true) return socket.close(1008);
     if (target.subresource === 'log') {
       for (const line of this.#options.log(target.name)) socket.send(`${line}\n`);
       return;
@@ -229,23 +244,24 @@ export class FakeCluster {
   }
 
   #table(objects: readonly FakeObject[]): object {
-    const column = (name: string) => ({
+    const column = (name: string, priority = 0) => ({
       name,
       type: 'string',
       format: '',
       description: '',
-      priority: 0,
+      priority,
     });
     return {
       apiVersion: 'meta.k8s.io/v1',
       kind: 'Table',
       metadata: { resourceVersion: String(this.#revision) },
-      columnDefinitions: [column('Name'), column('Status'), column('Age')],
+      columnDefinitions: [column('Name'), column('Status'), column('Age'), column('Node', 1)],
       rows: objects.map((object) => ({
         cells: [
           object.metadata.name,
           (object['status'] as { phase?: string } | undefined)?.phase ?? '',
           '3h',
+          (object['spec'] as { nodeName?: string } | undefined)?.nodeName ?? '',
         ],
         object: { kind: 'PartialObjectMetadata', metadata: object.metadata },
       })),
@@ -308,6 +324,28 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = '';
   for await (const chunk of request) text += String(chunk);
   return text === '' ? undefined : JSON.parse(text);
+}
+
+/** The object after a PUT, a merge patch, or those operations of a JSON patch that set a field. */
+function changed(known: FakeObject, request: IncomingMessage, body: unknown): FakeObject {
+  if (request.method === 'PUT') return body as FakeObject;
+  if (!Array.isArray(body)) return mergePatch(known, body) as FakeObject;
+  const next = structuredClone(known);
+  for (const { path, value } of body as { path: string; value: unknown }[]) {
+    const keys = path.split('/').slice(1);
+    const last = keys.pop() ?? '';
+    let parent = next as Record<string, unknown>;
+    for (const key of keys) parent = parent[key] as Record<string, unknown>;
+    parent[last] = value;
+  }
+  return next;
+}
+
+function conflict({ kind, name }: Target): object {
+  const message =
+    `Operation cannot be fulfilled on ${kind.resource} "${name}": the object has been modified; ` +
+    'please apply your changes to the latest version and try again';
+  return { kind: 'Status', code: 409, reason: 'Conflict', message };
 }
 
 function mergePatch(target: unknown, patch: unknown): unknown {

@@ -6,13 +6,15 @@ import { delay, systemClock } from '#kube/base/clock.ts';
 import { decodeJsonLines } from '#kube/client/json-lines.ts';
 import { pathOfResource, type Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { applyTableEvent, type LiveTable, type TableEvent, tableOf } from '../state/table-rows.ts';
+import { applyTableEvents, type LiveTable, type TableEvent, tableOf } from '../state/table-rows.ts';
 import { failureText } from './actions.ts';
 import { useCluster } from './cluster.ts';
 import { nextFrame } from './frame.ts';
 
 const asTable = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
 const retryMs = 2000;
+/** A hidden page draws no frames: what comes meanwhile is taken over in lots. */
+const eventsMax = 1000;
 
 export interface TableSelection {
   readonly resource: Resource;
@@ -82,11 +84,21 @@ async function listAndWatch(
   const headers = { accept: asTable };
   const list = await client.json<Table>({ method: 'GET', path, headers, signal });
   let current = tableOf(list);
+  let pending: TableEvent[] = [];
+  let isGone = false;
+  /** All events of a frame at once: a burst costs one copy of the table, not one for each. */
+  const settle = (): void => {
+    const next = pending.length === 0 ? current : applyTableEvents(current, pending);
+    pending = [];
+    if (next === undefined) isGone = true;
+    else current = next;
+  };
   let cancelFrame: (() => void) | undefined;
   const publish = (): void => {
     cancelFrame ??= nextFrame(() => {
       cancelFrame = undefined;
-      if (!signal.aborted) show(current);
+      settle();
+      if (!signal.aborted && !isGone) show(current);
     });
   };
   report('');
@@ -99,11 +111,13 @@ async function listAndWatch(
     };
     const stream = await client.stream({ method: 'GET', path, query, headers, signal });
     for await (const event of decodeJsonLines(stream.chunks)) {
-      const next = applyTableEvent(current, event as TableEvent);
-      if (next === undefined) return;
-      current = next;
+      pending.push(event as TableEvent);
+      if (pending.length >= eventsMax || (event as TableEvent).type === 'ERROR') settle();
+      if (isGone) return;
       publish();
     }
+    settle();
+    if (isGone) return;
     await delay(systemClock, retryMs, signal);
   }
 }

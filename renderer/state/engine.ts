@@ -4,6 +4,7 @@ import type { Node } from '#kube/api/core.ts';
 
 export const installEngineAnnotation = 'flotilla.dev/install-engine';
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
+export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
 
 export type EngineState =
   | { readonly kind: 'ready' }

@@ -2,7 +2,12 @@
 // Pure: objects in, view out. Live use comes from the stats stream, not from here.
 import type { Node, NodeCondition, Pod } from '#kube/api/core.ts';
 import { quantityNumber } from './amounts.ts';
-import { engineState, proxyModeAnnotation, type EngineState } from './engine.ts';
+import {
+  engineState,
+  proxyModeAnnotation,
+  proxyReasonAnnotation,
+  type EngineState,
+} from './engine.ts';
 import type { Tone } from './vocabulary.ts';
 
 export type Face = 'pi' | 'mini' | 'tower' | 'laptop';
@@ -32,6 +37,8 @@ export interface Machine {
   readonly pods: readonly Pod[];
   /** Ports are opened in user space, because the agent is not root. */
   readonly isUserSpaceProxy: boolean;
+  /** What the agent says about its proxying, in its own words; '' when there is nothing to say. */
+  readonly proxyReason: string;
 }
 
 export function describeMachine(node: Node, pods: readonly Pod[]): Machine {
@@ -57,7 +64,8 @@ export function describeMachine(node: Node, pods: readonly Pod[]): Machine {
     pods: pods.filter(
       ({ spec, status }) => spec.nodeName === node.metadata.name && !isOver(status?.phase),
     ),
-    isUserSpaceProxy: /^user-?space/i.test(proxyMode),
+    isUserSpaceProxy: proxyMode === 'userspace',
+    proxyReason: node.metadata.annotations?.[proxyReasonAnnotation] ?? '',
   };
 }
 

@@ -14,10 +14,10 @@ import { appCommands, machineCommands, objectCommands } from './kubectl.ts';
 import { filterLogLines, type LogLine, mergeLogLines, parseLogLine } from './log-lines.ts';
 import { logoHue, monogram } from './logo.ts';
 import { findEntries } from './palette.ts';
-import { revisionsOf } from './revisions.ts';
+import { revisionsOf, rollbackPatch } from './revisions.ts';
 import { parseSample } from './samples.ts';
 import { alignSeries, appendPoint, sparkPath } from './series.ts';
-import { applyTableEvent, sortedRows, tableOf } from './table-rows.ts';
+import { applyTableEvents, rowWindow, sortedRows, tableOf } from './table-rows.ts';
 import type { Workload } from './workload.ts';
 
 describe('numbers and times', () => {
@@ -154,20 +154,21 @@ describe('tables', () => {
   const first = tableOf(table('web-10', '5'));
 
   it('takes rows over from events and remembers where it is', () => {
-    const added = applyTableEvent(first, { type: 'ADDED', object: table('web-2', '6') });
-    const gone = added && applyTableEvent(added, { type: 'DELETED', object: table('web-10', '7') });
+    const added = applyTableEvents(first, [{ type: 'ADDED', object: table('web-2', '6') }]);
+    const gone =
+      added && applyTableEvents(added, [{ type: 'DELETED', object: table('web-10', '7') }]);
     expect(added && sortedRows(added, '').map(({ name }) => name)).toEqual(['web-2', 'web-10']);
     expect([gone?.resourceVersion, gone && sortedRows(gone, '').length]).toEqual(['7', 1]);
   });
 
   it('adds nothing for a bookmark but its version', () => {
-    const marked = applyTableEvent(first, { type: 'BOOKMARK', object: table('', '9') });
+    const marked = applyTableEvents(first, [{ type: 'BOOKMARK', object: table('', '9') }]);
     expect([marked?.resourceVersion, marked?.rows.size]).toEqual(['9', 1]);
   });
 
   it('asks for a new list when the history is gone', () => {
     expect(
-      applyTableEvent(first, { type: 'ERROR', object: { kind: 'Status', code: 410 } }),
+      applyTableEvents(first, [{ type: 'ERROR', object: { kind: 'Status', code: 410 } }]),
     ).toBeUndefined();
   });
 
@@ -262,5 +263,57 @@ describe('logos', () => {
       monogram('x'),
       logoHue('web') === logoHue('web'),
     ]).toEqual(['HA', 'Je', 'X', true]);
+  });
+});
+
+describe('rowWindow', () => {
+  const screen = { count: 5000, rowHeight: 40, screenHeight: 800 };
+  it.each([
+    ['the first rows before any scrolling', { ...screen, top: 200 }, { first: 0, end: 40 }],
+    ['rows round the screen in the middle', { ...screen, top: -40_000 }, { first: 980, end: 1040 }],
+    ['no more rows than there are', { ...screen, top: -199_500 }, { first: 4960, end: 5000 }],
+    ['all of a short list', { ...screen, count: 3, top: 0 }, { first: 0, end: 3 }],
+    ['nothing of an empty one', { ...screen, count: 0, top: 0 }, { first: 0, end: 0 }],
+  ])('%s', (_name, given, want) => {
+    expect(rowWindow(given)).toEqual(want);
+  });
+});
+
+describe('rollbackPatch', () => {
+  it('writes the old template without the label of its ReplicaSet, on top of what is shown', () => {
+    const workload = {
+      kind: 'Deployment',
+      metadata: {
+        name: 'web',
+        uid: 'u1',
+        resourceVersion: '9',
+        annotations: { 'deployment.kubernetes.io/revision': '3' },
+      },
+    } as unknown as Workload;
+    const sets = ['1', '2', '3'].map((revision) => ({
+      metadata: {
+        name: `web-${revision}`,
+        annotations: { 'deployment.kubernetes.io/revision': revision },
+        ownerReferences: [{ uid: 'u1' }],
+      },
+      spec: {
+        template: {
+          metadata: { labels: { app: 'web', 'pod-template-hash': revision } },
+          spec: { containers: [{ name: 'web', image: `web:${revision}` }] },
+        },
+      },
+    })) as unknown as ReplicaSet[];
+    const previous = revisionsOf(workload, sets).find(({ isPrevious }) => isPrevious);
+    expect(previous && rollbackPatch(workload, previous)).toEqual([
+      { op: 'replace', path: '/metadata/resourceVersion', value: '9' },
+      {
+        op: 'replace',
+        path: '/spec/template',
+        value: {
+          metadata: { labels: { app: 'web' } },
+          spec: { containers: [{ name: 'web', image: 'web:2' }] },
+        },
+      },
+    ]);
   });
 });

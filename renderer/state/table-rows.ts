@@ -29,30 +29,74 @@ export interface TableEvent {
   readonly object: Table | Status;
 }
 
-/** Undefined: the history is gone, list again. */
-export function applyTableEvent(table: LiveTable, event: TableEvent): LiveTable | undefined {
-  if (event.type === 'ERROR' || !isTable(event.object)) return undefined;
-  const changed = event.object;
+/** Undefined: the history is gone, list again. One copy of the rows, however many events. */
+export function applyTableEvents(
+  table: LiveTable,
+  events: readonly TableEvent[],
+): LiveTable | undefined {
   const rows = new Map(table.rows);
-  for (const row of (changed.rows ?? []).map(rowOf)) {
-    if (event.type === 'DELETED') rows.delete(row.key);
-    else if (event.type !== 'BOOKMARK') rows.set(row.key, row);
+  let { resourceVersion } = table;
+  for (const { type, object } of events) {
+    if (type === 'ERROR' || !isTable(object)) return undefined;
+    for (const row of (object.rows ?? []).map(rowOf)) {
+      if (type === 'DELETED') rows.delete(row.key);
+      else if (type !== 'BOOKMARK') rows.set(row.key, row);
+    }
+    resourceVersion =
+      (object.metadata?.resourceVersion ?? versionOf(object.rows?.at(-1))) || resourceVersion;
   }
-  const version = changed.metadata?.resourceVersion ?? versionOf(changed.rows?.at(-1));
-  return { ...table, rows, resourceVersion: version || table.resourceVersion };
+  return { ...table, rows, resourceVersion };
 }
+
+const byName = new Intl.Collator('en', { numeric: true });
 
 export function sortedRows(table: LiveTable, search: string): LiveRow[] {
   const wanted = search.trim().toLowerCase();
-  return [...table.rows.values()]
-    .filter(({ namespace, cells }) =>
-      `${namespace} ${cells.join(' ')}`.toLowerCase().includes(wanted),
-    )
-    .sort(
-      (a, b) =>
-        a.namespace.localeCompare(b.namespace) ||
-        a.name.localeCompare(b.name, 'en', { numeric: true }),
-    );
+  const all = [...table.rows.values()];
+  const found =
+    wanted === ''
+      ? all
+      : all.filter(({ namespace, cells }) =>
+          `${namespace} ${cells.join(' ')}`.toLowerCase().includes(wanted),
+        );
+  return found.sort(
+    (a, b) => byName.compare(a.namespace, b.namespace) || byName.compare(a.name, b.name),
+  );
+}
+
+/** A cell as it is shown. */
+export function cellText(cell: unknown): string {
+  if (cell === null || cell === undefined) return '';
+  return typeof cell === 'object' ? JSON.stringify(cell) : String(cell);
+}
+
+/** The longest text of a column: it gives the column its width, whichever rows are on screen. */
+export function longestText(texts: Iterable<string>): string {
+  let longest = '';
+  for (const text of texts) if (text.length > longest.length) longest = text;
+  return longest;
+}
+
+export interface RowWindow {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** The rows to draw of `count`: those on screen and some more, in steps, so that scrolling is calm. */
+export function rowWindow(options: {
+  readonly count: number;
+  readonly rowHeight: number;
+  /** Of the first row, from the top of the screen; negative once it is scrolled away. */
+  readonly top: number;
+  readonly screenHeight: number;
+}): RowWindow {
+  const { count, rowHeight, top, screenHeight } = options;
+  const step = 20;
+  const firstSeen = Math.max(0, -top) / rowHeight;
+  const first = Math.max(0, Math.floor(firstSeen / step) * step - step);
+  const seen = Math.ceil(screenHeight / rowHeight);
+  const end = Math.min(count, Math.ceil((firstSeen + seen) / step) * step + step);
+  return { first: Math.min(first, count), end };
 }
 
 function isTable(object: Table | Status): object is Table {

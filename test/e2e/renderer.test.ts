@@ -8,8 +8,15 @@ import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { build as buildRenderer } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { FakeCluster, type FakeObject } from '../fake-cluster.ts';
-import { fakeHome, fakeKinds, fakeNode, fakeStats } from '../fake-cluster-objects.ts';
+import { FakeCluster, type FakeObject, type FakeOptions } from '../fake-cluster.ts';
+import {
+  fakeApp,
+  fakeCrowd,
+  fakeHome,
+  fakeKinds,
+  fakeNode,
+  fakeStats,
+} from '../fake-cluster-objects.ts';
 import { launchBrowser, type Theme, widths } from '../setup/browser.ts';
 import { root } from '../setup/machine.ts';
 
@@ -42,8 +49,13 @@ interface Visit {
   readonly complaints: readonly string[];
 }
 
-async function visit(objects: readonly FakeObject[], theme: Theme = 'light'): Promise<Visit> {
+async function visit(
+  objects: readonly FakeObject[],
+  theme: Theme = 'light',
+  more: Partial<FakeOptions> = {},
+): Promise<Visit> {
   const fake = new FakeCluster({
+    ...more,
     kinds: fakeKinds,
     objects,
     root: renderer,
@@ -53,6 +65,7 @@ async function visit(objects: readonly FakeObject[], theme: Theme = 'light'): Pr
   const url = await fake.listen();
   const context = await browser.newContext({ colorScheme: theme, reducedMotion: 'reduce' });
   const page = await context.newPage();
+  await page.addInitScript(noteLongTasks);
   page.setDefaultTimeout(10_000);
   open.push({ page, fake });
   const complaints: string[] = [];
@@ -79,6 +92,15 @@ async function excessWidth(): Promise<number> {
   for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
   const { scrollWidth, clientWidth } = document.documentElement;
   return scrollWidth - clientWidth;
+}
+
+/** In the page: how long its longest tasks took. */
+function noteLongTasks(): void {
+  const durations: number[] = [];
+  Object.assign(globalThis, { longTasksMs: durations });
+  new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) durations.push(Math.round(duration));
+  }).observe({ type: 'longtask', buffered: true });
 }
 
 const app = '/apps/deployment/default/web';
@@ -173,5 +195,136 @@ describe('the user interface', () => {
     await page.keyboard.type('jelly');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Jellyfin' }).waitFor();
+  });
+
+  it('tells what is left when only some of an app could be deleted, and tries that again', async () => {
+    let isKept = true;
+    const forbidden = { kind: 'Status', code: 403, reason: 'Forbidden', message: 'web is kept' };
+    const keep = ({ kind }: FakeObject): object | undefined =>
+      kind === 'Service' && isKept ? forbidden : undefined;
+    const { page, url } = await visit(fakeHome(), 'light', { keep });
+    await page.goto(`${url}${app}`);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Delete Web' }).click();
+    await dialog.getByText('web is kept').waitFor();
+    await dialog.getByText('Some of Web is left').waitFor();
+    isKept = false;
+    await dialog.getByRole('button', { name: 'Delete the rest' }).click();
+    await page.getByText('Web has been deleted').waitFor();
+  });
+
+  it('follows a new app in the sheet, takes a failure back and keeps what was entered', async () => {
+    const { page, fake, url } = await visit(fakeHome());
+    await page.goto(url);
+    await page.getByRole('button', { name: 'Deploy an app' }).click();
+    await page.getByRole('textbox', { name: 'Image' }).fill('redis:9');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Deploy an app' }).click();
+    await page.getByText('This is what you had entered').waitFor();
+    await page.getByRole('button', { name: 'Deploy', exact: true }).click();
+    await page.getByRole('progressbar', { name: 'Looking for a machine' }).waitFor();
+    const copies = fakeApp('redis', { image: 'redis:9', state: 'image' });
+    for (const pod of copies.filter(({ kind }) => kind === 'Pod'))
+      fake.put({
+        ...pod,
+        metadata: { ...pod.metadata, labels: { 'app.kubernetes.io/name': 'redis' } },
+      });
+    await page.getByRole('dialog').getByText('manifest unknown').waitFor();
+    await page.getByRole('button', { name: 'Change and try again' }).click();
+    expect(await page.getByRole('textbox', { name: 'Image' }).inputValue()).toBe('redis:9');
+  });
+
+  it('opens a port from Settings, showing the change first', async () => {
+    const { page, url } = await visit(fakeHome());
+    await page.goto(`${url}/apps/deployment/default/immich?tab=settings`);
+    await page.getByRole('checkbox', { name: 'Open it to my home' }).check();
+    await page.getByText('inside the cluster only').waitFor();
+    await page.getByRole('button', { name: 'Apply' }).click();
+    await page.getByText('Saved.').waitFor();
+    expect(await page.getByRole('checkbox', { name: 'Open it to my home' }).isChecked()).toBe(true);
+  });
+
+  it('undoes the last change from History, after showing what that means', async () => {
+    const { page, url } = await visit(fakeHome());
+    await page.goto(`${url}${app}?tab=history`);
+    await page.getByRole('button', { name: 'Undo the last change' }).click();
+    await page.getByLabel('Back to version 1').getByText('image: web:old').waitFor();
+    expect(await barriers(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Bring it back' }).click();
+    await page.getByTitle('web:old').waitFor();
+  });
+
+  it("changes an object's YAML after a dry run, and explains a conflict", async () => {
+    const { page, fake, url } = await visit(fakeHome());
+    await page.goto(`${url}/cluster/core/v1/services`);
+    await page.getByRole('button', { name: 'web', exact: true }).click();
+    await page.getByRole('button', { name: 'Edit' }).click();
+    const editor = page.getByRole('textbox', { name: 'Edit the YAML' });
+    await editor.fill((await editor.inputValue()).replace('port: 8080', 'port: 9090'));
+    await page.getByRole('button', { name: 'Show what would change' }).click();
+    await page.getByLabel('What would change').getByText('port: 9090').waitFor();
+    expect(await barriers(page)).toEqual([]);
+    const web = fakeApp('web', { image: 'x', nodePort: 30099 }).find(
+      ({ kind }) => kind === 'Service',
+    );
+    if (web !== undefined) fake.put(web);
+    await page.getByRole('button', { name: 'Apply' }).click();
+    await page.getByText('Somebody else changed it').waitFor();
+    await page.getByRole('button', { name: 'Keep my text' }).click();
+    await page.getByRole('button', { name: 'Apply' }).click();
+    await page.getByRole('button', { name: 'Edit' }).waitFor();
+  });
+
+  it('says calmly what to do in a browser that it does not know', async () => {
+    const { page, url } = await visit([], 'light', { isSignedOut: true });
+    await page.goto(url);
+    await page.getByRole('heading', { name: 'This page is not signed in' }).waitFor();
+    await page.getByText('starting Flotilla again prints a new one').waitFor();
+    expect(await barriers(page)).toEqual([]);
+  });
+
+  it('has search and theme within reach on a phone', async () => {
+    const { page, url } = await visit(fakeHome());
+    await page.setViewportSize({ width: widths.phone, height: 844 });
+    await page.goto(url);
+    await page.getByRole('button', { name: 'System theme' }).click();
+    await page.getByRole('button', { name: 'Search' }).click();
+    await page.getByRole('combobox', { name: 'Find anything' }).fill('jelly');
+    await page
+      .getByRole('option', { name: /Jellyfin/ })
+      .first()
+      .click();
+    await page.getByRole('heading', { name: 'Jellyfin' }).waitFor();
+  });
+});
+
+describe('a crowd of 200 apps with the longest names and 5,000 copies', () => {
+  it('fits every width, on every page, and keeps the page answering', async () => {
+    const { page, fake, url, complaints } = await visit(fakeCrowd());
+    const crowded = [
+      { at: '/', text: '30 machines' },
+      { at: '/apps', text: '200 apps' },
+      { at: '/machines', text: '30 machines' },
+      { at: '/cluster', text: '5000 objects' },
+    ];
+    for (const { at, text } of crowded) {
+      await page.goto(`${url}${at}`);
+      await page.getByText(text).first().waitFor();
+      for (const width of Object.values(widths)) {
+        await page.setViewportSize({ width, height: 900 });
+        expect(await page.evaluate(excessWidth), `${at} at ${width}`).toBeLessThanOrEqual(0);
+      }
+      await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight / 2));
+      await page.evaluate(excessWidth);
+      const longest = await page.evaluate(() =>
+        Math.max(0, ...(globalThis as unknown as { longTasksMs: number[] }).longTasksMs),
+      );
+      console.log('LONG', at, longest);
+    }
+    const rows = await page.getByRole('row').count();
+    expect(rows, 'rows drawn of 5,000').toBeLessThan(200);
+    fake.remove(`pods/default/none`);
+    expect(complaints).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 // Which nodes a DaemonSet wants a pod on, and what that pod looks like. Pure.
 // Source: kubernetes pkg/controller/daemon/{daemon_controller,util/daemonset_util}.go.
 import type { DaemonSet } from '#kube/api/apps.ts';
-import type { Affinity, Node, NodeSelectorTerm, Pod, Toleration } from '#kube/api/core.ts';
+import type { Node, Pod, Toleration } from '#kube/api/core.ts';
+import { matchesRequired } from '#kube/machinery/node-selector.ts';
 import { untolerated } from '../node/taints.ts';
 import { podFromTemplate } from '../pod-control.ts';
 
@@ -76,58 +77,9 @@ export function fitsNode(daemonSet: DaemonSet, node: Node): NodeFit {
   const spec = daemonSet.spec.template.spec;
   const wantedNode = spec?.nodeName ?? '';
   const isHere = wantedNode === '' || wantedNode === node.metadata.name;
-  if (!isHere || !matchesNodeSelector(spec?.nodeSelector, spec?.affinity, node))
-    return { shouldRun: false, shouldContinue: false };
+  if (!isHere || !matchesRequired(spec, node)) return { shouldRun: false, shouldContinue: false };
   const tolerations = tolerationsFor(daemonSet);
   const has = (...effects: string[]): boolean =>
     untolerated(node.spec.taints, tolerations, effects).length > 0;
   return { shouldRun: !has('NoSchedule', 'NoExecute'), shouldContinue: !has('NoExecute') };
-}
-
-function matchesNodeSelector(
-  nodeSelector: Record<string, string> | undefined,
-  affinity: Affinity | undefined,
-  node: Node,
-): boolean {
-  const labels = node.metadata.labels ?? {};
-  for (const [key, value] of Object.entries(nodeSelector ?? {}))
-    if (labels[key] !== value) return false;
-  const required = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  if (required === undefined) return true;
-  return required.nodeSelectorTerms.some((term) => matchesTerm(term, node));
-}
-
-/** An empty term matches nothing. */
-function matchesTerm(
-  { matchExpressions = [], matchFields = [] }: NodeSelectorTerm,
-  node: Node,
-): boolean {
-  if (matchExpressions.length === 0 && matchFields.length === 0) return false;
-  const labels = node.metadata.labels ?? {};
-  return (
-    matchExpressions.every((requirement) => meets(requirement, labels[requirement.key])) &&
-    matchFields.every((requirement) => meets(requirement, node.metadata.name))
-  );
-}
-
-function meets(
-  { operator, values = [] }: { operator: string; values?: string[] },
-  actual: string | undefined,
-): boolean {
-  switch (operator) {
-    case 'In':
-      return actual !== undefined && values.includes(actual);
-    case 'NotIn':
-      return actual === undefined || !values.includes(actual);
-    case 'Exists':
-      return actual !== undefined;
-    case 'DoesNotExist':
-      return actual === undefined;
-    case 'Gt':
-      return Number(actual) > Number(values[0]);
-    case 'Lt':
-      return Number(actual) < Number(values[0]);
-    default:
-      return false;
-  }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Node, Pod, Taint, Toleration } from '#kube/api/core.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
-import { evictionTimeMs, taintsFor, tolerates } from './taints.ts';
+import { tolerates } from '#kube/machinery/tolerations.ts';
+import { evictionTimeMs, taintsFor } from './taints.ts';
 
 const nowMs = 1_700_000_000_000;
 const now = rfc3339(nowMs);

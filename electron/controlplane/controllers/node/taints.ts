@@ -3,6 +3,7 @@
 import type { Node, Pod, Taint, Toleration } from '#kube/api/core.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
+import { tolerates } from '#kube/machinery/tolerations.ts';
 
 export const notReadyTaint = 'node.kubernetes.io/not-ready';
 export const unreachableTaint = 'node.kubernetes.io/unreachable';
@@ -49,13 +50,6 @@ export function taintsFor(node: Node, mayEvict: boolean, nowMs: number): Taint[]
 
 function isSameTaint(a: Taint, b: Taint): boolean {
   return a.key === b.key && a.effect === b.effect;
-}
-
-export function tolerates(toleration: Toleration, taint: Taint): boolean {
-  const { key = '', effect = '', operator = 'Equal', value = '' } = toleration;
-  if (effect !== '' && effect !== taint.effect) return false;
-  if (key !== '' && key !== taint.key) return false;
-  return operator === 'Exists' || (key !== '' && value === (taint.value ?? ''));
 }
 
 /** Taints of the given effects that none of the tolerations covers. */

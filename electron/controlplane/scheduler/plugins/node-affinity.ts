@@ -3,7 +3,12 @@
 import type { NodeSelectorTerm, PodSpec, PreferredSchedulingTerm } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { defaultNormalizeScore, unresolvable, type Plugin } from '../framework.ts';
-import { matchesRequired, matchesTerm, namedNodes, requiredTerms } from './node-selector.ts';
+import {
+  matchesRequired,
+  matchesTerm,
+  namedNodes,
+  requiredTerms,
+} from '#kube/machinery/node-selector.ts';
 
 export const nodeAffinity: Plugin = {
   name: 'NodeAffinity',

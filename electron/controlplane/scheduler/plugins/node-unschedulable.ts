@@ -2,7 +2,7 @@
 // node gets. Source: kubernetes pkg/scheduler/framework/plugins/nodeunschedulable.
 import type { Node } from '#kube/api/core.ts';
 import { unresolvable, type Plugin } from '../framework.ts';
-import { toleratesTaint } from './tolerations.ts';
+import { toleratesTaint } from '#kube/machinery/tolerations.ts';
 
 const taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 

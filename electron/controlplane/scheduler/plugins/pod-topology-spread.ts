@@ -8,8 +8,8 @@ import { getControllerOf } from '#kube/machinery/ownership.ts';
 import { labelSelectorMatcher } from '#kube/machinery/selector.ts';
 import { scoreMax, unresolvable, unschedulable, type Plugin, type Snapshot } from '../framework.ts';
 import type { NodeInfo } from '../node-info.ts';
-import { matchesRequired } from './node-selector.ts';
-import { toleratesTaint } from './tolerations.ts';
+import { matchesRequired } from '#kube/machinery/node-selector.ts';
+import { toleratesTaint } from '#kube/machinery/tolerations.ts';
 
 const name = 'PodTopologySpread';
 

@@ -5,7 +5,7 @@
 import type { Node, Pod, Taint } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { defaultNormalizeScore, unresolvable, type Plugin } from '../framework.ts';
-import { toleratesTaint } from './tolerations.ts';
+import { toleratesTaint } from '#kube/machinery/tolerations.ts';
 
 export const taintToleration: Plugin = {
   name: 'TaintToleration',

@@ -1,5 +1,5 @@
 // Which taints a pod tolerates. Source: kubernetes api core/v1/toleration.go ToleratesTaint.
-import type { Taint, Toleration } from '#kube/api/core.ts';
+import type { Taint, Toleration } from '../api/core.ts';
 
 export function toleratesTaint(
   tolerations: readonly Toleration[] | undefined,
@@ -8,7 +8,7 @@ export function toleratesTaint(
   return (tolerations ?? []).some((toleration) => tolerates(toleration, taint));
 }
 
-function tolerates({ effect, key, operator, value }: Toleration, taint: Taint): boolean {
+export function tolerates({ effect, key, operator, value }: Toleration, taint: Taint): boolean {
   // Empty stands for all effects, and all keys.
   if (isSet(effect) && effect !== taint.effect) return false;
   if (isSet(key) && key !== taint.key) return false;

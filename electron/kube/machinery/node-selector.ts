@@ -1,6 +1,6 @@
 // Node selector terms: matching a node's labels and name. The API has checked their form.
 // Source: kubernetes component-helpers scheduling/corev1/nodeaffinity/nodeaffinity.go.
-import type { Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec } from '#kube/api/core.ts';
+import type { Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec } from '../api/core.ts';
 
 /** nodeSelector and required node affinity: both must hold. */
 export function matchesRequired(spec: PodSpec | undefined, node: Node): boolean {

@@ -301,7 +301,7 @@ describe('the user interface', () => {
 
 describe('a crowd of 200 apps with the longest names and 5,000 copies', () => {
   it('fits every width, on every page, and keeps the page answering', async () => {
-    const { page, fake, url, complaints } = await visit(fakeCrowd());
+    const { page, url, complaints } = await visit(fakeCrowd());
     const crowded = [
       { at: '/', text: '30 machines' },
       { at: '/apps', text: '200 apps' },
@@ -320,11 +320,11 @@ describe('a crowd of 200 apps with the longest names and 5,000 copies', () => {
       const longest = await page.evaluate(() =>
         Math.max(0, ...(globalThis as unknown as { longTasksMs: number[] }).longTasksMs),
       );
-      console.log('LONG', at, longest);
+      // Far above what it takes on a machine of one's own; drawing all rows takes longer.
+      if (at === '/cluster') expect(longest, 'longest task, ms').toBeLessThan(1000);
     }
     const rows = await page.getByRole('row').count();
     expect(rows, 'rows drawn of 5,000').toBeLessThan(200);
-    fake.remove(`pods/default/none`);
     expect(complaints).toEqual([]);
-  });
+  }, 300_000);
 });

@@ -109,8 +109,8 @@ function writeConfig(client: RestClient, namespace: string, write: ConfigWrite):
   return async (dryRun) => {
     if (write.verb === 'create')
       return await client.create(kinds.configMaps, write.config, { dryRun });
-    const ref = { namespace, name: write.name };
-    return await client.patch(kinds.configMaps, ref, write.patch, { dryRun });
+    const at = { namespace, name: write.name };
+    return await client.patch(kinds.configMaps, at, write.patch, { dryRun });
   };
 }
 
@@ -120,8 +120,8 @@ function writeService(client: RestClient, namespace: string, write: ServiceWrite
       case 'create':
         return await client.create(kinds.services, write.service, { dryRun });
       case 'patch': {
-        const ref = { namespace, name: write.name };
-        return await client.patch(kinds.services, ref, write.patch, { dryRun });
+        const at = { namespace, name: write.name };
+        return await client.patch(kinds.services, at, write.patch, { dryRun });
       }
       case 'delete': {
         const { name, uid } = write.service.metadata;

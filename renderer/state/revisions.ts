@@ -44,7 +44,7 @@ export function revisionsOf(workload: Workload, replicaSets: readonly ReplicaSet
 
 /** Without the label that the Deployment's controller gave it. */
 function templateOf(template: PodTemplateSpec | undefined): PodTemplateSpec {
-  if (template?.metadata?.labels === undefined) return template ?? ({} as PodTemplateSpec);
+  if (template?.metadata?.labels === undefined) return template ?? {};
   const { [hashLabel]: _hash, ...labels } = template.metadata.labels;
   return { ...template, metadata: { ...template.metadata, labels } };
 }

@@ -67,7 +67,7 @@ export function sortedRows(table: LiveTable, search: string): LiveRow[] {
 /** A cell as it is shown. */
 export function cellText(cell: unknown): string {
   if (cell === null || cell === undefined) return '';
-  return typeof cell === 'object' ? JSON.stringify(cell) : String(cell);
+  return typeof cell === 'string' ? cell : JSON.stringify(cell);
 }
 
 /** The longest text of a column: it gives the column its width, whichever rows are on screen. */

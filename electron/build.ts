@@ -11,7 +11,14 @@ const sources = ['electron', 'renderer', 'agent', 'resources', 'package.json', '
 /** What dockerode asks for and the agent never uses: see the file. */
 const standIn = path.join(root, 'agent/runtime/unused-packages.ts');
 const unusedByAgent = Object.fromEntries(
-  ['ssh2', '@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs'].map((name) => [name, standIn]),
+  [
+    'ssh2',
+    '@grpc/grpc-js',
+    '@grpc/proto-loader',
+    'protobufjs',
+    '@balena/dockerignore',
+    'tar-fs',
+  ].map((name) => [name, standIn]),
 );
 
 /** True when a source is newer than the last build, or there was none. */

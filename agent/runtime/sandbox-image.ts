@@ -2,7 +2,6 @@
 // about 200 bytes that ignores SIGCHLD (the kernel then reaps orphans, which matters when the pod
 // shares one process namespace) and sleeps for ever. Machine code for x86-64 and arm64.
 // Source: System V ABI (ELF-64), kubernetes build/pause (what a sandbox program has to do).
-import { pack } from 'tar-stream';
 import { createHash } from 'node:crypto';
 
 /** Raise the number when the program changes. */
@@ -110,6 +109,8 @@ interface TarEntry {
 }
 
 async function tar(entries: readonly TarEntry[]): Promise<Buffer> {
+  // Needed once in a node's life: not worth its memory in every agent.
+  const { pack } = await import('tar-stream');
   const stream = pack();
   for (const { name, mode, body } of entries)
     stream.entry({ name, mode, mtime: new Date(0) }, body);

@@ -1,6 +1,7 @@
 // Stands in for packages that dockerode and docker-modem load but the agent never uses: Docker over
-// SSH (ssh2), and BuildKit sessions (gRPC, protobuf). Without it they would be a third of the agent's
-// bundle and of its memory. electron/build.ts puts it in their place.
+// SSH (ssh2), BuildKit sessions (gRPC, protobuf), build contexts (tar-fs, dockerignore). Without it
+// they would be a third of the agent's bundle and of its memory. electron/build.ts puts it in their
+// place.
 
 function unsupported(): never {
   throw new Error("the agent speaks to Docker on this machine's own socket, and builds no images");
@@ -17,5 +18,7 @@ export const load = unsupported;
 /** protobufjs. */
 export const Root = unsupported;
 export const parse = unsupported;
+/** tar-fs. */
+export const pack = unsupported;
 
-export default { Client, Server, loadPackageDefinition, loadSync, load, Root, parse };
+export default { Client, Server, loadPackageDefinition, loadSync, load, Root, parse, pack };

@@ -91,6 +91,11 @@ describe('a gRPC probe', () => {
       want: 'service healthy',
     },
     {
+      name: 'serving before a number of the future',
+      hex: '000000000408011005',
+      want: 'service healthy',
+    },
+    {
       name: 'no message',
       hex: '',
       want: rpcError('code = Internal desc = the answer has no message'),

@@ -145,8 +145,8 @@ describe('the app in a browser', () => {
       .getByText(/localhost:1/)
       .first()
       .waitFor();
-    await screenshots.take(page, 'home-trouble');
     expect(await violations(page), 'accessibility of home in trouble').toEqual([]);
+    await screenshots.take(page, 'home-trouble');
     await cluster.kubectlOk('delete', 'deployment,service', '--all');
   });
 });

@@ -105,7 +105,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     it('starts the first sandboxes all at once', async () => {
       // Nobody has found out yet what this machine refuses (negative OOM scores, say).
-      const refs = ['a', 'b', 'c'].map((name) => ({ uid: name, name, namespace: 'default' }));
+      const refs = ['a', 'b', 'c'].map((uid) => ({ uid, name: uid, namespace: 'default' }));
       const ids = await Promise.all(refs.map((ref) => runtime.runSandbox(sandboxConfig(ref))));
       expect(new Set(ids).size).toBe(3);
       for (const id of ids) await runtime.removeSandbox(id);

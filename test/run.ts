@@ -62,6 +62,10 @@ function vitest(project: string, args: readonly string[] = []): Step {
 }
 
 const [only, ...rest] = process.argv.slice(2);
+if (only !== undefined && only !== 'unit' && only !== 'system') {
+  process.stderr.write(`npm test [-- unit|system [FILTER …]], not "${only}".\n`);
+  process.exit(2);
+}
 if (only === undefined) for (const step of checks) run(step);
 if (only !== 'unit' && isStale()) await build();
 if (only === undefined || only === 'unit') run(vitest('unit', rest));

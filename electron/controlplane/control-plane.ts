@@ -1,12 +1,13 @@
 // The composition root of the control plane: builds each part with its dependencies, starts them in
 // order, stops them in reverse. Every part but the API server is an API client on the loopback
 // transport, with an identity of its own.
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { assert } from '#kube/base/assert.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
@@ -113,6 +114,7 @@ export class ControlPlane {
     const handler = await this.#startApi(pki, apiPort);
     late.set(handler);
     await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
+    if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
     this.#startClients(handler);
     this.#renewDaily(pki, server);
@@ -126,10 +128,16 @@ export class ControlPlane {
     for (const stop of this.#stops.toReversed()) await stop();
   }
 
+  /** Tells a new data directory from one whose database has vanished. */
+  get #marker(): string {
+    return path.join(this.#deps.options.dataDirectory, 'cluster-made');
+  }
+
   async #startApi(pki: ClusterPki, port: number): Promise<ApiHandler> {
     const { options, clock, random, logger, version, nodeName, onFatal } = this.#deps;
     const directory = path.join(options.dataDirectory, 'store');
-    const store = openSqliteStore({ directory, logger, clock, onFatal });
+    const mustExist = existsSync(this.#marker);
+    const store = openSqliteStore({ directory, logger, clock, onFatal, mustExist });
     // The listeners were first: they stop before the store closes.
     this.#stops.unshift(() => store.close());
     startCompactor({ store, clock, logger, signal: this.#stopping.signal });

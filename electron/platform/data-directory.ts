@@ -30,6 +30,12 @@ export function dataDirectoryError(
   return sentence === undefined ? undefined : new DataDirectoryError(sentence, { cause: error });
 }
 
+export function fullDisk(directory: string): DataDirectoryError {
+  return new DataDirectoryError(
+    `The disk that holds the data directory ${directory} is full: free some space, then start again.`,
+  );
+}
+
 function sentenceOf(code: string | undefined, directory: string): string | undefined {
   switch (code) {
     case 'EACCES':
@@ -43,7 +49,7 @@ function sentenceOf(code: string | undefined, directory: string): string | undef
     case 'ENOSPC':
     case 'EDQUOT':
     case 'SQLITE_FULL':
-      return `The disk that holds the data directory ${directory} is full: free some space, then start again.`;
+      return fullDisk(directory).message;
     case 'ENOTDIR':
     case 'EEXIST':
       return `${directory} is not a directory: choose another with --data.`;

@@ -100,6 +100,14 @@ describe('a start refuses, with one sentence and code 78,', () => {
       /^The disk that holds .* is full: free some space, then start again\.$/,
     );
   });
+
+  for (const sizeKibibytes of [40, 60, 100])
+    it(`a disk on which a new cluster does not fit: ${sizeKibibytes} KiB`, async () => {
+      const data = path.join(smallDisk(sizeKibibytes / 1024).directory, 'data');
+      expect(await refusal(new Cluster(['--no-agent'], data))).toMatch(
+        /^The disk that holds .* is full: free some space, then start again\.$/m,
+      );
+    });
 });
 
 const configMap = (name: string, sizeBytes = 10) => `

@@ -288,6 +288,16 @@ spec:
     }
   });
 
+  it('says that a kind is unknown in the words kubectl users know', async () => {
+    const unknown = `apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: unknown }
+`;
+    await expect(cluster.apply(unknown)).rejects.toThrow(
+      'no matches for kind "StatefulSet" in version "apps/v1"',
+    );
+  });
+
   it('creates without a manifest: kubectl sends these in protobuf', async () => {
     const image = `--image=${webImage}`;
     await cluster.kubectlOk('create', 'deployment', 'short', image, '--replicas=2', '--port=8080');

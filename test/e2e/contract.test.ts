@@ -113,6 +113,18 @@ describe('npm start -- --headless', () => {
     expect(readFileSync(file, 'utf8')).toBe(garbage);
   });
 
+  for (const harm of ['empties', 'deletes'] as const)
+    it(`never begins anew in silence when somebody ${harm} the database`, async () => {
+      const first = await cluster().start();
+      await first.stop();
+      const store = path.join(first.dataDirectory, 'store');
+      if (harm === 'empties') writeFileSync(path.join(store, 'state.db'), '');
+      else rmSync(store, { recursive: true });
+      const second = cluster(['--no-agent'], first.dataDirectory);
+      await expect(second.start()).rejects.toThrow('is missing or empty');
+      expect(second.stderr).not.toMatch(/\n\s+at /);
+    });
+
   it('explains every flag', () => {
     const help = execFileSync(process.execPath, [path.join(root, 'electron/start.ts'), '--help'], {
       encoding: 'utf8',

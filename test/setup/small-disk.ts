@@ -8,7 +8,7 @@ export class SmallDisk {
   readonly directory = mkdtempSync(path.join(tmpdir(), 'flotilla-disk-'));
 
   constructor(sizeMebibytes: number) {
-    const options = `size=${sizeMebibytes}m,mode=0755`;
+    const options = `size=${Math.round(sizeMebibytes * 1024)}k,mode=0755`;
     execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'flotilla-test', this.directory]);
   }
 

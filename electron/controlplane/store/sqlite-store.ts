@@ -15,6 +15,8 @@ export interface SqliteStoreOptions {
   /** Holds state.db; made when it does not exist. */
   readonly directory: string;
   readonly logger: Logger;
+  /** A cluster was here before: an absent or empty file is an error. */
+  readonly mustExist?: boolean;
   /** For the log line that says how long opening took. */
   readonly clock?: Clock;
   /** Puts that would grow the file beyond this fail as if the disk were full; no bound by default. */
@@ -31,7 +33,7 @@ const reserveBytes = 1024 * 1024;
 export function openSqliteStore(options: SqliteStoreOptions): Store {
   const { clock, directory, logger } = options;
   const startedMs = clock?.monotonicMs() ?? 0;
-  const { database, index } = openStateFile(directory);
+  const { database, index } = openStateFile(directory, options.mustExist);
   const tookMs = clock === undefined ? undefined : Math.round(clock.monotonicMs() - startedMs);
   logger.info('Opened the store', { file: database.file, revision: index.currentRevision, tookMs });
   const reserve = new DiskReserve(join(directory, 'reserve'), directory);

@@ -40,12 +40,18 @@ const schema = `
   INSERT INTO compaction VALUES (0);
 `;
 
-/** Opens `directory`/state.db, making both when they don't exist. Throws StoreOpenError. */
-export function openStateFile(directory: string): StateFile {
+/**
+ * Opens `directory`/state.db, making both when they don't exist; with `mustExist` an absent or empty
+ * file is an error: the cluster's memory is gone, and an empty one in its place would hide it.
+ * Throws StoreOpenError.
+ */
+export function openStateFile(directory: string, mustExist = false): StateFile {
   const file = join(directory, 'state.db');
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const index = holdsData(file) ? inspect(file) : new RevisionIndex();
+    const isPresent = holdsData(file);
+    if (!isPresent && mustExist) throw vanished(file);
+    const index = isPresent ? inspect(file) : new RevisionIndex();
     return { database: openForWriting(file), index };
   } catch (error) {
     if (error instanceof StoreOpenError) throw error;
@@ -64,6 +70,14 @@ function holdsData(file: string): boolean {
   // SQLite would drop the log of an empty file without a word.
   if (!isPresent && hasUnfinishedLog(file)) throw damaged(file, 'it is empty, but its log is not');
   return isPresent;
+}
+
+function vanished(file: string): StoreOpenError {
+  return new StoreOpenError(
+    file,
+    `${file} is missing or empty, but this data directory had a cluster: put the file back from a ` +
+      'backup, or choose another data directory to begin anew.',
+  );
 }
 
 function hasUnfinishedLog(file: string): boolean {

@@ -97,6 +97,11 @@ const homeless = pod(
 );
 const around = { events: [], nodes: [] };
 
+function machine(name: string, reason: string, message: string, status = 'False'): Node {
+  const conditions = [{ type: 'Ready', status, reason, message }];
+  return { metadata: { name }, status: { conditions } } as unknown as Node;
+}
+
 function brief(
   workload: Workload,
   pods: readonly Pod[],
@@ -214,6 +219,21 @@ describe('appState', () => {
     ]);
   });
 
+  it('says the trouble of the very machine that a copy lives on, never that it starts', () => {
+    const nodes = [
+      machine('attic', 'ContainerEngineMissing', 'none'),
+      machine('nuc', 'ContainerEngineStopped', 'refused'),
+    ];
+    const unready = pod({ phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] });
+    expect([
+      brief(deployment(), [unready], { events: [], nodes }),
+      brief(deployment({ replicas: 2, ready: 1 }), [readyPod, unready], { events: [], nodes }),
+    ]).toEqual([
+      'Waiting: nuc does not run containers at the moment',
+      'Waiting: 1 of 2 copies work; for another, nuc does not run containers at the moment',
+    ]);
+  });
+
   it('tells what is being fetched while an image is pulled', () => {
     const events = [event('Pulling', 'Pulling image "web:9"', '2026-01-01T00:00:01Z')];
     expect(brief(deployment(), [waitingPod('ContainerCreating')], { events, nodes: [] })).toBe(
@@ -256,7 +276,7 @@ describe('copyState', () => {
     {
       name: 'on its way out',
       pod: pod({ phase: 'Running' }, { deletionTimestamp: 'now' }),
-      want: 'Gone: is being stopped',
+      want: 'Stopping: ',
     },
     {
       name: 'crashing',
@@ -301,12 +321,66 @@ describe('copyState', () => {
     },
   ];
   it.each(cases)('$name', ({ pod: given, want, next }) => {
-    const { word, reason, nextStep } = copyState(given);
+    const { word, reason, nextStep } = copyState(given, []);
     expect([`${word}: ${reason}`, nextStep?.kind]).toEqual([want, next]);
+  });
+
+  const unready = { phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] };
+  const stopped = machine('nuc', 'ContainerEngineStopped', 'docker.sock: connection refused');
+  const onMachine: readonly { name: string; pod: Pod; node: Node; want: string }[] = [
+    {
+      name: 'its container engine is stopped',
+      pod: pod(unready),
+      node: stopped,
+      want: 'Waiting: nuc does not run containers at the moment',
+    },
+    {
+      name: 'its container engine is stopped, and the container failed for it',
+      pod: waitingPod('CreateContainerError', 'connection refused'),
+      node: stopped,
+      want: 'Waiting: nuc does not run containers at the moment',
+    },
+    {
+      name: 'it does not answer',
+      pod: pod(unready),
+      node: machine('nuc', 'NodeStatusUnknown', 'Kubelet stopped posting node status.', 'Unknown'),
+      want: 'Waiting: nuc does not answer',
+    },
+    {
+      name: 'it is well',
+      pod: pod(unready),
+      node: machine('nuc', 'KubeletReady', 'ready', 'True'),
+      want: 'Starting: is not answering its health check yet',
+    },
+    {
+      name: 'another one is in trouble',
+      pod: pod(unready),
+      node: machine('desk', 'ContainerEngineStopped', 'refused'),
+      want: 'Starting: is not answering its health check yet',
+    },
+    { name: 'the copy is ready all the same', pod: readyPod, node: stopped, want: 'Running: ' },
+    {
+      name: 'the copy has finished',
+      pod: pod({ phase: 'Succeeded' }),
+      node: stopped,
+      want: 'Gone: has finished its work',
+    },
+  ];
+  it.each(onMachine)('of its machine: $name', ({ pod: given, node, want }) => {
+    const { word, reason } = copyState(given, [node]);
+    expect(`${word}: ${reason}`).toBe(want);
+  });
+
+  it("gives the machine's own words, and leads to it", () => {
+    const { original, nextStep } = copyState(pod(unready), [stopped]);
+    expect([original, nextStep]).toEqual([
+      'docker.sock: connection refused',
+      { kind: 'machine', label: 'See why', machine: 'nuc' },
+    ]);
   });
 
   it("keeps the engine's own words beside the translation", () => {
     const original = 'Error response from daemon: manifest unknown';
-    expect(copyState(waitingPod('ImagePullBackOff', original)).original).toBe(original);
+    expect(copyState(waitingPod('ImagePullBackOff', original), []).original).toBe(original);
   });
 });

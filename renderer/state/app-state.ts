@@ -24,7 +24,7 @@ export function appState(
   const desired = desiredCopies(workload);
   const living = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   if (desired === 0 && workload.kind !== 'DaemonSet') return asleepState(pods);
-  const copies = living.map(copyState);
+  const copies = living.map((pod) => copyState(pod, around.nodes));
   const trouble = copies.find(({ word }) => word === 'Trouble');
   if (trouble !== undefined) return partialState(trouble, readyCopies(workload), desired);
   const refused = refusalOf(workload);
@@ -84,6 +84,7 @@ function waitingState(
     const reason = `${ready} of ${plural(desired, 'copy', 'copies')} work; for another, ${waiting.reason}`;
     return { ...waiting, reason };
   }
+  if (waiting.nextStep?.kind === 'machine') return waiting;
   const lacking = nodes.find((node) => engineState(node).kind !== 'ready');
   const anyReady = nodes.some((node) => engineState(node).kind === 'ready');
   if (lacking === undefined || anyReady) return waiting;
@@ -123,7 +124,9 @@ function startingState(
     .map((pod) => pullingImage(pod, around.events))
     .find((image) => image !== undefined);
   if (pulling !== undefined) return stateView('Starting', `fetching ${pulling}`);
-  const first = living.map(copyState).find(({ word }) => word === 'Starting');
+  const first = living
+    .map((pod) => copyState(pod, around.nodes))
+    .find(({ word }) => word === 'Starting');
   return first ?? stateView('Starting', 'is being set up');
 }
 

@@ -35,7 +35,8 @@ export interface RemovalSurroundings extends Neighbours {
 
 export function planRemoval(app: App, around: RemovalSurroundings): Removal {
   const spec = app.object.spec?.template?.spec;
-  const copies = app.pods.length === 0 ? '' : ` with its ${copiesOf(app)}`;
+  const living = app.pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  const copies = living.length === 0 ? '' : ` with its ${plural(living.length, 'copy', 'copies')}`;
   const steps: RemovalStep[] = [
     stepOf(app.object, app.kind, copies === '' ? 'The app itself' : `The app${copies}`),
   ];
@@ -59,10 +60,6 @@ export function planRemoval(app: App, around: RemovalSurroundings): Removal {
     .map(({ hostPath }) => hostPath?.path ?? '')
     .filter((path) => path !== '');
   return { app: { name: app.name, key: app.key }, steps, kept, keptFolders };
-}
-
-function copiesOf({ pods }: App): string {
-  return plural(pods.length, 'copy', 'copies');
 }
 
 function stepOf({ metadata }: KubeObject, kind: RemovalStep['kind'], text: string): RemovalStep {

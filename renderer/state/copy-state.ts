@@ -1,6 +1,7 @@
 // What a pod's status means to a person who calls it a copy of an app. Pure: pod in, words out.
 // Source of the reasons: kubernetes pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime.
-import type { ContainerStatus, Pod } from '#kube/api/core.ts';
+import type { ContainerStatus, Node, Pod } from '#kube/api/core.ts';
+import { engineState } from './engine.ts';
 import { plural } from './format.ts';
 import { stateView, type StateView } from './vocabulary.ts';
 
@@ -18,9 +19,14 @@ const configReasons = new Set([
   'RunContainerError',
 ]);
 
-/** Worst container first: one container in trouble makes the copy's state. */
-export function copyState(pod: Pod): StateView {
-  if (pod.metadata.deletionTimestamp !== undefined) return stateView('Gone', 'is being stopped');
+/**
+ * A machine in trouble comes first: its copies can't be better than it. Then the worst container:
+ * one in trouble makes the copy's state.
+ */
+export function copyState(pod: Pod, nodes: readonly Node[]): StateView {
+  if (pod.metadata.deletionTimestamp !== undefined) return stateView('Stopping');
+  const machine = machineTrouble(pod, nodes);
+  if (machine !== undefined) return machine;
   const troubled = containerStatuses(pod)
     .map(containerTrouble)
     .find((state) => state !== undefined);
@@ -37,6 +43,22 @@ export function copyState(pod: Pod): StateView {
     default:
       return pendingState(pod);
   }
+}
+
+function machineTrouble(pod: Pod, nodes: readonly Node[]): StateView | undefined {
+  const { phase } = pod.status ?? {};
+  if (phase === 'Succeeded' || phase === 'Failed' || isReady(pod)) return undefined;
+  const node = nodes.find(({ metadata }) => metadata.name === pod.spec.nodeName);
+  if (node === undefined) return undefined;
+  const state = engineState(node);
+  if (state.kind === 'ready') return undefined;
+  const { name } = node.metadata;
+  const what =
+    state.kind === 'silent' ? 'does not answer' : 'does not run containers at the moment';
+  return stateView('Waiting', `${name} ${what}`, {
+    original: state.original,
+    nextStep: { kind: 'machine', label: 'See why', machine: name },
+  });
 }
 
 export function restartCount(pod: Pod): number {

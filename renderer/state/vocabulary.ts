@@ -1,7 +1,14 @@
-// The one small vocabulary of state: six words, each with a tone. Every page uses these and no
+// The one small vocabulary of state: seven words, each with a tone. Every page uses these and no
 // others; StateMark.vue gives each a shape as well, so that colour never says it alone.
 
-export type StateWord = 'Running' | 'Starting' | 'Waiting' | 'Trouble' | 'Asleep' | 'Gone';
+export type StateWord =
+  | 'Running'
+  | 'Starting'
+  | 'Waiting'
+  | 'Trouble'
+  | 'Asleep'
+  | 'Stopping'
+  | 'Gone';
 export type Tone = 'ok' | 'busy' | 'wait' | 'trouble' | 'asleep' | 'gone';
 
 export const toneOf: Readonly<Record<StateWord, Tone>> = {
@@ -10,6 +17,7 @@ export const toneOf: Readonly<Record<StateWord, Tone>> = {
   Waiting: 'wait',
   Trouble: 'trouble',
   Asleep: 'asleep',
+  Stopping: 'gone',
   Gone: 'gone',
 };
 

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { NftApplier } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem } from '../../agent/proxy/system.ts';
+import { shortClusterId } from '../../agent/runtime/pod-network.ts';
 import { cache, root } from './machine.ts';
 
 export interface ToolResult {
@@ -183,7 +184,7 @@ export class Cluster {
 
 /** The agent leaves its packet rules, so that apps are reached while it is away: take them back. */
 async function removePacketRules(clusterId: string): Promise<void> {
-  const short = clusterId.slice(0, 8);
+  const short = shortClusterId(clusterId);
   const system = proxySystem(process.getuid?.() ?? 0);
   const options = { table: `flotilla_${short}`, bridge: `flt-${short}`, serviceCidr: '' };
   await new NftApplier({ system, ...options }).remove();

@@ -130,6 +130,15 @@ describe('patch', () => {
       ],
     },
     {
+      name: 'a wrong type in a strategic patch',
+      type: 'strategic-merge-patch+json',
+      body: { spec: { replicas: 'many' } },
+      want: [
+        422,
+        ' "" is invalid: patch: Invalid value: "map[spec:map[replicas:many]]": unrecognized type: int32',
+      ],
+    },
+    {
       name: 'a wrong type',
       type: 'merge-patch+json',
       body: { spec: { replicas: 'many' } },

@@ -122,15 +122,31 @@ function patchedValue(scope: RequestScope, { patch, base, kind }: PatchTask): un
 }
 
 /** A patch that makes a field's type wrong is an invalid patch, not a bad request. */
-function decodePatched(scope: RequestScope, { kind }: PatchTask, patched: object) {
+function decodePatched(scope: RequestScope, { kind, patch }: PatchTask, patched: object) {
   try {
     return decodeObject(scope.deps.schemas, kind.schema, patched);
   } catch (error) {
     if (!(error instanceof StatusError) || !hasReason(error, 'BadRequest')) throw error;
     const prefix = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: `;
     const why = error.message.replace(prefix, '');
-    throw invalid({ group: '', kind: '' }, '', [
-      invalidField(field('patch'), JSON.stringify(patched), why),
-    ]);
+    // A strategic merge is converted without going through JSON: Kubernetes shows the patch, in Go's
+    // words for a map; after the other two it shows the whole result.
+    const kindOfField = /of type (int32|int64|bool|string)$/.exec(why)?.[1];
+    const isStrategic = patch.type === 'application/strategic-merge-patch+json';
+    const violation =
+      isStrategic && kindOfField !== undefined
+        ? invalidField(field('patch'), goText(patch.value), `unrecognized type: ${kindOfField}`)
+        : invalidField(field('patch'), JSON.stringify(patched), why);
+    throw invalid({ group: '', kind: '' }, '', [violation]);
   }
+}
+
+/** As Go's `%+v` prints a decoded JSON value: `map[spec:map[replicas:x]]`. */
+function goText(value: unknown): string {
+  if (value === null || value === undefined) return '<nil>';
+  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
+  if (typeof value === 'string') return value;
+  if (!isObject(value)) return JSON.stringify(value);
+  const entries = Object.keys(value).toSorted();
+  return `map[${entries.map((key) => `${key}:${goText(value[key])}`).join(' ')}]`;
 }

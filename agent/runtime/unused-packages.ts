@@ -1,6 +1,6 @@
 // Stands in for packages that dockerode and docker-modem load but the agent never uses: Docker over
-// SSH (ssh2), BuildKit sessions (gRPC, protobuf), build contexts (tar-fs, dockerignore). Without it
-// they would be a third of the agent's bundle and of its memory. electron/build.ts puts it in their
+// SSH (ssh2), BuildKit sessions (gRPC, protobuf), build contexts (tar-fs, dockerignore). Together
+// they were 1.4 of the 2.3 MB of the bundle, and 11 MB of memory. electron/build.ts puts it in their
 // place.
 
 function unsupported(): never {

@@ -25,9 +25,25 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
   'electron/kube/machinery': ['electron/kube/machinery', 'electron/kube/api', 'electron/kube/base'],
   'electron/kube/client': ['electron/kube'],
   'electron/platform': ['electron/platform', 'electron/kube'],
+  'electron/controlplane/raft': ['electron/controlplane/raft', 'electron/kube/base'],
+  'electron/controlplane/replica': [
+    'electron/controlplane/replica',
+    'electron/controlplane/raft',
+    'electron/kube/base',
+    'electron/platform',
+  ],
   'electron/controlplane/store': [
     'electron/controlplane/store',
+    'electron/controlplane/replica',
+    'electron/controlplane/raft/types.ts',
     'electron/kube/base',
+    'electron/platform',
+  ],
+  'electron/controlplane/etcd': [
+    'electron/controlplane/etcd',
+    'electron/controlplane/store',
+    'electron/kube/base',
+    'electron/platform',
     'electron/platform',
   ],
   'electron/controlplane/registry': [
@@ -76,7 +92,10 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
 /** npm packages and Node modules by folder; folders not listed may import none. */
 const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/platform': /^(node:|better-sqlite3$|yaml$)/,
-  'electron/controlplane/store': /^node:(fs|path|os)(\/promises)?$/,
+  'electron/controlplane/raft': /^$/,
+  'electron/controlplane/replica': /^node:(fs|path|zlib|tls|net|crypto|events)(\/promises)?$/,
+  'electron/controlplane/store': /^node:(fs|path|os|zlib|worker_threads)(\/promises)?$/,
+  'electron/controlplane/etcd': /^(node:|@grpc\/grpc-js$|protobufjs(\/(light|minimal)\.js)?$)/,
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,
   'electron/controlplane/scheduler': /^$/,
@@ -211,7 +230,7 @@ describe('banned', () => {
 
   it('deciding code is synchronous', () => {
     const pure =
-      /^electron\/kube\/(machinery|base|api)\/|^electron\/controlplane\/(scheduler\/plugins|registry\/strategies)\/|^agent\/proxy\/rules\.ts$|^agent\/kubelet\/pod\/pod-(actions|status)\.ts$/;
+      /^electron\/kube\/(machinery|base|api)\/|^electron\/controlplane\/raft\/|^electron\/controlplane\/(scheduler\/plugins|registry\/strategies)\/|^agent\/proxy\/rules\.ts$|^agent\/kubelet\/pod\/pod-(actions|status)\.ts$/;
     expect(matches(/\basync\b|\bawait\b/, (file) => !pure.test(file) || isTest(file))).toEqual([]);
   });
 

@@ -2,6 +2,13 @@
 // that say median, spread, ratio and whether the goal is met. Machines are noisy: ratios count.
 import { cpus, totalmem } from 'node:os';
 
+/** What the value, or its ratio to the peer's, should be at most or at least. */
+export interface Goal {
+  readonly of: 'value' | 'ratio';
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
 export interface Row {
   readonly name: string;
   /** Median of our samples. */
@@ -13,8 +20,7 @@ export interface Row {
   readonly peer?: { readonly name: string; readonly value: number };
   /** Ours / the peer's. */
   readonly ratio?: number;
-  /** Our value should be at most this. */
-  readonly goal?: number;
+  readonly goal?: Goal;
   readonly met?: boolean;
 }
 
@@ -33,7 +39,7 @@ export interface Benchmark {
 
 export interface RowOptions {
   readonly unit: string;
-  readonly goal?: number;
+  readonly goal?: Goal;
   readonly peer?: { readonly name: string; readonly samples: readonly number[] };
 }
 
@@ -49,20 +55,28 @@ export function median(samples: readonly number[]): number {
   return quantile(samples, 0.5);
 }
 
-/** One row of a report; `samples` are ours, in `unit`, less is better. */
+/** One row of a report; `samples` are ours, in `unit`, taken in turn with the peer's. */
 export function row(name: string, samples: readonly number[], options: RowOptions): Row {
+  const { unit, goal, peer } = options;
   const value = median(samples);
-  const peerValue = options.peer === undefined ? undefined : median(options.peer.samples);
+  const peerValue = peer === undefined ? undefined : median(peer.samples);
+  const ratio = peerValue === undefined ? undefined : value / peerValue;
   return {
     name,
     value,
-    unit: options.unit,
+    unit,
     spread: [Math.min(...samples), Math.max(...samples)],
-    ...(options.peer !== undefined && peerValue !== undefined
-      ? { peer: { name: options.peer.name, value: peerValue }, ratio: value / peerValue }
+    ...(peer !== undefined && peerValue !== undefined && ratio !== undefined
+      ? { peer: { name: peer.name, value: peerValue }, ratio }
       : {}),
-    ...(options.goal === undefined ? {} : { goal: options.goal, met: value <= options.goal }),
+    ...(goal === undefined ? {} : { goal, met: isMet(goal, value, ratio) }),
   };
+}
+
+function isMet(goal: Goal, value: number, ratio: number | undefined): boolean {
+  const figure = goal.of === 'value' ? value : ratio;
+  if (figure === undefined) throw new Error('a goal for a ratio needs a peer');
+  return figure <= (goal.atMost ?? Infinity) && figure >= (goal.atLeast ?? -Infinity);
 }
 
 export function machine(): string {
@@ -80,7 +94,7 @@ export function table(report: Report): string {
     `${figure(r.spread[0])}–${figure(r.spread[1])}`,
     r.peer === undefined ? '' : `${figure(r.peer.value)} (${r.peer.name})`,
     r.ratio === undefined ? '' : `x${r.ratio.toFixed(2)}`,
-    r.goal === undefined ? '' : `≤ ${figure(r.goal)}`,
+    goalText(r.goal),
     r.met === undefined ? '' : r.met ? 'met' : 'MISSED',
   ]);
   const widths = head.map((_, column) =>
@@ -93,6 +107,14 @@ export function table(report: Report): string {
       .trimEnd(),
   );
   return [`${report.name} · ${report.date} · ${report.machine}`, ...text, ''].join('\n');
+}
+
+function goalText(goal: Goal | undefined): string {
+  if (goal === undefined) return '';
+  const mark = goal.of === 'ratio' ? 'x' : '';
+  return goal.atMost === undefined
+    ? `≥ ${mark}${figure(goal.atLeast ?? 0)}`
+    : `≤ ${mark}${figure(goal.atMost)}`;
 }
 
 function figure(value: number): string {

@@ -1,0 +1,121 @@
+// The peer: one to three etcd servers on loopback, with their data where the benchmark says, all
+// settings as they come. Started once, killed and stopped by process.
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { eventually } from '../setup/cluster.ts';
+
+const etcdBinary = '/usr/bin/etcd';
+
+export function ensureEtcd(say: (text: string) => void): void {
+  if (existsSync(etcdBinary)) return;
+  say('Installing etcd-server, the peer …');
+  execFileSync('apt-get', ['install', '-y', '-qq', 'etcd-server'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+export interface EtcdServer {
+  readonly pid: number;
+  /** `127.0.0.1:port` of the client API. */
+  readonly endpoint: string;
+  /** Ends it as a power cut would. */
+  kill(): Promise<void>;
+}
+
+export interface EtcdGroup {
+  readonly servers: readonly EtcdServer[];
+  /** The member that leads now. */
+  leader(): Promise<EtcdServer>;
+  stop(): Promise<void>;
+}
+
+interface Place {
+  readonly name: string;
+  readonly client: string;
+  readonly peer: string;
+}
+
+/** Data goes below `directory`, which is emptied again by `stop`. */
+export async function startEtcdGroup(directory: string, size: number): Promise<EtcdGroup> {
+  const places: Place[] = [];
+  for (let i = 0; i < size; i++) {
+    const [client, peer] = [await freePort(), await freePort()];
+    places.push({ name: `m${i}`, client: `127.0.0.1:${client}`, peer: `127.0.0.1:${peer}` });
+  }
+  const initial = places.map(({ name, peer }) => `${name}=http://${peer}`).join(',');
+  mkdirSync(directory, { recursive: true });
+  const servers = places.map((place) => startServer(directory, place, initial));
+  const group: EtcdGroup = {
+    servers,
+    leader: () => findLeader(servers),
+    async stop() {
+      await Promise.all(servers.map((server) => server.kill()));
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  await eventually(async () => {
+    await group.leader();
+    return true;
+  }, `${size} etcd servers have a leader`);
+  return group;
+}
+
+function startServer(directory: string, place: Place, initial: string): EtcdServer {
+  const { name, client, peer } = place;
+  const flags = {
+    name,
+    'data-dir': path.join(directory, name),
+    'listen-client-urls': `http://${client}`,
+    'advertise-client-urls': `http://${client}`,
+    'listen-peer-urls': `http://${peer}`,
+    'initial-advertise-peer-urls': `http://${peer}`,
+    'initial-cluster': initial,
+    'log-level': 'error',
+    logger: 'zap',
+  };
+  const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
+  const child = spawn(etcdBinary, args, { stdio: 'ignore' });
+  return { pid: child.pid ?? 0, endpoint: client, kill: () => kill(child) };
+}
+
+function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill('SIGKILL');
+  });
+}
+
+async function findLeader(servers: readonly EtcdServer[]): Promise<EtcdServer> {
+  for (const server of servers) {
+    const status = await statusOf(server).catch(() => undefined);
+    const header = status?.header;
+    if (header !== undefined && status?.leader === header.member_id) return server;
+  }
+  throw new Error('no etcd server says that it leads');
+}
+
+interface EtcdStatus {
+  readonly header?: { readonly member_id: string };
+  readonly leader?: string;
+}
+
+/** By etcd's JSON gateway. */
+async function statusOf({ endpoint }: EtcdServer): Promise<EtcdStatus> {
+  const url = `http://${endpoint}/v3/maintenance/status`;
+  const response = await fetch(url, { method: 'POST', body: '{}' });
+  return (await response.json()) as EtcdStatus;
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0));
+    });
+  });
+}

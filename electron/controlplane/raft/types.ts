@@ -46,7 +46,7 @@ export interface HardState {
   readonly term: number;
   /** Whom this member voted for in `term`; 0: nobody. */
   readonly vote: MemberId;
-  /** A lower bound: a commit that moves alone needs no flush. */
+  /** A lower bound: a commit that moves alone needs no write. It may be ahead of the last entry. */
   readonly commit: number;
 }
 
@@ -113,7 +113,10 @@ export interface HeartbeatResponse extends Envelope {
   readonly readRound: number;
 }
 
-/** Handed to the state machine when the driver holds the whole snapshot, checked and durable. */
+/**
+ * Handed to the state machine when the driver holds the whole snapshot, checked and durable. When
+ * the Ready that follows has no `snapshot`, it was not needed (the log holds as much): discard it.
+ */
 export interface SnapshotMessage extends Envelope {
   readonly type: 'snapshot';
   readonly snapshot: SnapshotMark;
@@ -191,12 +194,15 @@ export type Input =
   /** `id`: unique among this member's reads, also across restarts. */
   | { readonly type: 'read-index'; readonly id: number }
   | { readonly type: 'transfer-leadership'; readonly to: MemberId }
-  /** Everything handed out up to this write is durable. */
+  /** Everything handed out up to this write is durable. Only for writeIds that are not 0. */
   | { readonly type: 'persisted'; readonly writeId: number }
   /** A peer's queue overflowed or its connection broke: probe it. */
   | { readonly type: 'unreachable'; readonly peer: MemberId }
   | { readonly type: 'snapshot-sent'; readonly peer: MemberId; readonly isOk: boolean }
-  /** Entries up to and including `index` may be forgotten; the state up to there is durable. */
+  /**
+   * Entries up to and including `index` may be forgotten; the state up to there is durable. Raft
+   * forgets less while a peer needs them behind its snapshot: see status().firstIndex.
+   */
   | { readonly type: 'compact'; readonly index: number };
 
 export interface ReadState {
@@ -210,18 +216,24 @@ export interface ReadState {
  * then `hardState` and `entries` durable as one write, flushed when `mustSync`; (3) then send
  * `messagesAfterPersist` and step `persisted`; (4) apply `committed`. Later Readys may be merged
  * into a write that has not begun: the newest hardState, all entries, all messages, in order.
+ * A snapshot makes void all entries handed out before it.
  */
 export interface Ready {
-  /** 0: nothing to persist. Otherwise ascending. */
+  /** 0: nothing that must be durable. Otherwise ascending. */
   readonly writeId: number;
+  /** With writeId 0 only the commit moved: keep it for the next write, or write it at close. */
   readonly hardState: HardState | undefined;
   /** To be appended. Everything the log holds from the first one's index on is discarded. */
   readonly entries: readonly Entry[];
   /** To be installed in place of the whole state and log. */
   readonly snapshot: SnapshotMark | undefined;
+  /** True exactly when writeId is not 0. */
   readonly mustSync: boolean;
   readonly messages: readonly Message[];
-  /** Promises that depend on the write: votes and acknowledgements. Sent also when writeId is 0. */
+  /**
+   * Promises: votes and acknowledgements. They wait for this write and all before it; with writeId 0
+   * for the writes still under way, and when there are none they leave at once.
+   */
   readonly messagesAfterPersist: readonly Message[];
   /** In order, each once; committed by a majority and durable here. */
   readonly committed: readonly Entry[];
@@ -278,7 +290,10 @@ export interface RaftConfig {
 /** What a member starts from: its state's mark, and the log after it. */
 export interface RaftStart {
   readonly hardState: HardState;
-  /** The log begins behind it. Index 0 for a member that has nothing yet. */
+  /**
+   * The log begins behind it. Index 0 for a member that has nothing yet. The membership may be
+   * newer, up to that in force at appliedIndex.
+   */
   readonly snapshot: SnapshotMark;
   readonly entries: readonly Entry[];
   /** Applied already: entries up to here are not handed out again. At least snapshot.index. */

@@ -74,9 +74,9 @@ export function row(name: string, samples: readonly number[], options: RowOption
 }
 
 function isMet(goal: Goal, value: number, ratio: number | undefined): boolean {
-  const figure = goal.of === 'value' ? value : ratio;
-  if (figure === undefined) throw new Error('a goal for a ratio needs a peer');
-  return figure <= (goal.atMost ?? Infinity) && figure >= (goal.atLeast ?? -Infinity);
+  const measured = goal.of === 'value' ? value : ratio;
+  if (measured === undefined) throw new Error('a goal for a ratio needs a peer');
+  return measured <= (goal.atMost ?? Infinity) && measured >= (goal.atLeast ?? -Infinity);
 }
 
 export function machine(): string {

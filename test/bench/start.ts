@@ -52,7 +52,10 @@ async function coldStarts(say: (text: string) => void): Promise<Row[]> {
     await etcd.stop();
   }
   return [
-    row('start to ready, first (makes the cluster)', empty, { unit: 'ms', goal: { of: 'value', atMost: 3000 } }),
+    row('start to ready, first (makes the cluster)', empty, {
+      unit: 'ms',
+      goal: { of: 'value', atMost: 3000 },
+    }),
     row('start to ready, again', ours, {
       unit: 'ms',
       goal: { of: 'value', atMost: 3000 },
@@ -114,9 +117,18 @@ async function memoryWithPods(say: (text: string) => void): Promise<Row[]> {
     const allReadyMs = performance.now() - startedMs;
     const of = (name: string): number[] => [residentMb(pids.get(name) ?? 0)];
     return [
-      row(`${podCount} pods from create to ready`, [allReadyMs], { unit: 'ms', goal: { of: 'value', atMost: 20_000 } }),
-      row(`control plane RSS, ${podCount} pods`, of('controlplane'), { unit: 'MB', goal: { of: 'value', atMost: 250 } }),
-      row(`agent RSS, ${podCount} pods`, of('agent'), { unit: 'MB', goal: { of: 'value', atMost: 120 } }),
+      row(`${podCount} pods from create to ready`, [allReadyMs], {
+        unit: 'ms',
+        goal: { of: 'value', atMost: 20_000 },
+      }),
+      row(`control plane RSS, ${podCount} pods`, of('controlplane'), {
+        unit: 'MB',
+        goal: { of: 'value', atMost: 250 },
+      }),
+      row(`agent RSS, ${podCount} pods`, of('agent'), {
+        unit: 'MB',
+        goal: { of: 'value', atMost: 120 },
+      }),
     ];
   } finally {
     await processes.stop();

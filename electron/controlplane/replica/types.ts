@@ -11,8 +11,12 @@ export interface Disk {
   read(name: string): Uint8Array;
   /** Opens for writing; makes it when it does not exist. Every write is durable when it is done (O_DSYNC). */
   open(name: string): DiskFile;
-  /** Replaces `to`. Durable when it returns, and so is the removal. */
-  rename(from: string, to: string): void;
+  /**
+   * Replaces `to`. When it is done, it is durable, and so are the makings and removals before it.
+   * `done` is never called synchronously.
+   */
+  rename(from: string, to: string, done: (error?: Error) => void): void;
+  /** At once; but a crash may bring the file back until the next rename is done. */
   remove(name: string): void;
 }
 
@@ -39,11 +43,23 @@ export interface RecoveredLog {
   readonly entries: readonly Entry[];
 }
 
-/** HardState and entries on disk. Any error is fatal: the disk's state is unknown, nothing is retried. */
+/**
+ * HardState and entries on disk. Any error but one is fatal: the disk's state is unknown, nothing
+ * is retried. A LogFullError (log-errors.ts) is the one: the disk is full and the batch, or what
+ * is left of it, was not written; the same batch may be written again later.
+ */
 export interface LogStorage {
   /** One at a time; `done` is never called synchronously. */
   write(batch: LogBatch, done: (error?: Error) => void): void;
-  /** Entries up to and including `index` may be forgotten: their space is used again. */
+  /**
+   * False while the disk has no room for the next segment. What is left of this one is for deletes
+   * and compaction: whoever may refuse growth should, so that `write` never meets a full disk.
+   */
+  hasRoom(): boolean;
+  /**
+   * Entries up to and including `index`, which the log must hold, may be forgotten. Their space is
+   * used again once a later write has made that durable.
+   */
   compact(index: number): void;
   close(): void;
 }

@@ -1,0 +1,152 @@
+// Simulated links between members: they lose, delay, reorder and duplicate messages and can be cut
+// one way. Only what a client proposed is neither duplicated nor reordered: the real transport
+// sends it once over TCP, and resending is the client's decision.
+import type { Member, MemberId, Message } from '../../../electron/controlplane/raft/types.ts';
+import type {
+  PeerHandlers,
+  PeerTransport,
+  SnapshotSource,
+} from '../../../electron/controlplane/replica/types.ts';
+import type { Host, World } from './world.ts';
+
+export interface Weather {
+  readonly lossRate: number;
+  readonly duplicateRate: number;
+  readonly delayMsMax: number;
+  /** Now and then a message takes this much longer. */
+  readonly straggleMsMax: number;
+}
+
+export const calm: Weather = { lossRate: 0, duplicateRate: 0, delayMsMax: 2, straggleMsMax: 0 };
+
+interface Endpoint {
+  readonly host: Host;
+  handlers: PeerHandlers | undefined;
+}
+
+export class SimNetwork {
+  weather: Weather = calm;
+  readonly #world: World;
+  readonly #endpoints = new Map<MemberId, Endpoint>();
+  readonly #cuts = new Set<string>();
+  /** When the last proposal on a link arrives: the next comes behind it. */
+  readonly #lastProposalMs = new Map<string, number>();
+  /** Sees each message as it is sent. */
+  onSend: (message: Message) => void = () => {};
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** From one to the other, in this direction. */
+  cut(from: MemberId, to: MemberId): void {
+    this.#cuts.add(`${from}>${to}`);
+  }
+
+  healAll(): void {
+    this.#cuts.clear();
+  }
+
+  /** A process's way to the others; the one it had before is gone. */
+  attach(id: MemberId, host: Host): PeerTransport {
+    const endpoint: Endpoint = { host, handlers: undefined };
+    this.#endpoints.set(id, endpoint);
+    let isClosed = false;
+    return {
+      start: (handlers) => {
+        endpoint.handlers = handlers;
+      },
+      send: (message) => {
+        if (!isClosed) this.#send(message);
+      },
+      sendSnapshot: (to, source) => this.#sendSnapshot(id, to, source),
+      setMembers: (_members: readonly Member[]) => {},
+      close: () => {
+        isClosed = true;
+        endpoint.handlers = undefined;
+      },
+    };
+  }
+
+  detach(id: MemberId): void {
+    this.#endpoints.delete(id);
+  }
+
+  #isCut(from: MemberId, to: MemberId): boolean {
+    return this.#cuts.has(`${from}>${to}`);
+  }
+
+  #delayMs(): number {
+    const { delayMsMax, straggleMsMax } = this.weather;
+    const straggles = straggleMsMax > 0 && this.#world.chance(0.05);
+    return (
+      this.#world.integer(1, delayMsMax) + (straggles ? this.#world.integer(0, straggleMsMax) : 0)
+    );
+  }
+
+  #send(message: Message): void {
+    this.onSend(message);
+    const { from, to } = message;
+    if (this.#isCut(from, to) || this.#world.chance(this.weather.lossRate)) {
+      if (this.#world.chance(0.2)) this.#unreachable(from, to);
+      return;
+    }
+    if (message.type === 'propose') {
+      const link = `${from}>${to}`;
+      const at = Math.max(this.#world.nowMs + this.#delayMs(), this.#lastProposalMs.get(link) ?? 0);
+      this.#lastProposalMs.set(link, at);
+      return this.#deliver(message, at - this.#world.nowMs);
+    }
+    this.#deliver(message, this.#delayMs());
+    if (this.#world.chance(this.weather.duplicateRate)) this.#deliver(message, this.#delayMs());
+  }
+
+  #deliver(message: Message, delayMs: number): void {
+    const target = this.#endpoints.get(message.to);
+    this.#world.after(delayMs, () => {
+      const endpoint = this.#endpoints.get(message.to);
+      // A process that was started meanwhile has other connections.
+      if (endpoint === undefined || endpoint !== target) return;
+      if (this.#isCut(message.from, message.to)) return;
+      endpoint.host.schedule(() => endpoint.handlers?.onMessage(message));
+    });
+  }
+
+  #unreachable(from: MemberId, peer: MemberId): void {
+    const endpoint = this.#endpoints.get(from);
+    endpoint?.host.schedule(() => endpoint.handlers?.onUnreachable(peer));
+  }
+
+  async #sendSnapshot(from: MemberId, to: MemberId, source: SnapshotSource): Promise<void> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of source.chunks()) chunks.push(chunk.slice());
+    await this.#wait(this.#delayMs() * 5);
+    const endpoint = this.#endpoints.get(to);
+    const isLost = this.#world.chance(this.weather.lossRate);
+    const handlers = endpoint?.handlers;
+    if (endpoint === undefined || handlers === undefined || this.#isCut(from, to) || isLost)
+      throw new Error(`the snapshot for ${to} was lost`);
+    const breaksAt = this.#world.chance(this.weather.lossRate)
+      ? this.#world.integer(0, chunks.length)
+      : undefined;
+    await handlers.onSnapshot(from, source.mark, stream(chunks, breaksAt));
+    if (this.#isCut(to, from)) throw new Error(`${to} could not say that it holds the snapshot`);
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#world.after(delayMs, resolve);
+    });
+  }
+}
+
+async function* stream(
+  chunks: readonly Uint8Array[],
+  breaksAt: number | undefined,
+): AsyncGenerator<Uint8Array> {
+  for (const [i, chunk] of chunks.entries()) {
+    if (i === breaksAt) throw new Error('the connection broke');
+    yield chunk;
+  }
+  if (breaksAt === chunks.length) throw new Error('the connection broke');
+}

@@ -7,6 +7,7 @@ const unit = [
   'renderer/**/*.test.ts',
   'test/*.test.ts',
   'test/sim/**/*.test.ts',
+  'test/interaction/**/*.test.ts',
 ];
 
 export default defineConfig({

@@ -53,7 +53,7 @@ export class Leadership {
 
   begin(): void {
     const { core } = this;
-    this.syncPeers(false);
+    this.syncPeers(this.termStart, false);
     core.append({ index: this.termStart, term: core.term, kind: 'noop', data: noData });
     this.replicate();
   }
@@ -83,7 +83,12 @@ export class Leadership {
       this.transferTo = 0;
       if (!this.countFollowers()) return core.becomeFollower(core.term, 0);
     }
-    if (this.heartbeatElapsed >= core.config.heartbeatTicks) this.heartbeat();
+    if (this.heartbeatElapsed < core.config.heartbeatTicks) return;
+    this.heartbeatElapsed = 0;
+    for (const peer of this.peers) {
+      peer.isCheckDue = true;
+      this.heartbeat(peer);
+    }
   }
 
   /** Whether a majority was heard of in the last election timeout; a new count begins. */
@@ -99,15 +104,12 @@ export class Leadership {
     return active >= majority(memberships.voters.length);
   }
 
-  private heartbeat(): void {
+  private heartbeat(peer: Progress): void {
     const { core } = this;
-    this.heartbeatElapsed = 0;
+    const { id: from, term } = core;
+    const commit = Math.min(peer.match, core.log.commit);
     const readRound = this.reads.runningRound;
-    for (const peer of this.peers) {
-      const commit = Math.min(peer.match, core.log.commit);
-      const { id: from, term } = core;
-      core.send({ type: 'heartbeat', from, to: peer.id, term, commit, readRound });
-    }
+    core.send({ type: 'heartbeat', from, to: peer.id, term, commit, readRound });
   }
 
   // ---- replication ----
@@ -135,6 +137,7 @@ export class Leadership {
     const { commit } = core.log;
     const to = peer.id;
     core.send({ type: 'append', from, to, term, previousIndex, previousTerm, entries, commit });
+    peer.commitSent = Math.min(commit, previousIndex + entries.length);
     peer.sent(entries.length, batch?.sizeBytes ?? 0);
     return true;
   }
@@ -175,13 +178,13 @@ export class Leadership {
   private onAcknowledgement(peer: Progress, index: number): void {
     const { core } = this;
     const { log } = core;
-    const wasBlocked = peer.isBlocked;
     if (!peer.accepted(index)) return;
     const isCaughtUp = peer.state === 'snapshot' && peer.match + 1 >= log.firstIndex;
     if (peer.state === 'probe' || isCaughtUp) peer.becomeReplicate();
-    if (!this.advanceCommit() && wasBlocked) this.sendAppend(peer, true);
+    this.advanceCommit();
     if (core.leadership !== this) return;
     this.sendAll(peer);
+    if (peer.commitSent < Math.min(log.commit, peer.next - 1)) this.sendAppend(peer, true);
     this.continueTransfer(peer);
   }
 
@@ -189,11 +192,20 @@ export class Leadership {
     const peer = this.find(from);
     if (peer === undefined) return;
     peer.isActive = true;
-    peer.isPaused = false;
-    if (peer.match < this.core.log.lastIndex || peer.state === 'probe') this.sendAppend(peer, true);
+    if (peer.isCheckDue) this.lookForLosses(peer);
     if (readRound <= peer.confirmedRound) return;
     peer.confirmedRound = readRound;
     this.advanceReads();
+  }
+
+  /**
+   * When something should have arrived, an append shows whether it has: also if the window is full,
+   * or a probe under way. Once for each regular heartbeat: those of reads come much more often.
+   */
+  private lookForLosses(peer: Progress): void {
+    peer.isCheckDue = false;
+    peer.isPaused = false;
+    if (peer.match < this.core.log.lastIndex || peer.state === 'probe') this.sendAppend(peer, true);
   }
 
   onUnreachable(id: MemberId): void {
@@ -215,21 +227,20 @@ export class Leadership {
     this.advanceCommit();
   }
 
-  /** True when more is committed than before; then everybody was told. */
-  private advanceCommit(): boolean {
+  /** Everybody who is not blocked is told. */
+  private advanceCommit(): void {
     const { core, scratch } = this;
     const { log, memberships } = core;
     scratch.length = 0;
     for (const voter of memberships.voters)
       scratch.push(voter === core.id ? log.durable : (this.find(voter)?.match ?? 0));
     const index = majorityReaches(scratch);
-    if (index <= log.commit || log.termAt(index) !== core.term) return false;
+    if (index <= log.commit || log.termAt(index) !== core.term) return;
     this.uncommittedBytes -= log.dataBytes(log.commit + 1, index);
     log.commit = index;
     for (const peer of this.peers) this.sendAppend(peer, true);
     if (!core.isVoter && memberships.index <= index) core.becomeFollower(core.term, 0);
     else this.advanceReads();
-    return true;
   }
 
   /** Compaction spares what a peer that is being sent a snapshot needs next. */
@@ -258,7 +269,7 @@ export class Leadership {
       }
     }
     this.tellRefused(from, refused);
-    if (core.memberships.index !== membershipBefore) this.syncPeers(true);
+    if (core.memberships.index !== membershipBefore) this.syncPeers(core.memberships.index, true);
     if (log.lastIndex > end) this.replicate();
   }
 
@@ -286,9 +297,9 @@ export class Leadership {
     }
   }
 
-  /** Follows the membership in force: newcomers are probed, who left is forgotten. */
-  private syncPeers(isNewcomer: boolean): void {
-    const { id, config, log, memberships } = this.core;
+  /** Follows the membership in force: newcomers are probed from `next` on, who left is forgotten. */
+  private syncPeers(next: number, isActive: boolean): void {
+    const { id, config, memberships } = this.core;
     this.peers = memberships.current.members
       .filter((member) => member.id !== id)
       .map(
@@ -296,8 +307,8 @@ export class Leadership {
           this.find(member.id) ??
           new Progress(
             member.id,
-            log.lastIndex + 1,
-            isNewcomer,
+            next,
+            isActive,
             new Inflights(config.inflightMessagesMax, config.inflightBytesMax),
           ),
       );
@@ -320,7 +331,9 @@ export class Leadership {
     this.finishRound();
     if (!this.hasCommittedInTerm || !this.reads.begin(this.core.log.commit)) return;
     this.finishRound();
-    if (this.reads.runningRound > 0) this.heartbeat();
+    if (this.reads.runningRound === 0) return;
+    for (const peer of this.peers)
+      if (this.core.memberships.voters.includes(peer.id)) this.heartbeat(peer);
   }
 
   private finishRound(): void {

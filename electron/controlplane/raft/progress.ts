@@ -63,6 +63,10 @@ export class Progress {
    * and is not acknowledged yet. 0: none.
    */
   snapshotIndex = 0;
+  /** A regular heartbeat went out: its answer is the time to look whether appends were lost. */
+  isCheckDue = false;
+  /** The commit index it was told last; what is lost is made up for by heartbeats. */
+  commitSent = 0;
   /** The newest round of reads it has confirmed. */
   confirmedRound = 0;
   private readonly inflights: Inflights;
@@ -85,6 +89,7 @@ export class Progress {
 
   becomeProbe(): void {
     this.next = Math.max(this.match + 1, this.snapshotIndex + 1);
+    this.commitSent = 0;
     this.enter('probe');
   }
 

@@ -5,6 +5,7 @@
 import {
   createHash,
   createPrivateKey,
+  createPublicKey,
   generateKeyPairSync,
   sign,
   X509Certificate,
@@ -29,6 +30,8 @@ export interface CertificateSpec {
   readonly ipAddresses?: readonly string[];
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** The key that is certified, PKCS #8; a new one when left out. */
+  readonly keyPem?: string;
 }
 
 const oid = {
@@ -45,14 +48,23 @@ const oid = {
   clientAuth: '1.3.6.1.5.5.7.3.2',
 };
 
-/** Makes a key and its certificate. Self-signed when `issuer` is left out. */
+/** A new private key, PKCS #8. */
+export function makeKey(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+/**
+ * Makes a certificate, and the key that it is for unless `spec` names one. Self-signed when
+ * `issuer` is left out.
+ */
 export function issueCertificate(
   spec: CertificateSpec,
   issuer: KeyPairPem | undefined,
   random: Random,
 ): KeyPairPem {
-  const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const publicKey = new Uint8Array(pair.publicKey.export({ type: 'spki', format: 'der' }));
+  const keyPem = spec.keyPem ?? makeKey();
+  const publicKey = publicKeyDer(keyPem);
   const issuerCertificate = issuer === undefined ? undefined : new X509Certificate(issuer.certPem);
   const subject = distinguishedName(spec.commonName, spec.organizations ?? []);
   const algorithm = der.sequence(der.objectIdentifier(oid.ecPublicKeyWithSha256));
@@ -66,12 +78,38 @@ export function issueCertificate(
     publicKey,
     der.explicit(3, der.sequence(...extensions(spec, publicKey, issuerCertificate))),
   );
-  const signingKey = issuer === undefined ? pair.privateKey : createPrivateKey(issuer.keyPem);
+  const signingKey = createPrivateKey(issuer?.keyPem ?? keyPem);
   const signature = new Uint8Array(sign('sha256', toBeSigned, signingKey));
-  return {
-    certPem: der.pem('CERTIFICATE', der.sequence(toBeSigned, algorithm, der.bitString(signature))),
-    keyPem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  };
+  const certificate = der.sequence(toBeSigned, algorithm, der.bitString(signature));
+  return { certPem: der.pem('CERTIFICATE', certificate), keyPem };
+}
+
+/** SubjectPublicKeyInfo of a private key. Throws when it can't be read. */
+export function publicKeyDer(keyPem: string): Uint8Array {
+  return new Uint8Array(createPublicKey(keyPem).export({ type: 'spki', format: 'der' }));
+}
+
+/**
+ * The number of whoever holds the key: 48 bits of the SHA-256 of its SubjectPublicKeyInfo, never 0.
+ * Two of a handful of members have the same with a chance of about one in 10^13.
+ */
+export function memberIdOf(publicKey: Uint8Array): number {
+  const digest = createHash('sha256').update(publicKey).digest();
+  return Math.max(1, digest.readUIntBE(0, 6));
+}
+
+/** A certificate that says so in its organization is a control-plane member's, nobody else's. */
+export const peersOrganization = 'flotilla:peers';
+
+/**
+ * Whose certificate it is, by its key; undefined when it is not a member's. Who signed it is for
+ * the caller (TLS) to check.
+ */
+export function peerMemberId(certificate: X509Certificate): number | undefined {
+  const organizations = subjectIdentity(certificate)?.organizations ?? [];
+  if (!organizations.includes(peersOrganization)) return undefined;
+  const publicKey = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  return memberIdOf(new Uint8Array(publicKey));
 }
 
 /** Common name and organizations, as an API server reads an identity. Undefined: no common name. */

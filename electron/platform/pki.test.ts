@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
-import { subjectIdentity } from './certificate.ts';
+import { memberIdOf, peerMemberId, publicKeyDer, subjectIdentity } from './certificate.ts';
 import { ClusterPki, ensureSecret, PkiError } from './pki.ts';
 
 const day = 86_400_000;
@@ -141,6 +141,63 @@ describe('a leaf certificate', () => {
     const pki = await open();
     const leaf = new X509Certificate((await pki.admin()).certPem);
     expect(leaf.validTo).toBe(new X509Certificate(pki.caPem).validTo);
+  });
+});
+
+describe("a control-plane member's certificate", () => {
+  const folder = (): string => join(directory, '..', 'replica');
+
+  it('names the member by its key, and says that it is one', async () => {
+    const pki = await open();
+    const { certPem, keyPem, memberId } = await pki.peer(folder());
+    const certificate = new X509Certificate(certPem);
+    expect(peerMemberId(certificate)).toBe(memberId);
+    expect(memberIdOf(publicKeyDer(keyPem))).toBe(memberId);
+    expect(certificate.verify(new X509Certificate(pki.caPem).publicKey)).toBe(true);
+    expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
+    expect((await stat(join(folder(), 'peer.key'))).mode & 0o777).toBe(0o600);
+  });
+
+  it('is kept by a restart', async () => {
+    const first = await (await open()).peer(folder());
+    expect(await (await open()).peer(folder())).toEqual(first);
+  });
+
+  it('is renewed for the same key: the member stays who it is', async () => {
+    const first = await (await open()).peer(folder());
+    clock.advance(306 * day);
+    const second = await (await open()).peer(folder());
+    expect(second.certPem).not.toBe(first.certPem);
+    expect(second).toMatchObject({ keyPem: first.keyPem, memberId: first.memberId });
+  });
+
+  it('is another one for another folder', async () => {
+    const pki = await open();
+    const { memberId } = await pki.peer(folder());
+    expect((await pki.peer(`${folder()}2`)).memberId).not.toBe(memberId);
+  });
+
+  it('is not made anew over a damaged key', async () => {
+    await (await open()).peer(folder());
+    await writeFile(join(folder(), 'peer.key'), '-----BEGIN');
+    const pki = await open();
+    await expect(pki.peer(folder())).rejects.toThrow(/peer\.key is damaged: .* join again/);
+  });
+
+  it('is what no node and no user has', async () => {
+    const pki = await open();
+    const others = [
+      await pki.nodeClient(join(directory, 'node'), 'pi'),
+      await pki.admin(),
+      await pki.apiServer({ dnsNames: [], ipAddresses: [] }),
+    ];
+    for (const { certPem } of others)
+      expect(peerMemberId(new X509Certificate(certPem))).toBeUndefined();
+  });
+
+  it('gives a number of 48 bits, never 0', () => {
+    // printf abc | sha256sum begins with ba7816bf8f01.
+    expect(memberIdOf(new TextEncoder().encode('abc'))).toBe(0xba7816bf8f01);
   });
 });
 

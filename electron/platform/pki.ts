@@ -10,6 +10,10 @@ import type { Random } from '#kube/base/random.ts';
 import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
 import {
   issueCertificate,
+  makeKey,
+  memberIdOf,
+  peersOrganization,
+  publicKeyDer,
   subjectIdentity,
   type CertificateSpec,
   type KeyPairPem,
@@ -39,6 +43,14 @@ export interface CertificateRequest {
   readonly usages: readonly ('server' | 'client')[];
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly string[];
+  /** The key that is certified, whatever is at `path`; a new one when left out. */
+  readonly keyPem?: string;
+}
+
+/** A control-plane member as its peers know it. */
+export interface PeerIdentity extends KeyPairPem {
+  /** Of the key: see memberIdOf. */
+  readonly memberId: number;
 }
 
 /** The certificates on disk can't be used and must not be replaced: a person has to look. */
@@ -141,6 +153,24 @@ export class ClusterPki {
     });
   }
 
+  /**
+   * A control-plane member: `peer.crt` and `peer.key` in `folder`. The key is made once and never
+   * replaced, since the member is known by it; its certificate is renewed like any other. Throws
+   * PkiError when the key can't be read.
+   */
+  async peer(folder: string): Promise<PeerIdentity> {
+    const path = join(folder, 'peer');
+    const { keyPem, memberId } = await loadPeerKey(`${path}.key`);
+    const pair = await this.ensure({
+      path,
+      commonName: `flotilla:member:${memberId}`,
+      organizations: [peersOrganization],
+      usages: ['server', 'client'],
+      keyPem,
+    });
+    return { ...pair, memberId };
+  }
+
   #spec(request: CertificateRequest): CertificateSpec {
     const now = this.#deps.clock.now();
     const caEndMs = Date.parse(this.#caCertificate.validTo);
@@ -160,6 +190,7 @@ export class ClusterPki {
       Date.parse(certificate.validTo) - now > renewBeforeMs;
     return (
       isTimely &&
+      keyPem === (request.keyPem ?? keyPem) &&
       certificate.checkIssued(this.#caCertificate) &&
       certificate.verify(this.#caCertificate.publicKey) &&
       describe(certificate) === describeRequest(request)
@@ -190,6 +221,23 @@ export async function ensureSecret(
   const made = Buffer.from(random.bytes(lengthBytes));
   await writeFileAtomic(path, made.toString('base64'));
   return made;
+}
+
+/** Makes the key when there is none. */
+async function loadPeerKey(file: string): Promise<{ keyPem: string; memberId: number }> {
+  const kept = await readFileIfExists(file);
+  const keyPem = kept ?? makeKey();
+  try {
+    const memberId = memberIdOf(publicKeyDer(keyPem));
+    if (kept === undefined) await writeFileAtomic(file, keyPem);
+    return { keyPem, memberId };
+  } catch (error) {
+    if (kept === undefined) throw error;
+    throw new PkiError(
+      `${file} is damaged: put it back from a backup, or take this machine's control plane out of the cluster and let it join again with an empty data directory`,
+      { cause: error },
+    );
+  }
 }
 
 async function loadCa({ directory, clock }: PkiDeps): Promise<KeyPairPem | undefined> {

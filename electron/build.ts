@@ -1,5 +1,6 @@
-// Builds what is stale into out/: controlplane and agent (one file each, for Node), the renderer,
-// Electron's main and preload. `npm start` and `npm test` call it; `node electron/build.ts` too.
+// Builds what is stale into out/: controlplane and agent (a file for each process and thread, for
+// Node), the renderer, Electron's main and preload. `npm start` and `npm test` call it;
+// `node electron/build.ts` too.
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,8 +45,11 @@ export async function build(): Promise<void> {
   const electronVite = await import('electron-vite');
   await Promise.all([
     vite.build({ configFile: path.join(root, 'renderer/vite.config.ts'), logLevel: 'warn' }),
-    nodeBundle(vite, 'controlplane', 'electron/controlplane/main.ts'),
-    nodeBundle(vite, 'agent', 'agent/main.ts'),
+    nodeBundles(vite, 'controlplane', {
+      'main.js': 'electron/controlplane/main.ts',
+      'yaml-worker.js': 'electron/controlplane/apiserver/representation/yaml-worker.ts',
+    }),
+    nodeBundles(vite, 'agent', { 'main.js': 'agent/main.ts' }),
     electronVite.build({
       configFile: path.join(root, 'electron/electron.vite.config.ts'),
       // At 'warn' it complains that the renderer is not its own to build.
@@ -56,24 +60,35 @@ export async function build(): Promise<void> {
   writeFileSync(stamp, `${new Date(startedMs).toISOString()}\n`);
 }
 
-/** One self-contained file; only better-sqlite3 (native) and Node's own modules stay outside. */
-async function nodeBundle(vite: typeof import('vite'), name: string, entry: string): Promise<void> {
-  await vite.build({
-    configFile: false,
-    root,
-    logLevel: 'warn',
-    resolve: { alias: name === 'agent' ? unusedByAgent : {} },
-    ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
-    build: {
-      ssr: path.join(root, entry),
-      outDir: path.join(root, 'out', name),
-      emptyOutDir: true,
-      target: 'node24',
-      sourcemap: true,
-      minify: false,
-      rolldownOptions: { output: { entryFileNames: 'main.js', codeSplitting: false } },
-    },
-  });
+/**
+ * Self-contained files (name → entry): a process's, and those of threads it starts. Only
+ * better-sqlite3 (native) and Node's own modules stay outside.
+ */
+async function nodeBundles(
+  vite: typeof import('vite'),
+  folder: string,
+  entries: Readonly<Record<string, string>>,
+): Promise<void> {
+  let isFirst = true;
+  for (const [file, entry] of Object.entries(entries)) {
+    await vite.build({
+      configFile: false,
+      root,
+      logLevel: 'warn',
+      resolve: { alias: folder === 'agent' ? unusedByAgent : {} },
+      ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
+      build: {
+        ssr: path.join(root, entry),
+        outDir: path.join(root, 'out', folder),
+        emptyOutDir: isFirst,
+        target: 'node24',
+        sourcemap: true,
+        minify: false,
+        rolldownOptions: { output: { entryFileNames: file, codeSplitting: false } },
+      },
+    });
+    isFirst = false;
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

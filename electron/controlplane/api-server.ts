@@ -19,6 +19,7 @@ import { OpenApi } from './apiserver/documents/openapi.ts';
 import { createPaths } from './apiserver/documents/paths.ts';
 import { bootstrapPolicy } from './apiserver/identity/policy.ts';
 import { ProtobufDecoder } from './apiserver/representation/protobuf.ts';
+import { YamlReader } from './apiserver/representation/yaml.ts';
 import { createRouter } from './apiserver/router.ts';
 import type { Build } from './apiserver/documents/version.ts';
 import { createRegistry, type Registry, type RegistryReader } from './registry/registry.ts';
@@ -85,6 +86,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       descriptors: protobufDescriptors,
       shapeOf: (name) => (schemas.has(name) ? schemas.get(name) : undefined),
     }),
+    yaml: new YamlReader(clock),
     admission: createAdmissionChain(standardPlugins({ reader: registry.reader, clock })),
     kubelet: parts.kubelet(registry.reader),
     clock,

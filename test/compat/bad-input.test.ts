@@ -152,6 +152,37 @@ describe('a mistake gets the answer Kubernetes gives', () => {
       expect(message).toContain(says);
     });
 
+  it('YAML that says too much in 3 MiB, while others are served', async () => {
+    const answered: string[] = [];
+    const note = (name: string) => (answer: Answer) => {
+      answered.push(name);
+      return answer;
+    };
+    const text = `a: [${'1,'.repeat(1_500_000)}]`;
+    const bomb = send('POST', configMaps, text, 'application/yaml').then(note('bomb'));
+    for (let count = 0; count < 50; count++)
+      await send('GET', configMaps, '').then(note(`GET ${count}`));
+    const { status, body } = await bomb;
+    expect([status, body['kind'], body['reason']]).toEqual([
+      413,
+      'Status',
+      'RequestEntityTooLarge',
+    ]);
+    expect(answered.at(-1)).toBe('bomb');
+    expect((await send('GET', configMaps, '')).status).toBe(200);
+  });
+
+  it('but a ConfigMap of 2.9 MiB of YAML is none', async () => {
+    const line = `${' '.repeat(40)}setting = value\n`;
+    const text = `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: long}\ndata:\n  file: |\n`;
+    const lines = Math.floor((2.9 * 1024 * 1024) / line.length);
+    const made = await send('POST', configMaps, text + line.repeat(lines), 'application/yaml');
+    expect([made.status, made.body['data']]).toEqual([
+      201,
+      { file: 'setting = value\n'.repeat(lines) },
+    ]);
+  });
+
   it('a stale resourceVersion', async () => {
     const made = await send(
       'POST',

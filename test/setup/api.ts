@@ -16,6 +16,7 @@ import type { KubeletRequest } from '../../electron/controlplane/apiserver/handl
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
+import { YamlReader } from '../../electron/controlplane/apiserver/representation/yaml.ts';
 import { createRouter } from '../../electron/controlplane/apiserver/router.ts';
 import { statusResponse } from '../../electron/controlplane/apiserver/status-response.ts';
 import { createRegistry, type Registry } from '../../electron/controlplane/registry/registry.ts';
@@ -94,6 +95,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     registry,
     schemas,
     protobuf: new ProtobufDecoder({ descriptors: {}, shapeOf: () => undefined }),
+    yaml: new YamlReader(clock),
     admission: createAdmissionChain(options.plugins?.(registry) ?? []),
     kubelet: {
       stream(nodeName, request) {

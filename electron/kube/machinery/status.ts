@@ -165,6 +165,14 @@ export function requestTooLarge(limitBytes: number): StatusError {
   return make(413, 'RequestEntityTooLarge', message);
 }
 
+/** 413: a body within the limit that takes more time or memory to read than one may have. */
+export function bodyTooCostly(): StatusError {
+  const message =
+    'Request entity too large: reading this YAML takes more time or memory than one request may ' +
+    'have; send it as JSON, or in smaller parts';
+  return make(413, 'RequestEntityTooLarge', message);
+}
+
 /** 410: history before is gone; the client has to list again. */
 export function expired(message: string): StatusError {
   return make(410, 'Expired', message);

@@ -9,7 +9,6 @@ import { badRequest, StatusError } from '#kube/machinery/status.ts';
 import { bodyEncoding } from '../representation/negotiation.ts';
 import type { FieldValidation } from './options.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
-import { parseYaml } from './yaml-body.ts';
 
 /** The body as an object of `kind`. Throws 400, 413, 415. */
 export async function readObject(
@@ -22,7 +21,7 @@ export async function readObject(
   const { value, duplicates } =
     encoding === 'protobuf'
       ? { value: scope.deps.protobuf.decode(bytes), duplicates: [] }
-      : parseBody(new TextDecoder().decode(bytes), encoding, kind, validation);
+      : await parseBody(scope, new TextDecoder().decode(bytes), { encoding, kind, validation });
   checkKind(scope, value, kind);
   const { object, unknownFields } = decodeObject(scope.deps.schemas, kind.schema, value);
   judge(scope, kind, [...duplicates, ...unknownFields], validation);
@@ -44,13 +43,18 @@ function judge(
   for (const complaint of complaints) scope.warnings.add(complaint);
 }
 
-function parseBody(
+interface TextForm {
+  readonly encoding: 'json' | 'yaml';
+  readonly kind: BodyKind;
+  readonly validation: FieldValidation;
+}
+
+async function parseBody(
+  scope: RequestScope,
   text: string,
-  encoding: 'json' | 'yaml',
-  kind: BodyKind,
-  validation: FieldValidation,
-): ParsedJson {
-  if (encoding === 'yaml') return { value: parseYamlBody(text, kind), duplicates: [] };
+  { encoding, kind, validation }: TextForm,
+): Promise<ParsedJson> {
+  if (encoding === 'yaml') return { value: await parseYamlBody(scope, text, kind), duplicates: [] };
   try {
     return parseJson(text, { findDuplicates: validation !== 'Ignore' });
   } catch (error) {
@@ -59,9 +63,13 @@ function parseBody(
   }
 }
 
-function parseYamlBody(text: string, kind: BodyKind): unknown {
+async function parseYamlBody(
+  { deps, request }: RequestScope,
+  text: string,
+  kind: BodyKind,
+): Promise<unknown> {
   try {
-    return parseYaml(text);
+    return await deps.yaml.read(text, request.signal);
   } catch (error) {
     if (error instanceof StatusError) throw error;
     const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');

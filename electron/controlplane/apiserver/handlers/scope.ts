@@ -14,6 +14,7 @@ import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
+import type { YamlReader } from '../representation/yaml.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 
 export interface RouterDeps {
@@ -21,6 +22,7 @@ export interface RouterDeps {
   readonly schemas: SchemaRegistry;
   /** For request bodies of built-in kinds. */
   readonly protobuf: ProtobufDecoder;
+  readonly yaml: YamlReader;
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
   readonly clock: Clock;

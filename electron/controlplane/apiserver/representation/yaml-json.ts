@@ -1,0 +1,47 @@
+// A YAML text as the JSON it stands for. YAML lets a short text stand for an endless one: aliases
+// are bounded by the library, keys that are no scalars and results past a limit are refused here.
+// How long it takes is not bounded here: see yaml.ts.
+// Source: sigs.k8s.io/yaml (YAML is read as JSON: keys are texts), go-yaml for the wording.
+import { isScalar, parseDocument, visit, type Document } from 'yaml';
+
+/** A body says at most 3 MiB; as JSON it is longer only if it repeats itself, or is all commas. */
+const jsonLengthMax = 6 * 1024 * 1024;
+
+/** Throws an Error with one line for whatever is wrong with the text. */
+export function yamlToJson(text: string): string {
+  // The library looks for repeated keys by comparing all with all; pretty errors quote the text.
+  const document = parseDocument(text, {
+    logLevel: 'error',
+    uniqueKeys: false,
+    prettyErrors: false,
+  });
+  const [error] = document.errors;
+  if (error !== undefined) throw error;
+  checkNodes(document);
+  const json = JSON.stringify(document.toJS()) ?? 'null';
+  if (json.length > jsonLengthMax) throw new Error('document contains excessive aliasing');
+  return json;
+}
+
+function checkNodes(document: Document): void {
+  visit(document, {
+    Map(_key, { items }) {
+      checkKeys(items.map(({ key }) => key));
+    },
+    Alias(_key, { source }, ancestors) {
+      const isInside = ancestors.some((node) => 'anchor' in node && node.anchor === source);
+      if (isInside) throw new Error(`anchor '${source}' value contains itself`);
+    },
+  });
+}
+
+/** A map as a key would be written out as text, and its own keys as well, without end. */
+function checkKeys(keys: readonly unknown[]): void {
+  const seen = new Set<string>();
+  for (const key of keys) {
+    if (!isScalar(key)) throw new Error('invalid map key');
+    const name = String(key.value);
+    if (seen.has(name)) throw new Error(`key ${JSON.stringify(name)} already set in map`);
+    seen.add(name);
+  }
+}

@@ -13,7 +13,7 @@ import type { Node, NodeStatus } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
-import { findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
@@ -154,10 +154,11 @@ export class NodeAgent {
     const commands = systemCommands({ environment, logDirectory, logger });
     const facts = () => installFacts(environment);
     return new EngineKeeper({
-      environment,
+      diagnose: (why) => engineProblem(why, environment),
       installer: new EngineInstaller({ facts, commands, clock, logger, say, isUp }),
       mayInstall,
       events: this.#events,
+      clock,
       logger,
       onChange: () => this.#registrar.trigger(),
       clearRequest: () => this.#registrar.annotate({ [installEngineAnnotation]: null }),

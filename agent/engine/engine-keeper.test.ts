@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Node } from '#kube/api/core.ts';
+import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine-keeper.ts';
 
@@ -8,25 +9,34 @@ interface Given {
   readonly obstacle?: string;
   readonly failure?: string;
   readonly clearFailure?: string;
+  /** Whether the engine is followed at once when it runs. */
+  readonly isFollowed?: boolean;
 }
 
-function keeperWith({ mayInstall = true, obstacle, failure, clearFailure }: Given) {
+const missing = { reason: 'ContainerEngineMissing', message: 'install it' };
+const version = { name: 'docker', version: '27.0' };
+
+function keeperWith(given: Given) {
+  const { mayInstall = true, obstacle, failure, clearFailure, isFollowed = true } = given;
   const did: string[] = [];
   const shown: string[] = [];
+  const clock = new ManualClock();
   const keeper = new EngineKeeper({
-    environment: { variables: {}, isRoot: true },
+    diagnose: () => missing,
     installer: {
       obstacle: () => obstacle,
       async ensure() {
         did.push('ensure');
-        shown.push(keeper.problem()?.message ?? '');
+        shown.push(keeper.problem()?.reason ?? '');
         if (failure !== undefined) throw new Error(failure);
+        if (isFollowed) keeper.onState({ kind: 'running', version });
       },
     },
     mayInstall,
     events: {
       event: (_about, type, reason, message) => void did.push(`${type} ${reason}: ${message}`),
     },
+    clock,
     logger: silentLogger,
     onChange: () => {},
     async clearRequest() {
@@ -35,7 +45,7 @@ function keeperWith({ mayInstall = true, obstacle, failure, clearFailure }: Give
     },
   });
   keeper.onState({ kind: 'down', why: 'ENOENT' });
-  return { keeper, did, shown };
+  return { keeper, did, shown, clock };
 }
 
 const node = (value?: string): Node => ({
@@ -49,7 +59,8 @@ const node = (value?: string): Node => ({
 });
 
 const begins = 'Normal InstallingEngine: Installing and starting Docker Engine';
-const busy = 'Docker Engine is being installed and started on this machine';
+const byHand =
+  'Flotilla was started with --no-install, so install and start Docker Engine yourself; Flotilla then uses it by itself';
 
 describe('at the start of the agent an engine', () => {
   const cases: { name: string; given: Given; want: string[] }[] = [
@@ -67,12 +78,25 @@ describe('at the start of the agent an engine', () => {
   it('is said to be installed meanwhile, and why it failed afterwards, until one runs', async () => {
     const { keeper, shown } = keeperWith({ failure: 'no network' });
     await keeper.installAtStart();
-    expect(shown).toEqual([busy]);
-    expect(keeper.problem()?.message).toMatch(/\. Installing it failed: no network$/);
-    keeper.onState({ kind: 'running', version: { name: 'docker', version: '27.0' } });
+    expect(shown).toEqual(['ContainerEngineInstalling']);
+    expect(keeper.problem()).toEqual({
+      reason: 'ContainerEngineInstallFailed',
+      message: 'Installing and starting Docker Engine failed: no network',
+    });
+    keeper.onState({ kind: 'running', version });
     expect([keeper.problem(), keeper.runtimeVersion()]).toEqual([undefined, 'docker://27.0']);
     keeper.onState({ kind: 'down', why: 'ENOENT' });
-    expect(keeper.problem()?.message).not.toContain('no network');
+    expect(keeper.problem()).toEqual(missing);
+  });
+
+  it.each([
+    { name: 'with --no-install', given: { mayInstall: false }, why: byHand },
+    { name: 'without apt', given: { obstacle: 'no apt-get' }, why: 'no apt-get' },
+  ])('is not offered $name, and why', ({ given, why }) => {
+    expect(keeperWith(given).keeper.problem()).toEqual({
+      reason: 'ContainerEngineNotInstallable',
+      message: `There is no container engine on this machine: ${why}`,
+    });
   });
 });
 
@@ -97,10 +121,16 @@ describe('an engine that somebody asks for by the annotation', () => {
       ],
     },
     {
+      name: 'what can not be done is not begun',
+      asked: 'requested',
+      given: { obstacle: 'no apt-get' },
+      want: ['Warning EngineInstallFailed: no apt-get', 'clear'],
+    },
+    {
       name: '--no-install forbids it to anybody',
       asked: 'requested',
       given: { mayInstall: false },
-      want: ['Warning EngineInstallFailed: this agent was started with --no-install', 'clear'],
+      want: [`Warning EngineInstallFailed: ${byHand}`, 'clear'],
     },
     {
       name: 'a request that can not be cleared harms nothing',
@@ -120,4 +150,30 @@ describe('an engine that somebody asks for by the annotation', () => {
     await Promise.all([keeper.onNode(node('requested')), keeper.onNode(node('requested'))]);
     expect(did.filter((call) => call === 'ensure')).toHaveLength(1);
   });
+
+  it('is being installed until its containers are followed: it is not called stopped meanwhile', async () => {
+    const { keeper, did } = keeperWith({ isFollowed: false });
+    const done = keeper.onNode(node('requested'));
+    await turns();
+    expect([keeper.problem()?.reason, did]).toEqual([
+      'ContainerEngineInstalling',
+      [begins, 'ensure'],
+    ]);
+    keeper.onState({ kind: 'running', version });
+    await done;
+    expect([keeper.problem(), did.at(-1)]).toEqual([undefined, 'clear']);
+  });
+
+  it('is not waited for longer than a quarter of a minute', async () => {
+    const { keeper, did, clock } = keeperWith({ isFollowed: false });
+    const done = keeper.onNode(node('requested'));
+    await turns();
+    clock.advance(15_000);
+    await done;
+    expect([keeper.problem(), did.at(-1)]).toEqual([missing, 'clear']);
+  });
 });
+
+function turns(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

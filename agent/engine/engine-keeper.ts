@@ -1,32 +1,38 @@
 // This machine's container engine as the node shows it: why no container can run, installing and
 // starting Docker at the agent's start or when the person asks for it in the user interface.
 import type { Node } from '#kube/api/core.ts';
+import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { EngineState } from '../kubelet/engine-watch.ts';
 import type { EngineProblem } from '../kubelet/node/node-status.ts';
 import type { EngineInstaller } from './engine-installer.ts';
-import { engineProblem, type EngineEnvironment } from './engine-socket.ts';
 import { messageOf } from '../error-message.ts';
 
 /** Set to `requested` by the user interface; removed here when all is done. */
 export const installEngineAnnotation = 'flotilla.dev/install-engine';
 
 export interface EngineKeeperDeps {
-  readonly environment: EngineEnvironment;
+  /** What is wrong here, given why the engine does not answer. */
+  readonly diagnose: (why: string) => EngineProblem;
   readonly installer: Pick<EngineInstaller, 'ensure' | 'obstacle'>;
   /** False: `--no-install`. */
   readonly mayInstall: boolean;
   readonly events: EventRecorder;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** The node's status has something new to say. */
   readonly onChange: () => void;
   readonly clearRequest: () => Promise<void>;
 }
 
+/** How long an engine that answers may take until its containers are followed. */
+const followPatienceMs = 15_000;
+
 export class EngineKeeper {
   readonly #deps: EngineKeeperDeps;
   #state: EngineState = { kind: 'unknown' };
+  #onRunning: (() => void) | undefined;
   #isInstalling = false;
   /** Why the last try to install failed. */
   #failure: string | undefined;
@@ -35,18 +41,28 @@ export class EngineKeeper {
     this.#deps = deps;
   }
 
-  /** Why no container can run here; undefined: they can. */
+  /** Why no container can run here, and whether asking helps; undefined: they can. */
   problem(): EngineProblem | undefined {
     if (this.#state.kind === 'running') return undefined;
-    const why = this.#state.kind === 'down' ? this.#state.why : 'not asked yet';
-    const problem = engineProblem(why, this.#deps.environment);
     if (this.#isInstalling)
       return {
-        ...problem,
+        reason: 'ContainerEngineInstalling',
         message: 'Docker Engine is being installed and started on this machine',
       };
+    const why = this.#state.kind === 'down' ? this.#state.why : 'not asked yet';
+    const problem = this.#deps.diagnose(why);
+    if (problem.reason === 'ContainerEngineForbidden') return problem;
+    const obstacle = this.#obstacle();
+    if (obstacle !== undefined && problem.reason === 'ContainerEngineMissing')
+      return {
+        reason: 'ContainerEngineNotInstallable',
+        message: `There is no container engine on this machine: ${obstacle}`,
+      };
     if (this.#failure === undefined) return problem;
-    return { ...problem, message: `${problem.message}. Installing it failed: ${this.#failure}` };
+    return {
+      reason: 'ContainerEngineInstallFailed',
+      message: `Installing and starting Docker Engine failed: ${this.#failure}`,
+    };
   }
 
   /** `docker://20.10.24`; '' while unknown. */
@@ -58,14 +74,17 @@ export class EngineKeeper {
 
   onState(state: EngineState): void {
     this.#state = state;
-    if (state.kind === 'running') this.#failure = undefined;
+    if (state.kind === 'running') {
+      this.#failure = undefined;
+      this.#onRunning?.();
+    }
     this.#deps.onChange();
   }
 
   /** At the agent's start: root on a system with apt gets an engine unasked. */
   async installAtStart(): Promise<void> {
-    const { mayInstall, installer, logger } = this.#deps;
-    if (!mayInstall || installer.obstacle() !== undefined) return;
+    const { logger } = this.#deps;
+    if (this.#obstacle() !== undefined) return;
     try {
       await this.#install();
     } catch (error) {
@@ -77,9 +96,10 @@ export class EngineKeeper {
   async onNode(node: Node): Promise<void> {
     const asked = node.metadata.annotations?.[installEngineAnnotation];
     if (asked !== 'requested' || this.#isInstalling) return;
-    const { events, mayInstall, clearRequest, logger } = this.#deps;
+    const { events, clearRequest, logger } = this.#deps;
     try {
-      if (!mayInstall) throw new Error('this agent was started with --no-install');
+      const obstacle = this.#obstacle();
+      if (obstacle !== undefined) throw new Error(obstacle);
       events.event(node, 'Normal', 'InstallingEngine', 'Installing and starting Docker Engine');
       await this.#install();
       events.event(node, 'Normal', 'InstalledEngine', 'Docker Engine runs');
@@ -96,12 +116,20 @@ export class EngineKeeper {
     }
   }
 
+  /** Why it may not or can not be installed by us; undefined: it can. */
+  #obstacle(): string | undefined {
+    const { mayInstall, installer } = this.#deps;
+    if (mayInstall) return installer.obstacle();
+    return 'Flotilla was started with --no-install, so install and start Docker Engine yourself; Flotilla then uses it by itself';
+  }
+
   async #install(): Promise<void> {
     this.#isInstalling = true;
     this.#failure = undefined;
     this.#deps.onChange();
     try {
       await this.#deps.installer.ensure();
+      await this.#whenRunning();
     } catch (error) {
       this.#failure = messageOf(error);
       throw error;
@@ -109,5 +137,14 @@ export class EngineKeeper {
       this.#isInstalling = false;
       this.#deps.onChange();
     }
+  }
+
+  /** It answers; until it is followed, too, the node would say once more that it is stopped. */
+  async #whenRunning(): Promise<void> {
+    if (this.#state.kind === 'running') return;
+    const waiting = new AbortController();
+    const running = new Promise<void>((resolve) => (this.#onRunning = resolve));
+    await Promise.race([running, delay(this.#deps.clock, followPatienceMs, waiting.signal)]);
+    waiting.abort();
   }
 }

@@ -156,12 +156,36 @@ describe('describeHome', () => {
     expect(describeHome(apps, machines).headline).toBe(want);
   });
 
-  it('offers to install the engine where there is none, and shows progress once asked', () => {
-    const steps = [node('desk', missing), node('desk', missing, requested)].map(
-      (one) => describeHome([], [describeMachine(one, [])]).attention[0]?.nextStep?.kind,
-    );
-    expect(steps).toEqual(['install-engine', undefined]);
-  });
+  const engines = [
+    { name: 'offers to install where it can', ready: missing, step: 'Install Docker' },
+    { name: 'shows that it was asked', ready: missing, more: requested, step: undefined },
+    { name: 'offers no button that is refused', reason: 'NotInstallable', step: 'Look at it' },
+    { name: 'shows that it goes on unasked', reason: 'Installing', step: undefined },
+    {
+      name: 'says what to do about a failure, and offers another try',
+      reason: 'InstallFailed',
+      message: 'failed (exit 100): E: Unable to fetch some archives',
+      text: /could not be fetched\. See that the machine is online/,
+      step: 'Try again',
+    },
+    {
+      name: 'points to the words of any other failure',
+      reason: 'InstallFailed',
+      message: 'E: held broken packages',
+      text: /what the system says below/,
+      step: 'Try again',
+    },
+  ];
+  it.each(engines)(
+    'a container engine that lacks: $name',
+    ({ ready, reason, message = '', more, text = /./, step }) => {
+      const condition = ready ?? { status: 'False', reason: `ContainerEngine${reason}`, message };
+      const machine = describeMachine(node('desk', condition, more), []);
+      const [card] = describeHome([], [machine]).attention;
+      expect(card?.nextStep?.label).toBe(step);
+      expect(card?.text).toMatch(text);
+    },
+  );
 
   it('puts machines before apps, as apps suffer from them', () => {
     const machines = [describeMachine(node('desk', missing), [])];

@@ -10,6 +10,8 @@ export interface Attention {
   readonly title: string;
   readonly text: string;
   readonly original: string | undefined;
+  /** The text can't do without it: it is unfolded from the start. */
+  readonly showsOriginal?: true;
   readonly nextStep: NextStep | undefined;
   readonly app: App | undefined;
 }
@@ -52,98 +54,83 @@ function needing(attention: readonly Attention[]): string {
 }
 
 function machineAttention(machine: Machine): Attention[] {
-  const base = { key: `machine/${machine.name}`, app: undefined };
-  const original = 'original' in machine.engine ? machine.engine.original : undefined;
-  const see: NextStep = { kind: 'machine', label: 'Look at it', machine: machine.name };
-  switch (machine.engine.kind) {
-    case 'missing': {
-      const nextStep: NextStep = {
-        kind: 'install-engine',
-        label: 'Install Docker',
-        machine: machine.name,
+  const { name, engine } = machine;
+  const see: NextStep = { kind: 'machine', label: 'Look at it', machine: name };
+  const trouble = engineTrouble(machine, see);
+  if (trouble === undefined) return pressureAttention(machine, see);
+  const original = 'original' in engine ? engine.original : undefined;
+  return [{ key: `machine/${name}`, app: undefined, original, ...trouble }];
+}
+
+type EngineTrouble = Pick<Attention, 'tone' | 'title' | 'text' | 'nextStep'> & Partial<Attention>;
+
+/** Why a machine runs nothing, and what helps. */
+function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble | undefined {
+  const install = (label: string): NextStep => ({ kind: 'install-engine', label, machine: name });
+  switch (engine.kind) {
+    case 'missing':
+      return {
+        tone: 'trouble',
+        title: `${name} needs a container engine`,
+        text: 'Apps run in containers, and this machine has nothing to run them with. Installing Docker takes a minute or two.',
+        nextStep: install('Install Docker'),
       };
-      const text =
-        'Apps run in containers, and this machine has nothing to run them with. Installing Docker takes a minute or two.';
-      return [
-        {
-          ...base,
-          tone: 'trouble',
-          title: `${machine.name} needs a container engine`,
-          text,
-          original,
-          nextStep,
-        },
-      ];
-    }
-    case 'installing': {
-      const text = 'This goes on by itself; what you deploy meanwhile waits for it.';
-      return [
-        {
-          ...base,
-          tone: 'busy',
-          title: `${machine.name} is installing Docker`,
-          text,
-          original,
-          nextStep: undefined,
-        },
-      ];
-    }
-    case 'stopped': {
-      const text =
-        'Apps on it can\'t be started or looked after until Docker runs again. Start it with "systemctl start docker" on that machine; everything else follows by itself.';
-      return [
-        {
-          ...base,
-          tone: 'trouble',
-          title: `Docker is stopped on ${machine.name}`,
-          text,
-          original,
-          nextStep: see,
-        },
-      ];
-    }
-    case 'forbidden': {
-      const text =
-        'Docker is there, but it does not let this user in. Add the user to the group "docker" and log in again, or run Flotilla as root; then start it once more.';
-      return [
-        {
-          ...base,
-          tone: 'trouble',
-          title: `Flotilla may not use Docker on ${machine.name}`,
-          text,
-          original,
-          nextStep: see,
-        },
-      ];
-    }
-    case 'silent': {
-      const text = 'It may be switched off or cut from the network. It comes back here by itself.';
-      return [
-        {
-          ...base,
-          tone: 'trouble',
-          title: `${machine.name} does not answer`,
-          text,
-          original,
-          nextStep: see,
-        },
-      ];
-    }
+    case 'by-hand':
+      return {
+        tone: 'trouble',
+        title: `${name} needs a container engine`,
+        text: 'Apps run in containers, and this machine has nothing to run them with. Flotilla can\'t install Docker here: do it yourself, on Debian or Ubuntu by "sudo apt-get install docker.io". Everything else follows by itself.',
+        nextStep: see,
+      };
+    case 'installing':
+      return {
+        tone: 'busy',
+        title: `${name} is installing Docker`,
+        text: 'This goes on by itself; what you deploy meanwhile waits for it.',
+        nextStep: undefined,
+      };
+    case 'failed':
+      return {
+        tone: 'trouble',
+        title: `Docker could not be installed on ${name}`,
+        text: /fetch|resolv|connect/i.test(engine.original)
+          ? 'Its packages could not be fetched. See that the machine is online, then try again.'
+          : 'Put right what the system says below, then try again.',
+        showsOriginal: true,
+        nextStep: install('Try again'),
+      };
+    case 'stopped':
+      return {
+        tone: 'trouble',
+        title: `Docker is stopped on ${name}`,
+        text: 'Apps on it can\'t be started or looked after until Docker runs again. Start it with "systemctl start docker" on that machine; everything else follows by itself.',
+        nextStep: see,
+      };
+    case 'forbidden':
+      return {
+        tone: 'trouble',
+        title: `Flotilla may not use Docker on ${name}`,
+        text: 'Docker is there, but it does not let this user in. Add the user to the group "docker" and log in again, or run Flotilla as root; then start it once more.',
+        nextStep: see,
+      };
+    case 'silent':
+      return {
+        tone: 'trouble',
+        title: `${name} does not answer`,
+        text: 'It may be switched off or cut from the network. It comes back here by itself.',
+        nextStep: see,
+      };
     case 'unready':
-      return [
-        {
-          ...base,
-          tone: 'busy',
-          title: `${machine.name} is getting ready`,
-          text: original ?? '',
-          original: undefined,
-          nextStep: undefined,
-        },
-      ];
+      return {
+        tone: 'busy',
+        title: `${name} is getting ready`,
+        text: engine.original,
+        original: undefined,
+        nextStep: undefined,
+      };
     case 'ready':
-      break;
+      return undefined;
   }
-  return pressureAttention(machine, see);
 }
 
 function pressureAttention(machine: Machine, nextStep: NextStep): Attention[] {

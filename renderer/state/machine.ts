@@ -76,9 +76,12 @@ function isOver(phase: string | undefined): boolean {
 function verdict(engine: EngineState, health: readonly HealthLine[], node: Node): [Tone, string] {
   switch (engine.kind) {
     case 'missing':
+    case 'by-hand':
       return ['trouble', 'Needs a container engine'];
     case 'installing':
       return ['busy', 'Installing its container engine'];
+    case 'failed':
+      return ['trouble', 'Could not install its container engine'];
     case 'stopped':
       return ['trouble', 'Its container engine is stopped'];
     case 'forbidden':

@@ -140,6 +140,16 @@ describe('an update', () => {
 });
 
 describe('the status', () => {
+  it('leaves out the counts that are zero, but for the four that are required', () => {
+    expect(daemonStatus(view([], []))).toEqual({
+      observedGeneration: undefined,
+      desiredNumberScheduled: 0,
+      currentNumberScheduled: 0,
+      numberMisscheduled: 0,
+      numberReady: 0,
+    });
+  });
+
   it('counts nodes, not pods', () => {
     const nodes = [node('a'), node('b'), node('c', [{ key: 'k', effect: 'NoSchedule' }])];
     const pods = [pod('p', 'a'), pod('q', 'b', { hash: 'old', ready: false }), pod('r', 'c')];

@@ -4,6 +4,7 @@
 import type { DaemonSet, DaemonSetStatus } from '#kube/api/apps.ts';
 import type { Node, Pod } from '#kube/api/core.ts';
 import { scaledValue } from '../percentage.ts';
+import { withoutZeros } from '../counts.ts';
 import { isPodAvailable, isPodReady, isPodTerminating } from '../pod-state.ts';
 import { fitsNode, nodeNameOf, revisionHashLabel } from './daemon-pods.ts';
 
@@ -213,5 +214,5 @@ export function daemonStatus(view: DaemonView): DaemonSetStatus {
   };
   const { collisionCount } = daemonSet.status ?? {};
   if (collisionCount !== undefined) status.collisionCount = collisionCount;
-  return status;
+  return withoutZeros(status, ['updatedNumberScheduled', 'numberAvailable', 'numberUnavailable']);
 }

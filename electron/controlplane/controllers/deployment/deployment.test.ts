@@ -86,17 +86,31 @@ describe('a new Deployment', () => {
     await cluster.runPods();
     const { metadata, status } = cluster.api.get(deployments, 'web');
     expect(metadata.annotations).toEqual({ 'deployment.kubernetes.io/revision': '1' });
-    expect(status).toMatchObject({
+    const { conditions: _conditions, ...counts } = status ?? {};
+    expect(counts).toEqual({
       observedGeneration: 1,
       replicas: 3,
       updatedReplicas: 3,
       readyReplicas: 3,
       availableReplicas: 3,
-      unavailableReplicas: 0,
+      terminatingReplicas: 0,
     });
     expect(conditions()).toEqual({
       Available: 'True MinimumReplicasAvailable',
       Progressing: 'True NewReplicaSetAvailable',
+    });
+  });
+
+  it('of no replicas is complete, and leaves out the counts that are zero', async () => {
+    await create({ replicas: 0 });
+    const { status } = cluster.api.get(deployments, 'web');
+    const { conditions: _conditions, ...counts } = status ?? {};
+    expect(counts).toEqual({ observedGeneration: 1, terminatingReplicas: 0 });
+    expect(conditions()['Progressing']).toBe('True NewReplicaSetAvailable');
+    expect(cluster.api.list(replicaSets)[0]?.status).toEqual({
+      observedGeneration: 1,
+      replicas: 0,
+      terminatingReplicas: 0,
     });
   });
 

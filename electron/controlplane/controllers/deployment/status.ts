@@ -9,6 +9,7 @@ import type {
 import { rfc3339 } from '#kube/base/clock.ts';
 import { getCondition, removeCondition } from '#kube/machinery/conditions.ts';
 import { withCondition } from '../conditions.ts';
+import { withoutZeros } from '../counts.ts';
 import { maxUnavailableOf, replicasOf, type RolloutView, sum } from './rollout.ts';
 
 /** The largest int32 means: no deadline. */
@@ -18,7 +19,7 @@ export function countStatus(view: RolloutView, nowMs: number): DeploymentStatus 
   const { deployment, newReplicaSet, oldReplicaSets } = view;
   const all = newReplicaSet === undefined ? oldReplicaSets : [...oldReplicaSets, newReplicaSet];
   const availableReplicas = sum(all, ({ status }) => status?.availableReplicas ?? 0);
-  const status: DeploymentStatus = {
+  const counts: DeploymentStatus = {
     observedGeneration: deployment.metadata.generation,
     replicas: sum(all, ({ status: { replicas } = { replicas: 0 } }) => replicas),
     updatedReplicas: newReplicaSet?.status?.replicas ?? 0,
@@ -27,6 +28,13 @@ export function countStatus(view: RolloutView, nowMs: number): DeploymentStatus 
     unavailableReplicas: Math.max(0, sum(all, replicasOf) - availableReplicas),
     terminatingReplicas: sum(all, (replicaSet) => replicaSet.status?.terminatingReplicas ?? 0),
   };
+  const status = withoutZeros(counts, [
+    'replicas',
+    'updatedReplicas',
+    'readyReplicas',
+    'availableReplicas',
+    'unavailableReplicas',
+  ]);
   const collisionCount = deployment.status?.collisionCount;
   if (collisionCount !== undefined) status.collisionCount = collisionCount;
   const hasMinimum = availableReplicas >= replicasOf(deployment) - maxUnavailableOf(deployment);
@@ -124,9 +132,9 @@ export function pausedCondition(
 export function isComplete(deployment: Deployment, status: DeploymentStatus): boolean {
   const replicas = replicasOf(deployment);
   return (
-    status.updatedReplicas === replicas &&
-    status.replicas === replicas &&
-    status.availableReplicas === replicas &&
+    (status.updatedReplicas ?? 0) === replicas &&
+    (status.replicas ?? 0) === replicas &&
+    (status.availableReplicas ?? 0) === replicas &&
     (status.observedGeneration ?? 0) >= (deployment.metadata.generation ?? 0)
   );
 }

@@ -6,6 +6,7 @@ import { rfc3339 } from '#kube/base/clock.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
 import { getCondition, removeCondition } from '#kube/machinery/conditions.ts';
 import { withCondition } from '../conditions.ts';
+import { withoutZeros } from '../counts.ts';
 import {
   isPodActive,
   isPodAvailable,
@@ -76,7 +77,7 @@ export function replicaStatus(
     ).length;
   const conditions = failureConditions(owner.status.conditions, plan, failure, nowMs);
   if (conditions.length > 0) status.conditions = conditions;
-  return status;
+  return withoutZeros(status, ['fullyLabeledReplicas', 'readyReplicas', 'availableReplicas']);
 }
 
 function failureConditions(

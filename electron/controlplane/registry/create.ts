@@ -67,7 +67,8 @@ async function createOnce(
   const { definition, codec } = deps;
   const { strategy } = definition;
   fillSystemMetadata(deps, object);
-  if (hasStatus(definition)) delete (object as { status?: unknown }).status;
+  if (hasStatus(definition) && strategy.keepsStatusOnCreate !== true)
+    delete (object as { status?: unknown }).status;
   strategy.prepareForCreate?.(object);
   deps.applyDefaults(object);
   refuseInvalid(definition, object, [

@@ -88,7 +88,9 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   readonly validateName?: (name: string, isPrefix: boolean) => readonly string[];
   /** Defaults that depend on other fields. Mutates. Idempotent: also runs on what storage gives. */
   readonly applyDefaults?: (object: T) => void;
-  /** Mutates: drop what the client must not set. `status` is removed before, if there is one. */
+  /** A create may bring a status with it (Node: its agent registers with what it has). */
+  readonly keepsStatusOnCreate?: boolean;
+  /** Mutates: drop what the client must not set. `status` is removed before, unless kept. */
   readonly prepareForCreate?: (object: T) => void;
   /** Mutates `next`. `status` is taken from `old` before, if the kind has a status subresource. */
   readonly prepareForUpdate?: (next: T, old: T) => void;

@@ -201,6 +201,24 @@ describe('Namespace', () => {
 });
 
 describe('Node', () => {
+  it('may be registered with its status, which an ordinary update leaves alone', async () => {
+    const world = kindWorld();
+    const status = { capacity: { cpu: '4' }, conditions: [{ type: 'Ready', status: 'True' }] };
+    const node = await world.create(object('Node', { status }));
+    expect(node['status']).toEqual({ ...status, allocatable: { cpu: '4' } });
+    const updated = await world.update(node, (next) => {
+      next['status'] = {};
+    });
+    expect(updated['status']).toEqual(node['status']);
+  });
+
+  it('is not registered with less than nothing', async () => {
+    const status = { capacity: { cpu: '-1' } };
+    expect(await refusal(kindWorld().create(object('Node', { status })))).toContain(
+      'status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0',
+    );
+  });
+
   it('keeps its pod range once it has one', async () => {
     const world = kindWorld();
     const node = await world.create(object('Node', { spec: { podCIDR: '10.244.1.0/24' } }));

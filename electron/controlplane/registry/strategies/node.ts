@@ -20,6 +20,7 @@ import { check, isCidr, isIPv6 } from './text-rules.ts';
 
 export const nodeStrategy: Strategy<Node> = {
   validateName: dns1123SubdomainName,
+  keepsStatusOnCreate: true,
   applyDefaults(node) {
     node.spec ??= {};
     const { spec, status } = node;

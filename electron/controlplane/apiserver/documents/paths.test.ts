@@ -79,10 +79,14 @@ const definitions: readonly ResourceDefinition[] = [
 
 let checks: HealthCheck[] = [];
 
-function ask(url: string, headers: Readonly<Record<string, string>> = {}): Promise<ApiResponse> {
+function ask(
+  url: string,
+  headers: Readonly<Record<string, string>> = {},
+  method: ApiRequest['method'] = 'GET',
+): Promise<ApiResponse> {
   const [path = '', query = ''] = url.split('?');
   const request: ApiRequest = {
-    method: 'GET',
+    method,
     path,
     query: new URLSearchParams(query),
     headers,
@@ -412,9 +416,38 @@ describe('the rest', () => {
     expect(textOf(answer)).toContain('# TYPE watchers gauge\nwatchers 3\n');
   });
 
-  const missing = ['/favicon.ico', '/apix', '/openapi', '/openapi/v3/apis/batch/v1'];
+  const missing = [
+    '/favicon.ico',
+    '/version/2',
+    '/metrics/2',
+    '/apix',
+    '/openapi',
+    '/openapi/v3/apis/batch/v1',
+  ];
   for (const path of missing)
     it(`${path} is 404`, async () => {
       await expect(ask(path)).rejects.toMatchObject({ code: 404, reason: 'NotFound' });
     });
+
+  const getOnly = ['/version', '/version/', '/api', '/api/v1', '/apis', '/apis/apps/v1'];
+  it.each(getOnly)('%s is read, never posted to', async (path) => {
+    expect((await ask(path, {}, 'HEAD')).status).toBe(200);
+    await expect(ask(path, {}, 'POST')).rejects.toMatchObject({
+      code: 405,
+      reason: 'MethodNotAllowed',
+      message: 'the server does not allow this method on the requested resource',
+    });
+  });
+
+  const anyMethod = ['/', '/livez', '/readyz/ping', '/healthz', '/metrics', '/openapi/v3'];
+  it.each(anyMethod)('%s answers whatever the method', async (path) => {
+    checks = [];
+    expect((await ask(path, {}, 'POST')).status).toBe(200);
+    expect((await ask(path, {}, 'DELETE')).status).toBe(200);
+  });
+
+  it('a path that is not there is 404 whatever the method', async () => {
+    for (const path of ['/version/2', '/apis/batch', '/healthz/2'])
+      await expect(ask(path, {}, 'POST')).rejects.toMatchObject({ code: 404 });
+  });
 });

@@ -34,6 +34,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat/faults-user.test.ts': ['root'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
+  'test/e2e/install-engine.test.ts': ['root', 'chromium', 'docker', 'busybox', 'bareDebian'],
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/proxy.test.ts': ['nftables'],

@@ -18,7 +18,7 @@ export type InstallStep =
   | { readonly kind: 'start-detached'; readonly program: string };
 
 /** nftables for the service proxy, iptables for Docker itself. */
-const packages = ['docker.io', 'nftables', 'iptables'];
+export const enginePackages = ['docker.io', 'nftables', 'iptables'];
 
 /** Why the engine can be neither installed nor started here; undefined: it can. */
 export function installObstacle(facts: InstallFacts): string | undefined {
@@ -33,7 +33,7 @@ export function installObstacle(facts: InstallFacts): string | undefined {
 /** Nothing when it is there. The package may start the engine by itself. */
 export function installSteps(facts: InstallFacts): readonly InstallStep[] {
   if (facts.engineProgram !== undefined) return [];
-  const install = ['install', '-y', '--no-install-recommends', ...packages];
+  const install = ['install', '-y', '--no-install-recommends', ...enginePackages];
   return [
     {
       kind: 'say',

@@ -14,8 +14,10 @@ const flags = [
   '--disable-sync',
 ];
 
-export async function launchBrowser(): Promise<Browser> {
-  return await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
+export const browserProgram = '/usr/bin/chromium';
+
+export async function launchBrowser(executablePath = browserProgram): Promise<Browser> {
+  return await chromium.launch({ executablePath, args: flags });
 }
 
 export const widths = { phone: 390, tablet: 900, desktop: 1440 } as const;

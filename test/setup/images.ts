@@ -31,6 +31,12 @@ export function ensureTestImages(): void {
   }
 }
 
+/** A tar file for `docker load` on another engine. */
+export function savedTestImage(): Buffer {
+  ensureTestImages();
+  return execFileSync('docker', ['save', webImage], { maxBuffer: 64 * 1024 * 1024 });
+}
+
 function writeRootFileSystem(folder: string): void {
   for (const name of ['bin', 'tmp', 'etc', 'www/cgi-bin'])
     mkdirSync(path.join(folder, name), { recursive: true });

@@ -8,12 +8,14 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { enginePackages } from '../../agent/engine/install-plan.ts';
 
 export const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const cache = path.join(root, '.cache');
@@ -26,10 +28,11 @@ export type Need =
   | 'xvfb'
   | 'kubectl'
   | 'electron'
-  | 'busybox';
+  | 'busybox'
+  | 'bareDebian';
 
 /** Why a need can't be met; met needs are not in it. */
-export type Missing = Partial<Record<Need, string>>;
+export type Missing = Partial<Record<Need, string | undefined>>;
 
 const packages: Readonly<Partial<Record<Need, { command: string; packages: readonly string[] }>>> =
   {
@@ -38,6 +41,7 @@ const packages: Readonly<Partial<Record<Need, { command: string; packages: reado
     chromium: { command: 'chromium', packages: ['chromium'] },
     xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
     busybox: { command: 'busybox', packages: ['busybox-static'] },
+    bareDebian: { command: 'debootstrap', packages: ['debootstrap', 'debian-archive-keyring'] },
   };
 
 function has(command: string): boolean {
@@ -68,11 +72,22 @@ export async function prepareMachine(): Promise<Missing> {
     if (!has(command)) missing[need as Need] = `${command} is not installed`;
   if (missing.docker === undefined && !(await startDocker()))
     missing.docker = 'Docker Engine is installed but does not answer (not root?)';
+  if (missing.bareDebian === undefined) missing.bareDebian = whyNoBareSystem();
   unpackKubectl();
   if (process.platform !== 'linux' || process.arch !== 'x64')
     missing.electron = 'the tests know an Electron only for Linux on x64';
   else await makeElectron();
   return missing;
+}
+
+function whyNoBareSystem(): string | undefined {
+  if (process.getuid?.() !== 0) return 'only root can make a system';
+  try {
+    makeBareSystem();
+    return undefined;
+  } catch (error) {
+    return `no Debian could be fetched: ${String(error)}`;
+  }
 }
 
 function dockerAnswers(): boolean {
@@ -168,4 +183,23 @@ async function makeElectron(): Promise<void> {
   writeFileSync(path.join(app, 'main.js'), stripTypeScriptTypes(script));
   await createPackage(app, path.join(electronFolder, 'resources/default_app.asar'));
   rmSync(folder, { recursive: true, force: true });
+}
+
+export const bareSystem = path.join(cache, 'debian-12-bare');
+
+/**
+ * Debian without Docker, for the tests that install it: the smallest system, and the archives of the
+ * packages in its cache. Throws when they can't be fetched.
+ */
+function makeBareSystem(): void {
+  if (existsSync(bareSystem)) return;
+  process.stdout.write('Making a Debian without Docker for the tests (once, 400 MB) …\n');
+  const making = `${bareSystem}-making`;
+  rmSync(making, { recursive: true, force: true });
+  mkdirSync(making, { recursive: true });
+  run('debootstrap', ['--variant=minbase', 'bookworm', making]);
+  run('chroot', [making, 'apt-get', 'clean']);
+  const flags = ['-y', '-qq', '--download-only', '--no-install-recommends'];
+  run('chroot', [making, 'apt-get', 'install', ...flags, ...enginePackages]);
+  renameSync(making, bareSystem);
 }

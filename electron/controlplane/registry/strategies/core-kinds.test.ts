@@ -109,6 +109,47 @@ describe('an object of a core kind is refused', () => {
   });
 });
 
+describe('an Event with an eventTime', () => {
+  const event = (fields: object) =>
+    object('Event', {
+      eventTime: '2026-11-23T13:41:54.000000Z',
+      involvedObject: { kind: 'Pod', namespace: 'default' },
+      reportingComponent: 'flotilla.dev/test',
+      reportingInstance: 'one',
+      action: 'Testing',
+      reason: 'Tested',
+      ...fields,
+    });
+  const cases = [
+    {
+      name: 'says who reports it',
+      given: { reportingComponent: '' },
+      want: ['reportingController: Required value', 'reportingController: Invalid value: ""'],
+    },
+    { name: 'says what was done', given: { action: '' }, want: ['action: Required value'] },
+    {
+      name: 'counts bytes',
+      given: { message: 'ü'.repeat(513) },
+      want: ['message: Invalid value: "": can have at most 1024 characters'],
+    },
+  ];
+  it.each(cases)('$name', async ({ given, want }) => {
+    const refused = await refusal(kindWorld().create(event(given)));
+    for (const text of want) expect(refused).toContain(text);
+  });
+  it('is fine with all of it', async () => {
+    await kindWorld().create(event({ message: 'ü'.repeat(512) }));
+  });
+});
+
+it('a Lease drops what only coordinated elections know', async () => {
+  const lease = await kindWorld().create({
+    ...object('Lease', { spec: { strategy: 'OldestEmulationVersion', holderIdentity: 'a' } }),
+    apiVersion: 'coordination.k8s.io/v1',
+  });
+  expect(lease['spec']).toEqual({ holderIdentity: 'a' });
+});
+
 describe('Secret', () => {
   it('stores text it is given as base64, over what stood there', async () => {
     const given = { data: { a: base64('old'), b: base64('kept') }, stringData: { a: 'grün' } };
@@ -246,6 +287,41 @@ describe('Node', () => {
 });
 
 describe('EndpointSlice', () => {
+  const sliceOf = (addressType: string, endpoint: object) => ({
+    ...object('EndpointSlice', { addressType, endpoints: [endpoint] }),
+    apiVersion: 'discovery.k8s.io/v1',
+  });
+  const ip = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
+  const zones = (count: number) => Array.from({ length: count }, (_, i) => ({ name: `zone-${i}` }));
+  const refused = [
+    ['IPv4', { addresses: ['10.0.0.256'] }, `addresses[0]: Invalid value: "10.0.0.256": ${ip}`],
+    ['IPv4', { addresses: ['fd00::1'] }, 'Invalid value: "fd00::1": must be an IPv4 address'],
+    ['IPv6', { addresses: ['10.0.0.1'] }, 'Invalid value: "10.0.0.1": must be an IPv6 address'],
+    ['FQDN', { addresses: [''] }, 'addresses[0]: Required value'],
+    ['FQDN', { addresses: ['host'] }, '"host": should be a domain with at least two segments'],
+    ['FQDN', { addresses: [`${'a'.repeat(64)}.b`] }, 'must be no more than 63 bytes'],
+    ['IPv4', { addresses: [], hostname: 'A' }, 'endpoints[0].hostname: Invalid value: "A"'],
+    [
+      'IPv4',
+      { addresses: ['10.0.0.1'], hints: { forZones: zones(9) } },
+      'endpoints[0].hints.forZones: Too many: 9: must have at most 8 items',
+    ],
+    [
+      'IPv4',
+      { addresses: ['10.0.0.1'], hints: { forNodes: [{ name: 'a' }, { name: 'a' }] } },
+      'endpoints[0].hints.forNodes[1].name: Duplicate value: "a"',
+    ],
+  ] as const;
+  it.each(refused)('of %s does not take %j', async (type, endpoint, want) => {
+    expect(await refusal(kindWorld().create(sliceOf(type, endpoint)))).toContain(want);
+  });
+
+  it('takes full domain names, with a dot at the end or without', async () => {
+    const addresses = ['example.com', 'example.com.'];
+    const made = await kindWorld().create(sliceOf('FQDN', { addresses }));
+    expect(made['endpoints']).toEqual([{ addresses }]);
+  });
+
   it('keeps its kind of addresses, and names its ports', async () => {
     const world = kindWorld();
     const slice = await world.create({

@@ -15,9 +15,11 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import {
+  byteLength,
   dns1123SubdomainName,
   isDns1123Label,
   isDns1123Subdomain,
+  isLabelValue,
   isQualifiedName,
 } from '#kube/machinery/names.ts';
 import type { Strategy } from '../resource.ts';
@@ -27,6 +29,7 @@ import {
   checkNonNegative,
   immutableMessage,
   isEndpointIP,
+  isIP,
   isIPv4,
   isIPv6,
 } from './text-rules.ts';
@@ -57,27 +60,31 @@ function validateEvent(event: Event): FieldError[] {
   return [...(isFine ? [] : mismatch), ...validateNewEvent(event)];
 }
 
-/** Events with an eventTime say who did what. */
+/** Events with an eventTime say who did what. Messages name fields as Kubernetes has them inside. */
 function validateNewEvent(event: Event): FieldError[] {
   const { reportingComponent = '', reportingInstance = '', action = '', reason = '' } = event;
-  const errors: FieldError[] =
-    reportingComponent === ''
-      ? [required(field('reportingComponent'), '')]
-      : check(field('reportingComponent'), reportingComponent, isQualifiedName(reportingComponent));
+  const path = field('reportingController');
+  const errors = reportingComponent === '' ? [required(path, '')] : [];
+  errors.push(...check(path, reportingComponent, isQualifiedName(reportingComponent)));
   for (const [name, text] of Object.entries({ reportingInstance, action, reason })) {
     if (text === '') errors.push(required(field(name), ''));
-    else if (text.length > 128)
-      errors.push(invalid(field(name), '', 'can have at most 128 characters'));
+    errors.push(...checkLength(field(name), text, 128));
   }
-  if ((event.message ?? '').length > 1024)
-    errors.push(invalid(field('message'), '', 'can have at most 1024 characters'));
-  return errors;
+  return [...errors, ...checkLength(field('message'), event.message ?? '', 1024)];
+}
+
+function checkLength(path: FieldPath, text: string, maxBytes: number): FieldError[] {
+  if (byteLength(text) <= maxBytes) return [];
+  return [invalid(path, '', `can have at most ${maxBytes} characters`)];
 }
 
 export const leaseStrategy: Strategy<Lease> = {
   validateName: dns1123SubdomainName,
   applyDefaults(lease) {
     lease.spec ??= {};
+    // Kubernetes drops them unless its election of leaders by Leases is switched on.
+    delete lease.spec.strategy;
+    delete lease.spec.preferredHolder;
   },
   validate({ spec }) {
     const path = field('spec');
@@ -127,36 +134,74 @@ function validateEndpointSlice(slice: EndpointSlice): FieldError[] {
 }
 
 function validateEndpoint(endpoint: Endpoint, addressType: string, path: FieldPath): FieldError[] {
-  const { addresses = [], nodeName, hostname } = asGiven(endpoint);
+  const { addresses = [], nodeName, hostname, hints = {} } = asGiven(endpoint);
   const at = path.child('addresses');
-  if (addresses.length === 0) return [required(at, 'must contain at least 1 address')];
-  if (addresses.length > 100) return [tooMany(at, addresses.length, 100)];
-  const errors = addresses.flatMap((address, index) =>
-    check(at.index(index), address, addressMessages(address, addressType)),
-  );
+  const errors: FieldError[] = [];
+  if (addresses.length === 0) errors.push(required(at, 'must contain at least 1 address'));
+  if (addresses.length > 100) errors.push(tooMany(at, addresses.length, 100));
+  for (const [index, address] of addresses.entries())
+    errors.push(...validateAddress(at.index(index), address, addressType));
   if (nodeName !== undefined)
     errors.push(...check(path.child('nodeName'), nodeName, isDns1123Subdomain(nodeName)));
   if (hostname !== undefined)
     errors.push(...check(path.child('hostname'), hostname, isDns1123Label(hostname)));
-  return errors;
+  const { forZones = [], forNodes = [] } = hints;
+  const hintPath = path.child('hints');
+  return [
+    ...errors,
+    ...validateHints(hintPath.child('forZones'), forZones, isLabelValue),
+    ...validateHints(hintPath.child('forNodes'), forNodes, isDns1123Subdomain),
+  ];
 }
 
-function addressMessages(address: string, addressType: string): string[] {
+function validateAddress(path: FieldPath, address: string, addressType: string): FieldError[] {
   switch (addressType) {
     case 'IPv4':
-      return isIPv4(address) ? isEndpointIP(address) : ['must be a valid IPv4 address'];
-    case 'IPv6':
-      return isIPv6(address) ? isEndpointIP(address) : ['must be a valid IPv6 address'];
+    case 'IPv6': {
+      const wrong = isIP(address);
+      if (wrong.length > 0) return check(path, address, wrong);
+      const isFamily = addressType === 'IPv4' ? isIPv4(address) : isIPv6(address);
+      if (!isFamily) wrong.push(`must be an ${addressType} address`);
+      return check(path, address, [...wrong, ...isEndpointIP(address)]);
+    }
     case 'FQDN':
-      return isDns1123Subdomain(address);
+      return validateDomainName(path, address);
     default:
       return [];
   }
 }
 
+/** At least two labels; a dot at the end is fine. */
+function validateDomainName(path: FieldPath, given: string): FieldError[] {
+  if (given === '') return [required(path, '')];
+  const name = given.replace(/\.$/, '');
+  const wrong = isDns1123Subdomain(name);
+  if (wrong.length > 0) return [invalid(path, name, wrong.join(','))];
+  const labels = name.split('.');
+  if (labels.length < 2)
+    return [invalid(path, name, 'should be a domain with at least two segments separated by dots')];
+  const long = labels.find((label) => isDns1123Label(label).length > 0);
+  return long === undefined ? [] : [invalid(path, long, isDns1123Label(long).join(','))];
+}
+
+function validateHints(
+  path: FieldPath,
+  hints: readonly { readonly name: string }[],
+  rule: (name: string) => string[],
+): FieldError[] {
+  if (hints.length > 8) return [tooMany(path, hints.length, 8)];
+  const names = hints.map(({ name }) => name);
+  return names.flatMap((name, index) => {
+    const at = path.index(index).child('name');
+    const isAgain = names.indexOf(name) < index;
+    return [...(isAgain ? [duplicate(at, name)] : []), ...check(at, name, rule(name))];
+  });
+}
+
 const portProtocols = ['SCTP', 'TCP', 'UDP'];
 
 function validateEndpointPorts(ports: readonly EndpointPort[]): FieldError[] {
+  if (ports.length > 20_000) return [tooMany(field('ports'), ports.length, 20_000)];
   const names = new Set<string>();
   return ports.flatMap(({ name = '', protocol, appProtocol }, index) => {
     const at = field('ports').index(index);

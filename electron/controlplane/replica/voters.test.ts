@@ -237,6 +237,20 @@ describe('a step', () => {
     expect(decide({ leader: 2, machines: both })).toEqual({ type: 'demote', id: 1 });
   });
 
+  it('is none between equals: who votes goes on voting', () => {
+    const machines = [server, ...Array.from({ length: 3 }, () => ({ ...server, ...voter }))];
+    expect(decide({ leader: 3, machines })).toBeUndefined();
+  });
+
+  it('takes the vote first from who is away, last from the leader', () => {
+    const laptops = [{}, {}, away, {}].map((change) => ({ ...laptop, ...voter, ...change }));
+    const tooMany = [{ ...server, ...voter }, ...laptops];
+    expect(decide({ leader: 1, machines: tooMany })).toEqual({ type: 'demote', id: 4 });
+    const servers = Array.from({ length: 4 }, () => ({ ...server, ...voter }));
+    const machines = [{ ...laptop, ...voter }, ...servers];
+    expect(decide({ leader: 1, machines })).toEqual({ type: 'demote', id: 5 });
+  });
+
   it('is not taken towards an heir that lags or is away', () => {
     for (const trouble of [{ isCaughtUp: false }, away]) {
       const machines = [

@@ -58,9 +58,10 @@ export function desiredMembership(
   const eligible = candidates.filter((member) => member.isVoter || isFit(member, nowMs));
   const ranked = eligible.toSorted(byRank);
   const goal = ranked.slice(0, voterCount(eligible));
+  // First, so that a replacement votes before the replaced one goes. It is reachable, so whatever
+  // was a quorum with it is one.
   const promotion = goal.find(({ isVoter }) => !isVoter);
-  if (promotion !== undefined && voters.length <= goal.length)
-    return keepsQuorum([...voters, promotion]) ? { type: 'promote', id: promotion.id } : undefined;
+  if (promotion !== undefined) return { type: 'promote', id: promotion.id };
   return demotion(voters, goal);
 }
 
@@ -114,8 +115,7 @@ function demotion(
     return isVoter && isReachable && isCaughtUp;
   });
   if (heir !== undefined) return { type: 'transfer', to: heir.id };
-  // The heir is not ready. An even number of voters is no state to wait in: it gives way for now.
-  if (voters.length % 2 === 1) return undefined;
+  // The heir is not ready. The number of voters is even, no state to wait in: it gives way for now.
   const other = mostDispensable(voters, ({ isLeader }) => !isLeader);
   return other === undefined ? undefined : { type: 'demote', id: other.id };
 }

@@ -31,6 +31,7 @@ import type {
   RaftStatus,
   ReadIndexRequest,
   Ready,
+  Standing,
 } from './types.ts';
 
 export class Raft {
@@ -45,18 +46,21 @@ export class Raft {
     return this.core.takeReady();
   }
 
+  /** Cheap enough for every step. */
+  get standing(): Standing {
+    const { role, term, leader, memberships } = this.core;
+    return { role: role.kind, term, leader, membership: memberships.current };
+  }
+
   status(): RaftStatus {
     const { core } = this;
     const { log, memberships, leadership } = core;
     return {
+      ...this.standing,
       id: core.id,
-      role: core.role.kind,
-      term: core.term,
-      leader: core.leader,
       commit: log.commit,
       firstIndex: log.firstIndex,
       lastIndex: log.lastIndex,
-      membership: memberships.current,
       isMembershipCommitted: memberships.index <= log.commit,
       transferTo: leadership?.transferTo ?? 0,
       progress: leadership?.status() ?? [],

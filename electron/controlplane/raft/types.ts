@@ -254,17 +254,21 @@ export interface ProgressStatus {
   readonly isActive: boolean;
 }
 
-export interface RaftStatus {
-  readonly id: MemberId;
+/** What seldom changes. `membership` is another object only when it is another membership. */
+export interface Standing {
   readonly role: RaftRole;
   readonly term: number;
   /** 0: unknown. */
   readonly leader: MemberId;
+  /** In force: the newest in the log, committed or not. */
+  readonly membership: Membership;
+}
+
+export interface RaftStatus extends Standing {
+  readonly id: MemberId;
   readonly commit: number;
   readonly firstIndex: number;
   readonly lastIndex: number;
-  /** In force: the newest in the log, committed or not. */
-  readonly membership: Membership;
   readonly isMembershipCommitted: boolean;
   /** The member leadership is being handed to; 0: none. */
   readonly transferTo: MemberId;

@@ -14,7 +14,14 @@ import {
 import type { KubeObject } from '#kube/api/object.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { type DeployForm, emptyForm, formOf, objectsOf } from '../state/deploy-form.ts';
-import { type FormErrors, formErrorsOf, mergeErrors, noErrors } from '../state/field-errors.ts';
+import {
+  type FormErrors,
+  type FormField,
+  formErrorsOf,
+  mergeErrors,
+  noErrors,
+  touchedErrors,
+} from '../state/field-errors.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { sameObjects } from '../state/same-objects.ts';
 import { fromYaml, toYaml } from '../state/yaml.ts';
@@ -31,6 +38,8 @@ export interface Deploy {
   /** The YAML says more than the form can show: the form then only looks on. */
   readonly isBeyondForm: Ref<boolean>;
   readonly errors: Ref<FormErrors>;
+  /** Those of fields that somebody left, or tried to deploy with. */
+  readonly shownErrors: ComputedRef<FormErrors>;
   /** 0…1 while objects are being created. */
   readonly creating: Ref<number | undefined>;
   /** What the last attempt created: from then on the sheet follows it. */
@@ -46,6 +55,8 @@ export interface Deploy {
   changeAndTryAgain(): Promise<void>;
   /** An empty form. */
   startOver(): void;
+  /** Somebody is done with this field for now. */
+  leave(field: FormField): void;
 }
 
 const settleMs = 450;
@@ -57,6 +68,8 @@ export function useDeploy(): Deploy {
   const yamlProblem = ref('');
   const isBeyondForm = ref(false);
   const errors = ref<FormErrors>(noErrors);
+  const touched = ref<ReadonlySet<FormField>>(new Set());
+  const shownErrors = computed(() => touchedErrors(errors.value, touched.value));
   const creating = ref<number>();
   const made = shallowRef<readonly Created[]>([]);
   const isTakingBack = ref(false);
@@ -124,10 +137,11 @@ export function useDeploy(): Deploy {
     creating.value = 0;
     try {
       if (leftovers.length > 0) await takeBackNow(leftovers);
-      if (leftovers.length > 0 || !(await tryOut())) return;
+      if (leftovers.length > 0 || !(await tryOut())) return touchAll();
       made.value = await createAll(client, currentObjects(), (share) => (creating.value = share));
     } catch (error) {
       errors.value = deployErrors(error, form.value);
+      touchAll();
     } finally {
       creating.value = undefined;
     }
@@ -148,13 +162,31 @@ export function useDeploy(): Deploy {
     errors.value = { fields: {}, other };
   }
 
+  function leave(field: FormField): void {
+    touched.value = new Set([...touched.value, field]);
+  }
+
+  function touchAll(): void {
+    touched.value = new Set([...touched.value, ...Object.keys(errors.value.fields)]);
+  }
+
   function startOver(): void {
     made.value = [];
     errors.value = noErrors;
+    touched.value = new Set();
     backToForm();
     form.value = emptyForm();
   }
 
+  // A row that goes takes what was said about it along; those after it have moved.
+  for (const list of ['ports', 'variables', 'volumes'] as const)
+    watch(
+      () => form.value[list].length,
+      (now, before) => {
+        const kept = [...touched.value].filter((field) => !field.startsWith(list));
+        if (now < before) touched.value = new Set(kept);
+      },
+    );
   watch(
     [form, typed],
     () => {
@@ -174,6 +206,7 @@ export function useDeploy(): Deploy {
     yamlProblem,
     isBeyondForm,
     errors,
+    shownErrors,
     creating,
     made,
     isTakingBack,
@@ -184,6 +217,7 @@ export function useDeploy(): Deploy {
     deploy,
     changeAndTryAgain,
     startOver,
+    leave,
   };
 }
 

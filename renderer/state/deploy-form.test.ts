@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Status } from '#kube/api/meta.ts';
 import { type DeployForm, emptyForm, emptyVolume, formOf, objectsOf } from './deploy-form.ts';
-import { formErrorsOf, mergeErrors } from './field-errors.ts';
+import { formErrorsOf, mergeErrors, touchedErrors } from './field-errors.ts';
 import { nameFromImage } from './image-name.ts';
 import { sameObjects } from './same-objects.ts';
 import { describeChanges } from './settings-changes.ts';
@@ -143,6 +143,44 @@ describe('formErrorsOf', () => {
     });
   });
 
+  const blanks: DeployForm = {
+    ...full,
+    ports: [
+      { port: undefined, isPublished: true, nodePort: undefined },
+      { port: 5432, isPublished: false, nodePort: undefined },
+      { port: 80, isPublished: true, nodePort: undefined },
+      { port: 81, isPublished: true, nodePort: undefined },
+    ],
+    variables: [
+      { name: '', value: '' },
+      { name: 'A', value: '1' },
+      { name: '', value: '2' },
+    ],
+    volumes: [
+      { ...emptyVolume('config'), mountPath: '/a', fileName: 'a.yaml' },
+      { ...emptyVolume('config'), mountPath: '/b', fileName: 'b.yaml' },
+      { ...emptyVolume('data'), mountPath: '/d', hostPath: '/srv/d' },
+    ],
+  };
+  const rows = [
+    { field: `${prefix}.ports[0].containerPort`, want: 'ports.1' },
+    { field: `${prefix}.ports[2].containerPort`, want: 'ports.3' },
+    { field: `${prefix}.env[1].name`, want: 'variables.2' },
+    { field: `${prefix}.volumeMounts[2].mountPath`, want: 'volumes.2' },
+    { field: 'spec.template.spec.volumes[1].hostPath.path', want: 'volumes.2' },
+    { field: 'spec.ports[1].nodePort', want: 'ports.3' },
+    { field: 'spec.ports[0].port', service: 'web-internal', want: 'ports.1' },
+    { field: 'data[b.yaml]', want: 'volumes.1' },
+  ];
+  it.each(rows)(
+    '$field is of the row that it came from, blank rows or not: $want',
+    ({ field, service = 'web', want }) => {
+      const refused = status([{ field, message: 'wrong' }]);
+      const details = { ...refused.details, name: service };
+      expect(formErrorsOf({ ...refused, details }, blanks).fields).toEqual({ [want]: 'wrong' });
+    },
+  );
+
   it('loses no message that has no field on screen', () => {
     const errors = formErrorsOf(
       status([
@@ -175,15 +213,44 @@ describe('formErrorsOf', () => {
     const message = 'Invalid value: "{\\"kind\\":\\"Deployment\\"}": quantities must match';
     const refusal = status([{ field: 'patch', message }]);
     const errors = formErrorsOf(refusal, { ...full, memoryLimit: '64 MB' });
-    expect(errors).toEqual({ fields: { memoryLimit: 'quantities must match' }, other: [] });
+    expect(errors).toEqual({
+      fields: { memoryLimit: 'Use an amount such as 256Mi, 2Gi or 0.5' },
+      other: [],
+    });
   });
 
-  it('leaves the regular expression out of a message for people', () => {
-    const message =
-      "a lowercase RFC 1123 label must … (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z]')";
-    expect(formErrorsOf(status([{ field: 'metadata.name', message }]), full).fields['name']).toBe(
-      'a lowercase RFC 1123 label must …',
-    );
+  const words = [
+    {
+      field: 'metadata.name',
+      message:
+        "Invalid value: \"My App\": a lowercase RFC 1123 subdomain must consist of … (e.g. 'example.com', regex used for validation is '[a-z]')",
+      want: 'Use lower-case letters, digits and dashes; begin and end with a letter or digit',
+    },
+    {
+      field: 'metadata.name',
+      message: 'Invalid value: "x": must be no more than 63 bytes',
+      want: 'Use at most 63 characters',
+    },
+    {
+      field: `${prefix}.volumeMounts[0].mountPath`,
+      message: 'Required value',
+      want: 'Say which folder of the app it is',
+    },
+    { field: `${prefix}.env[0].name`, message: 'Required value', want: 'Give the variable a name' },
+    { field: `${prefix}.ports[0]`, message: 'Required value', want: 'Something is needed here' },
+    {
+      field: `${prefix}.image`,
+      message: "Invalid value: \"x\": odd (e.g. 'y', regex used for validation is '[a-z]')",
+      want: 'Invalid value: "x": odd',
+    },
+  ];
+  it.each(words)('$field, $message: $want', ({ field, message, want }) => {
+    expect(Object.values(formErrorsOf(status([{ field, message }]), full).fields)).toEqual([want]);
+  });
+
+  it('leaves alone what nobody touched yet, and hides nothing that is of no field', () => {
+    const errors = { fields: { name: 'a', 'volumes.0': 'b' }, other: ['x'] };
+    expect(touchedErrors(errors, new Set(['name']))).toEqual({ ...errors, fields: { name: 'a' } });
   });
 
   it('merges objects without saying a thing twice', () => {

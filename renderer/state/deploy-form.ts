@@ -117,7 +117,7 @@ function deploymentOf(form: DeployForm): Deployment {
 function containerOf(form: DeployForm): Container {
   const container: Container = { name: form.name, image: form.image };
   const ports = usedPorts(form).map(({ port }) => ({ containerPort: port }));
-  const env = form.variables.filter(({ name, value }) => name !== '' || value !== '');
+  const env = form.variables.filter(isVariable);
   const limits: Record<string, string> = {};
   if (form.cpuLimit !== '') limits['cpu'] = form.cpuLimit;
   if (form.memoryLimit !== '') limits['memory'] = form.memoryLimit;
@@ -168,7 +168,16 @@ interface UsedPort extends PortEntry {
 }
 
 function usedPorts(form: DeployForm): UsedPort[] {
-  return form.ports.filter((entry): entry is UsedPort => entry.port !== undefined);
+  return form.ports.filter(isPort);
+}
+
+/** Others are blank rows of the form: they become nothing. */
+export function isPort(entry: PortEntry): entry is UsedPort {
+  return entry.port !== undefined;
+}
+
+export function isVariable({ name, value }: VariableEntry): boolean {
+  return name !== '' || value !== '';
 }
 
 function serviceOf(

@@ -1,7 +1,8 @@
 // The server's own words beside the field they are about: causes of a 422 Status → form fields.
 // Pure. Nothing is lost: what belongs to no field of the form comes back as `other`.
 import type { Status } from '#kube/api/meta.ts';
-import type { DeployForm } from './deploy-form.ts';
+import { type DeployForm, isPort, isVariable } from './deploy-form.ts';
+import { errorWords } from './error-words.ts';
 
 /** `name`, `image`, `copies`, `ports.0`, `variables.2`, `volumes.1`, `memoryLimit`, `cpuLimit`. */
 export type FormField = string;
@@ -13,27 +14,38 @@ export interface FormErrors {
 
 export const noErrors: FormErrors = { fields: {}, other: [] };
 
-const container = String.raw`spec\.template\.spec\.containers\[0\]\.`;
-const rules: readonly (readonly [pattern: RegExp, field: (match: RegExpExecArray) => FormField])[] =
-  [
-    [/^metadata\.name$/, () => 'name'],
-    [/^metadata\.namespace$/, () => 'namespace'],
-    [
-      /^metadata\.labels|^spec\.(selector|template\.labels|template\.metadata\.labels)/,
-      () => 'name',
-    ],
-    [/^spec\.template\.spec\.containers\[0\]\.name$/, () => 'name'],
-    [/^spec\.replicas$/, () => 'copies'],
-    [new RegExp(`^${container}image$`), () => 'image'],
-    [new RegExp(String.raw`^${container}ports\[(\d+)\]`), ([, index]) => `ports.${index}`],
-    [new RegExp(String.raw`^${container}env\[(\d+)\]`), ([, index]) => `variables.${index}`],
-    [new RegExp(String.raw`^${container}volumeMounts\[(\d+)\]`), ([, index]) => `volumes.${index}`],
-    [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)memory`), () => 'memoryLimit'],
-    [new RegExp(String.raw`^${container}resources\.\w+(\[|\.)cpu`), () => 'cpuLimit'],
-    [/^spec\.template\.spec\.volumes\[(\d+)\]/, ([, index]) => `volumes.${index}`],
-    [/^spec\.ports\[(\d+)\]/, ([, index]) => `ports.${index}`],
-    [/^data/, () => 'volumes.0'],
-  ];
+const container = String.raw`^spec\.template\.spec\.containers\[0\]\.`;
+const names = /^metadata\.(name$|labels)|^spec\.(selector|template\.(metadata\.)?labels)/;
+const rules: readonly (readonly [pattern: RegExp, field: FormField])[] = [
+  [names, 'name'],
+  [new RegExp(`${container}name$`), 'name'],
+  [/^metadata\.namespace$/, 'namespace'],
+  [/^spec\.replicas$/, 'copies'],
+  [new RegExp(`${container}image$`), 'image'],
+  [new RegExp(String.raw`${container}resources\.\w+(\[|\.)memory`), 'memoryLimit'],
+  [new RegExp(String.raw`${container}resources\.\w+(\[|\.)cpu`), 'cpuLimit'],
+];
+
+/** Lists of objects, and the rows of the form that each entry came from: blank rows have none. */
+const lists: readonly {
+  readonly pattern: RegExp;
+  readonly list: 'ports' | 'variables' | 'volumes';
+  readonly rows: (form: DeployForm, objectName: string) => readonly number[];
+}[] = [
+  { pattern: new RegExp(String.raw`${container}ports\[(\d+)\]`), list: 'ports', rows: portRows },
+  { pattern: /^spec\.ports\[(\d+)\]/, list: 'ports', rows: servicePortRows },
+  {
+    pattern: new RegExp(String.raw`${container}env\[(\d+)\]`),
+    list: 'variables',
+    rows: ({ variables }) => indexes(variables, isVariable),
+  },
+  {
+    pattern: new RegExp(String.raw`${container}volumeMounts\[(\d+)\]`),
+    list: 'volumes',
+    rows: ({ volumes }) => indexes(volumes, () => true),
+  },
+  { pattern: /^spec\.template\.spec\.volumes\[(\d+)\]/, list: 'volumes', rows: volumeRows },
+];
 
 /** One message per field: the first cause wins, as it is the most basic. */
 export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
@@ -45,18 +57,18 @@ export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
   const other: string[] = [];
   const causes = status.details?.causes ?? [];
   for (const { field = '', message: full = '' } of causes) {
-    const message = withoutExample(full);
-    const limit = field === 'patch' ? quantityField(message, form) : undefined;
+    const message = errorWords(field, full);
+    const limit = field === 'patch' ? quantityField(full, form) : undefined;
     if (limit !== undefined) fields[limit] ??= message;
     if (limit !== undefined) continue;
-    const name = fieldOf(field, form);
+    const name = fieldOf(field, form, status.details?.name ?? form.name);
     if (name === undefined) other.push(field === '' ? message : `${field}: ${message}`);
     else fields[name] ??= message;
   }
   if (causes.length === 0) {
     const limit = quantityField(status.message ?? '', form);
     if (limit === undefined) other.push(status.message ?? 'The server refused it without a reason');
-    else fields[limit] = status.message ?? '';
+    else fields[limit] = errorWords('', status.message ?? '');
   }
   return { fields, other };
 }
@@ -68,12 +80,51 @@ export function mergeErrors(all: readonly FormErrors[]): FormErrors {
   return { fields, other: [...new Set(all.flatMap(({ other }) => other))] };
 }
 
-function fieldOf(path: string, form: DeployForm): FormField | undefined {
-  for (const [pattern, field] of rules) {
-    const match = pattern.exec(path);
-    if (match !== null) return shown(field(match), form);
+/** A row that was just added is empty, not wrong. */
+export function touchedErrors(errors: FormErrors, touched: ReadonlySet<FormField>): FormErrors {
+  const fields = Object.entries(errors.fields).filter(([field]) => touched.has(field));
+  return { fields: Object.fromEntries(fields), other: errors.other };
+}
+
+function fieldOf(path: string, form: DeployForm, objectName: string): FormField | undefined {
+  for (const [pattern, field] of rules) if (pattern.test(path)) return field;
+  for (const { pattern, list, rows } of lists) {
+    const index = pattern.exec(path)?.[1];
+    if (index === undefined) continue;
+    const row = rows(form, objectName)[Number(index)];
+    return row === undefined ? undefined : `${list}.${row}`;
   }
-  return undefined;
+  return configField(path, form);
+}
+
+/** `data[file name]` of the ConfigMap that holds all configuration texts. */
+function configField(path: string, { volumes }: DeployForm): FormField | undefined {
+  if (!path.startsWith('data')) return undefined;
+  const fileName = /^data\[(.*)\]$/.exec(path)?.[1];
+  const isThis = volumes.findIndex((one) => one.kind === 'config' && one.fileName === fileName);
+  const row = isThis === -1 ? volumes.findIndex(({ kind }) => kind === 'config') : isThis;
+  return row === -1 ? undefined : `volumes.${row}`;
+}
+
+function portRows({ ports }: DeployForm): number[] {
+  return indexes(ports, isPort);
+}
+
+/** Published ports and inner ones are of two services. */
+function servicePortRows({ name, ports }: DeployForm, service: string): number[] {
+  const published = indexes(ports, (one) => isPort(one) && one.isPublished);
+  const inner = indexes(ports, (one) => isPort(one) && !one.isPublished);
+  return published.length === 0 || service === `${name}-internal` ? inner : published;
+}
+
+/** All configuration texts share one volume, which stands where the first of them does. */
+function volumeRows({ volumes }: DeployForm): number[] {
+  const firstConfig = volumes.findIndex(({ kind }) => kind === 'config');
+  return indexes(volumes, (one, row) => one.kind !== 'config' || row === firstConfig);
+}
+
+function indexes<T>(entries: readonly T[], has: (entry: T, index: number) => boolean): number[] {
+  return entries.flatMap((entry, index) => (has(entry, index) ? [index] : []));
 }
 
 /** A malformed quantity is refused while decoding, before any field is named. */
@@ -83,23 +134,4 @@ function quantityField(message: string, form: DeployForm): FormField | undefined
   if (form.memoryLimit !== '' && !isQuantity.test(form.memoryLimit)) return 'memoryLimit';
   if (form.cpuLimit !== '' && !isQuantity.test(form.cpuLimit)) return 'cpuLimit';
   return undefined;
-}
-
-/** Only fields that the form has on screen: an index past its end has nowhere to show. */
-function shown(field: FormField, form: DeployForm): FormField | undefined {
-  const [list = '', index] = field.split('.');
-  if (index === undefined) return field;
-  const entries =
-    list === 'ports' ? form.ports : list === 'variables' ? form.variables : form.volumes;
-  return Number(index) < entries.length ? field : undefined;
-}
-
-/**
- * `…, regex used for validation is '…')` helps nobody who types a name, nor does the whole object
- * that a refused patch would have made.
- */
-function withoutExample(message: string): string {
-  return message
-    .replace(/ \(e\.g\. .*regex used for validation is .*\)$/, '')
-    .replace(/^Invalid value: "\{.*\}": /s, '');
 }

@@ -54,9 +54,11 @@ export class FakeCluster {
   readonly #server: Server;
   readonly #sockets = new WebSocketServer({ noServer: true });
   #revision = 100;
+  #isSignedOut: boolean;
 
   constructor(options: FakeOptions) {
     this.#options = options;
+    this.#isSignedOut = options.isSignedOut === true;
     for (const object of options.objects) this.put(object);
     this.#server = createServer((request, response) => void this.#answer(request, response));
     this.#server.on('upgrade', (request, socket, head) => {
@@ -64,6 +66,12 @@ export class FakeCluster {
         this.#stream(request, webSocket),
       );
     });
+  }
+
+  /** The session ends: nothing but the page itself is answered any more. */
+  signOut(): void {
+    this.#isSignedOut = true;
+    for (const socket of this.#sockets.clients) socket.terminate();
   }
 
   /** Answers the address of the user interface. */
@@ -146,10 +154,10 @@ export class FakeCluster {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://fake');
     if (url.pathname === '/session') return void response.writeHead(204).end();
-    if (url.pathname === '/version' && this.#options.isSignedOut !== true)
+    if (url.pathname === '/version' && !this.#isSignedOut)
       return json(response, 200, { gitVersion: 'v1.35.0' });
     if (!/^\/(apis?|version)(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
-    if (this.#options.isSignedOut === true)
+    if (this.#isSignedOut)
       return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });
     const target = this.#target(url.pathname);
     if (target === undefined) return this.#discovery(url.pathname, response);
@@ -202,7 +210,7 @@ export class FakeCluster {
   #stream(request: IncomingMessage, socket: WebSocket): void {
     const url = new URL(request.url ?? '/', 'http://fake');
     const target = this.#target(url.pathname);
-    if (target === undefined || this.#options.isSignedOut === true) return socket.close(1008);
+    if (target === undefined || this.#isSignedOut) return socket.close(1008);
     if (target.subresource === 'log') {
       for (const line of this.#options.log(target.name)) socket.send(`${line}\n`);
       return;

@@ -68,6 +68,7 @@ function plan({ others = [], pods = [], services = [], configMaps = [] }: Given)
   const { steps, kept, keptFolders } = planRemoval(app, { apps, pods, configMaps });
   expect(keptFolders).toEqual(['/srv/web']);
   return {
+    first: steps[0]?.text,
     goes: steps.map(({ kind, name }) => `${kind}/${name}`),
     stays: kept.map(({ name, why }) => `${name}: ${why}`),
   };
@@ -132,6 +133,31 @@ const cases: { name: string; given: Given; goes: string[]; stays: string[] }[] =
 
 describe('planRemoval', () => {
   it.each(cases)('$name', ({ given, goes, stays }) => {
-    expect(plan(given)).toEqual({ goes, stays });
+    expect(plan(given)).toMatchObject({ goes, stays });
+  });
+
+  const copy = (name: string, deletionTimestamp?: string): Pod =>
+    ({
+      metadata: { name, namespace: 'default', labels: { app: 'web' }, deletionTimestamp },
+      spec: { containers: [] },
+      status: {},
+    }) as unknown as Pod;
+  const counts = [
+    { name: 'without copies', pods: [], want: 'The app itself' },
+    { name: 'with one', pods: [copy('a')], want: 'The app with its 1 copy' },
+    { name: 'with two', pods: [copy('a'), copy('b')], want: 'The app with its 2 copies' },
+    {
+      name: 'one of which goes already',
+      pods: [copy('a'), copy('b', '2026-01-01T00:00:00Z')],
+      want: 'The app with its 1 copy',
+    },
+    {
+      name: 'the last of which goes',
+      pods: [copy('a', '2026-01-01T00:00:00Z')],
+      want: 'The app itself',
+    },
+  ];
+  it.each(counts)('counts the copies that go with an app $name', ({ pods, want }) => {
+    expect(plan({ pods }).first).toBe(want);
   });
 });

@@ -284,6 +284,42 @@ describe('the user interface', () => {
     expect(await barriers(page)).toEqual([]);
   });
 
+  it('says on the page for experts why it reads nothing', async () => {
+    const { page, fake, url } = await visit(fakeHome());
+    await page.goto(url);
+    await page.getByText('things need you').waitFor();
+    fake.signOut();
+    await page.getByText('This page is not signed in').waitFor();
+    await page.getByRole('link', { name: 'Cluster' }).first().click();
+    await page.getByText('Not signed in, so nothing can be read').waitFor();
+    expect(await page.getByText('Reading…').count()).toBe(0);
+  });
+
+  it('calls a row of the form wrong only after somebody left it', async () => {
+    const refuse = ({ kind, spec }: FakeObject): object | undefined => {
+      if (kind !== 'Deployment' || !JSON.stringify(spec).includes('"mountPath":""')) return;
+      const field = 'spec.template.spec.containers[0].volumeMounts[0].mountPath';
+      const causes = [{ field, message: 'Required value' }];
+      return { kind: 'Status', code: 422, reason: 'Invalid', details: { causes } };
+    };
+    const { page, url } = await visit(fakeHome(), 'light', { refuse });
+    await page.goto(url);
+    await page.getByRole('button', { name: 'Deploy an app' }).click();
+    await page.getByRole('textbox', { name: 'Image' }).fill('nginx:alpine');
+    const refused = page.waitForResponse((response) => response.status() === 422);
+    await page.getByRole('button', { name: 'Data folder' }).click();
+    await refused;
+    const words = page.getByText('Say which folder of the app it is');
+    expect(await words.count()).toBe(0);
+    await page.getByRole('textbox', { name: 'Folder in the app' }).focus();
+    await page.getByRole('textbox', { name: 'Folder on the machine' }).focus();
+    expect(await words.count()).toBe(0);
+    await page.getByRole('textbox', { name: 'Image' }).focus();
+    await words.waitFor();
+    await page.getByRole('textbox', { name: 'Folder in the app' }).fill('/data');
+    await words.waitFor({ state: 'hidden' });
+  });
+
   it('has search and theme within reach on a phone', async () => {
     const { page, url } = await visit(fakeHome());
     await page.setViewportSize({ width: widths.phone, height: 844 });

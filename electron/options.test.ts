@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { controlPlaneArguments, helpText, ownFlags, parseOptions } from './options.ts';
+import {
+  controlPlaneArguments,
+  helpText,
+  ownFlags,
+  parseLaunchOptions,
+  parseOptions,
+} from './options.ts';
 
 describe('parseOptions', () => {
   it('makes children see the same options', () => {
@@ -35,16 +41,36 @@ describe('parseOptions', () => {
     { args: ['--node-name', 'My_PC'], says: '--node-name takes lower-case letters' },
     { args: ['--discovery', 'a,,b'], says: '--discovery (or FLOTILLA_DISCOVERY) takes "off"' },
     { args: ['--data', ''], says: '--data takes a directory, not an empty text.' },
-    {
-      args: ['--port', '-1'],
-      says: "Option '--port' argument is ambiguous. `npm start -- --help` lists the flags.",
-    },
+    { args: ['--port', '-1'], says: '--port takes a port number from 0 to 65535, not "-1".' },
+    { args: ['--ui-port=-1'], says: '--ui-port takes a port number from 0 to 65535, not "-1".' },
+    { args: ['--ui-port', ''], says: '--ui-port takes a port number from 0 to 65535, not "".' },
+    { args: ['--port', '--headless'], says: '--port needs a value, and "--headless" is a flag.' },
+    { args: ['--port'], says: '--port needs a value.' },
     { args: ['stray'], says: "Unexpected argument 'stray'" },
   ];
   for (const { args, says } of bad)
     it(`refuses ${args.join(' ')} with a sentence`, () => {
       expect(() => parseOptions(args, {})).toThrow(says);
     });
+
+  const launch = (...args: string[]) => parseLaunchOptions(args, {}, { lo: [], eth0: [] });
+
+  it.each([
+    {
+      text: 'nosuchif',
+      says: 'This machine has no network interface "nosuchif" for --discovery (or FLOTILLA_DISCOVERY) to look on. It has: lo, eth0.',
+    },
+    { text: 'eth0,wlan9', says: 'no network interface "wlan9"' },
+  ])('refuses to look for machines on $text, naming what there is', ({ text, says }) => {
+    expect(() => launch('--discovery', text)).toThrow(says);
+  });
+
+  it('takes interfaces that exist, and explains itself whatever else is asked', () => {
+    expect([
+      launch('--discovery', 'eth0').discovery,
+      launch('--discovery', 'x', '--help').help,
+    ]).toEqual([['eth0'], true]);
+  });
 
   it('finds our flags among those of Electron and Chromium', () => {
     const line = ['/app', '--no-sandbox', '--data', '/d', '--inspect=0', '--port=0', '--headless'];

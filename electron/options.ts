@@ -89,14 +89,52 @@ export function parseOptions(
   };
 }
 
+/**
+ * What a launcher is asked for: an interface that is not there is refused. Not so by its children,
+ * whom a later start may find on another network. `interfaces`: those of this machine, by name.
+ */
+export function parseLaunchOptions(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  interfaces: Readonly<Record<string, unknown>>,
+): Options {
+  const options = parseOptions(args, environment);
+  if (options.help || options.discovery === 'off') return options;
+  const unknown = options.discovery.find((name) => !Object.hasOwn(interfaces, name));
+  if (unknown === undefined) return options;
+  throw new OptionError(
+    `This machine has no network interface "${unknown}" for --discovery (or FLOTILLA_DISCOVERY) to look on. It has: ${Object.keys(interfaces).join(', ')}.`,
+  );
+}
+
 function parseFlags(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options: flags }).values;
+    return parseArgs({ args: withValues(args), options: flags }).values;
   } catch (error) {
+    if (error instanceof OptionError) throw error;
     // Node's own advice follows after the first sentence.
     const [reason = ''] = (error as Error).message.split(/\.? *\n|\. |\.$/);
     throw new OptionError(`${reason}. \`npm start -- --help\` lists the flags.`, { cause: error });
   }
+}
+
+/** Each value tied to its flag: Node's own words about `--port -1` and `--port` help nobody. */
+function withValues(args: readonly string[]): string[] {
+  const tied: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? '';
+    const flag = flags[arg.slice(2) as keyof typeof flags];
+    if (!arg.startsWith('--') || flag?.type !== 'string') {
+      tied.push(arg);
+      continue;
+    }
+    const value = args[++index];
+    if (value === undefined) throw new OptionError(`${arg} needs a value.`);
+    if (value.startsWith('--'))
+      throw new OptionError(`${arg} needs a value, and "${value}" is a flag.`);
+    tied.push(`${arg}=${value}`);
+  }
+  return tied;
 }
 
 /** An empty one is a variable that was not set, and would put everything into the current folder. */

@@ -2,6 +2,7 @@
 // binary and a display are to be had, otherwise headless, with the user interface on loopback.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '#kube/base/clock.ts';
@@ -12,7 +13,7 @@ import { exitCodes } from '#platform/parent-channel.ts';
 import { nodeChild } from '#platform/supervisor.ts';
 import { build, isStale } from './build.ts';
 import { ClusterProcesses, type ControlPlaneReady } from './cluster-processes.ts';
-import { helpText, OptionError, parseOptions, type Options } from './options.ts';
+import { helpText, OptionError, parseLaunchOptions, type Options } from './options.ts';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 /** How long `ready` waits for this machine's node; the API and the UI serve long before. */
@@ -42,7 +43,7 @@ function requireNode(): void {
 
 function readOptions(): Options {
   try {
-    return parseOptions(process.argv.slice(2), process.env);
+    return parseLaunchOptions(process.argv.slice(2), process.env, networkInterfaces());
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     process.stderr.write(`${error.message}\n`);

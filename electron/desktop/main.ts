@@ -3,6 +3,7 @@
 // Closing the window leaves the cluster running; "Quit" stops agent and control plane in order,
 // and containers keep running all the same.
 import { app, dialog } from 'electron';
+import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -10,7 +11,7 @@ import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes } from '#platform/parent-channel.ts';
 import { ClusterProcesses } from '../cluster-processes.ts';
-import { helpText, OptionError, ownFlags, parseOptions, type Options } from '../options.ts';
+import { helpText, OptionError, ownFlags, parseLaunchOptions, type Options } from '../options.ts';
 import { spawnChild } from './child.ts';
 import { createTray } from './tray.ts';
 import { AppWindow } from './window.ts';
@@ -19,7 +20,7 @@ const appFolder = path.join(import.meta.dirname, '../..');
 
 function options(): Options {
   try {
-    return parseOptions(ownFlags(process.argv.slice(1)), process.env);
+    return parseLaunchOptions(ownFlags(process.argv.slice(1)), process.env, networkInterfaces());
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     process.stderr.write(`${error.message}\n`);

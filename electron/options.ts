@@ -84,7 +84,7 @@ export function parseOptions(
     agent: values['no-agent'] !== true,
     install: values['no-install'] !== true,
     nodeName: nodeName(values['node-name']),
-    discovery: interfaces(discovery),
+    discovery: interfaceNames(discovery),
     help: values.help === true,
   };
 }
@@ -160,7 +160,7 @@ function nodeName(text: string | undefined): string | undefined {
   return text;
 }
 
-function interfaces(text: string): 'off' | readonly string[] {
+function interfaceNames(text: string): 'off' | readonly string[] {
   if (text === 'off') return 'off';
   const names = text.split(',').map((name) => name.trim());
   if (names.some((name) => name === ''))

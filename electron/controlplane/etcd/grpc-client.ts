@@ -39,6 +39,9 @@ export interface ClientStreamHandler {
 
 export interface ClientStream {
   send(frame: Buffer): void;
+  /** No more messages, soon; the server notices that it has to wait. */
+  pause(): void;
+  resume(): void;
   cancel(): void;
 }
 
@@ -110,6 +113,8 @@ export class GrpcClient {
     return {
       send: (frame) => void stream.write(frame),
       end: () => void stream.end(),
+      pause: () => void stream.pause(),
+      resume: () => void stream.resume(),
       cancel: () => stream.close(constants.NGHTTP2_CANCEL),
     };
   }

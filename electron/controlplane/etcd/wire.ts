@@ -291,7 +291,8 @@ class Reader {
     const end = this.block();
     const start = this.at;
     this.at = end;
-    if (kind === 'bytes') return this.#bytes.subarray(start, end);
+    if (kind === 'bytes')
+      return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + start, end - start);
     return this.#bytes.toString(kind === 'key' ? 'latin1' : 'utf8', start, end);
   }
 

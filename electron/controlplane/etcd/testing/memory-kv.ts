@@ -197,6 +197,12 @@ export class MemoryKv implements Kv {
         for (const row of this.#rows.values())
           if (row.lease === command.id) this.#delete(row, next);
         return { type: 'done', revision };
+      case 'lease-keep': {
+        const lease = this.#leases.get(command.id);
+        if (lease === undefined) throw new Failed('lease-not-found');
+        this.#arm(command.id, lease);
+        return { type: 'done', revision };
+      }
       default:
         return unreachable(command);
     }

@@ -1,0 +1,69 @@
+// A real etcd as the store: what any Store must do, and what only a server that others can reach
+// does: break off, move on, hold somebody else's keys.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '#kube/base/clock.ts';
+import { openEtcdStore } from '../../electron/controlplane/etcd/etcd-store.ts';
+import { UnavailableError } from '../../electron/controlplane/store/store.ts';
+import { bytes, show, storeConformance, take, text } from '../conformance/store.ts';
+import { etcdctlOk, startEtcd, type EtcdEndpoint } from '../setup/etcd.ts';
+
+let etcd: EtcdEndpoint;
+beforeEach(async () => {
+  etcd = await startEtcd();
+});
+afterEach(() => etcd.stop());
+
+storeConformance('etcd store', ({ watchLimits } = {}) => ({
+  store: openEtcdStore({
+    endpoints: [etcd.url],
+    clock: systemClock,
+    ...(watchLimits === undefined ? {} : { watchLimits }),
+  }),
+  dispose: () => Promise.resolve(),
+}));
+
+describe('etcd store', () => {
+  it('looks at nothing outside of its prefix', async () => {
+    const store = openEtcdStore({ endpoints: [etcd.url], clock: systemClock });
+    const watch = store.watch('', 0);
+    await etcdctlOk(etcd, ['put', '/flotilla2/a', 'theirs']);
+    await etcdctlOk(etcd, ['put', '/flotilla/a', 'ours']);
+    const { items, revision } = await store.list('');
+    expect([revision, ...items.map(show)]).toEqual([2, 'a=ours@2/2']);
+    const seen = await take(watch[Symbol.asyncIterator](), 1);
+    expect(seen.events.map(({ kv }) => show(kv))).toEqual(['a=ours@2/2']);
+    await store.close();
+  });
+
+  it('goes to the next server when one does not answer', async () => {
+    const endpoints = ['http://127.0.0.1:1', etcd.url];
+    const store = openEtcdStore({ endpoints, clock: systemClock });
+    expect((await store.put('a', bytes('1'), 0)).ok).toBe(true);
+    expect(text((await store.get('a')).kv?.value)).toBe('1');
+    await store.close();
+  });
+
+  it('says that it is unavailable when its server is gone, also to watches', async () => {
+    const store = openEtcdStore({ endpoints: [etcd.url], clock: systemClock });
+    const watch = store.watch('', 0);
+    await store.put('a', bytes('1'), 0);
+    const events = watch[Symbol.asyncIterator]();
+    await take(events, 1);
+    const next = events.next();
+    const ended = expect(next).rejects.toThrow(UnavailableError);
+    await etcd.stop();
+    await ended;
+    await expect(store.get('a')).rejects.toThrow(UnavailableError);
+    await expect(store.put('a', bytes('2'), 1)).rejects.toThrow(UnavailableError);
+    await store.close();
+  });
+
+  it('learns what was compacted before it came', async () => {
+    for (const value of ['1', '2', '3']) await etcdctlOk(etcd, ['put', '/flotilla/a', value]);
+    await etcdctlOk(etcd, ['compaction', '3']);
+    const store = openEtcdStore({ endpoints: [etcd.url], clock: systemClock });
+    await expect(store.get('a', 1)).rejects.toThrow('history starts after 2');
+    expect(store.compactedRevision()).toBe(2);
+    await store.close();
+  });
+});

@@ -1,0 +1,218 @@
+// How a member begins: explicitly, and once. A cluster is founded by whoever says so, never because
+// discovery found nobody; a joiner begins with nothing and can't elect itself; where there is data
+// it is a restart, whatever was asked for. Decided purely from what the directory holds; what does
+// not belong together is refused with a sentence.
+// A state without a log (restored from a backup, or of a release that had no log) founds a cluster
+// behind itself: newcomers get that state as a snapshot.
+// Source: etcd-io/raft doc.go (StartNode, RestartNode), etcd server/etcdserver/bootstrap.go.
+import { unreachable } from '#kube/base/assert.ts';
+import { encodeMembership } from '../raft/membership.ts';
+import type { Entry, HardState, Member, MemberId, RaftStart, SnapshotMark } from '../raft/types.ts';
+import type { AppliedMark, LogBatch, LogStorage, RecoveredLog } from './types.ts';
+
+/** Who this member is; kept in member.json beside the log. */
+export interface MemberIdentity {
+  readonly clusterId: string;
+  readonly memberId: MemberId;
+  /** The machine's, for people. */
+  readonly name: string;
+}
+
+export interface MemberRecord extends MemberIdentity {
+  readonly begunAs: 'new' | 'join';
+  /** The log was written to: from then on it must be there. */
+  readonly hasBegun: boolean;
+}
+
+export type StartWish =
+  /** Found a cluster with this member as its only voter. */
+  | { readonly type: 'new'; readonly name: string; readonly addresses: readonly string[] }
+  /** Be sent everything by the members of a cluster that has added this one. */
+  | { readonly type: 'join'; readonly name: string; readonly clusterId: string }
+  /** Go on; there must be something. */
+  | { readonly type: 'restart' };
+
+export class BootstrapError extends Error {
+  override readonly name = 'BootstrapError';
+}
+
+export interface FoundMember {
+  /** Undefined: there is no member.json. */
+  readonly record: MemberRecord | undefined;
+  /** There are files of a log. */
+  readonly hasLog: boolean;
+  /** What the state holds; index 0: nothing, or a state that never had a log and is empty. */
+  readonly applied: AppliedMark;
+}
+
+/**
+ * Who this member is to be, to be written to member.json before its log is opened. `newClusterId`
+ * is used when a cluster is founded. Throws BootstrapError.
+ */
+export function planIdentity(
+  found: FoundMember,
+  wish: StartWish,
+  memberId: MemberId,
+  newClusterId: string,
+): MemberRecord {
+  const { record, hasLog, applied } = found;
+  if (record !== undefined) return checkRecord(record, found, wish, memberId);
+  if (hasLog)
+    throw new BootstrapError(
+      'There is a log, but member.json is missing: whose log it is cannot be told. Put the file ' +
+        'back from a backup, or choose another data directory.',
+    );
+  switch (wish.type) {
+    case 'new':
+      return {
+        clusterId: newClusterId,
+        memberId,
+        name: wish.name,
+        begunAs: 'new',
+        hasBegun: false,
+      };
+    case 'join':
+      if (applied.index > 0)
+        throw new BootstrapError(
+          'This data directory holds a cluster of its own, and joining another would replace it: ' +
+            'choose an empty data directory.',
+        );
+      return {
+        clusterId: wish.clusterId,
+        memberId,
+        name: wish.name,
+        begunAs: 'join',
+        hasBegun: false,
+      };
+    case 'restart':
+      throw new BootstrapError(
+        'This data directory has no member.json, but it had a cluster: put its files back from a ' +
+          'backup, or choose another data directory to begin anew.',
+      );
+    default:
+      return unreachable(wish);
+  }
+}
+
+function checkRecord(
+  record: MemberRecord,
+  { hasLog }: FoundMember,
+  wish: StartWish,
+  memberId: MemberId,
+): MemberRecord {
+  if (record.memberId !== memberId)
+    throw new BootstrapError(
+      `This data directory is member ${record.memberId}'s, but the key is member ${memberId}'s: ` +
+        'put the key back from a backup, or join with an empty data directory.',
+    );
+  if (wish.type === 'join' && wish.clusterId !== record.clusterId)
+    throw new BootstrapError(
+      `This data directory belongs to cluster ${record.clusterId}, and can't join cluster ` +
+        `${wish.clusterId}: choose an empty data directory.`,
+    );
+  if (record.hasBegun && !hasLog) throw logIsGone();
+  return record;
+}
+
+function logIsGone(): BootstrapError {
+  return new BootstrapError(
+    'The log is gone: what this member promised to hold is lost. Restore its data directory from a ' +
+      'backup, or take the member out of the cluster and let it join with a new key.',
+  );
+}
+
+export interface StartPlan {
+  readonly start: RaftStart;
+  /** To be written before anything else. */
+  readonly firstWrite: LogBatch | undefined;
+}
+
+/** `addresses`: of this member, for a founder. Throws BootstrapError. */
+export function planStart(
+  record: MemberRecord,
+  recovered: RecoveredLog | undefined,
+  applied: AppliedMark,
+  addresses: readonly string[] = [],
+): StartPlan {
+  if (recovered === undefined && record.hasBegun) throw logIsGone();
+  if (recovered === undefined)
+    return record.begunAs === 'new'
+      ? foundBehind(applied, { id: record.memberId, role: 'voter', name: record.name, addresses })
+      : beginEmpty(applied);
+  const { start, entries, hardState } = recovered;
+  const { index, term, membership } = applied;
+  if (index < start.index)
+    throw new BootstrapError(
+      `The log begins behind entry ${start.index}, but the database ends at ${index}: it was ` +
+        'replaced by an older one, or lost. Put the newer database back, or take this member out ' +
+        'of the cluster and let it join with a new key.',
+    );
+  if (termAt(recovered, index) !== term) return beginBehind(applied, hardState);
+  const snapshot: SnapshotMark = { ...start, membership };
+  return {
+    start: { hardState, snapshot, entries, appliedIndex: index },
+    firstWrite: undefined,
+  };
+}
+
+/** The first entry of the log makes the founder its only voter. */
+function foundBehind(state: AppliedMark, founder: Member): StartPlan {
+  const [index, term] = [state.index + 1, state.term + 1];
+  const data = encodeMembership({ members: [founder] });
+  const entry: Entry = { index, term, kind: 'membership', data };
+  const hardState: HardState = { term, vote: 0, commit: index };
+  // Of the members of a cluster gone by, none has a say.
+  const snapshot: SnapshotMark = { ...state, membership: { members: [] } };
+  const isBehindData = state.index > 0;
+  return {
+    start: { hardState, snapshot, entries: [entry], appliedIndex: state.index },
+    firstWrite: {
+      hardState,
+      entries: [entry],
+      snapshot: isBehindData ? snapshot : undefined,
+      mustSync: true,
+    },
+  };
+}
+
+/** Nothing yet, which is written down: from now on the log is there. */
+function beginEmpty(applied: AppliedMark): StartPlan {
+  const hardState: HardState = { term: 0, vote: 0, commit: 0 };
+  return {
+    start: { hardState, snapshot: applied, entries: [], appliedIndex: applied.index },
+    firstWrite: { hardState, entries: [], snapshot: undefined, mustSync: true },
+  };
+}
+
+/**
+ * A snapshot was installed, and a crash came before the log knew. All that the log was good for is
+ * in the state; only its term and vote are still needed.
+ */
+function beginBehind(applied: AppliedMark, before: HardState): StartPlan {
+  const isNewTerm = applied.term > before.term;
+  const hardState: HardState = {
+    term: isNewTerm ? applied.term : before.term,
+    vote: isNewTerm ? 0 : before.vote,
+    commit: applied.index,
+  };
+  return {
+    start: { hardState, snapshot: applied, entries: [], appliedIndex: applied.index },
+    firstWrite: { hardState, entries: [], snapshot: applied, mustSync: true },
+  };
+}
+
+function termAt({ start, entries }: RecoveredLog, index: number): number | undefined {
+  return index === start.index ? start.term : entries[index - start.index - 1]?.term;
+}
+
+/** Writes what the plan asks for. */
+export function beginLog(log: Pick<LogStorage, 'write'>, plan: StartPlan): Promise<void> {
+  const { firstWrite } = plan;
+  if (firstWrite === undefined) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    log.write(firstWrite, (error) => {
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}

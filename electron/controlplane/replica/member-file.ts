@@ -1,0 +1,99 @@
+// member.json: who this member is, beside its log. Written when it begins, and once more when its
+// log has begun, so that a log which vanished later is told from one that was never there.
+import { writeFileAtomic, readFileIfExists } from '#platform/atomic-file.ts';
+import {
+  beginLog,
+  BootstrapError,
+  planIdentity,
+  planStart,
+  type MemberRecord,
+  type StartWish,
+} from './bootstrap.ts';
+import type { MemberId, RaftStart } from '../raft/types.ts';
+import type { AppliedMark, LogStorage, RecoveredLog } from './types.ts';
+
+const formatVersion = 1;
+
+/** Undefined when there is none. Throws BootstrapError when it can't be understood. */
+export async function readMemberFile(file: string): Promise<MemberRecord | undefined> {
+  const text = await readFileIfExists(file);
+  return text === undefined ? undefined : parse(file, text);
+}
+
+export async function writeMemberFile(file: string, record: MemberRecord): Promise<void> {
+  const { clusterId, memberId, name, begunAs, hasBegun } = record;
+  const fields = { version: formatVersion, clusterId, memberId, name, begunAs, hasBegun };
+  await writeFileAtomic(file, `${JSON.stringify(fields, undefined, 2)}\n`);
+}
+
+function parse(file: string, text: string): MemberRecord {
+  const damaged = new BootstrapError(
+    `${file} can't be read: put it back from a backup, or choose another data directory.`,
+  );
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw damaged;
+  }
+  if (typeof value !== 'object' || value === null) throw damaged;
+  const { version, clusterId, memberId, name, begunAs, hasBegun } = value as Record<
+    string,
+    unknown
+  >;
+  if (typeof version === 'number' && version > formatVersion)
+    throw new BootstrapError(
+      `${file} was written by a newer release: start that release again, or a newer one.`,
+    );
+  const isSound =
+    typeof clusterId === 'string' &&
+    typeof memberId === 'number' &&
+    Number.isSafeInteger(memberId) &&
+    typeof name === 'string' &&
+    (begunAs === 'new' || begunAs === 'join') &&
+    typeof hasBegun === 'boolean';
+  if (version !== formatVersion || !isSound) throw damaged;
+  return { clusterId, memberId, name, begunAs, hasBegun };
+}
+
+export interface BeginMemberDeps {
+  /** Of member.json. */
+  readonly file: string;
+  readonly memberId: MemberId;
+  readonly wish: StartWish;
+  /** For a cluster that is founded now. */
+  readonly newClusterId: string;
+  readonly hasLog: () => boolean;
+  readonly openLog: (identity: MemberRecord) => {
+    readonly log: LogStorage;
+    readonly recovered: RecoveredLog | undefined;
+  };
+  /** The state's, as it survived. A state that holds anything has an index of at least 1. */
+  readonly applied: AppliedMark;
+}
+
+export interface BegunMember {
+  readonly record: MemberRecord;
+  readonly log: LogStorage;
+  readonly start: RaftStart;
+}
+
+/** Throws BootstrapError, or what opening the log throws. */
+export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
+  const { file, memberId, wish, newClusterId, applied } = deps;
+  const found = { record: await readMemberFile(file), hasLog: deps.hasLog(), applied };
+  const record = planIdentity(found, wish, memberId, newClusterId);
+  if (found.record === undefined) await writeMemberFile(file, record);
+  const { log, recovered } = deps.openLog(record);
+  try {
+    const addresses = wish.type === 'new' ? wish.addresses : [];
+    const plan = planStart(record, recovered, applied, addresses);
+    await beginLog(log, plan);
+    const begun = { ...record, hasBegun: true };
+    if (!record.hasBegun) await writeMemberFile(file, begun);
+    return { record: begun, log, start: plan.start };
+  } catch (error) {
+    log.close();
+    throw error;
+  }
+}

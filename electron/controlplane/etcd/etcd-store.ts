@@ -14,6 +14,7 @@ import {
   type ListResult,
   type Store,
   type StoreWatch,
+  type TxnWrite,
   type WriteResult,
 } from '../store/store.ts';
 import { defaultWatchLimits, type WatchLimits } from '../store/watch-hub.ts';
@@ -111,6 +112,31 @@ class EtcdStore implements Store {
       const kv = found && this.#client.row(found);
       return { ok: true, revision: revisionOf(answer), kv };
     });
+  }
+
+  async txn(
+    writes: readonly TxnWrite[],
+  ): Promise<{ readonly ok: boolean; readonly revision: number }> {
+    this.#checkOpen();
+    const keyed = writes.map((write) => ({ ...write, etcdKey: this.#client.key(write.key) }));
+    const answer = await this.#client.transact({
+      compare: keyed.map(({ etcdKey, expectedRevision }) => {
+        const expected = expectedRevision === 0 ? 0 : toEtcdRevision(expectedRevision);
+        return wire.compareMessage.make({
+          key: etcdKey,
+          target: compareMod,
+          mod_revision: expected,
+        });
+      }),
+      success: keyed.flatMap(({ etcdKey, value }): wire.RequestOp[] => {
+        if (value === undefined) return [];
+        if (value === null)
+          return [{ request_delete_range: wire.deleteRangeRequest.make({ key: etcdKey }) }];
+        return [{ request_put: wire.putRequest.make({ key: etcdKey, value }) }];
+      }),
+      failure: [],
+    });
+    return { ok: answer.succeeded, revision: revisionOf(answer) };
   }
 
   watch(prefix: string, afterRevision: number): StoreWatch {

@@ -100,7 +100,9 @@ export type Command =
   | { readonly type: 'compact'; readonly revision: number; readonly hash?: number }
   | { readonly type: 'lease-grant'; readonly id: number; readonly ttlSeconds: number }
   /** Deletes the lease's keys too. Also what expiry is: decided by the leader. */
-  | { readonly type: 'lease-revoke'; readonly id: number };
+  | { readonly type: 'lease-revoke'; readonly id: number }
+  /** Writes nothing: tells the leader, through the log, that a lease's time begins anew. */
+  | { readonly type: 'lease-keep'; readonly id: number };
 
 export interface RangeResult {
   readonly type: 'range';
@@ -167,7 +169,7 @@ export interface KvWatch extends AsyncIterable<KvWatchBatch> {
 export interface LeaseStatus {
   readonly id: number;
   readonly ttlSeconds: number;
-  /** By the leader's clock. */
+  /** By the leader's clock; elsewhere at most that, since what only the leader was told counts too. */
   readonly remainingSeconds: number;
   readonly keys: readonly ByteKey[];
 }
@@ -186,7 +188,7 @@ export interface Kv {
   write(command: Command): Promise<CommandResult>;
   /** Events of revisions > `afterRevision`. Iteration throws as a StoreWatch's does. */
   watch(range: KeyRange, afterRevision: number): KvWatch;
-  /** Begins the lease's time anew, without a write. Undefined: no such lease. Asks the leader. */
+  /** Begins the lease's time anew, without a revision. Undefined: no such lease. */
   keepLease(id: number): Promise<{ readonly ttlSeconds: number } | undefined>;
   lease(id: number): Promise<LeaseStatus | undefined>;
   leases(): Promise<readonly number[]>;

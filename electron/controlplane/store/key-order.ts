@@ -1,63 +1,41 @@
-// Keys in the order of their UTF-8 bytes, in memory: blocks of at most 512 keys, each sorted, so
-// that an insertion moves a few hundred pointers whatever the number of keys.
+// Keys in byte order, in memory: blocks of at most 512 keys, each sorted, so that an insertion
+// moves a few hundred pointers whatever the number of keys.
 // What the entries say of their keys is in revision-index.ts.
 import { assert } from '#kube/base/assert.ts';
+import type { ByteKey } from './commands.ts';
 
 const blockLengthMax = 512;
-const beyondPlain = /[\ud800-\uffff]/;
-
-/**
- * Compares as UTF-8 bytes compare. UTF-16 units sort the same way, except that surrogates (which
- * stand for code points above U+FFFF) come before U+E000 to U+FFFF.
- */
-export function compareKeys(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const left = a.charCodeAt(i);
-    const right = b.charCodeAt(i);
-    if (left !== right) return rank(left) - rank(right);
-  }
-  return a.length - b.length;
-}
-
-function rank(unit: number): number {
-  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
-}
 
 /** Entries by key, in order. */
-export class SortedEntries<T extends { readonly key: string }> {
+export class SortedEntries<T extends { readonly key: ByteKey }> {
   /** Never holds an empty block. */
   readonly #blocks: T[][] = [];
-  /** While no key has a unit from U+D800 on, JavaScript's own comparison is right, and faster. */
-  #isPlain: boolean;
 
   /** In any order, each key once. */
   constructor(entries: Iterable<T> = []) {
     const all = Array.from(entries);
-    this.#isPlain = !all.some((entry) => beyondPlain.test(entry.key));
-    all.sort((a, b) => (this.#isBefore(a.key, b.key) ? -1 : 1));
+    all.sort((a, b) => (a.key < b.key ? -1 : 1));
     for (let i = 0; i < all.length; i += blockLengthMax)
       this.#blocks.push(all.slice(i, i + blockLengthMax));
   }
 
   /** No entry of the same key may be there yet. */
   add(entry: T): void {
-    if (this.#isPlain) this.#isPlain = !beyondPlain.test(entry.key);
     const at = Math.max(0, this.#blockOf(entry.key));
     const block = this.#blocks[at];
     if (block === undefined) {
       this.#blocks.push([entry]);
       return;
     }
-    block.splice(this.#lowerBound(block, entry.key), 0, entry);
+    block.splice(lowerBound(block, entry.key), 0, entry);
     if (block.length > blockLengthMax) this.#split(at, block, entry);
   }
 
   /** The key must be there. */
-  delete(key: string): void {
+  delete(key: ByteKey): void {
     const at = this.#blockOf(key);
     const block = this.#blocks[at];
-    const position = block === undefined ? -1 : this.#lowerBound(block, key);
+    const position = block === undefined ? -1 : lowerBound(block, key);
     assert(
       block !== undefined && block[position]?.key === key,
       'the key to delete is in the order',
@@ -67,11 +45,11 @@ export class SortedEntries<T extends { readonly key: string }> {
   }
 
   /** Calls `visit` with entries from `start` (inclusive) on, in order, while it returns true. */
-  visitFrom(start: string, visit: (entry: T) => boolean): void {
+  visitFrom(start: ByteKey, visit: (entry: T) => boolean): void {
     const first = Math.max(0, this.#blockOf(start));
     for (let at = first; at < this.#blocks.length; at++) {
       const block = this.#blocks[at] ?? [];
-      const begin = at === first ? this.#lowerBound(block, start) : 0;
+      const begin = at === first ? lowerBound(block, start) : 0;
       for (let i = begin; i < block.length; i++) {
         const entry = block[i];
         if (entry !== undefined && !visit(entry)) return;
@@ -80,31 +58,15 @@ export class SortedEntries<T extends { readonly key: string }> {
   }
 
   /** The last block whose first key is not behind `key`; -1 when `key` is before all. */
-  #blockOf(key: string): number {
+  #blockOf(key: ByteKey): number {
     let low = 0;
     let high = this.#blocks.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#isBefore(key, this.#blocks[middle]?.[0]?.key ?? '')) high = middle;
+      if (key < (this.#blocks[middle]?.[0]?.key ?? '')) high = middle;
       else low = middle + 1;
     }
     return low - 1;
-  }
-
-  /** The first position whose key is not before `key`. */
-  #lowerBound(block: readonly T[], key: string): number {
-    let low = 0;
-    let high = block.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#isBefore(block[middle]?.key ?? '', key)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  #isBefore(a: string, b: string): boolean {
-    return this.#isPlain ? a < b : compareKeys(a, b) < 0;
   }
 
   /** In the middle; at the end when keys come in order, so that blocks are full. */
@@ -113,4 +75,16 @@ export class SortedEntries<T extends { readonly key: string }> {
     const tail = block.splice(isLast ? block.length - 1 : block.length >>> 1);
     this.#blocks.splice(at + 1, 0, tail);
   }
+}
+
+/** The first position whose key is not before `key`. */
+function lowerBound(block: readonly { readonly key: ByteKey }[], key: ByteKey): number {
+  let low = 0;
+  let high = block.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((block[middle]?.key ?? '') < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -1,40 +1,31 @@
-// A Store in memory, for tests and for benchmarks of what stands above it. Same rules as the one
-// on disk (they share mvcc-store.ts); nothing survives close().
+// The store in memory, for tests and for benchmarks of what stands above it: the same state, Kv and
+// Store as on disk, without consensus; nothing survives close().
+import { systemClock, type Clock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
-import { assert } from '#kube/base/assert.ts';
-import { MvccStore, type RowStorage } from './mvcc-store.ts';
-import { RevisionIndex } from './revision-index.ts';
+import { LocalConsensus } from './consensus.ts';
+import { KvStore } from './kv-store.ts';
+import { MemoryRows } from './memory-rows.ts';
+import { ReplicatedKv } from './replicated-kv.ts';
+import { KvStateMachine } from './state-machine.ts';
 import type { Store } from './store.ts';
 import type { WatchLimits } from './watch-hub.ts';
 
 export interface MemoryStoreOptions {
   readonly watchLimits?: WatchLimits;
+  /** For leases. */
+  readonly clock?: Clock;
 }
 
 export function openMemoryStore(options: MemoryStoreOptions = {}): Store {
-  return new MvccStore({
-    storage: memoryRows(),
-    index: new RevisionIndex(),
-    logger: silentLogger,
-    schedule: queueMicrotask,
-    ...options,
-  });
+  return new KvStore(openMemoryKv(options));
 }
 
-function memoryRows(): RowStorage {
-  const values = new Map<number, Uint8Array>();
-  return {
-    read(revision) {
-      const value = values.get(revision);
-      assert(value !== undefined, `revision ${revision} has a value`);
-      return value;
-    },
-    append(rows) {
-      for (const { revision, value } of rows) if (value !== undefined) values.set(revision, value);
-    },
-    compact(_mark, revisions) {
-      for (const revision of revisions) values.delete(revision);
-    },
-    close: () => values.clear(),
-  };
+export function openMemoryKv(options: MemoryStoreOptions = {}): ReplicatedKv {
+  const schedule = queueMicrotask;
+  const { clock = systemClock } = options;
+  const common = { clock, logger: silentLogger };
+  const storage = new MemoryRows({ schedule });
+  const state = new KvStateMachine({ ...options, ...common, storage, schedule });
+  const consensus = new LocalConsensus(state, schedule);
+  return new ReplicatedKv({ ...common, state, consensus });
 }

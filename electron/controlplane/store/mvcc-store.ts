@@ -4,7 +4,7 @@
 // is one transaction, and each write is answered after its commit. There is no timer.
 // Invariant: the index and the watchers never see a write that storage has not made durable.
 import type { Logger } from '#kube/base/logger.ts';
-import { RevisionIndex, type Version } from './revision-index.ts';
+import { RevisionIndex, type Version } from './sqlite-index.ts';
 import {
   CompactedError,
   FutureRevisionError,
@@ -20,7 +20,8 @@ import {
   type StoreWatch,
   type WriteResult,
 } from './store.ts';
-import { failedWatch, WatchHub, type WatchLimits } from './watch-hub.ts';
+import { failedWatch, WatchHub } from './sqlite-watch-hub.ts';
+import type { WatchLimits } from './watch-hub.ts';
 import { stageGroup, type StagedGroup, type Write } from './write-group.ts';
 
 /** One row of history. */
@@ -130,6 +131,11 @@ export class MvccStore implements Store {
 
   delete(key: string, expectedRevision: number): Promise<WriteResult> {
     return this.#enqueue({ key, value: undefined, expectedRevision });
+  }
+
+  /** Only the store that takes this one's place has them. */
+  txn(): Promise<never> {
+    return Promise.reject(new UnavailableError('this store has no transactions'));
   }
 
   watch(prefix: string, afterRevision: number): StoreWatch {

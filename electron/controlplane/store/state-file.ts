@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDatabase, sqliteFailure, syncDirectory, type Database } from '#platform/sqlite.ts';
-import { RevisionIndex } from './revision-index.ts';
+import { RevisionIndex } from './sqlite-index.ts';
 
 /** Says what happened, to which file, and what to do. */
 export class StoreOpenError extends Error {

@@ -47,6 +47,15 @@ export interface WriteResult {
   readonly kv: KeyValue | undefined;
 }
 
+/** One part of a transaction: what must hold of a key, and what then happens to it. */
+export interface TxnWrite {
+  readonly key: string;
+  /** The key's modRevision; 0: must not exist. */
+  readonly expectedRevision: number;
+  /** Null: delete it. Undefined: leave it, only the expectation counts. */
+  readonly value: Uint8Array | null | undefined;
+}
+
 export interface StoreEvent {
   readonly type: 'put' | 'delete';
   /** For delete: the last value, with modRevision = revision of the delete. */
@@ -88,6 +97,11 @@ export interface Store {
   put(key: string, value: Uint8Array, expectedRevision: number): Promise<WriteResult>;
   /** Deletes when the key's modRevision is `expectedRevision`. Throws as put does. */
   delete(key: string, expectedRevision: number): Promise<WriteResult>;
+  /**
+   * All of it at one revision when every expectation holds, else nothing. Each key once. Throws as
+   * put does.
+   */
+  txn(writes: readonly TxnWrite[]): Promise<{ readonly ok: boolean; readonly revision: number }>;
   /** Events of keys under `prefix` with revision > `afterRevision` (0: from the start of history). */
   watch(prefix: string, afterRevision: number): StoreWatch;
   /** Forgets history up to and including `revision`, but for the newest value of live keys. */

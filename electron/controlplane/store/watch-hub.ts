@@ -1,39 +1,41 @@
 // Watches: history first, then live, joined in one synchronous step, so that nothing is missed or
 // seen twice. A watcher that replays holds no buffer (it pulls history as it is read); a live one
-// has a bounded buffer and is ended when it overflows. No watcher can slow a write.
+// has a bounded buffer; when that overflows it is dropped, and the watcher moves aside and replays
+// what it has not read. One that is too many revisions behind is ended. No watcher slows a write.
 // Source: etcd server/storage/mvcc/watchable_store.go (synced and unsynced watchers).
-import {
-  CompactedError,
-  UnavailableError,
-  WatchOverflowError,
-  type StoreEvent,
-  type StoreWatch,
-  type WatchBatch,
-} from './store.ts';
+import { isInRange } from './byte-keys.ts';
+import type { ByteKey, KeyRange, KvEvent, KvWatch, KvWatchBatch } from './commands.ts';
+import type { Version } from './revision-index.ts';
+import { CompactedError, UnavailableError, WatchOverflowError } from './store.ts';
 
 /** What a watcher that lags behind reads from. */
 export interface EventHistory {
   currentRevision(): number;
   compactedRevision(): number;
-  /** The event of a revision if its key starts with `prefix`. */
-  eventAt(revision: number, prefix: string): StoreEvent | undefined;
+  /** Calls `visit` with what was written after `revision`, in order, while it returns true. */
+  visitAfter(revision: number, visit: (version: Version) => boolean): void;
+  /** Throws when a value can't be read. */
+  event(version: Version): KvEvent;
 }
 
 export interface WatchLimits {
-  /** Events a live watcher may have unread before it is ended. */
+  /** Events a live watcher may have unread before it moves aside. */
   readonly bufferedEventsMax: number;
   /** Bytes of values it may have unread. */
   readonly bufferedBytesMax: number;
+  /** Revisions a watcher may be behind before it is ended. */
+  readonly behindRevisionsMax: number;
 }
 
 export const defaultWatchLimits: WatchLimits = {
   bufferedEventsMax: 10_000,
   bufferedBytesMax: 64 * 1024 * 1024,
+  behindRevisionsMax: 1_000_000,
 };
 
-/** One batch of a replay: as many events, or as many revisions passed over, at most. */
+/** One batch of a replay: as many events, or as many writes passed over, and then whole revisions. */
 const replayedEventsMax = 500;
-const replayedRevisionsMax = 50_000;
+const replayedWritesMax = 50_000;
 
 export class WatchHub {
   readonly #watchers = new Set<Watcher>();
@@ -45,9 +47,9 @@ export class WatchHub {
     this.#limits = limits;
   }
 
-  open(prefix: string, afterRevision: number): StoreWatch {
+  open(range: KeyRange, afterRevision: number): KvWatch {
     const watcher = new Watcher({
-      prefix,
+      range,
       afterRevision,
       history: this.#history,
       limits: this.#limits,
@@ -57,16 +59,22 @@ export class WatchHub {
     return watcher;
   }
 
-  /** Whether anybody will see an event of this key: building one costs a read. */
-  isWatched(key: string): boolean {
-    for (const watcher of this.#watchers) if (key.startsWith(watcher.prefix)) return true;
-    return false;
+  /** Called after the history has them: all writes of whole revisions, in order. */
+  publish(written: readonly Version[]): void {
+    const last = written.at(-1);
+    if (last === undefined || this.#watchers.size === 0) return;
+    const watchers = Array.from(this.#watchers);
+    for (const version of written) {
+      let event: KvEvent | undefined;
+      for (const watcher of watchers)
+        if (watcher.wants(version.key)) watcher.accept((event ??= this.#history.event(version)));
+    }
+    for (const watcher of watchers) watcher.moveTo(last.revision);
   }
 
-  /** Called once per commit, after the history has it: events in order, of whole revisions. */
-  publish(events: readonly StoreEvent[], revision: number): void {
-    // A copy: a watcher that overflows leaves the set.
-    for (const watcher of Array.from(this.#watchers)) watcher.offer(events, revision);
+  /** The whole state was replaced by a newer one: live watchers read what they missed of it. */
+  reset(): void {
+    for (const watcher of Array.from(this.#watchers)) watcher.moveAside();
   }
 
   /** Ends every watch with an error: the store closed or failed. */
@@ -76,7 +84,7 @@ export class WatchHub {
 }
 
 interface WatcherOptions {
-  readonly prefix: string;
+  readonly range: KeyRange;
   readonly afterRevision: number;
   readonly history: EventHistory;
   readonly limits: WatchLimits;
@@ -84,27 +92,28 @@ interface WatcherOptions {
 }
 
 interface Reader {
-  resolve(result: IteratorResult<WatchBatch, undefined>): void;
+  resolve(result: IteratorResult<KvWatchBatch, undefined>): void;
   reject(error: Error): void;
 }
 
-class Watcher implements StoreWatch {
-  readonly prefix: string;
+class Watcher implements KvWatch {
   readonly #options: WatcherOptions;
   readonly #readers: Reader[] = [];
-  /** Everything up to here was delivered or is in the buffer. */
+  /** Everything up to here was delivered. */
+  #delivered: number;
+  /** Live: everything up to here was delivered or is in the buffer. */
   #position: number;
   /** Live: new events go to the buffer. Otherwise they are read from history. */
   #isLive = false;
-  #buffer: StoreEvent[] = [];
+  #buffer: KvEvent[] = [];
   #bufferedBytes = 0;
   #isProgressWanted = false;
   #error: Error | undefined;
   #isClosed = false;
 
   constructor(options: WatcherOptions) {
-    this.prefix = options.prefix;
     this.#options = options;
+    this.#delivered = options.afterRevision;
     this.#position = options.afterRevision;
   }
 
@@ -125,26 +134,39 @@ class Watcher implements StoreWatch {
     this.#pump();
   }
 
-  offer(events: readonly StoreEvent[], revision: number): void {
+  wants(key: ByteKey): boolean {
+    return this.#isLive && isInRange(this.#options.range, key);
+  }
+
+  /** An event it wants; `moveTo` follows. */
+  accept(event: KvEvent): void {
+    this.#buffer.push(event);
+    this.#bufferedBytes += event.row.value.byteLength + (event.previous?.value.byteLength ?? 0);
+  }
+
+  /** All events up to `revision` that it wants were accepted. */
+  moveTo(revision: number): void {
+    const { bufferedEventsMax, bufferedBytesMax, behindRevisionsMax } = this.#options.limits;
     if (this.#isLive) {
-      for (const event of events) this.#accept(event);
       this.#position = revision;
-      const { bufferedEventsMax, bufferedBytesMax } = this.#options.limits;
-      if (this.#buffer.length > bufferedEventsMax || this.#bufferedBytes > bufferedBytesMax) {
-        const limit = `${bufferedEventsMax} events or ${bufferedBytesMax} bytes`;
-        return this.fail(new WatchOverflowError(`the watcher fell behind by more than ${limit}`));
-      }
+      if (this.#buffer.length > bufferedEventsMax || this.#bufferedBytes > bufferedBytesMax)
+        this.moveAside();
+    }
+    if (!this.#isLive && revision - this.#delivered > behindRevisionsMax) {
+      const message = `the watcher fell behind by more than ${behindRevisionsMax} revisions`;
+      return this.fail(new WatchOverflowError(message));
     }
     this.#pump();
   }
 
-  #accept(event: StoreEvent): void {
-    if (!event.kv.key.startsWith(this.prefix)) return;
-    this.#buffer.push(event);
-    this.#bufferedBytes += event.kv.value.byteLength + (event.previous?.value.byteLength ?? 0);
+  moveAside(): void {
+    this.#isLive = false;
+    this.#dropBuffer();
+    this.#position = this.#delivered;
+    this.#pump();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<WatchBatch, undefined> {
+  [Symbol.asyncIterator](): AsyncIterator<KvWatchBatch, undefined> {
     return {
       next: () =>
         new Promise((resolve, reject) => {
@@ -173,62 +195,78 @@ class Watcher implements StoreWatch {
     }
   }
 
-  #take(): WatchBatch | undefined {
+  #take(): KvWatchBatch | undefined {
     if (!this.#isLive) {
       const batch = this.#replay();
       if (batch !== undefined || !this.#isLive) return batch;
     }
-    if (this.#buffer.length > 0) {
-      const events = this.#buffer;
-      this.#buffer = [];
-      this.#bufferedBytes = 0;
-      return { revision: this.#position, events };
-    }
+    if (this.#buffer.length > 0) return this.#deliver(this.#buffer);
     if (!this.#isProgressWanted) return undefined;
     this.#isProgressWanted = false;
-    return { revision: this.#position, events: [] };
+    return this.#deliver([]);
+  }
+
+  #deliver(events: readonly KvEvent[]): KvWatchBatch {
+    this.#dropBuffer();
+    this.#delivered = this.#position;
+    return { revision: this.#position, events };
   }
 
   /** The next events of history; undefined when there are none, or none yet. */
-  #replay(): WatchBatch | undefined {
+  #replay(): KvWatchBatch | undefined {
     const { history } = this.#options;
+    const current = history.currentRevision();
     if (this.#position < history.compactedRevision()) {
       this.fail(new CompactedError(this.#position, history.compactedRevision()));
       return undefined;
     }
-    const current = history.currentRevision();
     if (this.#position > current) return undefined;
-    const events: StoreEvent[] = [];
-    const end = Math.min(current, this.#position + replayedRevisionsMax);
     try {
-      while (this.#position < end && events.length < replayedEventsMax) {
-        const event = history.eventAt(this.#position + 1, this.prefix);
-        if (event !== undefined) events.push(event);
-        this.#position++;
-      }
+      const events = this.#read(current);
+      this.#isLive = this.#position === current;
+      if (events.length > 0 || !this.#isLive) return this.#deliver(events);
     } catch (error) {
       this.fail(error instanceof Error ? error : new UnavailableError(String(error)));
-      return undefined;
     }
-    this.#isLive = this.#position === current;
-    if (events.length > 0 || !this.#isLive) return { revision: this.#position, events };
     return undefined;
+  }
+
+  /** Moves the position over whole revisions until there is enough. */
+  #read(current: number): readonly KvEvent[] {
+    const { history, range } = this.#options;
+    const events: KvEvent[] = [];
+    let passed = 0;
+    let end: number | undefined;
+    history.visitAfter(this.#position, (version) => {
+      if (end !== undefined && version.revision > end) return false;
+      passed++;
+      if (isInRange(range, version.key)) events.push(history.event(version));
+      if (passed >= replayedWritesMax || events.length >= replayedEventsMax) end = version.revision;
+      return true;
+    });
+    this.#position = end ?? current;
+    return events;
+  }
+
+  #dropBuffer(): void {
+    this.#buffer = [];
+    this.#bufferedBytes = 0;
   }
 
   #end(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#buffer = [];
+    this.#isLive = false;
+    this.#dropBuffer();
     this.#options.onClose();
   }
 }
 
 /** For watches of a store that is closed already. */
-export function failedWatch(): StoreWatch {
-  const next = (): Promise<never> => Promise.reject(new UnavailableError('the store is closed'));
+export function failedWatch(error: UnavailableError): KvWatch {
   return {
     requestProgress() {},
     close() {},
-    [Symbol.asyncIterator]: () => ({ next }),
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }),
   };
 }

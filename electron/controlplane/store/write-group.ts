@@ -2,7 +2,7 @@
 // the group), which rows come of it, and what every writer is told once the rows are durable.
 // Touches nothing; mvcc-store.ts writes the rows and gives the answers.
 import type { Row } from './mvcc-store.ts';
-import type { RevisionIndex, Version } from './revision-index.ts';
+import type { RevisionIndex, Version } from './sqlite-index.ts';
 import type { KeyValue, WriteResult } from './store.ts';
 
 export interface Write {

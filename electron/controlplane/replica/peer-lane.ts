@@ -124,8 +124,6 @@ export class PeerLane {
       case 'open':
         this.pong?.cancel();
         this.pong = undefined;
-        state.socket.removeAllListeners();
-        state.socket.on('error', ignore);
         state.socket.destroy();
         break;
       case 'waiting':
@@ -180,17 +178,22 @@ export class PeerLane {
   private opened(socket: TLSSocket, rest: Buffer): void {
     this.state = { type: 'open', socket };
     const frames = new FrameReader((type) => this.heard(type), 1024);
-    const read = (chunk: Buffer): void => {
-      try {
-        frames.push(chunk);
-      } catch (error) {
-        if (!(error instanceof PeerProtocolError)) throw error;
-        this.break(error);
-      }
+    // What a connection tells after it was given up concerns nobody.
+    const ifCurrent = (work: () => void): void => {
+      if (this.state.type === 'open' && this.state.socket === socket) work();
     };
-    socket.on('drain', () => this.flush());
-    socket.on('error', (error) => this.break(error));
-    socket.on('close', () => this.break(new Error('the peer ended the connection')));
+    const read = (chunk: Buffer): void =>
+      ifCurrent(() => {
+        try {
+          frames.push(chunk);
+        } catch (error) {
+          if (!(error instanceof PeerProtocolError)) throw error;
+          this.break(error);
+        }
+      });
+    socket.on('drain', () => ifCurrent(() => this.flush()));
+    socket.on('error', (error) => ifCurrent(() => this.break(error)));
+    socket.on('close', () => ifCurrent(() => this.break(new Error('the peer hung up'))));
     socket.on('data', read);
     this.nextPingMs = 0;
     read(rest);
@@ -244,8 +247,4 @@ export class PeerLane {
       this.deps.onSilent();
     });
   }
-}
-
-function ignore(): void {
-  // It was given up: what becomes of it is nobody's concern.
 }

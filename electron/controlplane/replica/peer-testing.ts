@@ -7,7 +7,7 @@ import {
   type Server,
   type TLSSocket,
 } from 'node:tls';
-import { ManualClock } from '#kube/base/clock.ts';
+import { ManualClock, systemClock } from '#kube/base/clock.ts';
 import { silentLogger, type Logger } from '#kube/base/logger.ts';
 import { seededRandom, systemRandom } from '#kube/base/random.ts';
 import {
@@ -30,7 +30,7 @@ const hourMs = 3_600_000;
 export const clusterId = 'test-cluster';
 
 export function certify(ca: KeyPairPem | undefined, spec: Partial<CertificateSpec>): KeyPairPem {
-  const now = Date.now();
+  const now = systemClock.now();
   const validity = { notBeforeMs: now - hourMs, notAfterMs: now + hourMs };
   const full = { commonName: 'test', usages: [], ...validity, ...spec };
   return issueCertificate(full, ca, systemRandom);

@@ -29,6 +29,8 @@ function types(folder: string): Step {
 /** The system suites and what each needs; a suite file that is not listed here needs nothing. */
 const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
+  'test/compat/etcd-store.test.ts': ['etcd', 'etcdctl'],
+  'test/compat/etcdctl.test.ts': ['etcd', 'etcdctl'],
   'test/compat/faults-disk.test.ts': ['root'],
   'test/compat/faults-restart.test.ts': ['root'],
   'test/compat/faults-user.test.ts': ['root'],

@@ -41,6 +41,8 @@ const packages: Readonly<Partial<Record<Need, { command: string; packages: reado
     chromium: { command: 'chromium', packages: ['chromium'] },
     xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
     busybox: { command: 'busybox', packages: ['busybox-static'] },
+    etcd: { command: 'etcd', packages: ['etcd-server'] },
+    etcdctl: { command: 'etcdctl', packages: ['etcd-client'] },
     bareDebian: { command: 'debootstrap', packages: ['debootstrap', 'debian-archive-keyring'] },
   };
 

@@ -26,7 +26,6 @@ export class BoltError extends Error {
 export interface Meta {
   readonly pageBytes: number;
   readonly root: number;
-  readonly freelist: number;
   /** Pages there are. */
   readonly pages: number;
   readonly transaction: number;
@@ -57,7 +56,7 @@ export function readPageHeader(page: Buffer): PageHeader {
 }
 
 /** Of the transaction's number depends which of the two meta pages it is. */
-export function metaPage(meta: Meta): Buffer {
+export function metaPage(meta: Meta, freelist: number): Buffer {
   const page = Buffer.alloc(meta.pageBytes);
   const id = meta.transaction % 2;
   writePageHeader(page, { id, flags: pageFlags.meta, count: 0, overflow: 0 });
@@ -66,7 +65,7 @@ export function metaPage(meta: Meta): Buffer {
   body.writeUInt32LE(version, 4);
   body.writeUInt32LE(meta.pageBytes, 8);
   writeUint64(body, meta.root, 16);
-  writeUint64(body, meta.freelist, 32);
+  writeUint64(body, freelist, 32);
   writeUint64(body, meta.pages, 40);
   writeUint64(body, meta.transaction, 48);
   body.writeBigUInt64LE(fnv1a(body.subarray(0, metaBytes)), metaBytes);
@@ -82,7 +81,6 @@ export function readMeta(page: Buffer): Meta | undefined {
   return {
     pageBytes: body.readUInt32LE(8),
     root: readUint64(body, 16),
-    freelist: readUint64(body, 32),
     pages: readUint64(body, 40),
     transaction: readUint64(body, 48),
   };

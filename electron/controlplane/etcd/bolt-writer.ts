@@ -59,8 +59,8 @@ export class BoltWriter {
     const root = await this.#tree(buckets, bucketFlag);
     const pages = this.#nextPage;
     for (const transaction of [0, 1]) {
-      const meta = { pageBytes, root, freelist: freelistPage, pages, transaction };
-      await this.#write(metaPage(meta), transaction);
+      const meta = { pageBytes, root, pages, transaction };
+      await this.#write(metaPage(meta, freelistPage), transaction);
     }
     const freelist = Buffer.alloc(pageBytes);
     const flags = pageFlags.freelist;

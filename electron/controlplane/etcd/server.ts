@@ -7,7 +7,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { Command, CommandResult, Kv } from '../store/commands.ts';
 import type { ClusterInfo } from './cluster-info.ts';
-import { GrpcServer, unary, type GrpcTls, type Method } from './grpc-server.ts';
+import { GrpcServer, unary, type GrpcTls, type Method, type UnaryMethod } from './grpc-server.ts';
 import { leaseMethods } from './lease-service.ts';
 import { maintenanceMethods } from './maintenance-service.ts';
 import {
@@ -21,7 +21,7 @@ import {
   txnOperation,
 } from './operations.ts';
 import * as wire from './protocol.ts';
-import { asRefusal, ofFailure } from './status.ts';
+import { asRefusal, ofFailure, refusal } from './status.ts';
 import { watchMethod } from './watch-service.ts';
 
 export interface EtcdServerOptions {
@@ -42,7 +42,8 @@ export interface EtcdServer {
   close(): Promise<void>;
 }
 
-/** etcd's own bound on a request, and half a mebibyte for what is around it. */
+/** etcd's own bound on a write. What is far beyond it is refused before it is read. */
+const writeBytesMax = 1.5 * 1024 * 1024;
 const requestBytesMax = 2 * 1024 * 1024;
 
 export function createEtcdServer(options: EtcdServerOptions): EtcdServer {
@@ -118,11 +119,13 @@ function keyMethods(service: ServiceDeps): Readonly<Record<string, Method>> {
       // As of a revision of the past, the answer is still told with the present one.
       return rangeAnswer(result, header(operation.revision === 0 ? result.revision : undefined));
     }),
-    '/etcdserverpb.KV/Put': unary(wire.putRequest, wire.putResponse, async (request) => {
-      const operation = putOperation(request);
-      const { results, revision } = await transact(service, alone(operation));
-      return putAnswer(results[0], header(revision));
-    }),
+    '/etcdserverpb.KV/Put': bounded(
+      unary(wire.putRequest, wire.putResponse, async (request) => {
+        const operation = putOperation(request);
+        const { results, revision } = await transact(service, alone(operation));
+        return putAnswer(results[0], header(revision));
+      }),
+    ),
     '/etcdserverpb.KV/DeleteRange': unary(
       wire.deleteRangeRequest,
       wire.deleteRangeResponse,
@@ -132,14 +135,26 @@ function keyMethods(service: ServiceDeps): Readonly<Record<string, Method>> {
         return deleteAnswer(results[0], header(revision));
       },
     ),
-    '/etcdserverpb.KV/Txn': unary(wire.txnRequest, wire.txnResponse, async (request) => {
-      const result = await transact(service, txnOperation(request));
-      return txnAnswer(result, header(result.revision));
-    }),
+    '/etcdserverpb.KV/Txn': bounded(
+      unary(wire.txnRequest, wire.txnResponse, async (request) => {
+        const result = await transact(service, txnOperation(request));
+        return txnAnswer(result, header(result.revision));
+      }),
+    ),
     '/etcdserverpb.KV/Compact': unary(wire.compactionRequest, wire.headerOnly, async (request) => {
       const { revision } = await service.write({ type: 'compact', revision: request.revision });
       return { header: header(revision) };
     }),
+  };
+}
+
+function bounded(method: UnaryMethod): UnaryMethod {
+  return {
+    kind: 'unary',
+    answer: (request) =>
+      request.length > writeBytesMax
+        ? Promise.reject(refusal('requestTooLarge'))
+        : method.answer(request),
   };
 }
 

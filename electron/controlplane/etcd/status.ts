@@ -21,6 +21,7 @@ const texts = {
   leaseProvided: [invalidArgument, 'etcdserver: lease is provided'],
   tooManyOperations: [invalidArgument, 'etcdserver: too many operations in txn request'],
   duplicateKey: [invalidArgument, 'etcdserver: duplicate key given in txn request'],
+  requestTooLarge: [invalidArgument, 'etcdserver: request is too large'],
   invalidSortOption: [invalidArgument, 'etcdserver: invalid sort option'],
   compacted: [outOfRange, 'etcdserver: mvcc: required revision has been compacted'],
   futureRevision: [outOfRange, 'etcdserver: mvcc: required revision is a future revision'],

@@ -66,9 +66,13 @@ export class MemoryKv implements Kv {
   }
 
   watch(range: KeyRange, afterRevision: number): KvWatch {
-    const watch = new Watch(this, range, afterRevision);
+    const watch = new Watch(this, range, afterRevision, () => this.#watches.delete(watch));
     this.#watches.add(watch);
     return watch;
+  }
+
+  get watchCount(): number {
+    return this.#watches.size;
   }
 
   /** From `after` on. */
@@ -313,7 +317,10 @@ class Watch implements KvWatch {
   #isClosed = false;
   #wake: (() => void) | undefined;
 
-  constructor(kv: MemoryKv, range: KeyRange, after: number) {
+  readonly #onClose: () => void;
+
+  constructor(kv: MemoryKv, range: KeyRange, after: number, onClose: () => void) {
+    this.#onClose = onClose;
     this.#kv = kv;
     this.#range = range;
     this.#after = after;
@@ -326,6 +333,7 @@ class Watch implements KvWatch {
 
   close(): void {
     this.#isClosed = true;
+    this.#onClose();
     this.pump();
   }
 

@@ -115,6 +115,7 @@ export interface TestPeerOptions {
   readonly port?: number;
   readonly limits?: LinkLimits;
   readonly logger?: Logger;
+  readonly snapshotBytesPerSecond?: number;
   /** False: it listens only. */
   readonly isStarted?: boolean;
 }
@@ -131,7 +132,7 @@ export async function startPeer(options: TestPeerOptions = {}): Promise<TestPeer
     clock,
     random: seededRandom(1),
     logger: options.logger ?? silentLogger,
-    snapshotBytesPerSecond: Number.POSITIVE_INFINITY,
+    snapshotBytesPerSecond: options.snapshotBytesPerSecond ?? Number.POSITIVE_INFINITY,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });
   if (options.isStarted !== false) transport.start(recorder);

@@ -61,16 +61,33 @@ export interface RecoveryDeps {
   openState(folder: string): Promise<RecoverableState | undefined>;
 }
 
-export interface RecoveryReport {
-  readonly clusterId: string;
+export interface RecoveryPreview {
   /** Up to which entry of the old cluster's log the state goes. */
   readonly index: number;
-  /** Entries this machine held beyond that, and dropped. */
+  /** Entries this machine holds beyond that, which are dropped. */
   readonly droppedEntries: number;
-  /** Members that have to join anew. */
+  /** Its other members have to join anew. */
   readonly before: Membership;
+}
+
+export interface RecoveryReport extends RecoveryPreview {
+  readonly clusterId: string;
   /** Where the old folder is kept. */
   readonly superseded: string;
+}
+
+/**
+ * What `recoverMember` would come to, for the person who decides. Throws what that throws; changes
+ * nothing in any case.
+ */
+export async function previewRecovery(deps: RecoveryDeps): Promise<RecoveryPreview> {
+  return await whileStopped(deps, async (identity) => {
+    try {
+      return previewOf(await recoverInto(unfinished(deps.folder), identity, deps));
+    } finally {
+      finishRecovery(deps.folder);
+    }
+  });
 }
 
 /**
@@ -78,33 +95,42 @@ export interface RecoveryReport {
  * state are refused with when they are damaged. In all these cases nothing has changed.
  */
 export async function recoverMember(deps: RecoveryDeps): Promise<RecoveryReport> {
-  const lock = lockDataDirectory(deps.dataDirectory, 'flotilla recovery', deps.clock);
+  return await whileStopped(deps, async (identity) => {
+    const { folder, clock, newClusterId: clusterId } = deps;
+    const copy = unfinished(folder);
+    const preview = previewOf(await recoverInto(copy, identity, deps));
+    syncTree(copy);
+    renameSync(copy, finished(folder));
+    const superseded = setAside(folder, clock);
+    finishRecovery(folder);
+    const { index, droppedEntries } = preview;
+    const fields = { clusterId, index, droppedEntries, superseded };
+    deps.logger.warn('Recovered the cluster from this member alone', fields);
+    return { ...preview, clusterId, superseded };
+  });
+}
+
+async function whileStopped<T>(
+  { dataDirectory, folder, memberFile, clock }: RecoveryDeps,
+  work: (identity: MemberIdentity) => Promise<T>,
+): Promise<T> {
+  const lock = lockDataDirectory(dataDirectory, 'flotilla recovery', clock);
   try {
-    finishRecovery(deps.folder);
-    const identity = await readMemberFile(path.join(deps.folder, deps.memberFile));
+    finishRecovery(folder);
+    const identity = await readMemberFile(path.join(folder, memberFile));
     if (identity === undefined)
       throw new RecoveryRefusedError(
-        `There is no control-plane member in ${deps.folder}: nothing can be recovered from it. ` +
+        `There is no control-plane member in ${folder}: nothing can be recovered from it. ` +
           'Recover on a machine that was one.',
       );
-    const copy = unfinished(deps.folder);
-    const plan = await recoverInto(copy, identity, deps);
-    syncTree(copy);
-    renameSync(copy, finished(deps.folder));
-    const superseded = setAside(deps.folder, deps.clock);
-    finishRecovery(deps.folder);
-    const { droppedEntries, before, mark } = plan;
-    const { newClusterId: clusterId } = deps;
-    deps.logger.warn('Recovered the cluster from this member alone', {
-      clusterId,
-      index: mark.index,
-      droppedEntries,
-      superseded,
-    });
-    return { clusterId, index: mark.index, droppedEntries, before, superseded };
+    return await work(identity);
   } finally {
     lock.release();
   }
+}
+
+function previewOf({ mark, droppedEntries, before }: RecoveryPlan): RecoveryPreview {
+  return { index: mark.index, droppedEntries, before };
 }
 
 /** Completes a recovery that was interrupted, or throws away what was not complete. */

@@ -26,6 +26,7 @@ import { beginMember, writeMemberFile } from './member-file.ts';
 import { Proposals } from './proposals.ts';
 import {
   finishRecovery,
+  previewRecovery,
   recoverMember,
   setAside,
   type RecoverableState,
@@ -316,6 +317,16 @@ describe('a recovery', () => {
     ]);
     // What was set aside is of another cluster, for ever.
     expect(() => openLogAt(superseded, 'new')).toThrow(LogRefusedError);
+  });
+
+  it('can be looked at before, without a trace', async () => {
+    await makeMember();
+    const before = contentsOf(folder);
+    const preview = await previewRecovery(deps);
+    expect(preview).toEqual({ index: 5, droppedEntries: 1, before: three });
+    expect(contentsOf(folder)).toEqual(before);
+    expect(existsSync(`${folder}.recovering`)).toBe(false);
+    expect(await recoverMember(deps)).toMatchObject(preview);
   });
 
   const refusals = [

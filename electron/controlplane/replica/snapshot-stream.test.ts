@@ -14,6 +14,7 @@ import {
   startPeer,
   testMark,
   type TestPeer,
+  type TestPeerOptions,
 } from './peer-testing.ts';
 import type { SnapshotSource } from './types.ts';
 
@@ -22,8 +23,8 @@ afterEach(() => {
   for (const { transport } of open.splice(0)) transport.close();
 });
 
-async function startTwo(): Promise<readonly [TestPeer, TestPeer]> {
-  const [a, b] = [await startPeer(), await startPeer()];
+async function startTwo(options: TestPeerOptions = {}): Promise<readonly [TestPeer, TestPeer]> {
+  const [a, b] = [await startPeer(options), await startPeer()];
   open.push(a, b);
   for (const { transport } of [a, b]) transport.setMembers([a.member, b.member]);
   return [a, b];
@@ -53,9 +54,17 @@ function takeAll(peer: TestPeer): Taken {
   const taken: Taken = { mark: undefined, bytes: [] };
   peer.recorder.takeSnapshot = async (_, mark, chunks) => {
     taken.mark = mark;
-    taken.bytes.push(...(await readAll(chunks)));
+    for await (const chunk of chunks) taken.bytes.push(chunk);
   };
   return taken;
+}
+
+/** Resolves when `count` moves no more. */
+async function stillness(count: () => number): Promise<void> {
+  for (let before = -1; before !== count();) {
+    before = count();
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
+  }
 }
 
 describe('a snapshot', () => {
@@ -109,6 +118,28 @@ describe('a snapshot', () => {
     expect(made).toBeLessThan(100);
   });
 
+  it('goes no faster than it may', async () => {
+    const [a, b] = await startTwo({ snapshotBytesPerSecond: 1_000_000 });
+    const { bytes } = takeAll(b);
+    const parts = Array.from({ length: 5 }, () => Buffer.alloc(200_000));
+    let isSent = false;
+    const sent = a.transport
+      .sendSnapshot(
+        b.id,
+        sourceOf(() => chunksOf(...parts)),
+      )
+      .then(() => {
+        isSent = true;
+      });
+    for (let seconds = 0; seconds < 0.9; seconds += 0.2) {
+      await stillness(() => bytes.length);
+      expect(isSent).toBe(false);
+      expect(bytes.length * 200_000).toBeLessThanOrEqual((seconds + 0.2001) * 1_000_000);
+      a.clock.advance(200);
+    }
+    await sent;
+  });
+
   it('that the receiver refuses is told with its reason', async () => {
     const [a, b] = await startTwo();
     b.recorder.takeSnapshot = () => Promise.reject(new Error('the disk is full'));
@@ -132,7 +163,6 @@ describe('a snapshot', () => {
       throw new Error('the disk is damaged');
     }
     await expect(a.transport.sendSnapshot(b.id, sourceOf(broken))).rejects.toThrow('damaged');
-    await b.recorder.until(() => true);
     expect(await outcome).toBeInstanceOf(Error);
   });
 
@@ -236,4 +266,29 @@ describe('a damaged stream never ends well for the receiver', () => {
       await ended(socket);
       expect(await outcome).toBe(name === 'nothing' ? 'whole' : 'broken');
     });
+
+  it('nor when the sender falls silent', async () => {
+    const b = await startPeer();
+    open.push(b);
+    let onBegin: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      onBegin = resolve;
+    });
+    let outcome: Promise<unknown> = Promise.resolve();
+    b.recorder.takeSnapshot = (_, __, chunks) => {
+      const reading = readAll(chunks);
+      outcome = reading.catch((error: unknown) => error);
+      onBegin();
+      return reading.then(() => undefined);
+    };
+    const identity = identify();
+    const to = { clusterId, from: identity.id, to: b.id, lane: 'snapshot' as const };
+    const hello = encodeHello({ ...to, addresses: [] });
+    const { socket } = await greetByHand(b, identity.credentials, hello);
+    socket.write(Buffer.concat([begin, chunk]));
+    await begun;
+    b.clock.advance(30_000);
+    await ended(socket);
+    expect(String(await outcome)).toMatch(/nothing of the snapshot came within 30 s/);
+  });
 });

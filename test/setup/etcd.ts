@@ -16,7 +16,8 @@ import { GrpcClient } from '../../electron/controlplane/etcd/grpc-client.ts';
 import { statusResponse } from '../../electron/controlplane/etcd/protocol-admin.ts';
 import { emptyMessage } from '../../electron/controlplane/etcd/protocol.ts';
 import { createEtcdServer } from '../../electron/controlplane/etcd/server.ts';
-import { MemoryKv } from '../../electron/controlplane/etcd/testing/memory-kv.ts';
+import type { Kv } from '../../electron/controlplane/store/commands.ts';
+import { openMemoryKv } from '../../electron/controlplane/store/memory-store.ts';
 import type { ToolResult } from './cluster.ts';
 
 const dayMs = 86_400_000;
@@ -94,14 +95,14 @@ export const frontCluster: ClusterInfo = {
 
 /** Our front over a state in memory. `other`: files of a client who is no administrator. */
 export async function startFront(): Promise<
-  EtcdEndpoint & { readonly kv: MemoryKv; readonly other: CertificateFiles['files'] }
+  EtcdEndpoint & { readonly kv: Kv; readonly other: CertificateFiles['files'] }
 > {
   const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-etcd-'));
   const { ca, files } = writeCertificates(folder);
   const server = certificate(ca, 'etcd');
   const otherFolder = mkdtempSync(path.join(folder, 'other-'));
   const other = writeClient(otherFolder, ca, certificate(ca, 'node', ['system:nodes']));
-  const kv = new MemoryKv(systemClock);
+  const kv = openMemoryKv();
   const front = createEtcdServer({
     kv,
     cluster: frontCluster,
@@ -127,6 +128,7 @@ export async function startFront(): Promise<
     kv,
     async stop() {
       await front.close();
+      await kv.close();
       rmSync(folder, { recursive: true, force: true });
     },
   };

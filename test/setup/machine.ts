@@ -29,6 +29,8 @@ export type Need =
   | 'kubectl'
   | 'electron'
   | 'busybox'
+  | 'etcd'
+  | 'etcdctl'
   | 'bareDebian';
 
 /** Why a need can't be met; met needs are not in it. */

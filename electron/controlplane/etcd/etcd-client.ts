@@ -3,6 +3,7 @@
 //
 // etcd begins at revision 1, a Store at 0: ours is etcd's less 1, everywhere and always.
 import type { Clock } from '#kube/base/clock.ts';
+import { byteKeyOf, prefixRange, textOfKey } from '../store/byte-keys.ts';
 import {
   NoSpaceError,
   OutcomeUnknownError,
@@ -59,20 +60,19 @@ export class EtcdClient {
   /** Throws for a key that is not well-formed Unicode: it could not be told from another. */
   key(key: string): string {
     if (!key.isWellFormed()) throw new Error(`the key "${key}" is not well-formed Unicode`);
-    return Buffer.from(this.#prefix + key, 'utf8').toString('latin1');
+    return byteKeyOf(this.#prefix + key);
   }
 
   /** All keys that start with `prefix`, from `startKey` on. */
   range(prefix: string, startKey = prefix): { readonly key: string; readonly range_end: string } {
-    const start = this.key(prefix);
+    const { key: start, end = '' } = prefixRange(this.key(prefix));
     const from = this.key(startKey);
-    return { key: from > start ? from : start, range_end: prefixEnd(start) };
+    return { key: from > start ? from : start, range_end: end };
   }
 
   row(found: wire.KeyValue): KeyValue {
-    const key = Buffer.from(found.key, 'latin1').toString('utf8');
     return {
-      key: key.slice(this.#prefix.length),
+      key: textOfKey(found.key).slice(this.#prefix.length),
       value: found.value,
       createRevision: fromEtcdRevision(found.create_revision),
       modRevision: fromEtcdRevision(found.mod_revision),
@@ -153,15 +153,6 @@ export class EtcdClient {
       }
     }
   }
-}
-
-/** The end of the range of all keys that start with it. */
-export function prefixEnd(prefix: string): string {
-  for (let i = prefix.length - 1; i >= 0; i--) {
-    const unit = prefix.charCodeAt(i);
-    if (unit < 0xff) return prefix.slice(0, i) + String.fromCharCode(unit + 1);
-  }
-  return '\0';
 }
 
 function isOrderedSince(version: string): boolean {

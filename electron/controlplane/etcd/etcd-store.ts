@@ -86,11 +86,12 @@ class EtcdStore implements Store {
   }
 
   put(key: string, value: Uint8Array, expectedRevision: number): Promise<WriteResult> {
-    return this.#inTurn(key, async (etcdKey) => {
+    return this.#inTurn([key], async () => {
+      const etcdKey = this.#client.key(key);
       const put = wire.putRequest.make({ key: etcdKey, value });
       // The answer to a put does not tell when the key was created.
       const created = wire.rangeRequest.make({ key: etcdKey, keys_only: true });
-      const expected = expectedRevision === 0 ? 0 : toEtcdRevision(expectedRevision);
+      const expected = expectedOf(expectedRevision);
       const success = [{ request_put: put }, { request_range: created }];
       const answer = await this.#client.transact(writeIf(etcdKey, expected, success));
       if (!answer.succeeded) return this.#refused(answer);
@@ -101,7 +102,8 @@ class EtcdStore implements Store {
   }
 
   delete(key: string, expectedRevision: number): Promise<WriteResult> {
-    return this.#inTurn(key, async (etcdKey) => {
+    return this.#inTurn([key], async () => {
+      const etcdKey = this.#client.key(key);
       const request = wire.deleteRangeRequest.make({ key: etcdKey, prev_kv: true });
       // What must not exist can't be deleted: -1 is nobody's revision.
       const expected = expectedRevision === 0 ? -1 : toEtcdRevision(expectedRevision);
@@ -114,29 +116,19 @@ class EtcdStore implements Store {
     });
   }
 
-  async txn(
-    writes: readonly TxnWrite[],
-  ): Promise<{ readonly ok: boolean; readonly revision: number }> {
-    this.#checkOpen();
-    const keyed = writes.map((write) => ({ ...write, etcdKey: this.#client.key(write.key) }));
-    const answer = await this.#client.transact({
-      compare: keyed.map(({ etcdKey, expectedRevision }) => {
-        const expected = expectedRevision === 0 ? 0 : toEtcdRevision(expectedRevision);
-        return wire.compareMessage.make({
-          key: etcdKey,
-          target: compareMod,
-          mod_revision: expected,
-        });
-      }),
-      success: keyed.flatMap(({ etcdKey, value }): wire.RequestOp[] => {
-        if (value === undefined) return [];
-        if (value === null)
-          return [{ request_delete_range: wire.deleteRangeRequest.make({ key: etcdKey }) }];
-        return [{ request_put: wire.putRequest.make({ key: etcdKey, value }) }];
-      }),
-      failure: [],
+  /** Of at most 128 keys, unless etcd was started with another `--max-txn-ops`. */
+  txn(writes: readonly TxnWrite[]): Promise<{ readonly ok: boolean; readonly revision: number }> {
+    const keys = writes.map(({ key }) => key);
+    return this.#inTurn(keys, async () => {
+      const answer = await this.#client.transact({
+        compare: writes.map(({ key, expectedRevision }) =>
+          modIs(this.#client.key(key), expectedOf(expectedRevision)),
+        ),
+        success: writes.flatMap(({ key, value }) => operationOf(this.#client.key(key), value)),
+        failure: [],
+      });
+      return { ok: answer.succeeded, revision: revisionOf(answer) };
     });
-    return { ok: answer.succeeded, revision: revisionOf(answer) };
   }
 
   watch(prefix: string, afterRevision: number): StoreWatch {
@@ -213,25 +205,21 @@ class EtcdStore implements Store {
     return { ok: false, revision: revisionOf(answer), kv };
   }
 
-  /** After the writes of this key that were asked for before. */
-  async #inTurn(
-    key: string,
-    write: (etcdKey: string) => Promise<WriteResult>,
-  ): Promise<WriteResult> {
+  /** After the writes of these keys that were asked for before. */
+  async #inTurn<T>(keys: readonly string[], write: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    const etcdKey = this.#client.key(key);
-    const before = this.#writing.get(key);
-    const mine = before === undefined ? write(etcdKey) : before.then(() => write(etcdKey));
+    const before = keys.flatMap((key) => this.#writing.get(key) ?? []);
+    const mine = before.length === 0 ? write() : Promise.all(before).then(write);
     // Whether it succeeds is its caller's matter.
     const settled = mine.then(
       () => {},
       () => {},
     );
-    this.#writing.set(key, settled);
+    for (const key of keys) this.#writing.set(key, settled);
     try {
       return await mine;
     } finally {
-      if (this.#writing.get(key) === settled) this.#writing.delete(key);
+      for (const key of keys) if (this.#writing.get(key) === settled) this.#writing.delete(key);
     }
   }
 }
@@ -244,13 +232,27 @@ function revisionOf({ header }: wire.Headed): number {
   return fromEtcdRevision(header?.revision ?? 0);
 }
 
+function expectedOf(revision: number): number {
+  return revision === 0 ? 0 : toEtcdRevision(revision);
+}
+
+function modIs(key: string, mod_revision: number): wire.Compare {
+  return wire.compareMessage.make({ key, target: compareMod, mod_revision });
+}
+
+function operationOf(key: string, value: TxnWrite['value']): wire.RequestOp[] {
+  if (value === undefined) return [];
+  return value === null
+    ? [{ request_delete_range: wire.deleteRangeRequest.make({ key }) }]
+    : [{ request_put: wire.putRequest.make({ key, value }) }];
+}
+
 /** When the key is at `expected` (etcd's), these; else what the key is. */
 function writeIf(
   key: string,
   expected: number,
   success: readonly wire.RequestOp[],
 ): wire.TxnRequest {
-  const compare = wire.compareMessage.make({ key, target: compareMod, mod_revision: expected });
   const current = { request_range: wire.rangeRequest.make({ key }) };
-  return { compare: [compare], success, failure: [current] };
+  return { compare: [modIs(key, expected)], success, failure: [current] };
 }

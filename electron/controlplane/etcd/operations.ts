@@ -2,6 +2,7 @@
 // etcd checks before a request reaches its log. Pure.
 // Source: etcd server/etcdserver/api/v3rpc/key.go.
 import { assert, unreachable } from '#kube/base/assert.ts';
+import { isInRange } from '../store/byte-keys.ts';
 import type {
   ByteKey,
   Compare,
@@ -151,11 +152,11 @@ function writesOf(operations: readonly Operation[]): Writes {
   for (const operation of operations) {
     const added = addedBy(operation);
     for (const key of added.puts) {
-      if (puts.has(key) || deletes.some((range) => contains(range, key)))
+      if (puts.has(key) || deletes.some((range) => isInRange(range, key)))
         throw refusal('duplicateKey');
     }
     for (const range of added.deletes)
-      for (const key of puts) if (contains(range, key)) throw refusal('duplicateKey');
+      for (const key of puts) if (isInRange(range, key)) throw refusal('duplicateKey');
     for (const key of added.puts) puts.add(key);
     deletes.push(...added.deletes);
   }
@@ -167,11 +168,6 @@ function addedBy(operation: Operation): Writes {
   if (operation.type === 'delete') return { puts: new Set(), deletes: [operation.range] };
   if (operation.type === 'txn') return checkWrites(operation);
   return { puts: new Set(), deletes: [] };
-}
-
-export function contains(range: KeyRange, key: ByteKey): boolean {
-  if (range.end === undefined) return key === range.key;
-  return key >= range.key && (range.end === '\0' || key < range.end);
 }
 
 export function keyValueOf(row: Row): wire.KeyValue {

@@ -4,7 +4,8 @@
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
-import type { Entry, HardState, Member, MemberId, Message, RaftStart } from '../raft/types.ts';
+import type { Entry, HardState, Member, MemberId, Message } from '../raft/types.ts';
+import { planStart, type MemberRecord } from './bootstrap.ts';
 import { Replica, type ReplicaDeps } from './replica.ts';
 import type {
   AppliedCommand,
@@ -32,6 +33,17 @@ export class TestDisk {
   start = { index: 0, term: 0 };
   entries: Entry[] = [];
   state: State = { mark: { index: 0, term: 0, membership: { members: [] } }, values: [] };
+
+  keep({ hardState, snapshot, entries }: LogBatch): void {
+    if (snapshot !== undefined) {
+      this.start = { index: snapshot.index, term: snapshot.term };
+      this.entries = [];
+    }
+    if (hardState !== undefined) this.hardState = hardState;
+    const [first] = entries;
+    if (first !== undefined) this.entries.length = first.index - this.start.index - 1;
+    this.entries.push(...entries);
+  }
 }
 
 interface State {
@@ -69,7 +81,7 @@ export class TestLog implements LogStorage {
       this.#waiting = undefined;
       const error = this.nextError;
       this.nextError = undefined;
-      if (error === undefined) this.#keep(batch);
+      if (error === undefined) this.#disk.keep(batch);
       this.#note(`written ${batch.entries.map(({ index }) => index).join(' ')}`.trim());
       done(error);
     };
@@ -80,18 +92,6 @@ export class TestLog implements LogStorage {
     this.isHeld = false;
     const waiting = this.#waiting;
     if (waiting !== undefined) this.#schedule(waiting);
-  }
-
-  #keep({ hardState, snapshot, entries }: LogBatch): void {
-    const disk = this.#disk;
-    if (snapshot !== undefined) {
-      disk.start = { index: snapshot.index, term: snapshot.term };
-      disk.entries = [];
-    }
-    if (hardState !== undefined) disk.hardState = hardState;
-    const [first] = entries;
-    if (first !== undefined) disk.entries.length = first.index - disk.start.index - 1;
-    disk.entries.push(...entries);
   }
 
   hasRoom(): boolean {
@@ -234,16 +234,13 @@ export class TestMember {
     this.log = new TestLog(disk, schedule, note);
     this.machine = new TestMachine(disk, schedule, note);
     const { hardState, start, entries, state } = disk;
-    const { membership } = state.mark;
-    const begin: RaftStart = {
-      hardState,
-      snapshot: { ...start, membership },
-      entries: [...entries],
-      appliedIndex: state.mark.index,
-    };
+    const record = { clusterId: 'c', memberId: id, name: '', begunAs: 'join', hasBegun: true };
+    const recovered = { hardState, start, entries: [...entries] };
+    const plan = planStart(record as MemberRecord, recovered, state.mark);
+    if (plan.firstWrite !== undefined) disk.keep(plan.firstWrite);
     this.replica = new Replica<string>({
       id,
-      start: begin,
+      start: plan.start,
       log: this.log,
       stateMachine: this.machine,
       transport: group.attach(id, this),

@@ -1,7 +1,7 @@
 // A watch of a real etcd as the Store's contract wants it: whole revisions in order, deletes with
 // what was deleted, progress. It connects when it is first read. A connection that breaks ends it:
-// its reader lists again. While it reads the past, a slow reader slows the server; live, it may fall
-// behind by a bound.
+// its reader lists again. A slow reader makes the server wait, which then reads history for it: it
+// ends only when that is compacted.
 //
 // etcd before 3.4.25 and 3.5.8 tells progress ahead of the events it is about. There, what was told
 // is compared with the state; should an event come late all the same, the watch ends.
@@ -9,7 +9,6 @@ import type { Clock, Timer } from '#kube/base/clock.ts';
 import {
   CompactedError,
   UnavailableError,
-  WatchOverflowError,
   type StoreEvent,
   type StoreWatch,
   type WatchBatch,
@@ -45,8 +44,6 @@ export class EtcdWatch implements StoreWatch {
   #stream: ClientStream | undefined;
   /** The server watches, and nothing we asked for is compacted. */
   #isVerified = false;
-  /** Events up to here happened before we watched. */
-  #pastUntil = 0;
   #buffer: StoreEvent[] = [];
   #bufferedBytes = 0;
   /** Everything up to here is delivered or in the buffer. */
@@ -156,12 +153,8 @@ export class EtcdWatch implements StoreWatch {
     if (this.#isClosed) return;
     const revision = fromEtcdRevision(answer.header?.revision ?? 0);
     if (answer.canceled) return this.#canceled(answer);
-    if (answer.created) {
-      this.#pastUntil = revision;
-      void this.#verify();
-      return;
-    }
-    if (answer.events.length > 0) this.#accept(answer.events);
+    if (answer.created) void this.#verify();
+    else if (answer.events.length > 0) this.#accept(answer.events);
     else void this.#hearProgress(revision);
   }
 
@@ -218,14 +211,11 @@ export class EtcdWatch implements StoreWatch {
     return this.#buffer.length === 0 && revision <= this.#position;
   }
 
+  /** Goes on when the buffer is read. */
   #bound(): void {
     const { bufferedEventsMax, bufferedBytesMax } = this.#options.limits;
-    const isFull =
-      this.#buffer.length > bufferedEventsMax || this.#bufferedBytes > bufferedBytesMax;
-    if (!isFull) return;
-    if (this.#position <= this.#pastUntil) return this.#stream?.pause();
-    const limit = `${bufferedEventsMax} events or ${bufferedBytesMax} bytes`;
-    this.fail(new WatchOverflowError(`the watcher fell behind by more than ${limit}`));
+    if (this.#buffer.length > bufferedEventsMax || this.#bufferedBytes > bufferedBytesMax)
+      this.#stream?.pause();
   }
 
   /** Undefined when what was there before is compacted. */

@@ -57,7 +57,8 @@ const connectTimeoutMs = 5000;
 /** Asked while calls are open, so that a server that is gone without a word is noticed. */
 const pingEveryMs = 5000;
 const pingTimeoutMs = 5000;
-const windowBytes = 16 * 1024 * 1024;
+/** What may come before it is read: of each call, and of all. */
+const windowBytes = 4 * 1024 * 1024;
 /** Longer than any answer to a list with a limit. */
 const messageBytesMax = 512 * 1024 * 1024;
 
@@ -152,7 +153,7 @@ export class GrpcClient {
     session.once('connect', () => {
       connection.isUp = true;
       patience.cancel();
-      session.setLocalWindowSize(windowBytes);
+      session.setLocalWindowSize(4 * windowBytes);
     });
     // Each call reports the failure to its caller.
     session.on('error', () => {});

@@ -187,6 +187,13 @@ export class GrpcServer {
   #serveStream(stream: ServerHttp2Stream, method: StreamMethod): void {
     const frames = new FrameReader(this.#options.requestBytesMax);
     let isDone = false;
+    /** Who waits for the client to read on. */
+    const waiting: (() => void)[] = [];
+    const wake = (): void => {
+      for (const resolve of waiting.splice(0)) resolve();
+    };
+    stream.on('drain', wake);
+    stream.on('close', wake);
     const finish = (error?: unknown): void => {
       if (isDone || stream.destroyed) return;
       isDone = true;
@@ -199,10 +206,7 @@ export class GrpcServer {
         if (isDone || stream.destroyed) return Promise.resolve();
         begin(stream);
         if (stream.write(frame)) return Promise.resolve();
-        return new Promise((resolve) => {
-          stream.once('drain', resolve);
-          stream.once('close', resolve);
-        });
+        return new Promise((resolve) => void waiting.push(resolve));
       },
       finish,
     });

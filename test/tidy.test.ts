@@ -95,7 +95,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/raft': /^$/,
   'electron/controlplane/replica': /^node:(fs|path|zlib|tls|net|crypto|events)(\/promises)?$/,
   'electron/controlplane/store': /^node:(fs|path|os|zlib|worker_threads)(\/promises)?$/,
-  'electron/controlplane/etcd': /^(node:|@grpc\/grpc-js$|protobufjs(\/(light|minimal)\.js)?$)/,
+  'electron/controlplane/etcd': /^node:/,
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,
   'electron/controlplane/scheduler': /^$/,

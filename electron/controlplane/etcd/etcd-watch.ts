@@ -20,8 +20,14 @@ import type { ClientStream } from './grpc-client.ts';
 import * as wire from './protocol.ts';
 import { isRefusal } from './status.ts';
 
+/** What a watch asks of its etcd. */
+export type WatchedEtcd = Pick<
+  EtcdClient,
+  'openWatch' | 'ask' | 'compactedRevision' | 'isProgressOrdered' | 'row'
+>;
+
 export interface EtcdWatchOptions {
-  readonly client: EtcdClient;
+  readonly client: WatchedEtcd;
   readonly clock: Clock;
   readonly limits: WatchLimits;
   readonly range: { readonly key: string; readonly range_end: string };

@@ -1,0 +1,229 @@
+// A group of real members on simulated machines: the real protocol, driver and log, on disks in
+// memory, over a simulated network, all on one clock and one seed. What the members keep as their
+// state is the caller's, and so are the faults.
+import { silentLogger } from '#kube/base/logger.ts';
+import { encodeMembership } from '../../electron/controlplane/raft/membership.ts';
+import type { Entry, Member, MemberId } from '../../electron/controlplane/raft/types.ts';
+import {
+  beginLog,
+  planStart,
+  type MemberRecord,
+  type StartPlan,
+} from '../../electron/controlplane/replica/bootstrap.ts';
+import type { LogLimits } from '../../electron/controlplane/replica/log-keeper.ts';
+import { openLog } from '../../electron/controlplane/replica/log-storage.ts';
+import { Replica, type ReplicaTiming } from '../../electron/controlplane/replica/replica.ts';
+import type { LogStorage, StateMachine } from '../../electron/controlplane/replica/types.ts';
+import { MemoryDisk } from './disk.ts';
+import { SimNetwork } from './store/network.ts';
+import { Host, type World } from './store/world.ts';
+
+/** A member's state on its disk: what `open` finds again after a crash. */
+export interface SimState<Machine> {
+  open(host: Host): Machine;
+  /** The power goes: what was not flushed is lost. */
+  crash(): void;
+}
+
+export interface GroupOptions<Machine> {
+  readonly world: World;
+  /** An empty one, for a new member. */
+  readonly newState: () => SimState<Machine>;
+  readonly segmentBytes?: number;
+  readonly logLimits?: Partial<LogLimits>;
+  readonly timing?: Partial<ReplicaTiming>;
+  /** How long a write of so many bytes takes. */
+  readonly diskMs?: (sizeBytes: number) => number;
+  /** Sees and may change what a member's log is asked. */
+  readonly wrapLog?: (log: LogStorage, id: MemberId) => LogStorage;
+}
+
+/** What runs between a start and the next crash. */
+export interface RunningMember<Result, Machine> {
+  readonly replica: Replica<Result>;
+  readonly machine: Machine;
+}
+
+/** A machine, running or not. */
+export interface SimMember<Result, Machine> {
+  readonly id: MemberId;
+  readonly host: Host;
+  readonly disk: MemoryDisk;
+  readonly state: SimState<Machine>;
+  record: MemberRecord;
+  running: RunningMember<Result, Machine> | undefined;
+  /** Why it ended, or refused to start. */
+  fatal: Error | undefined;
+}
+
+const clusterId = 'simulated';
+const segmentBytesDefault = 64 * 1024;
+
+export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
+  readonly network: SimNetwork;
+  readonly members = new Map<MemberId, SimMember<Result, Machine>>();
+  readonly #options: GroupOptions<Machine>;
+  #founders: readonly Member[] = [];
+
+  constructor(options: GroupOptions<Machine>) {
+    this.#options = options;
+    this.network = new SimNetwork(options.world);
+  }
+
+  /** Members 1 to `size`, all voters of one new cluster. */
+  async found(size: number): Promise<void> {
+    this.#founders = Array.from({ length: size }, (_, i) => ({
+      id: i + 1,
+      role: 'voter',
+      name: `m${i + 1}`,
+      addresses: [],
+    }));
+    for (const { id } of this.#founders) this.#make(id, 'new');
+    await Promise.all(this.#founders.map(({ id }) => this.start(id)));
+  }
+
+  /** A machine with nothing on it, to be added by the leader. */
+  async join(id: MemberId): Promise<void> {
+    this.#make(id, 'join');
+    await this.start(id);
+  }
+
+  #make(id: MemberId, begunAs: MemberRecord['begunAs']): void {
+    const { world, newState, diskMs } = this.#options;
+    const host = new Host(world);
+    const options = diskMs === undefined ? {} : { delayMs: diskMs };
+    this.members.set(id, {
+      id,
+      host,
+      disk: new MemoryDisk({ clock: host.clock, random: world.random, ...options }),
+      state: newState(),
+      record: { clusterId, memberId: id, name: `m${id}`, begunAs, hasBegun: false },
+      running: undefined,
+      fatal: undefined,
+    });
+  }
+
+  member(id: MemberId): SimMember<Result, Machine> {
+    const member = this.members.get(id);
+    if (member === undefined) throw new Error(`there is no member ${id}`);
+    return member;
+  }
+
+  /** Those whose process runs. */
+  running(): readonly (SimMember<Result, Machine> & {
+    readonly running: RunningMember<Result, Machine>;
+  })[] {
+    return [...this.members.values()].flatMap((member) =>
+      member.running === undefined ? [] : [Object.assign(member, { running: member.running })],
+    );
+  }
+
+  leader(): RunningMember<Result, Machine> | undefined {
+    const leaders = this.running()
+      .map(({ running }) => running)
+      .filter(({ replica }) => replica.standing.role === 'leader');
+    return leaders.toSorted((a, b) => b.replica.standing.term - a.replica.standing.term)[0];
+  }
+
+  /**
+   * Resolves when it runs, was refused (`fatal`), or its log has begun; the world has to run
+   * meanwhile. A crash in between leaves the promise open.
+   */
+  async start(id: MemberId): Promise<void> {
+    const member = this.member(id);
+    const { world, segmentBytes = segmentBytesDefault, wrapLog } = this.#options;
+    const { host, disk, record } = member;
+    member.fatal = undefined;
+    try {
+      const opened = openLog({
+        disk,
+        clusterId,
+        memberId: id,
+        clock: host.clock,
+        random: world.random,
+        logger: silentLogger,
+        schedule: host.schedule,
+        segmentBytes,
+      });
+      const machine = member.state.open(host);
+      const plan = this.#isFounding(member, opened.recovered !== undefined)
+        ? this.#foundingPlan()
+        : planStart(record, opened.recovered, machine.applied());
+      const log = wrapLog?.(opened.log, id) ?? opened.log;
+      await beginLog(log, plan);
+      member.record = { ...record, hasBegun: true };
+      this.#run(member, { log, plan, machine });
+    } catch (error) {
+      this.#end(member, error as Error);
+    }
+  }
+
+  #isFounding({ record }: SimMember<Result, Machine>, hasLog: boolean): boolean {
+    return record.begunAs === 'new' && !record.hasBegun && !hasLog;
+  }
+
+  /** As bootstrap.ts founds a cluster, but with several voters at once. */
+  #foundingPlan(): StartPlan {
+    const data = encodeMembership({ members: this.#founders });
+    const entry: Entry = { index: 1, term: 1, kind: 'membership', data };
+    const hardState = { term: 1, vote: 0, commit: 1 };
+    const snapshot = { index: 0, term: 0, membership: { members: [] } };
+    return {
+      start: { hardState, snapshot, entries: [entry], appliedIndex: 0 },
+      firstWrite: { hardState, entries: [entry], snapshot: undefined, mustSync: true },
+    };
+  }
+
+  #run(
+    member: SimMember<Result, Machine>,
+    begun: { readonly log: LogStorage; readonly plan: StartPlan; readonly machine: Machine },
+  ): void {
+    const { world, logLimits, timing } = this.#options;
+    const { id, host } = member;
+    const { log, plan, machine } = begun;
+    const replica = new Replica<Result>({
+      id,
+      start: plan.start,
+      log,
+      stateMachine: machine,
+      transport: this.network.attach(id, host),
+      clock: host.clock,
+      random: world.random,
+      schedule: host.schedule,
+      logger: silentLogger,
+      onFatal: (error) => this.#end(member, error),
+      timing: timing ?? {},
+      logLimits: logLimits ?? {},
+    });
+    member.running = { replica, machine };
+    replica.start();
+  }
+
+  /** The process has ended itself: its machine goes on. */
+  #end(member: SimMember<Result, Machine>, error: Error): void {
+    this.kill(member.id);
+    member.fatal = error;
+  }
+
+  /** The power goes. */
+  crash(id: MemberId): void {
+    const member = this.#stop(id);
+    member.disk.crash();
+    member.state.crash();
+  }
+
+  /** The process is killed: what it had handed to its machine's disk gets there. */
+  kill(id: MemberId): void {
+    const member = this.#stop(id);
+    member.disk.kill();
+    member.state.crash();
+  }
+
+  #stop(id: MemberId): SimMember<Result, Machine> {
+    const member = this.member(id);
+    member.running = undefined;
+    member.host.die();
+    this.network.detach(id);
+    return member;
+  }
+}

@@ -184,7 +184,7 @@ describe('a watch of etcd', () => {
     server.rows = [5, 8].map((revision) => ({ revision, count: 1, newest: 3 }));
     server.watch.requestProgress();
     await server.progress(8);
-    await server.puts(7);
+    await server.puts(8);
     expect(seen).toEqual(['up to 7', 'UnavailableError']);
   });
 

@@ -29,7 +29,7 @@ const unfinished: MemberRecord = { ...founded, hasBegun: false };
 const joined: MemberRecord = { ...founded, begunAs: 'join' };
 const asNew: StartWish = { type: 'new', name: 'nas', addresses: ['nas:1'] };
 const asJoiner: StartWish = { type: 'join', name: 'nas', clusterId: 'c' };
-const asBefore: StartWish = { type: 'restart' };
+const asBefore: StartWish = { type: 'restart', name: 'nas', addresses: ['nas:1'] };
 
 describe('who a member is', () => {
   const empty: FoundMember = { record: undefined, hasLog: false, applied: nothing };
@@ -51,13 +51,18 @@ describe('who a member is', () => {
       wish: asJoiner,
       want: { ...joined, hasBegun: false },
     },
-    { name: 'does not begin by itself', found: empty, wish: asBefore, want: /no member\.json/ },
     {
-      name: 'founds a cluster around a state that never had a log',
-      found: { ...empty, applied: some },
-      wish: asNew,
-      want: { ...unfinished, clusterId: 'fresh' },
+      name: 'does not begin by itself',
+      found: empty,
+      wish: asBefore,
+      want: /state and its log are gone/,
     },
+    ...[asNew, asBefore].map((wish) => ({
+      name: `founds a cluster around a state that never had a log when told "${wish.type}"`,
+      found: { ...empty, applied: some },
+      wish,
+      want: { ...unfinished, clusterId: 'fresh' },
+    })),
     {
       name: 'does not join with a state of its own',
       found: { ...empty, applied: some },

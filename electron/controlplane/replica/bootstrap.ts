@@ -29,8 +29,8 @@ export type StartWish =
   | { readonly type: 'new'; readonly name: string; readonly addresses: readonly string[] }
   /** Be sent everything by the members of a cluster that has added this one. */
   | { readonly type: 'join'; readonly name: string; readonly clusterId: string }
-  /** Go on; there must be something. */
-  | { readonly type: 'restart' };
+  /** Go on; there must be something. Name and addresses are for a state that never had a log. */
+  | { readonly type: 'restart'; readonly name: string; readonly addresses: readonly string[] };
 
 export class BootstrapError extends Error {
   override readonly name = 'BootstrapError';
@@ -62,32 +62,29 @@ export function planIdentity(
       'There is a log, but member.json is missing: whose log it is cannot be told. Put the file ' +
         'back from a backup, or choose another data directory.',
     );
+  const { name } = wish;
+  const founder: MemberRecord = {
+    clusterId: newClusterId,
+    memberId,
+    name,
+    begunAs: 'new',
+    hasBegun: false,
+  };
   switch (wish.type) {
     case 'new':
-      return {
-        clusterId: newClusterId,
-        memberId,
-        name: wish.name,
-        begunAs: 'new',
-        hasBegun: false,
-      };
+      return founder;
     case 'join':
       if (applied.index > 0)
         throw new BootstrapError(
           'This data directory holds a cluster of its own, and joining another would replace it: ' +
             'choose an empty data directory.',
         );
-      return {
-        clusterId: wish.clusterId,
-        memberId,
-        name: wish.name,
-        begunAs: 'join',
-        hasBegun: false,
-      };
+      return { ...founder, clusterId: wish.clusterId, begunAs: 'join' };
     case 'restart':
+      if (applied.index > 0) return founder;
       throw new BootstrapError(
-        'This data directory has no member.json, but it had a cluster: put its files back from a ' +
-          'backup, or choose another data directory to begin anew.',
+        'This data directory had a cluster, but its state and its log are gone: put the files ' +
+          'back from a backup, or choose another data directory to begin anew.',
       );
     default:
       return unreachable(wish);

@@ -86,7 +86,7 @@ export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
   if (found.record === undefined) await writeMemberFile(file, record);
   const { log, recovered } = deps.openLog(record);
   try {
-    const addresses = wish.type === 'new' ? wish.addresses : [];
+    const addresses = wish.type === 'join' ? [] : wish.addresses;
     const plan = planStart(record, recovered, applied, addresses);
     await beginLog(log, plan);
     const begun = { ...record, hasBegun: true };

@@ -424,6 +424,16 @@ describe('the membership', () => {
     ]);
   });
 
+  it('without us is told to listeners, once', async () => {
+    const { group } = await three();
+    const { follower } = group;
+    const seen: unknown[] = [];
+    follower.replica.onChange(() => seen.push(follower.replica.status().removedBy));
+    follower.handlers?.onRemoved(2);
+    follower.handlers?.onRemoved(3);
+    expect(seen).toEqual([2]);
+  });
+
   it('may or may not have changed when the leader is lost meanwhile', async () => {
     const { group, leader } = await three();
     isolate(group, leader);

@@ -298,7 +298,10 @@ export class Replica<Result> {
     return !this.#isFull && this.#deps.log.hasRoom();
   }
 
-  /** Called when role, term, leader or membership changed. Returns how to stop it. */
+  /**
+   * Called when role, term, leader or membership changed, and when a peer said that this member is
+   * removed (`status().removedBy`). Returns how to stop it.
+   */
   onChange(listener: (standing: Standing) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
@@ -506,9 +509,10 @@ export class Replica<Result> {
   }
 
   #onRemoved(by: MemberId): void {
-    if (this.#removedBy === undefined)
-      this.#deps.logger.warn('This member is not in the cluster any more', { by });
+    if (this.#removedBy !== undefined) return;
     this.#removedBy = by;
+    this.#deps.logger.warn('This member is not in the cluster any more', { by });
+    for (const listener of this.#listeners) listener(this.#seen);
   }
 
   #tellListeners(): void {

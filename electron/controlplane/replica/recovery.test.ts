@@ -301,7 +301,7 @@ describe('a recovery', () => {
     const begun = await beginMember({
       file: memberFile(folder),
       memberId: 1,
-      wish: { type: 'restart' },
+      wish: { type: 'restart', name: 'm1', addresses: [] },
       newClusterId: 'never',
       hasLog: () => existsSync(path.join(folder, 'log')),
       openLog: (found) => openLogAt(folder, found.clusterId),

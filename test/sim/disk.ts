@@ -19,7 +19,10 @@ export interface MemoryDiskOptions {
 }
 
 interface Inode {
+  /** On the disk. */
   bytes: Uint8Array;
+  /** Only in the machine's memory yet. */
+  cached: Write[];
 }
 
 interface Write {
@@ -31,7 +34,7 @@ interface Write {
 type NameChange =
   | { readonly type: 'make'; readonly name: string; readonly inode: Inode }
   | { readonly type: 'remove'; readonly name: string }
-  | { readonly type: 'rename'; readonly from: string; readonly to: string };
+  | { readonly type: 'rename'; readonly from: string; readonly to: string; readonly inode: Inode };
 
 export class MemoryDisk implements Disk {
   /** Finished writes, their bytes, and finished renames. */
@@ -55,11 +58,14 @@ export class MemoryDisk implements Disk {
   }
 
   list(): readonly string[] {
+    this.#flushNames();
     return [...this.#names.keys()];
   }
 
   read(name: string): Uint8Array {
-    return this.#inode(name).bytes.slice();
+    const inode = this.#inode(name);
+    for (const write of inode.cached.splice(0)) put(write);
+    return inode.bytes.slice();
   }
 
   open(name: string): DiskFile {
@@ -88,7 +94,7 @@ export class MemoryDisk implements Disk {
 
   rename(from: string, to: string, done: Done): void {
     const inode = this.#inode(from);
-    const change: NameChange = { type: 'rename', from, to };
+    const change: NameChange = { type: 'rename', from, to, inode };
     this.#renaming.add(change);
     this.#later(0, () => {
       this.#renaming.delete(change);
@@ -99,8 +105,7 @@ export class MemoryDisk implements Disk {
       }
       this.#names.delete(from);
       this.#names.set(to, inode);
-      this.#durableNames = new Map(this.#names);
-      this.#changes = [];
+      this.#flushNames();
       this.renames++;
       done();
     });
@@ -116,23 +121,30 @@ export class MemoryDisk implements Disk {
   crash(): void {
     const { random } = this.#options;
     this.#life++;
+    for (const inode of new Set([...this.#names.values(), ...this.#durableNames.values()]))
+      for (const write of inode.cached.splice(0)) this.#keepSome(write);
     for (const write of this.#writing) this.#keepSome(write);
     const names = new Map(this.#durableNames);
     for (const change of [...this.#changes, ...this.#renaming])
       if (random.next() < 0.5) applyChange(names, change);
     this.#names = names;
-    this.#durableNames = new Map(names);
-    this.#changes = [];
+    this.#flushNames();
     this.#writing.clear();
     this.#renaming.clear();
     this.#failure = undefined;
   }
 
-  /** The process is killed, the machine goes on: what was under way is finished. */
+  /**
+   * The process is killed, the machine goes on: the next process finds what was under way done,
+   * but only reading and listing make it survive a crash.
+   */
   kill(): void {
     this.#life++;
-    for (const write of this.#writing) put(write);
-    for (const change of this.#renaming) applyChange(this.#names, change);
+    for (const write of this.#writing) write.inode.cached.push(write);
+    for (const change of this.#renaming) {
+      applyChange(this.#names, change);
+      this.#changes.push(change);
+    }
     this.#writing.clear();
     this.#renaming.clear();
   }
@@ -163,6 +175,11 @@ export class MemoryDisk implements Disk {
     this.#durableNames.set(name, inode);
   }
 
+  #flushNames(): void {
+    this.#durableNames = new Map(this.#names);
+    this.#changes = [];
+  }
+
   #inode(name: string): Inode {
     const inode = this.#names.get(name);
     if (inode === undefined)
@@ -171,7 +188,7 @@ export class MemoryDisk implements Disk {
   }
 
   #make(name: string): Inode {
-    const inode = { bytes: new Uint8Array() };
+    const inode = { bytes: new Uint8Array(), cached: [] };
     this.#names.set(name, inode);
     this.#changes.push({ type: 'make', name, inode });
     return inode;
@@ -240,10 +257,8 @@ function applyChange(names: Map<string, Inode>, change: NameChange): void {
   if (change.type === 'make') names.set(change.name, change.inode);
   else if (change.type === 'remove') names.delete(change.name);
   else {
-    const inode = names.get(change.from);
-    if (inode === undefined) return;
     names.delete(change.from);
-    names.set(change.to, inode);
+    names.set(change.to, change.inode);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   constants,
   fstatSync,
   fsync,
+  fsyncSync,
   mkdirSync,
   open,
   openSync,
@@ -34,8 +35,14 @@ export function openDisk(directory: string): Disk {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const at = (name: string): string => path.join(directory, name);
   return {
-    list: () => readdirSync(directory),
-    read: (name) => readFileSync(at(name)),
+    list() {
+      if (!isWindows) flushNow(directory);
+      return readdirSync(directory);
+    },
+    read(name) {
+      flushNow(at(name));
+      return readFileSync(at(name));
+    },
     open: (name) => openFile(at(name)),
     rename(from, to, done) {
       rename(at(from), at(to), (error) => {
@@ -68,6 +75,16 @@ function writeWhole(descriptor: number, bytes: Uint8Array, offset: number, done:
     else if (count === bytes.length) done();
     else writeWhole(descriptor, bytes.subarray(count), offset + count, done);
   });
+}
+
+/** A file or directory, holding everything up. */
+function flushNow(file: string): void {
+  const descriptor = openSync(file, isWindows ? constants.O_RDWR : constants.O_RDONLY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** Makes renames, new names and removals durable. Windows can't, and needs no such flush. */

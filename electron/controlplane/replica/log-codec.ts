@@ -75,13 +75,14 @@ export function segmentKey(header: SegmentHeader): SegmentKey {
   return { sequence: header.sequence, seed: crc32(bytes, crc32(header.salt)) };
 }
 
-export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
+/** `version`: other than ours only in tests. */
+export function encodeSegmentHeader(header: SegmentHeader, version = formatVersion): Uint8Array {
   const clusterId = Buffer.from(header.clusterId, 'utf8');
   if (clusterId.length > clusterIdBytesMax)
     throw new RangeError(`a cluster id of ${clusterId.length} bytes, at most ${clusterIdBytesMax}`);
   const bytes = Buffer.alloc(segmentHeaderBytes);
   bytes.set(magic);
-  bytes.writeUInt32LE(formatVersion, 8);
+  bytes.writeUInt32LE(version, 8);
   bytes.writeUInt32LE(header.sizeBytes, 12);
   bytes.writeUInt32LE(header.sequence, 16);
   bytes.writeUInt16LE(clusterId.length, 20);

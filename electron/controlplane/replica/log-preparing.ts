@@ -106,9 +106,9 @@ export function prepareSegment(
   function giveUp(error: Error): void {
     try {
       file?.close();
-      if (disk.list().includes(unfinished)) disk.remove(unfinished);
+      disk.remove(unfinished);
     } catch {
-      // It stays behind until the next start.
+      // There was no such file yet, or it stays behind until the next start.
     }
     done(error);
   }

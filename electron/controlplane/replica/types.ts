@@ -5,9 +5,12 @@ import type { Entry, HardState, Member, MemberId, Message, SnapshotMark } from '
 
 /** One directory of files, as little of it as the log and received snapshots need. */
 export interface Disk {
-  /** Names, in no order. */
+  /**
+   * Names, in no order. Only at start: it holds things up, because what a killed process left in
+   * memory is flushed first. Whoever relies on a name must not lose it with the next power cut.
+   */
   list(): readonly string[];
-  /** The whole file. Only at start. Throws when it can't be read. */
+  /** The whole file, flushed first, too. Only at start. Throws when it can't be read. */
   read(name: string): Uint8Array;
   /** Opens for writing; makes it when it does not exist. Every write is durable when it is done (O_DSYNC). */
   open(name: string): DiskFile;

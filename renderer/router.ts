@@ -6,6 +6,7 @@ import {
   type RouteRecordRaw,
   type Router,
 } from 'vue-router';
+import { nextFrame } from './cluster/frame.ts';
 import type { WorkloadKind } from './state/workload.ts';
 import HomeView from './views/HomeView.vue';
 import AppView from './views/AppView.vue';
@@ -18,7 +19,11 @@ import NotFoundView from './views/NotFoundView.vue';
 export function createPages(): Router {
   const router = createRouter({
     history: createWebHistory(),
-    scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? false : { top: 0 }),
+    scrollBehavior: async (to, from, saved) => {
+      if (saved === null) return to.path === from.path ? false : { top: 0 };
+      await grownTo(saved.top);
+      return saved;
+    },
     routes: [...pages],
   });
   router.afterEach((to) => {
@@ -55,4 +60,15 @@ export function appRoute(app: {
 
 export function machineRoute(name: string): RouteLocationRaw {
   return { name: 'machine', params: { name } };
+}
+
+const framesMax = 60;
+
+/** Long lists are drawn over several frames: until then there is nothing to scroll back to. */
+async function grownTo(top: number): Promise<void> {
+  const page = document.documentElement;
+  for (let frame = 0; frame < framesMax; frame++) {
+    if (page.scrollHeight - page.clientHeight >= top) return;
+    await new Promise<void>((resolve) => nextFrame(resolve));
+  }
 }

@@ -1,5 +1,5 @@
 // An app's live use, summed over its copies from their machines' stats streams.
-import { alignSeries, type Point } from '../state/series.ts';
+import { seriesLength, type Point } from '../state/series.ts';
 import type { App } from '../state/app.ts';
 import { noUsage, useNodeStats, type NodeStats, type Usage } from './live-stats.ts';
 
@@ -22,22 +22,22 @@ export function usageByCopy(
   return usage;
 }
 
-/** Point by point sum; a copy that has no sample at a time counts as nothing then. */
-export function sumSeries(all: readonly (readonly Point[])[]): Point[] {
-  const [only, ...others] = all;
-  if (only !== undefined && others.length === 0) return [...only];
-  const { times, values } = alignSeries(all);
-  return times.map((timeMs, index) => ({
-    timeMs,
-    value: values.reduce((sum, series) => sum + (series[index] ?? 0), 0),
-  }));
-}
-
-/** Samples of different machines are a little apart: to whole seconds before summing. */
-export function toSeconds(points: readonly Point[]): Point[] {
-  return points.map(({ timeMs, value }) => ({ timeMs: Math.round(timeMs / 1000) * 1000, value }));
-}
-
-export function appSeries(usage: ReadonlyMap<string, Usage>, field: keyof Usage): Point[] {
-  return sumSeries([...usage.values()].map((copy) => toSeconds(copy[field])));
+/**
+ * The use of all copies together, second by second: samples of different machines are a little
+ * apart. A copy that has no sample at a time counts as nothing then. `latest`: how many samples of
+ * each are wanted.
+ */
+export function appSeries(
+  usage: ReadonlyMap<string, Usage>,
+  field: keyof Usage,
+  latest = seriesLength,
+): Point[] {
+  const sums = new Map<number, number>();
+  for (const copy of usage.values())
+    for (const { timeMs, value } of copy[field].slice(-latest)) {
+      const second = Math.round(timeMs / 1000) * 1000;
+      sums.set(second, (sums.get(second) ?? 0) + value);
+    }
+  const points = [...sums].map(([timeMs, value]) => ({ timeMs, value }));
+  return points.sort((a, b) => a.timeMs - b.timeMs);
 }

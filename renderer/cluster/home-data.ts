@@ -41,9 +41,10 @@ export function followHome(): HomeData {
       host,
     }),
   );
+  const podsByNode = computed(() => Map.groupBy(pods.items.value, ({ spec }) => spec.nodeName));
   const machines = computed(() =>
     nodes.items.value
-      .map((node) => describeMachine(node, pods.items.value))
+      .map((node) => describeMachine(node, podsByNode.value.get(node.metadata.name) ?? []))
       .sort((a, b) => a.name.localeCompare(b.name)),
   );
   const all = [deployments, daemonSets, replicationControllers, pods, services, nodes];

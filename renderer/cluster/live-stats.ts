@@ -28,9 +28,13 @@ export interface NodeStats {
 export const noUsage: Usage = { cpu: [], memory: [], received: [], sent: [] };
 const noStats: NodeStats = { latest: undefined, node: noUsage, pods: new Map() };
 const retryMs = 3000;
+/** Samples of all machines are shown together: thirty machines redraw the page once a second. */
+const showMs = 1000;
 
 interface Feed {
   readonly stats: ShallowRef<NodeStats>;
+  /** With what came since it was last shown. */
+  next: NodeStats;
   watchers: number;
   abort: AbortController | undefined;
 }
@@ -38,6 +42,7 @@ interface Feed {
 export class LiveStats {
   readonly #client: RestClient;
   readonly #feeds = new Map<string, Feed>();
+  #isShowingSoon = false;
 
   constructor(client: RestClient) {
     this.#client = client;
@@ -54,7 +59,8 @@ export class LiveStats {
   }
 
   #addFeed(nodeName: string): Feed {
-    const feed: Feed = { stats: shallowRef(noStats), watchers: 0, abort: undefined };
+    const stats = shallowRef(noStats);
+    const feed: Feed = { stats, next: noStats, watchers: 0, abort: undefined };
     this.#feeds.set(nodeName, feed);
     return feed;
   }
@@ -85,13 +91,27 @@ export class LiveStats {
         for await (const line of decodeJsonLines(stream.chunks)) {
           if (signal.aborted) return;
           const sample = parseSample(line);
-          if (sample !== undefined) feed.stats.value = addSample(feed.stats.value, sample);
+          if (sample !== undefined) this.#take(feed, addSample(feed.next, sample));
         }
       } catch {
-        feed.stats.value = { ...feed.stats.value, latest: undefined };
+        this.#take(feed, { ...feed.next, latest: undefined });
       }
       await delay(systemClock, retryMs, signal);
     }
+  }
+
+  /** The first of a machine at once: somebody waits for it. */
+  #take(feed: Feed, next: NodeStats): void {
+    feed.next = next;
+    if (feed.stats.value.latest === undefined) feed.stats.value = next;
+    if (this.#isShowingSoon) return;
+    this.#isShowingSoon = true;
+    systemClock.timer(showMs, () => this.#show());
+  }
+
+  #show(): void {
+    this.#isShowingSoon = false;
+    for (const feed of this.#feeds.values()) feed.stats.value = feed.next;
   }
 }
 

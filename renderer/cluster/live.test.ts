@@ -61,6 +61,7 @@ describe('appSeries', () => {
       { timeMs: 1000, value: 1 },
       { timeMs: 2000, value: 12 },
     ]);
+    expect(appSeries(usage, 'cpu', 1)).toEqual([{ timeMs: 2000, value: 12 }]);
   });
 });
 

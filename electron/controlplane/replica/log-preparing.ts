@@ -22,6 +22,8 @@ export interface PrepareDeps {
   readonly memberId: number;
   readonly segmentBytes: number;
   readonly failpoint: Failpoint | undefined;
+  /** False once the log is closed: its files may be another's by then, and are left alone. */
+  readonly isOpen: () => boolean;
 }
 
 type Done = (error: Error | undefined, header?: SegmentHeader) => void;
@@ -43,7 +45,7 @@ export function isUnfinished(name: string): boolean {
 
 /**
  * `spare`: a segment to take again. `done` is called once, never synchronously, and never after a
- * crash of the disk. When it fails, nothing is left of the file.
+ * crash of the disk or when the log is closed. When it fails, nothing is left of the file.
  */
 export function prepareSegment(
   deps: PrepareDeps,
@@ -88,6 +90,7 @@ export function prepareSegment(
     file?.close();
     file = undefined;
     disk.rename(unfinished, segmentName(sequence), (error) => {
+      if (!deps.isOpen()) return;
       if (error !== undefined) return giveUp(error);
       failpoint?.('log:segment-named');
       done(undefined, header);
@@ -95,6 +98,7 @@ export function prepareSegment(
   }
   /** Goes on, or gives up with the first error. */
   function next(error: Error | undefined, work: () => void): void {
+    if (!deps.isOpen()) return file?.close();
     let failure = error;
     try {
       if (failure === undefined) work();

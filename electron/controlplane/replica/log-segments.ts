@@ -30,7 +30,7 @@ export interface Segment {
 }
 
 export class Segments {
-  readonly #deps: PrepareDeps;
+  readonly #deps: Omit<PrepareDeps, 'isOpen'>;
   /** Ascending; the last is written to. */
   readonly #used: Segment[];
   readonly #prepared: Segment[];
@@ -47,7 +47,7 @@ export class Segments {
   #onDecided: (() => void) | undefined;
 
   /** Goes on with what was recovered. Throws what Disk.open throws. */
-  constructor(deps: PrepareDeps, recovery: Recovery) {
+  constructor(deps: Omit<PrepareDeps, 'isOpen'>, recovery: Recovery) {
     this.#deps = deps;
     this.#used = recovery.segments.map(recovered);
     this.#prepared = recovery.prepared.map(recovered);
@@ -135,7 +135,8 @@ export class Segments {
     this.#isPreparing = true;
     this.#retry?.cancel();
     const sequence = this.#nextSequence;
-    prepareSegment(this.#deps, sequence, this.#spares.shift(), (error, header) => {
+    const deps = { ...this.#deps, isOpen: () => !this.#isClosed };
+    prepareSegment(deps, sequence, this.#spares.shift(), (error, header) => {
       this.#isPreparing = false;
       if (header !== undefined) this.#addPrepared(header);
       else if (isDiskFull(error)) this.#waitForRoom();

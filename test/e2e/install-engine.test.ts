@@ -46,6 +46,7 @@ describe('a machine without Docker', () => {
   afterAll(async () => {
     await browser?.close();
     await machine.destroy();
+    await cluster.exited();
     await cluster.destroy();
   });
 
@@ -101,6 +102,7 @@ describe('a machine without Docker, and --no-install', () => {
   afterAll(async () => {
     await browser?.close();
     await machine.destroy();
+    await cluster.exited();
     await cluster.destroy();
   });
 

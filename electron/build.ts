@@ -48,6 +48,7 @@ export async function build(): Promise<void> {
     nodeBundles(vite, 'controlplane', {
       'main.js': 'electron/controlplane/main.ts',
       'yaml-worker.js': 'electron/controlplane/apiserver/representation/yaml-worker.ts',
+      'state-worker.js': 'electron/controlplane/store/state-worker.ts',
     }),
     nodeBundles(vite, 'agent', { 'main.js': 'agent/main.ts' }),
     electronVite.build({

@@ -94,7 +94,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/platform': /^(node:|better-sqlite3$|yaml$)/,
   'electron/controlplane/raft': /^$/,
   'electron/controlplane/replica': /^node:(fs|path|zlib|tls|net|crypto|events)(\/promises)?$/,
-  'electron/controlplane/store': /^node:(fs|path|os|zlib|worker_threads)(\/promises)?$/,
+  'electron/controlplane/store': /^node:(crypto|fs|path|os|zlib|worker_threads)(\/promises)?$/,
   'electron/controlplane/etcd': /^node:/,
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,

@@ -35,7 +35,7 @@ import { bootstrapObjects } from './registry/bootstrap.ts';
 import { startCompactor } from './store/compactor.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { openSqliteStore } from './store/sqlite-store.ts';
+import { openReplicatedStore } from './store/open-store.ts';
 import { UiServer } from './ui-server.ts';
 import { UiSessions } from './ui-session.ts';
 
@@ -137,7 +137,17 @@ export class ControlPlane {
     const { options, clock, random, logger, version, nodeName, onFatal } = this.#deps;
     const directory = path.join(options.dataDirectory, 'store');
     const mustExist = existsSync(this.#marker);
-    const store = openSqliteStore({ directory, logger, clock, onFatal, mustExist });
+    const { memberId } = await pki.peer(path.join(options.dataDirectory, 'pki'));
+    const { store } = await openReplicatedStore({
+      directory,
+      memberId,
+      wish: { type: mustExist ? 'restart' : 'new', name: nodeName, addresses: [] },
+      mustExist,
+      clock,
+      random,
+      logger,
+      onFatal,
+    });
     // The listeners were first: they stop before the store closes.
     this.#stops.unshift(() => store.close());
     startCompactor({ store, clock, logger, signal: this.#stopping.signal });

@@ -24,7 +24,7 @@ export interface OpenOptions {
   readonly watchLimits?: WatchLimits;
 }
 
-export type OpenStore = (options?: OpenOptions) => OpenedStore;
+export type OpenStore = (options?: OpenOptions) => OpenedStore | Promise<OpenedStore>;
 
 export function bytes(content: string): Uint8Array {
   return new TextEncoder().encode(content);
@@ -51,7 +51,7 @@ type Use = (store: Store) => Promise<void>;
 
 export function storeConformance(name: string, open: OpenStore): void {
   async function using(use: Use, options?: OpenOptions): Promise<void> {
-    const { store, dispose } = open(options);
+    const { store, dispose } = await open(options);
     try {
       await use(store);
     } finally {

@@ -156,7 +156,8 @@ export class Segments {
   }
 
   #waitForRoom(): void {
-    if (!this.#isFull)
+    // Before the first write its caller is told, and need not be told twice.
+    if (!this.#isFull && this.#used.length > 0)
       this.#deps.logger.error('The disk is full: the log can not get its next segment', {
         freeBytesNeeded: this.#deps.segmentBytes,
       });

@@ -45,7 +45,7 @@ export class DiskReserve {
 }
 
 /** What this user may still write. */
-function freeBytes(directory: string): number {
+export function freeBytes(directory: string): number {
   const { bavail, bsize } = statfsSync(directory);
   return bavail * bsize;
 }

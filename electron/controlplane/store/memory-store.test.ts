@@ -1,7 +1,8 @@
+import { kvConformance } from '../../../test/conformance/kv.ts';
 import { storeConformance } from '../../../test/conformance/store.ts';
-import { openMemoryStore } from './memory-store.ts';
+import { openMemoryKv, openMemoryStore } from './memory-store.ts';
 
-storeConformance('memory store', (options) => ({
-  store: openMemoryStore(options),
-  dispose: () => Promise.resolve(),
-}));
+const dispose = (): Promise<void> => Promise.resolve();
+
+storeConformance('memory store', (options) => ({ store: openMemoryStore(options), dispose }));
+kvConformance('memory store', (options) => ({ kv: openMemoryKv(options), dispose }));

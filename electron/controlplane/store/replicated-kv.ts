@@ -242,7 +242,8 @@ export class ReplicatedKv implements Kv {
   }
 
   #assertOpen(): void {
-    if (this.#closed !== undefined) throw this.#closed;
+    const ended = this.#closed ?? this.#state.ended;
+    if (ended !== undefined) throw ended;
   }
 }
 

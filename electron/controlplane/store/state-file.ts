@@ -1,10 +1,18 @@
-// The file a store lives in: where it is, its schema, and everything that can be wrong with it at
-// start. What is wrong becomes a StoreOpenError: one sentence for a person. A damaged or foreign
-// file is only ever read (through a read-only connection), never repaired, deleted or written.
+// The file a state lives in: where it is, and everything that can be wrong with it at start. What is
+// wrong becomes a StoreOpenError: one sentence for a person. A damaged or foreign file is only ever
+// read (through a read-only connection), never repaired, deleted or written.
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDatabase, sqliteFailure, syncDirectory, type Database } from '#platform/sqlite.ts';
-import { RevisionIndex } from './sqlite-index.ts';
+import type { VersionHead } from './revision-index.ts';
+import { rowChecksum, type StateMeta } from './rows.ts';
+import {
+  applicationId,
+  createTables,
+  migrateFromSchema1,
+  readMeta,
+  schemaVersion,
+} from './state-schema.ts';
 
 /** Says what happened, to which file, and what to do. */
 export class StoreOpenError extends Error {
@@ -17,42 +25,38 @@ export class StoreOpenError extends Error {
   }
 }
 
-export interface StateFile {
-  readonly database: Database;
-  readonly index: RevisionIndex;
+/** What a file holds but for values. */
+export interface StateContent {
+  readonly meta: StateMeta;
+  readonly rows: readonly VersionHead[];
 }
 
-/** "Flot": tells our files from other SQLite databases. */
-const applicationId = 0x466c_6f74;
-const schemaVersion = 1;
+export interface StateFile extends StateContent {
+  readonly database: Database;
+}
+
 /** After an unclean stop a file up to this size is checked page by page (some 0.1 s). */
 const checkedBytesMax = 32 * 1024 * 1024;
+const schemas: readonly unknown[] = [1, schemaVersion];
 
-const schema = `
-  CREATE TABLE kv (
-    mod_revision INTEGER PRIMARY KEY,
-    key TEXT NOT NULL,
-    create_revision INTEGER NOT NULL,
-    -- NULL: the key was deleted. Last, so that reading the others skips its overflow pages.
-    value BLOB
-  ) STRICT;
-  CREATE TABLE compaction (revision INTEGER NOT NULL) STRICT;
-  INSERT INTO compaction VALUES (0);
-`;
+export function stateFileIn(directory: string): string {
+  return join(directory, 'state.db');
+}
 
 /**
  * Opens `directory`/state.db, making both when they don't exist; with `mustExist` an absent or empty
  * file is an error: the cluster's memory is gone, and an empty one in its place would hide it.
- * Throws StoreOpenError.
+ * An older schema is made the present one. Throws StoreOpenError.
  */
 export function openStateFile(directory: string, mustExist = false): StateFile {
-  const file = join(directory, 'state.db');
+  const file = stateFileIn(directory);
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const isPresent = holdsData(file);
     if (!isPresent && mustExist) throw vanished(file);
-    const index = isPresent ? inspect(file) : new RevisionIndex();
-    return { database: openForWriting(file), index };
+    const content = isPresent ? inspect(file) : undefined;
+    const database = openForWriting(file);
+    return { database, ...(content ?? readContent(database)) };
   } catch (error) {
     if (error instanceof StoreOpenError) throw error;
     throw new StoreOpenError(file, sentenceFor(error, file, directory), error);
@@ -85,17 +89,23 @@ function hasUnfinishedLog(file: string): boolean {
   return existsSync(log) && statSync(log).size > 0;
 }
 
-/** Checks the file and reads the index. The log's presence tells that it was not closed in order. */
-function inspect(file: string): RevisionIndex {
+/**
+ * Checks the file and reads it; undefined when it is to be made or migrated first. The log's
+ * presence tells that it was not closed in order.
+ */
+function inspect(file: string): StateContent | undefined {
   const isSuspect = hasUnfinishedLog(file) && statSync(file).size <= checkedBytesMax;
   const database = openDatabase(file, { isReadOnly: true });
   try {
-    if (!isInitialised(database)) return new RevisionIndex();
+    const schema = schemaOf(database);
+    if (schema === undefined) return undefined;
     if (isSuspect) {
       const verdict = database.pragma('quick_check(1)');
       if (verdict !== 'ok') throw damaged(file, lastLine(String(verdict)));
     }
-    return readIndex(database);
+    if (schema === schemaVersion) return readContent(database);
+    checkSchema1(database);
+    return undefined;
   } finally {
     database.close();
   }
@@ -106,48 +116,76 @@ function lastLine(verdict: string): string {
   return verdict.split('\n').at(-1) ?? verdict;
 }
 
-/** False for a file whose making was cut short. Throws for files that are not ours. */
-function isInitialised(database: Database): boolean {
+/** Undefined for a file whose making was cut short. Throws for files that are not ours. */
+export function schemaOf(database: Database): number | undefined {
   const { file } = database;
   const found = database.pragma('application_id');
   const version = database.pragma('user_version');
   const tables = Number(database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n);
-  if (found === 0 && version === 0 && tables === 0) return false;
+  if (found === 0 && version === 0 && tables === 0) return undefined;
   if (found !== applicationId)
     throw new StoreOpenError(
       file,
       `${file} is a database of another program: choose another data directory.`,
     );
-  if (version !== schemaVersion)
+  if (!schemas.includes(version))
     throw new StoreOpenError(
       file,
       `${file} has schema version ${String(version)} and this Flotilla knows ${schemaVersion}: ` +
         'start the version that wrote it, or choose another data directory.',
     );
-  return true;
+  return Number(version);
 }
 
-function readIndex(database: Database): RevisionIndex {
+/** Throws StoreOpenError when it does not fit together. */
+export function readContent(database: Database): StateContent {
+  const { file } = database;
+  const meta = readMeta(database);
+  if (meta === undefined) throw damaged(file, 'what it says of itself is not what was written');
+  if (meta.damage !== undefined) throw new StoreOpenError(file, meta.damage);
+  const rows: VersionHead[] = [];
+  let revision = meta.compactedRevision;
+  const heads = database.prepare(
+    'SELECT id, mod_revision, key, create_revision, version, lease, checksum FROM kv ORDER BY id',
+  );
+  for (const found of heads.iterate()) {
+    const head = headOf(found);
+    if (head.version === 0 && rowChecksum(head, undefined) !== found.checksum)
+      throw damaged(file, `revision ${head.revision} is not what was written`);
+    if (head.revision > revision + 1) throw damaged(file, `revision ${revision + 1} is missing`);
+    revision = Math.max(revision, head.revision);
+    rows.push(head);
+  }
+  if (revision !== meta.revision) throw damaged(file, `revision ${meta.revision} is missing`);
+  return { meta, rows };
+}
+
+function headOf(row: Readonly<Record<string, unknown>>): VersionHead {
+  const key = row.key instanceof Buffer ? row.key.toString('latin1') : String(row.key);
+  return {
+    key,
+    revision: Number(row.mod_revision),
+    row: Number(row.id),
+    createRevision: Number(row.create_revision),
+    version: Number(row.version),
+    lease: Number(row.lease),
+  };
+}
+
+function checkSchema1(database: Database): void {
   const mark = database.prepare('SELECT revision FROM compaction').get()?.revision;
   if (typeof mark !== 'number') throw damaged(database.file, 'the compaction mark is missing');
-  const index = new RevisionIndex(mark);
-  const rows = database.prepare(
-    'SELECT mod_revision, key, create_revision, value IS NULL AS is_delete ' +
-      'FROM kv ORDER BY mod_revision',
-  );
-  for (const row of rows.iterate()) {
-    const revision = Number(row.mod_revision);
-    const expected = index.currentRevision + 1;
-    if (revision > mark && revision !== expected)
-      throw damaged(database.file, `revision ${expected} is missing`);
-    const key = String(row.key);
-    const createRevision = Number(row.create_revision);
-    index.add({ key, revision, createRevision, isDelete: row.is_delete === 1 });
+  let revision = mark;
+  const rows = database.prepare('SELECT mod_revision FROM kv WHERE mod_revision > ? ORDER BY 1');
+  for (const row of rows.iterate(mark)) {
+    revision++;
+    if (row.mod_revision !== revision)
+      throw damaged(database.file, `revision ${revision} is missing`);
   }
-  return index;
 }
 
-function openForWriting(file: string): Database {
+/** Opens without looking at what it holds. Brings the schema to the present one. */
+export function openForWriting(file: string): Database {
   const isNew = !existsSync(file);
   const database = openDatabase(file);
   try {
@@ -158,11 +196,18 @@ function openForWriting(file: string): Database {
         `${file} can't be written safely here (SQLite offers journal mode ${String(mode)}): ` +
           'choose a data directory on a local disk.',
       );
-    // Every commit is synced before it is answered.
-    database.pragma('synchronous = FULL');
+    // A commit survives the process; the machine only from the next checkpoint on, which we make.
+    // Until then the log has it.
+    database.pragma('synchronous = NORMAL');
+    database.pragma('wal_autocheckpoint = 0');
     database.pragma('journal_size_limit = 16777216');
+    database.pragma('cache_size = -4000');
     database.pragma('trusted_schema = OFF');
-    if (!isInitialised(database)) initialise(database);
+    const schema = schemaOf(database);
+    if (schema === undefined) createTables(database);
+    if (schema === 1) migrateFromSchema1(database);
+    // What a crash left in SQLite's log, and what was just made, is durable from here on.
+    database.pragma('wal_checkpoint(TRUNCATE)');
     if (isNew) syncDirectory(join(file, '..'));
     return database;
   } catch (error) {
@@ -171,15 +216,7 @@ function openForWriting(file: string): Database {
   }
 }
 
-function initialise(database: Database): void {
-  database.transaction(() => {
-    database.exec(schema);
-    database.pragma(`application_id = ${applicationId}`);
-    database.pragma(`user_version = ${schemaVersion}`);
-  });
-}
-
-function damaged(file: string, what: string, cause?: unknown): StoreOpenError {
+export function damaged(file: string, what: string, cause?: unknown): StoreOpenError {
   return new StoreOpenError(file, damagedSentence(file, what), cause);
 }
 
@@ -189,7 +226,6 @@ function damagedSentence(file: string, what: string): string {
     'or move it away to start with an empty cluster.'
   );
 }
-
 function sentenceFor(error: unknown, file: string, directory: string): string {
   const why = error instanceof Error ? error.message : String(error);
   const failure = sqliteFailure(error) ?? systemFailure(error);

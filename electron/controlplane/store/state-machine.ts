@@ -63,6 +63,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #isWriteScheduled = false;
   #isSyncing = false;
   #isSyncWanted = false;
+  #isInstalling = false;
   /** Set while storage refuses to grow: growth is refused until it takes the tail. */
   #retry: Timer | undefined;
   #isSweeping = false;
@@ -149,7 +150,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   }
 
   flush(): void {
-    if (this.#ended !== undefined) return;
+    if (this.#ended !== undefined || this.#isInstalling) return;
     this.#isSyncWanted = true;
     if (!this.#isSyncing && this.#write()) this.#sync();
   }
@@ -158,6 +159,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #write(): boolean {
     const { storage, clock } = this.#deps;
     const { tail } = this.#mvcc;
+    if (this.#isInstalling) return false;
     const isNew = this.#applied.index > this.#writtenIndex || tail.removedCount > 0;
     if (!isNew) return true;
     const meta = this.#mvcc.meta({ applied: this.#applied, clusterId: this.#clusterId });
@@ -190,7 +192,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   }
 
   #sync(): void {
-    if (this.#isSyncing || this.#ended !== undefined) return;
+    if (this.#isSyncing || this.#isInstalling || this.#ended !== undefined) return;
     this.#isSyncing = true;
     this.#isSyncWanted = false;
     const index = this.#writtenIndex;
@@ -244,7 +246,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   }
 
   install(received: ReceivedSnapshot, done: (error?: Error) => void): void {
+    this.#isInstalling = true;
     this.#deps.storage.install(received, (error) => {
+      this.#isInstalling = false;
       if (error !== undefined) {
         this.#fail(error);
         return done(error);
@@ -269,6 +273,11 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     this.#write();
     this.#end(new UnavailableError('the store is closed'));
     this.#deps.storage.close();
+  }
+
+  /** Why nothing is answered any more; undefined while it is. */
+  get ended(): UnavailableError | undefined {
+    return this.#ended;
   }
 
   get currentRevision(): number {

@@ -1,11 +1,10 @@
-// A program for sqlite-store.test.ts: writes to the store in the directory it is given, as fast as
-// it goes and 16 at a time, printing each revision once it is acknowledged, until it is killed.
+// A program for the store's own tests: writes to the store in the directory it is given, as fast as it
+// goes and 16 at a time, printing each revision once it is acknowledged, until it is killed.
 import { writeSync } from 'node:fs';
-import { silentLogger } from '#kube/base/logger.ts';
-import { openSqliteStore } from '../sqlite-store.ts';
+import { openStoreIn } from './store.ts';
 
 const [, , directory = ''] = process.argv;
-const store = openSqliteStore({ directory, logger: silentLogger });
+const { store } = await openStoreIn(directory);
 let revision = await store.currentRevision();
 for (;;) {
   const group = Array.from({ length: 16 }, async () => {

@@ -1,0 +1,261 @@
+// Rows in SQLite: one transaction for each change, WAL with synchronous=NORMAL. A transaction
+// survives the process at once and the machine from the next sync on, made in a thread of its own
+// (state-thread.ts), because it waits for the disk. Must be opened by one process at a time: see
+// lockDataDirectory.
+import { renameSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { assert } from '#kube/base/assert.ts';
+import { sqliteFailure, syncDirectory, type Database, type Statement } from '#platform/sqlite.ts';
+import type { AppliedMark, ReceivedSnapshot, SnapshotSource } from '../replica/types.ts';
+import { DiskReserve, freeBytes } from './disk-reserve.ts';
+import type { VersionHead } from './revision-index.ts';
+import type { RowChange, RowStorage, StateMeta, StoredRow, StoredValue } from './rows.ts';
+import { copySource, writeChunks } from './state-copy.ts';
+import { openForWriting, openStateFile, readContent, type StateContent } from './state-file.ts';
+import { insertRow, writeMeta } from './state-schema.ts';
+import { StateThread } from './state-thread.ts';
+import { NoSpaceError } from './store.ts';
+
+export interface SqliteRowsOptions {
+  /** Holds state.db; made when it does not exist. */
+  readonly directory: string;
+  /** A cluster was here before: an absent or empty file is an error. */
+  readonly mustExist?: boolean;
+  /** Growth beyond this is refused as if the disk were full; no bound by default. */
+  readonly sizeBytesMax?: number;
+}
+
+/** Growth is refused when the disk has less left: room for deletes, compaction, SQLite's log. */
+const freeBytesMin = 4 * 1024 * 1024;
+/** The disk's space is looked at again after so many bytes asked for. */
+const lookAgainBytes = 256 * 1024;
+
+interface ReceivedFile extends ReceivedSnapshot {
+  readonly file: string;
+}
+
+export class SqliteRows implements RowStorage {
+  readonly #options: SqliteRowsOptions;
+  readonly #thread = new StateThread();
+  readonly #reserve: DiskReserve;
+  #database: Database;
+  #statements: Statements;
+  /** What opening read, until it is asked for. */
+  #content: StateContent | undefined;
+  #unsyncedBytes = 0;
+  #size: { readonly totalBytes: number; readonly usedBytes: number };
+  #freeBytes = Infinity;
+  #askedBytes = Infinity;
+  #copies = 0;
+  #isClosed = false;
+
+  /** Throws StoreOpenError, whose message is a sentence for a person. */
+  constructor(options: SqliteRowsOptions) {
+    this.#options = options;
+    const { database, ...content } = openStateFile(options.directory, options.mustExist);
+    this.#database = database;
+    this.#statements = prepare(database);
+    this.#content = content;
+    this.#size = sizeOf(database);
+    this.#reserve = new DiskReserve(this.#path('reserve'), options.directory);
+  }
+
+  get place(): string {
+    return this.#database.file;
+  }
+
+  #path(name: string): string {
+    return path.join(this.#options.directory, name);
+  }
+
+  load(visit: (row: VersionHead) => void): StateMeta {
+    const { meta, rows } = this.#content ?? readContent(this.#database);
+    this.#content = undefined;
+    for (const row of rows) visit(row);
+    return meta;
+  }
+
+  value(row: number): StoredValue {
+    const found = this.#statements.value.get(row);
+    assert(found?.value instanceof Uint8Array, `row ${row} of ${this.place} has a value`);
+    const { buffer, byteOffset, byteLength } = found.value;
+    return {
+      value: new Uint8Array(buffer, byteOffset, byteLength),
+      checksum: Number(found.checksum),
+    };
+  }
+
+  hash(row: number): number {
+    const found = this.#statements.hash.get(row);
+    assert(found !== undefined, `row ${row} of ${this.place} is there`);
+    return Number(found.hash);
+  }
+
+  write(change: RowChange): void {
+    try {
+      this.#transact(change);
+    } catch (error) {
+      // What frees space must not fail for want of it.
+      if (!(error instanceof NoSpaceError) || !this.#reserve.release()) throw error;
+      this.#transact(change);
+    }
+    this.#size = sizeOf(this.#database);
+  }
+
+  #transact(change: RowChange): void {
+    const { rows, removed, meta } = change;
+    try {
+      this.#database.transaction(() => {
+        for (const row of rows) this.#statements.insert.run(...columns(row));
+        for (const row of removed) this.#statements.remove.run(row);
+        writeMeta(this.#database, meta);
+      });
+    } catch (error) {
+      // SQLite rolled the transaction back: nothing of it was written.
+      if (sqliteFailure(error) === 'full')
+        throw new NoSpaceError(
+          'no space left for the database: nothing was written; free some space on its disk',
+          { cause: error },
+        );
+      throw error;
+    }
+    for (const { value } of rows) this.#unsyncedBytes += rowBytes + (value?.length ?? 0);
+    this.#unsyncedBytes += removed.length * rowBytes;
+  }
+
+  sync(done: (error?: Error) => void): void {
+    this.#unsyncedBytes = 0;
+    this.#thread.run({ type: 'sync', file: this.place }, (error) => {
+      if (!this.#isClosed) done(error);
+    });
+  }
+
+  unsyncedBytes(): number {
+    return this.#unsyncedBytes;
+  }
+
+  size(): { readonly totalBytes: number; readonly usedBytes: number } {
+    return this.#size;
+  }
+
+  hasRoom(bytes: number): boolean {
+    const { directory, sizeBytesMax = Infinity } = this.#options;
+    if (this.#size.usedBytes + bytes > sizeBytesMax) return false;
+    this.#askedBytes += bytes;
+    if (this.#askedBytes > lookAgainBytes || this.#freeBytes < freeBytesMin + bytes) {
+      this.#askedBytes = 0;
+      this.#reserve.take();
+      this.#freeBytes = freeBytes(directory);
+    }
+    return this.#freeBytes >= freeBytesMin + bytes;
+  }
+
+  copy(): Promise<SnapshotSource> {
+    const to = this.#path(`copy-${++this.#copies}.db`);
+    rmSync(to, { force: true });
+    return this.#inThread({ type: 'copy', file: this.place, to }, () => copySource(to), to);
+  }
+
+  async receive(mark: AppliedMark, chunks: AsyncIterable<Uint8Array>): Promise<ReceivedSnapshot> {
+    const file = this.#path(`received-${++this.#copies}.db`);
+    await writeChunks(file, chunks);
+    const { index, term } = mark;
+    const received: ReceivedFile = { mark, file, discard: () => rmSync(file, { force: true }) };
+    return this.#inThread({ type: 'verify', file, index, term }, () => received, file);
+  }
+
+  /** Removes `file` when the job fails. */
+  #inThread<T>(job: Parameters<StateThread['run']>[0], result: () => T, file: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#thread.run(job, (error) => {
+        try {
+          if (error !== undefined) throw error;
+          resolve(result());
+        } catch (failure) {
+          rmSync(file, { force: true });
+          reject(failure);
+        }
+      });
+    });
+  }
+
+  install(received: ReceivedSnapshot, done: (error?: Error) => void): void {
+    setImmediate(() => {
+      try {
+        this.#replaceBy((received as ReceivedFile).file);
+      } catch (error) {
+        return done(error as Error);
+      }
+      done();
+    });
+  }
+
+  /** The old log must be gone, durably, before another file has the database's name. */
+  #replaceBy(file: string): void {
+    const { place } = this;
+    const { directory } = this.#options;
+    this.#thread.settle();
+    this.#database.close();
+    for (const suffix of ['-wal', '-shm']) rmSync(`${place}${suffix}`, { force: true });
+    syncDirectory(directory);
+    renameSync(file, place);
+    syncDirectory(directory);
+    this.#database = openForWriting(place);
+    this.#statements = prepare(this.#database);
+    this.#content = undefined;
+    this.#unsyncedBytes = 0;
+    this.#size = sizeOf(this.#database);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // The last connection to be closed moves the log into the file: that should be ours.
+    this.#thread.settle();
+    this.#database.close();
+  }
+}
+
+interface Statements {
+  readonly insert: Statement;
+  readonly remove: Statement;
+  readonly value: Statement;
+  readonly hash: Statement;
+}
+
+function prepare(database: Database): Statements {
+  return {
+    insert: database.prepare(insertRow),
+    remove: database.prepare('DELETE FROM kv WHERE id = ?'),
+    value: database.prepare('SELECT value, checksum FROM kv WHERE id = ?'),
+    hash: database.prepare('SELECT hash FROM kv WHERE id = ?'),
+  };
+}
+
+/** What a row takes besides its value, about. */
+const rowBytes = 150;
+
+type Columns = [
+  number,
+  number,
+  Uint8Array,
+  number,
+  number,
+  number,
+  number,
+  number,
+  Uint8Array | null,
+];
+
+function columns(row: StoredRow): Columns {
+  const { revision, createRevision, version, lease, checksum, hash, value } = row;
+  const key = Buffer.from(row.key, 'latin1');
+  return [row.row, revision, key, createRevision, version, lease, checksum, hash, value ?? null];
+}
+
+function sizeOf(database: Database): { readonly totalBytes: number; readonly usedBytes: number } {
+  const pageBytes = Number(database.pragma('page_size'));
+  const pages = Number(database.pragma('page_count'));
+  const free = Number(database.pragma('freelist_count'));
+  return { totalBytes: pages * pageBytes, usedBytes: (pages - free) * pageBytes };
+}

@@ -1,0 +1,71 @@
+// Work on the database that takes long or waits for the disk, in a thread beside the one that
+// serves: checkpoints, copies, the checking of received copies. The thread is started when there is
+// something to do and ends when there is nothing, so that an idle control plane has none.
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { StateAnswer, StateJob } from './state-worker.ts';
+
+/** Beside this file, or beside the bundle that this file is in. */
+const workerFile = path.join(
+  import.meta.dirname,
+  import.meta.filename.endsWith('.ts') ? 'state-worker.ts' : 'state-worker.js',
+);
+
+type Done = (error?: Error) => void;
+
+interface Running {
+  readonly worker: Worker;
+  readonly waiting: Done[];
+  posted: number;
+  /** How many jobs the thread has done: shared with it. */
+  readonly finished: Int32Array;
+}
+
+/** A disk that takes longer to answer is not waited for. */
+const settleMsMax = 10_000;
+
+export class StateThread {
+  #running: Running | undefined;
+
+  /** Jobs are done one after the other. `done` is never called synchronously. */
+  run(job: StateJob, done: Done): void {
+    this.#running ??= this.#start();
+    this.#running.waiting.push(done);
+    this.#running.posted++;
+    this.#running.worker.postMessage(job);
+  }
+
+  /**
+   * Waits, and everybody with it, until no job is under way: before the file is closed or replaced.
+   * Their `done` is still called later.
+   */
+  settle(): void {
+    if (this.#running === undefined) return;
+    const { finished, posted } = this.#running;
+    for (let count = Atomics.load(finished, 0); count < posted; count = Atomics.load(finished, 0))
+      if (Atomics.wait(finished, 0, count, settleMsMax) === 'timed-out') return;
+  }
+
+  #start(): Running {
+    const finished = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(workerFile, { workerData: finished });
+    const running: Running = { worker, waiting: [], posted: 0, finished };
+    worker.on('message', ({ error }: StateAnswer) => {
+      const done = running.waiting.shift();
+      if (running.waiting.length === 0) this.#end(running);
+      done?.(error === undefined ? undefined : new Error(error));
+    });
+    worker.on('error', (error) => {
+      this.#end(running);
+      for (const done of running.waiting.splice(0)) done(error as Error);
+    });
+    return running;
+  }
+
+  /** Another job starts another thread. */
+  #end(running: Running): void {
+    if (this.#running === running) this.#running = undefined;
+    // Listens no more: ends by itself, its connections closed.
+    running.worker.postMessage('end');
+  }
+}

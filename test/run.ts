@@ -35,6 +35,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat/faults-restart.test.ts': ['root'],
   'test/compat/faults-user.test.ts': ['root'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
+  'test/e2e/contract.test.ts': ['kubectl'],
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
   'test/e2e/install-engine.test.ts': ['root', 'chromium', 'docker', 'busybox', 'bareDebian'],
   'test/e2e/renderer.test.ts': ['chromium'],

@@ -9,13 +9,13 @@ import {
 } from '../../electron/controlplane/replica/replica-testing.ts';
 import { ReplicaUnavailableError } from '../../electron/controlplane/replica/types.ts';
 import { ReplicaGroup, type SimState } from './replica-group.ts';
-import { World, type Host } from './store/world.ts';
+import { World, type Process } from './store/world.ts';
 
 class ListState implements SimState<TestMachine> {
   readonly #disk = new TestDisk();
 
-  open(host: Host): TestMachine {
-    return new TestMachine(this.#disk, host.schedule, () => {});
+  open({ schedule }: Process): TestMachine {
+    return new TestMachine(this.#disk, schedule, () => {});
   }
 
   crash(): void {}

@@ -12,23 +12,34 @@ import {
 } from '../../electron/controlplane/replica/bootstrap.ts';
 import type { LogLimits } from '../../electron/controlplane/replica/log-keeper.ts';
 import { openLog } from '../../electron/controlplane/replica/log-storage.ts';
-import { Replica, type ReplicaTiming } from '../../electron/controlplane/replica/replica.ts';
-import type { LogStorage, StateMachine } from '../../electron/controlplane/replica/types.ts';
+import {
+  Replica,
+  type ReplicaDeps,
+  type ReplicaTiming,
+} from '../../electron/controlplane/replica/replica.ts';
+import type {
+  LogStorage,
+  RecoveredLog,
+  StateMachine,
+} from '../../electron/controlplane/replica/types.ts';
 import { MemoryDisk } from './disk.ts';
 import { SimNetwork } from './store/network.ts';
-import { Host, type World } from './store/world.ts';
+import { Host, type Process, type World } from './store/world.ts';
 
 /** A member's state on its disk: what `open` finds again after a crash. */
 export interface SimState<Machine> {
-  open(host: Host): Machine;
+  /** `onFatal`: the process has to end. */
+  open(process: Process, onFatal: (error: Error) => void): Machine;
   /** The power goes: what was not flushed is lost. */
   crash(): void;
+  /** Only the process ends: what it wrote is there. As `crash` when left out. */
+  kill?(): void;
 }
 
 export interface GroupOptions<Machine> {
   readonly world: World;
   /** An empty one, for a new member. */
-  readonly newState: () => SimState<Machine>;
+  readonly newState: (id: MemberId, host: Host) => SimState<Machine>;
   readonly segmentBytes?: number;
   readonly logLimits?: Partial<LogLimits>;
   readonly timing?: Partial<ReplicaTiming>;
@@ -36,12 +47,20 @@ export interface GroupOptions<Machine> {
   readonly diskMs?: (sizeBytes: number) => number;
   /** Sees and may change what a member's log is asked. */
   readonly wrapLog?: (log: LogStorage, id: MemberId) => LogStorage;
+  readonly protocolLimits?: ReplicaDeps<unknown>['protocolLimits'];
+  /** A member found its log and state, and has not begun yet. */
+  readonly onFound?: (id: MemberId, recovered: RecoveredLog | undefined, machine: Machine) => void;
+  /** It is about to be started: see `member(id).running`. */
+  readonly onRunning?: (id: MemberId) => void;
+  /** Its process ended, or could not be started. */
+  readonly onEnded?: (id: MemberId, error: Error | undefined) => void;
 }
 
 /** What runs between a start and the next crash. */
 export interface RunningMember<Result, Machine> {
   readonly replica: Replica<Result>;
   readonly machine: Machine;
+  readonly process: Process;
 }
 
 /** A machine, running or not. */
@@ -52,6 +71,8 @@ export interface SimMember<Result, Machine> {
   readonly state: SimState<Machine>;
   record: MemberRecord;
   running: RunningMember<Result, Machine> | undefined;
+  /** It runs, or is about to. */
+  isUp: boolean;
   /** Why it ended, or refused to start. */
   fatal: Error | undefined;
 }
@@ -96,9 +117,10 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
       id,
       host,
       disk: new MemoryDisk({ clock: host.clock, random: world.random, ...options }),
-      state: newState(),
+      state: newState(id, host),
       record: { clusterId, memberId: id, name: `m${id}`, begunAs, hasBegun: false },
       running: undefined,
+      isUp: false,
       fatal: undefined,
     });
   }
@@ -131,28 +153,30 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
    */
   async start(id: MemberId): Promise<void> {
     const member = this.member(id);
-    const { world, segmentBytes = segmentBytesDefault, wrapLog } = this.#options;
+    const { world, segmentBytes = segmentBytesDefault, wrapLog, onFound } = this.#options;
     const { host, disk, record } = member;
     member.fatal = undefined;
+    member.isUp = true;
+    const process = host.process();
     try {
       const opened = openLog({
+        ...process,
         disk,
         clusterId,
         memberId: id,
-        clock: host.clock,
         random: world.random,
         logger: silentLogger,
-        schedule: host.schedule,
         segmentBytes,
       });
-      const machine = member.state.open(host);
+      const machine = member.state.open(process, (error) => this.#end(member, error));
       const plan = this.#isFounding(member, opened.recovered !== undefined)
         ? this.#foundingPlan()
         : planStart(record, opened.recovered, machine.applied());
+      onFound?.(id, opened.recovered, machine);
       const log = wrapLog?.(opened.log, id) ?? opened.log;
       await beginLog(log, plan);
       member.record = { ...record, hasBegun: true };
-      this.#run(member, { log, plan, machine });
+      this.#run(member, { process, log, plan, machine });
     } catch (error) {
       this.#end(member, error as Error);
     }
@@ -176,54 +200,65 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
 
   #run(
     member: SimMember<Result, Machine>,
-    begun: { readonly log: LogStorage; readonly plan: StartPlan; readonly machine: Machine },
+    begun: Omit<RunningMember<Result, Machine>, 'replica'> & {
+      readonly log: LogStorage;
+      readonly plan: StartPlan;
+    },
   ): void {
-    const { world, logLimits, timing } = this.#options;
+    const { world, logLimits, protocolLimits, timing, onRunning } = this.#options;
     const { id, host } = member;
-    const { log, plan, machine } = begun;
+    const { process, log, plan, machine } = begun;
     const replica = new Replica<Result>({
+      ...process,
       id,
       start: plan.start,
       log,
       stateMachine: machine,
       transport: this.network.attach(id, host),
-      clock: host.clock,
       random: world.random,
-      schedule: host.schedule,
       logger: silentLogger,
       onFatal: (error) => this.#end(member, error),
       timing: timing ?? {},
       logLimits: logLimits ?? {},
+      protocolLimits: protocolLimits ?? {},
     });
-    member.running = { replica, machine };
+    member.running = { replica, machine, process };
+    onRunning?.(id);
     replica.start();
   }
 
   /** The process has ended itself: its machine goes on. */
   #end(member: SimMember<Result, Machine>, error: Error): void {
-    this.kill(member.id);
+    if (!member.isUp) return;
+    this.#kill(member, error);
     member.fatal = error;
   }
 
   /** The power goes. */
   crash(id: MemberId): void {
-    const member = this.#stop(id);
+    const member = this.#stop(this.member(id));
     member.disk.crash();
     member.state.crash();
   }
 
   /** The process is killed: what it had handed to its machine's disk gets there. */
   kill(id: MemberId): void {
-    const member = this.#stop(id);
-    member.disk.kill();
-    member.state.crash();
+    this.#kill(this.member(id));
   }
 
-  #stop(id: MemberId): SimMember<Result, Machine> {
-    const member = this.member(id);
+  #kill(member: SimMember<Result, Machine>, error?: Error): void {
+    this.#stop(member, error);
+    member.disk.kill();
+    if (member.state.kill === undefined) member.state.crash();
+    else member.state.kill();
+  }
+
+  #stop(member: SimMember<Result, Machine>, error?: Error): SimMember<Result, Machine> {
     member.running = undefined;
+    member.isUp = false;
     member.host.die();
-    this.network.detach(id);
+    this.network.detach(member.id);
+    this.#options.onEnded?.(member.id, error);
     return member;
   }
 }

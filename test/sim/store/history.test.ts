@@ -119,7 +119,7 @@ describe('the history check', () => {
 
   it('finds a gap in the revisions', () => {
     expect(checkHistory([], [{ revision: 2, key: 'a', value: '1' }]).join('\n')).toContain(
-      'revision 1',
+      'revision 0 is followed by 2',
     );
   });
 });

@@ -3,6 +3,7 @@
 // search. It demands linearizability with exactly that order, and that each write happened at most
 // once. An operation whose outcome is unknown stays open for ever.
 // Source: Porcupine and etcd's robustness tests (what to demand); here the witness is given.
+import { unreachable } from '#kube/base/assert.ts';
 
 export type Operation =
   | {
@@ -12,7 +13,17 @@ export type Operation =
       readonly expected: number;
     }
   | { readonly kind: 'delete'; readonly key: string; readonly expected: number }
-  | { readonly kind: 'get'; readonly key: string };
+  /** All at one revision, or nothing. */
+  | { readonly kind: 'txn'; readonly writes: readonly Write[] }
+  | { readonly kind: 'get'; readonly key: string }
+  | { readonly kind: 'list'; readonly prefix: string };
+
+/** `value` undefined: a delete. */
+export interface Write {
+  readonly key: string;
+  readonly value: string | undefined;
+  readonly expected: number;
+}
 
 /** A key's row as an answer or an event gives it. */
 export interface SeenRow {
@@ -21,10 +32,16 @@ export interface SeenRow {
   readonly modRevision: number;
 }
 
+export interface ListedRow extends SeenRow {
+  readonly key: string;
+}
+
 export type Outcome =
   | { readonly kind: 'written'; readonly revision: number }
+  /** A transaction is not told a row. */
   | { readonly kind: 'conflict'; readonly revision: number; readonly row: SeenRow | undefined }
   | { readonly kind: 'read'; readonly revision: number; readonly row: SeenRow | undefined }
+  | { readonly kind: 'listed'; readonly revision: number; readonly rows: readonly ListedRow[] }
   /** Certainly did not happen. */
   | { readonly kind: 'refused' }
   | { readonly kind: 'unknown' };
@@ -37,14 +54,16 @@ export interface Call {
   readonly outcome: Outcome;
 }
 
-/** One revision of the truth. `value` undefined: a delete. */
+/** One key's part of a revision of the truth. `value` undefined: a delete. */
 export interface Change {
   readonly revision: number;
   readonly key: string;
   readonly value: string | undefined;
+  /** A lease that was over took the key along: no client asked for it. */
+  readonly isExpiry?: boolean;
 }
 
-/** Violations as sentences; none: the history is linearizable. Values must be unique by put. */
+/** Violations as sentences; none: the history is linearizable. Values must be unique by write. */
 export function checkHistory(calls: readonly Call[], changes: readonly Change[]): string[] {
   const truth = new Truth(changes);
   return [
@@ -56,52 +75,89 @@ export function checkHistory(calls: readonly Call[], changes: readonly Change[])
 }
 
 /** The state at every revision. */
-class Truth {
+export class Truth {
   readonly problems: string[] = [];
-  readonly changes: readonly Change[];
+  /** By revision; those of one revision together. */
+  readonly revisions: Change[][] = [];
   readonly #rows = new Map<
     string,
     { readonly revision: number; readonly row: SeenRow | undefined }[]
   >();
 
-  constructor(changes: readonly Change[]) {
-    this.changes = changes;
-    for (const [i, { revision, key, value }] of changes.entries()) {
-      if (revision !== i + 1) this.problems.push(`revision ${i + 1} is followed by ${revision}`);
-      const before = this.at(key, revision - 1);
-      const createRevision = before?.createRevision ?? revision;
-      const row =
-        value === undefined ? undefined : { value, createRevision, modRevision: revision };
-      const list = this.#rows.get(key) ?? [];
-      list.push({ revision, row });
-      this.#rows.set(key, list);
-    }
+  constructor(changes: readonly Change[] = []) {
+    for (const change of changes) this.add(change);
+  }
+
+  add(change: Change): void {
+    const { revision, key, value } = change;
+    const newest = this.revisions.length;
+    if (revision === newest) this.revisions.at(-1)?.push(change);
+    else this.revisions.push([change]);
+    if (revision !== newest && revision !== newest + 1)
+      this.problems.push(`revision ${newest} is followed by ${revision}`);
+    const before = this.at(key, revision - 1);
+    const createRevision = before?.createRevision ?? revision;
+    const row = value === undefined ? undefined : { value, createRevision, modRevision: revision };
+    const list = this.#rows.get(key) ?? [];
+    list.push({ revision, row });
+    this.#rows.set(key, list);
   }
 
   at(key: string, revision: number): SeenRow | undefined {
     return this.#rows.get(key)?.findLast((version) => version.revision <= revision)?.row;
   }
+
+  /** In key order. */
+  under(prefix: string, revision: number): ListedRow[] {
+    return Array.from(this.#rows.keys())
+      .filter((key) => key.startsWith(prefix))
+      .sort()
+      .flatMap((key) => {
+        const row = this.at(key, revision);
+        return row === undefined ? [] : [{ key, ...row }];
+      });
+  }
 }
 
-/** Each change is one call's, and each call that was told it wrote did so, as it expected. */
+/** What a call may write; nothing for a read. */
+function writesOf(operation: Operation): readonly Write[] {
+  switch (operation.kind) {
+    case 'put':
+      return [operation];
+    case 'delete':
+      return [{ ...operation, value: undefined }];
+    case 'txn':
+      return operation.writes;
+    case 'get':
+    case 'list':
+      return [];
+    default:
+      return unreachable(operation);
+  }
+}
+
+/** Each revision is one call's, and each call that was told it wrote did so, as it expected. */
 function checkWrites(calls: readonly Call[], truth: Truth): string[] {
   const problems: string[] = [];
   const byRevision = new Map<number, Call>();
   const byValue = new Map<string, Call>();
   for (const call of calls) {
-    if (call.operation.kind === 'put') byValue.set(call.operation.value, call);
+    for (const { value } of writesOf(call.operation))
+      if (value !== undefined) byValue.set(value, call);
     if (call.outcome.kind === 'written') byRevision.set(call.outcome.revision, call);
   }
   const seen = new Set<Call>();
-  for (const change of truth.changes) {
-    const call = byRevision.get(change.revision) ?? authorOf(change, calls, byValue, seen, truth);
+  for (const changes of truth.revisions) {
+    const [first] = changes;
+    if (first === undefined || first.isExpiry === true) continue;
+    const call = byRevision.get(first.revision) ?? authorOf(changes, calls, byValue, seen, truth);
     if (call === undefined) {
-      problems.push(`${text(change)}: nobody asked for it`);
+      problems.push(`${text(first)}: nobody asked for it`);
       continue;
     }
-    if (seen.has(call)) problems.push(`${text(change)}: the call happened twice`);
+    if (seen.has(call)) problems.push(`${text(first)}: the call happened twice`);
     seen.add(call);
-    problems.push(...checkWrite(change, call, truth));
+    problems.push(...checkWrite(changes, call, truth));
   }
   for (const call of byRevision.values())
     if (!seen.has(call)) problems.push(`${describe(call)}: acknowledged, and lost`);
@@ -110,50 +166,71 @@ function checkWrites(calls: readonly Call[], truth: Truth): string[] {
 
 /** Who made a change that nobody was told of. */
 function authorOf(
-  change: Change,
+  changes: readonly Change[],
   calls: readonly Call[],
   byValue: ReadonlyMap<string, Call>,
   seen: ReadonlySet<Call>,
   truth: Truth,
 ): Call | undefined {
-  if (change.value !== undefined) return byValue.get(change.value);
-  const expected = truth.at(change.key, change.revision - 1)?.modRevision;
+  const value = changes.find((change) => change.value !== undefined)?.value;
+  if (value !== undefined) return byValue.get(value);
   return calls.find(
     (call) =>
-      call.operation.kind === 'delete' &&
-      call.operation.key === change.key &&
-      call.operation.expected === expected &&
       call.outcome.kind === 'unknown' &&
-      !seen.has(call),
+      !seen.has(call) &&
+      writesOf(call.operation).length === changes.length &&
+      checkWrite(changes, call, truth).length === 0,
   );
 }
 
-function checkWrite(change: Change, call: Call, truth: Truth): string[] {
+function checkWrite(changes: readonly Change[], call: Call, truth: Truth): string[] {
   const { operation, outcome } = call;
-  const at = `${text(change)} by ${describe(call)}`;
-  if (operation.kind === 'get') return [`${at}: a read wrote`];
-  const value = operation.kind === 'put' ? operation.value : undefined;
-  if (operation.key !== change.key || value !== change.value) return [`${at}: another write`];
+  const [first] = changes;
+  const at = `${first === undefined ? '' : text(first)} by ${describe(call)}`;
+  const writes = writesOf(operation);
+  if (writes.length === 0) return [`${at}: a read wrote`];
   if (outcome.kind !== 'written' && outcome.kind !== 'unknown')
     return [`${at}: it was told that it did not happen`];
-  const before = truth.at(change.key, change.revision - 1)?.modRevision ?? 0;
-  return before === operation.expected
-    ? []
-    : [`${at}: it expected ${operation.expected}, not ${before}`];
+  if (writes.length !== changes.length) return [`${at}: part of it happened`];
+  return writes.flatMap(({ key, value, expected }) => {
+    const change = changes.find((one) => one.key === key);
+    if (change === undefined || change.value !== value) return [`${at}: another write`];
+    const before = truth.at(key, change.revision - 1)?.modRevision ?? 0;
+    return before === expected ? [] : [`${at}: it expected ${expected}, not ${before}`];
+  });
 }
 
 /** Reads and conflicts tell the state as it was at the revision they name. */
 function checkAnswers(calls: readonly Call[], truth: Truth): string[] {
   return calls.flatMap((call) => {
     const { operation, outcome } = call;
-    if (outcome.kind !== 'read' && outcome.kind !== 'conflict') return [];
+    if (outcome.kind === 'listed' && operation.kind === 'list') {
+      const rows = truth.under(operation.prefix, outcome.revision);
+      return isSame(rows, outcome.rows) ? [] : [`${describe(call)}: it was ${show(rows)}`];
+    }
+    if (outcome.kind === 'conflict') return checkConflict(call, outcome, truth);
+    if (outcome.kind !== 'read' || operation.kind !== 'get') return [];
     const row = truth.at(operation.key, outcome.revision);
-    if (JSON.stringify(row) !== JSON.stringify(outcome.row))
-      return [`${describe(call)}: the row was ${JSON.stringify(row)}`];
-    const isMet = operation.kind !== 'get' && operation.expected === (row?.modRevision ?? 0);
-    const isNothing = operation.kind === 'delete' && row === undefined;
-    return isMet && !isNothing ? [`${describe(call)}: the expectation held`] : [];
+    return isSame(row, outcome.row) ? [] : [`${describe(call)}: the row was ${show(row)}`];
   });
+}
+
+function checkConflict(
+  call: Call,
+  { revision, row: told }: Extract<Outcome, { kind: 'conflict' }>,
+  truth: Truth,
+): string[] {
+  const { operation } = call;
+  const isMet = writesOf(operation).every(
+    ({ key, expected }) => expected === (truth.at(key, revision)?.modRevision ?? 0),
+  );
+  if (operation.kind === 'txn') return isMet ? [`${describe(call)}: the expectation held`] : [];
+  if (operation.kind !== 'put' && operation.kind !== 'delete')
+    return [`${describe(call)}: a read has no conflict`];
+  const row = truth.at(operation.key, revision);
+  if (!isSame(row, told)) return [`${describe(call)}: the row was ${show(row)}`];
+  const isNothing = operation.kind === 'delete' && row === undefined;
+  return isMet && !isNothing ? [`${describe(call)}: the expectation held`] : [];
 }
 
 /** What was answered before a call began is not after it: writes strictly, reads at least. */
@@ -184,6 +261,14 @@ function checkOrder(calls: readonly Call[]): string[] {
 
 function revisionOf({ outcome }: Call): number | undefined {
   return 'revision' in outcome ? outcome.revision : undefined;
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return show(a) === show(b);
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value);
 }
 
 function text(change: Change): string {

@@ -1,169 +1,344 @@
 // What must hold at every moment of a simulated group, whatever happens to it. Each hook is told what
-// one member just did; a violation is thrown at once, so that the trace ends where it began to go
-// wrong. Source: Raft paper figure 3 (the five properties); thesis §3.8 (persist before speaking).
+// one member just did; a violation is reported at once, so that the trace ends where it began to go
+// wrong. Everything is incremental: a hook costs what it is told of, not what happened before.
+// Source: Raft paper figure 3 (the five properties); thesis §3.8 (persist before speaking).
+import { crc32 } from 'node:zlib';
+import { decodeMembership, votersOf } from '../../../electron/controlplane/raft/membership.ts';
+import { majority } from '../../../electron/controlplane/raft/quorum.ts';
 import type {
+  AppendRequest,
   Entry,
+  HardState,
   MemberId,
   Message,
-  RaftStatus,
 } from '../../../electron/controlplane/raft/types.ts';
 import type {
-  AppliedCommand,
   AppliedMark,
   LogBatch,
+  RecoveredLog,
 } from '../../../electron/controlplane/replica/types.ts';
 
-export class InvariantViolation extends Error {
-  override readonly name = 'InvariantViolation';
-}
+/** The name of what was broken, so that a mutation can say which check should find it. */
+export type Rule =
+  | 'one leader'
+  | 'one vote'
+  | 'promises are durable'
+  | 'the disk keeps its word'
+  | 'log matching'
+  | 'leader completeness'
+  | 'committed by a majority'
+  | 'one change at a time'
+  | 'applied in order'
+  | 'equal state'
+  | 'inflight window';
+
+export type Report = (rule: Rule, sentence: string) => void;
 
 /** What a member's disk surely holds. */
 interface Durable {
-  term: number;
-  vote: MemberId;
-  /** Term of each entry, by index. */
-  readonly terms: Map<number, number>;
-  /** Everything up to here is in a snapshot. */
-  snapshotIndex: number;
-  lastIndex: number;
+  hardState: HardState;
+  /** Everything up to here is in the state, and need not be in the log. */
+  start: number;
+  /** Term of each entry behind it. */
+  terms: number[];
+  /** A write under way: after a crash it may be there, too. */
+  writing: LogBatch | undefined;
 }
 
-/** One entry as the first member that applied it had it. */
-interface Decided {
-  readonly term: number;
-  readonly checksum: number;
+interface Change extends Position {
+  readonly voters: readonly MemberId[];
 }
+
+interface KnownLog {
+  /** Of all its entries. */
+  readonly checksum: number;
+  /** The newest change of the membership in it. */
+  readonly change: Change | undefined;
+}
+
+const emptyLog: KnownLog = { checksum: 0, change: undefined };
 
 export class Invariants {
+  readonly #report: Report;
   readonly #leaders = new Map<number, MemberId>();
-  readonly #durable = new Map<MemberId, Durable>();
-  readonly #decided = new Map<number, Decided>();
-  readonly #hashes = new Map<number, number>();
-  readonly #applied = new Map<MemberId, number>();
   readonly #votes = new Map<string, MemberId>();
-  #lastDecided = 0;
+  readonly #durable = new Map<MemberId, Durable>();
+  /** By index and term: what the log up to and including that entry is. */
+  readonly #logs = new Map<string, KnownLog>();
+  /** By index: term of the committed entry. */
+  readonly #decided: number[] = [0];
+  readonly #states = new Map<number, number>();
+  readonly #applied = new Map<MemberId, number>();
+  /** Voters of every membership that was ever in a log. */
+  readonly #electorates = new Map<string, readonly MemberId[]>();
+  readonly #windows = new Map<string, number[]>();
+  readonly #inflightMessagesMax: number;
 
-  /** A member starts, from what its disk holds. */
-  onStart(id: MemberId, appliedIndex: number): void {
-    this.#applied.set(id, appliedIndex);
+  constructor(report: Report, inflightMessagesMax = Infinity) {
+    this.#report = report;
+    this.#inflightMessagesMax = inflightMessagesMax;
+    this.#logs.set('0.0', emptyLog);
   }
 
-  /** A member's disk was replaced by an empty one: nothing it once promised is on it. */
-  forget(id: MemberId): void {
-    this.#durable.delete(id);
-    this.#applied.delete(id);
+  // ---- disks ----
+
+  onWriting(id: MemberId, batch: LogBatch): void {
+    this.#of(id).writing = batch;
   }
 
   onPersisted(id: MemberId, batch: LogBatch): void {
     const durable = this.#of(id);
+    durable.writing = undefined;
     if (batch.snapshot !== undefined) {
-      durable.terms.clear();
-      durable.snapshotIndex = batch.snapshot.index;
-      durable.lastIndex = batch.snapshot.index;
+      durable.start = batch.snapshot.index;
+      durable.terms = [];
     }
     if (batch.hardState !== undefined) {
-      const { term, vote } = batch.hardState;
-      if (term < durable.term)
-        this.#fail(`member ${id} went back from term ${durable.term} to ${term}`);
-      durable.term = term;
-      durable.vote = vote;
+      if (batch.hardState.term < durable.hardState.term)
+        this.#report('promises are durable', `member ${id} went back to an older term`);
+      durable.hardState = batch.hardState;
     }
-    for (const entry of batch.entries) this.#persistEntry(durable, entry);
+    for (const entry of batch.entries) this.#persist(id, durable, entry);
   }
 
-  #persistEntry(durable: Durable, { index, term }: Entry): void {
-    for (let gone = index + 1; gone <= durable.lastIndex; gone++) durable.terms.delete(gone);
-    durable.terms.set(index, term);
-    durable.lastIndex = index;
+  #persist(id: MemberId, durable: Durable, entry: Entry): void {
+    const { index, term, kind, data } = entry;
+    durable.terms.length = Math.max(0, index - durable.start - 1);
+    const previousTerm = this.#termAt(durable, index - 1);
+    durable.terms.push(term);
+    const before = this.#logs.get(`${index - 1}.${previousTerm}`) ?? emptyLog;
+    const checksum = crc32(data, crc32(`${index}.${term}.${kind}`, before.checksum));
+    const known = this.#logs.get(`${index}.${term}`);
+    if (known === undefined) {
+      const change = kind === 'membership' ? this.#changed(entry, before) : before.change;
+      this.#logs.set(`${index}.${term}`, { checksum, change });
+    } else if (known.checksum !== checksum)
+      this.#report('log matching', `member ${id} has another log up to ${index}, term ${term}`);
   }
+
+  /** A membership is seen first when a leader has just appended it. */
+  #changed({ index, term, data }: Entry, before: KnownLog): Change {
+    const voters = votersOf(decodeMembership(data));
+    this.#electorates.set(voters.join(), voters);
+    const last = before.change;
+    if (last === undefined) return { index, term, voters };
+    const kept = voters.filter((id) => last.voters.includes(id)).length;
+    if (voters.length + last.voters.length - 2 * kept > 1)
+      this.#report(
+        'one change at a time',
+        `entry ${index} makes ${last.voters.join()} ${voters.join()}`,
+      );
+    if (!this.#isHeldByMajority(last.index, last.term))
+      this.#report(
+        'one change at a time',
+        `entry ${index} comes before ${last.index} is committed`,
+      );
+    return { index, term, voters };
+  }
+
+  #termAt({ start, terms }: Durable, index: number): number {
+    return index <= start ? (this.#decided[index] ?? 0) : (terms[index - start - 1] ?? 0);
+  }
+
+  /** What a member finds at its start: all it was told is durable, and at most one write more. */
+  onFound(id: MemberId, recovered: RecoveredLog | undefined, applied: AppliedMark): void {
+    const durable = this.#of(id);
+    this.#applied.set(id, applied.index);
+    const { hardState } = durable;
+    const found = recovered ?? { hardState: noHardState, start: nowhere, entries: [] };
+    if (found.hardState.term < hardState.term)
+      this.#report('the disk keeps its word', `member ${id} forgot term ${hardState.term}`);
+    const isSameTerm = found.hardState.term === hardState.term;
+    if (isSameTerm && hardState.vote !== 0 && found.hardState.vote !== hardState.vote)
+      this.#report('the disk keeps its word', `member ${id} forgot its vote`);
+    this.#checkEntries(id, durable, found);
+    durable.hardState = found.hardState;
+    durable.start = found.start.index;
+    durable.terms = [];
+    durable.writing = undefined;
+    for (const entry of found.entries) this.#persist(id, durable, entry);
+  }
+
+  #checkEntries(id: MemberId, durable: Durable, found: RecoveredLog): void {
+    const { writing } = durable;
+    const overwritten =
+      writing?.snapshot === undefined ? (writing?.entries[0]?.index ?? Infinity) : 0;
+    for (const [i, term] of durable.terms.entries()) {
+      const index = durable.start + 1 + i;
+      if (index <= found.start.index || index >= overwritten) continue;
+      if (found.entries[index - found.start.index - 1]?.term !== term)
+        this.#report('the disk keeps its word', `member ${id} lost entry ${index}, term ${term}`);
+    }
+  }
+
+  // ---- messages ----
 
   onSend(message: Message): void {
-    const { from, to, term } = message;
-    if (message.type === 'append-response' && !message.isRejected)
-      this.#checkAck(from, message.index);
-    if (message.type !== 'vote-response' || !message.isGranted || message.isPreVote) return;
-    const durable = this.#of(from);
-    if (durable.term !== term || durable.vote !== to)
-      this.#fail(`member ${from} gave ${to} its vote in term ${term} before it was on disk`);
+    switch (message.type) {
+      case 'append':
+        this.#lead(message.from, message.term);
+        if (message.entries.length > 0) this.#fillWindow(message);
+        return;
+      case 'heartbeat':
+        return this.#lead(message.from, message.term);
+      case 'append-response':
+        if (!message.isRejected) this.#checkAcknowledgement(message.from, message.index);
+        return;
+      case 'vote-response':
+        if (message.isGranted && !message.isPreVote)
+          this.#checkVote(message.from, message.to, message.term);
+        return;
+      case 'vote':
+        if (!message.isPreVote) this.#checkVote(message.from, message.from, message.term);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #lead(id: MemberId, term: number): void {
+    const other = this.#leaders.get(term) ?? id;
+    this.#leaders.set(term, id);
+    if (other !== id) this.#report('one leader', `members ${other} and ${id} lead term ${term}`);
+  }
+
+  #checkVote(from: MemberId, to: MemberId, term: number): void {
+    const { hardState } = this.#of(from);
+    // A promise that was made in time may be sent when the term is over already.
+    if (hardState.term < term || (hardState.term === term && hardState.vote !== to))
+      this.#report(
+        'promises are durable',
+        `member ${from} gave ${to} its vote in term ${term} before it was on disk`,
+      );
     const key = `${from}@${term}`;
     const other = this.#votes.get(key) ?? to;
-    if (other !== to) this.#fail(`member ${from} voted for ${other} and ${to} in term ${term}`);
     this.#votes.set(key, to);
+    if (other !== to)
+      this.#report('one vote', `member ${from} voted for ${other} and ${to} in term ${term}`);
   }
 
-  #checkAck(id: MemberId, index: number): void {
-    const durable = this.#of(id);
-    if (index > durable.snapshotIndex && index > durable.lastIndex)
-      this.#fail(`member ${id} acknowledged index ${index}; its disk ends at ${durable.lastIndex}`);
-  }
-
-  onStatus(status: RaftStatus): void {
-    if (status.role !== 'leader') return;
-    const other = this.#leaders.get(status.term);
-    if (other === status.id) return;
-    if (other !== undefined)
-      this.#fail(`term ${status.term} has two leaders, ${other} and ${status.id}`);
-    this.#leaders.set(status.term, status.id);
-    // Leader completeness: what was decided is in every later leader's log or snapshot.
-    if (status.lastIndex < this.#lastDecided)
-      this.#fail(
-        `leader ${status.id} of term ${status.term} ends at ${status.lastIndex}, but ${this.#lastDecided} is committed`,
+  #checkAcknowledgement(id: MemberId, index: number): void {
+    const { start, terms } = this.#of(id);
+    if (index > start + terms.length && index > (this.#applied.get(id) ?? 0))
+      this.#report(
+        'promises are durable',
+        `member ${id} acknowledged ${index}; its disk ends at ${start + terms.length}`,
       );
   }
 
-  /** `hash`: of the state after all of them. */
-  onApplied(
-    id: MemberId,
-    commands: readonly AppliedCommand[],
-    mark: AppliedMark,
-    hash: number,
-  ): void {
+  /** What a leader has under way to a peer, and has no answer to, is bounded. */
+  #fillWindow({ from, to, term, previousIndex, entries }: AppendRequest): void {
+    const key = `${from}>${to}@${term}`;
+    let window = this.#windows.get(key) ?? [];
+    // Whoever goes back looks for what was lost: one at a time.
+    if (window.at(-1) !== previousIndex) window = [];
+    window.push(previousIndex + entries.length);
+    this.#windows.set(key, window);
+    if (window.length > this.#inflightMessagesMax)
+      this.#report('inflight window', `${window.length} appends from ${from} to ${to} under way`);
+  }
+
+  onDeliver(message: Message): void {
+    if (message.type !== 'append-response') return;
+    const { from, to, term, index, isRejected } = message;
+    const key = `${to}>${from}@${term}`;
+    const window = this.#windows.get(key);
+    if (window === undefined) return;
+    if (isRejected) this.#windows.delete(key);
+    else while ((window[0] ?? Infinity) <= index) window.shift();
+  }
+
+  /** The leader begins anew with this peer. */
+  onBroken(from: MemberId, to: MemberId): void {
+    for (const key of this.#windows.keys())
+      if (key.startsWith(`${from}>${to}@`)) this.#windows.delete(key);
+  }
+
+  // ---- leaders ----
+
+  /** A member has just become leader. */
+  onElected(id: MemberId, term: number, lastIndex: number): void {
+    this.#lead(id, term);
+    const newest = this.#decided.length - 1;
+    const { start, terms } = this.#of(id);
+    if (lastIndex < newest)
+      this.#report('leader completeness', `leader ${id} ends at ${lastIndex}, not ${newest}`);
+    for (let index = start + 1; index <= Math.min(newest, start + terms.length); index++)
+      if (terms[index - start - 1] !== this.#decided[index])
+        return this.#report('leader completeness', `leader ${id} has another entry at ${index}`);
+  }
+
+  // ---- states ----
+
+  /** `state`: checksum of the whole state after all of them. */
+  onApplied(id: MemberId, entries: readonly Position[], mark: AppliedMark, state: number): void {
     const before = this.#applied.get(id) ?? 0;
-    if (mark.index <= before) this.#fail(`member ${id} applied ${mark.index} after ${before}`);
-    for (const command of commands) this.#decide(id, command);
-    this.#agreeOnHash(id, mark.index, hash);
+    if (mark.index <= before)
+      this.#report('applied in order', `member ${id} applied ${mark.index} after ${before}`);
     this.#applied.set(id, mark.index);
-    this.#lastDecided = Math.max(this.#lastDecided, mark.index);
+    for (const { index, term } of entries) this.#decide(id, index, term);
+    this.#decide(id, mark.index, mark.term);
+    this.#agree(id, mark.index, state);
   }
 
-  onInstalled(id: MemberId, mark: AppliedMark, hash: number): void {
-    this.#agreeOnHash(id, mark.index, hash);
+  onInstalled(id: MemberId, mark: AppliedMark, state: number): void {
     this.#applied.set(id, mark.index);
+    this.#decide(id, mark.index, mark.term);
+    this.#agree(id, mark.index, state);
   }
 
-  #decide(id: MemberId, { index, term, data }: AppliedCommand): void {
-    const checksum = checksumOf(data);
-    const decided = this.#decided.get(index);
-    if (decided === undefined) this.#decided.set(index, { term, checksum });
-    else if (decided.term !== term || decided.checksum !== checksum)
-      this.#fail(
-        `member ${id} applied another entry at ${index} (term ${term}, not ${decided.term})`,
+  #decide(id: MemberId, index: number, term: number): void {
+    const decided = this.#decided[index];
+    if (decided === undefined) {
+      // Noops and memberships before it are not handed to the state.
+      for (let at = this.#decided.length; at < index; at++)
+        this.#decided[at] = this.#termAt(this.#of(id), at);
+      this.#decided[index] = term;
+      // The founders hold the first entry before there is a group.
+      if (index > 1 && !this.#isHeldByMajority(index, term))
+        this.#report(
+          'committed by a majority',
+          `entry ${index}, term ${term}, is applied too early`,
+        );
+    } else if (decided !== term)
+      this.#report(
+        'applied in order',
+        `member ${id} applied an entry of term ${term} at ${index}, others of ${decided}`,
       );
   }
 
-  #agreeOnHash(id: MemberId, index: number, hash: number): void {
-    const known = this.#hashes.get(index);
-    if (known === undefined) this.#hashes.set(index, hash);
-    else if (known !== hash) this.#fail(`member ${id} has another state at index ${index}`);
+  /** Of one of the memberships there were: which was in force is for the protocol to know. */
+  #isHeldByMajority(index: number, term: number): boolean {
+    const holds = (id: MemberId): boolean => {
+      const durable = this.#durable.get(id);
+      return durable !== undefined && this.#termAt(durable, index) === term;
+    };
+    for (const voters of this.#electorates.values())
+      if (voters.filter(holds).length >= majority(voters.length)) return true;
+    return false;
+  }
+
+  #agree(id: MemberId, index: number, state: number): void {
+    const known = this.#states.get(index);
+    if (known === undefined) this.#states.set(index, state);
+    else if (known !== state)
+      this.#report('equal state', `member ${id} has another state at index ${index}`);
   }
 
   #of(id: MemberId): Durable {
     let durable = this.#durable.get(id);
     if (durable === undefined) {
-      durable = { term: 0, vote: 0, terms: new Map(), snapshotIndex: 0, lastIndex: 0 };
+      durable = { hardState: noHardState, start: 0, terms: [], writing: undefined };
       this.#durable.set(id, durable);
     }
     return durable;
   }
-
-  #fail(sentence: string): never {
-    throw new InvariantViolation(sentence);
-  }
 }
 
-/** FNV-1a. */
-function checksumOf(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash >>> 0;
+interface Position {
+  readonly index: number;
+  readonly term: number;
 }
+
+const nowhere = { index: 0, term: 0 };
+const noHardState: HardState = { term: 0, vote: 0, commit: 0 };

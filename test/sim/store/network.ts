@@ -33,6 +33,10 @@ export class SimNetwork {
   readonly #lastProposalMs = new Map<string, number>();
   /** Sees each message as it is sent. */
   onSend: (message: Message) => void = () => {};
+  /** Sees each message before its receiver does. */
+  onDeliver: (message: Message) => void = () => {};
+  /** A member was told that a peer is out of reach, or what became of a snapshot. */
+  onBroken: (from: MemberId, to: MemberId) => void = () => {};
 
   constructor(world: World) {
     this.#world = world;
@@ -47,25 +51,42 @@ export class SimNetwork {
     this.#cuts.clear();
   }
 
+  /** Both ways between each of `some` and each of `others`. */
+  part(some: readonly MemberId[], others: readonly MemberId[]): void {
+    for (const one of some)
+      for (const other of others) {
+        this.cut(one, other);
+        this.cut(other, one);
+      }
+  }
+
   /** A process's way to the others; the one it had before is gone. */
   attach(id: MemberId, host: Host): PeerTransport {
     const endpoint: Endpoint = { host, handlers: undefined };
     this.#endpoints.set(id, endpoint);
-    let isClosed = false;
     return {
       start: (handlers) => {
         endpoint.handlers = handlers;
       },
       send: (message) => {
-        if (!isClosed) this.#send(message);
+        if (this.#isAttached(id, endpoint)) this.#send(message);
       },
-      sendSnapshot: (to, source) => this.#sendSnapshot(id, to, source),
+      sendSnapshot: async (to, source) => {
+        try {
+          await this.#sendSnapshot(id, endpoint, to, source);
+        } finally {
+          if (this.#isAttached(id, endpoint)) this.onBroken(id, to);
+        }
+      },
       setMembers: (_members: readonly Member[]) => {},
       close: () => {
-        isClosed = true;
         endpoint.handlers = undefined;
       },
     };
+  }
+
+  #isAttached(id: MemberId, endpoint: Endpoint): boolean {
+    return endpoint.handlers !== undefined && this.#endpoints.get(id) === endpoint;
   }
 
   detach(id: MemberId): void {
@@ -108,19 +129,33 @@ export class SimNetwork {
       // A process that was started meanwhile has other connections.
       if (endpoint === undefined || endpoint !== target) return;
       if (this.#isCut(message.from, message.to)) return;
-      endpoint.host.schedule(() => endpoint.handlers?.onMessage(message));
+      endpoint.host.process().schedule(() => {
+        if (endpoint.handlers === undefined) return;
+        this.onDeliver(message);
+        endpoint.handlers.onMessage(message);
+      });
     });
   }
 
   #unreachable(from: MemberId, peer: MemberId): void {
     const endpoint = this.#endpoints.get(from);
-    endpoint?.host.schedule(() => endpoint.handlers?.onUnreachable(peer));
+    endpoint?.host.process().schedule(() => {
+      if (endpoint.handlers === undefined) return;
+      this.onBroken(from, peer);
+      endpoint.handlers.onUnreachable(peer);
+    });
   }
 
-  async #sendSnapshot(from: MemberId, to: MemberId, source: SnapshotSource): Promise<void> {
+  async #sendSnapshot(
+    from: MemberId,
+    sender: Endpoint,
+    to: MemberId,
+    source: SnapshotSource,
+  ): Promise<void> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of source.chunks()) chunks.push(chunk.slice());
     await this.#wait(this.#delayMs() * 5);
+    if (!this.#isAttached(from, sender)) throw new Error(`${from} is gone`);
     const endpoint = this.#endpoints.get(to);
     const isLost = this.#world.chance(this.weather.lossRate);
     const handlers = endpoint?.handlers;

@@ -16,6 +16,8 @@ export class World {
   readonly random: Random;
   /** Milliseconds since the simulation began. */
   nowMs = 0;
+  /** Of these nobody knew anything: see `sleep`. */
+  sleptMs = 0;
   /** Events so far. */
   steps = 0;
   readonly #heap: Event[] = [];
@@ -23,6 +25,11 @@ export class World {
 
   constructor(seed: number) {
     this.random = seededRandom(seed);
+  }
+
+  /** Uniform in [0, 1). */
+  next(): number {
+    return this.random.next();
   }
 
   /** An integer in [from, to]. */
@@ -50,6 +57,12 @@ export class World {
     };
   }
 
+  /** Time goes by for everybody, with nothing done; what was due meanwhile comes at once. */
+  sleep(forMs: number): void {
+    this.nowMs += forMs;
+    this.sleptMs += forMs;
+  }
+
   /** Runs events up to `untilMs`, or until `isDone`. `onStep` is called after each. */
   async run(
     untilMs: number,
@@ -63,7 +76,7 @@ export class World {
       pop(this.#heap);
       const { work } = next;
       if (work === undefined) continue;
-      this.nowMs = next.due;
+      this.nowMs = Math.max(this.nowMs, next.due);
       this.steps++;
       work();
       await settled();
@@ -78,6 +91,13 @@ function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
+}
+
+/** What a process has of its machine: all of it ends with the process. */
+export interface Process {
+  readonly clock: Clock;
+  /** Work of this process, soon. */
+  readonly schedule: (work: () => void) => void;
 }
 
 /** A machine: what its process asked the clock for is lost when it dies, late when it is frozen. */
@@ -96,7 +116,7 @@ export class Host {
     return this.#world.nowMs < this.#frozenUntilMs;
   }
 
-  /** The process is gone: nothing it waited for comes. */
+  /** The process is gone: nothing it waited for comes, and what it still asks for does not either. */
   die(): void {
     this.#life++;
     this.#frozenUntilMs = 0;
@@ -112,18 +132,29 @@ export class Host {
     this.#skewMs += byMs;
   }
 
-  readonly clock: Clock = {
-    now: () => startMs + this.#world.nowMs + this.#skewMs,
-    monotonicMs: () => this.#world.nowMs,
-    timer: (delayMs, callback) => this.#later(delayMs, callback),
-  };
+  /** For the process that runs now, or is about to be started. */
+  process(): Process {
+    const life = this.#life;
+    return {
+      clock: this.#clock(() => life),
+      schedule: (work) => void this.#later(life, 0, work),
+    };
+  }
 
-  /** Work of this process, soon. */
-  readonly schedule = (work: () => void): void => void this.#later(0, work);
+  /** Of the machine itself: whichever process runs when something is asked for. */
+  readonly clock: Clock = this.#clock(() => this.#life);
+
+  #clock(life: () => number): Clock {
+    return {
+      now: () => startMs + this.#world.nowMs + this.#skewMs,
+      monotonicMs: () => this.#world.nowMs,
+      timer: (delayMs, callback) => this.#later(life(), delayMs, callback),
+    };
+  }
 
   /** Runs `work` unless the process that asked for it has died, and not while it is frozen. */
-  #later(delayMs: number, work: () => void): Timer {
-    const life = this.#life;
+  #later(life: number, delayMs: number, work: () => void): Timer {
+    if (life !== this.#life) return { cancel() {} };
     let timer = this.#world.after(delayMs, () => attempt());
     const attempt = (): void => {
       if (life !== this.#life) return;

@@ -1,0 +1,172 @@
+// The state as a few maps: what the log's commands mean, said a second time and as plainly as can be.
+// The first member that applies an entry has its result compared with this; what follows is the truth
+// that client histories and watches are held against.
+import { decodeCommand } from '../../../electron/controlplane/store/command-codec.ts';
+import type {
+  Command,
+  CommandResult,
+  Compare,
+  Operation,
+} from '../../../electron/controlplane/store/commands.ts';
+import { Truth } from './history.ts';
+
+interface Lease {
+  readonly ttlMs: number;
+  /** Its time began (anew) then, or later: somebody was told so. */
+  keptMs: number;
+  endedMs: number;
+}
+
+export class Model {
+  readonly truth = new Truth();
+  readonly #leases = new Map<number, Lease>();
+  readonly #keyLeases = new Map<string, number>();
+  readonly #report: (sentence: string) => void;
+  readonly #nowMs: () => number;
+  #index = 0;
+  #compacted = 0;
+
+  /** `report`: a result is not what it should be, or a lease was ended too early. */
+  constructor(report: (sentence: string) => void, nowMs: () => number) {
+    this.#report = report;
+    this.#nowMs = nowMs;
+  }
+
+  get revision(): number {
+    return this.truth.revisions.length;
+  }
+
+  /** An entry of the log, applied somewhere; only the first time counts. */
+  applied(index: number, data: Uint8Array, result: CommandResult | undefined): void {
+    if (index <= this.#index) return;
+    this.#index = index;
+    const command = decodeCommand(data);
+    if (command === undefined) return this.#report(`entry ${index} can't be read`);
+    const isOk = this.#apply(command);
+    const told = result?.type === 'failed' ? false : wasOk(result);
+    if (told !== isOk || result?.revision !== this.revision)
+      this.#report(
+        `entry ${index} (${command.type}): ${told} at ${result?.revision}, not ${isOk} at ${this.revision}`,
+      );
+  }
+
+  #apply(command: Command): boolean {
+    switch (command.type) {
+      case 'put-if':
+      case 'delete-if': {
+        const { key, expectedRevision } = command;
+        const present = this.#modRevision(key);
+        const isDelete = command.type === 'delete-if';
+        if (present !== expectedRevision || (isDelete && present === 0)) return false;
+        this.#write(this.revision + 1, key, isDelete ? undefined : text(command.value), 0);
+        return true;
+      }
+      case 'txn': {
+        const isSuccess = command.compares.every((compare) => this.#holds(compare));
+        return this.#perform(isSuccess ? command.success : command.failure) && isSuccess;
+      }
+      case 'compact': {
+        const isNews = command.revision > this.#compacted && command.revision <= this.revision;
+        if (isNews) this.#compacted = command.revision;
+        return isNews;
+      }
+      case 'lease-grant': {
+        const isNew = !this.hasLease(command.id);
+        const lease = { ttlMs: command.ttlSeconds * 1000, keptMs: -Infinity, endedMs: Infinity };
+        if (isNew) this.#leases.set(command.id, lease);
+        return isNew;
+      }
+      case 'lease-keep':
+        return this.hasLease(command.id);
+      case 'lease-revoke':
+        return this.#revoke(command.id);
+      default:
+        return false;
+    }
+  }
+
+  /** As clients of the simulation compare: the modRevision of one key. */
+  #holds({ range, operand }: Compare): boolean {
+    return this.#modRevision(range.key) === operand;
+  }
+
+  #perform(operations: readonly Operation[]): boolean {
+    const revision = this.revision + 1;
+    const lacksLease = operations.some(
+      (one) => one.type === 'put' && one.lease !== 0 && !this.hasLease(one.lease),
+    );
+    if (lacksLease) return false;
+    for (const one of operations)
+      if (one.type === 'put') this.#write(revision, one.key, text(one.value), one.lease);
+      else if (one.type === 'delete' && this.#modRevision(one.range.key) > 0)
+        this.#write(revision, one.range.key, undefined, 0);
+    return true;
+  }
+
+  #revoke(id: number): boolean {
+    const lease = this.#leases.get(id);
+    if (lease === undefined || !this.hasLease(id)) return false;
+    lease.endedMs = this.#nowMs();
+    this.#checkLease(id, lease);
+    const revision = this.revision + 1;
+    for (const [key, holder] of Array.from(this.#keyLeases).toSorted(([a], [b]) =>
+      a < b ? -1 : 1,
+    ))
+      if (holder === id) {
+        this.#keyLeases.delete(key);
+        this.truth.add({ revision, key, value: undefined, isExpiry: true });
+      }
+    return true;
+  }
+
+  hasLease(id: number): boolean {
+    return this.#leases.get(id)?.endedMs === Infinity;
+  }
+
+  /** Those that have not ended. */
+  get heldLeases(): readonly number[] {
+    return Array.from(this.#leases.keys()).filter((id) => this.hasLease(id));
+  }
+
+  /** A client was told that a lease's time began, or began anew, at `sinceMs` or later. */
+  kept(id: number, sinceMs: number): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return this.#report(`lease ${id} was granted, they said`);
+    lease.keptMs = Math.max(lease.keptMs, sinceMs);
+    this.#checkLease(id, lease);
+  }
+
+  #checkLease(id: number, { keptMs, ttlMs, endedMs }: Lease): void {
+    const missingMs = keptMs + ttlMs - endedMs;
+    if (missingMs > 0) this.#report(`lease ${id} ended ${missingMs} ms too early`);
+  }
+
+  #write(revision: number, key: string, value: string | undefined, lease: number): void {
+    this.truth.add({ revision, key, value });
+    if (lease === 0) this.#keyLeases.delete(key);
+    else this.#keyLeases.set(key, lease);
+  }
+
+  #modRevision(key: string): number {
+    return this.truth.at(key, Infinity)?.modRevision ?? 0;
+  }
+}
+
+function wasOk(result: CommandResult | undefined): boolean | undefined {
+  switch (result?.type) {
+    case 'write':
+      return result.isOk;
+    case 'txn':
+      return result.isSuccess;
+    case 'done':
+      return true;
+    default:
+      return undefined;
+  }
+}
+
+const decoder = new TextDecoder();
+
+function text(value: Uint8Array): string {
+  return decoder.decode(value);
+}

@@ -32,6 +32,8 @@ export interface ClusterProcessesOptions {
   readonly onReady: (ready: ControlPlaneReady) => void;
   /** The agent registered its node, or says why it can't run containers. */
   readonly onAgent: (message: ChildMessage) => void;
+  /** A sentence for the person; everything goes on. */
+  readonly onNotice?: (sentence: string) => void;
   /** A sentence for the person; nothing runs any more. */
   readonly onCannotRun: (sentence: string) => void;
 }
@@ -82,6 +84,7 @@ export class ClusterProcesses {
 
   #onControlPlane(message: ChildMessage): void {
     if (message.type === 'fatal') this.#fatal = String(message['message']);
+    if (message.type === 'notice') this.#deps.onNotice?.(String(message['message']));
     if (message.type !== 'ready') return;
     const ready = message as unknown as ControlPlaneReady;
     this.#ready = ready;

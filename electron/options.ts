@@ -17,7 +17,24 @@ export interface Options {
   readonly nodeName: string | undefined;
   /** 'off', or names of network interfaces. */
   readonly discovery: 'off' | readonly string[];
+  /** An etcd that holds the state in place of this machine's disk; undefined: there is none. */
+  readonly datastore: DatastoreOptions | undefined;
+  /** `host:port` for other members of the control plane; undefined: the one kept from before. */
+  readonly memberAddress: string | undefined;
+  /** File of an invitation, absolute. */
+  readonly join: string | undefined;
+  /** Port of etcd's API; undefined: not served. */
+  readonly etcdPort: number | undefined;
   readonly help: boolean;
+}
+
+export interface DatastoreOptions {
+  /** `host:port` each. */
+  readonly endpoints: readonly string[];
+  /** Files, absolute. Any of them: the connection is encrypted. */
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
 }
 
 /** A flag or environment variable that makes no sense; the message says what would. */
@@ -41,6 +58,20 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
   --no-install          never install Docker Engine by the system's package manager
   --discovery off|IF,…  interfaces on which to look for machines (also: FLOTILLA_DISCOVERY; default: off)
   --help                this text
+
+Where the cluster's state is kept, if not on this machine alone:
+
+  --member-address HOST:PORT
+                        listen here for further machines that keep a copy of the state (from then on always);
+                        \`npm run cluster -- invite NAME HOST:PORT\` invites one, three survive the loss of one
+  --join FILE           become a member by an invitation: first start of an unused --data directory only
+  --datastore etcd://HOST:PORT[,HOST:PORT]
+                        keep it in an etcd of yours, 3.4 or newer; one control plane for each etcd
+  --datastore-ca FILE, --datastore-cert FILE, --datastore-key FILE
+                        the etcd's certificate authority, and who we are to it
+  --etcd-port N         serve etcd's own API on 127.0.0.1 to the cluster's administrator: etcdctl with pki/ca.crt,
+                        pki/admin.crt and pki/admin.key. What it writes below /registry is neither
+                        checked nor completed by anybody: use kubectl to change objects
 `;
 
 const flags = {
@@ -52,6 +83,13 @@ const flags = {
   'no-agent': { type: 'boolean' },
   'no-install': { type: 'boolean' },
   discovery: { type: 'string' },
+  'member-address': { type: 'string' },
+  join: { type: 'string' },
+  datastore: { type: 'string' },
+  'datastore-ca': { type: 'string' },
+  'datastore-cert': { type: 'string' },
+  'datastore-key': { type: 'string' },
+  'etcd-port': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -76,7 +114,7 @@ export function parseOptions(
 ): Options {
   const values = parseFlags(args);
   const discovery = values.discovery ?? environment['FLOTILLA_DISCOVERY'] ?? 'off';
-  return {
+  const options: Options = {
     headless: values.headless === true,
     dataDirectory: dataDirectory(values.data),
     port: portNumber('--port', values.port, defaultPort),
@@ -85,8 +123,31 @@ export function parseOptions(
     install: values['no-install'] !== true,
     nodeName: nodeName(values['node-name']),
     discovery: interfaceNames(discovery),
+    datastore: datastore(values),
+    memberAddress: memberAddress(values['member-address']),
+    join: values.join === undefined ? undefined : filePath('--join', values.join),
+    etcdPort:
+      values['etcd-port'] === undefined
+        ? undefined
+        : portNumber('--etcd-port', values['etcd-port'], 0),
     help: values.help === true,
   };
+  refuseContradictions(options);
+  return options;
+}
+
+/** With an etcd beneath there is no state of our own to share or to serve. */
+function refuseContradictions({ datastore: etcd, memberAddress: member, join, etcdPort }: Options) {
+  if (etcd === undefined) return;
+  const given = [
+    { flag: '--member-address', value: member },
+    { flag: '--join', value: join },
+    { flag: '--etcd-port', value: etcdPort },
+  ].find(({ value }) => value !== undefined);
+  if (given === undefined) return;
+  throw new OptionError(
+    `${given.flag} and --datastore exclude each other: with --datastore, etcd keeps and serves the state.`,
+  );
 }
 
 /**
@@ -151,6 +212,55 @@ function portNumber(flag: string, text: string | undefined, fallback: number): n
   return port;
 }
 
+function datastore(values: {
+  readonly datastore?: string;
+  readonly 'datastore-ca'?: string;
+  readonly 'datastore-cert'?: string;
+  readonly 'datastore-key'?: string;
+}): DatastoreOptions | undefined {
+  const fileOf = (name: 'ca' | 'cert' | 'key'): string | undefined => {
+    const value = values[`datastore-${name}`];
+    return value === undefined ? undefined : filePath(`--datastore-${name}`, value);
+  };
+  const files = { ca: fileOf('ca'), cert: fileOf('cert'), key: fileOf('key') };
+  if (values.datastore === undefined) {
+    const stray = Object.entries(files).find(([, file]) => file !== undefined);
+    if (stray === undefined) return undefined;
+    throw new OptionError(`--datastore-${stray[0]} needs --datastore beside it.`);
+  }
+  if ((files.cert === undefined) !== (files.key === undefined))
+    throw new OptionError('--datastore-cert and --datastore-key belong together: give both.');
+  return { endpoints: datastoreEndpoints(values.datastore), ...files };
+}
+
+function datastoreEndpoints(text: string): string[] {
+  const [, list] = /^etcd:\/\/(.+)$/.exec(text) ?? [];
+  const endpoints = list?.split(',') ?? [];
+  if (endpoints.length > 0 && endpoints.every(isHostAndPort)) return endpoints;
+  throw new OptionError(
+    `--datastore takes etcd://HOST:PORT, several with commas (etcd://a:2379,b:2379), not "${text}".`,
+  );
+}
+
+/** Where this machine listens, so port 0 would be no address. */
+function memberAddress(text: string | undefined): string | undefined {
+  if (text === undefined || isHostAndPort(text)) return text;
+  throw new OptionError(
+    `--member-address takes HOST:PORT, by which the other machines reach this one, not "${text}".`,
+  );
+}
+
+/** IPv6 in brackets. */
+export function isHostAndPort(text: string): boolean {
+  const [, port] = /^(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/.exec(text) ?? [];
+  return port !== undefined && Number(port) > 0 && Number(port) <= 65_535;
+}
+
+function filePath(flag: string, text: string): string {
+  if (text === '') throw new OptionError(`${flag} takes a file, not an empty text.`);
+  return path.resolve(text);
+}
+
 function nodeName(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   if (text.length > 63 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text))
@@ -177,5 +287,15 @@ export function controlPlaneArguments(options: Options): string[] {
   args.push('--ui-port', String(options.uiPort), '--discovery', discovery);
   if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
   if (!options.agent) args.push('--no-agent');
+  const { datastore: etcd, memberAddress: address, join, etcdPort } = options;
+  if (address !== undefined) args.push('--member-address', address);
+  if (join !== undefined) args.push('--join', join);
+  if (etcdPort !== undefined) args.push('--etcd-port', String(etcdPort));
+  if (etcd === undefined) return args;
+  args.push('--datastore', `etcd://${etcd.endpoints.join(',')}`);
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    const file = etcd[name];
+    if (file !== undefined) args.push(`--datastore-${name}`, file);
+  }
   return args;
 }

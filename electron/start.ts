@@ -107,6 +107,7 @@ function runHeadless(options: Options): void {
     logger,
     onReady: announce.serving,
     onAgent: announce.agent,
+    onNotice: (sentence) => void process.stderr.write(`${sentence}\n`),
     onCannotRun(sentence) {
       process.stderr.write(`${sentence}\n`);
       process.exit(exitCodes.cannotRun);

@@ -41,6 +41,10 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
+  /** Why the store answers nothing now; undefined: it answers. None: it always does. */
+  readonly storeProblem?: () => string | undefined;
+  /** Answers below /flotilla, to administrators; none: there is nothing. */
+  readonly memberPaths?: ApiHandler;
   /** Share of the time since the last look in which the process was busy, 0 to 1. */
   readonly eventLoopUtilization: () => number;
   readonly clock: Clock;
@@ -72,6 +76,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   ]);
   const health = new Health([
     { name: 'etcd', check: async () => void (await store.currentRevision()) },
+    { name: 'etcd-readiness', readyOnly: true, check: () => storeReadiness(parts) },
     {
       name: 'informer-sync',
       readyOnly: true,
@@ -99,6 +104,8 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     health,
     metrics,
     build: parts.build,
+    more:
+      parts.memberPaths === undefined ? [] : [{ prefix: '/flotilla', answer: parts.memberPaths }],
   });
   const handler = createChain({
     authenticate: createAuthenticator(),
@@ -111,4 +118,14 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     metrics,
   });
   return { handler, registry };
+}
+
+/** Whether a majority stands behind what is answered. A restart would not help where it does not. */
+async function storeReadiness({
+  store,
+  storeProblem,
+}: ApiServerParts): Promise<string | undefined> {
+  const problem = storeProblem?.();
+  if (problem === undefined) await store.currentRevision({ linearizable: true });
+  return problem;
 }

@@ -7,7 +7,7 @@ import { performance } from 'node:perf_hooks';
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { assert } from '#kube/base/assert.ts';
-import { rfc3339, type Clock } from '#kube/base/clock.ts';
+import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
@@ -23,6 +23,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
+import { subjectIdentity } from '#platform/certificate.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { assembleApiServer } from './api-server.ts';
@@ -30,12 +31,18 @@ import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
+import { listenError } from './apiserver/listener/listen-error.ts';
+import { openBacking, type Backing } from './backing.ts';
+import { createEtcdServer } from './etcd/server.ts';
+import { LeaderWork } from './leader-work.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
+import type { Invitation } from './members/invitation.ts';
+import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
 import { startCompactor } from './store/compactor.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { openReplicatedStore } from './store/open-store.ts';
+import { UnavailableError, type Store } from './store/store.ts';
 import { UiServer } from './ui-server.ts';
 import { UiSessions } from './ui-session.ts';
 
@@ -43,6 +50,10 @@ export interface ControlPlaneDeps {
   readonly options: Options;
   /** Resolved: the flag's, or made from the host's name. */
   readonly nodeName: string;
+  /** Accepted; for a machine that joins others. */
+  readonly invitation: Invitation | undefined;
+  /** For tests: how long a learner has to be there before it votes. */
+  readonly voterStableMs: number | undefined;
   readonly version: string;
   /** Folder of the built renderer. */
   readonly pages: string;
@@ -51,11 +62,14 @@ export interface ControlPlaneDeps {
   readonly logger: Logger;
   /** The disk failed under the store, or a part is broken: the process has to end. */
   readonly onFatal: (error: unknown) => void;
+  /** Something a person should know, while everything goes on. */
+  readonly onNotice: (sentence: string) => void;
 }
 
 const host = '127.0.0.1';
 const servingNames = { dnsNames: [], ipAddresses: [] };
 const dayMs = 24 * 3_600_000;
+const retryMs = 200;
 const bootstrapResources: Readonly<Record<string, Resource>> = {
   Namespace: namespaces,
   Service: services,
@@ -68,7 +82,13 @@ export const clusterConfig = {
 
 /** Answers 503 from the moment the port is taken until the API server behind it is put together. */
 class LateHandler {
-  #handler: ApiHandler = () => Promise.reject(serviceUnavailable('the API server is starting'));
+  #handler: ApiHandler = () => Promise.reject(serviceUnavailable(this.#waitsFor));
+  #waitsFor = 'the API server is starting';
+
+  /** What is still missing, to be told meanwhile. */
+  waitFor(what: string): void {
+    this.#waitsFor = what;
+  }
 
   set(handler: ApiHandler): void {
     this.#handler = handler;
@@ -80,7 +100,6 @@ class LateHandler {
 export class ControlPlane {
   readonly #deps: ControlPlaneDeps;
   readonly #stopping = new AbortController();
-  readonly #running: Promise<void>[] = [];
   /** In the order in which things started; stopped in reverse. */
   readonly #stops: (() => void | Promise<void>)[] = [];
   #apiPort = 0;
@@ -111,20 +130,22 @@ export class ControlPlane {
     this.#stops.push(() => server.stop());
     const uiPort = await ui.start(options.uiPort);
     this.#stops.push(() => ui.stop());
-    const handler = await this.#startApi(pki, apiPort);
+    const backing = await this.#openBacking(pki);
+    await this.#untilAnswering(backing, late);
+    const handler = await this.#startApi(pki, apiPort, backing);
     late.set(handler);
     await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
-    this.#startClients(handler);
-    this.#renewDaily(pki, server);
+    this.#lead(handler, backing);
+    await this.#serveEtcd(pki, backing);
+    this.#renewDaily(pki, server, backing);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
   /** Ends watches, drains requests, lets the store's last write finish. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.allSettled(this.#running);
     for (const stop of this.#stops.toReversed()) await stop();
   }
 
@@ -133,24 +154,36 @@ export class ControlPlane {
     return path.join(this.#deps.options.dataDirectory, 'cluster-made');
   }
 
-  async #startApi(pki: ClusterPki, port: number): Promise<ApiHandler> {
-    const { options, clock, random, logger, version, nodeName, onFatal } = this.#deps;
-    const directory = path.join(options.dataDirectory, 'store');
+  async #openBacking(pki: ClusterPki): Promise<Backing> {
     const mustExist = existsSync(this.#marker);
-    const { memberId } = await pki.peer(path.join(options.dataDirectory, 'pki'));
-    const { store } = await openReplicatedStore({
-      directory,
-      memberId,
-      wish: { type: mustExist ? 'restart' : 'new', name: nodeName, addresses: [] },
-      mustExist,
-      clock,
-      random,
-      logger,
-      onFatal,
-    });
+    const backing = await openBacking({ ...this.#deps, mustExist, pki });
     // The listeners were first: they stop before the store closes.
-    this.#stops.unshift(() => store.close());
-    startCompactor({ store, clock, logger, signal: this.#stopping.signal });
+    this.#stops.unshift(() => backing.close());
+    return backing;
+  }
+
+  /** Alone at once; one of several when a majority is there. */
+  async #untilAnswering({ store, problem }: Backing, late: LateHandler): Promise<void> {
+    const { clock, onNotice } = this.#deps;
+    let told: string | undefined;
+    while (!this.#stopping.signal.aborted) {
+      try {
+        await store.currentRevision({ linearizable: true });
+        return;
+      } catch (error) {
+        if (!(error instanceof UnavailableError)) throw error;
+        const why = problem() ?? error.message;
+        late.waitFor(why);
+        if (told !== why) onNotice(`Not ready yet. ${why}`);
+        told = why;
+        await delay(clock, retryMs, this.#stopping.signal);
+      }
+    }
+  }
+
+  async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<ApiHandler> {
+    const { clock, random, logger, version, nodeName } = this.#deps;
+    const { store, own } = backing;
     let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
@@ -171,6 +204,8 @@ export class ControlPlane {
       },
       podsOnNode: (name) => podsOnNode(name),
       bootstrapState: () => this.#missing,
+      storeProblem: () => backing.problem(),
+      memberPaths: createMemberPaths(own?.members),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
         const { utilization } = performance.eventLoopUtilization(now, lastLook);
@@ -233,12 +268,34 @@ export class ControlPlane {
     await writeKubeconfig(path.join(folder, 'kubeconfig'), { ...cluster, ...client }, agentNames);
   }
 
-  #startClients(handler: ApiHandler): void {
-    const { clock, random, logger, onFatal } = this.#deps;
-    const { signal } = this.#stopping;
+  /** What one control plane does for all, while this one's member leads. */
+  #lead(handler: ApiHandler, { store, onLeadership }: Backing): void {
+    const { clock, logger, onFatal } = this.#deps;
+    const work = new LeaderWork({
+      catchUp: () => store.currentRevision({ linearizable: true }),
+      run: (signal) => this.#runClients(handler, store, signal),
+      clock,
+      logger,
+      onFatal,
+    });
+    // First of all to stop: its last writes still find an API.
+    this.#stops.push(() => work.stop());
+    onLeadership((isLeader) => work.setLeader(isLeader && !this.#stopping.signal.aborted));
+  }
+
+  async #runClients(handler: ApiHandler, store: Store, signal: AbortSignal): Promise<void> {
+    const { clock, random, logger } = this.#deps;
+    startCompactor({ store, clock, logger, signal });
     const common = { clock, random };
+    const scheduler = new Scheduler({
+      ...common,
+      client: this.#client(handler, 'system:kube-scheduler', []),
+      logger: logger.with({ component: 'scheduler' }),
+    });
+    scheduler.start(signal);
     const controllers = this.#client(handler, 'system:kube-controller-manager', []);
-    const running = runControllers(
+    // A controller fails only by a programmer's error: the process ends and is started again.
+    await runControllers(
       {
         ...common,
         client: controllers,
@@ -247,27 +304,52 @@ export class ControlPlane {
       },
       signal,
     );
-    // A controller fails only by a programmer's error: the process ends and is started again.
-    this.#running.push(running.catch(onFatal));
-    const scheduler = new Scheduler({
-      ...common,
-      client: this.#client(handler, 'system:kube-scheduler', []),
-      logger: logger.with({ component: 'scheduler' }),
+  }
+
+  /** etcd's own API, for administrators of this machine. */
+  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<void> {
+    const { options, clock, random, logger } = this.#deps;
+    const { etcdPort } = options;
+    if (etcdPort === undefined || own === undefined) return;
+    const { keyPem, certPem } = await pki.apiServer(servingNames);
+    let port = etcdPort;
+    const server = createEtcdServer({
+      kv: own.opened.kv,
+      cluster: own.members.clusterInfo(() => `https://${host}:${port}`),
+      clock,
+      random,
+      logger: logger.with({ component: 'etcd' }),
+      temporaryFolder: options.dataDirectory,
+      tls: {
+        key: keyPem,
+        cert: certPem,
+        ca: pki.caPem,
+        authorize: (certificate) =>
+          certificate !== undefined &&
+          (subjectIdentity(certificate)?.organizations.includes('system:masters') ?? false),
+      },
     });
-    scheduler.start(signal);
+    try {
+      port = await server.listen(etcdPort, host);
+    } catch (error) {
+      throw listenError(error as NodeJS.ErrnoException, { host, port }, '--etcd-port');
+    }
+    logger.info("Serves etcd's API", { port });
+    this.#stops.push(() => server.close());
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  #renewDaily(pki: ClusterPki, server: ApiServer): void {
+  #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): void {
     const { clock, logger } = this.#deps;
     const renew = async (): Promise<void> => {
       try {
         server.setCertificate(await pki.apiServer(servingNames));
+        await backing.own?.opened.renew();
         await this.#writeCredentials(pki, this.#apiPort);
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });
       }
-      this.#renewDaily(pki, server);
+      this.#renewDaily(pki, server, backing);
     };
     const timer = clock.timer(dayMs, () => void renew());
     this.#stopping.signal.addEventListener('abort', () => timer.cancel(), { once: true });

@@ -17,6 +17,8 @@ import { DataDirectoryLockedError, lockDataDirectory, sqliteFailure } from '#pla
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
+import { DatastoreError } from './datastore.ts';
+import { acceptInvitation, InvitationError } from './members/invitation.ts';
 import { StoreOpenError } from './store/state-file.ts';
 
 const { version } = manifest;
@@ -38,7 +40,15 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
       sqliteFailure(error.cause) === 'io' &&
       !hasSpace(options.dataDirectory));
   if (isFull) return fullDisk(options.dataDirectory).message;
-  const known = [DataDirectoryLockedError, StoreOpenError, PkiError, ListenError, OptionError];
+  const known = [
+    DataDirectoryLockedError,
+    DatastoreError,
+    InvitationError,
+    ListenError,
+    OptionError,
+    PkiError,
+    StoreOpenError,
+  ];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
   return dataDirectoryError(error, options.dataDirectory)?.message;
 }
@@ -53,7 +63,7 @@ function hasSpace(directory: string): boolean {
  * The node's name is kept from the first start on: a laptop's host name changes with its network,
  * and a new name would be a new machine.
  */
-async function nodeName(options: Options): Promise<string> {
+async function nodeName(options: Options, invited: string | undefined): Promise<string> {
   const file = path.join(options.dataDirectory, 'node-name');
   if (options.nodeName === undefined) {
     try {
@@ -63,7 +73,7 @@ async function nodeName(options: Options): Promise<string> {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
   }
-  const name = options.nodeName ?? hostNodeName(hostname());
+  const name = options.nodeName ?? invited ?? hostNodeName(hostname());
   await writeFileAtomic(file, `${name}\n`);
   return name;
 }
@@ -72,6 +82,12 @@ function hostNodeName(host: string): string {
   const [first = ''] = host.toLowerCase().split('.');
   const name = first.replaceAll(/[^a-z0-9-]/g, '-').replaceAll(/^-+|-+$/g, '');
   return name === '' ? 'this-computer' : name.slice(0, 63);
+}
+
+/** For tests: votes move without the usual minutes of patience. */
+function voterStableMs(): number | undefined {
+  const text = process.env['FLOTILLA_VOTER_STABLE_MS'];
+  return text === undefined || text === '' ? undefined : Number(text);
 }
 
 async function run(options: Options): Promise<void> {
@@ -87,10 +103,14 @@ async function run(options: Options): Promise<void> {
     logger.error('The control plane ends: unexpected error', { error });
     process.exit(1);
   });
-  const name = await nodeName(options);
+  const invitation =
+    options.join === undefined ? undefined : await acceptInvitation(options.join, directory);
+  const name = await nodeName(options, invitation?.name);
   const controlPlane = new ControlPlane({
     options,
     nodeName: name,
+    invitation,
+    voterStableMs: voterStableMs(),
     version,
     pages: path.join(import.meta.dirname, '../renderer'),
     clock: systemClock,
@@ -100,15 +120,27 @@ async function run(options: Options): Promise<void> {
       logger.error('The control plane ends: one of its parts failed', { error });
       process.exit(1);
     },
+    onNotice(sentence) {
+      logger.warn('A person should know', { sentence });
+      channel.post({ type: 'notice', message: sentence });
+    },
   });
+  let isStopping = false;
   channel.onStop((why) => {
+    isStopping = true;
     logger.info('Control plane stops', { why });
     void controlPlane.stop().then(() => {
       lock.release();
       process.exit(0);
     });
   });
-  const { apiPort, uiPort, uiToken } = await controlPlane.start();
+  const started = await controlPlane.start().catch((error: unknown) => {
+    // What is still missing is not waited for any more.
+    if (isStopping) return undefined;
+    throw error;
+  });
+  if (started === undefined) return;
+  const { apiPort, uiPort, uiToken } = started;
   logger.info('Control plane serves', { apiPort, uiPort, node: name });
   channel.post({
     type: 'ready',

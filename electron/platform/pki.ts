@@ -78,6 +78,11 @@ export class ClusterPki {
     return this.#ca.certPem;
   }
 
+  /** With its key, for another member of the control plane. */
+  get ca(): KeyPairPem {
+    return this.#ca;
+  }
+
   /** The certificate kept at `request.path`, made (again) if need be. */
   async ensure(request: CertificateRequest): Promise<KeyPairPem> {
     const [certPem, keyPem] = await Promise.all([
@@ -161,14 +166,16 @@ export class ClusterPki {
   async peer(folder: string): Promise<PeerIdentity> {
     const path = join(folder, 'peer');
     const { keyPem, memberId } = await loadPeerKey(`${path}.key`);
-    const pair = await this.ensure({
-      path,
-      commonName: `flotilla:member:${memberId}`,
-      organizations: [peersOrganization],
-      usages: ['server', 'client'],
-      keyPem,
-    });
+    const pair = await this.ensure({ path, ...peerSubject(memberId), keyPem });
     return { ...pair, memberId };
+  }
+
+  /** One that is yet to begin, with a new key. Kept nowhere. */
+  newPeer(): PeerIdentity {
+    const keyPem = makeKey();
+    const memberId = memberIdOf(publicKeyDer(keyPem));
+    const spec = this.#spec({ path: '', ...peerSubject(memberId), keyPem });
+    return { ...issueCertificate(spec, this.#ca, this.#deps.random), memberId };
   }
 
   #spec(request: CertificateRequest): CertificateSpec {
@@ -196,6 +203,16 @@ export class ClusterPki {
       describe(certificate) === describeRequest(request)
     );
   }
+}
+
+function peerSubject(
+  memberId: number,
+): Pick<CertificateRequest, 'commonName' | 'organizations' | 'usages'> {
+  return {
+    commonName: `flotilla:member:${memberId}`,
+    organizations: [peersOrganization],
+    usages: ['server', 'client'],
+  };
 }
 
 /** How pods and people name the API server beside its addresses. */

@@ -2,9 +2,9 @@
 // settings as they come. Started once, killed and stopped by process.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { eventually } from '../setup/cluster.ts';
+import { freePort } from '../setup/etcd.ts';
 
 const etcdBinary = '/usr/bin/etcd';
 
@@ -107,15 +107,4 @@ async function statusOf({ endpoint }: EtcdServer): Promise<EtcdStatus> {
   const url = `http://${endpoint}/v3/maintenance/status`;
   const response = await fetch(url, { method: 'POST', body: '{}' });
   return (await response.json()) as EtcdStatus;
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0));
-    });
-  });
 }

@@ -20,7 +20,10 @@ export function statusOfStoreError(
 ): StatusError | undefined {
   if (error instanceof OutcomeUnknownError)
     return serverTimeout({ group: definition.group, resource: definition.plural }, operation);
-  if (error instanceof UnavailableError) return serviceUnavailable(error.message);
+  // A read has waited for a majority already: a client that tries ten times more would hang. A write
+  // was refused at once.
+  const isRead = operation === 'get' || operation === 'list';
+  if (error instanceof UnavailableError) return serviceUnavailable(error.message, isRead ? 0 : 1);
   if (error instanceof NoSpaceError) return insufficientStorage(error.message);
   return undefined;
 }

@@ -28,6 +28,8 @@ export interface VoterFacts {
   readonly leader: MemberId;
   /** Members that are missing here are waited for: they get no vote and lose none. */
   readonly members: readonly MemberFacts[];
+  /** How long a learner has to be there before it may vote; `stableMs` when left out. */
+  readonly stableMs?: number;
 }
 
 export type VoterChange =
@@ -55,7 +57,8 @@ export function desiredMembership(
 ): VoterChange | undefined {
   const candidates = membership.members.map((member) => candidateOf(member, facts, nowMs));
   const voters = candidates.filter(({ isVoter }) => isVoter);
-  const eligible = candidates.filter((member) => member.isVoter || isFit(member, nowMs));
+  const fitSinceMs = nowMs - (facts.stableMs ?? stableMs);
+  const eligible = candidates.filter((member) => member.isVoter || isFit(member, fitSinceMs));
   const ranked = eligible.toSorted(byRank);
   const goal = ranked.slice(0, voterCount(eligible));
   // First, so that a replacement votes before the replaced one goes. It is reachable, so whatever
@@ -88,8 +91,8 @@ function candidateOf(member: Member, { leader, members }: VoterFacts, nowMs: num
   };
 }
 
-function isFit({ isReachable, isCaughtUp, sinceMs }: Candidate, nowMs: number): boolean {
-  return isReachable && isCaughtUp && nowMs - sinceMs >= stableMs;
+function isFit({ isReachable, isCaughtUp, sinceMs }: Candidate, fitSinceMs: number): boolean {
+  return isReachable && isCaughtUp && sinceMs <= fitSinceMs;
 }
 
 /** Who should vote first. Who votes already goes before its equals, so that nothing moves idly. */

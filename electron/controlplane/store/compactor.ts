@@ -45,9 +45,12 @@ export function startCompactor(deps: CompactorDeps): { stop(): void } {
     try {
       await sample();
     } catch (error) {
-      if (error instanceof UnavailableError) return stop();
+      // Closed; or, where a signal says when it is, without a majority for now.
+      const isUnavailable = error instanceof UnavailableError;
+      if (isUnavailable && signal === undefined) return stop();
       const remedy = error instanceof NoSpaceError ? 'free some space on the disk' : undefined;
-      logger.error('Compaction failed, the next one continues', { error, remedy });
+      if (!isUnavailable)
+        logger.error('Compaction failed, the next one continues', { error, remedy });
     }
     if (!isStopped) timer = clock.timer(sampleIntervalMs, () => void run());
   }

@@ -38,7 +38,7 @@ export interface ReplicatedStoreOptions {
   /** The disk failed, or the state is not the others': end the process. */
   readonly onFatal: (error: unknown) => void;
   /** The way to other members, made once it is known of which cluster; none by default. */
-  readonly transport?: (clusterId: string) => PeerTransport;
+  readonly transport?: (clusterId: string) => Promise<PeerTransport>;
   readonly replica?: Pick<
     ReplicaDeps<unknown>,
     'knownMembers' | 'timing' | 'logLimits' | 'protocolLimits'
@@ -71,7 +71,8 @@ export async function openReplicatedStore(
   const { directory, memberId, wish, clock, random, logger, transport } = options;
   const startedMs = clock.monotonicMs();
   const state = openState(options);
-  let begun: BegunMember;
+  let begun: BegunMember | undefined;
+  let peers: PeerTransport | undefined;
   try {
     begun = await beginMember({
       file: path.join(directory, 'member.json'),
@@ -83,7 +84,9 @@ export async function openReplicatedStore(
       applied: state.applied(),
     });
     state.adopt(begun.record.clusterId);
+    peers = await transport?.(begun.record.clusterId);
   } catch (error) {
+    begun?.log.close();
     state.close();
     throw asOpenError(error, directory);
   }
@@ -94,7 +97,7 @@ export async function openReplicatedStore(
     start,
     log,
     stateMachine: state,
-    transport: transport?.(record.clusterId) ?? noPeers,
+    transport: peers ?? noPeers,
     clock,
     random,
     schedule,

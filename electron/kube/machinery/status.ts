@@ -207,8 +207,9 @@ export function tooManyRequests(
   return make(429, 'TooManyRequests', message, info);
 }
 
-export function serviceUnavailable(message: string): StatusError {
-  return make(503, 'ServiceUnavailable', message, { retryAfterSeconds: 1 });
+/** With 0 clients are not asked to try again by themselves. */
+export function serviceUnavailable(message: string, retryAfterSeconds = 1): StatusError {
+  return make(503, 'ServiceUnavailable', message, { retryAfterSeconds });
 }
 
 export function insufficientStorage(message: string): StatusError {

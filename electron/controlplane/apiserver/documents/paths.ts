@@ -16,9 +16,11 @@ export interface PathDeps {
   readonly health: Health;
   readonly metrics: ServerMetrics;
   readonly build: Build;
+  /** Paths that the API server has beyond Kubernetes' own. */
+  readonly more?: readonly Route[];
 }
 
-interface Route {
+export interface Route {
   /** The path itself and all below it. */
   readonly prefix: string;
   readonly getOnly?: boolean;
@@ -35,6 +37,7 @@ export function createPaths(deps: PathDeps): ApiHandler {
     { prefix: '/readyz', answer: (request) => deps.health.answer(request) },
     { prefix: '/healthz', answer: (request) => deps.health.answer(request) },
     { prefix: '/metrics', answer: (request) => metricsPage(request, deps.metrics) },
+    ...(deps.more ?? []),
   ];
   return async (request) => {
     const { path, method } = request;

@@ -1,0 +1,258 @@
+// `npm run cluster -- …`: what a person does about the members that keep the state. `members`,
+// `invite`, `remove` and `backup` ask the control plane that runs on the data directory, as the
+// administrator of its kubeconfig; `restore` and `recover` work on a directory nothing runs on.
+import { once } from 'node:events';
+import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { finished } from 'node:stream/promises';
+import { parseArgs } from 'node:util';
+import { systemClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { systemRandom } from '#kube/base/random.ts';
+import type { HttpMethod, TransportRequest } from '#kube/client/transport.ts';
+import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { HttpsTransport } from '#platform/https-transport.ts';
+import { readKubeconfig } from '#platform/kubeconfig.ts';
+import { formatInvitation, type Invitation } from './controlplane/members/invitation.ts';
+import type { MemberReport, MembersReport } from './controlplane/members/members.ts';
+import type { OfflineDeps } from './controlplane/members/offline.ts';
+import { backupPath, membersPath } from './controlplane/members/paths.ts';
+
+const help = `The machines that keep a cluster's state.
+
+  npm run cluster -- COMMAND [--data DIR]
+
+  members                    who there is, who leads, how far each is behind
+  invite NAME HOST:PORT --out FILE
+                             let another machine join, which will listen there. FILE is as good as the whole
+                             cluster: carry it over safely, start with --join FILE, delete it
+  remove NAME                for good: the machine can only come back by a new invitation
+  backup FILE                the whole state, while everything runs (the folder pki is not in it)
+  restore FILE               into a data directory without a state; the next start goes on with it
+  recover [--yes]            a majority is gone for good: go on from this machine alone. Without --yes it only
+                             says what that would cost
+
+Where members run on several machines, invite and remove are asked on the one that leads.
+`;
+
+/** Ends the command with its message. */
+class CommandError extends Error {}
+
+interface Command {
+  readonly dataDirectory: string;
+  readonly words: readonly string[];
+  readonly out: string | undefined;
+  readonly isSure: boolean;
+}
+
+async function main(): Promise<void> {
+  const command = parse(process.argv.slice(2));
+  if (command === undefined) return void process.stdout.write(help);
+  const [name, ...words] = command.words;
+  const run = commands[name ?? ''];
+  if (run === undefined) throw new CommandError(`There is no command "${name}".\n\n${help}`);
+  await run({ ...command, words });
+}
+
+function parse(args: readonly string[]): Command | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        data: { type: 'string' },
+        out: { type: 'string' },
+        yes: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    if (values.help === true || positionals.length === 0) return undefined;
+    const dataDirectory = path.resolve(values.data ?? path.join(homedir(), '.flotilla'));
+    return { dataDirectory, words: positionals, out: values.out, isSure: values.yes === true };
+  } catch (error) {
+    const [reason = ''] = (error as Error).message.split('. ');
+    throw new CommandError(`${reason}. \`npm run cluster -- --help\` tells what there is.`, {
+      cause: error,
+    });
+  }
+}
+
+const commands: Readonly<Record<string, (command: Command) => Promise<void>>> = {
+  members,
+  invite,
+  remove,
+  backup,
+  restore,
+  recover,
+};
+
+async function members(command: Command): Promise<void> {
+  taking(command, []);
+  const report = (await ask(command, 'GET', membersPath)) as MembersReport;
+  const rows = [['NAME', 'ROLE', 'HEALTH', 'BEHIND', 'ADDRESS'], ...report.members.map(row)];
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0)));
+  for (const cells of rows)
+    say(
+      cells
+        .map((cell, i) => cell.padEnd(widths?.[i] ?? 0))
+        .join('   ')
+        .trimEnd(),
+    );
+  if (report.problem !== null) say(report.problem);
+}
+
+function row(member: MemberReport): string[] {
+  const { name, role, isLeader, isSelf, health, lag, addresses } = member;
+  const roleText = isLeader ? `${role} (leads)` : role;
+  const behind = lag === null ? '?' : lag === 0 ? '-' : `${lag} entries`;
+  const address = addresses.length === 0 ? '-' : addresses.join(',');
+  return [isSelf ? `${name} (asked)` : name, roleText, health, behind, address];
+}
+
+async function invite(command: Command): Promise<void> {
+  const [name = '', address = ''] = taking(command, ['NAME', 'HOST:PORT']);
+  const { out } = command;
+  if (out === undefined) throw new CommandError('invite needs --out FILE for the invitation.');
+  if (existsSync(out)) throw new CommandError(`${out} exists already: choose another --out.`);
+  const body = JSON.stringify({ name, address });
+  const invitation = (await ask(command, 'POST', membersPath, body)) as Invitation;
+  await writeFileAtomic(path.resolve(out), formatInvitation(invitation));
+  say(`${name} may join: carry ${out} to it, then start there
+  npm start -- --data DIR --join ${path.basename(out)}
+with a DIR that is unused, and delete the file. Whoever has it has the cluster.`);
+}
+
+async function remove(command: Command): Promise<void> {
+  const [name = ''] = taking(command, ['NAME']);
+  await ask(command, 'DELETE', `${membersPath}/${encodeURIComponent(name)}`);
+  say(`${name} is no member any more.`);
+}
+
+async function backup(command: Command): Promise<void> {
+  const [file = ''] = taking(command, ['FILE']);
+  if (existsSync(file)) throw new CommandError(`${file} exists already: choose another name.`);
+  const unfinished = `${file}.unfinished`;
+  await withTransport(command, async (transport) => {
+    const answer = await transport.stream(request('GET', backupPath));
+    if (answer.status !== 200) {
+      const parts: Uint8Array[] = [];
+      for await (const chunk of answer.chunks) parts.push(chunk);
+      throw refusal(answer.status, Buffer.concat(parts));
+    }
+    try {
+      const target = createWriteStream(unfinished, { mode: 0o600, flush: true });
+      for await (const chunk of answer.chunks)
+        if (!target.write(chunk)) await once(target, 'drain');
+      target.end();
+      await finished(target);
+      renameSync(unfinished, file);
+    } finally {
+      rmSync(unfinished, { force: true });
+    }
+  });
+  say(
+    `The state is in ${file}. Keep a copy of ${path.join(command.dataDirectory, 'pki')} with it.`,
+  );
+}
+
+async function restore(command: Command): Promise<void> {
+  const [file = ''] = taking(command, ['FILE']);
+  const offline = await import('./controlplane/members/offline.ts');
+  await offline.restore(path.resolve(file), deps(command));
+  say(`Restored into ${command.dataDirectory}: start it with --data ${command.dataDirectory}.`);
+}
+
+async function recover(command: Command): Promise<void> {
+  taking(command, []);
+  const offline = await import('./controlplane/members/offline.ts');
+  if (!command.isSure) {
+    const { droppedEntries, before } = await offline.previewRecover(deps(command));
+    const others = before.members.map(({ name }) => name).join(', ');
+    say(`This machine would go on alone, as a new cluster with the same objects. It drops ${droppedEntries} entries
+it has of its log that no majority is known to have confirmed. What the others confirmed without it is
+lost. Of the members until now (${others}) the others are refused when they come back:
+make sure that none of them still runs, or two clusters would go on. Nothing was changed yet;
+ask again with --yes to do it.`);
+    return;
+  }
+  const { superseded } = await offline.recover(deps(command));
+  say(`Recovered: start it with --data ${command.dataDirectory}. What was before is kept in
+${superseded}. Invite the other machines anew.`);
+}
+
+function deps({ dataDirectory }: Command): OfflineDeps {
+  return { dataDirectory, clock: systemClock, random: systemRandom, logger: silentLogger };
+}
+
+/** As many words as `names`. */
+function taking({ words }: Command, names: readonly string[]): readonly string[] {
+  if (words.length === names.length) return words;
+  const wanted = names.length === 0 ? 'nothing' : names.join(' ');
+  throw new CommandError(`This command takes ${wanted} behind it, not "${words.join(' ')}".`);
+}
+
+async function ask(
+  command: Command,
+  method: HttpMethod,
+  target: string,
+  body?: string,
+): Promise<unknown> {
+  return await withTransport(command, async (transport) => {
+    const { status, body: answer } = await transport.request(request(method, target, body));
+    if (status >= 300) throw refusal(status, answer);
+    return JSON.parse(Buffer.from(answer).toString('utf8'));
+  });
+}
+
+async function withTransport<T>(
+  { dataDirectory }: Command,
+  use: (transport: HttpsTransport) => Promise<T>,
+): Promise<T> {
+  const file = path.join(dataDirectory, 'kubeconfig');
+  if (!existsSync(file))
+    throw new CommandError(
+      `There is no ${file}: is this the data directory? Start the cluster on it first.`,
+    );
+  const transport = new HttpsTransport(await readKubeconfig(file), systemClock);
+  try {
+    return await use(transport);
+  } catch (error) {
+    if (error instanceof CommandError) throw error;
+    throw new CommandError(
+      `The control plane of ${dataDirectory} does not answer (${(error as Error).message}): start it first.`,
+      { cause: error },
+    );
+  } finally {
+    transport.close();
+  }
+}
+
+function request(method: HttpMethod, target: string, body?: string): TransportRequest {
+  const headers = { accept: 'application/json', 'content-type': 'application/json' };
+  return { method, path: target, headers, ...(body === undefined ? {} : { body }) };
+}
+
+/** A Status has the sentence. */
+function refusal(status: number, body: Uint8Array): CommandError {
+  const text = Buffer.from(body).toString('utf8');
+  try {
+    const { message } = JSON.parse(text) as { readonly message?: string };
+    if (message !== undefined) return new CommandError(message);
+  } catch {
+    // Not ours, then: told as it is.
+  }
+  return new CommandError(`The control plane answered ${status}: ${text}`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  const isOurs = error instanceof Error && !(error instanceof TypeError);
+  process.stderr.write(`${isOurs ? error.message : String((error as Error).stack)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,92 @@
+// Where the state is kept, as the control plane needs to know it: on this machine (alone or as a
+// member of several) or in an etcd of the person's own.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import type { ClusterPki } from '#platform/pki.ts';
+import type { Options } from '../options.ts';
+import { DatastoreError, openDatastore } from './datastore.ts';
+import type { Invitation } from './members/invitation.ts';
+import { openMemberStore, storeFolder, type MemberStore } from './members/member-store.ts';
+import { Members } from './members/members.ts';
+import { Voting } from './members/voting.ts';
+import type { Store } from './store/store.ts';
+
+export interface Backing {
+  readonly store: Store;
+  /** Undefined: an etcd keeps the state. */
+  readonly own: { readonly opened: MemberStore; readonly members: Members } | undefined;
+  /** Why nothing can be answered; undefined: it can, as far as is known. */
+  problem(): string | undefined;
+  /** One listener; also called at once. Of an etcd, the only control plane leads. */
+  onLeadership(listener: (isLeader: boolean) => void): void;
+  close(): Promise<void>;
+}
+
+export interface BackingDeps {
+  readonly options: Options;
+  /** A cluster was made here before. */
+  readonly mustExist: boolean;
+  readonly nodeName: string;
+  readonly invitation: Invitation | undefined;
+  /** For tests: how long a learner waits for its vote. */
+  readonly voterStableMs: number | undefined;
+  readonly pki: ClusterPki;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly onFatal: (error: unknown) => void;
+  /** A sentence for a person that changes nothing here. */
+  readonly onNotice: (sentence: string) => void;
+}
+
+/** Throws errors whose messages are sentences for a person. */
+export async function openBacking(deps: BackingDeps): Promise<Backing> {
+  const { datastore, dataDirectory } = deps.options;
+  if (datastore === undefined) return openOwn(deps);
+  const folder = path.join(dataDirectory, storeFolder);
+  if (existsSync(folder))
+    throw new DatastoreError(
+      `The data directory ${dataDirectory} keeps a cluster's state itself (${folder}): start it without --datastore, or choose another --data.`,
+    );
+  const store = await openDatastore(datastore, { clock: deps.clock, mustHold: deps.mustExist });
+  return {
+    store,
+    own: undefined,
+    problem: () => undefined,
+    onLeadership: (listener) => listener(true),
+    close: () => store.close(),
+  };
+}
+
+async function openOwn(deps: BackingDeps): Promise<Backing> {
+  const { options, clock, logger, pki, voterStableMs, onNotice } = deps;
+  const { dataDirectory, memberAddress: address } = options;
+  const opened = await openMemberStore({ ...deps, dataDirectory, name: deps.nodeName, address });
+  const { store, replica } = opened;
+  const members = new Members({ opened, pki });
+  const stableMs = voterStableMs === undefined ? {} : { stableMs: voterStableMs };
+  const voting = new Voting({ replica, address: opened.address, clock, logger, ...stableMs });
+  let wasRemoved = false;
+  replica.onChange(() => {
+    const problem = members.problem();
+    if (wasRemoved || problem === undefined || replica.status().removedBy === undefined) return;
+    wasRemoved = true;
+    onNotice(problem);
+  });
+  return {
+    store,
+    own: { opened, members },
+    problem: () => members.problem(),
+    onLeadership(listener) {
+      replica.onChange(({ role }) => listener(role === 'leader'));
+      listener(replica.standing.role === 'leader');
+    },
+    async close() {
+      voting.stop();
+      await store.close();
+    },
+  };
+}

@@ -1,0 +1,206 @@
+// Who keeps the state, for people: the list, invitations, removals, a backup, and one sentence on
+// why nothing can be answered when that is so. Changes are made on the member that leads.
+import type { ClusterPki } from '#platform/pki.ts';
+import { isHostAndPort } from '../../options.ts';
+import type { ClusterInfo } from '../etcd/cluster-info.ts';
+import type { Member, MemberId } from '../raft/types.ts';
+import { MembershipRefusedError } from '../replica/membership-changes.ts';
+import type { ReplicaStatus } from '../replica/replica.ts';
+import { ReplicaUnavailableError } from '../replica/types.ts';
+import { backupChunks } from '../store/backup.ts';
+import type { Invitation } from './invitation.ts';
+import type { MemberStore } from './member-store.ts';
+
+export interface MemberReport {
+  readonly id: MemberId;
+  readonly name: string;
+  readonly role: Member['role'];
+  readonly addresses: readonly string[];
+  readonly isLeader: boolean;
+  /** The one that is asked. */
+  readonly isSelf: boolean;
+  /** Only the leader hears of all: elsewhere it may be `unknown`. */
+  readonly health: 'running' | 'unreachable' | 'unknown';
+  /** Entries of the log that it has not confirmed; null: not known here. */
+  readonly lag: number | null;
+}
+
+export interface MembersReport {
+  readonly clusterId: string;
+  readonly term: number;
+  readonly revision: number;
+  readonly members: readonly MemberReport[];
+  /** Why nothing can be answered; null: all is well. */
+  readonly problem: string | null;
+}
+
+export interface MembersDeps {
+  readonly opened: MemberStore;
+  readonly pki: ClusterPki;
+}
+
+export class Members {
+  readonly #deps: MembersDeps;
+
+  constructor(deps: MembersDeps) {
+    this.#deps = deps;
+  }
+
+  report(): MembersReport {
+    const { replica, kv, clusterId } = this.#deps.opened;
+    const status = replica.status();
+    return {
+      clusterId,
+      term: status.term,
+      revision: kv.currentRevision(),
+      members: status.membership.members.map((member) => memberReport(member, status)),
+      problem: this.problem() ?? null,
+    };
+  }
+
+  /** Why neither writes nor true reads are answered; undefined: they are, as far as is known. */
+  problem(): string | undefined {
+    return problemOf(this.#deps.opened.replica.status());
+  }
+
+  /**
+   * Adds a member that has no vote yet, with a new key. Throws MembershipRefusedError,
+   * ReplicaUnavailableError (nothing happened) or ProposalUnknownError.
+   */
+  async invite(name: string, address: string): Promise<Invitation> {
+    const { opened, pki } = this.#deps;
+    const { replica, clusterId, address: ownAddress } = opened;
+    if (name.length > 63 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
+      throw new MembershipRefusedError(
+        `A member's name takes lower-case letters, digits, "-" and ".", at most 63, not "${name}".`,
+      );
+    if (!isHostAndPort(address))
+      throw new MembershipRefusedError(
+        `The address takes HOST:PORT, where the new member will listen, not "${address}".`,
+      );
+    if (ownAddress === undefined)
+      throw new MembershipRefusedError(
+        'This machine does not listen for other members: start it with --member-address HOST:PORT first.',
+      );
+    this.#mustLead();
+    const { members } = replica.standing.membership;
+    if (members.some((member) => member.name === name))
+      throw new MembershipRefusedError(
+        `There is a member ${name} already: remove it first, or choose another name.`,
+      );
+    const peer = pki.newPeer();
+    const { memberId: id, certPem, keyPem } = peer;
+    await replica.members.addMember({ id, name, addresses: [address] });
+    const known = replica.standing.membership.members.map((member) =>
+      member.id === replica.status().id ? { ...member, addresses: [ownAddress] } : member,
+    );
+    return { clusterId, name, address, ca: pki.ca, peer: { certPem, keyPem }, members: known };
+  }
+
+  /** Throws as `invite` does. */
+  async remove(name: string): Promise<void> {
+    const { replica } = this.#deps.opened;
+    this.#mustLead();
+    const status = replica.status();
+    const member = status.membership.members.find((one) => one.name === name);
+    if (member === undefined)
+      throw new MembershipRefusedError(
+        `There is no member ${name}: there are ${namesOf(status.membership.members)}.`,
+      );
+    const isLastVoter = !status.membership.members.some(
+      ({ id, role }) => role === 'voter' && id !== status.id,
+    );
+    if (member.id === status.id && !isLastVoter) {
+      await replica.transferLeadership();
+      throw new MembershipRefusedError(
+        `${name} led until now. Leadership was handed over: ask again on another machine, which can remove it.`,
+      );
+    }
+    await replica.members.remove(member.id);
+  }
+
+  /** The whole state, as `restore` takes it. */
+  async *backup(): AsyncGenerator<Uint8Array> {
+    const { opened } = this.#deps;
+    await opened.kv.confirm();
+    const snapshot = await opened.state.snapshot();
+    try {
+      yield* backupChunks(snapshot);
+    } finally {
+      snapshot.close();
+    }
+  }
+
+  /** For etcd's clients, whose ids are numbers. */
+  clusterInfo(clientUrl: () => string): ClusterInfo {
+    const { replica, clusterId } = this.#deps.opened;
+    const self = replica.status().id;
+    return {
+      clusterId: Number.parseInt(clusterId.replaceAll('-', '').slice(0, 12), 16),
+      memberId: self,
+      members: () =>
+        replica.standing.membership.members.map(({ id, name, role, addresses }) => ({
+          id,
+          name,
+          peerUrls: addresses.map((address) => `https://${address}`),
+          // Each serves its own machine only.
+          clientUrls: id === self ? [clientUrl()] : [],
+          isLearner: role === 'learner',
+        })),
+      position() {
+        const { term, leader, commit, appliedIndex } = replica.status();
+        return { term, leader, committedIndex: commit, appliedIndex };
+      },
+      alarms: () => (replica.hasRoom() ? [] : [{ memberId: self, alarm: 'no-space' }]),
+    };
+  }
+
+  #mustLead(): void {
+    const { role, leader, membership } = this.#deps.opened.replica.standing;
+    if (role === 'leader') return;
+    const name = membership.members.find(({ id }) => id === leader)?.name;
+    if (name === undefined) throw new ReplicaUnavailableError(this.problem() ?? 'Nobody leads.');
+    throw new MembershipRefusedError(
+      `Members are changed on the machine that leads, which is ${name}: run the command there.`,
+    );
+  }
+}
+
+export function problemOf(status: ReplicaStatus): string | undefined {
+  const { membership, leader, removedBy, peers, id: self } = status;
+  if (removedBy !== undefined)
+    return (
+      'This machine was removed from the cluster. To come back, it has to be invited anew, and to ' +
+      'join with an unused data directory.'
+    );
+  if (leader !== 0) return undefined;
+  if (membership.members.length === 0)
+    return 'This machine has joined, and waits for a member of the cluster to call it.';
+  const voters = membership.members.filter(({ role }) => role === 'voter');
+  const missing = voters.filter(
+    ({ id }) => id !== self && !peers.some((peer) => peer.id === id && peer.isActive),
+  );
+  const needed = Math.floor(voters.length / 2) + 1;
+  const away = missing.length === 0 ? '' : `, and nothing is heard of ${namesOf(missing)}`;
+  return `No member leads: ${needed} of the voters ${namesOf(voters)} have to run and reach each other${away}.`;
+}
+
+function memberReport(member: Member, status: ReplicaStatus): MemberReport {
+  const { id, name, role, addresses } = member;
+  const isSelf = id === status.id;
+  const isLeader = id === status.leader;
+  const match = status.progress.find((peer) => peer.id === id)?.match;
+  const contact = status.peers.find((peer) => peer.id === id);
+  const isJudge = status.role === 'leader' || isLeader;
+  const seen = contact?.isActive === true ? 'running' : isJudge ? 'unreachable' : 'unknown';
+  const lag = isSelf
+    ? status.commit - status.appliedIndex
+    : match === undefined
+      ? null
+      : Math.max(0, status.lastIndex - match);
+  return { id, name, role, addresses, isLeader, isSelf, health: isSelf ? 'running' : seen, lag };
+}
+
+function namesOf(members: readonly Member[]): string {
+  return members.map(({ id, name }) => (name === '' ? String(id) : name)).join(', ');
+}

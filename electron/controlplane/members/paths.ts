@@ -1,0 +1,90 @@
+// /flotilla/…: what `npm run cluster` asks a running control plane. Paths that are no resources, so
+// only administrators (system:masters) are let through by the chain; nothing is checked here again.
+import {
+  badRequest,
+  methodNotAllowedHere,
+  pageNotFound,
+  serviceUnavailable,
+  timeout,
+} from '#kube/machinery/status.ts';
+import type { ApiHandler, ApiRequest, ApiResponse } from '../apiserver/http.ts';
+import { jsonResponse } from '../apiserver/status-response.ts';
+import { MembershipRefusedError } from '../replica/membership-changes.ts';
+import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
+import { UnavailableError } from '../store/store.ts';
+import type { Members } from './members.ts';
+
+export const membersPath = '/flotilla/members';
+export const backupPath = '/flotilla/backup';
+
+/** Answers below `/flotilla`; throws StatusError. Undefined members: an etcd keeps the state. */
+export function createMemberPaths(members: Members | undefined): ApiHandler {
+  return async (request) => {
+    const { path } = request;
+    const isKnown =
+      path === membersPath || path === backupPath || path.startsWith(`${membersPath}/`);
+    if (!isKnown) throw pageNotFound();
+    if (members === undefined)
+      throw badRequest("The state is kept by an etcd (--datastore): use etcd's own tools for it.");
+    try {
+      return await answer(request, members);
+    } catch (error) {
+      throw statusOf(error);
+    }
+  };
+}
+
+async function answer(request: ApiRequest, members: Members): Promise<ApiResponse> {
+  const { path, method } = request;
+  if (path === backupPath && method === 'GET') return await backup(members);
+  if (path === membersPath && method === 'GET') return jsonResponse(200, members.report());
+  if (path === membersPath && method === 'POST') {
+    const { name, address } = await readJson(request);
+    return jsonResponse(201, await members.invite(String(name), String(address)));
+  }
+  if (path.startsWith(`${membersPath}/`) && method === 'DELETE') {
+    await members.remove(decodeURIComponent(path.slice(membersPath.length + 1)));
+    return jsonResponse(200, members.report());
+  }
+  throw methodNotAllowedHere();
+}
+
+/** The first bytes are waited for, so that a refusal is still an answer. */
+async function backup(members: Members): Promise<ApiResponse> {
+  const chunks = members.backup();
+  const first = await chunks.next();
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/octet-stream' },
+    body: (async function* () {
+      try {
+        if (first.done !== true) yield first.value;
+        yield* chunks;
+      } finally {
+        await chunks.return(undefined);
+      }
+    })(),
+  };
+}
+
+async function readJson(request: ApiRequest): Promise<Readonly<Record<string, unknown>>> {
+  const text = Buffer.from(await request.readBody()).toString('utf8');
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // The same answer as for JSON that is no object.
+  }
+  throw badRequest('the body has to be a JSON object with `name` and `address`');
+}
+
+function statusOf(error: unknown): unknown {
+  if (error instanceof MembershipRefusedError) return badRequest(error.message);
+  if (error instanceof ReplicaUnavailableError || error instanceof UnavailableError)
+    return serviceUnavailable(error.message);
+  if (error instanceof ProposalUnknownError)
+    return timeout(
+      `Whether the members changed is not known (${error.message}): look at \`npm run cluster -- members\` before asking again.`,
+    );
+  return error;
+}

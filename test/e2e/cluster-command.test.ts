@@ -1,0 +1,149 @@
+// What a person does about the members by `npm run cluster`, and the flags that say where the state
+// is kept: real processes on loopback, no containers.
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster, eventually } from '../setup/cluster.ts';
+import { etcdctlOk, freePort, startEtcd } from '../setup/etcd.ts';
+import { clusterCommand, MemberGroup } from '../setup/members.ts';
+
+describe('backup and restore', () => {
+  const clusters: Cluster[] = [];
+  afterEach(async () => {
+    await Promise.all(clusters.splice(0).map((cluster) => cluster.destroy()));
+  });
+
+  it('carry the whole state into an empty directory, and into no other', async () => {
+    const first = await new Cluster(['--no-agent']).start();
+    clusters.push(first);
+    await first.kubectlOk('create', 'configmap', 'kept', '--from-literal=word=here');
+    const file = path.join(first.dataDirectory, 'copy.flotilla');
+    const saved = await clusterCommand('backup', file, '--data', first.dataDirectory);
+    expect(saved).toMatchObject({ code: 0, stderr: '' });
+    expect(statSync(file).mode & 0o077).toBe(0);
+    await first.kubectlOk('create', 'configmap', 'later');
+
+    const second = new Cluster(['--no-agent']);
+    clusters.push(second);
+    const restored = await clusterCommand('restore', file, '--data', second.dataDirectory);
+    expect(restored).toMatchObject({ code: 0, stderr: '' });
+    await second.start();
+    const names = await second.kubectlOk('get', 'configmap', '-o', 'name');
+    expect(names).toContain('configmap/kept\n');
+    expect(names).not.toContain('configmap/later\n');
+
+    const again = await clusterCommand('restore', file, '--data', first.dataDirectory);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toContain('in use by');
+  }, 60_000);
+});
+
+describe('members', () => {
+  const group = new MemberGroup();
+  beforeAll(async () => {
+    await group.found('one');
+    await group.join('two', 'one');
+  }, 60_000);
+  afterAll(() => group.destroy());
+
+  it('are one voter and one learner when there are two, and are listed', async () => {
+    const { stdout } = await group.command('one', 'members');
+    expect(stdout).toMatch(/^one \(asked\)\s+voter \(leads\)\s+running/m);
+    expect(stdout).toMatch(/^two\s+learner\s+running/m);
+  });
+
+  it('are invited by the leader only, once by a name, and into an unused directory only', async () => {
+    const twice = await group.command('one', 'invite', 'two', '127.0.0.1:1', '--out', 'x');
+    expect(twice.stderr).toContain('There is a member two already');
+    const elsewhere = await group.command('two', 'invite', 'x', '127.0.0.1:1', '--out', 'x');
+    expect(elsewhere.stderr).toContain('which is one: run the command there');
+    const file = await group.invite('three', 'one');
+    expect(statSync(file).mode & 0o077).toBe(0);
+    await group.member('two').stop();
+    const used = new Cluster(['--no-agent', '--join', file], group.directory('two'));
+    await expect(used.start()).rejects.toThrow('needs one that is unused');
+    await group.start('two');
+    expect((await group.command('one', 'remove', 'three')).code).toBe(0);
+  }, 60_000);
+
+  it('are told when they were removed', async () => {
+    expect((await group.command('one', 'remove', 'two')).code).toBe(0);
+    await eventually(
+      async () => group.member('two').stderr.includes('was removed from the cluster'),
+      'it is told',
+      20_000,
+    );
+  }, 30_000);
+});
+
+describe('recovery', () => {
+  const group = new MemberGroup();
+  beforeAll(() => group.three(), 60_000);
+  afterAll(() => group.destroy());
+
+  it('goes on from one machine as a new cluster, which refuses the others', async () => {
+    await group.member('one').kubectlOk('create', 'configmap', 'kept');
+    const before = (await group.report('one')).clusterId;
+    for (const name of ['one', 'two', 'three']) await group.kill(name);
+    const looked = await group.command('three', 'recover');
+    expect(looked.stdout).toContain('Nothing was changed yet');
+    expect(await group.command('three', 'recover', '--yes')).toMatchObject({ code: 0 });
+    const alone = await group.start('three');
+    expect(await alone.kubectlOk('get', 'configmap', '-o', 'name')).toContain('configmap/kept\n');
+    await alone.kubectlOk('create', 'configmap', 'after');
+    const { clusterId, members } = await group.report('three');
+    expect(clusterId).not.toBe(before);
+    expect(members.map(({ name, role }) => ({ name, role }))).toEqual([
+      { name: 'three', role: 'voter' },
+    ]);
+  }, 60_000);
+});
+
+describe("etcd's API", () => {
+  it('serves the state to the administrator by etcdctl', async () => {
+    const port = await freePort();
+    const cluster = await new Cluster(['--no-agent', '--etcd-port', String(port)]).start();
+    try {
+      await cluster.kubectlOk('create', 'configmap', 'seen');
+      const pki = path.join(cluster.dataDirectory, 'pki');
+      const files = {
+        ca: path.join(pki, 'ca.crt'),
+        cert: path.join(pki, 'admin.crt'),
+        key: path.join(pki, 'admin.key'),
+      };
+      const front = { url: `https://127.0.0.1:${port}`, folder: pki, files, stop: async () => {} };
+      const keys = await etcdctlOk(front, ['get', '/registry/', '--prefix', '--keys-only']);
+      expect(keys).toContain('/registry/configmaps/default/seen\n');
+      const snapshot = path.join(cluster.dataDirectory, 'snapshot.db');
+      await etcdctlOk(front, ['snapshot', 'save', snapshot]);
+      expect(existsSync(snapshot)).toBe(true);
+    } finally {
+      await cluster.destroy();
+    }
+  }, 60_000);
+});
+
+describe('--datastore', () => {
+  it('keeps the state in an etcd, also over a restart, and says when it is not there', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-datastore-'));
+    const etcd = await startEtcd();
+    const flags = ['--no-agent', '--datastore', etcd.url.replace(/^https?/, 'etcd')];
+    try {
+      const first = await new Cluster(flags, folder).start();
+      await first.kubectlOk('create', 'configmap', 'kept');
+      expect(await first.stop()).toBe(0);
+      const second = await new Cluster(flags, folder).start();
+      expect(await second.kubectlOk('get', 'configmap', 'kept', '-o', 'name')).toBe(
+        'configmap/kept\n',
+      );
+      expect(await second.stop()).toBe(0);
+      expect(existsSync(path.join(folder, 'store'))).toBe(false);
+      await etcd.stop();
+      await expect(new Cluster(flags, folder).start()).rejects.toThrow('etcd');
+    } finally {
+      await etcd.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 90_000);
+});

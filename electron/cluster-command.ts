@@ -167,10 +167,10 @@ async function recover(command: Command): Promise<void> {
   taking(command, []);
   const offline = await import('./controlplane/members/offline.ts');
   if (!command.isSure) {
-    const { droppedEntries, before } = await offline.previewRecover(deps(command));
+    const { unconfirmedEntries, before } = await offline.previewRecover(deps(command));
     const others = before.members.map(({ name }) => name).join(', ');
-    say(`This machine would go on alone, as a new cluster with the same objects. It drops ${droppedEntries} entries
-it has of its log that no majority is known to have confirmed. What the others confirmed without it is
+    say(`This machine would go on alone, as a new cluster with the same objects. It keeps all it has; of its last
+${unconfirmedEntries} entries it does not know whether the others confirmed them. What they confirmed without it is
 lost. Of the members until now (${others}) the others are refused when they come back:
 make sure that none of them still runs, or two clusters would go on. Nothing was changed yet;
 ask again with --yes to do it.`);

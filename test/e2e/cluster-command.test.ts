@@ -114,7 +114,7 @@ describe("etcd's API", () => {
       };
       const front = { url: `https://127.0.0.1:${port}`, folder: pki, files, stop: async () => {} };
       const keys = await etcdctlOk(front, ['get', '/registry/', '--prefix', '--keys-only']);
-      expect(keys).toContain('/registry/configmaps/default/seen\n');
+      expect(keys).toContain('/registry/core/configmaps/default/seen\n');
       const snapshot = path.join(cluster.dataDirectory, 'snapshot.db');
       await etcdctlOk(front, ['snapshot', 'save', snapshot]);
       expect(existsSync(snapshot)).toBe(true);

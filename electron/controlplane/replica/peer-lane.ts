@@ -1,5 +1,6 @@
-// One of the connections to one peer, ours to write to: made when there is something to send, made
-// again after a pause when it broke. It never blocks: what does not fit into its bounds is lost.
+// One of the connections to one peer, ours to write to: made when there is something to send, and,
+// where that is asked for, made again after it broke: who has nothing to say, as a learner without a
+// leader, must still be told that it was removed. It never blocks: what does not fit is lost.
 // Invariants: a frame is handed to at most one connection; frames arrive in order or not at all.
 import type { TLSSocket } from 'node:tls';
 import { unreachable } from '#kube/base/assert.ts';
@@ -27,6 +28,8 @@ export interface LaneDeps {
   readonly limits: LaneLimits;
   /** Tries the address whose turn it is. */
   dial(attempt: number, done: (result: DialResult) => void): { cancel(): void };
+  /** Once it was open, it is made again also with nothing to send. */
+  readonly isKept: boolean;
   /** How many addresses there are: a pause grows only when all were tried. */
   addressCount(): number;
   /** Frames were lost, or the connection broke. */
@@ -50,6 +53,7 @@ export class PeerLane {
   private queue: Buffer[] = [];
   private queuedBytes = 0;
   private isFlushDue = false;
+  private wasOpen = false;
   /** Since the peer last answered. */
   private attempts = 0;
   /** Losses are told once until something is accepted again. */
@@ -162,6 +166,7 @@ export class PeerLane {
     this.forget();
     const timer = this.deps.clock.timer(delayMs, () => {
       this.state = { type: 'idle' };
+      if (this.deps.isKept && this.wasOpen) this.dial();
     });
     this.state = { type: 'waiting', timer };
     this.isLossTold = true;
@@ -177,6 +182,7 @@ export class PeerLane {
 
   private opened(socket: TLSSocket, rest: Buffer): void {
     this.state = { type: 'open', socket };
+    this.wasOpen = true;
     const frames = new FrameReader((type) => this.heard(type), 1024);
     // What a connection tells after it was given up concerns nobody.
     const ifCurrent = (work: () => void): void => {

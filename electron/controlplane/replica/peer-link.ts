@@ -116,6 +116,7 @@ export class PeerLink {
       clock,
       random,
       limits: limits[lane],
+      isKept: lane === 'control',
       dial: (attempt, done) => {
         const addresses = this.addresses();
         const address = addresses[attempt % Math.max(1, addresses.length)];

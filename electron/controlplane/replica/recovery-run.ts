@@ -64,8 +64,8 @@ export interface RecoveryDeps {
 export interface RecoveryPreview {
   /** Up to which entry of the old cluster's log the state goes. */
   readonly index: number;
-  /** Entries this machine holds beyond that, which are dropped. */
-  readonly droppedEntries: number;
+  /** The last of them: whether a majority had them is not known here. */
+  readonly unconfirmedEntries: number;
   /** Its other members have to join anew. */
   readonly before: Membership;
 }
@@ -103,8 +103,8 @@ export async function recoverMember(deps: RecoveryDeps): Promise<RecoveryReport>
     renameSync(copy, finished(folder));
     const superseded = setAside(folder, clock);
     finishRecovery(folder);
-    const { index, droppedEntries } = preview;
-    const fields = { clusterId, index, droppedEntries, superseded };
+    const { index, unconfirmedEntries } = preview;
+    const fields = { clusterId, index, unconfirmedEntries, superseded };
     deps.logger.warn('Recovered the cluster from this member alone', fields);
     return { ...preview, clusterId, superseded };
   });
@@ -129,8 +129,8 @@ async function whileStopped<T>(
   }
 }
 
-function previewOf({ mark, droppedEntries, before }: RecoveryPlan): RecoveryPreview {
-  return { index: mark.index, droppedEntries, before };
+function previewOf({ mark, unconfirmedEntries, before }: RecoveryPlan): RecoveryPreview {
+  return { index: mark.index, unconfirmedEntries, before };
 }
 
 /** Completes a recovery that was interrupted, or throws away what was not complete. */

@@ -75,55 +75,60 @@ const entries = [
 describe('the plan', () => {
   const applied: AppliedMark = { index: 2, term: 1, membership: three };
 
-  it('takes what is committed, drops what is not, and is above all terms', () => {
+  it('takes all there is, tells what may not be committed, and is above all terms', () => {
     const plan = planRecovery({ self: 1, log: logOf(5, entries), applied });
     expect(plan.commands.map(({ index, data }) => [index, Buffer.from(data).toString()])).toEqual([
       [3, 'b'],
       [5, 'c'],
+      [6, 'd'],
     ]);
     expect(plan).toMatchObject({
-      mark: { index: 5, term: 4, membership: { members: [] } },
-      droppedEntries: 1,
+      mark: { index: 6, term: 4, membership: { members: [] } },
+      unconfirmedEntries: 1,
       before: three,
     });
   });
 
   const reaches = [
-    { name: 'the commit', commit: 3, applied: 2, index: 3, dropped: 3 },
+    { name: 'the last entry', commit: 3, applied: 2, index: 6, unconfirmed: 3 },
     {
-      name: 'what is applied, when the commit lags',
+      name: 'the last entry, when what is applied is ahead of the commit',
       commit: 2,
       applied: 4,
-      index: 4,
-      dropped: 2,
+      index: 6,
+      unconfirmed: 2,
     },
     {
       name: 'the last entry, when the commit is ahead of it',
       commit: 9,
       applied: 2,
       index: 6,
-      dropped: 0,
+      unconfirmed: 0,
     },
     {
       name: 'the state, when the log ends before it',
       commit: 9,
       applied: 8,
       index: 8,
-      dropped: 0,
+      unconfirmed: 0,
     },
   ];
-  for (const { name, commit, applied: at, index, dropped } of reaches)
+  for (const { name, commit, applied: at, index, unconfirmed } of reaches)
     it(`goes up to ${name}`, () => {
       const mark = { index: at, term: at >= 4 ? 3 : 1, membership: three };
       const plan = planRecovery({ self: 1, log: logOf(commit, entries), applied: mark });
       expect(plan.mark).toMatchObject({ index, term: 4 });
-      expect(plan.droppedEntries).toBe(dropped);
+      expect(plan.unconfirmedEntries).toBe(unconfirmed);
       expect(plan.commands.every((entry) => entry.index > at && entry.index <= index)).toBe(true);
     });
 
   it('works on a state without a log', () => {
     const plan = planRecovery({ self: 1, log: undefined, applied });
-    expect(plan).toMatchObject({ mark: { index: 2, term: 1 }, commands: [], droppedEntries: 0 });
+    expect(plan).toMatchObject({
+      mark: { index: 2, term: 1 },
+      commands: [],
+      unconfirmedEntries: 0,
+    });
   });
 
   it('goes by the newest membership in the log', () => {
@@ -281,11 +286,16 @@ describe('a recovery', () => {
     await makeMember();
     const before = contentsOf(folder);
     const report = await recoverMember(deps);
-    expect(report).toMatchObject({ clusterId: 'new', index: 5, droppedEntries: 1, before: three });
-    const mark = { index: 5, term: 4, membership: { members: [] } };
+    expect(report).toMatchObject({
+      clusterId: 'new',
+      index: 6,
+      unconfirmedEntries: 1,
+      before: three,
+    });
+    const mark = { index: 6, term: 4, membership: { members: [] } };
     expect(readJson(stateFile(folder))).toEqual({
       mark,
-      values: ['a', 'b', 'c'],
+      values: ['a', 'b', 'c', 'd'],
       recovered: { clusterId: 'new', mark, bumpRevisionBy: revisionStep },
     });
     expect(readJson(memberFile(folder))).toMatchObject({ clusterId: 'new', memberId: 1 });
@@ -310,7 +320,7 @@ describe('a recovery', () => {
     begun.log.close();
     expect(begun.record).toMatchObject({ clusterId: 'new', hasBegun: true });
     const { start } = begun;
-    expect(start).toMatchObject({ hardState: { term: 5, commit: 6 }, snapshot: { index: 5 } });
+    expect(start).toMatchObject({ hardState: { term: 5, commit: 7 }, snapshot: { index: 6 } });
     const [entry] = start.entries;
     expect(decodeMembership(entry?.data ?? new Uint8Array(0)).members).toMatchObject([
       { id: 1, role: 'voter' },
@@ -323,7 +333,7 @@ describe('a recovery', () => {
     await makeMember();
     const before = contentsOf(folder);
     const preview = await previewRecovery(deps);
-    expect(preview).toEqual({ index: 5, droppedEntries: 1, before: three });
+    expect(preview).toEqual({ index: 6, unconfirmedEntries: 1, before: three });
     expect(contentsOf(folder)).toEqual(before);
     expect(existsSync(`${folder}.recovering`)).toBe(false);
     expect(await recoverMember(deps)).toMatchObject(preview);
@@ -364,7 +374,7 @@ describe('a recovery', () => {
     const lock = lockDataDirectory(dataDirectory, 'flotilla control plane', clock);
     await expect(recoverMember(deps)).rejects.toThrow(DataDirectoryLockedError);
     lock.release();
-    await expect(recoverMember(deps)).resolves.toMatchObject({ index: 5 });
+    await expect(recoverMember(deps)).resolves.toMatchObject({ index: 6 });
   });
 
   it('can be done again after a crash on the way', async () => {
@@ -377,7 +387,7 @@ describe('a recovery', () => {
     const crash = { ...deps, openState };
     await expect(recoverMember(crash)).rejects.toThrow('crash');
     expect(readJson(memberFile(folder))).toMatchObject(record);
-    await expect(recoverMember(deps)).resolves.toMatchObject({ index: 5 });
+    await expect(recoverMember(deps)).resolves.toMatchObject({ index: 6 });
     expect(existsSync(`${folder}.recovering`)).toBe(false);
   });
 

@@ -4,7 +4,7 @@
 // its revisions go on far above all that anybody has seen, and everything before is compacted, so
 // that clients list again instead of going back in time.
 // Source: etcd etcdutl (snapshot restore with bumped revision); hashicorp/raft RecoverCluster
-// (which commits the tail that we drop).
+// (which also keeps the whole log).
 import { decodeMembership, nobody } from '../raft/membership.ts';
 import type { Entry, MemberId, Membership } from '../raft/types.ts';
 import { withoutEnvelope } from './proposals.ts';
@@ -26,7 +26,7 @@ export interface RecoveryInput {
 }
 
 export interface RecoveryPlan {
-  /** Committed, and not in the state yet. */
+  /** Of the log, not in the state yet. */
   readonly commands: readonly AppliedCommand[];
   /**
    * Of the state then. It names nobody: a cluster that is founded behind it begins with a
@@ -34,8 +34,11 @@ export interface RecoveryPlan {
    * higher than all of them.
    */
   readonly mark: AppliedMark;
-  /** Entries behind the mark. Some may have been committed, and answered, by those who are gone. */
-  readonly droppedEntries: number;
+  /**
+   * Entries taken over of which this disk does not know whether a majority had them. Most were
+   * acknowledged: a commit is not flushed by itself, so the disk learns of it with a later write.
+   */
+  readonly unconfirmedEntries: number;
   /** The membership that is given up. */
   readonly before: Membership;
 }
@@ -49,8 +52,9 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
         'what lies between is lost here. Recover on another machine, or from a backup.',
     );
   const last = entries.at(-1)?.index ?? start.index;
-  const index = Math.max(applied.index, Math.min(hardState.commit, last));
-  if (index === 0)
+  const index = Math.max(applied.index, last);
+  const known = Math.max(applied.index, Math.min(hardState.commit, last));
+  if (known === 0)
     throw new RecoveryRefusedError(
       'There is no state to recover from: this machine joined, but was never told anything. ' +
         'Recover on another machine, or from a backup.',
@@ -60,12 +64,12 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
     throw new RecoveryRefusedError(
       'This machine is the only voter of its cluster: nothing is to be recovered. Start it.',
     );
-  const tail = entries.filter((entry) => entry.index > applied.index && entry.index <= index);
+  const tail = entries.filter((entry) => entry.index > applied.index);
   const term = Math.max(hardState.term, applied.term);
   return {
     commands: tail.flatMap(commandOf),
     mark: { index, term, membership: nobody },
-    droppedEntries: Math.max(0, last - index),
+    unconfirmedEntries: index - known,
     before,
   };
 }

@@ -32,7 +32,7 @@ import {
 const generateAttempts = 8;
 
 /**
- * Creates `object` (changed in place). Its namespace is already the request's.
+ * Creates `object` (may be changed in place). Its namespace is already the request's.
  * Throws 409 AlreadyExists, 422 Invalid and what the store's errors become.
  */
 export async function createObject(
@@ -44,19 +44,24 @@ export async function createObject(
   if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== '0')
     throw unknownFailure('resourceVersion should not be set on objects to be created');
   if (isGiven(name) || !isGiven(generateName))
-    return allocating(deps, () => createOnce(deps, object, options));
+    return allocating(deps, () => createOnce(deps, ownCopy(deps, object), options));
   for (let attempt = 1; ; attempt++) {
     const candidate = deepCopy(object);
     const generated = generateName.slice(0, maxGeneratedNameBase) + safeSuffix(deps.random);
     candidate.metadata.name = generated;
     try {
-      return await allocating(deps, () => createOnce(deps, candidate, options));
+      return await allocating(deps, () => createOnce(deps, ownCopy(deps, candidate), options));
     } catch (error) {
       if (!hasReason(error, 'AlreadyExists')) throw error;
       if (attempt === generateAttempts)
         throw generateNameConflict(groupResource(deps.definition), generated);
     }
   }
+}
+
+/** What is allocated in one attempt must not be there in the next. */
+function ownCopy({ definition }: WriteDeps, object: KubeObject): KubeObject {
+  return definition.strategy.allocate === undefined ? object : deepCopy(object);
 }
 
 async function createOnce(
@@ -76,7 +81,7 @@ async function createOnce(
     ...strategy.validate(object),
   ]);
   for (const text of strategy.warnings?.(object) ?? []) options.warn?.(text);
-  await allocate(deps, object, undefined);
+  const guard = await allocate(deps, object, undefined);
   await options.validate?.(object, undefined);
   const { name, namespace = '' } = object.metadata;
   const key = storageKey(definition, namespace, name);
@@ -85,7 +90,7 @@ async function createOnce(
     if (existing !== undefined) throw existsError(definition, name, existing);
     return codec.transient(key, object, 0);
   }
-  const stored = await putObject(deps, key, object, 0);
+  const stored = await putObject(deps, key, object, 0, guard);
   if (stored !== undefined) return stored;
   throw existsError(definition, name, await readStored(deps, key));
 }

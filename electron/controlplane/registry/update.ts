@@ -119,11 +119,11 @@ async function updateOnce(
     ...rules.validate(next, old.object),
   ]);
   for (const text of rules.warnings?.(next) ?? []) options.warn?.(text);
-  await allocate(deps, next, old.object);
+  const guard = await allocate(deps, next, old.object);
   await options.validate?.(next, old.object);
   if (deepEqual(next, old.object)) return old;
   if (options.dryRun === true) return codec.transient(old.key, next, old.revision);
-  if (!isReleased(definition, next)) return putObject(deps, old.key, next, old.revision);
+  if (!isReleased(definition, next)) return putObject(deps, old.key, next, old.revision, guard);
   const { ok, revision } = await deleteRow(deps, old);
   return ok ? codec.transient(old.key, next, revision) : undefined;
 }

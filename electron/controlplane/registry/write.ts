@@ -4,7 +4,13 @@ import type { KubeObject } from '#kube/api/object.ts';
 import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
-import { conflict, invalid, notFound, staleMessage } from '#kube/machinery/status.ts';
+import {
+  conflict,
+  internalError,
+  invalid,
+  notFound,
+  staleMessage,
+} from '#kube/machinery/status.ts';
 import type { StatusError } from '#kube/machinery/status.ts';
 import type { Store, WriteResult } from '../store/store.ts';
 import type { Cacher } from './cacher.ts';
@@ -44,6 +50,8 @@ export interface WriteOptions {
 /** Conflicts in a row after which a write gives up: only a livelock comes this far. */
 export const maxAttempts = 32;
 
+const encoder = new TextEncoder();
+
 /** One holder at a time, in order of arrival. */
 export class Mutex {
   #tail: Promise<unknown> = Promise.resolve();
@@ -55,26 +63,62 @@ export class Mutex {
   }
 }
 
-/** Runs `work` alone for the resource if its strategy allocates, else at once. */
-export function allocating<T>(deps: WriteDeps, work: () => Promise<T>): Promise<T> {
-  return deps.definition.strategy.allocate === undefined ? work() : deps.mutex.run(work);
+/**
+ * A row that every write of an allocating resource also writes: of two API servers that choose at
+ * the same time, one finds it changed and chooses again. `revision` 0: it does not exist yet.
+ */
+export interface AllocationGuard {
+  readonly key: string;
+  readonly revision: number;
 }
 
-/** Lets the strategy fill in what is unique in the cluster. Only inside `allocating`. */
+/** Another API server allocated meanwhile. Never leaves `allocating`. */
+class AllocationOvertakenError extends Error {
+  override readonly name = 'AllocationOvertakenError';
+}
+
+/**
+ * Runs `work` alone in this process for the resource if its strategy allocates, and again when
+ * another process was faster; else once. So `work` must not change what it was given.
+ */
+export async function allocating<T>(deps: WriteDeps, work: () => Promise<T>): Promise<T> {
+  if (deps.definition.strategy.allocate === undefined) return await work();
+  return await deps.mutex.run(async () => {
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof AllocationOvertakenError)) throw error;
+        if (attempt === maxAttempts)
+          throw internalError(new Error('other writes were faster each time'));
+      }
+  });
+}
+
+/**
+ * Lets the strategy fill in what is unique in the cluster. Only inside `allocating`. What it
+ * returns goes to `putObject`.
+ */
 export async function allocate(
   deps: WriteDeps,
   next: KubeObject,
   old: KubeObject | undefined,
-): Promise<void> {
-  const { definition, cacher, random, config } = deps;
-  if (definition.strategy.allocate === undefined) return;
+): Promise<AllocationGuard | undefined> {
+  const { definition, cacher, store, random, config } = deps;
+  if (definition.strategy.allocate === undefined) return undefined;
   await cacher.waitUntilCurrent();
+  const key = `/flotilla/allocations/${definition.plural}`;
+  const { kv } = await storeCall(definition, 'get', () => store.get(key));
+  const revision = kv?.modRevision ?? 0;
+  // All that was allocated before the guard was read is seen; nothing after it passes the guard.
+  await cacher.waitForRevision(revision);
   const existing = cacher.list(storagePrefix(definition)).map((stored) => stored.object);
   refuseInvalid(
     definition,
     next,
     definition.strategy.allocate(next, old, { existing, random, config }),
   );
+  return { key, revision };
 }
 
 /** Throws 422 when there are errors. */
@@ -114,14 +158,24 @@ export async function putObject(
   key: string,
   object: KubeObject,
   expectedRevision: number,
+  guard?: AllocationGuard,
 ): Promise<StoredObject | undefined> {
   const { store, definition, codec } = deps;
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
   const result = await storeCall(definition, operation, () =>
-    store.put(key, value, expectedRevision),
+    guard === undefined
+      ? store.put(key, value, expectedRevision)
+      : store.txn([
+          { key, value, expectedRevision },
+          { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },
+        ]),
   );
-  return result.ok ? codec.written(key, value, object, result.revision) : undefined;
+  if (result.ok) return codec.written(key, value, object, result.revision);
+  if (guard === undefined) return undefined;
+  const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
+  if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();
+  return undefined;
 }
 
 export function deleteRow(deps: WriteDeps, stored: StoredObject): Promise<WriteResult> {

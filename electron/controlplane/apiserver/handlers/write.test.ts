@@ -402,6 +402,54 @@ describe('services', () => {
   });
 });
 
+describe('two API servers on one store', () => {
+  const services = '/api/v1/namespaces/default/services';
+  async function both<T>(use: (apis: readonly TestApi[]) => Promise<T>): Promise<T> {
+    const store = openMemoryStore();
+    // The same seed: both would choose the same free address.
+    const apis = [await startTestApi({ store }), await startTestApi({ store })];
+    try {
+      return await use(apis);
+    } finally {
+      for (const one of apis) await one.stop();
+    }
+  }
+  function service(name: string, spec: object = {}): object {
+    const ports = [{ port: 80 }];
+    return { kind: 'Service', apiVersion: 'v1', metadata: { name }, spec: { ports, ...spec } };
+  }
+
+  it('never choose the same address or port for two Services', async () => {
+    const made = await both((apis) =>
+      Promise.all(
+        Array.from({ length: 10 }, (_, i) =>
+          apis[i % 2]?.request('POST', services, {
+            body: service(`s${i}`, { type: 'NodePort' }),
+          }),
+        ),
+      ),
+    );
+    expect(made.map((answer) => answer?.status)).toEqual(Array(10).fill(201));
+    expect(new Set(made.map((answer) => answer?.json.spec.clusterIP)).size).toBe(10);
+    expect(new Set(made.map((answer) => answer?.json.spec.ports[0].nodePort)).size).toBe(10);
+  });
+
+  it('give a chosen address once, and a name once', async () => {
+    const { addresses, names } = await both(async (apis) => ({
+      addresses: await Promise.all(
+        apis.map((one, i) =>
+          one.request('POST', services, { body: service(`a${i}`, { clusterIP: '10.96.7.7' }) }),
+        ),
+      ),
+      names: await Promise.all(
+        apis.map((one) => one.request('POST', services, { body: service('same') })),
+      ),
+    }));
+    expect(addresses.map(({ status }) => status).toSorted()).toEqual([201, 422]);
+    expect(names.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+  });
+});
+
 describe('a store that fails', () => {
   const cases = [
     { error: new NoSpaceError('the disk is full'), want: [507, 'InsufficientStorage'] },

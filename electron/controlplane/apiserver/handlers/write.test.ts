@@ -422,16 +422,16 @@ describe('two API servers on one store', () => {
   it('never choose the same address or port for two Services', async () => {
     const made = await both((apis) =>
       Promise.all(
-        Array.from({ length: 10 }, (_, i) =>
-          apis[i % 2]?.request('POST', services, {
-            body: service(`s${i}`, { type: 'NodePort' }),
-          }),
+        [0, 1, 2, 3, 4].flatMap((i) =>
+          apis.map((one, n) =>
+            one.request('POST', services, { body: service(`s${i}-${n}`, { type: 'NodePort' }) }),
+          ),
         ),
       ),
     );
-    expect(made.map((answer) => answer?.status)).toEqual(Array(10).fill(201));
-    expect(new Set(made.map((answer) => answer?.json.spec.clusterIP)).size).toBe(10);
-    expect(new Set(made.map((answer) => answer?.json.spec.ports[0].nodePort)).size).toBe(10);
+    expect(made.map((answer) => answer.status)).toEqual(Array(10).fill(201));
+    expect(new Set(made.map((answer) => answer.json.spec.clusterIP)).size).toBe(10);
+    expect(new Set(made.map((answer) => answer.json.spec.ports[0].nodePort)).size).toBe(10);
   });
 
   it('give a chosen address once, and a name once', async () => {
@@ -445,8 +445,8 @@ describe('two API servers on one store', () => {
         apis.map((one) => one.request('POST', services, { body: service('same') })),
       ),
     }));
-    expect(addresses.map(({ status }) => status).toSorted()).toEqual([201, 422]);
-    expect(names.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+    expect(new Set(addresses.map(({ status }) => status))).toEqual(new Set([201, 422]));
+    expect(new Set(names.map(({ status }) => status))).toEqual(new Set([201, 409]));
   });
 });
 

@@ -24,6 +24,15 @@ describe('parseOptions', () => {
     expect(parseOptions(controlPlaneArguments(options), {})).toEqual(options);
   });
 
+  it.each([
+    '--member-address [fd00::5]:7450 --always-on no --join /tmp/x.invitation --etcd-port 2379',
+    '--datastore etcd://a:2379,b:2379 --datastore-ca /ca --datastore-cert /c --datastore-key /k',
+  ])('makes children see where the state is kept: %s', (given) => {
+    const options = parseOptions(given.split(' '), {});
+    expect(parseOptions(controlPlaneArguments(options), {})).toEqual(options);
+    expect(options).not.toEqual(parseOptions([], {}));
+  });
+
   it('keeps discovery off unless a flag or the environment names interfaces; the flag wins', () => {
     const of = (args: string[], value?: string) =>
       parseOptions(args, { FLOTILLA_DISCOVERY: value }).discovery;
@@ -46,6 +55,22 @@ describe('parseOptions', () => {
     { args: ['--ui-port', ''], says: '--ui-port takes a port number from 0 to 65535, not "".' },
     { args: ['--port', '--headless'], says: '--port needs a value, and "--headless" is a flag.' },
     { args: ['--port'], says: '--port needs a value.' },
+    { args: ['--member-address', 'nas'], says: '--member-address takes HOST:PORT, by which' },
+    { args: ['--member-address', 'nas:0'], says: '--member-address takes HOST:PORT, by which' },
+    { args: ['--always-on', 'maybe'], says: '--always-on takes yes or no, not "maybe".' },
+    { args: ['--join', ''], says: '--join takes a file, not an empty text.' },
+    { args: ['--etcd-port', 'x'], says: '--etcd-port takes a port number' },
+    { args: ['--datastore', 'nas:2379'], says: '--datastore takes etcd://HOST:PORT' },
+    { args: ['--datastore', 'etcd://nas'], says: '--datastore takes etcd://HOST:PORT' },
+    { args: ['--datastore-ca', '/ca'], says: '--datastore-ca needs --datastore beside it.' },
+    {
+      args: ['--datastore', 'etcd://a:1', '--datastore-cert', '/c'],
+      says: '--datastore-cert and --datastore-key belong together: give both.',
+    },
+    {
+      args: ['--datastore', 'etcd://a:1', '--etcd-port', '1'],
+      says: '--etcd-port and --datastore exclude each other',
+    },
     { args: ['stray'], says: "Unexpected argument 'stray'" },
   ];
   for (const { args, says } of bad)

@@ -21,6 +21,8 @@ export interface Options {
   readonly datastore: DatastoreOptions | undefined;
   /** `host:port` for other members of the control plane; undefined: the one kept from before. */
   readonly memberAddress: string | undefined;
+  /** Runs day and night, unlike a laptop; undefined: unless it has a battery. */
+  readonly isAlwaysOn: boolean | undefined;
   /** File of an invitation, absolute. */
   readonly join: string | undefined;
   /** Port of etcd's API; undefined: not served. */
@@ -64,6 +66,8 @@ Where the cluster's state is kept, if not on this machine alone:
   --member-address HOST:PORT
                         listen here for further machines that keep a copy of the state (from then on always);
                         \`npm run cluster -- invite NAME HOST:PORT\` invites one, three survive the loss of one
+  --always-on yes|no    whether this machine runs day and night: such ones vote first, so that closing a laptop
+                        stops nothing (default: yes, unless it has a battery)
   --join FILE           become a member by an invitation: first start of an unused --data directory only
   --datastore etcd://HOST:PORT[,HOST:PORT]
                         keep it in an etcd of yours, 3.4 or newer; one control plane for each etcd
@@ -84,6 +88,7 @@ const flags = {
   'no-install': { type: 'boolean' },
   discovery: { type: 'string' },
   'member-address': { type: 'string' },
+  'always-on': { type: 'string' },
   join: { type: 'string' },
   datastore: { type: 'string' },
   'datastore-ca': { type: 'string' },
@@ -125,6 +130,7 @@ export function parseOptions(
     discovery: interfaceNames(discovery),
     datastore: datastore(values),
     memberAddress: memberAddress(values['member-address']),
+    isAlwaysOn: yesOrNo('--always-on', values['always-on']),
     join: values.join === undefined ? undefined : filePath('--join', values.join),
     etcdPort:
       values['etcd-port'] === undefined
@@ -256,6 +262,12 @@ export function isHostAndPort(text: string): boolean {
   return port !== undefined && Number(port) > 0 && Number(port) <= 65_535;
 }
 
+function yesOrNo(flag: string, text: string | undefined): boolean | undefined {
+  if (text === undefined || text === 'yes' || text === 'no')
+    return text === undefined ? undefined : text === 'yes';
+  throw new OptionError(`${flag} takes yes or no, not "${text}".`);
+}
+
 function filePath(flag: string, text: string): string {
   if (text === '') throw new OptionError(`${flag} takes a file, not an empty text.`);
   return path.resolve(text);
@@ -287,8 +299,9 @@ export function controlPlaneArguments(options: Options): string[] {
   args.push('--ui-port', String(options.uiPort), '--discovery', discovery);
   if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
   if (!options.agent) args.push('--no-agent');
-  const { datastore: etcd, memberAddress: address, join, etcdPort } = options;
+  const { datastore: etcd, memberAddress: address, isAlwaysOn, join, etcdPort } = options;
   if (address !== undefined) args.push('--member-address', address);
+  if (isAlwaysOn !== undefined) args.push('--always-on', isAlwaysOn ? 'yes' : 'no');
   if (join !== undefined) args.push('--join', join);
   if (etcdPort !== undefined) args.push('--etcd-port', String(etcdPort));
   if (etcd === undefined) return args;

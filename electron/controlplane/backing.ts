@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
+import { hasBattery } from '#platform/battery.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { DatastoreError, openDatastore } from './datastore.ts';
@@ -64,11 +65,25 @@ export async function openBacking(deps: BackingDeps): Promise<Backing> {
 async function openOwn(deps: BackingDeps): Promise<Backing> {
   const { options, clock, logger, pki, voterStableMs, onNotice } = deps;
   const { dataDirectory, memberAddress: address } = options;
-  const opened = await openMemberStore({ ...deps, dataDirectory, name: deps.nodeName, address });
+  const isAlwaysOn = options.isAlwaysOn ?? !hasBattery();
+  const opened = await openMemberStore({
+    ...deps,
+    dataDirectory,
+    name: deps.nodeName,
+    address,
+    isAlwaysOn,
+  });
   const { store, replica } = opened;
   const members = new Members({ opened, pki });
   const stableMs = voterStableMs === undefined ? {} : { stableMs: voterStableMs };
-  const voting = new Voting({ replica, address: opened.address, clock, logger, ...stableMs });
+  const voting = new Voting({
+    replica,
+    address: opened.address,
+    isAlwaysOn: (id) => opened.isAlwaysOn(id),
+    clock,
+    logger,
+    ...stableMs,
+  });
   let wasRemoved = false;
   replica.onChange(() => {
     const problem = members.problem();

@@ -77,6 +77,28 @@ describe('members', () => {
   }, 30_000);
 });
 
+describe('a laptop and a machine that stays', () => {
+  const group = new MemberGroup();
+  afterAll(() => group.destroy());
+
+  it('vote so that closing the laptop stops nothing', async () => {
+    await group.found('laptop', ['--always-on', 'no']);
+    await group.join('pi', 'laptop', ['--always-on', 'yes']);
+    const roles = async () =>
+      (await group.report('pi')).members.map(({ name, role }) => `${name}: ${role}`).toSorted();
+    await eventually(
+      async () => (await roles()).join() === 'laptop: learner,pi: voter',
+      'the one that stays has the vote',
+      20_000,
+    );
+    await group.member('laptop').kubectlOk('create', 'configmap', 'from-the-laptop');
+    await group.kill('laptop');
+    await group.member('pi').kubectlOk('create', 'configmap', 'without-the-laptop');
+    const names = await group.member('pi').kubectlOk('get', 'configmap', '-o', 'name');
+    expect(names).toContain('configmap/from-the-laptop\n');
+  }, 60_000);
+});
+
 describe('recovery', () => {
   const group = new MemberGroup();
   beforeAll(() => group.three(), 60_000);

@@ -25,9 +25,9 @@ export class MemberGroup {
   }
 
   /** Invites on `leader` and starts the invited one. */
-  async join(name: string, leader: string): Promise<Cluster> {
+  async join(name: string, leader: string, flags: readonly string[] = []): Promise<Cluster> {
     const file = await this.invite(name, leader);
-    return await this.start(name, ['--join', file]);
+    return await this.start(name, ['--join', file, ...flags]);
   }
 
   async invite(name: string, leader: string): Promise<string> {

@@ -9,6 +9,7 @@ import type { Random } from '#kube/base/random.ts';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import { listenError } from '../apiserver/listener/listen-error.ts';
+import type { MemberId } from '../raft/types.ts';
 import type { StartWish } from '../replica/bootstrap.ts';
 import { TlsPeerTransport } from '../replica/peer-transport.ts';
 import { finishRecovery } from '../replica/recovery-run.ts';
@@ -25,6 +26,8 @@ export interface MemberStoreOptions {
   readonly address: string | undefined;
   /** Accepted already. */
   readonly invitation: Invitation | undefined;
+  /** Meant to run day and night, unlike a laptop. */
+  readonly isAlwaysOn: boolean;
   readonly pki: ClusterPki;
   readonly clock: Clock;
   readonly random: Random;
@@ -35,6 +38,8 @@ export interface MemberStoreOptions {
 export interface MemberStore extends ReplicatedStore {
   /** Where this member listens for others; undefined: nowhere. */
   readonly address: string | undefined;
+  /** As the other one said of itself; undefined: nothing yet. */
+  isAlwaysOn(id: MemberId): boolean | undefined;
   /** Takes over a renewed certificate. */
   renew(): Promise<void>;
 }
@@ -74,6 +79,10 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   return {
     ...opened,
     address,
+    isAlwaysOn(id) {
+      if (id === identity.memberId) return options.isAlwaysOn;
+      return transport?.peers().find((peer) => peer.id === id)?.isAlwaysOn;
+    },
     async renew() {
       const { certPem, keyPem } = await pki.peer(path.join(dataDirectory, 'pki'));
       transport?.setCredentials({ caPem: pki.caPem, certPem, keyPem });
@@ -104,12 +113,13 @@ async function openTransport(deps: {
   readonly clusterId: string;
   readonly identity: Awaited<ReturnType<ClusterPki['peer']>>;
   readonly address: string;
+  readonly isAlwaysOn: boolean;
   readonly pki: ClusterPki;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
 }): Promise<TlsPeerTransport> {
-  const { clusterId, identity, address, pki, clock, random, logger } = deps;
+  const { clusterId, identity, address, isAlwaysOn, pki, clock, random, logger } = deps;
   const { memberId: id, certPem, keyPem } = identity;
   const listen = hostAndPort(address);
   try {
@@ -119,6 +129,7 @@ async function openTransport(deps: {
       credentials: { caPem: pki.caPem, certPem, keyPem },
       listen,
       addresses: () => [address],
+      isAlwaysOn,
       clock,
       random,
       logger,

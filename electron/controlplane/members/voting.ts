@@ -21,6 +21,8 @@ export interface VotingDeps {
   readonly replica: VotedReplica;
   /** Of this member, by which others reach it; undefined: it does not listen. */
   readonly address: string | undefined;
+  /** Whether a member is meant to run day and night; undefined: it has not said yet. */
+  readonly isAlwaysOn: (id: MemberId) => boolean | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a learner has to be there before it votes; the policy's own when left out. */
@@ -106,8 +108,9 @@ export class Voting {
     this.#contacts.set(id, contact);
     const match = status.progress.find((peer) => peer.id === id)?.match ?? 0;
     const isCaughtUp = id === status.id || match + caughtUpEntries >= status.commit;
-    // Nobody says yet whether a machine is a laptop: all count as always on.
-    return { id, ...contact, isAlwaysOn: true, isCaughtUp };
+    // Who has not said so yet was not heard of either: it neither gets nor loses a vote by this.
+    const isAlwaysOn = this.#deps.isAlwaysOn(id) ?? true;
+    return { id, ...contact, isAlwaysOn, isCaughtUp };
   }
 
   /** The founder's address is not in the membership when it began alone, or was moved since. */

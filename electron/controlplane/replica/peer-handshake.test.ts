@@ -19,6 +19,7 @@ const hello: Hello = {
   to: 2,
   lane: 'bulk',
   addresses: ['10.0.0.1:7000', '[fd00::1]:7000'],
+  isAlwaysOn: false,
 };
 
 function greetingOf(bytes: Buffer): Greeting {

@@ -27,6 +27,8 @@ export interface Hello {
   readonly lane: Lane;
   /** Where it listens itself, best first. */
   readonly addresses: readonly string[];
+  /** Meant to run day and night, unlike a laptop. */
+  readonly isAlwaysOn: boolean;
 }
 
 /** Why members don't talk. It does not go away by trying again soon. */
@@ -126,15 +128,16 @@ function judgeVersion({ newest, oldest }: Greeting): Refusal | undefined {
 }
 
 function helloOf(content: unknown): Hello {
-  const { clusterId, from, to, lane, addresses } = recordOf(content);
+  const { clusterId, from, to, lane, addresses, isAlwaysOn } = recordOf(content);
   if (typeof clusterId !== 'string' || clusterId === '')
     throw new PeerProtocolError('a hello without a cluster');
   if (!isMemberId(from) || !isMemberId(to)) throw new PeerProtocolError('a hello without members');
   if (!lanes.includes(lane)) throw new PeerProtocolError('a hello for an unknown purpose');
   if (!Array.isArray(addresses) || !addresses.every((address) => typeof address === 'string'))
     throw new PeerProtocolError('a hello without addresses');
+  if (typeof isAlwaysOn !== 'boolean') throw new PeerProtocolError('a hello of no kind of machine');
   const known = addresses.slice(0, addressesMax);
-  return { clusterId, from, to, lane: lane as Lane, addresses: known };
+  return { clusterId, from, to, lane: lane as Lane, addresses: known, isAlwaysOn };
 }
 
 function isMemberId(value: unknown): value is MemberId {

@@ -43,6 +43,8 @@ export interface PeerStatus {
   readonly address: string | undefined;
   /** Why it does not want us. */
   readonly refusal: Refusal | undefined;
+  /** As it said; undefined: it said nothing yet. */
+  readonly isAlwaysOn: boolean | undefined;
 }
 
 export class PeerLink {
@@ -58,6 +60,7 @@ export class PeerLink {
   private refusal: Refusal | undefined;
   /** Told as a change, not at each attempt. */
   private isReachable = true;
+  private isAlwaysOn: boolean | undefined;
 
   constructor(id: MemberId, deps: LinkDeps) {
     this.id = id;
@@ -75,7 +78,8 @@ export class PeerLink {
   }
 
   /** The peer said hello: it is there, and says where it can be found. */
-  heard(addresses: readonly string[]): void {
+  heard(addresses: readonly string[], isAlwaysOn: boolean): void {
+    this.isAlwaysOn = isAlwaysOn;
     this.learned = [...new Set([...addresses, ...this.learned])].slice(0, addressesMax);
     this.control.wake();
     this.bulk.wake();
@@ -95,9 +99,9 @@ export class PeerLink {
   }
 
   status(): PeerStatus {
-    const { id, lastGood, refusal } = this;
+    const { id, lastGood, refusal, isAlwaysOn } = this;
     const isConnected = this.control.isOpen || this.bulk.isOpen;
-    return { id, isConnected, address: lastGood, refusal };
+    return { id, isConnected, address: lastGood, refusal, isAlwaysOn };
   }
 
   close(): void {

@@ -125,6 +125,7 @@ export async function startPeer(options: TestPeerOptions = {}): Promise<TestPeer
   const clock = new ManualClock();
   const recorder = new Recorder();
   const transport = await TlsPeerTransport.open({
+    isAlwaysOn: true,
     ...identity,
     clusterId: options.clusterId ?? clusterId,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },

@@ -57,7 +57,15 @@ async function startFake(
 }
 
 function helloOf(from: Identity, to: TestPeer, change: Partial<Hello> = {}): Hello {
-  return { clusterId, from: from.id, to: to.id, lane: 'control', addresses: [], ...change };
+  return {
+    clusterId,
+    from: from.id,
+    to: to.id,
+    lane: 'control',
+    addresses: [],
+    isAlwaysOn: true,
+    ...change,
+  };
 }
 
 /** Keeps what was logged as text. */

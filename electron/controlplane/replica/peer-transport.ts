@@ -28,6 +28,8 @@ export interface TlsPeerTransportDeps {
   readonly listen: { readonly host: string; readonly port: number };
   /** Where others reach this member now, best first; `port` is the one listened on. */
   addresses(port: number): readonly string[];
+  /** What this machine says of itself: see Hello. */
+  readonly isAlwaysOn: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -152,8 +154,8 @@ export class TlsPeerTransport implements PeerTransport {
   }
 
   private hello(to: MemberId, lane: Hello['lane']): Hello {
-    const { id: from, clusterId } = this.deps;
-    return { clusterId, from, to, lane, addresses: this.deps.addresses(this.port) };
+    const { id: from, clusterId, isAlwaysOn } = this.deps;
+    return { clusterId, from, to, lane, addresses: this.deps.addresses(this.port), isAlwaysOn };
   }
 
   private remove(id: MemberId): void {
@@ -165,12 +167,13 @@ export class TlsPeerTransport implements PeerTransport {
   }
 
   /** Where the peer says it is, and, at the port it listens on, where it came from. */
-  private learn({ from, addresses }: Hello, host: string): void {
+  private learn({ from, addresses, isAlwaysOn }: Hello, host: string): void {
     if (!this.links.has(from)) this.forgetStrangers();
     const port = /:(\d+)$/.exec(addresses[0] ?? '')?.[1];
     const plain = host.replace(/^::ffff:/, '');
     const seen = plain.includes(':') ? `[${plain}]` : plain;
-    this.link(from).heard(port === undefined ? addresses : [...addresses, `${seen}:${port}`]);
+    const all = port === undefined ? addresses : [...addresses, `${seen}:${port}`];
+    this.link(from).heard(all, isAlwaysOn);
   }
 
   /** Makes room for one more. */

@@ -259,7 +259,7 @@ describe('a damaged stream never ends well for the receiver', () => {
       };
       const identity = identify();
       const to = { clusterId, from: identity.id, to: b.id, lane: 'snapshot' as const };
-      const hello = encodeHello({ ...to, addresses: [] });
+      const hello = encodeHello({ ...to, addresses: [], isAlwaysOn: true });
       const { socket } = await greetByHand(b, identity.credentials, hello);
       if (name === 'no end') socket.end(Buffer.concat(frames));
       else socket.write(Buffer.concat(frames));
@@ -283,7 +283,7 @@ describe('a damaged stream never ends well for the receiver', () => {
     };
     const identity = identify();
     const to = { clusterId, from: identity.id, to: b.id, lane: 'snapshot' as const };
-    const hello = encodeHello({ ...to, addresses: [] });
+    const hello = encodeHello({ ...to, addresses: [], isAlwaysOn: true });
     const { socket } = await greetByHand(b, identity.credentials, hello);
     socket.write(Buffer.concat([begin, chunk]));
     await begun;

@@ -1,6 +1,6 @@
-// One of the connections to one peer, ours to write to: made when there is something to send, and,
-// where that is asked for, made again after it broke: who has nothing to say, as a learner without a
-// leader, must still be told that it was removed. It never blocks: what does not fit is lost.
+// One of the connections to one peer, ours to write to: made when there is something to send, or
+// kept at all times: who has nothing to say, as a learner without a leader, must still be told that
+// it was removed. It never blocks: what does not fit is lost.
 // Invariants: a frame is handed to at most one connection; frames arrive in order or not at all.
 import type { TLSSocket } from 'node:tls';
 import { unreachable } from '#kube/base/assert.ts';
@@ -28,8 +28,6 @@ export interface LaneDeps {
   readonly limits: LaneLimits;
   /** Tries the address whose turn it is. */
   dial(attempt: number, done: (result: DialResult) => void): { cancel(): void };
-  /** Once it was open, it is made again also with nothing to send. */
-  readonly isKept: boolean;
   /** How many addresses there are: a pause grows only when all were tried. */
   addressCount(): number;
   /** Frames were lost, or the connection broke. */
@@ -53,7 +51,7 @@ export class PeerLane {
   private queue: Buffer[] = [];
   private queuedBytes = 0;
   private isFlushDue = false;
-  private wasOpen = false;
+  private isKept = false;
   /** Since the peer last answered. */
   private attempts = 0;
   /** Losses are told once until something is accepted again. */
@@ -80,12 +78,19 @@ export class PeerLane {
     if (state.type === 'open') this.flushSoon();
   }
 
+  /** From now on it is made, and made again, also with nothing to send. */
+  keep(): void {
+    this.isKept = true;
+    if (this.state.type === 'idle') this.dial();
+  }
+
   /** The peer was heard of: it is worth trying at once. */
   wake(): void {
     this.attempts = 0;
     if (this.state.type !== 'waiting') return;
     this.state.timer.cancel();
     this.state = { type: 'idle' };
+    if (this.isKept) this.dial();
   }
 
   /** Ends the connection as if it had broken. */
@@ -166,7 +171,7 @@ export class PeerLane {
     this.forget();
     const timer = this.deps.clock.timer(delayMs, () => {
       this.state = { type: 'idle' };
-      if (this.deps.isKept && this.wasOpen) this.dial();
+      if (this.isKept) this.dial();
     });
     this.state = { type: 'waiting', timer };
     this.isLossTold = true;
@@ -182,7 +187,6 @@ export class PeerLane {
 
   private opened(socket: TLSSocket, rest: Buffer): void {
     this.state = { type: 'open', socket };
-    this.wasOpen = true;
     const frames = new FrameReader((type) => this.heard(type), 1024);
     // What a connection tells after it was given up concerns nobody.
     const ifCurrent = (work: () => void): void => {

@@ -75,6 +75,7 @@ export class PeerLink {
 
   setAddresses(addresses: readonly string[]): void {
     this.named = addresses;
+    if (addresses.length > 0) this.control.keep();
   }
 
   /** The peer said hello: it is there, and says where it can be found. */
@@ -120,7 +121,6 @@ export class PeerLink {
       clock,
       random,
       limits: limits[lane],
-      isKept: lane === 'control',
       dial: (attempt, done) => {
         const addresses = this.addresses();
         const address = addresses[attempt % Math.max(1, addresses.length)];

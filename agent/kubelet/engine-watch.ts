@@ -71,7 +71,7 @@ export class EngineWatch {
       onRelist(await runtime.listPods());
       this.#set({ kind: 'running', version });
       onConnected();
-      this.#relistLater(connection.signal);
+      void this.#relist(connection.signal);
       for (;;) {
         const event = await next;
         if (event.done === true) return;
@@ -83,23 +83,19 @@ export class EngineWatch {
     }
   }
 
-  #relistLater(signal: AbortSignal): void {
+  async #relist(signal: AbortSignal): Promise<void> {
     const { clock, runtime, onRelist, logger } = this.#deps;
-    const timer = clock.timer(relistIntervalMs, () => {
-      runtime.listPods().then(
-        (pods) => {
-          if (signal.aborted) return;
-          onRelist(pods);
-          this.#relistLater(signal);
-        },
-        (error: unknown) => {
-          // The event stream tells when the engine is gone; until then the next round comes.
-          logger.warn('Containers not listed', { error: messageOf(error) });
-          if (!signal.aborted) this.#relistLater(signal);
-        },
-      );
-    });
-    signal.addEventListener('abort', () => timer.cancel(), { once: true });
+    for (;;) {
+      await delay(clock, relistIntervalMs, signal);
+      if (signal.aborted) return;
+      try {
+        const pods = await runtime.listPods();
+        if (!signal.aborted) onRelist(pods);
+      } catch (error) {
+        // The event stream tells when the engine is gone; until then the next round comes.
+        logger.warn('Containers not listed', { error: messageOf(error) });
+      }
+    }
   }
 
   #down(error: unknown): void {

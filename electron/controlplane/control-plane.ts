@@ -139,7 +139,7 @@ export class ControlPlane {
     await this.#writeCredentials(pki, apiPort);
     this.#lead(handler, backing);
     await this.#serveEtcd(pki, backing);
-    this.#renewDaily(pki, server, backing);
+    void this.#renewDaily(pki, server, backing);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -339,9 +339,12 @@ export class ControlPlane {
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): void {
+  async #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): Promise<void> {
     const { clock, logger } = this.#deps;
-    const renew = async (): Promise<void> => {
+    const { signal } = this.#stopping;
+    for (;;) {
+      await delay(clock, dayMs, signal);
+      if (signal.aborted) return;
       try {
         server.setCertificate(await pki.apiServer(servingNames));
         await backing.own?.opened.renew();
@@ -349,10 +352,7 @@ export class ControlPlane {
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });
       }
-      this.#renewDaily(pki, server, backing);
-    };
-    const timer = clock.timer(dayMs, () => void renew());
-    this.#stopping.signal.addEventListener('abort', () => timer.cancel(), { once: true });
+    }
   }
 
   #client(handler: ApiHandler, name: string, groups: readonly string[]): RestClient {

@@ -11,6 +11,7 @@ import type { EventHandlers, Informer } from '#kube/client/informer.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../runtime/fake-runtime.ts';
+import type { PullProgress } from '../runtime/runtime.ts';
 import { Kubelet } from './kubelet.ts';
 import { Volumes } from './volumes/volumes.ts';
 import { systemMounter } from './volumes/tmpfs.ts';
@@ -276,6 +277,72 @@ describe('a pod', () => {
     await until('ready', () => isReady());
     expect(events.filter((text) => text.startsWith('Pulling'))).toHaveLength(2);
     expect(statusOf()?.phase).toBe('Running');
+  });
+
+  it('tells how far its image is, at most once a second, and only what is new', async () => {
+    const pull = Promise.withResolvers<void>();
+    let tell: (progress: PullProgress) => void = () => {};
+    runtime.onPull = (_name, onProgress) => {
+      tell = onProgress;
+      return pull.promise;
+    };
+    await start();
+    api.put(podOf({ containers: [{ name: 'web', image: 'big:1' }] }));
+    await until('pulls', () => runtime.calls.includes('pull big:1'));
+    const told: string[] = [];
+    const removeHandler = api.informer.addHandler({
+      onUpdate: () => void told.push(web()?.state?.waiting?.message ?? ''),
+    });
+    const progress = async (atMs: number, doneBytes: number, totalBytes?: number) => {
+      clock.advance(atMs);
+      tell({ step: 'downloading', doneBytes, totalBytes });
+      await settled();
+    };
+    await progress(999, 1_000_000);
+    await progress(1, 2_000_000);
+    await progress(500, 3_000_000, 180_000_000);
+    await progress(500, 62_000_000, 180_000_000);
+    await progress(1000, 62_400_000, 180_000_000);
+    expect(told).toEqual(['Pulling image "big:1": 2.0 MB', 'Pulling image "big:1": 62 of 180 MB']);
+    expect(web()?.state?.waiting?.reason).toBe('ContainerCreating');
+    removeHandler();
+    pull.resolve();
+    await until('ready', () => isReady());
+    expect(web()?.state?.waiting).toBeUndefined();
+  });
+
+  it('waits for an image that another already fetches, and both tell half as often', async () => {
+    const pull = Promise.withResolvers<void>();
+    let tell: (progress: PullProgress) => void = () => {};
+    runtime.onPull = (_name, onProgress) => {
+      tell = onProgress;
+      return pull.promise;
+    };
+    await start();
+    const containers = [{ name: 'web', image: 'big:1' }];
+    for (const name of ['p', 'q']) api.put(podOf({ containers }, name));
+    await until('both ask', () => events.filter((text) => text.startsWith('Pulling')).length === 2);
+    const messages = () =>
+      ['p', 'q'].map((name) => {
+        const [status] = api.pods.get(name)?.status?.containerStatuses ?? [];
+        return status?.state?.waiting?.message;
+      });
+    const progress = async (atMs: number) => {
+      clock.advance(atMs);
+      tell({ step: 'unpacking', doneBytes: 1_000_000, totalBytes: 4_000_000 });
+      await settled();
+    };
+    await progress(1_999);
+    expect(messages()).toEqual([undefined, undefined]);
+    await progress(1);
+    const message = 'Unpacking image "big:1": 1.0 of 4.0 MB';
+    expect(messages()).toEqual([message, message]);
+    expect(runtime.calls.filter((call) => call.startsWith('pull'))).toHaveLength(1);
+    pull.resolve();
+    await until(
+      'both run',
+      () => runtime.calls.filter((call) => call === 'start web').length === 2,
+    );
   });
 
   it('that names a missing ConfigMap waits with CreateContainerConfigError', async () => {

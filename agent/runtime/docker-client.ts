@@ -3,6 +3,7 @@
 // Source: Docker Engine API v1.41.
 import Docker from 'dockerode';
 import { Readable } from 'node:stream';
+import type { PullEvent } from './pull-progress.ts';
 import { RuntimeError, type RuntimeErrorKind } from './runtime.ts';
 
 export type ContainerSummary = Docker.ContainerInfo;
@@ -124,10 +125,14 @@ export class DockerClient {
     return attempt(() => this.#docker.listImages());
   }
 
-  /** Resolves when the pull is done; its progress is not looked at. */
-  async pullImage(name: string, auth: AuthConfig | undefined): Promise<void> {
+  /** Resolves when the pull is done. */
+  async pullImage(
+    name: string,
+    auth: AuthConfig | undefined,
+    onEvent?: (event: PullEvent) => void,
+  ): Promise<void> {
     const options = auth === undefined ? {} : { authconfig: { ...auth } };
-    await attempt(async () => this.#finish(await this.#docker.pull(name, options)));
+    await attempt(async () => this.#finish(await this.#docker.pull(name, options), onEvent));
   }
 
   async loadImage(tar: Buffer): Promise<void> {
@@ -146,10 +151,12 @@ export class DockerClient {
     await attempt(() => this.#docker.getNetwork(name).remove());
   }
 
-  #finish(progress: NodeJS.ReadableStream): Promise<void> {
+  #finish(progress: NodeJS.ReadableStream, onEvent?: (event: PullEvent) => void): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#docker.modem.followProgress(progress, (error: Error | null) =>
-        error === null ? resolve() : reject(error),
+      this.#docker.modem.followProgress(
+        progress,
+        (error: Error | null) => (error === null ? resolve() : reject(error)),
+        onEvent,
       );
     });
   }

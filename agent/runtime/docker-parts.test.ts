@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { asRuntimeError } from './docker-client.ts';
 import { FrameDecoder } from './docker-frames.ts';
 import { bridgeName, freePodCidr } from './pod-network.ts';
+import { PullLayers, type PullEvent } from './pull-progress.ts';
 import { sandboxImageTar, sandboxProgram } from './sandbox-image.ts';
 
 function frame(stream: number, text: string): Buffer {
@@ -88,6 +89,61 @@ describe('the sandbox program', () => {
   it('is packed into the same image every time', async () => {
     const [first, second] = await Promise.all([sandboxImageTar('amd64'), sandboxImageTar('amd64')]);
     expect(first.equals(second)).toBe(true);
+  });
+});
+
+describe('what Docker says of a pull', () => {
+  const line = (status: string, id: string, current?: number, total?: number): PullEvent =>
+    current === undefined
+      ? { status, id, progressDetail: {} }
+      : { status, id, progressDetail: { current, ...(total !== undefined && { total }) } };
+  const two = [line('Pulling fs layer', 'a'), line('Pulling fs layer', 'b')];
+  const downloaded = [
+    ...two,
+    line('Downloading', 'a', 10, 60),
+    line('Download complete', 'a'),
+    line('Downloading', 'b', 40, 40),
+    line('Verifying Checksum', 'b'),
+  ];
+  const cases: {
+    name: string;
+    given: readonly PullEvent[];
+    want: readonly [step: string, doneBytes: number, totalBytes: number | undefined] | undefined;
+  }[] = [
+    { name: 'only the tag', given: [line('Pulling from x', '1')], want: undefined },
+    { name: 'what is here', given: [line('Already exists', 'a')], want: undefined },
+    { name: 'the end', given: [{ status: 'Status: Downloaded newer image' }], want: undefined },
+    {
+      name: 'one of two sizes: no total yet',
+      given: [...two, line('Downloading', 'a', 10, 60)],
+      want: ['downloading', 10, undefined],
+    },
+    {
+      name: 'both sizes',
+      given: [...two, line('Downloading', 'a', 10, 60), line('Downloading', 'b', 5, 40)],
+      want: ['downloading', 15, 100],
+    },
+    {
+      name: 'a server that tells no size',
+      given: [line('Pulling fs layer', 'a'), line('Downloading', 'a', 10, -1)],
+      want: ['downloading', 10, undefined],
+    },
+    {
+      name: 'one whole and unpacking, the other not yet whole',
+      given: [...downloaded.slice(0, 4), line('Extracting', 'a', 20, 60)],
+      want: ['downloading', 60, undefined],
+    },
+    { name: 'all fetched', given: downloaded, want: ['unpacking', 0, 100] },
+    {
+      name: 'one unpacked, one begun',
+      given: [...downloaded, line('Pull complete', 'a'), line('Extracting', 'b', 8, 40)],
+      want: ['unpacking', 68, 100],
+    },
+  ];
+  it.each(cases)('is summed up: $name', ({ given, want }) => {
+    const layers = new PullLayers();
+    const got = given.map((event) => layers.take(event)).at(-1);
+    expect(got && [got.step, got.doneBytes, got.totalBytes]).toEqual(want);
   });
 });
 

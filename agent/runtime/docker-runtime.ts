@@ -15,6 +15,7 @@ import {
 import { decodeOutput } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
 import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
+import { PullLayers } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
@@ -24,6 +25,7 @@ import {
   type LogOptions,
   type ObservedPod,
   type PodRef,
+  type PullProgress,
   type RegistryAuth,
   type Runtime,
   type RuntimeEvent,
@@ -256,13 +258,21 @@ export class DockerRuntime implements Runtime {
     }
   }
 
-  async pullImage(name: string, auth: RegistryAuth | undefined): Promise<void> {
+  async pullImage(
+    name: string,
+    auth: RegistryAuth | undefined,
+    onProgress: (progress: PullProgress) => void = () => {},
+  ): Promise<void> {
     const config = auth && {
       username: auth.username,
       password: auth.password,
       serveraddress: auth.serverAddress,
     };
-    await this.#client.pullImage(withTag(name), config);
+    const layers = new PullLayers();
+    await this.#client.pullImage(withTag(name), config, (event) => {
+      const progress = layers.take(event);
+      if (progress !== undefined) onProgress(progress);
+    });
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {

@@ -12,6 +12,8 @@ import {
   type LogOptions,
   type ObservedPod,
   type PodRef,
+  type PullProgress,
+  type RegistryAuth,
   type Runtime,
   type RuntimeEvent,
   type SandboxConfig,
@@ -53,6 +55,8 @@ export class FakeRuntime implements Runtime {
   readonly stubborn = new Set<string>();
   /** Names of containers that can't be started, and why. */
   readonly unstartable = new Map<string, string>();
+  /** What a pull goes through before it is done; throws to fail it. */
+  onPull: (name: string, tell: (progress: PullProgress) => void) => Promise<void> = async () => {};
   onExec: ExecHandler = async () => ({ exitCode: 0, output: '' });
 
   constructor(clock: Clock) {
@@ -212,9 +216,14 @@ export class FakeRuntime implements Runtime {
     return this.#images.get(name);
   }
 
-  async pullImage(name: string): Promise<void> {
+  async pullImage(
+    name: string,
+    _auth: RegistryAuth | undefined,
+    onProgress: (progress: PullProgress) => void = () => {},
+  ): Promise<void> {
     this.#check();
     this.calls.push(`pull ${name}`);
+    await this.onPull(name, onProgress);
     if (this.pullable !== undefined && !this.pullable.has(name))
       throw new RuntimeError('notFound', `manifest for ${name} not found: manifest unknown`);
     this.addImage(name);

@@ -163,6 +163,14 @@ export interface RegistryAuth {
   readonly serverAddress: string;
 }
 
+export interface PullProgress {
+  readonly step: 'downloading' | 'unpacking';
+  /** Of what travels, that is compressed. */
+  readonly doneBytes: number;
+  /** Undefined: not all layers' sizes are known yet. */
+  readonly totalBytes: number | undefined;
+}
+
 export interface ExecResult {
   readonly exitCode: number;
   /** stdout and stderr as they came, cut at 10 KiB. */
@@ -212,7 +220,12 @@ export interface Runtime {
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
   /** Undefined when the image is not on this machine. */
   imageStatus(name: string): Promise<ImageStatus | undefined>;
-  pullImage(name: string, auth: RegistryAuth | undefined): Promise<void>;
+  /** `onProgress` may be called many times a second. */
+  pullImage(
+    name: string,
+    auth: RegistryAuth | undefined,
+    onProgress?: (progress: PullProgress) => void,
+  ): Promise<void>;
   listImages(): Promise<readonly ImageStatus[]>;
   /** Bytes in the container's own layer; undefined when that can't be told. */
   containerDiskBytes(id: string): Promise<number | undefined>;

@@ -422,6 +422,33 @@ describe('a pod and the outside', () => {
     }
   });
 
+  it('tells in MB how far its image is while it is fetched', async () => {
+    const registry = await new ImageRegistry({ bytesPerSecond: 250_000 }).start();
+    const { host, username, password, image } = registry;
+    const seen = new Set<string>();
+    try {
+      await cluster.kubectlOk(
+        ...['create', 'secret', 'docker-registry', 'slow', `--docker-server=${host}`],
+        ...[`--docker-username=${username}`, `--docker-password=${password}`],
+      );
+      await run('slow', shell('echo I run', { image }), { imagePullSecrets: [{ name: 'slow' }] });
+      const message = '{.status.containerStatuses[0].state.waiting.message}';
+      await eventually(async () => {
+        seen.add(await cluster.kubectlOk('get', 'pod', 'slow', '-o', `jsonpath=${message}`));
+        expect(await events('slow')).toContain('Started: ');
+        return true;
+      }, 'the slow image');
+      const words = [...seen].filter((text) => text !== '');
+      expect(words.length).toBeGreaterThan(1);
+      for (const text of words)
+        expect(text).toMatch(/^(Pulling|Unpacking) image "127.*": \d\.\d of \d\.\d MB$/);
+    } finally {
+      await cluster.kubectl('delete', 'pod', 'slow');
+      await registry.stop();
+      execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
+    }
+  });
+
   it('is measured for Prometheus as the kubelet of Kubernetes does', async () => {
     await run('measured', web());
     await isReady('measured');

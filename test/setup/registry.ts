@@ -18,8 +18,11 @@ export class ImageRegistry {
   /** By digest. */
   readonly #blobs = new Map<string, Buffer>();
   #manifest = Buffer.alloc(0);
+  readonly #bytesPerSecond: number | undefined;
 
-  constructor() {
+  /** `bytesPerSecond`: a slow line for the layer. */
+  constructor({ bytesPerSecond }: { readonly bytesPerSecond?: number } = {}) {
+    this.#bytesPerSecond = bytesPerSecond;
     const token = Buffer.from(`${this.username}:${this.password}`).toString('base64');
     this.#server = createServer((request, response) => {
       if (request.headers.authorization !== `Basic ${token}`) {
@@ -59,7 +62,16 @@ export class ImageRegistry {
     response.setHeader('content-type', isManifest ? manifestType : 'application/octet-stream');
     response.setHeader('content-length', body.length);
     response.setHeader('docker-content-digest', digestOf(body));
-    response.end(body);
+    if (this.#bytesPerSecond === undefined || isManifest) return void response.end(body);
+    void this.#trickle(body, response, this.#bytesPerSecond / 20);
+  }
+
+  async #trickle(body: Buffer, response: ServerResponse, chunkBytes: number): Promise<void> {
+    for (let at = 0; at < body.length && !response.destroyed; at += chunkBytes) {
+      response.write(body.subarray(at, at + chunkBytes));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    response.end();
   }
 
   #makeImage(): Buffer<ArrayBuffer> {

@@ -46,6 +46,8 @@ export interface StartContext {
   readonly qosClass: string;
   /** The pod is being deleted: a pull is no longer waited for. */
   readonly signal: AbortSignal;
+  /** How far the pull of a container's image is. */
+  readonly onPulling: (containerName: string, sentence: string) => void;
 }
 
 export interface StartResult {
@@ -106,17 +108,15 @@ export class ContainerStarter {
   }
 
   #image(context: StartContext, container: Container): Promise<ImageStatus> {
-    const { pod, objects, signal } = context;
+    const { pod, objects, signal, onPulling } = context;
     const pullSecrets = (pod.spec.imagePullSecrets ?? [])
       .map(({ name = '' }) => objects.secret(name))
       .filter((secret): secret is Secret => secret !== undefined);
     const auth = registryAuth(container.image ?? '', pullSecrets);
-    const aborted = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener('abort', () => reject(new Error('the pod is being deleted')), {
-        once: true,
-      });
-    });
-    return Promise.race([this.#deps.images.ensure(pod, container, auth), aborted]);
+    const onProgress = (sentence: string): void => {
+      if (!signal.aborted) onPulling(container.name, sentence);
+    };
+    return unlessAborted(this.#deps.images.ensure({ pod, container, auth, onProgress }), signal);
   }
 
   async #create(
@@ -201,6 +201,19 @@ export class ContainerStarter {
           ? error.reason
           : 'CreateContainerError';
     return { waiting: { reason, message }, retryAfterMs: errorRetryMs };
+  }
+}
+
+/** The listener goes with the answer: the signal lives as long as the pod, over many starts. */
+async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(new Error('the pod is being deleted'));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await Promise.race([answer, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -7,6 +7,7 @@ import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import {
   RuntimeError,
   type ImageStatus,
+  type PullProgress,
   type RegistryAuth,
   type Runtime,
 } from '../../runtime/runtime.ts';
@@ -34,21 +35,37 @@ export class ImageError extends Error {
   }
 }
 
+export interface EnsureRequest {
+  readonly pod: Pod;
+  readonly container: Container;
+  readonly auth: RegistryAuth | undefined;
+  readonly onProgress: (sentence: string) => void;
+}
+
 interface PullRequest {
   readonly about: ObjectReference;
   readonly name: string;
   readonly auth: RegistryAuth | undefined;
   /** `<pod uid>_<image>`: failures count per pod. */
   readonly key: string;
+  readonly onProgress: (sentence: string) => void;
+}
+
+/** Under way for every pod that asked meanwhile. */
+interface Pull {
+  readonly done: Promise<void>;
+  readonly listeners: Set<(sentence: string) => void>;
 }
 
 const parallelPullsMax = 3;
+/** Each sentence is a write of every waiting pod's status. */
+const progressIntervalMs = 1_000;
 
 export class Images {
   readonly #deps: ImagesDeps;
   readonly #backOff = new BackOff();
   /** Pulls under way, by image. */
-  readonly #pulls = new Map<string, Promise<void>>();
+  readonly #pulls = new Map<string, Pull>();
   /** Per pod and image: when the last pull failed and how. */
   readonly #failures = new Map<string, { atMs: number; message: string }>();
   readonly #queue: (() => void)[] = [];
@@ -58,12 +75,12 @@ export class Images {
     this.#deps = deps;
   }
 
-  /** Throws ImageError; RuntimeError only when the engine is gone. */
-  async ensure(
-    pod: Pod,
-    container: Container,
-    auth: RegistryAuth | undefined,
-  ): Promise<ImageStatus> {
+  /**
+   * Throws ImageError; RuntimeError only when the engine is gone. `onProgress` gets sentences, on
+   * all pods together at most one a second and pull, and none while nothing moves.
+   */
+  async ensure(request: EnsureRequest): Promise<ImageStatus> {
+    const { pod, container, auth, onProgress } = request;
     const { runtime, events } = this.#deps;
     const about = containerReference(pod, container.name);
     const name = container.image ?? '';
@@ -79,9 +96,9 @@ export class Images {
       events.event(about, 'Warning', 'ErrImageNeverPull', message);
       throw new ImageError('ErrImageNeverPull', message, 10_000);
     }
-    const request = { about, name, auth, key: `${pod.metadata.uid}_${name}` };
-    this.#checkBackOff(request);
-    await this.#pull(request);
+    const pull = { about, name, auth, key: `${pod.metadata.uid}_${name}`, onProgress };
+    this.#checkBackOff(pull);
+    await this.#pull(pull);
     const image = await runtime.imageStatus(name);
     if (image !== undefined) return image;
     throw new ImageError('ErrImagePull', `image "${name}" is gone right after its pull`, 10_000);
@@ -98,12 +115,13 @@ export class Images {
     throw new ImageError('ImagePullBackOff', full, waitMs);
   }
 
-  async #pull({ about, name, auth, key }: PullRequest): Promise<void> {
+  async #pull(request: PullRequest): Promise<void> {
+    const { about, name, key } = request;
     const { events, clock } = this.#deps;
     const askedMs = clock.monotonicMs();
     try {
       events.event(about, 'Normal', 'Pulling', `Pulling image "${name}"`);
-      await this.#pullOnce(name, auth);
+      await this.#pullOnce(request);
       this.#failures.delete(key);
       this.#backOff.forget(key);
       const took = duration(clock.monotonicMs() - askedMs);
@@ -121,15 +139,40 @@ export class Images {
   }
 
   /** Pods that ask for the same image share one pull; only a few images at a time. */
-  #pullOnce(name: string, auth: RegistryAuth | undefined): Promise<void> {
+  async #pullOnce({ name, auth, onProgress }: PullRequest): Promise<void> {
     const key = `${auth?.username ?? ''} ${name}`;
-    const running = this.#pulls.get(key);
-    if (running !== undefined) return running;
-    const pull = this.#withSlot(() => this.#deps.runtime.pullImage(name, auth)).finally(() =>
-      this.#pulls.delete(key),
+    const pull = this.#pulls.get(key) ?? this.#startPull(key, name, auth);
+    pull.listeners.add(onProgress);
+    try {
+      await pull.done;
+    } finally {
+      pull.listeners.delete(onProgress);
+    }
+  }
+
+  #startPull(key: string, name: string, auth: RegistryAuth | undefined): Pull {
+    const listeners: Pull['listeners'] = new Set();
+    const report = this.#reporter(name, listeners);
+    const done = this.#withSlot(() => this.#deps.runtime.pullImage(name, auth, report)).finally(
+      () => this.#pulls.delete(key),
     );
+    const pull = { done, listeners };
     this.#pulls.set(key, pull);
     return pull;
+  }
+
+  #reporter(name: string, listeners: Pull['listeners']): (progress: PullProgress) => void {
+    const { clock } = this.#deps;
+    let told = '';
+    let toldMs = clock.monotonicMs();
+    return (progress) => {
+      const sentence = progressSentence(name, progress);
+      const nowMs = clock.monotonicMs();
+      if (sentence === told || nowMs - toldMs < progressIntervalMs * listeners.size) return;
+      told = sentence;
+      toldMs = nowMs;
+      for (const tell of listeners) tell(sentence);
+    };
   }
 
   async #withSlot(work: () => Promise<void>): Promise<void> {
@@ -152,6 +195,18 @@ export class Images {
         this.#backOff.forget(key);
       }
   }
+}
+
+/** `Pulling image "nginx:1": 62 of 180 MB`; the app's page reads it back (copy-state.ts). */
+export function progressSentence(
+  name: string,
+  { step, doneBytes, totalBytes }: PullProgress,
+): string {
+  const verb = step === 'downloading' ? 'Pulling' : 'Unpacking';
+  const digits = (totalBytes ?? doneBytes) < 10_000_000 ? 1 : 0;
+  const inMegabytes = (bytes: number): string => (bytes / 1_000_000).toFixed(digits);
+  const of = totalBytes === undefined ? '' : ` of ${inMegabytes(totalBytes)}`;
+  return `${verb} image "${name}": ${inMegabytes(doneBytes)}${of} MB`;
 }
 
 /** As Go prints durations of this size: `850ms`, `1.2s`. */

@@ -58,7 +58,6 @@ export function computePodStatus(input: StatusInput): PodStatus {
 function statusOf(input: StatusInput, container: Container, isInit: boolean): ApiStatus {
   const { pod, observed } = input;
   const name = container.name;
-  const isInitializing = (pod.spec.initContainers ?? []).length > 0;
   const previous = [
     ...(pod.status?.initContainerStatuses ?? []),
     ...(pod.status?.containerStatuses ?? []),
@@ -67,13 +66,19 @@ function statusOf(input: StatusInput, container: Container, isInit: boolean): Ap
     container,
     history: observed.containers.filter((entry) => entry.name === name),
     waiting: input.waiting.get(name),
-    defaultWaiting: { reason: isInitializing ? 'PodInitializing' : 'ContainerCreating' },
+    defaultWaiting: defaultWaiting(pod),
     probes: input.probes(name),
     previous,
     terminationMessage: input.terminationMessage,
     runtimeName: input.runtimeName,
     isInit,
   });
+}
+
+/** What a container waits for before its first start. */
+export function defaultWaiting({ spec }: Pod): Waiting {
+  const isInitializing = (spec.initContainers ?? []).length > 0;
+  return { reason: isInitializing ? 'PodInitializing' : 'ContainerCreating' };
 }
 
 function setPodIps(status: PodStatus, input: StatusInput): void {

@@ -12,6 +12,7 @@ import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
 import { computePodActions, latestContainers, type PodActions } from './pod-actions.ts';
+import { defaultWaiting } from './pod-status.ts';
 import type { PodKiller } from './pod-killer.ts';
 import { messageOf } from '../../error-message.ts';
 
@@ -35,6 +36,8 @@ export interface SyncInput {
   readonly waiting: Map<string, Waiting>;
   /** Aborts when the pod is deleted meanwhile. */
   readonly signal: AbortSignal;
+  /** `waiting` says something new while a long start is under way. */
+  readonly onWaiting: (observed: ObservedPod) => void;
 }
 
 /** Milliseconds until the pod has to be looked at again; undefined: when something happens. */
@@ -132,10 +135,14 @@ export class PodSync {
     actions: PodActions,
     given: { readonly sandboxId: string; readonly now: ObservedPod; readonly objects: PodObjects },
   ): Promise<RetryAfterMs> {
-    const { pod, qosClass, waiting, signal } = input;
+    const { pod, qosClass, waiting, signal, onWaiting } = input;
     const { sandboxId, now, objects } = given;
     const podIp = now.sandboxes.find((sandbox) => sandbox.id === sandboxId)?.ip ?? '';
-    const context = { pod, sandboxId, podIp, objects, qosClass, signal };
+    const onPulling = (name: string, message: string): void => {
+      waiting.set(name, { ...defaultWaiting(pod), message });
+      onWaiting(now);
+    };
+    const context = { pod, sandboxId, podIp, objects, qosClass, signal, onPulling };
     const delaysMs: number[] = [];
     for (const start of actions.starts) {
       if (signal.aborted) return undefined;

@@ -181,6 +181,7 @@ export class PodWorker {
       qosClass: this.#deps.qosClass(this.#pod),
       waiting: this.#waiting,
       signal: this.#syncAbort.signal,
+      onWaiting: (now) => this.#setStatus(now),
     });
     const after = await this.#deps.runtime.getPod(podRef(this.#pod));
     if (!this.#isTerminating()) await this.#deps.sync.settle(this.#pod, after);
@@ -249,9 +250,13 @@ export class PodWorker {
   async #publish(observed: ObservedPod): Promise<void> {
     // An orphan has no object to tell anything to.
     if (this.#isGone) return;
+    await this.#deps.messages.read(this.#pod, observed);
+    this.#setStatus(observed);
+  }
+
+  #setStatus(observed: ObservedPod): void {
     const { statuses, messages, prober, node, clock } = this.#deps;
     const { uid = '' } = this.#pod.metadata;
-    await messages.read(this.#pod, observed);
     const pod = statuses.newest(this.#pod);
     const status = computePodStatus({
       pod,

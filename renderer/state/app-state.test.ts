@@ -268,6 +268,31 @@ describe('pullingImage', () => {
   });
 });
 
+describe('a pull', () => {
+  const pulling = (amount: string, uid: string, verb = 'Pulling'): Pod => {
+    const message = `${verb} image "web:9": ${amount}`;
+    return { ...waitingPod('ContainerCreating', message), metadata: { name: uid, uid } };
+  };
+  const cases = [
+    { pods: [pulling('2.0 MB', 'a')], want: 'fetching its image: 2.0 MB', share: undefined },
+    {
+      pods: [pulling('20 of 80 MB', 'a'), pulling('40 of 80 MB', 'b')],
+      want: 'fetching its image: 40 of 80 MB',
+      share: 0.5,
+    },
+    {
+      pods: [pulling('60 of 80 MB', 'a'), pulling('20 of 80 MB', 'b', 'Unpacking')],
+      want: 'unpacking its image: 20 of 80 MB',
+      share: 0.25,
+    },
+    { pods: [pulling('some', 'a')], want: 'is being set up', share: undefined },
+  ];
+  it.each(cases)('tells of the copy that is furthest: $want', ({ pods, want, share }) => {
+    const state = appState(deployment({ ready: 0 }), pods, { events: [], nodes: [] });
+    expect([state.word, state.reason, state.share]).toEqual(['Starting', want, share]);
+  });
+});
+
 describe('copyState', () => {
   const crash = { lastState: { terminated: { exitCode: 1 } }, restartCount: 4 };
   const memory = { lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } } };
@@ -300,6 +325,11 @@ describe('copyState', () => {
       name: 'being created',
       pod: waitingPod('ContainerCreating'),
       want: 'Starting: is being set up',
+    },
+    {
+      name: 'fetching its image',
+      pod: waitingPod('ContainerCreating', 'Pulling image "a.b:5000/web:9": 62 of 180 MB'),
+      want: 'Starting: fetching its image: 62 of 180 MB',
     },
     {
       name: 'not placed yet',

@@ -5,6 +5,7 @@ import type { Event, Node, Pod } from '#kube/api/core.ts';
 import { copyState } from './copy-state.ts';
 import { engineState } from './engine.ts';
 import { plural } from './format.ts';
+import { furthestPull, pullState } from './pull.ts';
 import { stateView, type StateView } from './vocabulary.ts';
 import { type Workload, desiredCopies, readyCopies } from './workload.ts';
 
@@ -120,6 +121,8 @@ function startingState(
         : `${ready} of ${plural(desired, 'copy', 'copies')} ready`;
     return stateView('Starting', reason);
   }
+  const pull = furthestPull(living);
+  if (pull !== undefined) return pullState(pull);
   const pulling = living
     .map((pod) => pullingImage(pod, around.events))
     .find((image) => image !== undefined);

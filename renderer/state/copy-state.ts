@@ -3,6 +3,7 @@
 import type { ContainerStatus, Node, Pod } from '#kube/api/core.ts';
 import { engineState } from './engine.ts';
 import { plural } from './format.ts';
+import { pullOf, pullState } from './pull.ts';
 import { stateView, type StateView } from './vocabulary.ts';
 
 const imageReasons = new Set([
@@ -164,6 +165,8 @@ function pendingState(pod: Pod): StateView {
   }
   if (pod.spec.nodeName === undefined || pod.spec.nodeName === '')
     return stateView('Starting', 'is looking for a machine');
+  const pull = pullOf(pod);
+  if (pull !== undefined) return pullState(pull);
   if (pod.status?.initContainerStatuses?.some(({ ready }) => !ready) === true)
     return stateView('Starting', 'is preparing');
   return stateView('Starting', 'is being set up');

@@ -94,6 +94,29 @@ describe('deployProgress', () => {
     expect(steps.map(({ note }) => note)).toEqual(['', 'nuc', 'web:1', '', '']);
   });
 
+  const pulls = [
+    { message: 'Pulling image "web:1": 2.0 MB', label: '2.0 MB', note: 'web:1 · 2.0 MB', share: 2 },
+    {
+      message: 'Pulling image "web:1": 45 of 180 MB',
+      label: '45 of 180 MB',
+      note: 'web:1 · 45 of 180 MB',
+      share: 2.125,
+    },
+    {
+      message: 'Unpacking image "web:1": 90 of 180 MB',
+      label: '90 of 180 MB',
+      note: 'web:1 · unpacking 90 of 180 MB',
+      share: 2.75,
+    },
+  ];
+  it.each(pulls)('fills while $message', ({ message, label, note, share }) => {
+    const waiting = { waiting: { reason: 'ContainerCreating', message } };
+    const pulling = [event('Pulling', 'Pulling image "web:1"')];
+    const progress = deployProgress(app(starting, [pod(placed, waiting)]), pulling);
+    expect([progress.label, progress.steps[2]?.note]).toEqual([label, note]);
+    expect(progress.share).toBeCloseTo(share / 5);
+  });
+
   it('is done when the app runs, whatever events are gone', () => {
     const { isDone, share, steps } = deployProgress(app(stateView('Running'), [pod(placed)]), []);
     expect([isDone, share, steps.every(({ status }) => status === 'done')]).toEqual([

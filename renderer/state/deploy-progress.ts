@@ -5,6 +5,7 @@ import type { Event, Pod } from '#kube/api/core.ts';
 import type { App } from './app.ts';
 import { pullingImage } from './app-state.ts';
 import { capitalize } from './format.ts';
+import { furthestPull, type Pull } from './pull.ts';
 
 export type StepStatus = 'done' | 'now' | 'waiting' | 'failed' | 'todo';
 
@@ -34,6 +35,7 @@ interface Facts {
   readonly reasonsOf: (pod: Pod) => ReadonlySet<string>;
 }
 
+const imageStep: Step = { done: 'Image is there', now: 'Fetching the image', isDone: hasImage };
 const steps: readonly Step[] = [
   { done: 'Created', now: 'Creating', isDone: ({ app }) => app !== undefined },
   {
@@ -41,7 +43,7 @@ const steps: readonly Step[] = [
     now: 'Looking for a machine',
     isDone: ({ pods }) => pods.some(({ spec }) => (spec.nodeName ?? '') !== ''),
   },
-  { done: 'Image is there', now: 'Fetching the image', isDone: hasImage },
+  imageStep,
   { done: 'Started', now: 'Starting', isDone: ({ pods }) => pods.some(hasStarted) },
   {
     done: 'Running',
@@ -58,6 +60,7 @@ export function deployProgress(app: App | undefined, events: readonly Event[]): 
   const at = isRunning ? -1 : steps.findIndex(({ isDone }) => !isDone(facts));
   const current = at === -1 ? steps.length : at;
   const hasFailed = app?.state.word === 'Trouble' || app?.state.word === 'Gone';
+  const pull = steps[current] === imageStep && !hasFailed ? furthestPull(pods) : undefined;
   const status: StepStatus = hasFailed
     ? 'failed'
     : app?.state.word === 'Waiting'
@@ -67,10 +70,15 @@ export function deployProgress(app: App | undefined, events: readonly Event[]): 
     steps: steps.map(({ done, now }, index) => ({
       label: index < current ? done : now,
       status: index < current ? 'done' : index === current ? status : 'todo',
-      note: index === current ? noteOf(app, pods, events) : index === 1 ? machinesOf(pods) : '',
+      note:
+        index === current
+          ? ((pull && pullNote(pull)) ?? noteOf(app, pods, events))
+          : index === 1
+            ? machinesOf(pods)
+            : '',
     })),
-    share: current / steps.length,
-    label: `${steps[current]?.now ?? 'Running'}…`,
+    share: (current + (pull === undefined ? 0 : stepShare(pull))) / steps.length,
+    label: pull?.amount ?? `${steps[current]?.now ?? 'Running'}…`,
     isDone: isRunning,
     hasFailed,
   };
@@ -84,6 +92,15 @@ function asleep(): DeployProgress {
     note: 'It sleeps: it has no copies',
   };
   return { steps: [created], share: 1, label: 'Created', isDone: true, hasFailed: false };
+}
+
+/** Fetching is the first half of the step, unpacking the second. */
+function stepShare({ isUnpacking, share = 0 }: Pull): number {
+  return ((isUnpacking ? 1 : 0) + share) / 2;
+}
+
+function pullNote({ image, amount, isUnpacking }: Pull): string {
+  return `${image} · ${isUnpacking ? 'unpacking ' : ''}${amount}`;
 }
 
 function noteOf(app: App | undefined, pods: readonly Pod[], events: readonly Event[]): string {

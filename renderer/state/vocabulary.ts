@@ -37,12 +37,18 @@ export interface StateView {
   /** The system's own words, when they say more. */
   readonly original?: string;
   readonly nextStep?: NextStep;
+  /** How far what the reason tells of has come, 0…1. */
+  readonly share?: number;
 }
 
 export function stateView(
   word: StateWord,
   reason = '',
-  more: { readonly original?: string | undefined; readonly nextStep?: NextStep | undefined } = {},
+  more: {
+    readonly original?: string | undefined;
+    readonly nextStep?: NextStep | undefined;
+    readonly share?: number | undefined;
+  } = {},
 ): StateView {
   const view: { -readonly [K in keyof StateView]: StateView[K] } = {
     word,
@@ -51,5 +57,6 @@ export function stateView(
   };
   if (more.original !== undefined && more.original !== '') view.original = more.original;
   if (more.nextStep !== undefined) view.nextStep = more.nextStep;
+  if (more.share !== undefined) view.share = more.share;
   return view;
 }

@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { finished } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
+import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
@@ -15,7 +16,6 @@ import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { formatInvitation, type Invitation } from './controlplane/members/invitation.ts';
-import type { MemberReport, MembersReport } from './controlplane/members/members.ts';
 import type { OfflineDeps } from './controlplane/members/offline.ts';
 import { backupPath, membersPath } from './controlplane/members/paths.ts';
 

@@ -219,7 +219,7 @@ function fakePod(
   const isRunning = state === 'running';
   const isCrash = state === 'crash';
   const waiting: Record<string, object> = {
-    pulling: { reason: 'ContainerCreating' },
+    pulling: { reason: 'ContainerCreating', message: `Pulling image "${image}": 62 of 180 MB` },
     image: {
       reason: 'ImagePullBackOff',
       message: `Back-off pulling image "${image}": Error response from daemon: manifest for ${image} not found: manifest unknown`,

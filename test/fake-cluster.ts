@@ -5,6 +5,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 
 export interface FakeObject {
   apiVersion: string;
@@ -34,10 +35,31 @@ export interface FakeOptions {
   readonly refuse?: (object: FakeObject) => object | undefined;
   /** Answers a Status to refuse a deletion with, or undefined. */
   readonly keep?: (object: FakeObject) => object | undefined;
+  /** Who keeps the state; left out: one machine. */
+  readonly members?: MembersReport;
   /** Answers the whole API with 401. */
   readonly isSignedOut?: boolean;
   /** Folder of the built user interface. */
   readonly root: string;
+}
+
+/** The first leads and is asked; `more` by name. */
+export function fakeMembers(
+  names: readonly string[],
+  more: Readonly<Record<string, Partial<MemberReport>>> = {},
+): MembersReport {
+  const members = names.map((name, index) => ({
+    id: index + 1,
+    name,
+    role: 'voter' as const,
+    addresses: [`192.168.1.${20 + index}:7444`],
+    isLeader: index === 0,
+    isSelf: index === 0,
+    health: 'running' as const,
+    lag: 0,
+    ...more[name],
+  }));
+  return { clusterId: 'fake', term: 3, revision: 100, members, problem: null };
 }
 
 interface Target {
@@ -52,12 +74,15 @@ export class FakeCluster {
   readonly #objects = new Map<string, FakeObject>();
   readonly #watchers = new Set<{ prefix: string; send: (text: string) => void }>();
   readonly #server: Server;
+  readonly #memberSockets = new Set<WebSocket>();
+  #members: MembersReport;
   readonly #sockets = new WebSocketServer({ noServer: true });
   #revision = 100;
   #isSignedOut: boolean;
 
   constructor(options: FakeOptions) {
     this.#options = options;
+    this.#members = options.members ?? fakeMembers(['desk']);
     this.#isSignedOut = options.isSignedOut === true;
     for (const object of options.objects) this.put(object);
     this.#server = createServer((request, response) => void this.#answer(request, response));
@@ -72,6 +97,11 @@ export class FakeCluster {
   signOut(): void {
     this.#isSignedOut = true;
     for (const socket of this.#sockets.clients) socket.terminate();
+  }
+
+  tellMembers(report: MembersReport): void {
+    this.#members = report;
+    for (const socket of this.#memberSockets) socket.send(`${JSON.stringify(report)}\n`);
   }
 
   /** Answers the address of the user interface. */
@@ -209,6 +239,11 @@ export class FakeCluster {
 
   #stream(request: IncomingMessage, socket: WebSocket): void {
     const url = new URL(request.url ?? '/', 'http://fake');
+    if (url.pathname === '/flotilla/members') {
+      this.#memberSockets.add(socket);
+      socket.on('close', () => this.#memberSockets.delete(socket));
+      return socket.send(`${JSON.stringify(this.#members)}\n`);
+    }
     const target = this.#target(url.pathname);
     if (target === undefined || this.#isSignedOut) return socket.close(1008);
     if (target.subresource === 'log') {

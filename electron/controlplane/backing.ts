@@ -74,7 +74,7 @@ async function openOwn(deps: BackingDeps): Promise<Backing> {
     isAlwaysOn,
   });
   const { store, replica } = opened;
-  const members = new Members({ opened, pki });
+  const members = new Members({ opened, pki, clock });
   const stableMs = voterStableMs === undefined ? {} : { stableMs: voterStableMs };
   const voting = new Voting({
     replica,

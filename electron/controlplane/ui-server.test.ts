@@ -213,6 +213,21 @@ describe('the API under the page', () => {
       expect([answer.status, seen]).toEqual([status, undefined]);
     });
 
+  it('tells who keeps the state, and makes no invitations', async () => {
+    const headers = { cookie: await cookie(), origin: origin() };
+    const path = '/flotilla/members';
+    expect((await send(path, { headers })).status).toBe(200);
+    expect((await send(path)).status).toBe(401);
+    seen = undefined;
+    for (const [method, target] of [
+      ['POST', path],
+      ['DELETE', `${path}/pi`],
+      ['GET', '/flotilla/backup'],
+    ] as const)
+      await send(target, { method, headers });
+    expect(seen).toBeUndefined();
+  });
+
   it('takes writes from its own page, also through a forwarded port', async () => {
     const own = await cookie();
     const headers = { cookie: own, host: 'localhost:9999', origin: 'http://localhost:9999' };

@@ -34,6 +34,8 @@ export interface UiServerDeps {
 }
 
 const apiPath = /^\/(api|apis|openapi|version)(\/|$)/;
+/** Read only: an invitation holds the authority's key, which no page needs to have. */
+const membersPath = /^\/flotilla\/members(\?|$)/;
 const loopbackHost = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** `{"token": "…"}` is smaller than this. */
@@ -92,7 +94,7 @@ export class UiServer {
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       const refusal = this.#refusal(request, true);
       const isIn = this.#deps.sessions.isSignedIn(request.headers.cookie);
-      const isApi = apiPath.test(request.url ?? '');
+      const isApi = isServed('GET', request.url ?? '');
       if (refusal !== undefined || !isIn || !isApi || this.#exchanges.isStopping) {
         const status = refusal !== undefined ? '403 Forbidden' : '401 Unauthorized';
         return void socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\n\r\n`);
@@ -106,7 +108,7 @@ export class UiServer {
     if (!loopbackHost.test(host))
       return textResponse(421, 'This address is not served here: open http://127.0.0.1 instead.\n');
     const request = toApiRequest(incoming, { signal, user: uiUser });
-    if (apiPath.test(request.path)) {
+    if (isServed(request.method, request.path)) {
       const refusal = this.#refusal(incoming, !safeMethods.has(request.method));
       if (refusal !== undefined) throw forbiddenPath(refusal);
       if (!this.#deps.sessions.isSignedIn(request.headers['cookie'])) throw unauthorized();
@@ -145,6 +147,10 @@ export class UiServer {
       return 'the request comes from another page';
     return undefined;
   }
+}
+
+function isServed(method: string, path: string): boolean {
+  return apiPath.test(path) || (method === 'GET' && membersPath.test(path));
 }
 
 function tokenOf(body: Uint8Array): string {

@@ -425,13 +425,16 @@ describe('a pod and the outside', () => {
   it('tells in MB how far its image is while it is fetched', async () => {
     const registry = await new ImageRegistry({ bytesPerSecond: 250_000 }).start();
     const { host, username, password, image } = registry;
+    const secret = ['create', 'secret', 'docker-registry', 'slow', `--docker-server=${host}`];
     const seen = new Set<string>();
     try {
       await cluster.kubectlOk(
-        ...['create', 'secret', 'docker-registry', 'slow', `--docker-server=${host}`],
-        ...[`--docker-username=${username}`, `--docker-password=${password}`],
+        ...secret,
+        `--docker-username=${username}`,
+        `--docker-password=${password}`,
       );
-      await run('slow', shell('echo I run', { image }), { imagePullSecrets: [{ name: 'slow' }] });
+      const container = shell('echo I run', { image, imagePullPolicy: 'IfNotPresent' });
+      await run('slow', container, { imagePullSecrets: [{ name: 'slow' }] });
       const message = '{.status.containerStatuses[0].state.waiting.message}';
       await eventually(async () => {
         seen.add(await cluster.kubectlOk('get', 'pod', 'slow', '-o', `jsonpath=${message}`));

@@ -8,7 +8,7 @@ import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { build as buildRenderer } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { FakeCluster, type FakeObject, type FakeOptions } from '../fake-cluster.ts';
+import { FakeCluster, fakeMembers, type FakeObject, type FakeOptions } from '../fake-cluster.ts';
 import {
   fakeApp,
   fakeCrowd,
@@ -55,6 +55,9 @@ async function visit(
   more: Partial<FakeOptions> = {},
 ): Promise<Visit> {
   const fake = new FakeCluster({
+    members: fakeMembers(['nuc', 'pi-kitchen', 'thinkpad'], {
+      thinkpad: { health: 'unreachable' },
+    }),
     ...more,
     kinds: fakeKinds,
     objects,
@@ -172,6 +175,40 @@ describe('the user interface', () => {
     await page.getByText('2 machines').waitFor();
     fake.remove('nodes//attic');
     await page.getByText('1 machine').waitFor();
+  });
+
+  it('fills with the MB of an image that have come', async () => {
+    const { page, url } = await visit(fakeHome());
+    await page.goto(url);
+    await page.getByText('Fetching its image: 62 of 180 MB').waitFor();
+    const bar = page.getByRole('progressbar', { name: 'fetching its image: 62 of 180 MB' });
+    expect(await bar.getAttribute('aria-valuenow')).toBe('34');
+    await page.getByRole('link', { name: 'immich' }).click();
+    await page.getByRole('progressbar', { name: 'fetching its image' }).waitFor();
+  });
+
+  it('tells who keeps the state, and what still works without a majority', async () => {
+    const { page, fake, url } = await visit(fakeHome());
+    await page.goto(`${url}/machines`);
+    await page.getByText('3 machines keep the state of this home; nuc leads.').waitFor();
+    await page.getByText('thinkpad is away. If one more that votes is lost').waitFor();
+    fake.tellMembers(fakeMembers(['nuc', 'pi-kitchen'], { 'pi-kitchen': { role: 'learner' } }));
+    await page.getByText('It takes a third machine before the home survives').waitFor();
+    const problem = 'No member leads: 2 of the voters nuc, pi-kitchen, thinkpad have to run.';
+    const alone = { isLeader: false, health: 'unknown' as const };
+    const lost = { nuc: { isLeader: false }, 'pi-kitchen': alone, thinkpad: alone };
+    fake.tellMembers({ ...fakeMembers(['nuc', 'pi-kitchen', 'thinkpad'], lost), problem });
+    const banner = page.getByRole('status').filter({ hasText: 'Nothing can be changed' });
+    await banner.getByText(problem).waitFor();
+    await banner.getByText('Apps that run go on running').waitFor();
+    expect(await barriers(page)).toEqual([]);
+    await page.getByRole('link', { name: 'Cluster' }).first().click();
+    await page.getByText('No majority of the machines that decide').click();
+    await page.getByText('voter · 192.168.1.20:7444').waitFor();
+    await page.getByRole('link', { name: 'Home' }).first().click();
+    await page.getByText('things need you').waitFor();
+    fake.tellMembers(fakeMembers(['nuc', 'pi-kitchen', 'thinkpad']));
+    await banner.waitFor({ state: 'hidden' });
   });
 
   it('offers to install a container engine, and asks the machine for it', async () => {

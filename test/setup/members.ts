@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { MembersReport } from '../../electron/controlplane/members/members.ts';
+import type { MembersReport } from '#kube/api/flotilla.ts';
 import { Cluster, eventually, type ToolResult } from './cluster.ts';
 import { freePort } from './etcd.ts';
 import { root } from './machine.ts';

@@ -1,9 +1,11 @@
 // Who keeps the state, for people: the list, invitations, removals, a backup, and one sentence on
 // why nothing can be answered when that is so. Changes are made on the member that leads.
+import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
+import { delay, type Clock } from '#kube/base/clock.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import { isHostAndPort } from '../../options.ts';
 import type { ClusterInfo } from '../etcd/cluster-info.ts';
-import type { Member, MemberId } from '../raft/types.ts';
+import type { Member } from '../raft/types.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import type { ReplicaStatus } from '../replica/replica.ts';
 import { ReplicaUnavailableError } from '../replica/types.ts';
@@ -11,33 +13,16 @@ import { backupChunks } from '../store/backup.ts';
 import type { Invitation } from './invitation.ts';
 import type { MemberStore } from './member-store.ts';
 
-export interface MemberReport {
-  readonly id: MemberId;
-  readonly name: string;
-  readonly role: Member['role'];
-  readonly addresses: readonly string[];
-  readonly isLeader: boolean;
-  /** The one that is asked. */
-  readonly isSelf: boolean;
-  /** Only the leader hears of all: elsewhere it may be `unknown`. */
-  readonly health: 'running' | 'unreachable' | 'unknown';
-  /** Entries of the log that it has not confirmed; null: not known here. */
-  readonly lag: number | null;
-}
-
-export interface MembersReport {
-  readonly clusterId: string;
-  readonly term: number;
-  readonly revision: number;
-  readonly members: readonly MemberReport[];
-  /** Why nothing can be answered; null: all is well. */
-  readonly problem: string | null;
-}
-
 export interface MembersDeps {
   readonly opened: MemberStore;
   readonly pki: ClusterPki;
+  readonly clock: Clock;
 }
+
+/** How often a report is made while somebody watches; it costs no I/O. */
+const lookMs = 1_000;
+/** Less is what is under way between two members that are well. */
+const behindEntries = 1_000;
 
 export class Members {
   readonly #deps: MembersDeps;
@@ -56,6 +41,23 @@ export class Members {
       members: status.membership.members.map((member) => memberReport(member, status)),
       problem: this.problem() ?? null,
     };
+  }
+
+  /**
+   * The report now, and again whenever a person would see a difference. Made from what this member
+   * knows, so that it also tells of a lost majority, when no object could be written or read.
+   */
+  async *watch(signal: AbortSignal): AsyncGenerator<MembersReport> {
+    let told = '';
+    while (!signal.aborted) {
+      const report = this.report();
+      const seen = JSON.stringify(visiblePart(report));
+      if (seen !== told) {
+        told = seen;
+        yield report;
+      }
+      await delay(this.#deps.clock, lookMs, signal);
+    }
   }
 
   /** Why neither writes nor true reads are answered; undefined: they are, as far as is known. */
@@ -183,6 +185,15 @@ export function problemOf(status: ReplicaStatus): string | undefined {
   const needed = Math.floor(voters.length / 2) + 1;
   const away = missing.length === 0 ? '' : `, and nothing is heard of ${namesOf(missing)}`;
   return `No member leads: ${needed} of the voters ${namesOf(voters)} have to run and reach each other${away}.`;
+}
+
+/** Without what moves with every write. */
+function visiblePart({ members, problem }: MembersReport): unknown {
+  const shown = members.map(({ lag, ...rest }) => ({
+    ...rest,
+    isBehind: lag === null ? null : lag >= behindEntries,
+  }));
+  return { members: shown, problem };
 }
 
 function memberReport(member: Member, status: ReplicaStatus): MemberReport {

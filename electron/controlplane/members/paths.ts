@@ -8,6 +8,7 @@ import {
   timeout,
 } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from '../apiserver/http.ts';
+import { isTrue } from '../apiserver/request-info.ts';
 import { jsonResponse } from '../apiserver/status-response.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
@@ -37,7 +38,10 @@ export function createMemberPaths(members: Members | undefined): ApiHandler {
 async function answer(request: ApiRequest, members: Members): Promise<ApiResponse> {
   const { path, method } = request;
   if (path === backupPath && method === 'GET') return await backup(members);
-  if (path === membersPath && method === 'GET') return jsonResponse(200, members.report());
+  if (path === membersPath && method === 'GET')
+    return isTrue(request.query.get('watch'))
+      ? watch(request, members)
+      : jsonResponse(200, members.report());
   if (path === membersPath && method === 'POST') {
     const { name, address } = await readJson(request);
     return jsonResponse(201, await members.invite(String(name), String(address)));
@@ -47,6 +51,16 @@ async function answer(request: ApiRequest, members: Members): Promise<ApiRespons
     return jsonResponse(200, members.report());
   }
   throw methodNotAllowedHere();
+}
+
+function watch({ signal }: ApiRequest, members: Members): ApiResponse {
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: (async function* () {
+      for await (const report of members.watch(signal)) yield `${JSON.stringify(report)}\n`;
+    })(),
+  };
 }
 
 /** The first bytes are waited for, so that a refusal is still an answer. */

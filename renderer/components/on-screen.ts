@@ -38,7 +38,8 @@ function note(entries: readonly IntersectionObserverEntry[]): void {
   }
 }
 
-const portion = 12;
+/** What a slow machine draws in a tenth of a second, with as many of another list beside it. */
+const portion = 6;
 
 /** The first of a list, more with each frame, in the end all. Give it what is drawn: it counts from then. */
 export function useInPortions<T>(items: () => readonly T[]): ComputedRef<readonly T[]> {

@@ -8,7 +8,6 @@ import {
   timeout,
 } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from '../apiserver/http.ts';
-import { isTrue } from '../apiserver/request-info.ts';
 import { jsonResponse } from '../apiserver/status-response.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
@@ -39,7 +38,7 @@ async function answer(request: ApiRequest, members: Members): Promise<ApiRespons
   const { path, method } = request;
   if (path === backupPath && method === 'GET') return await backup(members);
   if (path === membersPath && method === 'GET')
-    return isTrue(request.query.get('watch'))
+    return request.query.get('watch') === 'true'
       ? watch(request, members)
       : jsonResponse(200, members.report());
   if (path === membersPath && method === 'POST') {

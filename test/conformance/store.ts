@@ -6,13 +6,15 @@ import {
   CompactedError,
   FutureRevisionError,
   UnavailableError,
-  WatchOverflowError,
-  type KeyValue,
   type Store,
-  type StoreWatch,
+  type TxnWrite,
   type WatchBatch,
 } from '../../electron/controlplane/store/store.ts';
 import type { WatchLimits } from '../../electron/controlplane/store/watch-hub.ts';
+import { bytes, iterate, show, showBatch, showResult, take, text } from './store-showing.ts';
+import { watchConformance } from './store-watches.ts';
+
+export { bytes, show, showBatch, take, text } from './store-showing.ts';
 
 export interface OpenedStore {
   readonly store: Store;
@@ -25,27 +27,6 @@ export interface OpenOptions {
 }
 
 export type OpenStore = (options?: OpenOptions) => OpenedStore | Promise<OpenedStore>;
-
-export function bytes(content: string): Uint8Array {
-  return new TextEncoder().encode(content);
-}
-
-export function text(value: Uint8Array | undefined): string | undefined {
-  return value === undefined ? undefined : new TextDecoder().decode(value);
-}
-
-/** `key=value@create/mod`, for readable expectations. */
-export function show(kv: KeyValue | undefined): string | undefined {
-  if (kv === undefined) return undefined;
-  return `${kv.key}=${text(kv.value)}@${kv.createRevision}/${kv.modRevision}`;
-}
-
-/** One line for each event: `put a=1@1/1 was nothing`. */
-export function showBatch(batch: WatchBatch): string[] {
-  return batch.events.map(
-    ({ type, kv, previous }) => `${type} ${show(kv)} was ${show(previous) ?? 'nothing'}`,
-  );
-}
 
 type Use = (store: Store) => Promise<void>;
 
@@ -62,13 +43,13 @@ export function storeConformance(name: string, open: OpenStore): void {
 
   describe(`${name}: writes`, () => writes(using));
   describe(`${name}: reads`, () => reads(using));
-  describe(`${name}: watches`, () => watches(using));
-  describe(`${name}: watches end`, () => watchEnds(using));
+  describe(`${name}: transactions`, () => transactions(using));
+  watchConformance(name, using);
   describe(`${name}: compaction`, () => compaction(using));
   describe(`${name}: close`, () => closing(using));
 }
 
-type Using = (use: Use, options?: OpenOptions) => Promise<void>;
+export type Using = (use: Use, options?: OpenOptions) => Promise<void>;
 
 function writes(using: Using): void {
   it('starts empty at revision 0', () =>
@@ -149,8 +130,75 @@ function writes(using: Using): void {
     }));
 }
 
-function showResult(result: { ok: boolean; revision: number; kv: KeyValue | undefined }): string {
-  return `${result.ok ? 'ok' : 'refused'} ${result.revision} ${show(result.kv)}`;
+function transactions(using: Using): void {
+  it('write all their keys at one revision, told in one batch', () =>
+    using(async (store) => {
+      await store.put('a', bytes('1'), 0);
+      await store.put('b', bytes('1'), 0);
+      const live = iterate(store.watch('', 2));
+      const result = await store.txn([
+        { key: 'a', expectedRevision: 1, value: bytes('2') },
+        { key: 'b', expectedRevision: 2, value: null },
+        { key: 'c', expectedRevision: 0, value: bytes('1') },
+        { key: 'd', expectedRevision: 0, value: undefined },
+      ]);
+      expect(result).toEqual({ ok: true, revision: 3 });
+      expect((await store.list('')).items.map(show)).toEqual(['a=2@1/3', 'c=1@3/3']);
+      for (const events of [live, iterate(store.watch('', 2))])
+        expect(showBatch((await events.next()).value as WatchBatch)).toEqual([
+          'put a=2@1/3 was a=1@1/1',
+          'delete b=1@2/3 was b=1@2/2',
+          'put c=1@3/3 was nothing',
+        ]);
+    }));
+
+  const put = { key: 'new', expectedRevision: 0, value: bytes('1') };
+  const refused: { name: string; writes: readonly TxnWrite[] }[] = [
+    { name: 'is newer', writes: [put, { key: 'b', expectedRevision: 1, value: bytes('2') }] },
+    { name: 'is there', writes: [put, { key: 'b', expectedRevision: 0, value: bytes('2') }] },
+    { name: 'is not there', writes: [put, { key: 'c', expectedRevision: 2, value: null }] },
+    {
+      name: 'that is only looked at is newer',
+      writes: [put, { key: 'b', expectedRevision: 1, value: undefined }],
+    },
+  ];
+  for (const { name, writes: parts } of refused)
+    it(`write nothing when one key ${name}`, () =>
+      using(async (store) => {
+        await store.put('a', bytes('1'), 0);
+        await store.put('b', bytes('1'), 0);
+        for (const asked of [parts, parts.toReversed()])
+          expect(await store.txn(asked)).toEqual({ ok: false, revision: 2 });
+        expect((await store.list('')).items.map(show)).toEqual(['a=1@1/1', 'b=1@2/2']);
+        expect(await store.currentRevision()).toBe(2);
+      }));
+
+  it('make no revision when they change nothing', () =>
+    using(async (store) => {
+      await store.put('a', bytes('1'), 0);
+      const looks = { key: 'a', expectedRevision: 1, value: undefined };
+      const none = { key: 'gone', expectedRevision: 0, value: null };
+      expect(await store.txn([looks])).toEqual({ ok: true, revision: 1 });
+      expect(await store.txn([looks, none])).toEqual({ ok: true, revision: 1 });
+      expect((await store.put('b', bytes('1'), 0)).revision).toBe(2);
+    }));
+
+  it('refuse a key that is named twice', () =>
+    using(async (store) => {
+      await expect(store.txn([put, put])).rejects.toThrow();
+      expect(await store.list('')).toEqual({ items: [], revision: 0, remaining: 0 });
+    }));
+
+  it('that want the same keys at once succeed one by one', () =>
+    using(async (store) => {
+      const tries = Array.from({ length: 20 }, (_, i) =>
+        store.txn(['a', 'b'].map((key) => ({ key, expectedRevision: 0, value: bytes(`${i}`) }))),
+      );
+      const results = await Promise.all(tries);
+      expect(results.filter(({ ok }) => ok)).toEqual([{ ok: true, revision: 1 }]);
+      const { items } = await store.list('');
+      expect(new Set(items.map(({ value }) => text(value))).size).toBe(1);
+    }));
 }
 
 function reads(using: Using): void {
@@ -213,6 +261,26 @@ function reads(using: Using): void {
       ]);
     }));
 
+  it('continues a list at its revision while others write and compact, until that is compacted', () =>
+    using(async (store) => {
+      for (const key of ['a1', 'a2', 'a3', 'a4', 'a5']) await store.put(key, bytes('x'), 0);
+      const first = await store.list('a', { limit: 2 });
+      expect([first.items.map((item) => item.key), first.remaining]).toEqual([['a1', 'a2'], 3]);
+      await store.delete('a3', 3);
+      await store.put('a4', bytes('y'), 4);
+      await store.put('a6', bytes('x'), 0);
+      const rest = { startKey: 'a2\0', limit: 2, revision: first.revision };
+      for (const mark of [3, 5]) {
+        await store.compact(mark);
+        const second = await store.list('a', rest);
+        expect([...second.items.map(show), second.remaining]).toEqual(['a3=x@3/3', 'a4=x@4/4', 1]);
+      }
+      await store.compact(6);
+      await expect(store.list('a', rest)).rejects.toThrow(CompactedError);
+      const anew = await store.list('a', { ...rest, revision: 8 });
+      expect([...anew.items.map(show), anew.remaining]).toEqual(['a4=y@4/7', 'a5=x@5/5', 1]);
+    }));
+
   it('lists as of a revision, whatever was written since', () =>
     using(async (store) => {
       await store.put('a', bytes('1'), 0);
@@ -237,229 +305,6 @@ function reads(using: Using): void {
       expect(items.map((item) => text(item.value))).toEqual(want);
       expect(await store.count('k')).toBe(2000);
     }));
-}
-
-/** The next batch that has events, flattened with those that follow, up to `count` events. */
-export async function take(
-  iterator: AsyncIterator<WatchBatch>,
-  count: number,
-): Promise<WatchBatch> {
-  const events: WatchBatch['events'][number][] = [];
-  let revision = 0;
-  while (events.length < count) {
-    const next = await iterator.next();
-    if (next.done === true) throw new Error(`the watch ended after ${events.length} events`);
-    events.push(...next.value.events);
-    revision = next.value.revision;
-  }
-  return { revision, events };
-}
-
-function iterate(watch: StoreWatch): AsyncIterator<WatchBatch> {
-  return watch[Symbol.asyncIterator]();
-}
-
-function watches(using: Using): void {
-  it('delivers puts and deletes with what was there before', () =>
-    using(async (store) => {
-      const events = iterate(store.watch('a', 0));
-      await store.put('a', bytes('1'), 0);
-      await store.put('a', bytes('2'), 1);
-      await store.delete('a', 2);
-      await store.put('a', bytes('3'), 0);
-      const want = [
-        'put a=1@1/1 was nothing',
-        'put a=2@1/2 was a=1@1/1',
-        'delete a=2@1/3 was a=2@1/2',
-        'put a=3@4/4 was nothing',
-      ];
-      expect(showBatch(await take(events, 4))).toEqual(want);
-      // History tells the same story as the live watch.
-      expect(showBatch(await take(iterate(store.watch('a', 0)), 4))).toEqual(want);
-    }));
-
-  it('delivers the same live as from history', () =>
-    using(async (store) => {
-      const watch = store.watch('a', 0);
-      const live = iterate(watch);
-      watch.requestProgress();
-      expect((await live.next()).value).toEqual({ revision: 0, events: [] });
-      await store.put('b', bytes('1'), 0);
-      // Only writes of one key keep the order in which they are asked for everywhere.
-      await Promise.all([
-        store.put('a', bytes('1'), 0),
-        store.put('a', bytes('2'), 2),
-        store.delete('a', 3),
-      ]);
-      await store.put('a', bytes('3'), 0);
-      expect(await take(live, 4)).toEqual(await take(iterate(store.watch('a', 0)), 4));
-    }));
-
-  it('resumes after any revision, with no gap and nothing twice', () =>
-    using(async (store) => {
-      for (let i = 0; i < 20; i++) await store.put(`k${i}`, bytes('x'), 0);
-      for (const after of [0, 1, 7, 19]) {
-        const events = iterate(store.watch('k', after));
-        const first = await events.next();
-        await store.put(`late${after}`, bytes('x'), 0);
-        expect(first.value?.events.map(modRevision)).toEqual(
-          Array.from({ length: 20 - after }, (_, i) => after + 1 + i),
-        );
-      }
-    }));
-
-  it('joins live without a gap when writes go on during the replay', () =>
-    using(async (store) => {
-      const puts: Promise<unknown>[] = [];
-      for (let i = 0; i < 1500; i++) puts.push(store.put(`k${i}`, bytes('x'), 0));
-      await Promise.all(puts);
-      const events = iterate(store.watch('k', 0));
-      const seen: number[] = [];
-      for (let i = 1500; seen.length < 1600; i++) {
-        if (i < 1600) await store.put(`k${i}`, bytes('x'), 0);
-        const next = await events.next();
-        seen.push(...(next.value?.events.map(modRevision) ?? []));
-      }
-      expect(seen).toEqual(Array.from({ length: 1600 }, (_, i) => i + 1));
-    }));
-
-  it('delivers only keys under its prefix', () =>
-    using(async (store) => {
-      const events = iterate(store.watch('/pods/', 0));
-      for (const key of ['/pods', '/pods/a', '/podsx', '/nodes/a', '/pods/b'])
-        await store.put(key, bytes('x'), 0);
-      const batch = await take(events, 2);
-      expect(batch.events.map((event) => event.kv.key)).toEqual(['/pods/a', '/pods/b']);
-    }));
-
-  it('never splits a revision, and never tells of one before its events', () =>
-    using(async (store) => {
-      const events = iterate(store.watch('', 0));
-      await Promise.all(Array.from({ length: 40 }, (_, i) => store.put(`k${i}`, bytes('x'), 0)));
-      let delivered = 0;
-      while (delivered < 40) {
-        const { value } = await events.next();
-        delivered += value?.events.length ?? 0;
-        expect(value?.events.at(-1)?.kv.modRevision).toBe(value?.revision);
-        expect(delivered).toBe(value?.revision);
-      }
-    }));
-
-  it('waits silently for a revision that does not exist yet', () =>
-    using(async (store) => {
-      const watch = store.watch('', 3);
-      const events = iterate(watch);
-      // Not answered before revision 3: until then something up to 3 is missing.
-      watch.requestProgress();
-      const first = events.next();
-      for (const key of ['a', 'b', 'c']) await store.put(key, bytes('x'), 0);
-      expect((await first).value).toEqual({ revision: 3, events: [] });
-      await store.put('d', bytes('x'), 0);
-      expect(showBatch(await take(events, 1))).toEqual(['put d=x@4/4 was nothing']);
-    }));
-
-  it('reports progress only behind all events up to it', () =>
-    using(async (store) => {
-      const watch = store.watch('a', 0);
-      const events = iterate(watch);
-      await store.put('a', bytes('1'), 0);
-      await store.put('b', bytes('1'), 0);
-      watch.requestProgress();
-      const first = await events.next();
-      expect(showBatch(first.value as WatchBatch)).toEqual(['put a=1@1/1 was nothing']);
-      expect((await events.next()).value).toEqual({ revision: 2, events: [] });
-    }));
-}
-
-function modRevision(event: { readonly kv: KeyValue }): number {
-  return event.kv.modRevision;
-}
-
-function watchEnds(using: Using): void {
-  it('ends after close, also for a reader that waits', () =>
-    using(async (store) => {
-      const watch = store.watch('', 0);
-      const events = iterate(watch);
-      const waiting = events.next();
-      watch.close();
-      expect((await waiting).done).toBe(true);
-      await store.put('a', bytes('x'), 0);
-      expect((await events.next()).done).toBe(true);
-    }));
-
-  it('closes when a loop over it breaks', () =>
-    using(async (store) => {
-      await store.put('a', bytes('x'), 0);
-      const watch = store.watch('', 0);
-      for await (const batch of watch) {
-        expect(batch.revision).toBe(1);
-        break;
-      }
-      expect((await iterate(watch).next()).done).toBe(true);
-    }));
-
-  it('throws CompactedError when its history is gone, at the start or on the way', () =>
-    using(async (store) => {
-      for (const key of ['a', 'b', 'c']) await store.put(key, bytes('x'), 0);
-      const overtaken = iterate(store.watch('', 1));
-      await store.compact(2);
-      await expect(overtaken.next()).rejects.toThrow(CompactedError);
-      await expect(iterate(store.watch('', 1)).next()).rejects.toThrow(CompactedError);
-      expect(showBatch(await take(iterate(store.watch('', 2)), 1))).toEqual([
-        'put c=x@3/3 was nothing',
-      ]);
-    }));
-
-  const limits: WatchLimits = {
-    bufferedEventsMax: 5,
-    bufferedBytesMax: 1000,
-    behindRevisionsMax: 1000,
-  };
-  const floods = [
-    { name: 'events', valueBytes: 1, writes: 20 },
-    { name: 'bytes', valueBytes: 400, writes: 10 },
-  ];
-  for (const flood of floods)
-    it(`loses nothing in silence when its reader is behind by too many ${flood.name}`, () =>
-      using(
-        async (store) => {
-          const slow = await liveWatch(store);
-          const quick = await liveWatch(store);
-          for (let i = 0; i < flood.writes; i++) {
-            await store.put(`k${i}`, new Uint8Array(flood.valueBytes), 0);
-            expect((await take(quick, 1)).revision).toBe(i + 1);
-          }
-          // Over a network the slow one is told after the quick one.
-          await store.currentRevision({ linearizable: true });
-          // Read from history, or ended: whoever holds nothing for it may do either.
-          const read = await take(slow, flood.writes).catch((error: unknown) => error);
-          if (read instanceof Error) expect(read).toBeInstanceOf(WatchOverflowError);
-          else
-            expect((read as WatchBatch).events.map(modRevision)).toEqual(
-              Array.from({ length: flood.writes }, (_, i) => i + 1),
-            );
-        },
-        { watchLimits: limits },
-      ));
-
-  it('keeps a reader that is behind by no more than its bound', () =>
-    using(
-      async (store) => {
-        const slow = await liveWatch(store);
-        for (let i = 0; i < 5; i++) await store.put(`k${i}`, bytes('x'), 0);
-        expect((await take(slow, 5)).revision).toBe(5);
-      },
-      { watchLimits: limits },
-    ));
-}
-
-/** A watch that has caught up. */
-async function liveWatch(store: Store): Promise<AsyncIterator<WatchBatch>> {
-  const watch = store.watch('', await store.currentRevision());
-  const events = iterate(watch);
-  watch.requestProgress();
-  await events.next();
-  return events;
 }
 
 function compaction(using: Using): void {

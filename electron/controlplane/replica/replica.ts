@@ -335,7 +335,6 @@ export class Replica<Result> {
         resolve();
       });
     });
-    stateMachine.flush();
     stateMachine.close();
     log.close();
   }

@@ -1,11 +1,10 @@
 // `npm run cluster -- …`: what a person does about the members that keep the state. `members`,
 // `invite`, `remove` and `backup` ask the control plane that runs on the data directory, as the
 // administrator of its kubeconfig; `restore` and `recover` work on a directory nothing runs on.
-import { once } from 'node:events';
 import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { finished } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 import { systemClock } from '#kube/base/clock.ts';
@@ -132,7 +131,6 @@ async function remove(command: Command): Promise<void> {
 async function backup(command: Command): Promise<void> {
   const [file = ''] = taking(command, ['FILE']);
   if (existsSync(file)) throw new CommandError(`${file} exists already: choose another name.`);
-  const unfinished = `${file}.unfinished`;
   await withTransport(command, async (transport) => {
     const answer = await transport.stream(request('GET', backupPath));
     if (answer.status !== 200) {
@@ -140,20 +138,30 @@ async function backup(command: Command): Promise<void> {
       for await (const chunk of answer.chunks) parts.push(chunk);
       throw refusal(answer.status, Buffer.concat(parts));
     }
-    try {
-      const target = createWriteStream(unfinished, { mode: 0o600, flush: true });
-      for await (const chunk of answer.chunks)
-        if (!target.write(chunk)) await once(target, 'drain');
-      target.end();
-      await finished(target);
-      renameSync(unfinished, file);
-    } finally {
-      rmSync(unfinished, { force: true });
-    }
+    await save(answer.chunks, file);
   });
   say(
     `The state is in ${file}. Keep a copy of ${path.join(command.dataDirectory, 'pki')} with it.`,
   );
+}
+
+/** The file has its name only when it is whole and on disk. */
+async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<void> {
+  const { checkBackup } = await import('./controlplane/store/backup.ts');
+  const unfinished = `${file}.unfinished`;
+  try {
+    const target = createWriteStream(unfinished, { mode: 0o600, flush: true });
+    await pipeline(chunks, target).catch((error: unknown) => {
+      const isOurs =
+        (error as NodeJS.ErrnoException).syscall !== undefined && target.errored === error;
+      if (!isOurs) throw error;
+      throw new CommandError(`${file} can't be written: ${(error as Error).message}.`);
+    });
+    await checkBackup(unfinished);
+    renameSync(unfinished, file);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
 }
 
 async function restore(command: Command): Promise<void> {

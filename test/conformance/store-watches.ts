@@ -138,10 +138,10 @@ interface Told {
   readonly lines: readonly string[];
 }
 
-/** Writes keys of its own for a while: single ones and several at once. What watches have to tell of it. */
+/** Writes keys of its own, one or two at once. Returns what watches have to tell of it. */
 async function writeForAWhile(store: Store, name: string, count: number): Promise<Told[]> {
   const random = seededRandom(name.length);
-  const oneOf = (count: number): number => Math.floor(random.next() * count);
+  const oneOf = (many: number): number => Math.floor(random.next() * many);
   const rows = new Map<string, KeyValue>();
   const told: Told[] = [];
   for (let i = 0; i < count; i++) {

@@ -47,9 +47,9 @@ describe('three members whose leader changes', () => {
 
   it('keep every acknowledged write, and tell all watchers the same', async () => {
     const outcomes = new Map<string, number | 'unknown'>();
-    let isWriting = true;
+    const writing = new AbortController();
     const writers = group.members.map(async ({ store }, i) => {
-      for (let n = 0; isWriting; n++) {
+      for (let n = 0; !writing.signal.aborted; n++) {
         const key = `${i}/${n}`;
         const outcome = await put(store, key);
         if (outcome === 'closed') return;
@@ -67,7 +67,7 @@ describe('three members whose leader changes', () => {
     await enough(20);
     await group.stopLeader();
     await enough(20);
-    isWriting = false;
+    writing.abort();
     await Promise.all(writers);
 
     const [one, two] = group.members;

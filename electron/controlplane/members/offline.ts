@@ -1,11 +1,10 @@
 // What is done to a data directory while nothing runs on it: putting a backup into one, and going on
 // alone after a majority of members is gone for good.
-import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
-import { openDataDirectory } from '#platform/data-directory.ts';
+import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.ts';
 import { lockDataDirectory } from '#platform/sqlite.ts';
 import {
   previewRecovery,
@@ -16,7 +15,6 @@ import {
 } from '../replica/recovery-run.ts';
 import { restoreBackup } from '../store/backup.ts';
 import { logFolder, openRecoverableState } from '../store/open-store.ts';
-import { StoreOpenError } from '../store/state-file.ts';
 import { storeFolder } from './member-store.ts';
 
 export interface OfflineDeps {
@@ -35,13 +33,9 @@ export async function restore(file: string, deps: OfflineDeps): Promise<void> {
   openDataDirectory(dataDirectory);
   const lock = lockDataDirectory(dataDirectory, 'flotilla restore', clock);
   try {
-    const folder = path.join(dataDirectory, storeFolder);
-    if (existsSync(folder) && readdirSync(folder).length > 0)
-      throw new StoreOpenError(
-        folder,
-        `${dataDirectory} holds a cluster already (${folder}): a backup is only put into a data directory without one.`,
-      );
-    await restoreBackup(file, folder);
+    await restoreBackup(file, path.join(dataDirectory, storeFolder), clock.now());
+  } catch (error) {
+    throw dataDirectoryError(error, dataDirectory) ?? error;
   } finally {
     lock.release();
   }

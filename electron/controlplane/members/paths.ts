@@ -2,6 +2,7 @@
 // only administrators (system:masters) are let through by the chain; nothing is checked here again.
 import {
   badRequest,
+  insufficientStorage,
   methodNotAllowedHere,
   pageNotFound,
   serviceUnavailable,
@@ -11,7 +12,7 @@ import type { ApiHandler, ApiRequest, ApiResponse } from '../apiserver/http.ts';
 import { jsonResponse } from '../apiserver/status-response.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
-import { UnavailableError } from '../store/store.ts';
+import { NoSpaceError, UnavailableError } from '../store/store.ts';
 import type { Members } from './members.ts';
 
 export const membersPath = '/flotilla/members';
@@ -95,6 +96,10 @@ function statusOf(error: unknown): unknown {
   if (error instanceof MembershipRefusedError) return badRequest(error.message);
   if (error instanceof ReplicaUnavailableError || error instanceof UnavailableError)
     return serviceUnavailable(error.message);
+  if (error instanceof NoSpaceError)
+    return insufficientStorage(
+      `The disk of this machine has no room for a copy of the state (${error.message}): free some space, then ask again.`,
+    );
   if (error instanceof ProposalUnknownError)
     return timeout(
       `Whether the members changed is not known (${error.message}): look at \`npm run cluster -- members\` before asking again.`,

@@ -16,16 +16,21 @@ import {
 import path from 'node:path';
 import { syncDirectory, type Database } from '#platform/sqlite.ts';
 import type { AppliedMark, SnapshotSource } from '../replica/types.ts';
-import type { Row } from './commands.ts';
-import { chainHash, emptyMeta, rowChecksum, type StateMeta } from './rows.ts';
+import type { StateMeta } from './rows.ts';
 import { readChunks, verifyCopy, writeChunks } from './state-copy.ts';
-import { damaged, openForWriting, stateFileIn, StoreOpenError } from './state-file.ts';
-import { insertRow, readMeta, writeMeta } from './state-schema.ts';
+import {
+  damaged,
+  openForWriting,
+  stateFileIn,
+  StoreOpenError,
+  unfinishedFileIn,
+} from './state-file.ts';
+import { readMeta, writeMeta } from './state-schema.ts';
 
 const trailerMark = Buffer.from('flotilla-backup1');
 const trailerBytes = trailerMark.length + 32;
 
-/** More writes than anybody saw after the backup was taken. */
+/** More writes than anybody saw after the backup was taken, should the clock be wrong. */
 const revisionStep = 1_000_000_000;
 
 /**
@@ -41,84 +46,63 @@ export async function* backupChunks(snapshot: SnapshotSource): AsyncIterable<Uin
   yield Buffer.concat([trailerMark, hash.digest()]);
 }
 
-/** Writes a backup to `file`, which is replaced only by a whole one. */
-export async function writeBackup(file: string, snapshot: SnapshotSource): Promise<void> {
-  const unfinished = `${file}.unfinished`;
-  try {
-    await writeChunks(unfinished, backupChunks(snapshot));
-  } finally {
-    snapshot.close();
-  }
-  syncFile(unfinished);
-  renameSync(unfinished, file);
-  syncDirectory(path.dirname(file));
-}
-
 /**
  * Puts a backup into `directory`, which must be empty or absent, as the state of a cluster that is
- * yet to be founded. Its revisions go on far above the backup's, and all before is compacted, so
- * that nobody who saw later ones goes back in time. Throws StoreOpenError.
+ * yet to be founded. Nobody who saw later revisions goes back in time: all before is compacted, and
+ * revisions go on from the number of milliseconds since 1970, so also when the same backup is put
+ * back a second time. Until all is there and durable, the directory holds no state. Throws
+ * StoreOpenError, and the errors of a full or broken disk.
  */
-export async function restoreBackup(file: string, directory: string): Promise<void> {
-  const unfinished = await intoDirectory(directory, async (target) => {
-    await checkTrailer(file);
-    await writeChunks(target, readChunks(file));
-    truncateSync(target, statSync(target).size - trailerBytes);
-    verifyCopy(target);
-  });
+export async function restoreBackup(file: string, directory: string, nowMs: number): Promise<void> {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  removeUnfinished(directory);
+  if (readdirSync(directory).length > 0)
+    throw new StoreOpenError(
+      directory,
+      `${directory} holds a cluster already: a backup is only put into a data directory without one.`,
+    );
+  const unfinished = unfinishedFileIn(directory);
+  try {
+    await checkBackup(file);
+    await writeChunks(unfinished, readChunks(file));
+    truncateSync(unfinished, statSync(unfinished).size - trailerBytes);
+    verify(unfinished, file);
+    restart(unfinished, nowMs);
+    syncFile(unfinished);
+    renameSync(unfinished, stateFileIn(directory));
+  } catch (error) {
+    removeUnfinished(directory);
+    throw error;
+  }
+  syncDirectory(directory);
+}
+
+/** What is wrong with the copy is wrong with the backup. */
+function verify(copy: string, file: string): void {
+  try {
+    verifyCopy(copy);
+  } catch (error) {
+    if (!(error instanceof StoreOpenError)) throw error;
+    throw new StoreOpenError(file, error.message.replaceAll(copy, file), error);
+  }
+}
+
+function restart(unfinished: string, nowMs: number): void {
   const database = openForWriting(unfinished);
   try {
-    const { applied } = metaOf(database);
+    const { applied, revision } = metaOf(database);
     const mark = { ...applied, membership: { members: [] } };
-    beginAnew(database, { clusterId: '', mark, bumpRevisionBy: revisionStep });
+    const bumpRevisionBy = Math.max(revisionStep, nowMs - revision);
+    beginAnew(database, { clusterId: '', mark, bumpRevisionBy });
   } finally {
     database.close();
   }
-  finish(unfinished, directory);
 }
 
-export interface RowsToRestore {
-  /** The newest rows of live keys, in any order. */
-  readonly rows: readonly Row[];
-  readonly revision: number;
-  readonly leases: readonly { readonly id: number; readonly ttlSeconds: number }[];
-}
-
-/** As restoreBackup, from rows of another store: history begins at their revision. */
-export async function restoreRows(content: RowsToRestore, directory: string): Promise<void> {
-  const unfinished = await intoDirectory(directory, async () => {});
-  const database = openForWriting(unfinished);
-  try {
-    database.transaction(() => insertAll(database, content));
-  } finally {
-    database.close();
-  }
-  finish(unfinished, directory);
-}
-
-function insertAll(database: Database, { rows, revision, leases }: RowsToRestore): void {
-  const insert = database.prepare(insertRow);
-  let hash = 0;
-  const inOrder = rows.toSorted(
-    (a, b) => a.modRevision - b.modRevision || (a.key < b.key ? -1 : 1),
-  );
-  for (const [i, row] of inOrder.entries()) {
-    const { key, createRevision, modRevision, version, lease, value } = row;
-    const head = { key, revision: modRevision, row: i + 1, createRevision, version, lease };
-    const checksum = rowChecksum(head, value);
-    hash = chainHash(hash, checksum);
-    const bytes = Buffer.from(key, 'latin1');
-    insert.run(i + 1, modRevision, bytes, createRevision, version, lease, checksum, hash, value);
-  }
-  writeMeta(database, {
-    ...emptyMeta,
-    applied: { index: 1, term: 1, membership: { members: [] } },
-    revision,
-    compactedRevision: revision,
-    hash,
-    compactedHash: hash,
-    leases,
-  });
+function removeUnfinished(directory: string): void {
+  const name = path.basename(unfinishedFileIn(directory));
+  for (const found of readdirSync(directory))
+    if (found.startsWith(name)) rmSync(path.join(directory, found));
 }
 
 /** What makes a state the first of another cluster. */
@@ -154,35 +138,12 @@ function metaOf(database: Database): StateMeta {
   return meta;
 }
 
-/** Makes the directory and, by `fill`, a file in it that nobody takes for a state yet. */
-async function intoDirectory(
-  directory: string,
-  fill: (file: string) => Promise<void>,
-): Promise<string> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  if (readdirSync(directory).length > 0)
-    throw new StoreOpenError(
-      directory,
-      `${directory} is not empty: a backup is only put into an empty directory.`,
-    );
-  const unfinished = path.join(directory, 'unfinished.db');
-  try {
-    await fill(unfinished);
-  } catch (error) {
-    rmSync(unfinished, { force: true });
-    throw error;
-  }
-  return unfinished;
-}
-
-function finish(unfinished: string, directory: string): void {
-  syncFile(unfinished);
-  renameSync(unfinished, stateFileIn(directory));
-  syncDirectory(directory);
-}
-
-async function checkTrailer(file: string): Promise<void> {
-  const found = existsSync(file) ? statSync(file).size : 0;
+/** Throws StoreOpenError unless the file is a backup to its last byte. */
+export async function checkBackup(file: string): Promise<void> {
+  const stats = existsSync(file) ? statSync(file) : undefined;
+  if (stats?.isFile() !== true)
+    throw new StoreOpenError(file, `There is no file ${file}: give the path of a backup.`);
+  const found = stats.size;
   const hash = createHash('sha256');
   let rest = Buffer.alloc(0);
   if (found >= trailerBytes)

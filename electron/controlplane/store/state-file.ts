@@ -43,6 +43,11 @@ export function stateFileIn(directory: string): string {
   return join(directory, 'state.db');
 }
 
+/** A backup that is being put back: no state yet. */
+export function unfinishedFileIn(directory: string): string {
+  return join(directory, 'unfinished.db');
+}
+
 /**
  * Opens `directory`/state.db, making both when they don't exist; with `mustExist` an absent or empty
  * file is an error: the cluster's memory is gone, and an empty one in its place would hide it.
@@ -53,6 +58,7 @@ export function openStateFile(directory: string, mustExist = false): StateFile {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const isPresent = holdsData(file);
+    if (!isPresent && existsSync(unfinishedFileIn(directory))) throw unfinished(directory);
     if (!isPresent && mustExist) throw vanished(file);
     const content = isPresent ? inspect(file) : undefined;
     const database = openForWriting(file);
@@ -74,6 +80,15 @@ function holdsData(file: string): boolean {
   // SQLite would drop the log of an empty file without a word.
   if (!isPresent && hasUnfinishedLog(file)) throw damaged(file, 'it is empty, but its log is not');
   return isPresent;
+}
+
+/** To begin an empty cluster instead would hide it. */
+function unfinished(directory: string): StoreOpenError {
+  return new StoreOpenError(
+    directory,
+    `A backup was not wholly put into ${directory}: restore it again, or delete ${directory} to ` +
+      'begin with an empty cluster.',
+  );
 }
 
 function vanished(file: string): StoreOpenError {

@@ -21,6 +21,8 @@ export type StateJob =
 
 export interface StateAnswer {
   readonly error?: string;
+  /** The error is that the disk is full. */
+  readonly isFull?: boolean;
 }
 
 function work(job: StateJob): void {
@@ -77,7 +79,8 @@ parentPort?.on('message', (job: StateJob | 'end') => {
   try {
     work(job);
   } catch (error) {
-    answer = { error: error instanceof Error ? error.message : String(error) };
+    const isFull = sqliteFailure(error) === 'full';
+    answer = { error: error instanceof Error ? error.message : String(error), isFull };
   }
   parentPort?.postMessage(answer);
   Atomics.add(finished, 0, 1);

@@ -4,7 +4,12 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { openMemoryStore } from '../store/memory-store.ts';
-import { WatchOverflowError, type Store, type WatchBatch } from '../store/store.ts';
+import {
+  UnavailableError,
+  WatchOverflowError,
+  type Store,
+  type WatchBatch,
+} from '../store/store.ts';
 import { CacheWatch, type WatchItem } from './cache-watch.ts';
 import { Cacher } from './cacher.ts';
 import type { ResourceDefinition } from './resource.ts';
@@ -111,6 +116,31 @@ describe('a cacher', () => {
     await write('b');
     expect(await item(watch(1))).toMatchObject({ type: 'ADDED', revision: 2 });
   });
+  it('goes on where it stands when its store could not be asked, and so do its watches', async () => {
+    const store = openMemoryStore();
+    const lost = losingOneWatch(store, new UnavailableError('the etcd was restarted'));
+    const { clock, cacher, write, watch } = await open(lost);
+    const before = watch('state');
+    const told = item(before);
+    await write('a');
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(500);
+    expect(await told).toMatchObject({ type: 'ADDED', revision: 1 });
+    await write('b');
+    expect(await item(before)).toMatchObject({ type: 'ADDED', revision: 2 });
+    expect(cacher.epoch).toBe(1);
+  });
+  it('fills anew when its store comes back older than it was', async () => {
+    const [store, older] = [openMemoryStore(), openMemoryStore()];
+    await store.put('before', new Uint8Array(), 0);
+    const lost = losingOneWatch(store, new UnavailableError('put back'), older);
+    const { clock, cacher, write } = await open(lost);
+    await write('a');
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(500);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([cacher.epoch, cacher.revision]).toEqual([2, 0]);
+  });
   it('ends a watch at its timeout even if the timer fires a moment early', async () => {
     const { clock, cacher } = await open();
     const early = {
@@ -141,17 +171,23 @@ describe('a cacher', () => {
   });
 });
 
-/** The first watch breaks at its first event, as one whose reader was too slow. */
-function losingOneWatch(store: Store): Store {
+/** The first watch breaks at its first event, as one whose reader was too slow; then it is `later`. */
+function losingOneWatch(
+  store: Store,
+  error: Error = new WatchOverflowError('too slow'),
+  later = store,
+): Store {
   let isFirst = true;
+  let present = store;
   const watch: Store['watch'] = (from, after) => {
-    const inner = store.watch(from, after);
+    const inner = present.watch(from, after);
     if (!isFirst) return inner;
     isFirst = false;
     const batches = inner[Symbol.asyncIterator]();
     async function next(): Promise<IteratorResult<WatchBatch>> {
       await batches.next();
-      throw new WatchOverflowError('too slow');
+      present = later;
+      throw error;
     }
     return {
       [Symbol.asyncIterator]: () => ({ next }),
@@ -160,10 +196,10 @@ function losingOneWatch(store: Store): Store {
     };
   };
   return new Proxy(store, {
-    get(target, name) {
+    get(_, name) {
       if (name === 'watch') return watch;
-      const value: unknown = Reflect.get(target, name);
-      return typeof value === 'function' ? value.bind(target) : value;
+      const value: unknown = Reflect.get(present, name);
+      return typeof value === 'function' ? value.bind(present) : value;
     },
   });
 }

@@ -8,7 +8,7 @@ import { AssertionError } from '#kube/base/assert.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { resourceVersionTooLarge, tooManyRequests } from '#kube/machinery/status.ts';
-import { CompactedError, WatchOverflowError } from '../store/store.ts';
+import { CompactedError, UnavailableError, WatchOverflowError } from '../store/store.ts';
 import type { Store, StoreEvent, StoreWatch, WatchBatch } from '../store/store.ts';
 import { KeyedList } from './keyed-list.ts';
 import type { ResourceDefinition } from './resource.ts';
@@ -178,24 +178,46 @@ export class Cacher {
     this.#advance(revision);
   }
 
+  /** Goes on where the cache stands if nothing is missing from it, else fills it anew; until it can. */
+  async #begin(isWhole: boolean, signal: AbortSignal): Promise<void> {
+    const { store, clock, logger } = this.#deps;
+    while (!signal.aborted)
+      try {
+        // A store that was put back from an older copy has to be read again.
+        const isAhead =
+          isWhole && (await store.currentRevision({ linearizable: true })) >= this.#revision;
+        if (!isAhead) return await this.#load();
+        this.#storeWatch = store.watch(this.#prefix, this.#revision);
+        this.#storeWatch.requestProgress();
+        return;
+      } catch (error) {
+        if (error instanceof AssertionError) throw error;
+        logger.warn('Cache waits for the store', { prefix: this.#prefix, error });
+        await delay(clock, restartDelayMs, signal);
+      }
+  }
+
   async #follow(signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#deps;
     const close = (): void => this.#storeWatch?.close();
     signal.addEventListener('abort', close);
     while (!signal.aborted) {
+      let isWhole = false;
       try {
-        if (this.#storeWatch === undefined) await this.#load();
         for await (const batch of this.#storeWatch ?? []) this.#apply(batch);
       } catch (error) {
         if (signal.aborted) break;
         if (error instanceof AssertionError) throw error;
+        // Nothing is missing yet: the store could not be asked. It happens to an etcd beneath.
+        isWhole = error instanceof UnavailableError;
         const isBehind = error instanceof WatchOverflowError || error instanceof CompactedError;
-        logger.warn('Cache lost its watch and fills anew', { prefix: this.#prefix, error });
+        logger.warn('Cache lost its watch', { prefix: this.#prefix, error });
         if (!isBehind) await delay(clock, restartDelayMs, signal);
       }
       this.#storeWatch?.close();
-      this.#storeWatch = undefined;
+      await this.#begin(isWhole, signal);
     }
+    close();
     signal.removeEventListener('abort', close);
   }
 

@@ -52,7 +52,8 @@ export async function openBacking(deps: BackingDeps): Promise<Backing> {
     throw new DatastoreError(
       `The data directory ${dataDirectory} keeps a cluster's state itself (${folder}): start it without --datastore, or choose another --data.`,
     );
-  const store = await openDatastore(datastore, { clock: deps.clock, mustHold: deps.mustExist });
+  const { clock, mustExist: mustHold, pki } = deps;
+  const store = await openDatastore(datastore, { clock, mustHold, caPem: pki.caPem });
   return {
     store,
     own: undefined,

@@ -1,5 +1,6 @@
 // An etcd of the person's own as the store beneath (--datastore): opened, and asked first whether it
 // is there, lets us in and is new enough, each told as a sentence for a person.
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '#kube/base/clock.ts';
 import type { DatastoreOptions } from '../options.ts';
@@ -18,27 +19,47 @@ export class DatastoreError extends Error {
 const statusPath = '/etcdserverpb.Maintenance/Status';
 const patienceMs = 5_000;
 
-/**
- * `mustHold`: a cluster was kept there before, so an empty etcd is the wrong one. Throws
- * DatastoreError.
- */
-export async function openDatastore(
-  options: DatastoreOptions,
-  { clock, mustHold }: { readonly clock: Clock; readonly mustHold: boolean },
-): Promise<Store> {
-  const connection = await connectionOf(options, clock);
+export interface DatastoreUse {
+  readonly clock: Clock;
+  /** A cluster was kept there before, so an empty etcd is the wrong one. */
+  readonly mustHold: boolean;
+  /** The cluster's certificate authority: whose the etcd's content is. */
+  readonly caPem: string;
+}
+
+/** Beside the objects, which are below /registry/. */
+const ownerKey = '/owner';
+
+/** Throws DatastoreError. */
+export async function openDatastore(options: DatastoreOptions, use: DatastoreUse): Promise<Store> {
+  const connection = await connectionOf(options, use.clock);
   await check(options, connection);
   const store = openEtcdStore(connection);
   try {
-    if (mustHold && (await store.count('/registry/')) === 0)
+    if (use.mustHold && (await store.count('/registry/')) === 0)
       throw new DatastoreError(
         `The etcd at ${nameOf(options)} holds no cluster, but this data directory had one in an etcd before: give the address of that one, restore its data, or choose another --data to begin anew.`,
       );
+    await claim(store, options, use.caPem);
   } catch (error) {
     await store.close();
     throw error instanceof DatastoreError ? error : refused(options, error);
   }
   return store;
+}
+
+/**
+ * One data directory for each etcd: the certificates of another are not those that machines and
+ * people of the cluster trust, and two sets of controllers would undo each other's work.
+ */
+async function claim(store: Store, options: DatastoreOptions, caPem: string): Promise<void> {
+  const { fingerprint256 } = new X509Certificate(caPem);
+  const { kv: held } = await store.get(ownerKey);
+  const written = held ?? (await store.put(ownerKey, Buffer.from(fingerprint256), 0)).kv;
+  if (Buffer.from(written?.value ?? []).toString() === fingerprint256) return;
+  throw new DatastoreError(
+    `The etcd at ${nameOf(options)} keeps the cluster of another data directory: start Flotilla with that one, take over its folder pki, or give the address of another etcd.`,
+  );
 }
 
 async function connectionOf(options: DatastoreOptions, clock: Clock): Promise<GrpcClientOptions> {

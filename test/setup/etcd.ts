@@ -1,7 +1,7 @@
 // etcd for the system tests: our own front over mutual TLS, a real server on loopback, and the real
 // etcdctl for either. Each has a temporary folder of its own, which `stop` removes.
-import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -134,11 +134,24 @@ export async function startFront(): Promise<
   };
 }
 
+export interface RealEtcd extends EtcdEndpoint {
+  /** `kill -9`, and the same etcd again on what it had. */
+  restart(): Promise<void>;
+}
+
+export interface EtcdOptions {
+  /** Speaks TLS, and only to clients with a certificate of this authority. */
+  readonly certificates?: CertificateFiles;
+}
+
 /** A real etcd. Its data is in memory's speed: nothing is synced to disk. */
-export async function startEtcd(flags: readonly string[] = []): Promise<EtcdEndpoint> {
+export async function startEtcd(
+  flags: readonly string[] = [],
+  { certificates }: EtcdOptions = {},
+): Promise<RealEtcd> {
   const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-etcd-'));
   const [client, peer] = [await freePort(), await freePort()];
-  const url = `http://127.0.0.1:${client}`;
+  const url = `${certificates === undefined ? 'http' : 'https'}://127.0.0.1:${client}`;
   const own = [
     `--data-dir=${path.join(folder, 'data')}`,
     `--listen-client-urls=${url}`,
@@ -148,23 +161,52 @@ export async function startEtcd(flags: readonly string[] = []): Promise<EtcdEndp
     '--logger=zap',
     '--max-request-bytes=8388608',
     '--unsafe-no-fsync',
+    ...(certificates === undefined ? [] : serverFlags(folder, certificates)),
+    ...flags,
   ];
-  const child = spawn('etcd', [...own, ...flags], { stdio: 'ignore' });
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  await answers(url);
+  const begin = async (): Promise<RunningEtcd> => {
+    const child = spawn('etcd', own, { stdio: 'ignore' });
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    await answers(url, certificates);
+    return { child, exited };
+  };
+  let running = await begin();
+  const kill = async (): Promise<void> => {
+    running.child.kill('SIGKILL');
+    await running.exited;
+  };
   return {
     url,
     folder,
+    ...(certificates === undefined ? {} : { files: certificates.files }),
+    async restart() {
+      await kill();
+      running = await begin();
+    },
     async stop() {
-      child.kill('SIGKILL');
-      await exited;
+      await kill();
       rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-async function answers(url: string): Promise<void> {
-  const client = new GrpcClient({ endpoints: [url], clock: systemClock });
+interface RunningEtcd {
+  readonly child: ChildProcess;
+  readonly exited: Promise<void>;
+}
+
+function serverFlags(folder: string, { ca, files }: CertificateFiles): string[] {
+  const server = certificate(ca, 'etcd');
+  const [cert, key] = [path.join(folder, 'server.crt'), path.join(folder, 'server.key')];
+  writeFileSync(cert, server.certPem);
+  writeFileSync(key, server.keyPem);
+  const trusted = `--trusted-ca-file=${files.ca}`;
+  return [`--cert-file=${cert}`, `--key-file=${key}`, trusted, '--client-cert-auth'];
+}
+
+async function answers(url: string, certificates: CertificateFiles | undefined): Promise<void> {
+  const tls = certificates === undefined ? {} : { tls: readFiles(certificates.files) };
+  const client = new GrpcClient({ endpoints: [url], clock: systemClock, ...tls });
   const types = { request: emptyMessage, response: statusResponse };
   const deadline = Date.now() + patienceMs;
   for (;;) {
@@ -175,6 +217,16 @@ async function answers(url: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   client.close();
+}
+
+/** As clients take them. */
+export function readFiles(files: CertificateFiles['files']): {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+} {
+  const read = (file: string): string => readFileSync(file, 'utf8');
+  return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
 }
 
 export function freePort(): Promise<number> {

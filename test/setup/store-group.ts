@@ -99,6 +99,7 @@ export class StoreGroup {
           credentials,
           listen: { host: '127.0.0.1', port: 0 },
           addresses: (own) => [`127.0.0.1:${own}`],
+          isAlwaysOn: true,
           clock: systemClock,
           random: systemRandom,
           logger: silentLogger,

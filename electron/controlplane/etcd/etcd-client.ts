@@ -180,7 +180,11 @@ export function asStoreError(error: unknown, isWrite: boolean): unknown {
   }
   if (!(error instanceof GrpcError)) return error;
   const text = `etcd: ${error.message}`;
-  if (isRefusal(error, 'noSpace')) return new NoSpaceError(text, { cause: error });
+  if (isRefusal(error, 'noSpace'))
+    return new NoSpaceError(
+      `no space left in the etcd (${error.message}): compact and defragment it, then disarm its alarm`,
+      { cause: error },
+    );
   if (nothingHappened.includes(error.message)) return new UnavailableError(text, { cause: error });
   const { unavailable, deadlineExceeded, canceled, unknown } = grpcCodes;
   if (![unavailable, deadlineExceeded, canceled, unknown].some((code) => code === error.code))

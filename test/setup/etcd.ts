@@ -190,6 +190,19 @@ export async function startEtcd(
   };
 }
 
+/** Several that keep one state. */
+export async function startEtcds(count: number, options: EtcdOptions): Promise<RealEtcd[]> {
+  const peers: string[] = [];
+  while (peers.length < count) peers.push(`http://127.0.0.1:${await freePort()}`);
+  const cluster = peers.map((peer, i) => `m${i}=${peer}`).join(',');
+  const started = peers.map((peer, i) => {
+    const urls = [`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`];
+    const soon = ['--heartbeat-interval=50', '--election-timeout=500'];
+    return startEtcd([`--name=m${i}`, `--initial-cluster=${cluster}`, ...urls, ...soon], options);
+  });
+  return await Promise.all(started);
+}
+
 interface RunningEtcd {
   readonly child: ChildProcess;
   readonly exited: Promise<void>;

@@ -83,10 +83,9 @@ export class MemberGroup {
   }
 
   /** Three voters, with all that the first one has. */
-  async three(): Promise<void> {
-    await this.found('one');
-    await this.join('two', 'one');
-    await this.join('three', 'one');
+  async three(flagsOf: (name: string) => readonly string[] = () => []): Promise<void> {
+    await this.found('one', flagsOf('one'));
+    for (const name of ['two', 'three']) await this.join(name, 'one', flagsOf(name));
     await this.allVote('one', 3);
   }
 

@@ -31,6 +31,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
   'test/compat/etcd-store.test.ts': ['etcd', 'etcdctl'],
   'test/compat/etcdctl.test.ts': ['etcd', 'etcdctl'],
+  'test/compat/faults-backup.test.ts': ['root'],
   'test/compat/faults-disk.test.ts': ['root'],
   'test/compat/faults-restart.test.ts': ['root'],
   'test/compat/faults-user.test.ts': ['root'],

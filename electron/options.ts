@@ -70,7 +70,7 @@ Where the cluster's state is kept, if not on this machine alone:
                         stops nothing (default: yes, unless it has a battery)
   --join FILE           become a member by an invitation: first start of an unused --data directory only
   --datastore etcd://HOST:PORT[,HOST:PORT]
-                        keep it in an etcd of yours, 3.4 or newer; one control plane for each etcd
+                        keep it in an etcd of yours, 3.4 or newer; one data directory for each
   --datastore-ca FILE, --datastore-cert FILE, --datastore-key FILE
                         the etcd's certificate authority, and who we are to it
   --etcd-port N         serve etcd's own API on 127.0.0.1 to the cluster's administrator: etcdctl with pki/ca.crt,

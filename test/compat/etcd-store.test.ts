@@ -1,28 +1,60 @@
 // A real etcd as the store: what any Store must do, and what only a server that others can reach
 // does: break off, move on, hold somebody else's keys.
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#kube/base/clock.ts';
 import { openEtcdStore } from '../../electron/controlplane/etcd/etcd-store.ts';
 import { UnavailableError } from '../../electron/controlplane/store/store.ts';
 import { bytes, show, storeConformance, take, text } from '../conformance/store.ts';
-import { etcdctlOk, startEtcd, type EtcdEndpoint } from '../setup/etcd.ts';
+import {
+  etcdctlOk,
+  readFiles,
+  startEtcd,
+  startEtcds,
+  writeCertificates,
+  type EtcdEndpoint,
+} from '../setup/etcd.ts';
 
-let etcd: EtcdEndpoint;
-beforeEach(async () => {
-  etcd = await startEtcd();
+storeConformance('etcd store', async ({ watchLimits } = {}) => {
+  const etcd = await startEtcd();
+  return {
+    store: openEtcdStore({
+      endpoints: [etcd.url],
+      clock: systemClock,
+      ...(watchLimits === undefined ? {} : { watchLimits }),
+    }),
+    dispose: () => etcd.stop(),
+  };
 });
-afterEach(() => etcd.stop());
 
-storeConformance('etcd store', ({ watchLimits } = {}) => ({
-  store: openEtcdStore({
-    endpoints: [etcd.url],
-    clock: systemClock,
-    ...(watchLimits === undefined ? {} : { watchLimits }),
-  }),
-  dispose: () => Promise.resolve(),
-}));
+describe('over mutual TLS, with three members', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-etcd-tls-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const certificates = writeCertificates(folder);
+
+  storeConformance('etcd store', async ({ watchLimits } = {}) => {
+    const etcds = await startEtcds(3, { certificates });
+    return {
+      store: openEtcdStore({
+        endpoints: etcds.map(({ url }) => url),
+        tls: readFiles(certificates.files),
+        clock: systemClock,
+        ...(watchLimits === undefined ? {} : { watchLimits }),
+      }),
+      dispose: async () => void (await Promise.all(etcds.map((etcd) => etcd.stop()))),
+    };
+  });
+});
 
 describe('etcd store', () => {
+  let etcd: EtcdEndpoint;
+  beforeEach(async () => {
+    etcd = await startEtcd();
+  });
+  afterEach(() => etcd.stop());
+
   it('looks at nothing outside of its prefix', async () => {
     const store = openEtcdStore({ endpoints: [etcd.url], clock: systemClock });
     const watch = store.watch('', 0);

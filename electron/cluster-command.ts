@@ -145,6 +145,9 @@ async function backup(command: Command): Promise<void> {
   );
 }
 
+/** A connection that breaks fails by `read`. */
+const fileCalls = ['open', 'write', 'fsync', 'close'];
+
 /** The file has its name only when it is whole and on disk. */
 async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<void> {
   const { checkBackup } = await import('./controlplane/store/backup.ts');
@@ -152,12 +155,14 @@ async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<vo
   try {
     const target = createWriteStream(unfinished, { mode: 0o600, flush: true });
     await pipeline(chunks, target).catch((error: unknown) => {
-      const isOurs =
-        (error as NodeJS.ErrnoException).syscall !== undefined && target.errored === error;
-      if (!isOurs) throw error;
-      throw new CommandError(`${file} can't be written: ${(error as Error).message}.`);
+      const { syscall, message } = error as NodeJS.ErrnoException;
+      if (!fileCalls.includes(syscall ?? '')) throw error;
+      throw new CommandError(`${file} can't be written: ${message}.`, { cause: error });
     });
-    await checkBackup(unfinished);
+    await checkBackup(unfinished).catch((cause: unknown) => {
+      const sentence = 'What came was no whole backup: nothing was kept of it. Ask again.';
+      throw new CommandError(sentence, { cause });
+    });
     renameSync(unfinished, file);
   } finally {
     rmSync(unfinished, { force: true });

@@ -196,6 +196,7 @@ export class TestMachine implements StateMachine<string> {
   }
 
   close(): void {
+    this.#keep();
     this.#note('state closed');
   }
 }

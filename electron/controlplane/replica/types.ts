@@ -115,6 +115,7 @@ export interface StateMachine<Result> {
   receive(mark: SnapshotMark, chunks: AsyncIterable<Uint8Array>): Promise<ReceivedSnapshot>;
   /** Replaces the state by a received one, durably; `done` is never called synchronously. */
   install(received: ReceivedSnapshot, done: (error?: Error) => void): void;
+  /** Keeps what is applied, durably unless the disk fails: the log has it then. */
   close(): void;
 }
 

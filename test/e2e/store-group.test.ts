@@ -48,10 +48,10 @@ describe('three members whose leader changes', () => {
   it('keep every acknowledged write, and tell all watchers the same', async () => {
     const outcomes = new Map<string, number | 'unknown'>();
     const writing = new AbortController();
-    const writers = group.members.map(async ({ store }, i) => {
+    const writers = group.members.map(async (member, i) => {
       for (let n = 0; !writing.signal.aborted; n++) {
         const key = `${i}/${n}`;
-        const outcome = await put(store, key);
+        const outcome = await put(member, key);
         if (outcome === 'closed') return;
         if (outcome !== 'refused') outcomes.set(key, outcome);
       }
@@ -109,7 +109,7 @@ describe('three members whose leader changes', () => {
 
 /** The revision of a write that happened. */
 async function put(
-  store: GroupMember['store'],
+  { store, replica }: GroupMember,
   key: string,
 ): Promise<number | 'unknown' | 'refused' | 'closed'> {
   try {
@@ -118,8 +118,7 @@ async function put(
     if (error instanceof OutcomeUnknownError) return 'unknown';
     if (!(error instanceof UnavailableError)) throw error;
     if (/closed|not running/.test(error.message)) return 'closed';
-    // Nobody leads just now.
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => replica.standing.leader !== 0, 'somebody leads');
     return 'refused';
   }
 }

@@ -96,13 +96,20 @@ export type Command =
     }
   | { readonly type: 'delete-if'; readonly key: ByteKey; readonly expectedRevision: number }
   | ({ readonly type: 'txn' } & Txn)
-  /** `hash`: the proposer's state hash at that revision; a member that has another one is damaged. */
+  /** `hash`: the proposer's state hash at that revision; who has another one, doubts (hash-claims.ts). */
   | { readonly type: 'compact'; readonly revision: number; readonly hash?: number }
   | { readonly type: 'lease-grant'; readonly id: number; readonly ttlSeconds: number }
   /** Deletes the lease's keys too. Also what expiry is: decided by the leader. */
   | { readonly type: 'lease-revoke'; readonly id: number }
   /** Writes nothing: tells the leader, through the log, that a lease's time begins anew. */
-  | { readonly type: 'lease-keep'; readonly id: number };
+  | { readonly type: 'lease-keep'; readonly id: number }
+  /** Writes nothing: a member says which hash its state has at that revision. */
+  | {
+      readonly type: 'hash-claim';
+      readonly member: number;
+      readonly revision: number;
+      readonly hash: number;
+    };
 
 export interface RangeResult {
   readonly type: 'range';
@@ -133,7 +140,7 @@ export type CommandFailure =
   | 'key-not-found'
   /** One transaction puts a key twice. */
   | 'duplicate-key'
-  /** Written by a newer version than this one understands. */
+  /** Bytes that are no command, which no release writes. */
   | 'unknown-command';
 
 /** `revision`: of the write, or the current one when nothing was written. */

@@ -104,7 +104,9 @@ export async function openReplicatedStore(
     logger,
     onFatal: options.onFatal,
   });
-  const kv = new ReplicatedKv({ state, consensus: consensusOf(replica), clock, logger });
+  const consensus = consensusOf(replica);
+  const kv = new ReplicatedKv({ state, consensus, clock, logger, memberId });
+  compareOnceLed(replica, kv, logger);
   replica.start();
   // Whoever is alone leads as soon as its vote for itself is on disk.
   if (isOnlyVoter(replica, memberId)) await replica.readIndex();
@@ -116,6 +118,18 @@ export async function openReplicatedStore(
 function isOnlyVoter({ standing }: Replica<CommandResult>, id: MemberId): boolean {
   const voters = standing.membership.members.filter(({ role }) => role === 'voter');
   return voters.length === 1 && voters[0]?.id === id;
+}
+
+/** After each start, as soon as there is a leader: whether this state is the others'. */
+function compareOnceLed(replica: Replica<CommandResult>, kv: ReplicatedKv, logger: Logger): void {
+  const stop = replica.onChange(({ leader, membership }) => {
+    if (leader === 0 || membership.members.length === 1) return;
+    stop();
+    kv.compareStates().catch((error: unknown) => {
+      // It is compared at the next compaction.
+      logger.warn('Could not compare the state with the others', { error });
+    });
+  });
 }
 
 /** Behind the I/O events that are ready now: what they ask for joins the group. */

@@ -4,6 +4,7 @@
 // Invariant: an answer is only given from a state at least as new as when it was asked for.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { MemberId } from '../raft/types.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
 import { encodeCommand } from './command-codec.ts';
 import type {
@@ -19,6 +20,7 @@ import type {
   RangeResult,
 } from './commands.ts';
 import type { Consensus } from './consensus.ts';
+import { HashComparison } from './hash-comparison.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 import type { KvStateMachine } from './state-machine.ts';
 import { NoSpaceError, OutcomeUnknownError, UnavailableError } from './store.ts';
@@ -30,11 +32,14 @@ export interface ReplicatedKvDeps {
   readonly consensus: Consensus;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Of one of several members: by it the states' hashes are compared. */
+  readonly memberId?: MemberId;
 }
 
 /** An entry must fit into one segment of the log. */
 const commandBytesMax = 7 * 1024 * 1024;
 const drainMsMax = 1000;
+const inDoubt = "this member's state differs from another's, and the others are asked who is right";
 /** What a row costs besides its key and value. */
 const rowOverheadBytes = 200;
 
@@ -45,6 +50,7 @@ export class ReplicatedKv implements Kv {
   readonly #consensus: Consensus;
   readonly #clock: Clock;
   readonly #expiry: LeaseExpiry;
+  readonly #comparison: HashComparison | undefined;
   /** Proposed and not answered, with the bytes by which they may grow the state. */
   readonly #inFlight = new Set<Promise<CommandResult>>();
   #inFlightBytes = 0;
@@ -60,6 +66,13 @@ export class ReplicatedKv implements Kv {
       ...deps,
       revoke: (id) => this.#propose({ type: 'lease-revoke', id }, 0),
     });
+    if (deps.memberId !== undefined)
+      this.#comparison = new HashComparison({
+        ...deps,
+        memberId: deps.memberId,
+        isLeader: () => deps.consensus.isLeader(),
+        propose: (command) => this.#proposeAnyway(command),
+      });
     deps.state.onLease((id) => this.#expiry.keep(id));
     deps.consensus.onLeadership((isLeader) => this.#expiry.setLeader(isLeader));
   }
@@ -73,6 +86,12 @@ export class ReplicatedKv implements Kv {
     if (options.isSerializable === true || isPast) this.#assertOpen();
     else await this.confirm();
     return this.#state.range(operation);
+  }
+
+  /** Has the others compare their state with this one. Throws as `write` does. */
+  async compareStates(): Promise<void> {
+    await this.confirm();
+    await this.#comparison?.claim();
   }
 
   /** Resolves when all that was committed before the call is applied here. */
@@ -102,6 +121,7 @@ export class ReplicatedKv implements Kv {
         return this.#propose(command, rowOverheadBytes);
       case 'lease-revoke':
       case 'lease-keep':
+      case 'hash-claim':
         return this.#propose(command, 0);
     }
   }
@@ -149,6 +169,10 @@ export class ReplicatedKv implements Kv {
   async #propose(command: Command, growthBytes: number): Promise<CommandResult> {
     this.#assertOpen();
     if (growthBytes > 0) this.#assertRoom(growthBytes);
+    return await this.#proposeAnyway(command, growthBytes);
+  }
+
+  async #proposeAnyway(command: Command, growthBytes = 0): Promise<CommandResult> {
     const data = encodeCommand(command);
     if (data.length > commandBytesMax)
       throw new RangeError(`a write of ${data.length} bytes: at most ${commandBytesMax} are taken`);
@@ -225,6 +249,7 @@ export class ReplicatedKv implements Kv {
     if (this.#closed !== undefined) return;
     this.#closed = new UnavailableError('the store is closed');
     this.#expiry.stop();
+    this.#comparison?.stop();
     await this.#drain();
     await this.#consensus.stop();
     this.#state.close();
@@ -244,6 +269,7 @@ export class ReplicatedKv implements Kv {
   #assertOpen(): void {
     const ended = this.#closed ?? this.#state.ended;
     if (ended !== undefined) throw ended;
+    if (this.#comparison?.isInDoubt === true) throw new UnavailableError(inDoubt);
   }
 }
 

@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { BootstrapError, type StartWish } from '../replica/bootstrap.ts';
 import { openDisk } from '../replica/disk.ts';
@@ -50,6 +51,9 @@ export interface ReplicatedStoreOptions {
   readonly watchLimits?: WatchLimits;
   /** Size of the log's files; see replica/README.md. */
   readonly segmentBytes?: number;
+  /** Where tests kill the process. */
+  readonly failpoint?: Failpoint;
+  readonly threadProgram?: string;
 }
 
 export interface ReplicatedStore {
@@ -82,6 +86,7 @@ export async function openReplicatedStore(
       hasLog: () => hasLog(directory),
       openLog: (record) => openLog({ ...logDeps(options), clusterId: record.clusterId, memberId }),
       applied: state.applied(),
+      failpoint: options.failpoint,
     });
     state.adopt(begun.record.clusterId);
     peers = await transport?.(begun.record.clusterId);
@@ -155,10 +160,11 @@ function hasLog(directory: string): boolean {
   return existsSync(folder) && readdirSync(folder).length > 0;
 }
 
-function logDeps({ directory, clock, random, logger, segmentBytes }: ReplicatedStoreOptions) {
+function logDeps(options: ReplicatedStoreOptions) {
+  const { directory, clock, random, logger, segmentBytes, failpoint } = options;
   const disk = openDisk(path.join(directory, logFolder));
   const bound = segmentBytes === undefined ? {} : { segmentBytes };
-  return { disk, clock, random, logger, schedule, ...bound };
+  return { disk, clock, random, logger, schedule, failpoint, ...bound };
 }
 
 function asOpenError(error: unknown, directory: string): unknown {

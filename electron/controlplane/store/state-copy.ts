@@ -46,12 +46,18 @@ export async function* readChunks(file: string): AsyncIterable<Uint8Array> {
 }
 
 /** Writes a new file, mode 0600. What was written before a failure is removed. */
-export async function writeChunks(file: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+export async function writeChunks(
+  file: string,
+  chunks: AsyncIterable<Uint8Array>,
+  onPart?: () => void,
+): Promise<void> {
   rmSync(file, { force: true });
   const descriptor = openSync(file, 'wx', 0o600);
   try {
-    for await (const chunk of chunks)
+    for await (const chunk of chunks) {
       for (let at = 0; at < chunk.length; at += writeSync(descriptor, chunk, at));
+      onPart?.();
+    }
   } catch (error) {
     rmSync(file, { force: true });
     throw error;

@@ -9,7 +9,6 @@
  * done · a slice of what was compacted is gone.
  * `snapshot`: copied · a part came in · all did · it is checked and durable · the state in use is
  * closed and its log gone · the snapshot is in its place, and the log knows nothing of it.
- * `backup`, `restore`: the file is written · has another cluster's beginning · its name.
  */
 export const failpointNames = [
   'log:before-write',
@@ -31,11 +30,6 @@ export const failpointNames = [
   'snapshot:checked',
   'snapshot:old-state-closed',
   'snapshot:in-place',
-  'backup:written',
-  'backup:named',
-  'restore:written',
-  'restore:begun',
-  'restore:named',
 ] as const;
 
 export type FailpointName = (typeof failpointNames)[number];

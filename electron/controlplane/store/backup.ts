@@ -14,7 +14,6 @@ import {
   truncateSync,
 } from 'node:fs';
 import path from 'node:path';
-import type { Failpoint } from '#platform/failpoints.ts';
 import { syncDirectory, type Database } from '#platform/sqlite.ts';
 import type { AppliedMark, SnapshotSource } from '../replica/types.ts';
 import type { Row } from './commands.ts';
@@ -43,11 +42,7 @@ export async function* backupChunks(snapshot: SnapshotSource): AsyncIterable<Uin
 }
 
 /** Writes a backup to `file`, which is replaced only by a whole one. */
-export async function writeBackup(
-  file: string,
-  snapshot: SnapshotSource,
-  failpoint?: Failpoint,
-): Promise<void> {
+export async function writeBackup(file: string, snapshot: SnapshotSource): Promise<void> {
   const unfinished = `${file}.unfinished`;
   try {
     await writeChunks(unfinished, backupChunks(snapshot));
@@ -55,10 +50,8 @@ export async function writeBackup(
     snapshot.close();
   }
   syncFile(unfinished);
-  failpoint?.('backup:written');
   renameSync(unfinished, file);
   syncDirectory(path.dirname(file));
-  failpoint?.('backup:named');
 }
 
 /**
@@ -66,18 +59,13 @@ export async function writeBackup(
  * yet to be founded. Its revisions go on far above the backup's, and all before is compacted, so
  * that nobody who saw later ones goes back in time. Throws StoreOpenError.
  */
-export async function restoreBackup(
-  file: string,
-  directory: string,
-  failpoint?: Failpoint,
-): Promise<void> {
+export async function restoreBackup(file: string, directory: string): Promise<void> {
   const unfinished = await intoDirectory(directory, async (target) => {
     await checkTrailer(file);
     await writeChunks(target, readChunks(file));
     truncateSync(target, statSync(target).size - trailerBytes);
     verifyCopy(target);
   });
-  failpoint?.('restore:written');
   const database = openForWriting(unfinished);
   try {
     const { applied } = metaOf(database);
@@ -86,9 +74,7 @@ export async function restoreBackup(
   } finally {
     database.close();
   }
-  failpoint?.('restore:begun');
   finish(unfinished, directory);
-  failpoint?.('restore:named');
 }
 
 export interface RowsToRestore {

@@ -2,7 +2,7 @@
 // survives the process at once and the machine from the next sync on, made in a thread of its own
 // (state-thread.ts), because it waits for the disk. Must be opened by one process at a time: see
 // lockDataDirectory.
-import { renameSync, rmSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
@@ -58,6 +58,9 @@ export class SqliteRows implements RowStorage {
     this.#options = options;
     this.#thread = new StateThread(options.threadProgram);
     const { database, ...content } = openStateFile(options.directory, options.mustExist);
+    // Copies that a crash left behind.
+    for (const name of readdirSync(options.directory))
+      if (/^(copy|received)-\d+\.db/.test(name)) rmSync(this.#path(name), { force: true });
     this.#database = database;
     this.#statements = prepare(database);
     this.#content = content;

@@ -21,6 +21,8 @@ export type StateJob =
 
 export interface StateAnswer {
   readonly error?: string;
+  /** The error is that the disk is full. */
+  readonly isFull?: boolean;
 }
 
 function work(job: StateJob, failpoint: Failpoint | undefined): void {
@@ -80,7 +82,8 @@ export function serveStateJobs(failpoint?: Failpoint): void {
     try {
       work(job, failpoint);
     } catch (error) {
-      answer = { error: error instanceof Error ? error.message : String(error) };
+      const isFull = sqliteFailure(error) === 'full';
+      answer = { error: error instanceof Error ? error.message : String(error), isFull };
     }
     parentPort?.postMessage(answer);
     Atomics.add(finished, 0, 1);

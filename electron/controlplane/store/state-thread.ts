@@ -4,6 +4,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { StateAnswer, StateJob } from './state-jobs.ts';
+import { NoSpaceError } from './store.ts';
 
 /** Beside this file, or beside the bundle that this file is in. */
 const workerFile = path.join(
@@ -56,10 +57,11 @@ export class StateThread {
     const finished = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(this.#program, { workerData: finished });
     const running: Running = { worker, waiting: [], posted: 0, finished };
-    worker.on('message', ({ error }: StateAnswer) => {
+    worker.on('message', ({ error, isFull }: StateAnswer) => {
       const done = running.waiting.shift();
       if (running.waiting.length === 0) this.#end(running);
-      done?.(error === undefined ? undefined : new Error(error));
+      if (error === undefined) done?.();
+      else done?.(isFull === true ? new NoSpaceError(`no space left: ${error}`) : new Error(error));
     });
     worker.on('error', (error) => {
       this.#end(running);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, eventually } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
 import { SmallDisk } from '../setup/small-disk.ts';
 import { UnprivilegedUser } from '../setup/unprivileged.ts';
 
@@ -200,4 +201,45 @@ describe('a disk that fills up while the cluster runs', () => {
     cleanUps.push(() => rmSync(file, { force: true }));
     return file;
   }
+});
+
+describe('a pod on a full disk', () => {
+  let disk: SmallDisk;
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    ensureTestImages();
+    disk = new SmallDisk(32);
+    cluster = await new Cluster([], path.join(disk.directory, 'data')).start();
+  });
+  afterAll(async () => {
+    await cluster.destroy();
+    disk.destroy();
+  });
+
+  it('is deleted as gracefully as ever', async () => {
+    await cluster.apply(`
+apiVersion: v1
+kind: Pod
+metadata: { name: graceful }
+spec:
+  terminationGracePeriodSeconds: 5
+  containers: [{ name: main, image: ${webImage}, imagePullPolicy: Never }]
+`);
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pod/graceful', '--timeout=60s');
+    disk.fill();
+    expect((await cluster.kubectl('create', 'configmap', 'refused')).stderr).toMatch(
+      /no space left/,
+    );
+    await cluster.kubectlOk('delete', 'pod', 'graceful', '--wait=false');
+    const stamp = ['get', 'pod', 'graceful', '-o', 'jsonpath={.metadata.deletionTimestamp}'];
+    const marked = await cluster.kubectl(...stamp);
+    expect(marked.stdout + marked.stderr).toMatch(/^20\d\d-|NotFound/);
+    await eventually(
+      async () => (await cluster.kubectl('get', 'pod', 'graceful')).stderr.includes('NotFound'),
+      'the pod is gone',
+      30_000,
+    );
+    await eventually(async () => (await cluster.containers()).length === 0, 'so is its container');
+  }, 120_000);
 });

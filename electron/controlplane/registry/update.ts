@@ -123,7 +123,7 @@ async function updateOnce(
   await options.validate?.(next, old.object);
   if (deepEqual(next, old.object)) return old;
   if (options.dryRun === true) return codec.transient(old.key, next, old.revision);
-  if (!isReleased(definition, next)) return putObject(deps, old.key, next, old.revision, guard);
+  if (!isReleased(definition, next)) return putObject(deps, old.key, next, old.revision, { guard });
   const { ok, revision } = await deleteRow(deps, old);
   return ok ? codec.transient(old.key, next, revision) : undefined;
 }

@@ -1,6 +1,7 @@
 // What can be asked of the replicated key-value state: the operations of etcd's v3 API and the two
 // optimistic writes Kubernetes needs, as data. Types only; command-codec.ts turns commands to bytes.
 // Source: etcd api/etcdserverpb/rpc.proto (the meaning of each field).
+import type { PutOptions } from './store.ts';
 
 /**
  * A key as a byte string: one UTF-16 unit (0 to 255) for each byte, so that JavaScript's own
@@ -192,7 +193,7 @@ export interface Kv {
     options?: { readonly isSerializable?: boolean },
   ): Promise<RangeResult & { readonly revision: number }>;
   /** Durable when it resolves. Throws UnavailableError, OutcomeUnknownError, NoSpaceError. */
-  write(command: Command): Promise<CommandResult>;
+  write(command: Command, options?: PutOptions): Promise<CommandResult>;
   /** Events of revisions > `afterRevision`. Iteration throws as a StoreWatch's does. */
   watch(range: KeyRange, afterRevision: number): KvWatch;
   /** Begins the lease's time anew, without a revision. Undefined: no such lease. */

@@ -23,7 +23,7 @@ import type { Consensus } from './consensus.ts';
 import { HashComparison } from './hash-comparison.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 import type { KvStateMachine } from './state-machine.ts';
-import { NoSpaceError, OutcomeUnknownError, UnavailableError } from './store.ts';
+import { NoSpaceError, OutcomeUnknownError, UnavailableError, type PutOptions } from './store.ts';
 import { isReadOnly } from './transaction.ts';
 import { failedWatch } from './watch-hub.ts';
 
@@ -40,6 +40,8 @@ export interface ReplicatedKvDeps {
 const commandBytesMax = 7 * 1024 * 1024;
 const drainMsMax = 1000;
 const inDoubt = "this member's state differs from another's, and the others are asked who is right";
+/** Of a write that leads to space being freed: many of them fit into what is kept for deletes. */
+const freeingBytesMax = 32 * 1024;
 /** What a row costs besides its key and value. */
 const rowOverheadBytes = 200;
 
@@ -104,12 +106,12 @@ export class ReplicatedKv implements Kv {
     }
   }
 
-  async write(command: Command): Promise<CommandResult> {
+  async write(command: Command, options: PutOptions = {}): Promise<CommandResult> {
     this.#assertOpen();
     switch (command.type) {
       case 'put-if':
       case 'delete-if':
-        return this.#writeIf(command);
+        return this.#writeIf(command, options);
       case 'txn':
         if (!isReadOnly(command))
           return this.#propose(command, growthOf(command.success, command.failure));
@@ -127,7 +129,7 @@ export class ReplicatedKv implements Kv {
   }
 
   /** What cannot succeed is not written into the log, once it is sure that it cannot. */
-  async #writeIf(command: OptimisticWrite): Promise<CommandResult> {
+  async #writeIf(command: OptimisticWrite, options: PutOptions): Promise<CommandResult> {
     const { key } = command;
     if (!this.#writing.has(key) && !this.#mayHold(command)) {
       await this.confirm();
@@ -136,8 +138,7 @@ export class ReplicatedKv implements Kv {
         return { type: 'write', isOk: false, revision: this.#state.currentRevision, row };
       }
     }
-    const growth =
-      command.type === 'put-if' ? key.length + command.value.length + rowOverheadBytes : 0;
+    const growth = growthOfWrite(command, options);
     this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1);
     try {
       return await this.#propose(command, growth);
@@ -271,6 +272,12 @@ export class ReplicatedKv implements Kv {
     if (ended !== undefined) throw ended;
     if (this.#comparison?.isInDoubt === true) throw new UnavailableError(inDoubt);
   }
+}
+
+function growthOfWrite(command: OptimisticWrite, { leadsToFreeing = false }: PutOptions): number {
+  if (command.type === 'delete-if') return 0;
+  const bytes = command.key.length + command.value.length + rowOverheadBytes;
+  return leadsToFreeing && bytes <= freeingBytesMax ? 0 : bytes;
 }
 
 /** By how much a transaction may grow the state: its larger branch. */

@@ -46,8 +46,7 @@ const failpoints: ArmedFailpoint[] = [
   'log:after-write*61',
   'state:log-synced',
   'log:segment-taken*2',
-  'state:checkpointed*2',
-  'log:after-write*3',
+  'state:checkpointed',
   'log:segment-written*4',
   'state:in-transaction*2',
   'log:segment-named*4',
@@ -56,7 +55,7 @@ const failpoints: ArmedFailpoint[] = [
 ];
 
 describe('a store killed while it works', () => {
-  it('keeps all it acknowledged, wherever that is', { timeout: 240_000 }, async () => {
+  it('keeps all it acknowledged, wherever that is', { timeout: 600_000 }, async () => {
     const promised = new Promised();
     for (const [seed, failpoint] of failpoints.entries()) {
       const member = new MemberProcess(config(), failpoint, promised);
@@ -67,7 +66,7 @@ describe('a store killed while it works', () => {
       await member.gone();
       expect([member.killedAt, member.refused]).toEqual([failpoint.split('*')[0], undefined]);
       await check(promised);
-      if (failpoint !== 'log:after-write*3') expect(promised.writes).toBeGreaterThan(before);
+      expect(promised.writes).toBeGreaterThan(before);
     }
   });
 });

@@ -44,6 +44,20 @@ export type MemberRequest =
 /** `NAME` or `NAME*N`. */
 export type ArmedFailpoint = FailpointName | `${FailpointName}*${number}`;
 
+/** Answer to `content`, and to `standing`. */
+export interface Content {
+  readonly revision: number;
+  readonly rows: readonly (readonly [key: string, value: string])[];
+  readonly hash: number;
+}
+
+export interface MemberStanding {
+  readonly role: 'leader' | 'follower' | 'candidate' | 'pre-candidate';
+  readonly leader: MemberId;
+  readonly appliedIndex: number;
+  readonly firstIndex: number;
+}
+
 export interface Refused {
   readonly name: string;
   readonly message: string;
@@ -53,7 +67,7 @@ interface Line {
   readonly id?: number;
   readonly result?: unknown;
   readonly error?: Refused;
-  readonly ready?: unknown;
+  readonly ready?: { readonly clusterId: string };
 }
 
 interface ReportLine {
@@ -131,7 +145,10 @@ export class MemberProcess {
 
   #hear(text: string): void {
     const line = JSON.parse(text) as Line;
-    if (line.ready !== undefined) this.#isReady?.();
+    if (line.ready !== undefined) {
+      this.clusterId = line.ready.clusterId;
+      this.#isReady?.();
+    }
     if (line.id === undefined) return;
     const waiting = this.#waiting.get(line.id);
     this.#waiting.delete(line.id);
@@ -155,6 +172,9 @@ export class MemberProcess {
     await Promise.race([this.#ready, end]);
     return this;
   }
+
+  /** Known when it is ready. */
+  clusterId = '';
 
   /** Throws what the store threw, by name and message, or when it ends before. */
   ask<T = undefined>(request: MemberRequest): Promise<T> {

@@ -2,6 +2,7 @@
 // Each lane writes one thing after the other to keys of its own: so after a crash its keys are as
 // its acknowledged writes left them, or one write further, whole.
 import { seededRandom } from '#kube/base/random.ts';
+import type { Content } from './member-process.ts';
 import type { Store, TxnWrite } from '../../electron/controlplane/store/store.ts';
 
 export interface WorkOptions {
@@ -121,9 +122,16 @@ export class Promised {
   /** Throws unless the store holds what was acknowledged, and of what was not all or nothing. */
   async check(store: Store): Promise<void> {
     const { items, revision } = await store.list('');
+    const rows = items.map(({ key, value }) => [key, Buffer.from(value).toString()] as const);
+    this.checkRows({ rows, revision });
+    await checkHistory(store, revision);
+  }
+
+  /** As `check`, but for history. */
+  checkRows({ rows, revision }: Pick<Content, 'rows' | 'revision'>): void {
     if (revision < this.revision)
       throw new Error(`at revision ${revision}, but ${this.revision} was acknowledged`);
-    const found = new Map(items.map(({ key, value }) => [key, Buffer.from(value).toString()]));
+    const found = new Map(rows);
     for (const [id, lane] of this.#lanes) {
       const own = new Map([...found].filter(([key]) => key.startsWith(`${id}/`)));
       for (const key of own.keys()) found.delete(key);
@@ -139,7 +147,6 @@ export class Promised {
       lane.pending = undefined;
     }
     if (found.size > 0) throw new Error(`nobody wrote ${[...found.keys()].join()}`);
-    await checkHistory(store, revision);
   }
 }
 

@@ -124,6 +124,7 @@ class Group {
     const contents: Content[] = [];
     for (const one of this.processes.values()) {
       if (!one.isAlive) continue;
+      one.collect();
       const content = await eventually(
         () => one.ask<Content>({ ask: 'content' }),
         'it answers',

@@ -92,6 +92,7 @@ export class MemberProcess {
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(e: Error): void }>();
   readonly #promised: Promised | undefined;
   #number = 0;
+  #collected = 0;
   #isReady: (() => void) | undefined;
   readonly #ready: Promise<void>;
 
@@ -121,7 +122,8 @@ export class MemberProcess {
     if (stdout !== null)
       for await (const line of createInterface({ input: stdout })) this.#hear(line);
     await gone;
-    this.#takeReport();
+    this.collect();
+    rmSync(this.#folder, { recursive: true });
     const error = new Error(`it ended (${this.refused?.message ?? this.killedAt ?? this.log})`);
     for (const { reject } of this.#waiting.values()) reject(error);
   }
@@ -130,9 +132,10 @@ export class MemberProcess {
     return path.join(this.#folder, 'lines');
   }
 
-  #takeReport(): void {
-    for (const text of readFileSync(this.#report, 'utf8').split('\n')) {
-      if (text === '') continue;
+  /** Has `promised` hear what was reported since the last time; unasked when it ends. */
+  collect(): void {
+    const lines = readFileSync(this.#report, 'utf8').split('\n').slice(0, -1);
+    for (const text of lines.slice(this.#collected)) {
       const line = JSON.parse(text) as ReportLine | WorkLine;
       if ('lane' in line) this.#promised?.hear(line);
       else {
@@ -140,7 +143,7 @@ export class MemberProcess {
         this.refused ??= line.refused;
       }
     }
-    rmSync(this.#folder, { recursive: true });
+    this.#collected = lines.length;
   }
 
   #hear(text: string): void {
@@ -180,7 +183,7 @@ export class MemberProcess {
   ask<T = undefined>(request: MemberRequest): Promise<T> {
     const id = ++this.#number;
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#waiting.set(id, { resolve, reject });
       this.#child.stdin?.write(`${JSON.stringify({ ...request, id })}\n`);
     });
   }

@@ -24,10 +24,10 @@ export type WorkLine =
 
 /** Writes until it is over, or for ever. */
 export async function work(store: Store, options: WorkOptions): Promise<void> {
-  await Promise.all(Array.from({ length: options.lanes }, (_, i) => lane(store, options, i)));
+  await Promise.all(Array.from({ length: options.lanes }, (_, i) => writeLane(store, options, i)));
 }
 
-async function lane(store: Store, options: WorkOptions, number: number): Promise<void> {
+async function writeLane(store: Store, options: WorkOptions, number: number): Promise<void> {
   const { seed, name, writes = Infinity, say } = options;
   const random = seededRandom(seed * 1000 + number);
   const id = `${name}/${number}`;

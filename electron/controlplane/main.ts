@@ -19,6 +19,8 @@ import { ListenError } from './apiserver/listener/listen-error.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
+import { CannotGoOnError } from './replica/types.ts';
+import { DamagedRowError } from './store/mvcc.ts';
 import { StoreOpenError } from './store/state-file.ts';
 
 const { version } = manifest;
@@ -118,6 +120,9 @@ async function run(options: Options): Promise<void> {
     logger,
     onFatal(error) {
       logger.error('The control plane ends: one of its parts failed', { error });
+      // The next start would end the same way.
+      const isHopeless = error instanceof CannotGoOnError || error instanceof DamagedRowError;
+      if (isHopeless) cannotRun(error.message);
       process.exit(1);
     },
     onNotice(sentence) {

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Cluster, eventually } from '../setup/cluster.ts';
+import { Cluster, eventually, type ToolResult } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
 import { SmallDisk } from '../setup/small-disk.ts';
 import { UnprivilegedUser } from '../setup/unprivileged.ts';
 
@@ -117,6 +118,21 @@ metadata: { name: ${name} }
 data: { text: "${'x'.repeat(sizeBytes)}" }
 `;
 
+/** ConfigMaps `full-0` and so on; the last answer is the refusal. */
+async function createUntilRefused(cluster: Cluster): Promise<ToolResult[]> {
+  const answers: ToolResult[] = [];
+  for (let n = 0; n < 200 && (answers.at(-1)?.code ?? 0) === 0; n++)
+    answers.push(await cluster.kubectl('create', '-f', manifestFile(`full-${n}`, 100_000)));
+  return answers;
+}
+
+function manifestFile(name: string, sizeBytes: number): string {
+  const file = path.join(tmpdir(), `flotilla-${process.pid}-${name}.yaml`);
+  writeFileSync(file, configMap(name, sizeBytes));
+  cleanUps.push(() => rmSync(file, { force: true }));
+  return file;
+}
+
 describe('a disk that fills up while the cluster runs', () => {
   let disk: SmallDisk;
   let cluster: Cluster;
@@ -142,12 +158,7 @@ describe('a disk that fills up while the cluster runs', () => {
 
   it('refuses writes with a sentence, and goes on answering reads', async () => {
     disk.fill();
-    const answers = [];
-    for (let n = 0; n < 200; n++) {
-      const result = await cluster.kubectl('create', '-f', manifestFile(`full-${n}`, 100_000));
-      answers.push(result);
-      if (result.code !== 0) break;
-    }
+    const answers = await createUntilRefused(cluster);
     const refused = answers.at(-1);
     expect(refused?.code).toBe(1);
     expect(refused?.stderr).toMatch(/no space left/);
@@ -193,11 +204,43 @@ describe('a disk that fills up while the cluster runs', () => {
     expect(created.code).toBe(0);
     expect(cluster.stderr).not.toMatch(/\n\s+at /);
   });
+});
 
-  function manifestFile(name: string, sizeBytes: number): string {
-    const file = path.join(tmpdir(), `flotilla-${process.pid}-${name}.yaml`);
-    writeFileSync(file, configMap(name, sizeBytes));
-    cleanUps.push(() => rmSync(file, { force: true }));
-    return file;
-  }
+describe('a pod on a full disk', () => {
+  let disk: SmallDisk;
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    ensureTestImages();
+    disk = new SmallDisk(32);
+    cluster = await new Cluster([], path.join(disk.directory, 'data')).start();
+  });
+  afterAll(async () => {
+    await cluster.destroy();
+    disk.destroy();
+  });
+
+  it('is deleted as gracefully as ever', async () => {
+    await cluster.apply(`
+apiVersion: v1
+kind: Pod
+metadata: { name: graceful }
+spec:
+  terminationGracePeriodSeconds: 5
+  containers: [{ name: main, image: ${webImage}, imagePullPolicy: Never }]
+`);
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pod/graceful', '--timeout=60s');
+    disk.fill();
+    expect((await createUntilRefused(cluster)).at(-1)?.stderr).toMatch(/no space left/);
+    await cluster.kubectlOk('delete', 'pod', 'graceful', '--wait=false');
+    const stamp = ['get', 'pod', 'graceful', '-o', 'jsonpath={.metadata.deletionTimestamp}'];
+    const marked = await cluster.kubectl(...stamp);
+    expect(marked.stdout + marked.stderr).toMatch(/^20\d\d-|NotFound/);
+    await eventually(
+      async () => (await cluster.kubectl('get', 'pod', 'graceful')).stderr.includes('NotFound'),
+      'the pod is gone',
+      30_000,
+    );
+    await eventually(async () => (await cluster.containers()).length === 0, 'so is its container');
+  }, 120_000);
 });

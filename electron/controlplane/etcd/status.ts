@@ -69,7 +69,7 @@ export function ofFailure(failure: CommandFailure): GrpcError {
     case 'duplicate-key':
       return refusal('duplicateKey');
     case 'unknown-command':
-      return new GrpcError(grpcCodes.unimplemented, 'a member is too old for this request');
+      return new GrpcError(grpcCodes.unimplemented, 'the request could not be understood');
     default:
       return unreachable(failure);
   }

@@ -90,7 +90,7 @@ async function createOnce(
     if (existing !== undefined) throw existsError(definition, name, existing);
     return codec.transient(key, object, 0);
   }
-  const stored = await putObject(deps, key, object, 0, guard);
+  const stored = await putObject(deps, key, object, 0, { guard });
   if (stored !== undefined) return stored;
   throw existsError(definition, name, await readStored(deps, key));
 }

@@ -65,7 +65,7 @@ async function deleteOnce(
     const stored =
       options.dryRun === true
         ? deps.codec.transient(old.key, plan.object, old.revision)
-        : await putObject(deps, old.key, plan.object, old.revision);
+        : await putObject(deps, old.key, plan.object, old.revision, { leadsToFreeing: true });
     return stored === undefined ? undefined : { stored, isRemoved: false };
   }
   if (options.dryRun === true) return { stored: old, isRemoved: true };

@@ -3,8 +3,8 @@
 // pkg/api/errors/storage/storage.go for which answer follows from which failure.
 import {
   insufficientStorage,
-  serverTimeout,
   serviceUnavailable,
+  timeout,
   type StatusError,
 } from '#kube/machinery/status.ts';
 import { NoSpaceError, OutcomeUnknownError, UnavailableError } from '../store/store.ts';
@@ -18,8 +18,12 @@ export function statusOfStoreError(
   definition: ResourceDefinition,
   operation: StoreOperation,
 ): StatusError | undefined {
+  // Differs: Kubernetes answers 500 with etcd's words. Without a Retry-After, clients don't repeat
+  // by themselves what may have happened.
   if (error instanceof OutcomeUnknownError)
-    return serverTimeout({ group: definition.group, resource: definition.plural }, operation);
+    return timeout(
+      `whether the ${operation} of the ${definition.kind} happened is not known (${error.message}): look before trying again`,
+    );
   // A read has waited for a majority already: a client that tries ten times more would hang. A write
   // was refused at once.
   const isRead = operation === 'get' || operation === 'list';

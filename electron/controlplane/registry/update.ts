@@ -123,7 +123,10 @@ async function updateOnce(
   await options.validate?.(next, old.object);
   if (deepEqual(next, old.object)) return old;
   if (options.dryRun === true) return codec.transient(old.key, next, old.revision);
-  if (!isReleased(definition, next)) return putObject(deps, old.key, next, old.revision, guard);
+  // Whoever ends an object reports on it first, and takes finalizers away: that leads to its end.
+  const leadsToFreeing = next.metadata.deletionTimestamp !== undefined;
+  if (!isReleased(definition, next))
+    return putObject(deps, old.key, next, old.revision, { guard, leadsToFreeing });
   const { ok, revision } = await deleteRow(deps, old);
   return ok ? codec.transient(old.key, next, revision) : undefined;
 }

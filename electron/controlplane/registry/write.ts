@@ -12,7 +12,7 @@ import {
   staleMessage,
 } from '#kube/machinery/status.ts';
 import type { StatusError } from '#kube/machinery/status.ts';
-import type { Store, WriteResult } from '../store/store.ts';
+import type { PutOptions, Store, WriteResult } from '../store/store.ts';
 import type { Cacher } from './cacher.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
 import { storagePrefix } from './resource-table.ts';
@@ -152,20 +152,20 @@ export async function readStored(deps: WriteDeps, key: string): Promise<StoredOb
   return kv === undefined ? undefined : codec.stored(kv);
 }
 
-/** Undefined when the row is no longer at `expectedRevision`. */
+/** Undefined when the row is no longer at `expectedRevision`. `options`: unless there is a guard. */
 export async function putObject(
   deps: WriteDeps,
   key: string,
   object: KubeObject,
   expectedRevision: number,
-  guard?: AllocationGuard,
+  { guard, ...options }: PutOptions & { readonly guard?: AllocationGuard | undefined } = {},
 ): Promise<StoredObject | undefined> {
   const { store, definition, codec } = deps;
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
-      ? store.put(key, value, expectedRevision)
+      ? store.put(key, value, expectedRevision, options)
       : store.txn([
           { key, value, expectedRevision },
           { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },

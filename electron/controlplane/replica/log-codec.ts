@@ -6,6 +6,7 @@
 // The picture is in README.md, "The log".
 import { crc32 } from 'node:zlib';
 import type { Entry, EntryKind, HardState } from '../raft/types.ts';
+import { LogRefusedError } from './log-errors.ts';
 
 export const sectorBytes = 512;
 const markBytes = 4;
@@ -210,7 +211,11 @@ function readContent(frame: Buffer): Frame {
   for (let i = 0; i < count; i++) {
     const length = frame.readUInt32LE(at);
     const kind = kinds[frame.readUInt32LE(at + 4)];
-    if (kind === undefined) throw new RangeError('an entry of a kind this release does not know');
+    if (kind === undefined)
+      throw new LogRefusedError(
+        'The log holds an entry of a kind that this release does not know: update Flotilla on this ' +
+          'machine. Nothing is lost.',
+      );
     const data = frame.subarray(at + entryHeaderBytes, at + entryHeaderBytes + length);
     entries.push({ index: firstIndex + i, term: getNumber(frame, at + 8), kind, data });
     at += entryHeaderBytes + length;

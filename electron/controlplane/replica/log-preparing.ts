@@ -5,7 +5,7 @@
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
-import type { Failpoint } from './failpoints.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { encodeSegmentHeader, type SegmentHeader } from './log-codec.ts';
 import type { Disk, DiskFile } from './types.ts';
 

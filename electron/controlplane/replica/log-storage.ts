@@ -7,7 +7,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { Entry, HardState } from '../raft/types.ts';
-import type { Failpoint } from './failpoints.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import {
   decodeSegmentHeader,
   encodeFrame,

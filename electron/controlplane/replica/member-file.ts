@@ -1,5 +1,6 @@
 // member.json: who this member is, beside its log. Written when it begins, and once more when its
 // log has begun, so that a log which vanished later is told from one that was never there.
+import type { Failpoint } from '#platform/failpoints.ts';
 import { writeFileAtomic, readFileIfExists } from '#platform/atomic-file.ts';
 import {
   beginLog,
@@ -70,6 +71,7 @@ export interface BeginMemberDeps {
   };
   /** The state's, as it survived. A state that holds anything has an index of at least 1. */
   readonly applied: AppliedMark;
+  readonly failpoint?: Failpoint | undefined;
 }
 
 export interface BegunMember {
@@ -80,15 +82,18 @@ export interface BegunMember {
 
 /** Throws BootstrapError, or what opening the log throws. */
 export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
-  const { file, memberId, wish, newClusterId, applied } = deps;
+  const { file, memberId, wish, newClusterId, applied, failpoint } = deps;
   const found = { record: await readMemberFile(file), hasLog: deps.hasLog(), applied };
   const record = planIdentity(found, wish, memberId, newClusterId);
+  failpoint?.('member:chosen');
   if (found.record === undefined) await writeMemberFile(file, record);
+  failpoint?.('member:written');
   const { log, recovered } = deps.openLog(record);
   try {
     const addresses = wish.type === 'join' ? [] : wish.addresses;
     const plan = planStart(record, recovered, applied, addresses);
     await beginLog(log, plan);
+    failpoint?.('member:log-begun');
     const begun = { ...record, hasBegun: true };
     if (!record.hasBegun) await writeMemberFile(file, begun);
     return { record: begun, log, start: plan.start };

@@ -5,7 +5,7 @@
 import type { Random } from '#kube/base/random.ts';
 import { assert } from '#kube/base/assert.ts';
 import type { DropReason, MemberId, Proposal } from '../raft/types.ts';
-import { ProposalUnknownError, ReplicaUnavailableError } from './types.ts';
+import { CannotGoOnError, ProposalUnknownError, ReplicaUnavailableError } from './types.ts';
 
 /** Format, then origin and number, 6 bytes each, big-endian. */
 const envelopeBytes = 13;
@@ -159,12 +159,12 @@ function inEnvelope(origin: MemberId, id: number, data: Uint8Array): Uint8Array 
   return bytes;
 }
 
-/** What was proposed. Throws when a newer release wrapped it. */
+/** What was proposed. Throws CannotGoOnError when a newer release wrapped it. */
 export function withoutEnvelope(payload: Uint8Array): Uint8Array {
   if (payload[0] !== envelopeFormat || payload.length < envelopeBytes)
-    throw new Error(
+    throw new CannotGoOnError(
       `The log holds a command of format ${payload[0]}, which this release does not know: update ` +
-        'this machine.',
+        'Flotilla on this machine. Nothing is lost, and it goes on from there.',
     );
   return payload.subarray(envelopeBytes);
 }

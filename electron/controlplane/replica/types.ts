@@ -145,6 +145,14 @@ export class ReplicaUnavailableError extends Error {
   override readonly name = 'ReplicaUnavailableError';
 }
 
+/**
+ * This member has to stop, and starting it again would end the same way: the message is a sentence
+ * that tells a person what to do.
+ */
+export class CannotGoOnError extends Error {
+  override readonly name = 'CannotGoOnError';
+}
+
 /** The proposal may or may not happen. */
 export class ProposalUnknownError extends Error {
   override readonly name = 'ProposalUnknownError';

@@ -1,6 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { commandVersion, decodeCommand, encodeCommand, txnDepthMax } from './command-codec.ts';
+import {
+  commandVersion,
+  decodeCommand,
+  encodeCommand,
+  isNewerCommand,
+  txnDepthMax,
+} from './command-codec.ts';
 import type { Command, Operation, Txn } from './commands.ts';
 
 const key = fc.string({
@@ -75,6 +81,7 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ type: fc.constant('compact'), revision: number }),
   fc.record({ type: fc.constant('lease-grant'), id: number, ttlSeconds: number }),
   fc.record({ type: fc.constantFrom('lease-revoke', 'lease-keep'), id: number }),
+  fc.record({ type: fc.constant('hash-claim'), member: number, revision: number, hash: fc.nat() }),
 ) as fc.Arbitrary<Command>;
 
 describe('the command codec', () => {
@@ -127,6 +134,13 @@ describe('the command codec', () => {
     expect(decodeCommand(data.with(0, commandVersion + 1))).toBeUndefined();
     expect(decodeCommand(data.with(1, 200))).toBeUndefined();
     expect(decodeCommand(Uint8Array.of(...data, 0))).toBeUndefined();
+    const newer = [data.with(0, commandVersion + 1), data.with(1, 200)];
+    expect(newer.map(isNewerCommand)).toEqual([true, true]);
+    expect([data, Uint8Array.of(...data, 0), new Uint8Array()].map(isNewerCommand)).toEqual([
+      false,
+      false,
+      false,
+    ]);
   });
 
   it('refuses transactions nested too deep on both sides', () => {

@@ -1,11 +1,16 @@
 // Commands to bytes and back: what an entry of the log carries. Pure.
-// First byte: the version of this format. Whoever meets a version, type or field it does not know
-// answers 'unknown-command' and writes nothing; nothing that stands in a log can end the process.
+// First byte: the version of this format, second: the type. What an older release could not read has
+// a higher version, so that it stops instead of leaving out what all others apply (isNewerCommand).
 // Numbers are LEB128, strings and values have their length before them.
 import { assert, unreachable } from '#kube/base/assert.ts';
 import type { ByteKey, Command, Compare, KeyRange, Operation, Txn } from './commands.ts';
 
-export const commandVersion = 1;
+export const commandVersion = 2;
+
+/** Each is written in the oldest version that knows it. */
+function versionOf({ type }: Command): number {
+  return type === 'hash-claim' ? 2 : 1;
+}
 
 /** The order is the format: new ones go to the end. */
 const types = [
@@ -19,6 +24,7 @@ const types = [
   'range',
   'put',
   'delete',
+  'hash-claim',
 ] as const;
 const targets = ['version', 'create', 'mod', 'value', 'lease'] as const;
 const relations = ['equal', 'not-equal', 'greater', 'less'] as const;
@@ -29,7 +35,7 @@ export const txnDepthMax = 8;
 
 export function encodeCommand(command: Command): Uint8Array {
   const writer = new Writer('value' in command ? command.value.length + 128 : 256);
-  writer.byte(commandVersion);
+  writer.byte(versionOf(command));
   writer.byte(types.indexOf(command.type));
   switch (command.type) {
     case 'put-if':
@@ -56,19 +62,30 @@ export function encodeCommand(command: Command): Uint8Array {
     case 'lease-keep':
       writer.number(command.id);
       break;
+    case 'hash-claim':
+      writer.number(command.member);
+      writer.number(command.revision);
+      writer.number(command.hash);
+      break;
     default:
       unreachable(command);
   }
   return writer.finish();
 }
 
-/** Undefined for what this version does not understand, or what is no command at all. */
+/** Written by a release that knows more than this one: it must not be left out. */
+export function isNewerCommand(data: Uint8Array): boolean {
+  const [version = 0, type = 0] = data;
+  return version > commandVersion || (version > 0 && type >= types.length);
+}
+
+/** Undefined for what is no command, or a newer one. */
 export function decodeCommand(data: Uint8Array): Command | undefined {
   const reader = new Reader(data);
   try {
-    if (reader.byte() !== commandVersion) return undefined;
+    const version = reader.byte();
     const command = readCommand(reader);
-    return reader.isAtEnd() ? command : undefined;
+    return reader.isAtEnd() && version === versionOf(command) ? command : undefined;
   } catch (error) {
     if (error instanceof MalformedError) return undefined;
     throw error;
@@ -97,6 +114,11 @@ function readCommand(reader: Reader): Command {
     case 'lease-revoke':
     case 'lease-keep':
       return { type, id: reader.number() };
+    case 'hash-claim': {
+      const member = reader.number();
+      const revision = reader.number();
+      return { type, member, revision, hash: reader.number() };
+    }
     case 'range':
     case 'put':
     case 'delete':

@@ -1,6 +1,7 @@
 // What can be asked of the replicated key-value state: the operations of etcd's v3 API and the two
 // optimistic writes Kubernetes needs, as data. Types only; command-codec.ts turns commands to bytes.
 // Source: etcd api/etcdserverpb/rpc.proto (the meaning of each field).
+import type { PutOptions } from './store.ts';
 
 /**
  * A key as a byte string: one UTF-16 unit (0 to 255) for each byte, so that JavaScript's own
@@ -96,13 +97,20 @@ export type Command =
     }
   | { readonly type: 'delete-if'; readonly key: ByteKey; readonly expectedRevision: number }
   | ({ readonly type: 'txn' } & Txn)
-  /** `hash`: the proposer's state hash at that revision; a member that has another one is damaged. */
+  /** `hash`: the proposer's state hash at that revision; who has another one, doubts (hash-claims.ts). */
   | { readonly type: 'compact'; readonly revision: number; readonly hash?: number }
   | { readonly type: 'lease-grant'; readonly id: number; readonly ttlSeconds: number }
   /** Deletes the lease's keys too. Also what expiry is: decided by the leader. */
   | { readonly type: 'lease-revoke'; readonly id: number }
   /** Writes nothing: tells the leader, through the log, that a lease's time begins anew. */
-  | { readonly type: 'lease-keep'; readonly id: number };
+  | { readonly type: 'lease-keep'; readonly id: number }
+  /** Writes nothing: a member says which hash its state has at that revision. */
+  | {
+      readonly type: 'hash-claim';
+      readonly member: number;
+      readonly revision: number;
+      readonly hash: number;
+    };
 
 export interface RangeResult {
   readonly type: 'range';
@@ -133,7 +141,7 @@ export type CommandFailure =
   | 'key-not-found'
   /** One transaction puts a key twice. */
   | 'duplicate-key'
-  /** Written by a newer version than this one understands. */
+  /** Bytes that are no command, which no release writes. */
   | 'unknown-command';
 
 /** `revision`: of the write, or the current one when nothing was written. */
@@ -185,7 +193,7 @@ export interface Kv {
     options?: { readonly isSerializable?: boolean },
   ): Promise<RangeResult & { readonly revision: number }>;
   /** Durable when it resolves. Throws UnavailableError, OutcomeUnknownError, NoSpaceError. */
-  write(command: Command): Promise<CommandResult>;
+  write(command: Command, options?: PutOptions): Promise<CommandResult>;
   /** Events of revisions > `afterRevision`. Iteration throws as a StoreWatch's does. */
   watch(range: KeyRange, afterRevision: number): KvWatch;
   /** Begins the lease's time anew, without a revision. Undefined: no such lease. */

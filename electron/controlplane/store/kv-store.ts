@@ -19,6 +19,7 @@ import {
   type KeyValue,
   type ListOptions,
   type ListResult,
+  type PutOptions,
   type Store,
   type StoreEvent,
   type StoreWatch,
@@ -86,16 +87,21 @@ export class KvStore implements Store {
     return { type: 'range', rows: [], count: 0, hasMore: false, revision: 0 };
   }
 
-  async put(key: string, value: Uint8Array, expectedRevision: number): Promise<WriteResult> {
-    return this.#write({ type: 'put-if', key: writable(key), value, expectedRevision });
+  async put(
+    key: string,
+    value: Uint8Array,
+    expectedRevision: number,
+    options?: PutOptions,
+  ): Promise<WriteResult> {
+    return this.#write({ type: 'put-if', key: writable(key), value, expectedRevision }, options);
   }
 
   async delete(key: string, expectedRevision: number): Promise<WriteResult> {
     return this.#write({ type: 'delete-if', key: writable(key), expectedRevision });
   }
 
-  async #write(command: Command): Promise<WriteResult> {
-    const result = await this.#kv.write(command);
+  async #write(command: Command, options?: PutOptions): Promise<WriteResult> {
+    const result = await this.#kv.write(command, options);
     assert(result.type === 'write', 'an optimistic write is answered as one');
     const { isOk, revision, row } = result;
     return { ok: isOk, revision, kv: row && keyValueOf(row) };

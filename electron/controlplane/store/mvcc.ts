@@ -33,7 +33,6 @@ export class Mvcc {
   #nextRow = 1;
   #hash: number;
   #compactedHash: number;
-  #damage: string | undefined;
   /** Written since they were taken last. */
   #written: Version[] = [];
 
@@ -62,11 +61,6 @@ export class Mvcc {
     return { mvcc, meta };
   }
 
-  /** Set when this state differs from the proposer's of a compaction: a sentence. */
-  get damage(): string | undefined {
-    return this.#damage;
-  }
-
   apply(command: Command | undefined): CommandResult {
     if (command === undefined) return this.#failed('unknown-command');
     switch (command.type) {
@@ -80,7 +74,7 @@ export class Mvcc {
         return { ...result, revision: this.index.currentRevision };
       }
       case 'compact':
-        return this.#compact(command.revision, command.hash);
+        return this.#compact(command.revision);
       case 'lease-grant':
         if (this.leases.get(command.id) !== undefined) return this.#failed('lease-exists');
         this.leases.grant(command.id, command.ttlSeconds);
@@ -91,6 +85,8 @@ export class Mvcc {
         return this.leases.get(command.id) === undefined
           ? this.#failed('lease-not-found')
           : this.#done();
+      case 'hash-claim':
+        return this.#done();
       default:
         return unreachable(command);
     }
@@ -119,17 +115,11 @@ export class Mvcc {
     return { type: 'write', isOk: false, revision: this.index.currentRevision, row };
   }
 
-  #compact(revision: number, hash: number | undefined): CommandResult {
+  #compact(revision: number): CommandResult {
     const { currentRevision, compactedRevision } = this.index;
     if (revision > currentRevision) return this.#failed('future-revision');
     if (revision <= compactedRevision) return this.#failed('compacted');
-    const own = this.hashAt(revision);
-    if (hash !== undefined && hash !== own)
-      this.#damage =
-        `The state in ${this.#storage.place} differs at revision ${revision} from that of the ` +
-        'member that compacted it: take this member out of the cluster and let it join again ' +
-        'with an empty data directory.';
-    this.#compactedHash = own;
+    this.#compactedHash = this.hashAt(revision);
     this.index.setCompacted(revision);
     return this.#done();
   }
@@ -259,7 +249,7 @@ export class Mvcc {
   }
 
   /** What storage is to hold besides rows. */
-  meta(of: Pick<StateMeta, 'applied' | 'clusterId'>): StateMeta {
+  meta(of: Pick<StateMeta, 'applied' | 'clusterId' | 'damage'>): StateMeta {
     const { currentRevision, compactedRevision } = this.index;
     const leases = this.leases.ids.map((id) => ({
       id,
@@ -272,7 +262,6 @@ export class Mvcc {
       compactedHash: this.#compactedHash,
       hash: this.#hash,
       leases,
-      ...(this.#damage === undefined ? {} : { damage: this.#damage }),
     };
   }
 }

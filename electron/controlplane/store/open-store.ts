@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { BootstrapError, type StartWish } from '../replica/bootstrap.ts';
 import { openDisk } from '../replica/disk.ts';
@@ -50,6 +51,9 @@ export interface ReplicatedStoreOptions {
   readonly watchLimits?: WatchLimits;
   /** Size of the log's files; see replica/README.md. */
   readonly segmentBytes?: number;
+  /** Where tests kill the process. */
+  readonly failpoint?: Failpoint;
+  readonly threadProgram?: string;
 }
 
 export interface ReplicatedStore {
@@ -82,6 +86,7 @@ export async function openReplicatedStore(
       hasLog: () => hasLog(directory),
       openLog: (record) => openLog({ ...logDeps(options), clusterId: record.clusterId, memberId }),
       applied: state.applied(),
+      failpoint: options.failpoint,
     });
     state.adopt(begun.record.clusterId);
     peers = await transport?.(begun.record.clusterId);
@@ -104,7 +109,9 @@ export async function openReplicatedStore(
     logger,
     onFatal: options.onFatal,
   });
-  const kv = new ReplicatedKv({ state, consensus: consensusOf(replica), clock, logger });
+  const consensus = consensusOf(replica);
+  const kv = new ReplicatedKv({ state, consensus, clock, logger, memberId });
+  compareOnceLed(replica, kv, logger);
   replica.start();
   // Whoever is alone leads as soon as its vote for itself is on disk.
   if (isOnlyVoter(replica, memberId)) await replica.readIndex();
@@ -116,6 +123,18 @@ export async function openReplicatedStore(
 function isOnlyVoter({ standing }: Replica<CommandResult>, id: MemberId): boolean {
   const voters = standing.membership.members.filter(({ role }) => role === 'voter');
   return voters.length === 1 && voters[0]?.id === id;
+}
+
+/** After each start, as soon as there is a leader: whether this state is the others'. */
+function compareOnceLed(replica: Replica<CommandResult>, kv: ReplicatedKv, logger: Logger): void {
+  const stop = replica.onChange(({ leader, membership }) => {
+    if (leader === 0 || membership.members.length === 1) return;
+    stop();
+    kv.compareStates().catch((error: unknown) => {
+      // It is compared at the next compaction.
+      logger.warn('Could not compare the state with the others', { error });
+    });
+  });
 }
 
 /** Behind the I/O events that are ready now: what they ask for joins the group. */
@@ -141,10 +160,11 @@ function hasLog(directory: string): boolean {
   return existsSync(folder) && readdirSync(folder).length > 0;
 }
 
-function logDeps({ directory, clock, random, logger, segmentBytes }: ReplicatedStoreOptions) {
+function logDeps(options: ReplicatedStoreOptions) {
+  const { directory, clock, random, logger, segmentBytes, failpoint } = options;
   const disk = openDisk(path.join(directory, logFolder));
   const bound = segmentBytes === undefined ? {} : { segmentBytes };
-  return { disk, clock, random, logger, schedule, ...bound };
+  return { disk, clock, random, logger, schedule, failpoint, ...bound };
 }
 
 function asOpenError(error: unknown, directory: string): unknown {

@@ -4,6 +4,7 @@
 // Invariant: an answer is only given from a state at least as new as when it was asked for.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { MemberId } from '../raft/types.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
 import { encodeCommand } from './command-codec.ts';
 import type {
@@ -19,9 +20,10 @@ import type {
   RangeResult,
 } from './commands.ts';
 import type { Consensus } from './consensus.ts';
+import { HashComparison } from './hash-comparison.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 import type { KvStateMachine } from './state-machine.ts';
-import { NoSpaceError, OutcomeUnknownError, UnavailableError } from './store.ts';
+import { NoSpaceError, OutcomeUnknownError, UnavailableError, type PutOptions } from './store.ts';
 import { isReadOnly } from './transaction.ts';
 import { failedWatch } from './watch-hub.ts';
 
@@ -30,11 +32,16 @@ export interface ReplicatedKvDeps {
   readonly consensus: Consensus;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Of one of several members: by it the states' hashes are compared. */
+  readonly memberId?: MemberId;
 }
 
 /** An entry must fit into one segment of the log. */
 const commandBytesMax = 7 * 1024 * 1024;
 const drainMsMax = 1000;
+const inDoubt = "this member's state differs from another's, and the others are asked who is right";
+/** Of a write that leads to space being freed: many of them fit into what is kept for deletes. */
+const freeingBytesMax = 32 * 1024;
 /** What a row costs besides its key and value. */
 const rowOverheadBytes = 200;
 
@@ -45,6 +52,7 @@ export class ReplicatedKv implements Kv {
   readonly #consensus: Consensus;
   readonly #clock: Clock;
   readonly #expiry: LeaseExpiry;
+  readonly #comparison: HashComparison | undefined;
   /** Proposed and not answered, with the bytes by which they may grow the state. */
   readonly #inFlight = new Set<Promise<CommandResult>>();
   #inFlightBytes = 0;
@@ -60,6 +68,13 @@ export class ReplicatedKv implements Kv {
       ...deps,
       revoke: (id) => this.#propose({ type: 'lease-revoke', id }, 0),
     });
+    if (deps.memberId !== undefined)
+      this.#comparison = new HashComparison({
+        ...deps,
+        memberId: deps.memberId,
+        isLeader: () => deps.consensus.isLeader(),
+        propose: (command) => this.#proposeAnyway(command),
+      });
     deps.state.onLease((id) => this.#expiry.keep(id));
     deps.consensus.onLeadership((isLeader) => this.#expiry.setLeader(isLeader));
   }
@@ -75,6 +90,12 @@ export class ReplicatedKv implements Kv {
     return this.#state.range(operation);
   }
 
+  /** Has the others compare their state with this one. Throws as `write` does. */
+  async compareStates(): Promise<void> {
+    await this.confirm();
+    await this.#comparison?.claim();
+  }
+
   /** Resolves when all that was committed before the call is applied here. */
   async confirm(): Promise<void> {
     this.#assertOpen();
@@ -85,12 +106,12 @@ export class ReplicatedKv implements Kv {
     }
   }
 
-  async write(command: Command): Promise<CommandResult> {
+  async write(command: Command, options: PutOptions = {}): Promise<CommandResult> {
     this.#assertOpen();
     switch (command.type) {
       case 'put-if':
       case 'delete-if':
-        return this.#writeIf(command);
+        return this.#writeIf(command, options);
       case 'txn':
         if (!isReadOnly(command))
           return this.#propose(command, growthOf(command.success, command.failure));
@@ -102,12 +123,13 @@ export class ReplicatedKv implements Kv {
         return this.#propose(command, rowOverheadBytes);
       case 'lease-revoke':
       case 'lease-keep':
+      case 'hash-claim':
         return this.#propose(command, 0);
     }
   }
 
   /** What cannot succeed is not written into the log, once it is sure that it cannot. */
-  async #writeIf(command: OptimisticWrite): Promise<CommandResult> {
+  async #writeIf(command: OptimisticWrite, options: PutOptions): Promise<CommandResult> {
     const { key } = command;
     if (!this.#writing.has(key) && !this.#mayHold(command)) {
       await this.confirm();
@@ -116,8 +138,7 @@ export class ReplicatedKv implements Kv {
         return { type: 'write', isOk: false, revision: this.#state.currentRevision, row };
       }
     }
-    const growth =
-      command.type === 'put-if' ? key.length + command.value.length + rowOverheadBytes : 0;
+    const growth = growthOfWrite(command, options);
     this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1);
     try {
       return await this.#propose(command, growth);
@@ -149,6 +170,10 @@ export class ReplicatedKv implements Kv {
   async #propose(command: Command, growthBytes: number): Promise<CommandResult> {
     this.#assertOpen();
     if (growthBytes > 0) this.#assertRoom(growthBytes);
+    return await this.#proposeAnyway(command, growthBytes);
+  }
+
+  async #proposeAnyway(command: Command, growthBytes = 0): Promise<CommandResult> {
     const data = encodeCommand(command);
     if (data.length > commandBytesMax)
       throw new RangeError(`a write of ${data.length} bytes: at most ${commandBytesMax} are taken`);
@@ -225,6 +250,7 @@ export class ReplicatedKv implements Kv {
     if (this.#closed !== undefined) return;
     this.#closed = new UnavailableError('the store is closed');
     this.#expiry.stop();
+    this.#comparison?.stop();
     await this.#drain();
     await this.#consensus.stop();
     this.#state.close();
@@ -244,7 +270,14 @@ export class ReplicatedKv implements Kv {
   #assertOpen(): void {
     const ended = this.#closed ?? this.#state.ended;
     if (ended !== undefined) throw ended;
+    if (this.#comparison?.isInDoubt === true) throw new UnavailableError(inDoubt);
   }
+}
+
+function growthOfWrite(command: OptimisticWrite, { leadsToFreeing = false }: PutOptions): number {
+  if (command.type === 'delete-if') return 0;
+  const bytes = command.key.length + command.value.length + rowOverheadBytes;
+  return leadsToFreeing && bytes <= freeingBytesMax ? 0 : bytes;
 }
 
 /** By how much a transaction may grow the state: its larger branch. */

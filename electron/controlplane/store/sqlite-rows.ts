@@ -2,9 +2,10 @@
 // survives the process at once and the machine from the next sync on, made in a thread of its own
 // (state-thread.ts), because it waits for the disk. Must be opened by one process at a time: see
 // lockDataDirectory.
-import { renameSync, rmSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { sqliteFailure, syncDirectory, type Database, type Statement } from '#platform/sqlite.ts';
 import type { AppliedMark, ReceivedSnapshot, SnapshotSource } from '../replica/types.ts';
 import { DiskReserve, freeBytes } from './disk-reserve.ts';
@@ -23,6 +24,9 @@ export interface SqliteRowsOptions {
   readonly mustExist?: boolean;
   /** Growth beyond this is refused as if the disk were full; no bound by default. */
   readonly sizeBytesMax?: number;
+  readonly failpoint?: Failpoint;
+  /** The program of the thread beside this one; another one in tests. */
+  readonly threadProgram?: string;
 }
 
 /** Growth is refused when the disk has less left: room for deletes, compaction, SQLite's log. */
@@ -36,7 +40,7 @@ interface ReceivedFile extends ReceivedSnapshot {
 
 export class SqliteRows implements RowStorage {
   readonly #options: SqliteRowsOptions;
-  readonly #thread = new StateThread();
+  readonly #thread: StateThread;
   readonly #reserve: DiskReserve;
   #database: Database;
   #statements: Statements;
@@ -52,7 +56,11 @@ export class SqliteRows implements RowStorage {
   /** Throws StoreOpenError, whose message is a sentence for a person. */
   constructor(options: SqliteRowsOptions) {
     this.#options = options;
+    this.#thread = new StateThread(options.threadProgram);
     const { database, ...content } = openStateFile(options.directory, options.mustExist);
+    // Copies that a crash left behind.
+    for (const name of readdirSync(options.directory))
+      if (/^(copy|received)-\d+\.db/.test(name)) rmSync(this.#path(name), { force: true });
     this.#database = database;
     this.#statements = prepare(database);
     this.#content = content;
@@ -109,7 +117,10 @@ export class SqliteRows implements RowStorage {
         for (const row of rows) this.#statements.insert.run(...columns(row));
         for (const row of removed) this.#statements.remove.run(row);
         writeMeta(this.#database, meta);
+        this.#options.failpoint?.('state:in-transaction');
       });
+      this.#options.failpoint?.('state:committed');
+      if (removed.length > 0) this.#options.failpoint?.('state:swept');
     } catch (error) {
       // SQLite rolled the transaction back: nothing of it was written.
       if (sqliteFailure(error) === 'full')
@@ -153,15 +164,25 @@ export class SqliteRows implements RowStorage {
   copy(): Promise<SnapshotSource> {
     const to = this.#path(`copy-${++this.#copies}.db`);
     rmSync(to, { force: true });
-    return this.#inThread({ type: 'copy', file: this.place, to }, () => copySource(to), to);
+    const copied = (): SnapshotSource => {
+      this.#options.failpoint?.('snapshot:copied');
+      return copySource(to);
+    };
+    return this.#inThread({ type: 'copy', file: this.place, to }, copied, to);
   }
 
   async receive(mark: AppliedMark, chunks: AsyncIterable<Uint8Array>): Promise<ReceivedSnapshot> {
     const file = this.#path(`received-${++this.#copies}.db`);
-    await writeChunks(file, chunks);
+    const { failpoint } = this.#options;
+    await writeChunks(file, chunks, () => failpoint?.('snapshot:part'));
+    failpoint?.('snapshot:received');
     const { index, term } = mark;
-    const received: ReceivedFile = { mark, file, discard: () => rmSync(file, { force: true }) };
-    return this.#inThread({ type: 'verify', file, index, term }, () => received, file);
+    const discard = (): void => rmSync(file, { force: true });
+    const checked = (): ReceivedFile => {
+      failpoint?.('snapshot:checked');
+      return { mark, file, discard };
+    };
+    return this.#inThread({ type: 'verify', file, index, term }, checked, file);
   }
 
   /** Removes `file` when the job fails. */
@@ -193,13 +214,15 @@ export class SqliteRows implements RowStorage {
   /** The old log must be gone, durably, before another file has the database's name. */
   #replaceBy(file: string): void {
     const { place } = this;
-    const { directory } = this.#options;
+    const { directory, failpoint } = this.#options;
     this.#thread.settle();
     this.#database.close();
     for (const suffix of ['-wal', '-shm']) rmSync(`${place}${suffix}`, { force: true });
     syncDirectory(directory);
+    failpoint?.('snapshot:old-state-closed');
     renameSync(file, place);
     syncDirectory(directory);
+    failpoint?.('snapshot:in-place');
     this.#database = openForWriting(place);
     this.#statements = prepare(this.#database);
     this.#content = undefined;

@@ -4,16 +4,16 @@
 // Invariant: storage always holds the state of exactly one applied index.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import type {
-  AppliedCommand,
-  AppliedMark,
-  ReceivedSnapshot,
-  SnapshotSource,
-  StateMachine,
+import {
+  CannotGoOnError,
+  type AppliedCommand,
+  type AppliedMark,
+  type ReceivedSnapshot,
+  type SnapshotSource,
+  type StateMachine,
 } from '../replica/types.ts';
-import { decodeCommand } from './command-codec.ts';
+import { decodeCommand, isNewerCommand } from './command-codec.ts';
 import type {
-  Command,
   CommandResult,
   KeyRange,
   KvWatch,
@@ -22,6 +22,7 @@ import type {
   Row,
   Txn,
 } from './commands.ts';
+import { HashClaims, type HashClaim } from './hash-claims.ts';
 import { Mvcc } from './mvcc.ts';
 import type { RowStorage } from './rows.ts';
 import { CompactedError, FutureRevisionError, NoSpaceError, UnavailableError } from './store.ts';
@@ -51,6 +52,11 @@ const fullRetryMs = 5000;
 /** A lease began, or began anew. */
 export type LeaseListener = (id: number) => void;
 
+/** This state differs from another member's; undefined: most others have the same as this one. */
+export type DoubtListener = (
+  doubted: { readonly revision: number; readonly hash: number } | undefined,
+) => void;
+
 export class KvStateMachine implements StateMachine<CommandResult> {
   readonly #deps: StateMachineDeps;
   readonly #hub: WatchHub;
@@ -69,6 +75,13 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #isSweeping = false;
   #sweepWaiters: (() => void)[] = [];
   #onLease: LeaseListener = () => undefined;
+  #claims = new HashClaims();
+  /** Alone with its doubt, a state is wrong. */
+  #onDoubt: DoubtListener = (doubted) => {
+    if (doubted !== undefined) this.condemn(doubted.revision);
+  };
+  /** Why this state may never be served again. */
+  #damage: string | undefined;
   #ended: UnavailableError | undefined;
 
   /** Throws what storage throws when it can't be read. */
@@ -109,7 +122,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {
     return this.#guarded(() => {
-      const results = commands.map(({ data }) => this.#applyOne(decodeCommand(data)));
+      const results = commands.map((command) => this.#applyOne(command, mark));
       this.#applied = mark;
       this.#hub.publish(this.#mvcc.takeWritten());
       this.#look();
@@ -117,18 +130,60 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     });
   }
 
-  #applyOne(command: Command | undefined): CommandResult {
+  #applyOne({ index, data }: AppliedCommand, mark: AppliedMark): CommandResult {
+    if (isNewerCommand(data))
+      throw new CannotGoOnError(
+        `Entry ${index} of the log was written by a newer release of Flotilla: update this machine. ` +
+          'Nothing is lost, and it goes on from there.',
+      );
+    const command = decodeCommand(data);
     const result = this.#mvcc.apply(command);
     if (result.type !== 'done' || command === undefined) return result;
     if (command.type === 'compact') this.#startSweep();
+    if (command.type === 'compact' && command.hash !== undefined)
+      this.#compare({ ...command, hash: command.hash, member: undefined }, mark);
+    if (command.type === 'hash-claim') this.#compare(command, mark);
     if (command.type === 'lease-grant' || command.type === 'lease-keep') this.#onLease(command.id);
     return result;
   }
 
+  #compare(claim: HashClaim, { membership }: AppliedMark): void {
+    const { revision } = claim;
+    const { currentRevision, compactedRevision } = this.#mvcc.index;
+    // History that is gone can't be compared any more.
+    if (revision < compactedRevision) return;
+    // A state that has not come as far differs, too.
+    const hash = revision > currentRevision ? -1 : this.#mvcc.hashAt(revision);
+    const verdict = this.#claims.add(claim, hash, membership);
+    if (verdict === 'wrong') this.#damage = this.#differs(revision);
+    else if (verdict === 'doubt') this.#onDoubt({ revision, hash: Math.max(0, hash) });
+    else if (verdict === 'right') this.#onDoubt(undefined);
+  }
+
+  #differs(revision: number): string {
+    return (
+      `The state in ${this.#deps.storage.place} differs from that of the other members at revision ` +
+      `${revision}, and is not served any more: take this member out of the cluster, and let it ` +
+      'join again with an empty data directory.'
+    );
+  }
+
+  /** Nobody takes this state's side. */
+  condemn(revision: number): void {
+    if (this.#ended !== undefined) return;
+    this.#damage = this.#differs(revision);
+    this.#look();
+  }
+
+  /** One listener. */
+  onDoubt(listener: DoubtListener): void {
+    this.#onDoubt = listener;
+  }
+
   /** After a change: whether something is due. */
   #look(): void {
-    const { tail, damage } = this.#mvcc;
-    if (damage !== undefined) return this.#stopDamaged(damage);
+    const { tail } = this.#mvcc;
+    if (this.#damage !== undefined) return this.#stopDamaged(this.#damage);
     const isLarge = tail.rowCount >= tailRowsMax || tail.sizeBytes >= tailBytesMax;
     if (!isLarge || this.#isWriteScheduled) return;
     if (this.#isSyncing && tail.sizeBytes < tailWaitingBytesMax) return;
@@ -142,7 +197,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   /** Remembers it, so that the next start refuses too. */
   #stopDamaged(sentence: string): void {
     this.#write();
-    this.#fail(new Error(sentence));
+    this.#fail(new CannotGoOnError(sentence));
   }
 
   durableIndex(): number {
@@ -162,7 +217,11 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     if (this.#isInstalling) return false;
     const isNew = this.#applied.index > this.#writtenIndex || tail.removedCount > 0;
     if (!isNew) return true;
-    const meta = this.#mvcc.meta({ applied: this.#applied, clusterId: this.#clusterId });
+    const meta = this.#mvcc.meta({
+      applied: this.#applied,
+      clusterId: this.#clusterId,
+      ...(this.#damage === undefined ? {} : { damage: this.#damage }),
+    });
     try {
       storage.write({ ...tail.content(), meta });
     } catch (error) {

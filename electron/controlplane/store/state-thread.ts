@@ -3,7 +3,7 @@
 // something to do and ends when there is nothing, so that an idle control plane has none.
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { StateAnswer, StateJob } from './state-worker.ts';
+import type { StateAnswer, StateJob } from './state-jobs.ts';
 import { NoSpaceError } from './store.ts';
 
 /** Beside this file, or beside the bundle that this file is in. */
@@ -26,7 +26,13 @@ interface Running {
 const settleMsMax = 10_000;
 
 export class StateThread {
+  readonly #program: string;
   #running: Running | undefined;
+
+  /** `program`: another one in tests. */
+  constructor(program = workerFile) {
+    this.#program = program;
+  }
 
   /** Jobs are done one after the other. `done` is never called synchronously. */
   run(job: StateJob, done: Done): void {
@@ -49,7 +55,7 @@ export class StateThread {
 
   #start(): Running {
     const finished = new Int32Array(new SharedArrayBuffer(4));
-    const worker = new Worker(workerFile, { workerData: finished });
+    const worker = new Worker(this.#program, { workerData: finished });
     const running: Running = { worker, waiting: [], posted: 0, finished };
     worker.on('message', ({ error, isFull }: StateAnswer) => {
       const done = running.waiting.shift();

@@ -47,6 +47,14 @@ export interface WriteResult {
   readonly kv: KeyValue | undefined;
 }
 
+export interface PutOptions {
+  /**
+   * This write leads to space being freed, as a mark that something is to be deleted does: while
+   * it is small, it may use what a full disk keeps for deletes.
+   */
+  readonly leadsToFreeing?: boolean;
+}
+
 /** One part of a transaction: what must hold of a key, and what then happens to it. */
 export interface TxnWrite {
   readonly key: string;
@@ -94,7 +102,12 @@ export interface Store {
    * resolves. Throws OutcomeUnknownError when it may or may not have happened, NoSpaceError when
    * the disk is full (nothing was written).
    */
-  put(key: string, value: Uint8Array, expectedRevision: number): Promise<WriteResult>;
+  put(
+    key: string,
+    value: Uint8Array,
+    expectedRevision: number,
+    options?: PutOptions,
+  ): Promise<WriteResult>;
   /** Deletes when the key's modRevision is `expectedRevision`. Throws as put does. */
   delete(key: string, expectedRevision: number): Promise<WriteResult>;
   /**

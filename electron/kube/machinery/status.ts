@@ -191,12 +191,6 @@ export function timeout(message: string, retryAfterSeconds = 0): StatusError {
   return make(504, 'Timeout', `Timeout: ${message}`, { retryAfterSeconds });
 }
 
-/** The server took the request but can't tell whether it happened. */
-export function serverTimeout(resource: Resource, operation: string): StatusError {
-  const message = `The ${operation} operation against ${qualifiedResource(resource)} could not be completed at this time, please try again.`;
-  return make(500, 'ServerTimeout', message, { ...details(resource, ''), retryAfterSeconds: 1 });
-}
-
 export function tooManyRequests(
   message: string,
   retryAfterSeconds: number,

@@ -454,7 +454,7 @@ describe('a store that fails', () => {
   const cases = [
     { error: new NoSpaceError('the disk is full'), want: [507, 'InsufficientStorage'] },
     { error: new UnavailableError('closed'), want: [503, 'ServiceUnavailable'] },
-    { error: new OutcomeUnknownError('cut off'), want: [500, 'ServerTimeout'] },
+    { error: new OutcomeUnknownError('cut off'), want: [504, 'Timeout'] },
   ];
   it.each(cases)('with $error answers $want', async ({ error, want }) => {
     const store = openMemoryStore();

@@ -53,6 +53,11 @@ export function encodeCommand(command: Command): Uint8Array {
       writer.number(command.ttlSeconds);
       break;
     case 'lease-revoke':
+      writer.number(command.id);
+      if (command.due === undefined) break;
+      writer.number(command.due.term);
+      writer.number(command.due.keptAt);
+      break;
     case 'lease-keep':
       writer.number(command.id);
       break;
@@ -94,7 +99,11 @@ function readCommand(reader: Reader): Command {
     }
     case 'lease-grant':
       return { type, id: reader.number(), ttlSeconds: reader.number() };
-    case 'lease-revoke':
+    case 'lease-revoke': {
+      const id = reader.number();
+      if (reader.isAtEnd()) return { type, id };
+      return { type, id, due: { term: reader.number(), keptAt: reader.number() } };
+    }
     case 'lease-keep':
       return { type, id: reader.number() };
     case 'range':

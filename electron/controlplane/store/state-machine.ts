@@ -13,7 +13,6 @@ import type {
 } from '../replica/types.ts';
 import { decodeCommand } from './command-codec.ts';
 import type {
-  Command,
   CommandResult,
   KeyRange,
   KvWatch,
@@ -109,7 +108,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {
     return this.#guarded(() => {
-      const results = commands.map(({ data }) => this.#applyOne(decodeCommand(data)));
+      const results = commands.map((command) => this.#applyOne(command));
       this.#applied = mark;
       this.#hub.publish(this.#mvcc.takeWritten());
       this.#look();
@@ -117,8 +116,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     });
   }
 
-  #applyOne(command: Command | undefined): CommandResult {
-    const result = this.#mvcc.apply(command);
+  #applyOne(applied: AppliedCommand): CommandResult {
+    const command = decodeCommand(applied.data);
+    const result = this.#mvcc.apply(command, applied);
     if (result.type !== 'done' || command === undefined) return result;
     if (command.type === 'compact') this.#startSweep();
     if (command.type === 'lease-grant' || command.type === 'lease-keep') this.#onLease(command.id);

@@ -142,6 +142,8 @@ export class ObservedMachine implements StateMachine<CommandResult> {
 /** Of history, what is compacted, and the leases. */
 export function stateChecksum(kv: KvStateMachine): number {
   const { hash } = kv.hash(0);
-  const leases = kv.leases().map((id) => `${id}:${kv.lease(id)?.ttlSeconds}`);
+  const leases = kv
+    .leases()
+    .map((id) => `${id}:${kv.lease(id)?.ttlSeconds}:${kv.lease(id)?.keptAt}`);
   return crc32(`${kv.compactedRevision} ${leases.join(' ')}`, hash);
 }

@@ -2,6 +2,7 @@
 // The first member that applies an entry has its result compared with this; what follows is the truth
 // that client histories and watches are held against.
 import { decodeCommand } from '../../../electron/controlplane/store/command-codec.ts';
+import type { AppliedCommand } from '../../../electron/controlplane/replica/types.ts';
 import type {
   Command,
   CommandResult,
@@ -12,6 +13,8 @@ import { Truth } from './history.ts';
 
 interface Lease {
   readonly ttlMs: number;
+  /** The entry that granted or kept it last. */
+  keptAt: number;
   /** Its time began (anew) then, or later: somebody was told so. */
   keptMs: number;
   endedMs: number;
@@ -23,7 +26,9 @@ export class Model {
   readonly #keyLeases = new Map<string, number>();
   readonly #report: (sentence: string) => void;
   readonly #nowMs: () => number;
+  /** Of the entry that is applied. */
   #index = 0;
+  #term = 0;
   #compacted = 0;
 
   /** `report`: a result is not what it should be, or a lease was ended too early. */
@@ -37,9 +42,10 @@ export class Model {
   }
 
   /** An entry of the log, applied somewhere; only the first time counts. */
-  applied(index: number, data: Uint8Array, result: CommandResult | undefined): void {
+  applied({ index, term, data }: AppliedCommand, result: CommandResult | undefined): void {
     if (index <= this.#index) return;
     this.#index = index;
+    this.#term = term;
     const command = decodeCommand(data);
     if (command === undefined) return this.#report(`entry ${index} can't be read`);
     const isOk = this.#apply(command);
@@ -72,14 +78,18 @@ export class Model {
       }
       case 'lease-grant': {
         const isNew = !this.hasLease(command.id);
-        const lease = { ttlMs: command.ttlSeconds * 1000, keptMs: -Infinity, endedMs: Infinity };
+        const ttlMs = command.ttlSeconds * 1000;
+        const lease = { ttlMs, keptAt: this.#index, keptMs: -Infinity, endedMs: Infinity };
         if (isNew) this.#leases.set(command.id, lease);
         return isNew;
       }
-      case 'lease-keep':
-        return this.hasLease(command.id);
+      case 'lease-keep': {
+        const lease = this.#leases.get(command.id);
+        if (lease?.endedMs === Infinity) lease.keptAt = this.#index;
+        return lease?.endedMs === Infinity;
+      }
       case 'lease-revoke':
-        return this.#revoke(command.id);
+        return this.#isDue(command) && this.#revoke(command.id);
       default:
         return false;
     }
@@ -101,6 +111,11 @@ export class Model {
       else if (one.type === 'delete' && this.#modRevision(one.range.key) > 0)
         this.#write(revision, one.range.key, undefined, 0);
     return true;
+  }
+
+  #isDue({ id, due }: Extract<Command, { type: 'lease-revoke' }>): boolean {
+    if (due === undefined) return true;
+    return due.term === this.#term && due.keptAt === this.#leases.get(id)?.keptAt;
   }
 
   #revoke(id: number): boolean {

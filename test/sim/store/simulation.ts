@@ -80,7 +80,7 @@ class Simulation implements ClientWorld {
     this.plan = planFor(world);
     this.#invariants = new Invariants(
       (rule, sentence) => this.report(rule, sentence),
-      this.plan.protocolLimits.inflightMessagesMax,
+      this.plan.protocolLimits,
     );
     this.model = new Model(
       (sentence) => this.report('results', sentence),
@@ -137,8 +137,7 @@ class Simulation implements ClientWorld {
     mark,
     state,
   ) => {
-    for (const [i, { index, data }] of commands.entries())
-      this.model.applied(index, data, results[i]);
+    for (const [i, command] of commands.entries()) this.model.applied(command, results[i]);
     this.#invariants.onApplied(id, commands, mark, state);
   };
 
@@ -175,6 +174,7 @@ class Simulation implements ClientWorld {
       const isElected = standing.role === 'leader' && (role !== 'leader' || term !== standing.term);
       ({ role, term } = standing);
       const { members } = standing.membership;
+      this.#invariants.onMembership(standing.membership);
       const who = members.map((one) => `${one.id}${one.role === 'voter' ? '' : 'l'}`).join();
       this.note(`member ${id}: ${role}, term ${term}, follows ${standing.leader}, of ${who}`);
       if (isElected) this.#invariants.onElected(id, term, replica.status().lastIndex);
@@ -219,8 +219,12 @@ class Simulation implements ClientWorld {
     this.note(`BROKEN ${rule}: ${sentence}`);
   }
 
+  /** When the storm is over nobody asks a member that has left the cluster and does not know it. */
   sessions(): readonly Session[] {
-    return [...this.#sessions.values()];
+    const sessions = [...this.#sessions.values()];
+    if (!this.isClosing || this.#group.leader() === undefined) return sessions;
+    const expected = this.#expected();
+    return sessions.filter(({ id }) => expected.includes(id));
   }
 
   moment(): number {

@@ -88,7 +88,7 @@ export class Watcher {
     for (let left = world.integer(1, 60); left > 0 && !this.isDone; left--) {
       if (world.chance(0.2) || this.#at.isClosing) watch.requestProgress();
       const batch = await nextBatch(session, iterator, world.integer(200, 1500), this.#at);
-      if (batch === undefined) break;
+      if (batch === undefined || !this.#at.sessions().includes(session)) break;
       this.#take(batch);
       if (this.#pauseMsMax > 0) await pause(world, world.integer(0, this.#pauseMsMax));
     }

@@ -120,6 +120,7 @@ export class Client {
     }
     const call = { operation, invokedAt, completedAt: this.#at.moment(), outcome };
     calls.push(call);
+    if (outcome.kind === 'conflict') world.count('conflict');
     this.#learn(operation, outcome);
     this.#at.note(`${this.#name} at ${session.id}: ${shown(operation)} → ${shown(outcome)}`);
     return outcome;
@@ -193,9 +194,16 @@ async function perform({ store }: Session, operation: Operation): Promise<Outcom
 }
 
 /** What an error says of the call; anything but the store's own words is a mistake. */
-export function refusalOf(at: Pick<ClientWorld, 'report'>, error: unknown): Refusal {
-  if (error instanceof UnavailableError || error instanceof NoSpaceError) return 'refused';
-  if (error instanceof OutcomeUnknownError || error instanceof NoAnswerError) return 'unknown';
+export function refusalOf(at: Pick<ClientWorld, 'report' | 'world'>, error: unknown): Refusal {
+  if (error instanceof UnavailableError || error instanceof NoSpaceError) {
+    const isFull = error instanceof NoSpaceError;
+    at.world.count(isFull ? 'refusal for want of space' : 'refusal');
+    return 'refused';
+  }
+  if (error instanceof OutcomeUnknownError || error instanceof NoAnswerError) {
+    at.world.count('unknown outcome');
+    return 'unknown';
+  }
   at.report('answers', `an answer nobody can use: ${String(error)}`);
   return 'unknown';
 }

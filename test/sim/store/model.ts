@@ -10,6 +10,7 @@ import type {
   Operation,
 } from '../../../electron/controlplane/store/commands.ts';
 import { Truth } from './history.ts';
+import type { World } from './world.ts';
 
 interface Lease {
   readonly ttlMs: number;
@@ -25,16 +26,16 @@ export class Model {
   readonly #leases = new Map<number, Lease>();
   readonly #keyLeases = new Map<string, number>();
   readonly #report: (sentence: string) => void;
-  readonly #nowMs: () => number;
+  readonly #world: Pick<World, 'nowMs' | 'count'>;
   /** Of the entry that is applied. */
   #index = 0;
   #term = 0;
   #compacted = 0;
 
   /** `report`: a result is not what it should be, or a lease was ended too early. */
-  constructor(report: (sentence: string) => void, nowMs: () => number) {
+  constructor(report: (sentence: string) => void, world: Pick<World, 'nowMs' | 'count'>) {
     this.#report = report;
-    this.#nowMs = nowMs;
+    this.#world = world;
   }
 
   get revision(): number {
@@ -74,6 +75,7 @@ export class Model {
       case 'compact': {
         const isNews = command.revision > this.#compacted && command.revision <= this.revision;
         if (isNews) this.#compacted = command.revision;
+        if (isNews) this.#world.count('history compacted');
         return isNews;
       }
       case 'lease-grant': {
@@ -86,6 +88,7 @@ export class Model {
       case 'lease-keep': {
         const lease = this.#leases.get(command.id);
         if (lease?.endedMs === Infinity) lease.keptAt = this.#index;
+        this.#world.count('lease kept');
         return lease?.endedMs === Infinity;
       }
       case 'lease-revoke':
@@ -115,13 +118,15 @@ export class Model {
 
   #isDue({ id, due }: Extract<Command, { type: 'lease-revoke' }>): boolean {
     if (due === undefined) return true;
-    return due.term === this.#term && due.keptAt === this.#leases.get(id)?.keptAt;
+    const isDue = due.term === this.#term && due.keptAt === this.#leases.get(id)?.keptAt;
+    this.#world.count(isDue ? 'lease expired' : 'expiry void');
+    return isDue;
   }
 
   #revoke(id: number): boolean {
     const lease = this.#leases.get(id);
     if (lease === undefined || !this.hasLease(id)) return false;
-    lease.endedMs = this.#nowMs();
+    lease.endedMs = this.#world.nowMs;
     this.#checkLease(id, lease);
     const revision = this.revision + 1;
     for (const [key, holder] of Array.from(this.#keyLeases).toSorted(([a], [b]) =>

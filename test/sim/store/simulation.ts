@@ -9,8 +9,10 @@ import type { MemberId, Message } from '../../../electron/controlplane/raft/type
 import type { LogBatch, LogStorage } from '../../../electron/controlplane/replica/types.ts';
 import { votersOf } from '../../../electron/controlplane/raft/membership.ts';
 import { majority } from '../../../electron/controlplane/raft/quorum.ts';
+import type { MemoryDisk } from '../disk.ts';
 import { ReplicaGroup } from '../replica-group.ts';
 import { Client, Compactor, LeaseHolder, pause, type ClientWorld } from './clients.ts';
+import type { Happening, Tally } from './happenings.ts';
 import { checkHistory, type Call } from './history.ts';
 import { Invariants, type Rule } from './invariants.ts';
 import { MemberState, stateChecksum } from './member-state.ts';
@@ -40,6 +42,7 @@ export interface SeedResult {
   readonly digest: number;
   readonly steps: number;
   readonly calls: number;
+  readonly tally: Tally;
   readonly broken: { readonly rule: BrokenRule; readonly sentence: string } | undefined;
 }
 
@@ -82,10 +85,7 @@ class Simulation implements ClientWorld {
       (rule, sentence) => this.report(rule, sentence),
       this.plan.protocolLimits,
     );
-    this.model = new Model(
-      (sentence) => this.report('results', sentence),
-      () => world.nowMs,
-    );
+    this.model = new Model((sentence) => this.report('results', sentence), world);
     this.#group = this.#newGroup();
     this.#misfortune = new Misfortune({
       world,
@@ -120,6 +120,7 @@ class Simulation implements ClientWorld {
       onEnded: (id, error) => this.#onEnded(id, error),
     });
     group.network.onSend = (message) => {
+      if (message.type === 'vote' && message.isTransfer) world.count('leadership handed over');
       this.#fold(message);
       this.#invariants.onSend(message);
     };
@@ -146,13 +147,18 @@ class Simulation implements ClientWorld {
     mark,
     state,
   ) => {
+    this.world.count('snapshot installed');
     this.note(`member ${id} installed a snapshot of ${mark.index}`);
     this.#invariants.onInstalled(id, mark, state);
   };
 
   #observedLog(log: LogStorage, id: MemberId): LogStorage {
+    let last = 0;
     return {
       write: (batch: LogBatch, done) => {
+        if ((batch.entries[0]?.index ?? Infinity) <= last)
+          this.world.count('uncommitted tail cut off');
+        last = batch.entries.at(-1)?.index ?? last;
         this.#invariants.onWriting(id, batch);
         log.write(batch, (error) => {
           if (error === undefined) this.#invariants.onPersisted(id, batch);
@@ -160,7 +166,10 @@ class Simulation implements ClientWorld {
         });
       },
       hasRoom: () => log.hasRoom(),
-      compact: (index) => log.compact(index),
+      compact: (index) => {
+        this.world.count('log compacted');
+        log.compact(index);
+      },
       close: () => log.close(),
     };
   }
@@ -177,6 +186,7 @@ class Simulation implements ClientWorld {
       this.#invariants.onMembership(standing.membership);
       const who = members.map((one) => `${one.id}${one.role === 'voter' ? '' : 'l'}`).join();
       this.note(`member ${id}: ${role}, term ${term}, follows ${standing.leader}, of ${who}`);
+      if (isElected) this.world.count('leader elected');
       if (isElected) this.#invariants.onElected(id, term, replica.status().lastIndex);
     });
     this.#sessions.set(id, new Session(id, running));
@@ -190,6 +200,7 @@ class Simulation implements ClientWorld {
     this.note(`member ${id} ended: ${error.message}`);
     const isTold = error.message.includes('as it was told to') || error.message.includes('full');
     const isDamaged = this.#misfortune.damaged.has(id) && error.name === 'LogCorruptError';
+    if (isDamaged) this.world.count('damage noticed at a start');
     if (!isTold && !isDamaged)
       this.report('no member fails', `member ${id}: ${error.stack ?? error.message}`);
   }
@@ -245,8 +256,22 @@ class Simulation implements ClientWorld {
       digest: this.#digest,
       steps: this.world.steps,
       calls: this.calls.length,
+      tally: this.#wholeTally(),
       broken: this.#broken,
     };
+  }
+
+  #wholeTally(): Tally {
+    const { tally } = this.world;
+    const counted: [Happening, (disk: MemoryDisk) => number][] = [
+      ['crash that lost unsynced log', (disk) => disk.lost],
+      ['failed log write', (disk) => disk.failed],
+      ['log disk full', (disk) => disk.refused],
+    ];
+    for (const [what, count] of counted)
+      for (const { disk } of this.#group.members.values())
+        if (count(disk) > 0) tally.set(what, (tally.get(what) ?? 0) + count(disk));
+    return tally;
   }
 
   async #play(): Promise<void> {
@@ -299,7 +324,8 @@ class Simulation implements ClientWorld {
       () => {
         if (world.steps % 64 === 0) this.#checkBounds();
       },
-      () => this.#broken !== undefined || isDone(),
+      // What is waited for is looked at now and then: it costs more than a step.
+      () => this.#broken !== undefined || (world.steps % 8 === 0 && isDone()),
     );
   }
 

@@ -1,6 +1,8 @@
 // `npm run sim -- --seed N [--trace]` replays one seed; `--seeds A-B` runs many, `--workers N` at a
-// time. Prints what was broken and by which seed, and ends with 1 then. Of every hundredth seed the
-// digest must be the same twice. `--all-storms`: every misfortune must have come about.
+// time, `--until-broken` no more than needed. Prints what was broken and by which seed, and ends with
+// 1 then. Of every hundredth seed the digest must be the same twice. `--all-storms`: every misfortune
+// must have come about.
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { add, happenings, missing, type Happening, type Tally } from './happenings.ts';
@@ -74,7 +76,8 @@ async function main(): Promise<void> {
       seed: { type: 'string' },
       seeds: { type: 'string' },
       trace: { type: 'boolean', default: false },
-      workers: { type: 'string', default: '1' },
+      workers: { type: 'string', default: `${availableParallelism()}` },
+      'until-broken': { type: 'boolean', default: false },
       'all-storms': { type: 'boolean', default: false },
     },
   });
@@ -87,8 +90,13 @@ async function main(): Promise<void> {
   const totals: Totals = { seeds: 0, steps: 0, calls: 0, broken: 0, tally: new Map() };
   const startedMs = Date.now();
   const trace = values.trace ? (line: string) => void process.stdout.write(`${line}\n`) : undefined;
-  if (workers > 1 && trace === undefined) await inWorkers(from, to, workers, totals);
-  else for (let seed = from; seed <= to; seed++) note(totals, await checked(seed, trace));
+  const isOrdered = trace !== undefined || values['until-broken'] || from === to;
+  if (workers > 1 && !isOrdered) await inWorkers(from, to, workers, totals);
+  else
+    for (let seed = from; seed <= to; seed++) {
+      note(totals, await checked(seed, trace));
+      if (values['until-broken'] && totals.broken > 0) break;
+    }
   const tookMs = Date.now() - startedMs;
   const lacking = values['all-storms'] ? missing(totals.tally) : [];
   if (values['all-storms']) showTally(totals.tally);

@@ -361,7 +361,9 @@ class Simulation implements ClientWorld {
     if (!(await this.#until(() => this.#isConverged())))
       return this.report('convergence', this.#standing());
     this.isFinal = true;
-    const seesAll = (): boolean => started.watchers.every((one) => one.isDone);
+    // A disk that was told to fail may do so only now, and its member comes back behind.
+    const seesAll = (): boolean =>
+      started.watchers.every((one) => one.isDone) && this.#isConverged();
     if (!(await this.#until(seesAll)))
       return this.report('watch', `it never saw the end, revision ${this.model.revision}`);
     this.#checkAll(started.watchers);
@@ -407,6 +409,8 @@ class Simulation implements ClientWorld {
     const states = this.#expected().map((id) => {
       const running = this.#group.member(id).running;
       if (running === undefined || running.machine.kv.ended !== undefined) return undefined;
+      // All may have been started again, and not know yet what is committed.
+      if (running.machine.kv.currentRevision !== this.model.revision) return undefined;
       return `${running.machine.applied().index} ${stateChecksum(running.machine.kv)}`;
     });
     return states[0] !== undefined && states.every((state) => state === states[0]);

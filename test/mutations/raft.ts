@@ -139,7 +139,7 @@ const logs: readonly Mutation[] = [
     file: `${raft}/following.ts`,
     find: 'if (log.termAt(previousIndex) !== previousTerm) return refuse(core, request);',
     replace: 'if (log.termAt(previousIndex) === undefined) return refuse(core, request);',
-    caughtBy: sim('1-100', 'log matching'),
+    caughtBy: sim('40-60', 'applied in order'),
   },
   {
     name: 'conflict truncation skipped',
@@ -153,7 +153,7 @@ const logs: readonly Mutation[] = [
     file: `${raft}/following.ts`,
     find: 'if (log.termAt(entry.index) !== entry.term) break;',
     replace: 'break;',
-    caughtBy: script('late_append'),
+    caughtBy: sim('1-60', 'promises are durable'),
   },
   {
     name: 'commit beyond what the append reaches',
@@ -169,7 +169,7 @@ const logs: readonly Mutation[] = [
     file: `${raft}/leadership.ts`,
     find: 'const commit = Math.min(peer.match, core.log.commit);',
     replace: 'const { commit } = core.log;',
-    caughtBy: script('lagging_commit'),
+    caughtBy: sim('1-60', 'no member fails'),
   },
   {
     name: 'apply before it is durable',
@@ -243,7 +243,10 @@ const readsAndMembers: readonly Mutation[] = [
     file: `${raft}/reads.ts`,
     find: 'if (this.running.length === 0 || round < this.lastRound)',
     replace: 'if (this.running.length === 0)',
-    caughtBy: sim('1-200', 'history'),
+    caughtBy: {
+      test: 'electron/controlplane/replica/replica-group.test.ts',
+      named: 'are not answered by a leader that is cut off, and are given up in time',
+    },
   },
   {
     name: 'read before the first commit of the term',
@@ -314,7 +317,7 @@ const readsAndMembers: readonly Mutation[] = [
     file: `${raft}/leadership.ts`,
     find: "if (this.transferTo !== 0) return 'transferring';",
     replace: '',
-    caughtBy: script('transfer_lagging'),
+    caughtBy: script('transfer_abort'),
   },
   {
     name: 'hand over to who lacks entries',

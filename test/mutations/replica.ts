@@ -87,10 +87,7 @@ const driver: readonly Mutation[] = [
     file: `${replica}/log-keeper.ts`,
     find: 'const countMax = Math.min(held, durable - this.#first + 1);',
     replace: 'const countMax = held;',
-    caughtBy: test(
-      'log-keeper',
-      'never forgets what is not durable, and holds a bounded tail when all is',
-    ),
+    caughtBy: test('log-keeper', 'keeps all that is not durable, however long that is'),
   },
   {
     name: 'a read shares a question that was asked before it',
@@ -140,9 +137,9 @@ const driver: readonly Mutation[] = [
   {
     name: 'give a vote to who lags',
     file: `${replica}/membership-changes.ts`,
-    find: '0.9',
-    replace: '0',
-    caughtBy: test('membership-changes', ''),
+    find: 'const caughtUpShare = 0.9;',
+    replace: 'const caughtUpShare = 0;',
+    caughtBy: test('membership-changes', 'one that holds less may not'),
   },
 ];
 
@@ -212,7 +209,7 @@ const log: readonly Mutation[] = [
     file: `${replica}/log-storage.ts`,
     find: 'this.#segments.release(start.index);',
     replace: 'this.#segments.release(lastIndex);',
-    caughtBy: sim('1-100', 'the disk keeps its word'),
+    caughtBy: sim('1-100', 'no member fails'),
   },
 ];
 

@@ -82,7 +82,8 @@ async function judge(mutation: Mutation): Promise<boolean> {
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   const others = noticed.length === 0 ? 'nothing' : noticed.join('; ');
   const verdict = isCaught ? 'caught  ' : 'SURVIVED';
-  const why = isCaught && !values['all-tests'] ? '' : `\n    wanted: ${wanted}\n    red: ${others}`;
+  const isClear = isCaught && noticed.length === 1;
+  const why = isClear ? `: ${others}` : `\n    wanted: ${wanted}\n    red: ${others}`;
   process.stdout.write(`${verdict} ${name} (${seconds} s)${why}\n`);
   return isCaught;
 }

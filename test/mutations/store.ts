@@ -113,7 +113,7 @@ const state: readonly Mutation[] = [
     file: `${store}/state-machine.ts`,
     find: 'return this.#durableIndex;',
     replace: 'return this.#writtenIndex;',
-    caughtBy: sim('1-300', 'no member fails'),
+    caughtBy: test('state-machine', 'is durable up to where storage has synced it'),
   },
   {
     name: 'serve a damaged row',
@@ -130,7 +130,10 @@ const state: readonly Mutation[] = [
     file: `${store}/mvcc.ts`,
     find: 'if (hash !== undefined && hash !== own)',
     replace: 'if (hash !== undefined && hash < 0)',
-    caughtBy: test('open-store', ''),
+    caughtBy: test(
+      'state-machine',
+      'stops a member whose state is another, says what to do, and is remembered',
+    ),
   },
 ];
 

@@ -13,6 +13,13 @@ interface Revocation {
   readonly reject: (error: Error) => void;
 }
 
+/** Whoever waits for a revocation knows what became of it. */
+function told(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /** On the leader of term 3, with lease 1 of ten seconds. */
 function leader() {
   const clock = new ManualClock();
@@ -67,7 +74,7 @@ describe('lease expiry', () => {
     const { clock, expiry, revocations } = leader();
     await clock.advance(10_000);
     revocations[0]?.reject(new Error('no answer'));
-    await clock.advance(1);
+    await told();
     expect(expiry.keepNow(1)).toBe(false);
     await clock.advance(1_000);
     expect(revocations).toHaveLength(2);
@@ -79,6 +86,7 @@ describe('lease expiry', () => {
     leases.set(1, { ttlSeconds: 10, keptAt: 9 });
     expiry.kept(1);
     revocations[0]?.resolve();
+    await told();
     await clock.advance(9_999);
     expect(expiry.keepNow(1)).toBe(true);
     await clock.advance(10_000);

@@ -396,7 +396,9 @@ class Simulation implements ClientWorld {
         const key = `end/${id}/${n}`;
         const session = this.#sessions.get(id);
         const outcome = await client.call({ kind: 'put', key, value, expected: 0 }, session);
-        if (outcome.kind === 'written') left.delete(id);
+        const isMember = this.#group.leader() === undefined || this.#expected().includes(id);
+        // Its adding may have been lost with the leader that had begun it.
+        if (outcome.kind === 'written' || !isMember) left.delete(id);
         else await pause(this.world, 100);
       }
     };

@@ -60,7 +60,7 @@ async function failedTests(mutation: Mutation, { test, named }: NamedTest): Prom
 
 /** Rules that were broken, as "RULE (seed)". */
 async function brokenRules(mutation: Mutation, { seeds }: Simulation): Promise<string[]> {
-  const hook = path.join(import.meta.dirname, 'hook.ts');
+  const hook = path.join(import.meta.dirname, 'preload.ts');
   const args = ['--import', hook, 'test/sim/store/run.ts', '--seeds', seeds, '--until-broken'];
   const { status, text, errors } = await run(mutation, args);
   if (status !== 0 && status !== 1) throw new Error(`the simulation did not run: ${errors}`);

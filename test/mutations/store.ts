@@ -178,7 +178,7 @@ const clients: readonly Mutation[] = [
     file: `${store}/mvcc.ts`,
     find: 'due.keptAt !== lease.keptAt',
     replace: 'lease.keptAt < 0',
-    caughtBy: test('lease-expiry', 'is void when the log kept the lease since'),
+    caughtBy: test('lease-expiry', 'is void once the log kept the lease'),
   },
   {
     name: 'revoke for a leader of another term',

@@ -39,21 +39,21 @@ function leader() {
 }
 
 describe('lease expiry', () => {
-  it('revokes what is over, for this term and the last keep only', async () => {
+  it('revokes what is over, for this term and the last keep only', () => {
     const { clock, revocations } = leader();
-    await clock.advance(9_999);
+    clock.advance(9_999);
     expect(revocations).toEqual([]);
-    await clock.advance(1);
+    clock.advance(1);
     expect(revocations).toMatchObject([{ id: 1, due: { term: 3, keptAt: 4 } }]);
   });
 
-  it('gives a kept lease its whole time', async () => {
+  it('gives a kept lease its whole time', () => {
     const { clock, revocations, expiry } = leader();
-    await clock.advance(9_000);
+    clock.advance(9_000);
     expect(expiry.keepNow(1)).toBe(true);
-    await clock.advance(9_999);
+    clock.advance(9_999);
     expect(revocations).toEqual([]);
-    await clock.advance(1);
+    clock.advance(1);
     expect(revocations).toHaveLength(1);
   });
 
@@ -64,44 +64,44 @@ describe('lease expiry', () => {
   });
 
   // Seeds 148, 153, 186, 203, 231, 270: told that it is kept, and revoked a moment later.
-  it('leaves it to the log whether a lease can still be kept that is being revoked', async () => {
+  it('leaves it to the log whether a lease can still be kept that is being revoked', () => {
     const { clock, expiry } = leader();
-    await clock.advance(10_000);
+    clock.advance(10_000);
     expect(expiry.keepNow(1)).toBe(false);
   });
 
   it('leaves it to the log, too, when nobody knows whether it was revoked', async () => {
     const { clock, expiry, revocations } = leader();
-    await clock.advance(10_000);
+    clock.advance(10_000);
     revocations[0]?.reject(new Error('no answer'));
     await told();
     expect(expiry.keepNow(1)).toBe(false);
-    await clock.advance(1_000);
+    clock.advance(1_000);
     expect(revocations).toHaveLength(2);
   });
 
   it('goes on by itself once the log has kept the lease', async () => {
     const { clock, leases, expiry, revocations } = leader();
-    await clock.advance(10_000);
+    clock.advance(10_000);
     leases.set(1, { ttlSeconds: 10, keptAt: 9 });
     expiry.kept(1);
     revocations[0]?.resolve();
     await told();
-    await clock.advance(9_999);
+    clock.advance(9_999);
     expect(expiry.keepNow(1)).toBe(true);
-    await clock.advance(10_000);
+    clock.advance(10_000);
     expect(revocations).toMatchObject([{ due: { keptAt: 4 } }, { due: { keptAt: 9 } }]);
   });
 
-  it('gives every lease its whole time when another leads', async () => {
+  it('gives every lease its whole time when another leads', () => {
     const { clock, expiry, revocations, state } = leader();
-    await clock.advance(9_000);
+    clock.advance(9_000);
     expiry.setLeader(false);
     state.term = 5;
     expiry.setLeader(true);
-    await clock.advance(9_999);
+    clock.advance(9_999);
     expect(revocations).toEqual([]);
-    await clock.advance(1);
+    clock.advance(1);
     expect(revocations).toMatchObject([{ due: { term: 5 } }]);
   });
 });
@@ -110,7 +110,7 @@ describe('a revocation of what is due', () => {
   const due = { term: 3, keptAt: 2 };
   const cases = [
     { name: 'ends the lease', keptAt: 2, term: 3, want: 'done' },
-    { name: 'is void when the log kept the lease since', keptAt: 3, term: 3, want: 'failed' },
+    { name: 'is void once the log kept the lease', keptAt: 3, term: 3, want: 'failed' },
     { name: 'is void in another term', keptAt: 2, term: 4, want: 'failed' },
   ];
   it.each(cases)('$name', ({ keptAt, term, want }) => {

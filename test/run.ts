@@ -26,6 +26,16 @@ function types(folder: string): Step {
   return { name: `types: ${folder}`, command: 'tsc', args: ['-p', folder] };
 }
 
+/** What no single test shows: that the store holds in any weather, and that the tests can fail. */
+const proofs: readonly Step[] = [
+  {
+    name: 'simulation: 2000 seeds',
+    command: 'node',
+    args: ['test/sim/store/run.ts', '--seeds', '1-2000', '--all-storms'],
+  },
+  { name: 'mutations', command: 'node', args: ['test/mutations/run.ts'] },
+];
+
 /** The system suites and what each needs; a suite file that is not listed here needs nothing. */
 const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat': ['kubectl', 'docker', 'nftables', 'busybox'],
@@ -76,6 +86,7 @@ if (only !== undefined && only !== 'unit' && only !== 'system') {
 if (only === undefined) for (const step of checks) run(step);
 if (only !== 'unit' && isStale()) await build();
 if (only === undefined || only === 'unit') run(vitest('unit', rest));
+if (only === undefined) for (const step of proofs) run(step);
 if (only === undefined || only === 'system') {
   const missing = await prepareMachine();
   const excluded: string[] = [];

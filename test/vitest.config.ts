@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { mutationPlugin } from './mutations/plugin.ts';
 import vue from '@vitejs/plugin-vue';
 
 const unit = [
@@ -11,7 +12,7 @@ const unit = [
 ];
 
 export default defineConfig({
-  plugins: [vue()],
+  plugins: [vue(), mutationPlugin()],
   test: {
     root: new URL('..', import.meta.url).pathname,
     projects: [

@@ -41,6 +41,10 @@ export class MemoryDisk implements Disk {
   writes = 0;
   bytesWritten = 0;
   renames = 0;
+  /** Under way at a crash, or not flushed; failed; refused for want of space. */
+  lost = 0;
+  failed = 0;
+  refused = 0;
   readonly #options: MemoryDiskOptions;
   #capacityBytes: number;
   #names = new Map<string, Inode>();
@@ -122,8 +126,8 @@ export class MemoryDisk implements Disk {
     const { random } = this.#options;
     this.#life++;
     for (const inode of new Set([...this.#names.values(), ...this.#durableNames.values()]))
-      for (const write of inode.cached.splice(0)) this.#keepSome(write);
-    for (const write of this.#writing) this.#keepSome(write);
+      for (const write of inode.cached.splice(0)) this.#lose(write);
+    for (const write of this.#writing) this.#lose(write);
     const names = new Map(this.#durableNames);
     for (const change of [...this.#changes, ...this.#renaming])
       if (random.next() < 0.5) applyChange(names, change);
@@ -201,6 +205,7 @@ export class MemoryDisk implements Disk {
       const growth = write.offset + write.bytes.length - write.inode.bytes.length;
       const isFull = growth > 0 && this.usedBytes() + growth > this.#capacityBytes;
       const error = this.#takeFailure() ?? (isFull ? diskError('ENOSPC') : undefined);
+      if (isFull) this.refused++;
       if (error === undefined) {
         put(write);
         this.writes++;
@@ -212,6 +217,7 @@ export class MemoryDisk implements Disk {
 
   #takeFailure(): Error | undefined {
     const failure = this.#failure;
+    if (failure !== undefined) this.failed++;
     this.#failure = undefined;
     return failure;
   }
@@ -221,6 +227,11 @@ export class MemoryDisk implements Disk {
     this.#options.clock.timer(this.#options.delayMs?.(sizeBytes) ?? 0, () => {
       if (life === this.#life) work();
     });
+  }
+
+  #lose(write: Write): void {
+    this.lost++;
+    this.#keepSome(write);
   }
 
   #keepSome(write: Write): void {

@@ -61,6 +61,8 @@ export function ofFailure(failure: CommandFailure): GrpcError {
     case 'future-revision':
       return refusal('futureRevision');
     case 'lease-not-found':
+    // Only expiry asks for what can have this answer.
+    case 'lease-kept':
       return refusal('leaseNotFound');
     case 'lease-exists':
       return refusal('leaseExists');

@@ -61,6 +61,12 @@ describe('the log keeper', () => {
     );
   });
 
+  it('keeps all that is not durable, however long that is', () => {
+    const keeper = new LogKeeper(limits, { index: 0, durable: 0, nowMs: 0 });
+    keeper.appended(Array.from({ length: 100 }, (_, i) => entry(i + 1, 0)));
+    expect(keeper.compactTo(10)).toBe(10);
+  });
+
   it('does not look again at each entry while somebody needs the old ones', () => {
     const keeper = new LogKeeper(limits, { index: 0, durable: 0, nowMs: 0 });
     let tries = 0;

@@ -92,43 +92,43 @@ export class Proposals<Result> {
    * it in the log, or is still on its way to nobody knows whom.
    */
   termApplied(term: number): void {
-    const error = new ProposalUnknownError(
+    this.#rejectWhile(
+      (waiting) => waiting.term < term,
       'The leader changed meanwhile: the write may or may not have happened',
     );
-    this.#rejectWhile((waiting) => waiting.term < term, error);
   }
 
   /** The whole state was replaced: which of ours it holds cannot be told. */
   stateReplaced(): void {
     this.#rejectWhile(
       ({ term }) => term !== Infinity,
-      new ProposalUnknownError('This member fell behind: the write may or may not have happened'),
+      'This member fell behind: the write may or may not have happened',
     );
   }
 
   /** Gives up those that waited too long. */
   expire(nowMs: number): void {
-    const error = new ProposalUnknownError(
+    this.#rejectWhile(
+      ({ deadlineMs }) => deadlineMs <= nowMs,
       'No answer came in time: the write may or may not have happened',
     );
-    this.#rejectWhile(({ deadlineMs }) => deadlineMs <= nowMs, error);
   }
 
   /** What was not handed to the protocol never happens; of the rest nobody knows. */
   end(why: ReplicaUnavailableError): void {
-    const error = new ProposalUnknownError(
+    this.#rejectWhile(
+      ({ term }) => term !== Infinity,
       `${why.message}: the write may or may not have happened`,
     );
-    this.#rejectWhile(({ term }) => term !== Infinity, error);
     for (const id of this.#waiting.keys()) this.#remove(id)?.reject(why);
     this.#queue = [];
   }
 
   /** From the oldest on. */
-  #rejectWhile(isMeant: (waiting: Waiting<Result>) => boolean, error: Error): void {
+  #rejectWhile(isMeant: (waiting: Waiting<Result>) => boolean, sentence: string): void {
     for (const [id, waiting] of this.#waiting) {
       if (!isMeant(waiting)) return;
-      this.#remove(id)?.reject(error);
+      this.#remove(id)?.reject(new ProposalUnknownError(sentence));
     }
   }
 

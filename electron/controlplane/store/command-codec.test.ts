@@ -82,6 +82,11 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ type: fc.constant('lease-grant'), id: number, ttlSeconds: number }),
   fc.record({ type: fc.constantFrom('lease-revoke', 'lease-keep'), id: number }),
   fc.record({ type: fc.constant('hash-claim'), member: number, revision: number, hash: fc.nat() }),
+  fc.record({
+    type: fc.constant('lease-revoke'),
+    id: number,
+    due: fc.record({ term: number, keptAt: number }),
+  }),
 ) as fc.Arbitrary<Command>;
 
 describe('the command codec', () => {

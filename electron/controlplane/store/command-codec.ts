@@ -8,8 +8,9 @@ import type { ByteKey, Command, Compare, KeyRange, Operation, Txn } from './comm
 export const commandVersion = 2;
 
 /** Each is written in the oldest version that knows it. */
-function versionOf({ type }: Command): number {
-  return type === 'hash-claim' ? 2 : 1;
+function versionOf(command: Command): number {
+  const isNew = command.type === 'hash-claim';
+  return isNew || (command.type === 'lease-revoke' && command.due !== undefined) ? 2 : 1;
 }
 
 /** The order is the format: new ones go to the end. */
@@ -59,6 +60,11 @@ export function encodeCommand(command: Command): Uint8Array {
       writer.number(command.ttlSeconds);
       break;
     case 'lease-revoke':
+      writer.number(command.id);
+      if (command.due === undefined) break;
+      writer.number(command.due.term);
+      writer.number(command.due.keptAt);
+      break;
     case 'lease-keep':
       writer.number(command.id);
       break;
@@ -111,7 +117,11 @@ function readCommand(reader: Reader): Command {
     }
     case 'lease-grant':
       return { type, id: reader.number(), ttlSeconds: reader.number() };
-    case 'lease-revoke':
+    case 'lease-revoke': {
+      const id = reader.number();
+      if (reader.isAtEnd()) return { type, id };
+      return { type, id, due: { term: reader.number(), keptAt: reader.number() } };
+    }
     case 'lease-keep':
       return { type, id: reader.number() };
     case 'hash-claim': {

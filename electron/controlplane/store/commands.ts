@@ -100,9 +100,9 @@ export type Command =
   /** `hash`: the proposer's state hash at that revision; who has another one, doubts (hash-claims.ts). */
   | { readonly type: 'compact'; readonly revision: number; readonly hash?: number }
   | { readonly type: 'lease-grant'; readonly id: number; readonly ttlSeconds: number }
-  /** Deletes the lease's keys too. Also what expiry is: decided by the leader. */
-  | { readonly type: 'lease-revoke'; readonly id: number }
-  /** Writes nothing: tells the leader, through the log, that a lease's time begins anew. */
+  /** Deletes the lease's keys too. `due`: only if that still holds. */
+  | { readonly type: 'lease-revoke'; readonly id: number; readonly due?: LeaseDue }
+  /** Writes no row: tells the leader, through the log, that a lease's time begins anew. */
   | { readonly type: 'lease-keep'; readonly id: number }
   /** Writes nothing: a member says which hash its state has at that revision. */
   | {
@@ -111,6 +111,15 @@ export type Command =
       readonly revision: number;
       readonly hash: number;
     };
+
+/**
+ * A lease is over: so the leader of `term` found, when entry `keptAt` was the last that granted or
+ * kept it. Void in any other term, which gave it its whole time anew, and once it was kept again.
+ */
+export interface LeaseDue {
+  readonly term: number;
+  readonly keptAt: number;
+}
 
 export interface RangeResult {
   readonly type: 'range';
@@ -138,6 +147,8 @@ export type CommandFailure =
   | 'future-revision'
   | 'lease-not-found'
   | 'lease-exists'
+  /** Its end was decided before it was kept again. */
+  | 'lease-kept'
   | 'key-not-found'
   /** One transaction puts a key twice. */
   | 'duplicate-key'

@@ -16,7 +16,8 @@ export interface Consensus {
    * ReplicaUnavailableError.
    */
   readIndex(): Promise<unknown>;
-  isLeader(): boolean;
+  /** In which this member leads; undefined: it does not. */
+  leaderTerm(): number | undefined;
   /** One listener; also called at once. */
   onLeadership(listener: (isLeader: boolean) => void): void;
   /** False when the log has no room: only what frees space should be proposed. */
@@ -78,8 +79,8 @@ export class LocalConsensus implements Consensus {
     return Promise.resolve();
   }
 
-  isLeader(): boolean {
-    return true;
+  leaderTerm(): number {
+    return 1;
   }
 
   onLeadership(listener: (isLeader: boolean) => void): void {

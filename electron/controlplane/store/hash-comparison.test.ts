@@ -31,7 +31,7 @@ class Group {
     const consensus = {
       propose: (data: Uint8Array) => this.#propose(id, data),
       readIndex: () => Promise.resolve(),
-      isLeader: () => id === 1,
+      leaderTerm: () => (id === 1 ? 1 : undefined),
       onLeadership: () => undefined,
       hasRoom: () => true,
       stop: () => Promise.resolve(),

@@ -6,10 +6,13 @@ import type { VersionHead } from './revision-index.ts';
 export interface Lease {
   readonly id: number;
   readonly ttlSeconds: number;
+  /** The entry that granted or kept it last; the leader alone may have done so since. */
+  readonly keptAt: number;
   readonly keys: ReadonlySet<ByteKey>;
 }
 
 interface HeldLease extends Lease {
+  keptAt: number;
   readonly keys: Set<ByteKey>;
 }
 
@@ -26,8 +29,15 @@ export class LeaseTable {
   }
 
   /** The id must be new. */
-  grant(id: number, ttlSeconds: number): void {
-    this.#leases.set(id, { id, ttlSeconds, keys: new Set() });
+  grant(id: number, ttlSeconds: number, keptAt: number): void {
+    this.#leases.set(id, { id, ttlSeconds, keptAt, keys: new Set() });
+  }
+
+  /** False: there is no such lease. */
+  keep(id: number, keptAt: number): boolean {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) lease.keptAt = keptAt;
+    return lease !== undefined;
   }
 
   revoke(id: number): void {

@@ -10,6 +10,7 @@ import type {
   CommandFailure,
   CommandResult,
   KvEvent,
+  LeaseDue,
   RangeOperation,
   RangeResult,
   Row,
@@ -53,7 +54,8 @@ export class Mvcc {
     assert(isWhole, `${storage.place} ends at its own revision`);
     const mvcc = new Mvcc(storage, index, meta);
     mvcc.#nextRow = (rows.at(-1)?.row ?? 0) + 1;
-    for (const { id, ttlSeconds } of meta.leases) mvcc.leases.grant(id, ttlSeconds);
+    for (const { id, ttlSeconds, keptAt = 0 } of meta.leases)
+      mvcc.leases.grant(id, ttlSeconds, keptAt);
     if (meta.leases.length > 0)
       index.visit({ key: '', end: '\0' }, meta.revision, (version) =>
         mvcc.leases.move(version.key, undefined, version),
@@ -61,7 +63,8 @@ export class Mvcc {
     return { mvcc, meta };
   }
 
-  apply(command: Command | undefined): CommandResult {
+  /** `at`: the entry it stands in. */
+  apply(command: Command | undefined, at: EntryPosition = nowhere): CommandResult {
     if (command === undefined) return this.#failed('unknown-command');
     switch (command.type) {
       case 'put-if':
@@ -77,14 +80,14 @@ export class Mvcc {
         return this.#compact(command.revision);
       case 'lease-grant':
         if (this.leases.get(command.id) !== undefined) return this.#failed('lease-exists');
-        this.leases.grant(command.id, command.ttlSeconds);
+        this.leases.grant(command.id, command.ttlSeconds, at.index);
         return this.#done();
       case 'lease-revoke':
-        return this.#revoke(command.id);
+        return this.#revoke(command.id, command.due, at.term);
       case 'lease-keep':
-        return this.leases.get(command.id) === undefined
-          ? this.#failed('lease-not-found')
-          : this.#done();
+        return this.leases.keep(command.id, at.index)
+          ? this.#done()
+          : this.#failed('lease-not-found');
       case 'hash-claim':
         return this.#done();
       default:
@@ -124,9 +127,11 @@ export class Mvcc {
     return this.#done();
   }
 
-  #revoke(id: number): CommandResult {
+  #revoke(id: number, due: LeaseDue | undefined, term: number): CommandResult {
     const lease = this.leases.get(id);
     if (lease === undefined) return this.#failed('lease-not-found');
+    if (due !== undefined && (due.term !== term || due.keptAt !== lease.keptAt))
+      return this.#failed('lease-kept');
     const revision = this.index.currentRevision + 1;
     for (const key of Array.from(lease.keys).toSorted(byUnits)) {
       const version = this.index.find(key);
@@ -251,10 +256,10 @@ export class Mvcc {
   /** What storage is to hold besides rows. */
   meta(of: Pick<StateMeta, 'applied' | 'clusterId' | 'damage'>): StateMeta {
     const { currentRevision, compactedRevision } = this.index;
-    const leases = this.leases.ids.map((id) => ({
-      id,
-      ttlSeconds: this.leases.get(id)?.ttlSeconds ?? 0,
-    }));
+    const leases = this.leases.ids.map((id) => {
+      const { ttlSeconds = 0, keptAt = 0 } = this.leases.get(id) ?? {};
+      return { id, ttlSeconds, keptAt };
+    });
     return {
       ...of,
       revision: currentRevision,
@@ -266,6 +271,12 @@ export class Mvcc {
   }
 }
 
+interface EntryPosition {
+  readonly index: number;
+  readonly term: number;
+}
+
+const nowhere: EntryPosition = { index: 0, term: 0 };
 const noValue = new Uint8Array();
 
 function rowOf(head: VersionHead, value: Uint8Array): Row {

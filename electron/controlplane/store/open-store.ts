@@ -187,7 +187,7 @@ function consensusOf(replica: Replica<CommandResult>): Consensus {
   return {
     propose: (data) => replica.propose(data),
     readIndex: () => replica.readIndex(),
-    isLeader: () => replica.standing.role === 'leader',
+    leaderTerm: () => (replica.standing.role === 'leader' ? replica.standing.term : undefined),
     onLeadership(listener) {
       listener(replica.standing.role === 'leader');
       replica.onChange(({ role }) => listener(role === 'leader'));

@@ -66,16 +66,17 @@ export class ReplicatedKv implements Kv {
     this.#consensus = deps.consensus;
     this.#expiry = new LeaseExpiry({
       ...deps,
-      revoke: (id) => this.#propose({ type: 'lease-revoke', id }, 0),
+      term: () => deps.consensus.leaderTerm(),
+      revoke: (id, due) => this.#propose({ type: 'lease-revoke', id, due }, 0),
     });
     if (deps.memberId !== undefined)
       this.#comparison = new HashComparison({
         ...deps,
         memberId: deps.memberId,
-        isLeader: () => deps.consensus.isLeader(),
+        isLeader: () => deps.consensus.leaderTerm() !== undefined,
         propose: (command) => this.#proposeAnyway(command),
       });
-    deps.state.onLease((id) => this.#expiry.keep(id));
+    deps.state.onLease((id) => this.#expiry.kept(id));
     deps.consensus.onLeadership((isLeader) => this.#expiry.setLeader(isLeader));
   }
 
@@ -207,10 +208,8 @@ export class ReplicatedKv implements Kv {
     await this.confirm();
     const lease = this.#state.lease(id);
     if (lease === undefined) return undefined;
-    if (this.#consensus.isLeader()) {
-      this.#expiry.keep(id);
-      return { ttlSeconds: lease.ttlSeconds };
-    }
+    // Without the log only where nothing may be under way that ends it.
+    if (this.#expiry.keepNow(id)) return { ttlSeconds: lease.ttlSeconds };
     const result = await this.#propose({ type: 'lease-keep', id }, 0);
     return result.type === 'done' ? { ttlSeconds: lease.ttlSeconds } : undefined;
   }

@@ -33,7 +33,12 @@ export interface StateMeta {
   /** As of `compactedRevision` and `revision`. */
   readonly compactedHash: number;
   readonly hash: number;
-  readonly leases: readonly { readonly id: number; readonly ttlSeconds: number }[];
+  readonly leases: readonly {
+    readonly id: number;
+    readonly ttlSeconds: number;
+    /** Absent: 0. */
+    readonly keptAt?: number;
+  }[];
   /** Set when this state was found to differ from the others': it must not be served again. */
   readonly damage?: string;
 }

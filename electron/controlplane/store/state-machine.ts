@@ -130,14 +130,15 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     });
   }
 
-  #applyOne({ index, data }: AppliedCommand, mark: AppliedMark): CommandResult {
+  #applyOne(applied: AppliedCommand, mark: AppliedMark): CommandResult {
+    const { index, data } = applied;
     if (isNewerCommand(data))
       throw new CannotGoOnError(
         `Entry ${index} of the log was written by a newer release of Flotilla: update this machine. ` +
           'Nothing is lost, and it goes on from there.',
       );
     const command = decodeCommand(data);
-    const result = this.#mvcc.apply(command);
+    const result = this.#mvcc.apply(command, applied);
     if (result.type !== 'done' || command === undefined) return result;
     if (command.type === 'compact') this.#startSweep();
     if (command.type === 'compact' && command.hash !== undefined)

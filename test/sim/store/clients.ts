@@ -43,11 +43,14 @@ export class Client {
   #count = 0;
   /** The modRevision each key had when it was last heard of. */
   readonly #known = new Map<string, number>();
+  /** Who writes waits at a leader that is cut off; who only reads notices one that answers. */
+  readonly #isReader: boolean;
   isDone = false;
 
   constructor(at: ClientWorld, name: string) {
     this.#at = at;
     this.#name = name;
+    this.#isReader = at.world.chance(0.25);
   }
 
   async run(): Promise<void> {
@@ -61,7 +64,7 @@ export class Client {
 
   async #step(): Promise<void> {
     const { world, plan } = this.#at;
-    const dice = world.next();
+    const dice = this.#isReader ? 0.65 + 0.35 * world.next() : world.next();
     const key = keyOf(world.integer(0, plan.keys - 1));
     if (dice < 0.45) await this.call({ kind: 'put', ...this.#put(key) });
     else if (dice < 0.55) await this.call({ kind: 'delete', key, expected: this.#expected(key) });
@@ -120,6 +123,7 @@ export class Client {
     }
     const call = { operation, invokedAt, completedAt: this.#at.moment(), outcome };
     calls.push(call);
+    if (outcome.kind === 'conflict') world.count('conflict');
     this.#learn(operation, outcome);
     this.#at.note(`${this.#name} at ${session.id}: ${shown(operation)} → ${shown(outcome)}`);
     return outcome;
@@ -193,9 +197,16 @@ async function perform({ store }: Session, operation: Operation): Promise<Outcom
 }
 
 /** What an error says of the call; anything but the store's own words is a mistake. */
-export function refusalOf(at: Pick<ClientWorld, 'report'>, error: unknown): Refusal {
-  if (error instanceof UnavailableError || error instanceof NoSpaceError) return 'refused';
-  if (error instanceof OutcomeUnknownError || error instanceof NoAnswerError) return 'unknown';
+export function refusalOf(at: Pick<ClientWorld, 'report' | 'world'>, error: unknown): Refusal {
+  if (error instanceof UnavailableError || error instanceof NoSpaceError) {
+    const isFull = error instanceof NoSpaceError;
+    at.world.count(isFull ? 'refusal for want of space' : 'refusal');
+    return 'refused';
+  }
+  if (error instanceof OutcomeUnknownError || error instanceof NoAnswerError) {
+    at.world.count('unknown outcome');
+    return 'unknown';
+  }
   at.report('answers', `an answer nobody can use: ${String(error)}`);
   return 'unknown';
 }

@@ -47,9 +47,10 @@ const append = (from: number, term: number, previousIndex: number) =>
   }) as const;
 const mark = (index: number, term: number) => ({ index, term, membership });
 
-function watched(inflightMessagesMax?: number): { invariants: Invariants; broken: Rule[] } {
+function watched(inflightMessagesMax = Infinity): { invariants: Invariants; broken: Rule[] } {
   const broken: Rule[] = [];
-  return { invariants: new Invariants((rule) => broken.push(rule), inflightMessagesMax), broken };
+  const limits = { inflightMessagesMax, inflightBytesMax: Infinity };
+  return { invariants: new Invariants((rule) => broken.push(rule), limits), broken };
 }
 
 /** Members 1 to 3, who all hold the first entry. */

@@ -4,12 +4,14 @@
 // Source: Raft paper figure 3 (the five properties); thesis §3.8 (persist before speaking).
 import { crc32 } from 'node:zlib';
 import { decodeMembership, votersOf } from '../../../electron/controlplane/raft/membership.ts';
+import { entryBytes } from '../../../electron/controlplane/raft/log.ts';
 import { majority } from '../../../electron/controlplane/raft/quorum.ts';
 import type {
   AppendRequest,
   Entry,
   HardState,
   MemberId,
+  Membership,
   Message,
 } from '../../../electron/controlplane/raft/types.ts';
 import type {
@@ -56,6 +58,19 @@ interface KnownLog {
   readonly change: Change | undefined;
 }
 
+export interface WindowLimits {
+  readonly inflightMessagesMax: number;
+  readonly inflightBytesMax: number;
+}
+
+/** What a leader has under way to a peer. */
+interface Window {
+  /** Everything up to here was acknowledged: what is sent of it again is not under way. */
+  acknowledged: number;
+  appends: { readonly last: number; readonly sizeBytes: number }[];
+}
+
+const noLimits: WindowLimits = { inflightMessagesMax: Infinity, inflightBytesMax: Infinity };
 const emptyLog: KnownLog = { checksum: 0, change: undefined };
 
 export class Invariants {
@@ -71,12 +86,12 @@ export class Invariants {
   readonly #applied = new Map<MemberId, number>();
   /** Voters of every membership that was ever in a log. */
   readonly #electorates = new Map<string, readonly MemberId[]>();
-  readonly #windows = new Map<string, number[]>();
-  readonly #inflightMessagesMax: number;
+  readonly #windows = new Map<string, Window>();
+  readonly #windowLimits: WindowLimits;
 
-  constructor(report: Report, inflightMessagesMax = Infinity) {
+  constructor(report: Report, windowLimits: WindowLimits = noLimits) {
     this.#report = report;
-    this.#inflightMessagesMax = inflightMessagesMax;
+    this.#windowLimits = windowLimits;
     this.#logs.set('0.0', emptyLog);
   }
 
@@ -229,29 +244,47 @@ export class Invariants {
   /** What a leader has under way to a peer, and has no answer to, is bounded. */
   #fillWindow({ from, to, term, previousIndex, entries }: AppendRequest): void {
     const key = `${from}>${to}@${term}`;
-    let window = this.#windows.get(key) ?? [];
-    // Whoever goes back looks for what was lost: one at a time.
-    if (window.at(-1) !== previousIndex) window = [];
-    window.push(previousIndex + entries.length);
+    const window = this.#windows.get(key) ?? { acknowledged: 0, appends: [] };
     this.#windows.set(key, window);
-    if (window.length > this.#inflightMessagesMax)
-      this.#report('inflight window', `${window.length} appends from ${from} to ${to} under way`);
+    const last = previousIndex + entries.length;
+    if (last <= window.acknowledged) return;
+    // Whoever goes back looks for what was lost: one at a time.
+    if (window.appends.at(-1)?.last !== previousIndex) window.appends = [];
+    const { inflightMessagesMax, inflightBytesMax } = this.#windowLimits;
+    const bytes = window.appends.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    let sizeBytes = 0;
+    for (const entry of entries) sizeBytes += entryBytes(entry);
+    window.appends.push({ last, sizeBytes });
+    const count = window.appends.length;
+    if (count > inflightMessagesMax || (count > 1 && bytes >= inflightBytesMax))
+      this.#report(
+        'inflight window',
+        `${count} appends from ${from} to ${to} under way, ${bytes} bytes before the last`,
+      );
   }
 
   onDeliver(message: Message): void {
     if (message.type !== 'append-response') return;
     const { from, to, term, index, isRejected } = message;
-    const key = `${to}>${from}@${term}`;
-    const window = this.#windows.get(key);
+    const window = this.#windows.get(`${to}>${from}@${term}`);
     if (window === undefined) return;
-    if (isRejected) this.#windows.delete(key);
-    else while ((window[0] ?? Infinity) <= index) window.shift();
+    if (isRejected) window.appends = [];
+    else {
+      window.acknowledged = Math.max(window.acknowledged, index);
+      while ((window.appends[0]?.last ?? Infinity) <= index) window.appends.shift();
+    }
   }
 
   /** The leader begins anew with this peer. */
   onBroken(from: MemberId, to: MemberId): void {
-    for (const key of this.#windows.keys())
-      if (key.startsWith(`${from}>${to}@`)) this.#windows.delete(key);
+    for (const [key, window] of this.#windows)
+      if (key.startsWith(`${from}>${to}@`)) window.appends = [];
+  }
+
+  /** A member goes by this membership from now on: a leader before its disk has it. */
+  onMembership(membership: Membership): void {
+    const voters = votersOf(membership);
+    this.#electorates.set(voters.join(), voters);
   }
 
   // ---- leaders ----

@@ -56,7 +56,10 @@ export class MemberState implements SimState<ObservedMachine> {
       schedule: (work) => {
         deps.host.clock.timer(world.integer(1, deps.syncMsMax), work);
       },
-      isFull: () => this.isFull,
+      isFull: () => {
+        if (this.isFull) world.count('state disk full');
+        return this.isFull;
+      },
       syncError: () => this.#takeFailure(),
     });
   }
@@ -64,6 +67,7 @@ export class MemberState implements SimState<ObservedMachine> {
   #takeFailure(): Error | undefined {
     if (!this.isSyncFailing) return undefined;
     this.isSyncFailing = false;
+    this.#world.count('failed state sync');
     return new Error('EIO: the sync failed, as it was told to');
   }
 
@@ -80,7 +84,10 @@ export class MemberState implements SimState<ObservedMachine> {
   }
 
   crash(): void {
-    this.#rows = this.#rows.crash(this.#world.integer(0, this.#rows.unsyncedChanges));
+    const { unsyncedChanges } = this.#rows;
+    const kept = this.#world.integer(0, unsyncedChanges);
+    if (kept < unsyncedChanges) this.#world.count('crash that lost unsynced state');
+    this.#rows = this.#rows.crash(kept);
   }
 
   kill(): void {
@@ -142,6 +149,8 @@ export class ObservedMachine implements StateMachine<CommandResult> {
 /** Of history, what is compacted, and the leases. */
 export function stateChecksum(kv: KvStateMachine): number {
   const { hash } = kv.hash(0);
-  const leases = kv.leases().map((id) => `${id}:${kv.lease(id)?.ttlSeconds}`);
+  const leases = kv
+    .leases()
+    .map((id) => `${id}:${kv.lease(id)?.ttlSeconds}:${kv.lease(id)?.keptAt}`);
   return crc32(`${kv.compactedRevision} ${leases.join(' ')}`, hash);
 }

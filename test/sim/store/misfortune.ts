@@ -130,8 +130,10 @@ export class Misfortune {
         return this.#freeze(member);
       case 'sleep':
         note('everybody sleeps for an hour');
+        world.count('everybody asleep for an hour');
         return world.sleep(3_600_000);
       case 'skew':
+        world.count('clock set');
         return member.host.skew(world.integer(-3_600_000, 3_600_000));
       case 'members':
         return this.#changeMembers();
@@ -156,15 +158,18 @@ export class Misfortune {
     >,
     member: Member,
   ): void {
-    const { group, states, note } = this.#deps;
+    const { world, group, states, note } = this.#deps;
     const { id, disk } = member;
     note(`${fault}: ${fault === 'blackout' ? 'all' : id}`);
     switch (fault) {
       case 'crash':
+        world.count('crash');
         return group.crash(id);
       case 'kill':
+        world.count('kill');
         return group.kill(id);
       case 'blackout':
+        world.count('blackout');
         for (const one of group.members.keys()) group.crash(one);
         return;
       case 'write-fails':
@@ -194,7 +199,10 @@ export class Misfortune {
     const forMs = world.integer(1, 5 * electionMs);
     note(`member ${member.id} is frozen for ${forMs} ms`);
     // As its own wall clock has it, for an hour.
-    if (world.chance(0.5)) member.host.skew(3_600_000);
+    if (world.chance(0.5)) {
+      world.count('frozen for an hour');
+      member.host.skew(3_600_000);
+    }
     member.host.freeze(forMs);
   }
 
@@ -209,6 +217,7 @@ export class Misfortune {
     const bits = member.disk.read(name).length * 8;
     if (bits === 0) return;
     this.damaged.add(member.id);
+    world.count('flipped bit');
     member.disk.flipBit(name, world.integer(0, bits - 1));
   }
 
@@ -246,25 +255,32 @@ export class Misfortune {
     if (leader === undefined || replica === undefined) return;
     const { members } = replica.standing.membership;
     const member = world.pick(members);
-    const tell = (what: string) => (error?: unknown) => {
-      note(`${what}: ${error instanceof Error ? error.message : 'done'}`);
-    };
+    const tell =
+      (what: string) =>
+      (error?: unknown): void => {
+        note(`${what}: ${error instanceof Error ? error.message : 'done'}`);
+      };
     const dice = world.integer(0, 5);
     if (dice === 0 && members.length < membersMax && group.members.size < machinesMax) {
       const id = this.#nextId++;
       void group.join(id);
       const added = replica.members.addMember({ id, name: `m${id}`, addresses: [] });
+      void added.then(() => world.count('member added')).catch(() => {});
       return void added.then(tell(`adding ${id}`), tell(`adding ${id}`));
     }
     const what = dice <= 2 ? 'promote' : dice === 3 ? 'demote' : dice === 4 ? 'remove' : 'swap';
-    const done = tell(`${what} ${member.id}`);
-    if (what === 'promote') void replica.members.promote(member.id).then(done, done);
-    else if (what === 'demote') void replica.members.demote(member.id).then(done, done);
+    const failed = tell(`${what} ${member.id}`);
+    const done = (): void => {
+      world.count(what === 'remove' ? 'member removed' : 'voters changed');
+      failed();
+    };
+    if (what === 'promote') void replica.members.promote(member.id).then(done, failed);
+    else if (what === 'demote') void replica.members.demote(member.id).then(done, failed);
     else if (what === 'remove')
       void replica.members.remove(member.id).then(() => {
         done();
         this.#retire(member.id);
-      }, done);
+      }, failed);
     // Who knows better than the policy: the protocol refuses what is not safe.
     else
       void replica
@@ -277,7 +293,7 @@ export class Misfortune {
             ),
           }),
         )
-        .then(done, done);
+        .then(done, failed);
   }
 
   /** Out of the cluster: it stops, or goes on for a while as if nothing had been. */

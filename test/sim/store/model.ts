@@ -2,6 +2,7 @@
 // The first member that applies an entry has its result compared with this; what follows is the truth
 // that client histories and watches are held against.
 import { decodeCommand } from '../../../electron/controlplane/store/command-codec.ts';
+import type { AppliedCommand } from '../../../electron/controlplane/replica/types.ts';
 import type {
   Command,
   CommandResult,
@@ -9,9 +10,12 @@ import type {
   Operation,
 } from '../../../electron/controlplane/store/commands.ts';
 import { Truth } from './history.ts';
+import type { World } from './world.ts';
 
 interface Lease {
   readonly ttlMs: number;
+  /** The entry that granted or kept it last. */
+  keptAt: number;
   /** Its time began (anew) then, or later: somebody was told so. */
   keptMs: number;
   endedMs: number;
@@ -22,14 +26,16 @@ export class Model {
   readonly #leases = new Map<number, Lease>();
   readonly #keyLeases = new Map<string, number>();
   readonly #report: (sentence: string) => void;
-  readonly #nowMs: () => number;
+  readonly #world: Pick<World, 'nowMs' | 'count'>;
+  /** Of the entry that is applied. */
   #index = 0;
+  #term = 0;
   #compacted = 0;
 
   /** `report`: a result is not what it should be, or a lease was ended too early. */
-  constructor(report: (sentence: string) => void, nowMs: () => number) {
+  constructor(report: (sentence: string) => void, world: Pick<World, 'nowMs' | 'count'>) {
     this.#report = report;
-    this.#nowMs = nowMs;
+    this.#world = world;
   }
 
   get revision(): number {
@@ -37,9 +43,10 @@ export class Model {
   }
 
   /** An entry of the log, applied somewhere; only the first time counts. */
-  applied(index: number, data: Uint8Array, result: CommandResult | undefined): void {
+  applied({ index, term, data }: AppliedCommand, result: CommandResult | undefined): void {
     if (index <= this.#index) return;
     this.#index = index;
+    this.#term = term;
     const command = decodeCommand(data);
     if (command === undefined) return this.#report(`entry ${index} can't be read`);
     const isOk = this.#apply(command);
@@ -68,18 +75,24 @@ export class Model {
       case 'compact': {
         const isNews = command.revision > this.#compacted && command.revision <= this.revision;
         if (isNews) this.#compacted = command.revision;
+        if (isNews) this.#world.count('history compacted');
         return isNews;
       }
       case 'lease-grant': {
         const isNew = !this.hasLease(command.id);
-        const lease = { ttlMs: command.ttlSeconds * 1000, keptMs: -Infinity, endedMs: Infinity };
+        const ttlMs = command.ttlSeconds * 1000;
+        const lease = { ttlMs, keptAt: this.#index, keptMs: -Infinity, endedMs: Infinity };
         if (isNew) this.#leases.set(command.id, lease);
         return isNew;
       }
-      case 'lease-keep':
-        return this.hasLease(command.id);
+      case 'lease-keep': {
+        const lease = this.#leases.get(command.id);
+        if (lease?.endedMs === Infinity) lease.keptAt = this.#index;
+        this.#world.count('lease kept');
+        return lease?.endedMs === Infinity;
+      }
       case 'lease-revoke':
-        return this.#revoke(command.id);
+        return this.#isDue(command) && this.#revoke(command.id);
       default:
         return false;
     }
@@ -103,10 +116,17 @@ export class Model {
     return true;
   }
 
+  #isDue({ id, due }: Extract<Command, { type: 'lease-revoke' }>): boolean {
+    if (due === undefined) return true;
+    const isDue = due.term === this.#term && due.keptAt === this.#leases.get(id)?.keptAt;
+    this.#world.count(isDue ? 'lease expired' : 'expiry void');
+    return isDue;
+  }
+
   #revoke(id: number): boolean {
     const lease = this.#leases.get(id);
     if (lease === undefined || !this.hasLease(id)) return false;
-    lease.endedMs = this.#nowMs();
+    lease.endedMs = this.#world.nowMs;
     this.#checkLease(id, lease);
     const revision = this.revision + 1;
     for (const [key, holder] of Array.from(this.#keyLeases).toSorted(([a], [b]) =>

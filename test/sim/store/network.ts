@@ -31,6 +31,9 @@ export class SimNetwork {
   readonly #cuts = new Set<string>();
   /** When the last proposal on a link arrives: the next comes behind it. */
   readonly #lastProposalMs = new Map<string, number>();
+  /** Of all messages, and the newest that arrived on each link. */
+  #sent = 0;
+  readonly #arrived = new Map<string, number>();
   /** Sees each message as it is sent. */
   onSend: (message: Message) => void = () => {};
   /** Sees each message before its receiver does. */
@@ -100,6 +103,7 @@ export class SimNetwork {
   #delayMs(): number {
     const { delayMsMax, straggleMsMax } = this.weather;
     const straggles = straggleMsMax > 0 && this.#world.chance(0.05);
+    if (straggles) this.#world.count('message straggled');
     return (
       this.#world.integer(1, delayMsMax) + (straggles ? this.#world.integer(0, straggleMsMax) : 0)
     );
@@ -108,23 +112,35 @@ export class SimNetwork {
   #send(message: Message): void {
     this.onSend(message);
     const { from, to } = message;
-    if (this.#isCut(from, to) || this.#world.chance(this.weather.lossRate)) {
+    const isCut = this.#isCut(from, to);
+    if (isCut || this.#world.chance(this.weather.lossRate)) {
+      const way = this.#isCut(to, from) ? 'both ways' : 'one way';
+      this.#world.count(isCut ? `message cut off ${way}` : 'message lost');
       if (this.#world.chance(0.2)) this.#unreachable(from, to);
       return;
     }
+    if (message.type === 'read-index') this.#world.count('read forwarded');
     if (message.type === 'propose') {
+      this.#world.count('proposal forwarded');
       const link = `${from}>${to}`;
       const at = Math.max(this.#world.nowMs + this.#delayMs(), this.#lastProposalMs.get(link) ?? 0);
       this.#lastProposalMs.set(link, at);
       return this.#deliver(message, at - this.#world.nowMs);
     }
     this.#deliver(message, this.#delayMs());
-    if (this.#world.chance(this.weather.duplicateRate)) this.#deliver(message, this.#delayMs());
+    if (!this.#world.chance(this.weather.duplicateRate)) return;
+    this.#world.count('message duplicated');
+    this.#deliver(message, this.#delayMs());
   }
 
   #deliver(message: Message, delayMs: number): void {
     const target = this.#endpoints.get(message.to);
+    const number = ++this.#sent;
     this.#world.after(delayMs, () => {
+      const link = `${message.from}>${message.to}`;
+      const newest = this.#arrived.get(link) ?? 0;
+      if (number < newest) this.#world.count('message overtaken');
+      this.#arrived.set(link, Math.max(newest, number));
       const endpoint = this.#endpoints.get(message.to);
       // A process that was started meanwhile has other connections.
       if (endpoint === undefined || endpoint !== target) return;
@@ -141,6 +157,7 @@ export class SimNetwork {
     const endpoint = this.#endpoints.get(from);
     endpoint?.host.process().schedule(() => {
       if (endpoint.handlers === undefined) return;
+      this.#world.count('peer told unreachable');
       this.onBroken(from, peer);
       endpoint.handlers.onUnreachable(peer);
     });
@@ -164,6 +181,7 @@ export class SimNetwork {
     const breaksAt = this.#world.chance(this.weather.lossRate)
       ? this.#world.integer(0, chunks.length)
       : undefined;
+    if (breaksAt !== undefined) this.#world.count('snapshot broke off');
     await handlers.onSnapshot(from, source.mark, stream(chunks, breaksAt));
     if (this.#isCut(to, from)) throw new Error(`${to} could not say that it holds the snapshot`);
   }

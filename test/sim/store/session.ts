@@ -33,7 +33,7 @@ export class Session {
       consensus: {
         propose: (data) => replica.propose(data),
         readIndex: () => replica.readIndex(),
-        isLeader: () => replica.standing.role === 'leader',
+        leaderTerm: () => (replica.standing.role === 'leader' ? replica.standing.term : undefined),
         onLeadership(listener) {
           listener(replica.standing.role === 'leader');
           replica.onChange(({ role }) => listener(role === 'leader'));

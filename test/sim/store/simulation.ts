@@ -9,8 +9,10 @@ import type { MemberId, Message } from '../../../electron/controlplane/raft/type
 import type { LogBatch, LogStorage } from '../../../electron/controlplane/replica/types.ts';
 import { votersOf } from '../../../electron/controlplane/raft/membership.ts';
 import { majority } from '../../../electron/controlplane/raft/quorum.ts';
+import type { MemoryDisk } from '../disk.ts';
 import { ReplicaGroup } from '../replica-group.ts';
 import { Client, Compactor, LeaseHolder, pause, type ClientWorld } from './clients.ts';
+import type { Happening, Tally } from './happenings.ts';
 import { checkHistory, type Call } from './history.ts';
 import { Invariants, type Rule } from './invariants.ts';
 import { MemberState, stateChecksum } from './member-state.ts';
@@ -40,6 +42,7 @@ export interface SeedResult {
   readonly digest: number;
   readonly steps: number;
   readonly calls: number;
+  readonly tally: Tally;
   readonly broken: { readonly rule: BrokenRule; readonly sentence: string } | undefined;
 }
 
@@ -80,12 +83,9 @@ class Simulation implements ClientWorld {
     this.plan = planFor(world);
     this.#invariants = new Invariants(
       (rule, sentence) => this.report(rule, sentence),
-      this.plan.protocolLimits.inflightMessagesMax,
+      this.plan.protocolLimits,
     );
-    this.model = new Model(
-      (sentence) => this.report('results', sentence),
-      () => world.nowMs,
-    );
+    this.model = new Model((sentence) => this.report('results', sentence), world);
     this.#group = this.#newGroup();
     this.#misfortune = new Misfortune({
       world,
@@ -120,6 +120,7 @@ class Simulation implements ClientWorld {
       onEnded: (id, error) => this.#onEnded(id, error),
     });
     group.network.onSend = (message) => {
+      if (message.type === 'vote' && message.isTransfer) world.count('leadership handed over');
       this.#fold(message);
       this.#invariants.onSend(message);
     };
@@ -137,8 +138,7 @@ class Simulation implements ClientWorld {
     mark,
     state,
   ) => {
-    for (const [i, { index, data }] of commands.entries())
-      this.model.applied(index, data, results[i]);
+    for (const [i, command] of commands.entries()) this.model.applied(command, results[i]);
     this.#invariants.onApplied(id, commands, mark, state);
   };
 
@@ -147,13 +147,18 @@ class Simulation implements ClientWorld {
     mark,
     state,
   ) => {
+    this.world.count('snapshot installed');
     this.note(`member ${id} installed a snapshot of ${mark.index}`);
     this.#invariants.onInstalled(id, mark, state);
   };
 
   #observedLog(log: LogStorage, id: MemberId): LogStorage {
+    let last = 0;
     return {
       write: (batch: LogBatch, done) => {
+        if ((batch.entries[0]?.index ?? Infinity) <= last)
+          this.world.count('uncommitted tail cut off');
+        last = batch.entries.at(-1)?.index ?? last;
         this.#invariants.onWriting(id, batch);
         log.write(batch, (error) => {
           if (error === undefined) this.#invariants.onPersisted(id, batch);
@@ -161,7 +166,10 @@ class Simulation implements ClientWorld {
         });
       },
       hasRoom: () => log.hasRoom(),
-      compact: (index) => log.compact(index),
+      compact: (index) => {
+        this.world.count('log compacted');
+        log.compact(index);
+      },
       close: () => log.close(),
     };
   }
@@ -175,8 +183,10 @@ class Simulation implements ClientWorld {
       const isElected = standing.role === 'leader' && (role !== 'leader' || term !== standing.term);
       ({ role, term } = standing);
       const { members } = standing.membership;
+      this.#invariants.onMembership(standing.membership);
       const who = members.map((one) => `${one.id}${one.role === 'voter' ? '' : 'l'}`).join();
       this.note(`member ${id}: ${role}, term ${term}, follows ${standing.leader}, of ${who}`);
+      if (isElected) this.world.count('leader elected');
       if (isElected) this.#invariants.onElected(id, term, replica.status().lastIndex);
     });
     this.#sessions.set(id, new Session(id, running));
@@ -190,6 +200,7 @@ class Simulation implements ClientWorld {
     this.note(`member ${id} ended: ${error.message}`);
     const isTold = error.message.includes('as it was told to') || error.message.includes('full');
     const isDamaged = this.#misfortune.damaged.has(id) && error.name === 'LogCorruptError';
+    if (isDamaged) this.world.count('damage noticed at a start');
     if (!isTold && !isDamaged)
       this.report('no member fails', `member ${id}: ${error.stack ?? error.message}`);
   }
@@ -219,8 +230,12 @@ class Simulation implements ClientWorld {
     this.note(`BROKEN ${rule}: ${sentence}`);
   }
 
+  /** When the storm is over nobody asks a member that has left the cluster and does not know it. */
   sessions(): readonly Session[] {
-    return [...this.#sessions.values()];
+    const sessions = [...this.#sessions.values()];
+    if (!this.isClosing || this.#group.leader() === undefined) return sessions;
+    const expected = this.#expected();
+    return sessions.filter(({ id }) => expected.includes(id));
   }
 
   moment(): number {
@@ -241,8 +256,22 @@ class Simulation implements ClientWorld {
       digest: this.#digest,
       steps: this.world.steps,
       calls: this.calls.length,
+      tally: this.#wholeTally(),
       broken: this.#broken,
     };
+  }
+
+  #wholeTally(): Tally {
+    const { tally } = this.world;
+    const counted: [Happening, (disk: MemoryDisk) => number][] = [
+      ['crash that lost unsynced log', (disk) => disk.lost],
+      ['failed log write', (disk) => disk.failed],
+      ['log disk full', (disk) => disk.refused],
+    ];
+    for (const [what, count] of counted)
+      for (const { disk } of this.#group.members.values())
+        if (count(disk) > 0) tally.set(what, (tally.get(what) ?? 0) + count(disk));
+    return tally;
   }
 
   async #play(): Promise<void> {
@@ -295,7 +324,8 @@ class Simulation implements ClientWorld {
       () => {
         if (world.steps % 64 === 0) this.#checkBounds();
       },
-      () => this.#broken !== undefined || isDone(),
+      // What is waited for is looked at now and then: it costs more than a step.
+      () => this.#broken !== undefined || (world.steps % 8 === 0 && isDone()),
     );
   }
 
@@ -331,7 +361,9 @@ class Simulation implements ClientWorld {
     if (!(await this.#until(() => this.#isConverged())))
       return this.report('convergence', this.#standing());
     this.isFinal = true;
-    const seesAll = (): boolean => started.watchers.every((one) => one.isDone);
+    // A disk that was told to fail may do so only now, and its member comes back behind.
+    const seesAll = (): boolean =>
+      started.watchers.every((one) => one.isDone) && this.#isConverged();
     if (!(await this.#until(seesAll)))
       return this.report('watch', `it never saw the end, revision ${this.model.revision}`);
     this.#checkAll(started.watchers);
@@ -364,7 +396,9 @@ class Simulation implements ClientWorld {
         const key = `end/${id}/${n}`;
         const session = this.#sessions.get(id);
         const outcome = await client.call({ kind: 'put', key, value, expected: 0 }, session);
-        if (outcome.kind === 'written') left.delete(id);
+        const isMember = this.#group.leader() === undefined || this.#expected().includes(id);
+        // Its adding may have been lost with the leader that had begun it.
+        if (outcome.kind === 'written' || !isMember) left.delete(id);
         else await pause(this.world, 100);
       }
     };
@@ -377,6 +411,8 @@ class Simulation implements ClientWorld {
     const states = this.#expected().map((id) => {
       const running = this.#group.member(id).running;
       if (running === undefined || running.machine.kv.ended !== undefined) return undefined;
+      // All may have been started again, and not know yet what is committed.
+      if (running.machine.kv.currentRevision !== this.model.revision) return undefined;
       return `${running.machine.applied().index} ${stateChecksum(running.machine.kv)}`;
     });
     return states[0] !== undefined && states.every((state) => state === states[0]);

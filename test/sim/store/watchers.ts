@@ -27,6 +27,7 @@ export class Watcher {
   /** A slow one pauses between two batches. */
   readonly #pauseMsMax: number;
   readonly #ended: Watching[] = [];
+  #session: Session | undefined;
   #watching: Watching = { afterRevision: 0, batches: [] };
 
   constructor(at: ClientWorld, number: number) {
@@ -68,6 +69,8 @@ export class Watcher {
   async #watchAt(session: Session): Promise<void> {
     const { world, plan } = this.#at;
     const range = prefixRange(this.#prefix);
+    if (this.position > 0 && session !== this.#session) world.count('watch went on elsewhere');
+    this.#session = session;
     this.#at.note(`${this.#name} at ${session.id}: from ${this.position}`);
     try {
       const patienceMs = plan.timing.patienceMs;
@@ -76,9 +79,10 @@ export class Watcher {
       );
       await this.#read(session, watch);
     } catch (error) {
-      if (error instanceof CompactedError || error instanceof WatchOverflowError)
+      if (error instanceof CompactedError || error instanceof WatchOverflowError) {
+        world.count('watch too slow or compacted');
         await this.#listAnew(session);
-      else refusalOf(this.#at, error);
+      } else refusalOf(this.#at, error);
     }
   }
 
@@ -88,7 +92,7 @@ export class Watcher {
     for (let left = world.integer(1, 60); left > 0 && !this.isDone; left--) {
       if (world.chance(0.2) || this.#at.isClosing) watch.requestProgress();
       const batch = await nextBatch(session, iterator, world.integer(200, 1500), this.#at);
-      if (batch === undefined) break;
+      if (batch === undefined || !this.#at.sessions().includes(session)) break;
       this.#take(batch);
       if (this.#pauseMsMax > 0) await pause(world, world.integer(0, this.#pauseMsMax));
     }

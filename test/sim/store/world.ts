@@ -3,6 +3,7 @@
 // still have to do is done, so that no order is left to chance.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { seededRandom, type Random } from '#kube/base/random.ts';
+import type { Happening } from './happenings.ts';
 
 interface Event {
   readonly due: number;
@@ -20,6 +21,7 @@ export class World {
   sleptMs = 0;
   /** Events so far. */
   steps = 0;
+  readonly tally = new Map<Happening, number>();
   readonly #heap: Event[] = [];
   #order = 0;
 
@@ -45,6 +47,10 @@ export class World {
     const item = items[this.integer(0, items.length - 1)];
     if (item === undefined) throw new Error('nothing to pick from');
     return item;
+  }
+
+  count(what: Happening): void {
+    this.tally.set(what, (this.tally.get(what) ?? 0) + 1);
   }
 
   after(delayMs: number, work: () => void): Timer {

@@ -1,0 +1,4 @@
+// For `node --import`: see plugin.ts.
+import { hookNode } from './plugin.ts';
+
+hookNode();

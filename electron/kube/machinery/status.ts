@@ -88,6 +88,11 @@ export function conflict(resource: Resource, name: string, why: string): StatusE
   return make(409, 'Conflict', message, details(resource, name));
 }
 
+/** A configuration would change fields that others own; one cause for each. */
+export function applyConflict(message: string, causes: StatusCause[]): StatusError {
+  return make(409, 'Conflict', message, { causes });
+}
+
 export const staleMessage =
   'the object has been modified; please apply your changes to the latest version and try again';
 

@@ -84,12 +84,12 @@ describe('patch', () => {
 
   const refused = [
     {
-      name: 'server-side apply',
-      type: 'apply-patch+yaml',
+      name: 'a type that is none',
+      type: 'json',
       body: {},
       want: [
         415,
-        'the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json',
+        'the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml',
       ],
     },
     {

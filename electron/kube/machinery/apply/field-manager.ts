@@ -6,7 +6,7 @@
 // pkg/util/managedfields/internal/{fieldmanager,managedfieldsupdater,skipnonapplied,stripmeta}.go.
 import type { ManagedFieldsEntry } from '../../api/meta.ts';
 import type { KubeObject } from '../../api/object.ts';
-import { isObject } from '../equality.ts';
+import { deepEqual, isObject } from '../equality.ts';
 import type { Schema, SchemaRegistry } from '../schema.ts';
 import { badRequest } from '../status.ts';
 import { conflictError, withoutAllowed, type Conflict } from './conflicts.ts';
@@ -15,6 +15,7 @@ import {
   fieldSet,
   intersection,
   isEmptySet,
+  sorted,
   union,
   withoutTrees,
   type FieldSet,
@@ -25,6 +26,7 @@ import {
   isReset,
   ownerKey,
   readOwners,
+  storedOwners,
   writeOwners,
   type Owner,
   type Owners,
@@ -140,11 +142,12 @@ export class FieldManager {
     if (!given.isForced) this.#refuse(schema, conflicts, { live, writer });
     loseFields(owners, key, union(taken, withoutTrees(removed, writer.resetFields)));
     const own = difference(owner.fields, systemFields);
-    const isSame = [added, modified, removed].every(isEmptySet);
+    // Not by the comparison: an order of items is nobody's field, but it is applied.
+    const isSame = deepEqual(next, values.live);
     if (isEmptySet(own)) owners.delete(key);
     else {
       const time = isSame && last !== undefined ? last.time : writer.time;
-      owners.set(key, { ...owner, fields: own, time });
+      owners.set(key, { ...owner, fields: sorted(own), time });
     }
     const object = (isSame ? values.live : next) as Record<string, unknown>;
     return {
@@ -169,7 +172,7 @@ export class FieldManager {
 
   /** Whose fields are what before an apply: what nobody is known to own, an unnamed updater does. */
   #ownersBefore(schema: Schema, live: KubeObject | undefined, writer: Writer): Owners {
-    const owners = readOwners(live?.metadata.managedFields) ?? new Map();
+    const owners = storedOwners(live?.metadata.managedFields);
     if (owners.size > 0 || live === undefined) return owners;
     const before = { ...writer, manager: beforeFirstApply };
     this.#takeOver(owners, schema, { old: this.#skeleton(schema), next: live }, before);
@@ -199,8 +202,8 @@ export class FieldManager {
     if (isEmptySet(fields)) return;
     const identity = identityOf(writer, 'Update');
     const key = ownerKey(identity);
-    const before = owners.get(key)?.fields ?? {};
-    owners.set(key, { ...identity, fields: union(before, fields), time: writer.time });
+    const all = union(owners.get(key)?.fields ?? {}, fields);
+    owners.set(key, { ...identity, fields: sorted(all), time: writer.time });
   }
 
   /** Without what the applier owned last time and nobody owns any more. */
@@ -220,7 +223,7 @@ export class FieldManager {
     const owned = [...owners.values()].reduce((sum, one) => union(sum, one.fields), {} as FieldSet);
     const kept = union(fields(without(lasts)), whole(owned));
     const left = fields(without(difference(all, kept)));
-    return without(intersection(difference(all, left), lasts)) ?? {};
+    return without(intersection(difference(all, left), lasts));
   }
 
   #refuse(
@@ -239,12 +242,13 @@ export class FieldManager {
 
 /** Those that the request brings, if it may and they can be read, else those of the stored object. */
 function ownersFor(old: KubeObject | undefined, next: KubeObject, { subresource }: Writer): Owners {
-  const stored = (): Owners => readOwners(old?.metadata.managedFields) ?? new Map();
-  if (subresource !== '') return stored();
+  const stored = old?.metadata.managedFields;
   const given = next.metadata.managedFields;
+  if (given === undefined || subresource !== '' || deepEqual(given, stored))
+    return storedOwners(stored);
   if (isReset(given)) return new Map();
   const owners = readOwners(given);
-  return owners === undefined || owners.size === 0 ? stored() : owners;
+  return owners === undefined || owners.size === 0 ? storedOwners(stored) : owners;
 }
 
 function identityOf({ manager, apiVersion, subresource }: Writer, operation: Owner['operation']) {

@@ -42,7 +42,7 @@ export function isMember(inner: FieldSet | undefined): boolean {
 /** The node for a path with what is below it; undefined if neither is in the set. */
 export function nodeOf(member: boolean, inner: FieldSet): FieldSet | undefined {
   if (isEmptySet(inner)) return member ? emptySet : undefined;
-  return member ? { [self]: emptySet, ...inner } : inner;
+  return member ? { [self]: emptySet, ...inner } : inside(inner);
 }
 
 /** What is below an element, without saying whether the element itself is a member. */

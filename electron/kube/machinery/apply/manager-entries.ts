@@ -17,7 +17,7 @@ export interface Owner {
   readonly time: string;
 }
 
-/** By `ownerKey`; one entry of managedFields each. Changed only by whoever made it. */
+/** By `ownerKey`; one entry of managedFields each, its fields sorted. Changed only by its maker. */
 export type Owners = Map<string, Owner>;
 
 /** Who applies is the same in every version; who updates is not. */
@@ -25,6 +25,19 @@ export function ownerKey(owner: Omit<Owner, 'fields' | 'time'>): string {
   const { manager, operation, apiVersion, subresource } = owner;
   const version = operation === 'Apply' ? '' : apiVersion;
   return JSON.stringify([manager, operation, version, subresource]);
+}
+
+/** Of an object as it is stored: nothing has to be checked. */
+export function storedOwners(entries: readonly ManagedFieldsEntry[] = []): Owners {
+  const owners: Owners = new Map();
+  for (const entry of entries) {
+    const { manager = '', apiVersion = '', subresource = '', time = '' } = entry;
+    const operation = entry.operation === 'Apply' ? 'Apply' : 'Update';
+    const fields = (entry.fieldsV1 ?? {}) as FieldSet;
+    const owner = { manager, operation, apiVersion, subresource, fields, time } as const;
+    owners.set(ownerKey(owner), owner);
+  }
+  return owners;
 }
 
 /** Undefined for entries that are none: they are not taken for what the client meant. */
@@ -37,7 +50,7 @@ export function readOwners(entries: readonly ManagedFieldsEntry[] = []): Owners 
     if (operation === undefined || fields === undefined) return undefined;
     if (apiVersion === '' || fieldsType !== 'FieldsV1') return undefined;
     const { manager = '', subresource = '', time = '' } = entry;
-    const owner = { manager, operation, apiVersion, subresource, fields, time };
+    const owner = { manager, operation, apiVersion, subresource, fields: sorted(fields), time };
     owners.set(ownerKey(owner), owner);
   }
   return owners;
@@ -53,7 +66,7 @@ export function writeOwners(owners: Owners): ManagedFieldsEntry[] | undefined {
     entry.apiVersion = owner.apiVersion;
     if (owner.time !== '') entry.time = owner.time;
     entry.fieldsType = 'FieldsV1';
-    entry.fieldsV1 = sorted(owner.fields);
+    entry.fieldsV1 = owner.fields;
     if (owner.subresource !== '') entry.subresource = owner.subresource;
     return entry;
   });
@@ -121,7 +134,7 @@ export function capUpdaters(owners: Owners): void {
     const merged = new Set([first, bucketKey, key].filter((one) => owners.has(one)));
     const fields = [...merged].reduce((sum, one) => union(sum, owners.get(one)?.fields ?? {}), {});
     for (const one of merged) owners.delete(one);
-    owners.set(bucketKey, { ...bucket, fields, time: owner.time });
+    owners.set(bucketKey, { ...bucket, fields: sorted(fields), time: owner.time });
     count -= merged.size - 1;
     firstOfVersion.set(apiVersion, bucketKey);
   }

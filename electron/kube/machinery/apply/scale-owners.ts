@@ -2,8 +2,8 @@
 // what a write of the Scale does to them comes back to it.
 // Source: kubernetes apimachinery pkg/util/managedfields/scalehandler.go.
 import type { ManagedFieldsEntry } from '../../api/meta.ts';
-import { difference, fieldSet, hasPath, isEmptySet, union } from './field-set.ts';
-import { readOwners, writeOwners, type Owners } from './manager-entries.ts';
+import { difference, fieldSet, hasPath, isEmptySet, sorted, union } from './field-set.ts';
+import { storedOwners, writeOwners, type Owners } from './manager-entries.ts';
 
 /** In the object as in the Scale. */
 const replicasPath = ['f:spec', 'f:replicas'];
@@ -14,7 +14,7 @@ type Entries = readonly ManagedFieldsEntry[] | undefined;
 /** The entries of an object's Scale. */
 export function ownersOfScale(entries: Entries): ManagedFieldsEntry[] | undefined {
   const owners: Owners = new Map();
-  for (const [key, owner] of readOwners(entries) ?? [])
+  for (const [key, owner] of storedOwners(entries))
     if (hasPath(owner.fields, replicasPath)) owners.set(key, { ...owner, fields: replicas });
   return writeOwners(owners);
 }
@@ -24,8 +24,8 @@ export function withOwnersOfScale(
   entries: Entries,
   scaleEntries: Entries,
 ): ManagedFieldsEntry[] | undefined {
-  const owners: Owners = readOwners(entries) ?? new Map();
-  const ofScale: Owners = readOwners(scaleEntries) ?? new Map();
+  const owners = storedOwners(entries);
+  const ofScale = storedOwners(scaleEntries);
   for (const [key, owner] of owners) {
     if (ofScale.has(key) || !hasPath(owner.fields, replicasPath)) continue;
     const fields = difference(owner.fields, replicas);
@@ -35,7 +35,7 @@ export function withOwnersOfScale(
   for (const [key, { fields, ...owner }] of ofScale) {
     if (!hasPath(fields, replicasPath)) continue;
     const before = owners.get(key)?.fields ?? {};
-    owners.set(key, { ...owner, fields: union(before, replicas) });
+    owners.set(key, { ...owner, fields: sorted(union(before, replicas)) });
   }
   return writeOwners(owners);
 }

@@ -29,11 +29,17 @@ export function fieldsOf(shapes: Shapes, schema: Schema | undefined, value: unkn
 }
 
 /** Every field of a value, with the containers on the way. */
-function allFieldsOf(shapes: Shapes, { schema, value }: Part): FieldSet {
+function allFieldsOf(shapes: Shapes, schema: Schema | undefined, value: unknown): FieldSet {
+  const shape = shapes.of(schema, value);
+  if (shape.kind === 'leaf') return emptySet;
   const result: Building = {};
-  for (const part of shapes.parts(shapes.of(schema, value), value))
-    result[part.element] = allFieldsOf(shapes, part);
+  for (const part of shapes.parts(shape, value))
+    result[part.element] = allFieldsOf(shapes, part.schema, part.value);
   return nodeOf(true, result) ?? emptySet;
+}
+
+function allOf(shapes: Shapes, { schema, value }: Part): FieldSet {
+  return allFieldsOf(shapes, schema, value);
 }
 
 export function compare(
@@ -60,7 +66,7 @@ function compareParts(shapes: Shapes, left: readonly Part[], { parts, result }: 
   const after = byElement(parts);
   for (const [element, olds] of before) {
     const news = after.get(element);
-    if (news === undefined) result.removed[element] = allFieldsOf(shapes, first(olds));
+    if (news === undefined) result.removed[element] = allOf(shapes, first(olds));
     else if (olds.length === 1 && news.length === 1)
       comparePart(shapes, first(olds), { part: first(news), result });
     else if (!deepEqual(olds.map(valueOf), news.map(valueOf)))
@@ -68,7 +74,7 @@ function compareParts(shapes: Shapes, left: readonly Part[], { parts, result }: 
       result.modified[element] = emptySet;
   }
   for (const [element, news] of after)
-    if (!before.has(element)) result.added[element] = allFieldsOf(shapes, first(news));
+    if (!before.has(element)) result.added[element] = allOf(shapes, first(news));
 }
 
 function comparePart(
@@ -76,17 +82,18 @@ function comparePart(
   old: Part,
   { part: next, result }: { readonly part: Part; readonly result: BuildingComparison },
 ): void {
-  if (old.value === next.value) return;
+  // Most of an object stays as it is in a write.
+  if (deepEqual(old.value, next.value)) return;
   const { element } = old;
   const [left, right] = [shapes.of(old.schema, old.value), shapes.of(next.schema, next.value)];
   if (left.kind !== right.kind && old.value !== null && next.value !== null) {
-    result.removed[element] = allFieldsOf(shapes, old);
-    result.added[element] = allFieldsOf(shapes, next);
+    result.removed[element] = allOf(shapes, old);
+    result.added[element] = allOf(shapes, next);
     return;
   }
   const [leftParts, rightParts] = [shapes.parts(left, old.value), shapes.parts(right, next.value)];
   if (leftParts.length === 0 && rightParts.length === 0) {
-    if (!deepEqual(old.value, next.value)) result.modified[element] = emptySet;
+    result.modified[element] = emptySet;
     return;
   }
   const inner: BuildingComparison = { added: {}, modified: {}, removed: {} };
@@ -111,7 +118,7 @@ function first(parts: readonly Part[]): Part {
   return parts[0] as Part;
 }
 
-/** `value` without the members of `set` and all below them; containers that become empty go, too. */
+/** `value` without the members of `set` and all below them. */
 export function withoutFields(
   shapes: Shapes,
   schema: Schema | undefined,
@@ -123,9 +130,9 @@ export function withoutFields(
     const inner = below(set, part.element);
     if (isEmptySet(inner) || shapes.of(part.schema, part.value).kind === 'leaf') return [part];
     const rest = withoutFields(shapes, part.schema, { value: part.value, set: inner });
-    return rest === undefined ? [] : [{ ...part, value: rest }];
+    return [{ ...part, value: rest }];
   });
-  return kept.length === 0 ? undefined : assemble(shape, kept);
+  return assemble(shape, kept);
 }
 
 /** A container of these parts. */

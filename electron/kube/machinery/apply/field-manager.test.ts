@@ -192,6 +192,16 @@ describe('an applied configuration', () => {
     });
   });
 
+  it('spells a quantity otherwise: still the same', () => {
+    const cpu = (text: unknown) =>
+      config(template(container({ resources: { limits: { cpu: text } } })));
+    const one = apply(undefined, 'a', cpu('1'));
+    expect(apply(one, 'b', cpu('1000m')).spec).toEqual(one.spec);
+    expect(refusal(() => apply(one, 'b', cpu(2))).reason).toBe('Conflict');
+    // What is none is refused when it is decoded.
+    expect(apply(undefined, 'a', cpu('much')).spec).toEqual(cpu('much').spec);
+  });
+
   it('keeps the order of its items; those of others stay where they were', () => {
     const names = (object: Json): string[] =>
       object.spec.template.spec.containers.map(({ name }: Json) => name);

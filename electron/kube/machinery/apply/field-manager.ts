@@ -9,6 +9,7 @@ import type { KubeObject } from '../../api/object.ts';
 import { deepEqual, isObject } from '../equality.ts';
 import type { Schema, SchemaRegistry } from '../schema.ts';
 import { badRequest } from '../status.ts';
+import { canonicalValue } from './canonical.ts';
 import { conflictError, withoutAllowed, type Conflict } from './conflicts.ts';
 import {
   difference,
@@ -54,6 +55,8 @@ export interface Applied {
   readonly object: Readonly<Record<string, unknown>>;
   readonly managedFields: ManagedFieldsEntry[] | undefined;
 }
+
+type Config = Readonly<Record<string, unknown>>;
 
 /** Nobody owns what names an object or is the server's own. */
 const systemFields = fieldSet(
@@ -114,14 +117,14 @@ export class FieldManager {
     schemaName: string,
     given: {
       readonly live: KubeObject | undefined;
-      readonly config: Readonly<Record<string, unknown>>;
+      readonly config: Config;
       readonly isForced: boolean;
     },
     writer: Writer,
   ): Applied {
-    const { config } = given;
     const schema = this.#shapes.registry.get(schemaName);
-    this.#checkConfig(schema, config);
+    this.#checkConfig(schema, given.config);
+    const config = canonicalValue(this.#shapes.registry, schema, given.config) as Config;
     const live = given.live ?? { metadata: {} };
     const owners = this.#ownersBefore(schema, given.live, writer);
     const owner: Owner = {
@@ -156,7 +159,7 @@ export class FieldManager {
     };
   }
 
-  #checkConfig(schema: Schema, config: Readonly<Record<string, unknown>>): void {
+  #checkConfig(schema: Schema, config: Config): void {
     const { metadata, kind, apiVersion } = config;
     if (isObject(metadata) && (metadata['managedFields'] ?? null) !== null)
       throw badRequest('metadata.managedFields must be nil');

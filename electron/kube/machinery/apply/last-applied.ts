@@ -4,6 +4,7 @@
 // Source: kubernetes apimachinery pkg/util/managedfields/internal/lastapplied{manager,updater}.go.
 import { isObject, stableStringify } from '../equality.ts';
 import type { Schema } from '../schema.ts';
+import { canonicalValue } from './canonical.ts';
 import { difference, union, type FieldSet } from './field-set.ts';
 import type { Shapes } from './shapes.ts';
 import { compare, fieldsOf } from './typed-value.ts';
@@ -20,8 +21,9 @@ export function ownedByLastApplied(
   schema: Schema,
   { live, apiVersion }: { readonly live: object; readonly apiVersion: string },
 ): FieldSet | undefined {
-  const lastApplied = parse(annotationOf(live));
-  if (lastApplied === undefined || lastApplied['apiVersion'] !== apiVersion) return undefined;
+  const given = parse(annotationOf(live));
+  if (given === undefined || given['apiVersion'] !== apiVersion) return undefined;
+  const lastApplied = canonicalValue(shapes.registry, schema, given);
   const { added, modified, removed } = compare(shapes, schema, { old: lastApplied, next: live });
   const changed = union(union(added, modified), removed);
   return difference(fieldsOf(shapes, schema, lastApplied), changed);

@@ -10,7 +10,7 @@ import { isObject } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField } from '#kube/machinery/field.ts';
 import { apiVersionOf } from '#kube/machinery/gvk.ts';
 import { parseJson } from '#kube/machinery/json.ts';
-import { applyJsonPatch, mergePatch } from '#kube/machinery/patch.ts';
+import { applyJsonPatch, mergePatch, unknownOperationFields } from '#kube/machinery/patch.ts';
 import {
   badRequest,
   hasReason,
@@ -40,7 +40,6 @@ export type PatchType = (typeof patchTypes)[number];
 export interface PatchBody {
   readonly type: PatchType;
   readonly value: unknown;
-  readonly text: string;
   readonly duplicates: readonly string[];
 }
 
@@ -115,7 +114,7 @@ export async function readPatch({ request }: RequestScope): Promise<PatchBody> {
       `error decoding patch: json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} ` +
         'into Go value of type map[string]interface {}',
     );
-  return { type, value, text, duplicates };
+  return { type, value, duplicates };
 }
 
 export interface PatchTask {
@@ -137,14 +136,30 @@ export function applyPatch(scope: RequestScope, task: PatchTask): KubeObject {
         `(${apiVersionOf(kind)}, Kind=${kind.kind})`,
     );
   const { object, unknownFields } = decodePatched(scope, task, patched);
-  const complaints = [...patch.duplicates, ...unknownFields];
+  const complaints = [...complaintsOf(patch), ...unknownFields];
   if (validation === 'Warn') for (const text of complaints) scope.warnings.add(text);
   if (validation === 'Strict' && complaints.length > 0)
-    throw invalid({ group: kind.group, kind: kind.kind }, scope.info.name, [
-      invalidField(field('patch'), patch.text, strictMessage(complaints)),
-    ]);
+    throw invalidPatch(shownValue(patch, patched), strictMessage(complaints));
   object['metadata'] ??= {};
   return object as unknown as KubeObject;
+}
+
+function complaintsOf({ type, value, duplicates }: PatchBody): readonly string[] {
+  if (type !== 'application/json-patch+json') return duplicates;
+  return [...duplicates, ...unknownOperationFields(value)].map((text) => `json patch ${text}`);
+}
+
+/**
+ * A strategic merge is converted without going through JSON: Kubernetes shows the patch, in Go's
+ * words for a map; after the other two it shows the whole result.
+ */
+function shownValue({ type, value }: PatchBody, patched: object): string {
+  const isStrategic = type === 'application/strategic-merge-patch+json';
+  return isStrategic ? goValue(value) : JSON.stringify(patched);
+}
+
+function invalidPatch(shown: string, why: string): StatusError {
+  return invalid({ group: '', kind: '' }, '', [invalidField(field('patch'), shown, why)]);
 }
 
 function patchedValue(scope: RequestScope, { patch, base, kind }: PatchTask): unknown {
@@ -169,14 +184,10 @@ function decodePatched(scope: RequestScope, { kind, patch }: PatchTask, patched:
     if (!(error instanceof StatusError) || !hasReason(error, 'BadRequest')) throw error;
     const prefix = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: `;
     const why = error.message.replace(prefix, '');
-    // A strategic merge is converted without going through JSON: Kubernetes shows the patch, in Go's
-    // words for a map; after the other two it shows the whole result.
     const kindOfField = /of type (int32|int64|bool|string)$/.exec(why)?.[1];
     const isStrategic = patch.type === 'application/strategic-merge-patch+json';
-    const violation =
-      isStrategic && kindOfField !== undefined
-        ? invalidField(field('patch'), goValue(patch.value), `unrecognized type: ${kindOfField}`)
-        : invalidField(field('patch'), JSON.stringify(patched), why);
-    throw invalid({ group: '', kind: '' }, '', [violation]);
+    throw isStrategic && kindOfField !== undefined
+      ? invalidPatch(goValue(patch.value), `unrecognized type: ${kindOfField}`)
+      : invalidPatch(JSON.stringify(patched), why);
   }
 }

@@ -1,5 +1,5 @@
 // What holds whatever is applied: random configurations of a Deployment by random managers.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import apps from '../../../../resources/schema/apps.v1.json' with { type: 'json' };
 import core from '../../../../resources/schema/core.v1.json' with { type: 'json' };

@@ -73,6 +73,13 @@ describe('server-side apply', () => {
     expect(managers(other)).toEqual(['one Apply', 'two Apply']);
   });
 
+  it('of a null that a default fills in again makes no revision either', async () => {
+    const { json } = await apply(deployment({ replicas: null }));
+    expect(json.spec.replicas).toBe(1);
+    api.clock.advance(5000);
+    expect((await apply(deployment({ replicas: null }))).json).toEqual(json);
+  });
+
   it('in a dry run says what would be, and stores nothing', async () => {
     const { status, json } = await apply(deployment(), 'fieldManager=one&dryRun=All');
     expect([status, json.spec.replicas]).toEqual([201, 1]);

@@ -112,7 +112,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const channel = parentChannel();
   const stopping = new AbortController();
   const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
-  const userAgent = `flotilla-agent/${flags.nodeName}`;
+  const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const client = new RestClient({ transport, userAgent, clock: systemClock, random: systemRandom });
   let agent: NodeAgent | undefined;
   channel.onStop((why) => {

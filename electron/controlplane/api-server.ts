@@ -84,7 +84,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     },
     { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
   ]);
+  const authorize = createAuthorizer({ policy: bootstrapPolicy, nodePods: parts });
   const resources = createRouter({
+    authorize,
     registry,
     schemas,
     protobuf: new ProtobufDecoder({
@@ -109,7 +111,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   });
   const handler = createChain({
     authenticate: createAuthenticator(),
-    authorize: createAuthorizer({ policy: bootstrapPolicy, nodePods: parts }),
+    authorize,
     resources,
     paths,
     clock,

@@ -359,7 +359,9 @@ export class ControlPlane {
     const { clock, random } = this.#deps;
     const user: UserInfo = { name, groups: [...groups, 'system:authenticated'] };
     const transport = new LoopbackTransport({ handler, user });
-    return new RestClient({ transport, clock, random, userAgent: `flotilla/${name}` });
+    // The program's name is what managedFields show as the owner of what it writes.
+    const userAgent = `${name.replace(/^system:/, '')}/flotilla`;
+    return new RestClient({ transport, clock, random, userAgent });
   }
 
   #informers(client: RestClient): InformerFactory {

@@ -53,7 +53,7 @@ export class UiServer {
     this.#files = new UiFiles(deps.directory);
     this.#exchanges = new Exchanges(deps);
     this.#webSockets = new WebSocketBridge({
-      handler: (request) => deps.handler(withoutCookie(request)),
+      handler: (request) => deps.handler(asPage(request)),
       logger: deps.logger,
     });
     this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 });
@@ -112,7 +112,7 @@ export class UiServer {
       const refusal = this.#refusal(incoming, !safeMethods.has(request.method));
       if (refusal !== undefined) throw forbiddenPath(refusal);
       if (!this.#deps.sessions.isSignedIn(request.headers['cookie'])) throw unauthorized();
-      const response = await this.#deps.handler(withoutCookie(request));
+      const response = await this.#deps.handler(asPage(request));
       return { ...response, headers: { ...response.headers, ...dataHeaders } };
     }
     if (request.path === '/session') return this.#session(incoming, request);
@@ -166,9 +166,11 @@ function tokenOf(body: Uint8Array): string {
 }
 
 /** The API has no use for it, and what it doesn't have it can't leak. */
-function withoutCookie(request: ApiRequest): ApiRequest {
+/** Without its cookie; and what the page writes is the page's, not the browser's. */
+function asPage(request: ApiRequest): ApiRequest {
   const { cookie: _cookie, ...headers } = request.headers;
-  return { ...request, headers };
+  if (safeMethods.has(request.method)) return { ...request, headers };
+  return { ...request, headers: { ...headers, 'user-agent': 'flotilla-ui' } };
 }
 
 /**

@@ -90,6 +90,8 @@ interface ProtoMessage {
 }
 interface Extension {
   readonly listType?: string;
+  /** Of a map's field, or of a struct, under the type's own name. */
+  readonly mapType?: string;
   readonly keys?: readonly string[];
   readonly patchStrategy?: string;
   readonly patchMergeKey?: string;
@@ -263,6 +265,7 @@ function fieldSchema(
     if (schema['type'] === 'array') schema['x-kubernetes-list-type'] = extension.listType;
     else schema['x-kubernetes-map-type'] = extension.listType;
   }
+  if (extension?.mapType !== undefined) schema['x-kubernetes-map-type'] = extension.mapType;
   if (extension?.keys !== undefined) schema['x-kubernetes-list-map-keys'] = extension.keys;
   if (extension?.patchStrategy !== undefined)
     schema['x-kubernetes-patch-strategy'] = extension.patchStrategy;
@@ -301,6 +304,8 @@ function visit(clientName: string, owner: string): void {
   const refs = new Set<string>();
   const properties: Record<string, Schema> = {};
   const schema: Schema = { type: 'object' };
+  const mapType = extensions[name]?.mapType;
+  if (mapType !== undefined) schema['x-kubernetes-map-type'] = mapType;
   schemas.set(name, schema);
   for (const attribute of client.attributes.toSorted((a, b) => (a.baseName < b.baseName ? -1 : 1)))
     properties[attribute.baseName] = fieldSchema(name, attribute, client, refs);

@@ -273,12 +273,14 @@ spec:
       writeFileSync(path.join(chart, 'Chart.yaml'), 'apiVersion: v2\nname: web\nversion: 0.1.0\n');
       const template = webApp('charted').replace('replicas: 3', 'replicas: {{ .Values.replicas }}');
       writeFileSync(path.join(chart, 'templates/web.yaml'), template);
-      // Server-side apply, helm 4's default, is not served yet.
-      const clientSide = ['--server-side=false', '--wait', '--timeout', '60s'];
-      await helm('install', 'rel', chart, '--set', 'replicas=1', ...clientSide);
-      await helm('upgrade', 'rel', chart, '--set', 'replicas=2', ...clientSide);
+      const wait = ['--wait', '--timeout', '60s'];
+      await helm('install', 'rel', chart, '--set', 'replicas=1', ...wait);
+      await helm('upgrade', 'rel', chart, '--set', 'replicas=2', ...wait);
       expect(await jsonPath('deployment', 'charted', '{.status.readyReplicas}')).toBe('2');
-      await helm('rollback', 'rel', '1', ...clientSide);
+      // Its default is server-side apply: what it says is what it owns.
+      const owners = '{.metadata.managedFields[?(@.operation=="Apply")].manager}';
+      expect(await jsonPath('deployment', 'charted', owners)).toBe('helm');
+      await helm('rollback', 'rel', '1', ...wait);
       expect(await jsonPath('deployment', 'charted', '{.spec.replicas}')).toBe('1');
       expect(await helm('history', 'rel')).toMatch(/Rollback to 1/);
       await helm('uninstall', 'rel', '--wait', '--timeout', '60s');

@@ -14,6 +14,7 @@ import {
 } from '../../electron/controlplane/admission/chain.ts';
 import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
+import type { Authorizer } from '../../electron/controlplane/apiserver/identity/authorizer.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
 import { YamlReader } from '../../electron/controlplane/apiserver/representation/yaml.ts';
@@ -72,6 +73,7 @@ export interface TestApi {
 export interface TestApiOptions {
   readonly plugins?: (registry: Registry) => readonly AdmissionPlugin[];
   readonly kubelet?: (request: KubeletRequest) => TransportStream;
+  readonly authorize?: Authorizer;
   readonly store?: Store;
   readonly clock?: ManualClock;
 }
@@ -97,6 +99,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     protobuf: new ProtobufDecoder({ descriptors: {}, shapeOf: () => undefined }),
     yaml: new YamlReader(clock),
     admission: createAdmissionChain(options.plugins?.(registry) ?? []),
+    authorize: options.authorize ?? (() => ({ allowed: true, reason: '' })),
     kubelet: {
       stream(nodeName, request) {
         kubeletRequests.push({ nodeName, request });

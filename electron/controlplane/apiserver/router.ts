@@ -18,6 +18,7 @@ import { handlePatch } from './handlers/patch.ts';
 import { handleBinding, handleEviction } from './handlers/pod-actions.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
+import { FieldTracker } from './handlers/fields.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
 import { jsonResponse } from './status-response.ts';
 import { handleWatch } from './handlers/watch.ts';
@@ -34,9 +35,10 @@ export type RouteRequest = (request: ApiRequest, info: RequestInfo) => Promise<A
 type Handler = (scope: RequestScope) => Promise<ApiResponse>;
 
 export function createRouter(deps: RouterDeps): RouteRequest {
+  const fields = new FieldTracker(deps.schemas);
   return async function routeRequest(request, info) {
     if (isCustomResourceList(info)) return noCustomResources;
-    const scope = scopeOf(deps, request, info);
+    const scope = { ...scopeOf(deps, request, info), fields };
     return handlerOf(scope)(scope);
   };
 }
@@ -57,14 +59,14 @@ const noCustomResources = jsonResponse(200, {
   items: [],
 });
 
-function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo): RequestScope {
+function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo) {
   const { registry } = deps;
   const definition = registry.table.lookup(info.group, info.version, info.resource);
   if (definition === undefined) throw pageNotFound();
   const { user } = request;
   if (user === undefined) throw unauthorized();
   const resource = registry.resource(definition);
-  return { deps, request, info, definition, resource, user, warnings: new Set() };
+  return { deps, request, info, definition, resource, user, warnings: new Set<string>() };
 }
 
 function handlerOf(scope: RequestScope): Handler {

@@ -104,7 +104,6 @@ function fillSystemMetadata(deps: WriteDeps, object: KubeObject): void {
   delete metadata.resourceVersion;
   delete metadata.deletionTimestamp;
   delete metadata.deletionGracePeriodSeconds;
-  delete metadata.managedFields;
   delete metadata.selfLink;
   delete metadata.generation;
   if (deps.definition.strategy.generationFields !== 'none') metadata.generation = 1;

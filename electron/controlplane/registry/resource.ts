@@ -3,6 +3,7 @@
 // Adding a kind touches resources.ts, its schema and its strategy, nothing else.
 // Source of the strategy's steps: kubernetes apiserver pkg/registry/rest/{create,update,delete}.go.
 import type { KubeObject } from '#kube/api/object.ts';
+import type { FieldSet } from '#kube/machinery/apply/field-set.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
 
@@ -129,6 +130,8 @@ export interface StatusSubresource<T extends KubeObject = KubeObject> {
   readonly type: 'status';
   /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. */
   readonly prepareForUpdate?: (next: T, old: T) => void;
+  /** What prepareForUpdate takes back: nobody comes to own it. Given together with it. */
+  readonly resetFields?: FieldSet;
   readonly validateUpdate?: (next: T, old: T) => FieldError[];
 }
 

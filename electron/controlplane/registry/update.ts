@@ -3,6 +3,7 @@
 // may change is said by UpdateRules.
 // Source: kubernetes apiserver pkg/registry/rest/update.go, registry/generic/registry/store.go.
 import type { KubeObject } from '#kube/api/object.ts';
+import { isSameButTimes } from '#kube/machinery/apply/manager-entries.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField, type FieldError } from '#kube/machinery/field.ts';
 import { validateObjectMetaUpdate } from '#kube/machinery/object-meta.ts';
@@ -39,12 +40,12 @@ export interface UpdateRequest {
   readonly name: string;
   /**
    * Makes the new object. Runs again on each retry. `old` is undefined when there is no such
-   * object and the kind may be created by an update.
+   * object and this request may create it.
    */
   readonly change: (old: StoredObject | undefined) => Promise<KubeObject>;
   readonly rules: UpdateRules;
-  /** PUT: an absent object may be created, if the kind allows it. */
-  readonly mayCreate?: boolean;
+  /** Whether an absent object is created: by PUT where the kind allows it, by apply always. */
+  readonly mayCreate?: 'ifKindAllows' | 'always' | 'never';
   /** Admission for that case. */
   readonly validateCreate?: WriteOptions['validate'];
 }
@@ -82,7 +83,10 @@ async function createInstead(
   options: WriteOptions,
 ): Promise<UpdateResult | undefined> {
   const { definition } = deps;
-  const isAllowed = request.mayCreate === true && definition.strategy.allowCreateOnUpdate === true;
+  const { mayCreate = 'never' } = request;
+  const isAllowed =
+    mayCreate === 'always' ||
+    (mayCreate === 'ifKindAllows' && definition.strategy.allowCreateOnUpdate === true);
   if (!isAllowed) throw notFoundError(definition, request.name);
   const object = await request.change(undefined);
   const key = storageKey(definition, request.namespace, request.name);
@@ -111,7 +115,10 @@ async function updateOnce(
   checkUid(definition, old.key, next, old.object);
   checkResourceVersion(definition, next, old);
   fillSystemMetadata(deps, next, old.object);
+  const { managedFields } = next.metadata;
   rules.prepare(next, old.object);
+  if (managedFields !== undefined) next.metadata.managedFields = managedFields;
+  else delete next.metadata.managedFields;
   deps.applyDefaults(next);
   setGeneration(rules, next, old.object);
   refuseInvalid(definition, next, [
@@ -121,7 +128,7 @@ async function updateOnce(
   for (const text of rules.warnings?.(next) ?? []) options.warn?.(text);
   const guard = await allocate(deps, next, old.object);
   await options.validate?.(next, old.object);
-  if (deepEqual(next, old.object)) return old;
+  if (isUnchanged(next, old.object)) return old;
   if (options.dryRun === true) return codec.transient(old.key, next, old.revision);
   // Whoever ends an object reports on it first, and takes finalizers away: that leads to its end.
   const leadsToFreeing = next.metadata.deletionTimestamp !== undefined;
@@ -171,8 +178,17 @@ function fillSystemMetadata(deps: WriteDeps, next: KubeObject, old: KubeObject):
   // Only a delete begins or shortens a deletion.
   metadata.deletionTimestamp = old.metadata.deletionTimestamp;
   metadata.deletionGracePeriodSeconds = old.metadata.deletionGracePeriodSeconds;
-  delete metadata.managedFields;
   delete metadata.selfLink;
+}
+
+/** An owner that wrote the same again at another time is no reason for a new revision. */
+function isUnchanged(next: KubeObject, old: KubeObject): boolean {
+  const { managedFields: ours, ...nextMetadata } = next.metadata;
+  const { managedFields: theirs, ...oldMetadata } = old.metadata;
+  return (
+    deepEqual({ ...next, metadata: nextMetadata }, { ...old, metadata: oldMetadata }) &&
+    isSameButTimes(ours, theirs)
+  );
 }
 
 function setGeneration(rules: UpdateRules, next: KubeObject, old: KubeObject): void {

@@ -3,7 +3,7 @@
 // pkg/endpoints/handlers/patch.go for status codes and limits.
 import { unreachable } from '../base/assert.ts';
 import { deepCopy, deepEqual, isObject, setOwn } from './equality.ts';
-import { badRequest, StatusError, unprocessable } from './status.ts';
+import { badRequest, entityTooLarge, StatusError, unprocessable } from './status.ts';
 
 const operationNames = ['add', 'remove', 'replace', 'move', 'copy', 'test'] as const;
 
@@ -17,6 +17,8 @@ export type JsonPatchOperation = {
 const maxOperations = 10_000;
 /** What copy operations may add in all, as JSON text. */
 const maxCopiedLength = 3 * 1024 * 1024;
+/** List items that give way when others come or go before them: some 50 ms. Real patches move few. */
+const maxShiftedItems = 30_000_000;
 
 /** RFC 7386: null deletes, objects merge, everything else replaces. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
@@ -30,17 +32,31 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return result;
 }
 
-/** Throws 400 when `patch` is no list of operations or a list too long, 422 for illegal ones. */
+/** Throws 400 when `patch` is no list of operations, 413 for a list too long, 422 for illegal ones. */
 export function parseJsonPatch(patch: unknown): JsonPatchOperation[] {
-  if (!Array.isArray(patch))
+  if (!Array.isArray(patch)) {
+    const kind = isObject(patch) ? 'object' : patch === null ? 'null' : typeof patch;
     throw badRequest(
-      'error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch',
+      `error decoding patch: json: cannot unmarshal ${kind} into Go value of type []handlers.jsonPatchOp`,
     );
+  }
   if (patch.length > maxOperations)
-    throw badRequest(
+    throw entityTooLarge(
       `The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`,
     );
   return patch.map((operation: unknown) => parseOperation(operation));
+}
+
+const operationFields = new Set(['op', 'path', 'from', 'value']);
+
+/** What a strict decoder has to say of the operations themselves. */
+export function unknownOperationFields(patch: unknown): string[] {
+  if (!Array.isArray(patch)) return [];
+  return patch.flatMap((operation: unknown, index) =>
+    Object.keys(isObject(operation) ? operation : {})
+      .filter((name) => !operationFields.has(name))
+      .map((name) => `unknown field ${JSON.stringify(`[${index}].${name}`)}`),
+  );
 }
 
 function parseOperation(operation: unknown): JsonPatchOperation {
@@ -60,7 +76,7 @@ function parseOperation(operation: unknown): JsonPatchOperation {
 /** RFC 6902, all operations or none. Throws 400 or 422. */
 export function applyJsonPatch(document: unknown, patch: unknown): unknown {
   const operations = parseJsonPatch(patch);
-  const holder: Holder = { root: deepCopy(document), copiedLength: 0 };
+  const holder: Holder = { root: deepCopy(document), copiedLength: 0, shiftedItems: 0 };
   for (const operation of operations) applyOperation(holder, operation);
   return holder.root;
 }
@@ -68,6 +84,16 @@ export function applyJsonPatch(document: unknown, patch: unknown): unknown {
 interface Holder {
   root: unknown;
   copiedLength: number;
+  shiftedItems: number;
+}
+
+/** All behind `index` gives way. Throws 413 for a patch that would hold up everybody else. */
+function shift(holder: Holder, list: readonly unknown[], index: number): void {
+  holder.shiftedItems += list.length - index;
+  if (holder.shiftedItems > maxShiftedItems)
+    throw entityTooLarge(
+      'this JSON patch inserts into or removes from long lists too often; replace the lists as a whole',
+    );
 }
 
 function applyOperation(holder: Holder, operation: JsonPatchOperation): void {
@@ -129,6 +155,7 @@ function add(holder: Holder, addition: Addition): void {
   if (Array.isArray(parent)) {
     const index = key === '-' ? parent.length : arrayIndex(key);
     if (index === undefined || index > parent.length) throw badIndex(op, path, key);
+    shift(holder, parent, index);
     parent.splice(index, 0, value);
   } else setOwn(parent, key, value);
 }
@@ -155,6 +182,7 @@ function remove(holder: Holder, op: string, path: string): unknown {
   if (Array.isArray(parent)) {
     const index = arrayIndex(key);
     if (index === undefined || index >= parent.length) throw badIndex(op, path, key);
+    shift(holder, parent, index);
     return parent.splice(index, 1)[0];
   }
   if (!Object.hasOwn(parent, key)) throw missingKey(op, path);

@@ -88,6 +88,11 @@ export function conflict(resource: Resource, name: string, why: string): StatusE
   return make(409, 'Conflict', message, details(resource, name));
 }
 
+/** A configuration would change fields that others own; one cause for each. */
+export function applyConflict(message: string, causes: StatusCause[]): StatusError {
+  return make(409, 'Conflict', message, { causes });
+}
+
 export const staleMessage =
   'the object has been modified; please apply your changes to the latest version and try again';
 
@@ -161,16 +166,20 @@ export function unsupportedMediaType(given: string, accepted: readonly string[])
 }
 
 export function requestTooLarge(limitBytes: number): StatusError {
-  const message = `Request entity too large: limit is ${limitBytes}`;
-  return make(413, 'RequestEntityTooLarge', message);
+  return entityTooLarge(`limit is ${limitBytes}`);
 }
 
-/** 413: a body within the limit that takes more time or memory to read than one may have. */
+/** 413: a body within the limit that asks for more than one request may have. */
+export function entityTooLarge(why: string): StatusError {
+  return make(413, 'RequestEntityTooLarge', `Request entity too large: ${why}`);
+}
+
+/** 413: YAML that takes more time or memory to read than one request may have. */
 export function bodyTooCostly(): StatusError {
-  const message =
-    'Request entity too large: reading this YAML takes more time or memory than one request may ' +
-    'have; send it as JSON, or in smaller parts';
-  return make(413, 'RequestEntityTooLarge', message);
+  return entityTooLarge(
+    'reading this YAML takes more time or memory than one request may have; send it as JSON, or in ' +
+      'smaller parts',
+  );
 }
 
 /** 410: history before is gone; the client has to list again. */

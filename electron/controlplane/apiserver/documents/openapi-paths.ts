@@ -219,6 +219,7 @@ const patchTypes = [
   'application/json-patch+json',
   'application/merge-patch+json',
   'application/strategic-merge-patch+json',
+  'application/apply-patch+yaml',
 ];
 
 function typed(type: Parameter['type'], form: OpenApiForm): object {

@@ -54,7 +54,7 @@ async function parseBody(
   text: string,
   { encoding, kind, validation }: TextForm,
 ): Promise<ParsedJson> {
-  if (encoding === 'yaml') return { value: await parseYamlBody(scope, text, kind), duplicates: [] };
+  if (encoding === 'yaml') return parseYamlBody(scope, text, kind);
   try {
     return parseJson(text, { findDuplicates: validation !== 'Ignore' });
   } catch (error) {
@@ -67,7 +67,7 @@ async function parseYamlBody(
   { deps, request }: RequestScope,
   text: string,
   kind: BodyKind,
-): Promise<unknown> {
+): Promise<ParsedJson> {
   try {
     return await deps.yaml.read(text, request.signal);
   } catch (error) {

@@ -12,9 +12,11 @@ import {
   forbidden,
   invalid as invalidField,
   notSupported,
+  required,
   tooLong,
   type FieldError,
 } from '#kube/machinery/field.ts';
+import { byteLength } from '#kube/machinery/names.ts';
 import { parseLabelSelector } from '#kube/machinery/selector.ts';
 import { badRequest, invalid } from '#kube/machinery/status.ts';
 import type { ListQuery } from '../../registry/list.ts';
@@ -31,12 +33,35 @@ const fieldManagerMaxLength = 128;
 
 /** `kind` is the options' kind, such as `CreateOptions`. Throws 422. */
 export function parseWriteParameters(query: URLSearchParams, kind: string): WriteParameters {
+  return parseParameters(query, kind, []);
+}
+
+/** Of a patch; what is applied must have a manager, and only that can be forced. Throws 422. */
+export function parsePatchParameters(
+  query: URLSearchParams,
+  isApply: boolean,
+): WriteParameters & { readonly isForced: boolean } {
+  const force = query.get('force');
+  const errors: FieldError[] = [];
+  if (!isApply && force !== null)
+    errors.push(forbidden(field('force'), 'may not be specified for non-apply patch'));
+  if (isApply && (query.get('fieldManager') ?? '') === '')
+    errors.push(required(field('fieldManager'), 'is required for apply patch'));
+  return { ...parseParameters(query, 'PatchOptions', errors), isForced: isTrue(force) };
+}
+
+function parseParameters(
+  query: URLSearchParams,
+  kind: string,
+  found: readonly FieldError[],
+): WriteParameters {
   const validation = query.get('fieldValidation') ?? '';
   const dryRun = query.getAll('dryRun');
-  const errors = dryRunErrors(dryRun);
-  const manager = query.get('fieldManager') ?? '';
-  if (manager.length > fieldManagerMaxLength)
-    errors.push(tooLong(field('fieldManager'), fieldManagerMaxLength));
+  const errors = [
+    ...found,
+    ...managerErrors(query.get('fieldManager') ?? ''),
+    ...dryRunErrors(dryRun),
+  ];
   if (!validationNames.includes(validation))
     errors.push(notSupported(field('fieldValidation'), validation, validationNames));
   if (errors.length > 0) throw invalid({ group: metaGroup, kind }, '', errors);
@@ -47,6 +72,23 @@ export function parseWriteParameters(query: URLSearchParams, kind: string): Writ
 }
 
 const validationNames = ['', 'Ignore', 'Strict', 'Warn'];
+
+function managerErrors(manager: string): FieldError[] {
+  const path = field('fieldManager');
+  const errors: FieldError[] = [];
+  if (byteLength(manager) > fieldManagerMaxLength)
+    errors.push(tooLong(path, fieldManagerMaxLength));
+  let position = 0;
+  for (const character of manager) {
+    if (!/[\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(character)) {
+      const code = (character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0');
+      const detail = `invalid character U+${code} (at position ${position})`;
+      errors.push(invalidField(path, manager, detail));
+    }
+    position += byteLength(character);
+  }
+  return errors;
+}
 
 function dryRunErrors(values: readonly string[]): FieldError[] {
   if (values.every((value) => value === 'All')) return [];

@@ -1,13 +1,16 @@
-// PATCH: JSON patch, merge patch and strategic merge patch of an object or its status. The patch is
-// applied to whatever is stored at each attempt, so without a resourceVersion it never conflicts.
+// PATCH: JSON patch, merge patch, strategic merge patch and server-side apply (apply.ts) of an object
+// or its status. The patch is applied to whatever is stored at each attempt, so without a
+// resourceVersion it never conflicts with other writes.
 // Source: kubernetes apiserver pkg/endpoints/handlers/patch.go.
 import type { KubeObject } from '#kube/api/object.ts';
+import { assert } from '#kube/base/assert.ts';
+import { goValue } from '#kube/machinery/apply/mistakes.ts';
 import { decodeObject, strictMessage } from '#kube/machinery/decode.ts';
 import { isObject } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField } from '#kube/machinery/field.ts';
 import { apiVersionOf } from '#kube/machinery/gvk.ts';
 import { parseJson } from '#kube/machinery/json.ts';
-import { applyJsonPatch, mergePatch } from '#kube/machinery/patch.ts';
+import { applyJsonPatch, mergePatch, unknownOperationFields } from '#kube/machinery/patch.ts';
 import {
   badRequest,
   hasReason,
@@ -16,13 +19,15 @@ import {
   unsupportedMediaType,
 } from '#kube/machinery/status.ts';
 import { strategicMergePatch } from '#kube/machinery/strategic-patch.ts';
+import type { StoredObject } from '../../registry/storage-codec.ts';
 import type { ApiResponse } from '../http.ts';
 import { contentTypeOf } from '../representation/negotiation.ts';
-import { checkName } from './body.ts';
-import { parseWriteParameters, type FieldValidation } from './options.ts';
+import { applyPatchType, applyTo, readConfiguration, type Configuration } from './apply.ts';
+import { checkName, placeInNamespace } from './body.ts';
+import { parsePatchParameters, type FieldValidation } from './options.ts';
 import { outputForm, respondStored } from './respond.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
-import { admitUpdate, objectKind, rulesOf, updateOptions } from './write.ts';
+import { admit, createOptions, objectKind, rulesOf, updateOptions } from './write.ts';
 
 const patchTypes = [
   'application/json-patch+json',
@@ -35,38 +40,72 @@ export type PatchType = (typeof patchTypes)[number];
 export interface PatchBody {
   readonly type: PatchType;
   readonly value: unknown;
-  readonly text: string;
   readonly duplicates: readonly string[];
 }
 
 export async function handlePatch(scope: RequestScope): Promise<ApiResponse> {
   outputForm(scope);
-  const { info, resource, request } = scope;
-  const { dryRun, validation } = parseWriteParameters(request.query, 'PatchOptions');
-  const patch = await readPatch(scope);
-  const { stored } = await resource.update(
+  const { info, resource } = scope;
+  const isApply = isApplyRequest(scope);
+  const parameters = parsePatchParameters(scope.request.query, isApply);
+  const { dryRun, validation } = parameters;
+  const patched = isApply
+    ? applied(scope, await readConfiguration(scope, objectKind(scope), parameters))
+    : changed(scope, await readPatch(scope), validation);
+  const { stored, isCreated } = await resource.update(
     {
       namespace: info.namespace,
       name: info.name,
       rules: rulesOf(scope),
+      mayCreate: isApply && info.subresource === '' ? 'always' : 'never',
+      validateCreate: createOptions(scope, dryRun).validate,
       async change(old) {
-        const base = old?.copy() ?? {};
-        const next = applyPatch(scope, { patch, base, kind: objectKind(scope), validation });
+        const next = patched(old);
+        placeInNamespace(scope, next);
         checkName(scope, next);
-        if (old !== undefined) await admitUpdate(scope, next, old.object, dryRun);
+        await admit(scope, next, old?.object, dryRun);
         return next;
       },
     },
     updateOptions(scope, dryRun),
   );
-  return respondStored(scope, stored);
+  return respondStored(scope, stored, isCreated ? 201 : 200);
 }
 
-/** Throws 400 for malformed JSON, 415 for a patch type that is not served. */
+/** From what is stored to what shall be, with its owners; runs again on each retry. */
+type Patched = (old: StoredObject | undefined) => KubeObject;
+
+function applied(scope: RequestScope, configuration: Configuration): Patched {
+  return (old) => {
+    const next = applyTo(scope, configuration, old?.copy());
+    scope.resource.applyDefaults(next);
+    return next;
+  };
+}
+
+function changed(scope: RequestScope, patch: PatchBody, validation: FieldValidation): Patched {
+  return (old) => {
+    const base = old?.copy() ?? {};
+    const next = applyPatch(scope, { patch, base, kind: objectKind(scope), validation });
+    scope.resource.applyDefaults(next);
+    scope.fields.track(scope, old?.object, next);
+    return next;
+  };
+}
+
+/** Throws 415 for a patch type that is not served. */
+export function isApplyRequest({ request }: RequestScope): boolean {
+  const given = contentTypeOf(request);
+  if (given === applyPatchType) return true;
+  if (patchTypes.some((one) => one === given)) return false;
+  throw unsupportedMediaType(given, [...patchTypes, applyPatchType]);
+}
+
+/** Throws 400 for malformed JSON. */
 export async function readPatch({ request }: RequestScope): Promise<PatchBody> {
   const given = contentTypeOf(request);
   const type = patchTypes.find((one) => one === given);
-  if (type === undefined) throw unsupportedMediaType(given, patchTypes);
+  assert(type, 'the type of the patch has been checked');
   const text = new TextDecoder().decode(await request.readBody());
   const { value, duplicates } = parseJson(text, { findDuplicates: true });
   const isList = type === 'application/json-patch+json';
@@ -75,7 +114,7 @@ export async function readPatch({ request }: RequestScope): Promise<PatchBody> {
       `error decoding patch: json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} ` +
         'into Go value of type map[string]interface {}',
     );
-  return { type, value, text, duplicates };
+  return { type, value, duplicates };
 }
 
 export interface PatchTask {
@@ -97,14 +136,30 @@ export function applyPatch(scope: RequestScope, task: PatchTask): KubeObject {
         `(${apiVersionOf(kind)}, Kind=${kind.kind})`,
     );
   const { object, unknownFields } = decodePatched(scope, task, patched);
-  const complaints = [...patch.duplicates, ...unknownFields];
+  const complaints = [...complaintsOf(patch), ...unknownFields];
   if (validation === 'Warn') for (const text of complaints) scope.warnings.add(text);
   if (validation === 'Strict' && complaints.length > 0)
-    throw invalid({ group: kind.group, kind: kind.kind }, scope.info.name, [
-      invalidField(field('patch'), patch.text, strictMessage(complaints)),
-    ]);
+    throw invalidPatch(shownValue(patch, patched), strictMessage(complaints));
   object['metadata'] ??= {};
   return object as unknown as KubeObject;
+}
+
+function complaintsOf({ type, value, duplicates }: PatchBody): readonly string[] {
+  if (type !== 'application/json-patch+json') return duplicates;
+  return [...duplicates, ...unknownOperationFields(value)].map((text) => `json patch ${text}`);
+}
+
+/**
+ * A strategic merge is converted without going through JSON: Kubernetes shows the patch, in Go's
+ * words for a map; after the other two it shows the whole result.
+ */
+function shownValue({ type, value }: PatchBody, patched: object): string {
+  const isStrategic = type === 'application/strategic-merge-patch+json';
+  return isStrategic ? goValue(value) : JSON.stringify(patched);
+}
+
+function invalidPatch(shown: string, why: string): StatusError {
+  return invalid({ group: '', kind: '' }, '', [invalidField(field('patch'), shown, why)]);
 }
 
 function patchedValue(scope: RequestScope, { patch, base, kind }: PatchTask): unknown {
@@ -129,24 +184,10 @@ function decodePatched(scope: RequestScope, { kind, patch }: PatchTask, patched:
     if (!(error instanceof StatusError) || !hasReason(error, 'BadRequest')) throw error;
     const prefix = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: `;
     const why = error.message.replace(prefix, '');
-    // A strategic merge is converted without going through JSON: Kubernetes shows the patch, in Go's
-    // words for a map; after the other two it shows the whole result.
     const kindOfField = /of type (int32|int64|bool|string)$/.exec(why)?.[1];
     const isStrategic = patch.type === 'application/strategic-merge-patch+json';
-    const violation =
-      isStrategic && kindOfField !== undefined
-        ? invalidField(field('patch'), goText(patch.value), `unrecognized type: ${kindOfField}`)
-        : invalidField(field('patch'), JSON.stringify(patched), why);
-    throw invalid({ group: '', kind: '' }, '', [violation]);
+    throw isStrategic && kindOfField !== undefined
+      ? invalidPatch(goValue(patch.value), `unrecognized type: ${kindOfField}`)
+      : invalidPatch(JSON.stringify(patched), why);
   }
-}
-
-/** As Go's `%+v` prints a decoded JSON value: `map[spec:map[replicas:x]]`. */
-function goText(value: unknown): string {
-  if (value === null || value === undefined) return '<nil>';
-  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
-  if (typeof value === 'string') return value;
-  if (!isObject(value)) return JSON.stringify(value);
-  const entries = Object.keys(value).toSorted();
-  return `map[${entries.map((key) => `${key}:${goText(value[key])}`).join(' ')}]`;
 }

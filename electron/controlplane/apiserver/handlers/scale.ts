@@ -2,15 +2,18 @@
 // Source: kubernetes pkg/registry/apps/deployment/storage/storage.go (ScaleREST).
 import type { Scale } from '#kube/api/autoscaling.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import { ownersOfScale, withOwnersOfScale } from '#kube/machinery/apply/scale-owners.ts';
 import { field, invalid as invalidField } from '#kube/machinery/field.ts';
 import { invalid } from '#kube/machinery/status.ts';
 import type { ScaleSubresource } from '../../registry/resource.ts';
 import type { StoredObject } from '../../registry/storage-codec.ts';
 import { objectRules } from '../../registry/update.ts';
 import type { ApiResponse } from '../http.ts';
+import { decodeApplied, readConfiguration, type Configuration } from './apply.ts';
 import { checkName, readObject } from './body.ts';
-import { parseWriteParameters } from './options.ts';
-import { applyPatch, readPatch } from './patch.ts';
+import { setManagedFields } from './fields.ts';
+import { parsePatchParameters, parseWriteParameters } from './options.ts';
+import { applyPatch, isApplyRequest, readPatch } from './patch.ts';
 import { outputForm, respondValue } from './respond.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
 import { updateOptions } from './write.ts';
@@ -38,26 +41,55 @@ export async function handleScaleUpdate(
   const { dryRun, validation } = parseWriteParameters(scope.request.query, 'UpdateOptions');
   const scale = await readObject(scope, scaleKind, validation);
   checkName(scope, scale);
-  return writeScale(scope, subresource, { dryRun, change: () => scale as Scale });
+  return writeScale(scope, subresource, { dryRun, change: tracked(scope, () => scale as Scale) });
 }
 
 export async function handleScalePatch(
   scope: RequestScope,
   subresource: ScaleSubresource,
 ): Promise<ApiResponse> {
-  const { dryRun, validation } = parseWriteParameters(scope.request.query, 'PatchOptions');
+  const isApply = isApplyRequest(scope);
+  const parameters = parsePatchParameters(scope.request.query, isApply);
+  const { dryRun, validation } = parameters;
+  if (isApply) {
+    const configuration = await readConfiguration(scope, scaleKind, parameters);
+    return writeScale(scope, subresource, { dryRun, change: applied(scope, configuration) });
+  }
   const patch = await readPatch(scope);
-  function change(old: Scale): Scale {
+  const change = tracked(scope, (old) => {
     const next = applyPatch(scope, { patch, base: old, kind: scaleKind, validation });
     checkName(scope, next);
     return next as Scale;
-  }
+  });
   return writeScale(scope, subresource, { dryRun, change });
 }
 
 interface ScaleWrite {
   readonly dryRun: boolean;
+  /** From the Scale as it is, with its fields' owners, to what it shall be. */
   readonly change: (old: Scale) => Scale;
+}
+
+function tracked(scope: RequestScope, change: (old: Scale) => Scale): ScaleWrite['change'] {
+  return (old) => {
+    const { managedFields: _, ...metadata } = old.metadata;
+    const next = { ...change({ ...old, metadata }) };
+    next.spec = { replicas: next.spec?.replicas ?? 0 };
+    next.metadata = { ...next.metadata };
+    delete next.metadata.managedFields;
+    setManagedFields(next, scope.fields.trackScale(scope, scaleKind.schema, { old, next }));
+    return next;
+  };
+}
+
+function applied(scope: RequestScope, { value, isForced }: Configuration): ScaleWrite['change'] {
+  return (live) => {
+    const given = { live, config: value, isForced };
+    const result = scope.fields.apply(scope, scaleKind.schema, given);
+    const next = decodeApplied(scope, scaleKind.schema, result);
+    checkName(scope, next);
+    return next as Scale;
+  };
 }
 
 async function writeScale(
@@ -74,8 +106,14 @@ async function writeScale(
       rules: objectRules(scope.definition),
       change(old) {
         const object = (old as StoredObject).copy();
-        const scale = change(scaleOf(object, subresource));
+        const before = scaleOf(object, subresource);
+        // A Scale of 0 says so here: its owner is known, too.
+        before.spec = { replicas: subresource.getSpecReplicas(object) };
+        setManagedFields(before, ownersOfScale(object.metadata.managedFields));
+        const scale = change(before);
         validateScale(scale);
+        const { managedFields } = scale.metadata;
+        setManagedFields(object, withOwnersOfScale(object.metadata.managedFields, managedFields));
         subresource.setSpecReplicas(object, scale.spec?.replicas ?? 0);
         object.metadata.uid = scale.metadata.uid;
         object.metadata.resourceVersion = scale.metadata.resourceVersion;

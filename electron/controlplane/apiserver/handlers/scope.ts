@@ -13,8 +13,10 @@ import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
+import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 
 export interface RouterDeps {
@@ -24,6 +26,8 @@ export interface RouterDeps {
   readonly protobuf: ProtobufDecoder;
   readonly yaml: YamlReader;
   readonly admission: AdmissionChain;
+  /** For what a request turns out to do beside its verb: an update that creates. */
+  readonly authorize: Authorizer;
   readonly kubelet: KubeletClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -37,6 +41,7 @@ export interface RequestScope {
   readonly definition: ResourceDefinition;
   readonly resource: ResourceRegistry;
   readonly user: UserInfo;
+  readonly fields: FieldTracker;
   /** Texts for `Warning:` headers, in order; those given twice count once. */
   readonly warnings: Set<string>;
 }

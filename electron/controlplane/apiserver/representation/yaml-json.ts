@@ -7,8 +7,16 @@ import { isScalar, parseDocument, visit, type Document } from 'yaml';
 /** A body says at most 3 MiB; as JSON it is longer only if it repeats itself, or is all commas. */
 const jsonLengthMax = 6 * 1024 * 1024;
 
+export interface YamlAsJson {
+  readonly json: string;
+  /** `line 2: key "a" already set in map`: the last one counts. */
+  readonly duplicates: readonly string[];
+}
+
+const maxDuplicates = 100;
+
 /** Throws an Error with one line for whatever is wrong with the text. */
-export function yamlToJson(text: string): string {
+export function yamlToJson(text: string): YamlAsJson {
   // The library looks for repeated keys by comparing all with all; pretty errors quote the text.
   const document = parseDocument(text, {
     logLevel: 'error',
@@ -17,31 +25,39 @@ export function yamlToJson(text: string): string {
   });
   const [error] = document.errors;
   if (error !== undefined) throw error;
-  checkNodes(document);
+  const duplicates = checkNodes(document, text);
   const json = JSON.stringify(document.toJS()) ?? 'null';
   if (json.length > jsonLengthMax) throw new Error('document contains excessive aliasing');
-  return json;
+  return { json, duplicates };
 }
 
-function checkNodes(document: Document): void {
+function checkNodes(document: Document, text: string): string[] {
+  const duplicates: string[] = [];
   visit(document, {
     Map(_key, { items }) {
-      checkKeys(items.map(({ key }) => key));
+      const repeated = checkKeys(items.map(({ key }) => key));
+      for (const { name, offset } of repeated.slice(0, maxDuplicates - duplicates.length)) {
+        const line = text.slice(0, offset).split('\n').length;
+        duplicates.push(`line ${line}: key ${JSON.stringify(name)} already set in map`);
+      }
     },
     Alias(_key, { source }, ancestors) {
       const isInside = ancestors.some((node) => 'anchor' in node && node.anchor === source);
       if (isInside) throw new Error(`anchor '${source}' value contains itself`);
     },
   });
+  return duplicates;
 }
 
 /** A map as a key would be written out as text, and its own keys as well, without end. */
-function checkKeys(keys: readonly unknown[]): void {
+function checkKeys(keys: readonly unknown[]): { name: string; offset: number }[] {
   const seen = new Set<string>();
+  const repeated: { name: string; offset: number }[] = [];
   for (const key of keys) {
     if (!isScalar(key)) throw new Error('invalid map key');
     const name = String(key.value);
-    if (seen.has(name)) throw new Error(`key ${JSON.stringify(name)} already set in map`);
+    if (seen.has(name)) repeated.push({ name, offset: key.range?.[0] ?? 0 });
     seen.add(name);
   }
+  return repeated;
 }

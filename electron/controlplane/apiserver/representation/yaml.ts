@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '#kube/base/clock.ts';
-import { parseJson } from '#kube/machinery/json.ts';
+import { parseJson, type ParsedJson } from '#kube/machinery/json.ts';
 import {
   bodyTooCostly,
   internalError,
@@ -12,7 +12,7 @@ import {
   tooManyRequests,
   type StatusError,
 } from '#kube/machinery/status.ts';
-import { yamlToJson } from './yaml-json.ts';
+import { yamlToJson, type YamlAsJson } from './yaml-json.ts';
 import type { YamlAnswer } from './yaml-worker.ts';
 
 /** Real manifests of this length take 10 to 30 ms, the worst of texts 80. */
@@ -41,16 +41,19 @@ export class YamlReader {
   }
 
   /**
-   * The value that `text` stands for. Throws 413 for what takes too long or too much memory, 429
+   * The value that `text` stands for, and one complaint if it gives keys twice. Throws 413 for what takes too long or too much memory, 429
    * when too many wait, 504 when `signal` aborts; an Error with one line for all that is not YAML.
    */
-  async read(text: string, signal: AbortSignal): Promise<unknown> {
+  async read(text: string, signal: AbortSignal): Promise<ParsedJson> {
     const isShort = text.length <= inlineLengthMax;
-    const json = isShort ? yamlToJson(text) : await this.#inTurn(text, signal);
-    return parseJson(json, { findDuplicates: false }).value;
+    const { json, duplicates } = isShort ? yamlToJson(text) : await this.#inTurn(text, signal);
+    const { value } = parseJson(json, { findDuplicates: false });
+    if (duplicates.length === 0) return { value, duplicates };
+    const lines = duplicates.map((line) => `  ${line}`);
+    return { value, duplicates: [['yaml: unmarshal errors:', ...lines].join('\n')] };
   }
 
-  async #inTurn(text: string, signal: AbortSignal): Promise<string> {
+  async #inTurn(text: string, signal: AbortSignal): Promise<YamlAsJson> {
     if (this.#waiting === waitingMax)
       throw tooManyRequests('Too many long YAML bodies, please try again later.', 1);
     this.#waiting += 1;
@@ -63,7 +66,7 @@ export class YamlReader {
     }
   }
 
-  #inThread(text: string, signal: AbortSignal): Promise<string> {
+  #inThread(text: string, signal: AbortSignal): Promise<YamlAsJson> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(gone());
       const worker = new Worker(workerFile, {
@@ -86,7 +89,7 @@ export class YamlReader {
       worker.once('exit', () => {
         timer.cancel();
         signal.removeEventListener('abort', abort);
-        if ('json' in outcome) resolve(outcome.json);
+        if ('json' in outcome) resolve(outcome);
         else reject(outcome instanceof Error ? outcome : new Error(outcome.error));
       });
     });

@@ -1,6 +1,7 @@
 // Pods: pending with a quality-of-service class when they are created, deleted with grace.
 // Source: kubernetes pkg/registry/core/pod/strategy.go.
 import type { Pod } from '#kube/api/core.ts';
+import { fieldSet } from '#kube/machinery/apply/field-set.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
 import { dns1123SubdomainName, isDns1123Label } from '#kube/machinery/names.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
@@ -55,5 +56,10 @@ export const podStatus: StatusSubresource<Pod> = {
     if (qosClass !== undefined) next.status.qosClass = qosClass;
     if (observed !== undefined) next.status.observedGeneration = observed;
   },
+  resetFields: fieldSet(
+    ['f:spec'],
+    ['f:metadata', 'f:deletionTimestamp'],
+    ['f:metadata', 'f:ownerReferences'],
+  ),
   validateUpdate: validatePodStatusUpdate,
 };

@@ -1,0 +1,97 @@
+// Who owns the fields that a request writes: between the handlers and the field manager.
+// Source: kubernetes apiserver pkg/endpoints/handlers/{create,update,rest}.go (managerOrUserAgent).
+import type { KubeObject } from '#kube/api/object.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
+import { apiVersionOf } from '#kube/machinery/gvk.ts';
+import { FieldManager, type Applied, type Writer } from '#kube/machinery/apply/field-manager.ts';
+import { fieldSet, type FieldSet } from '#kube/machinery/apply/field-set.ts';
+import type { SchemaRegistry } from '#kube/machinery/schema.ts';
+import { hasStatus } from '../../registry/create.ts';
+import type { ResourceDefinition } from '../../registry/resource.ts';
+import type { ApiRequest } from '../http.ts';
+import type { RequestScope } from './scope.ts';
+
+const maxManagerLength = 128;
+
+export class FieldTracker {
+  readonly #manager: FieldManager;
+  readonly #schemas: SchemaRegistry;
+  /** By definition, for writes of a status. */
+  readonly #statusResets = new WeakMap<ResourceDefinition, FieldSet>();
+
+  constructor(schemas: SchemaRegistry) {
+    this.#schemas = schemas;
+    this.#manager = new FieldManager(schemas);
+  }
+
+  /**
+   * Sets the managedFields of `next`: what this request changes is its writer's. Before admission,
+   * so that nobody owns what a plugin adds. `old` is undefined for a create.
+   */
+  track(scope: RequestScope, old: KubeObject | undefined, next: KubeObject): void {
+    const { schema } = scope.definition;
+    const entries = this.#manager.update(schema, { old, next }, this.writerOf(scope));
+    setManagedFields(next, entries);
+  }
+
+  /** `schema`: of what is applied, the object or its Scale. Throws 400 and 409. */
+  apply(scope: RequestScope, schema: string, given: Parameters<FieldManager['apply']>[1]): Applied {
+    return this.#manager.apply(schema, given, this.writerOf(scope));
+  }
+
+  /** As `track`, for a Scale in place of the object. */
+  trackScale(scope: RequestScope, schema: string, change: { old: KubeObject; next: KubeObject }) {
+    return this.#manager.update(schema, change, this.writerOf(scope));
+  }
+
+  writerOf(scope: RequestScope): Writer {
+    const { definition, info, request, deps } = scope;
+    return {
+      manager: managerOf(request),
+      apiVersion: apiVersionOf(definition),
+      subresource: info.subresource,
+      resetFields: this.#resetFields(definition, info.subresource),
+      time: rfc3339(deps.clock.now()),
+    };
+  }
+
+  /** What a request of this kind can't change, as UpdateRules have it. */
+  #resetFields(definition: ResourceDefinition, subresource: string): FieldSet {
+    const found = definition.subresources?.[subresource];
+    if (found?.type !== 'status') return hasStatus(definition) ? onlyStatus : {};
+    if (found.resetFields !== undefined) return found.resetFields;
+    const known = this.#statusResets.get(definition) ?? this.#allButStatus(definition);
+    this.#statusResets.set(definition, known);
+    return known;
+  }
+
+  #allButStatus({ schema }: ResourceDefinition): FieldSet {
+    const names = (type: string) => Object.keys(this.#schemas.get(type).properties ?? {});
+    return fieldSet(
+      ...names(schema)
+        .filter((name) => name !== 'metadata' && name !== 'status')
+        .map((name) => [`f:${name}`]),
+      ...names('meta/v1.ObjectMeta')
+        .filter((name) => name !== 'annotations')
+        .map((name) => ['f:metadata', `f:${name}`]),
+    );
+  }
+}
+
+const onlyStatus = fieldSet(['f:status']);
+
+export function setManagedFields(
+  { metadata }: KubeObject,
+  entries: Applied['managedFields'],
+): void {
+  if (entries === undefined) delete metadata.managedFields;
+  else metadata.managedFields = entries;
+}
+
+/** What the client calls itself, else the program by its User-Agent, without its version. */
+function managerOf({ query, headers }: ApiRequest): string {
+  const given = query.get('fieldManager') ?? '';
+  if (given !== '') return given;
+  const [program = ''] = (headers['user-agent'] ?? '').split('/');
+  return program.replaceAll(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, '').slice(0, maxManagerLength);
+}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { UnstructuredObject } from '#kube/api/object.ts';
-import { kindWorld, refusal, serviceOf } from '../../../../test/setup/kinds.ts';
+import { kindWorld, refusal, serviceOf } from '../../../../../test/setup/kinds.ts';
 
 interface SpecLike extends Record<string, unknown> {
   clusterIP: string;

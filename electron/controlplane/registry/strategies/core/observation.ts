@@ -22,7 +22,7 @@ import {
   isLabelValue,
   isQualifiedName,
 } from '#kube/machinery/names.ts';
-import type { Strategy } from '../resource.ts';
+import type { Strategy } from '../../resource.ts';
 import {
   asGiven,
   check,
@@ -32,7 +32,7 @@ import {
   isIP,
   isIPv4,
   isIPv6,
-} from './text-rules.ts';
+} from '../text-rules.ts';
 
 export const eventStrategy: Strategy<Event> = {
   validateName: dns1123SubdomainName,

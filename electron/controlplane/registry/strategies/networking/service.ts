@@ -5,8 +5,8 @@
 import type { Service } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { dns1035LabelName } from '#kube/machinery/names.ts';
-import { allocateService, needsHealthCheck } from '../allocator.ts';
-import type { StatusSubresource, Strategy } from '../resource.ts';
+import { allocateService, needsHealthCheck } from '../../allocator.ts';
+import type { StatusSubresource, Strategy } from '../../resource.ts';
 import {
   isExternallyAccessible,
   validateService,

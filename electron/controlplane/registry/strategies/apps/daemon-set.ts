@@ -17,10 +17,10 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName } from '#kube/machinery/names.ts';
-import type { StatusSubresource, Strategy } from '../resource.ts';
-import { applyTemplateDefaults } from './pod/defaults.ts';
-import { isEmptySelector, matcherOf, validateLabelSelector } from './selector-rules.ts';
-import { checkNonNegative, immutableMessage } from './text-rules.ts';
+import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { applyTemplateDefaults } from '../pod/defaults.ts';
+import { isEmptySelector, matcherOf, validateLabelSelector } from '../selector-rules.ts';
+import { checkNonNegative, immutableMessage } from '../text-rules.ts';
 import {
   isZero,
   validateAtMostAll,

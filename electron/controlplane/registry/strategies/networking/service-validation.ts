@@ -14,7 +14,7 @@ import {
 } from '#kube/machinery/field.ts';
 import { isDns1123Label, isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
 import { validateLabels } from '#kube/machinery/object-meta.ts';
-import { needsHealthCheck } from '../allocator.ts';
+import { needsHealthCheck } from '../../allocator.ts';
 import {
   asGiven,
   check,
@@ -23,7 +23,7 @@ import {
   isIP,
   isIPv6,
   isPortNumber,
-} from './text-rules.ts';
+} from '../text-rules.ts';
 
 const specPath = field('spec');
 const serviceTypes = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];

@@ -5,8 +5,8 @@ import type { Namespace } from '#kube/api/core.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
 import { field, invalid, type FieldError } from '#kube/machinery/field.ts';
 import { dns1123LabelName, isQualifiedName } from '#kube/machinery/names.ts';
-import type { StatusSubresource, Strategy } from '../resource.ts';
-import { check } from './text-rules.ts';
+import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { check } from '../text-rules.ts';
 
 const contentFinalizer = 'kubernetes';
 const nameLabel = 'kubernetes.io/metadata.name';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { containerOf, kindWorld, refusal, workloadOf } from '../../../../test/setup/kinds.ts';
+import { containerOf, kindWorld, refusal, workloadOf } from '../../../../../test/setup/kinds.ts';
 
 const templateOf = (spec: object, labels: object = { app: 'web' }) => ({
   template: { metadata: { labels }, spec: { containers: [containerOf({})], ...spec } },

@@ -12,11 +12,11 @@ import {
 } from '#kube/machinery/field.ts';
 import { KeyIndex } from '#kube/machinery/key-index.ts';
 import { dns1123SubdomainName } from '#kube/machinery/names.ts';
-import type { StatusSubresource, Strategy } from '../resource.ts';
-import { validateResourceQuantity } from './pod/resources.ts';
-import { validateTaints } from './pod/scheduling.ts';
-import { canonicalize } from './quantities.ts';
-import { check, isCidr, isIPv6 } from './text-rules.ts';
+import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { validateResourceQuantity } from '../pod/resources.ts';
+import { validateTaints } from '../pod/scheduling.ts';
+import { canonicalize } from '../quantities.ts';
+import { check, isCidr, isIPv6 } from '../text-rules.ts';
 
 export const nodeStrategy: Strategy<Node> = {
   validateName: dns1123SubdomainName,

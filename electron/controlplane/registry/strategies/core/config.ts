@@ -12,9 +12,9 @@ import {
 } from '#kube/machinery/field.ts';
 import { byteLength, dns1123SubdomainName } from '#kube/machinery/names.ts';
 import { badRequest } from '#kube/machinery/status.ts';
-import type { Strategy } from '../resource.ts';
+import type { Strategy } from '../../resource.ts';
 import { base64Problem, base64Size, decodeBase64, encodeBase64 } from './base64.ts';
-import { check, immutableMessage, isConfigKey } from './text-rules.ts';
+import { check, immutableMessage, isConfigKey } from '../text-rules.ts';
 
 const maxSizeBytes = 1024 * 1024;
 const frozenMessage = 'field is immutable when `immutable` is set';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { kindWorld, refusal } from '../../../../test/setup/kinds.ts';
+import { kindWorld, refusal } from '../../../../../test/setup/kinds.ts';
 
 const object = (kind: string, fields: object = {}, metadata: object = {}) => ({
   apiVersion: 'v1',

@@ -16,15 +16,15 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import type { LabelMatcher } from '#kube/machinery/selector.ts';
-import type { ScaleSubresource } from '../resource.ts';
-import { validatePodTemplate } from './pod/validation.ts';
+import type { ScaleSubresource } from '../../resource.ts';
+import { validatePodTemplate } from '../pod/validation.ts';
 import {
   isEmptySelector,
   matcherOf,
   validateLabelSelector,
   validateSelected,
-} from './selector-rules.ts';
-import { check, checkNonNegative, immutableMessage, isPercent } from './text-rules.ts';
+} from '../selector-rules.ts';
+import { check, checkNonNegative, immutableMessage, isPercent } from '../text-rules.ts';
 
 /** `kind` is the word in the message about deadlines. */
 export function validateForeverTemplate(

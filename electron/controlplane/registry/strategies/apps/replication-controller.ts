@@ -4,9 +4,9 @@ import type { ReplicationController, ReplicationControllerSpec } from '#kube/api
 import { field, required, type FieldError, type FieldPath } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName } from '#kube/machinery/names.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
-import type { StatusSubresource, Strategy } from '../resource.ts';
-import { applyTemplateDefaults } from './pod/defaults.ts';
-import { checkNonNegative } from './text-rules.ts';
+import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { applyTemplateDefaults } from '../pod/defaults.ts';
+import { checkNonNegative } from '../text-rules.ts';
 import { validateMatchedTemplate, validateReplicaCounts } from './workload.ts';
 
 export const replicationControllerStrategy: Strategy<ReplicationController> = {

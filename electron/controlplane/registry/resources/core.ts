@@ -1,0 +1,87 @@
+// Namespaces, configuration and events in the resource table.
+import type { ConfigMap, Event, Namespace, Secret, ServiceAccount } from '#kube/api/core.ts';
+import {
+  configMapColumns,
+  eventColumns,
+  namespaceColumns,
+  secretColumns,
+  serviceAccountColumns,
+} from '../columns/config.ts';
+import { allVerbs, type ResourceDefinition } from '../resource.ts';
+import {
+  configMapStrategy,
+  secretStrategy,
+  serviceAccountStrategy,
+} from '../strategies/core/config.ts';
+import { namespaceStatus, namespaceStrategy } from '../strategies/core/namespace.ts';
+import { eventStrategy } from '../strategies/core/observation.ts';
+import { core, generic } from './define.ts';
+
+const namespaces: ResourceDefinition<Namespace> = {
+  ...core('Namespace', 'namespaces', { namespaced: false }),
+  shortNames: ['ns'],
+  // A namespace's content goes first, so namespaces go one at a time.
+  verbs: allVerbs.filter((verb) => verb !== 'deletecollection'),
+  strategy: namespaceStrategy,
+  columns: namespaceColumns,
+  fieldSelectors: { 'status.phase': (namespace) => namespace.status?.phase ?? '' },
+  subresources: {
+    status: namespaceStatus,
+    finalize: {
+      type: 'connect',
+      handler: 'namespace-finalize',
+      kind: 'Namespace',
+      verbs: ['update'],
+    },
+  },
+};
+
+const configMaps: ResourceDefinition<ConfigMap> = {
+  ...core('ConfigMap', 'configmaps'),
+  shortNames: ['cm'],
+  strategy: configMapStrategy,
+  columns: configMapColumns,
+};
+
+const secrets: ResourceDefinition<Secret> = {
+  ...core('Secret', 'secrets'),
+  strategy: secretStrategy,
+  columns: secretColumns,
+  fieldSelectors: { type: (secret) => secret.type ?? '' },
+};
+
+const serviceAccounts: ResourceDefinition<ServiceAccount> = {
+  ...core('ServiceAccount', 'serviceaccounts'),
+  shortNames: ['sa'],
+  strategy: serviceAccountStrategy,
+  columns: serviceAccountColumns,
+};
+
+const events: ResourceDefinition<Event> = {
+  ...core('Event', 'events'),
+  shortNames: ['ev'],
+  strategy: eventStrategy,
+  columns: eventColumns,
+  fieldSelectors: {
+    'involvedObject.kind': (event) => event.involvedObject.kind ?? '',
+    'involvedObject.namespace': (event) => event.involvedObject.namespace ?? '',
+    'involvedObject.name': (event) => event.involvedObject.name ?? '',
+    'involvedObject.uid': (event) => event.involvedObject.uid ?? '',
+    'involvedObject.apiVersion': (event) => event.involvedObject.apiVersion ?? '',
+    'involvedObject.resourceVersion': (event) => event.involvedObject.resourceVersion ?? '',
+    'involvedObject.fieldPath': (event) => event.involvedObject.fieldPath ?? '',
+    reason: (event) => event.reason ?? '',
+    reportingComponent: (event) => event.reportingComponent ?? '',
+    source: (event) => event.source?.component || (event.reportingComponent ?? ''),
+    type: (event) => event.type ?? '',
+  },
+  ttlSeconds: 3600,
+};
+
+export const coreResources: readonly ResourceDefinition[] = [
+  generic(namespaces),
+  generic(configMaps),
+  generic(secrets),
+  generic(serviceAccounts),
+  generic(events),
+];

@@ -152,6 +152,47 @@ const groupVersions: readonly GroupVersion[] = [
 ];
 const metaPackage = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 
+/**
+ * Structs that Go holds by value, so that they are there when the author left them out: an empty
+ * object by default, as in Kubernetes' own OpenAPI. Every kind's `spec` is one, too.
+ */
+const valueStructs: ReadonlySet<string> = new Set([
+  'admissionregistration/v1.MutatingWebhook.clientConfig',
+  'admissionregistration/v1.ValidatingWebhook.clientConfig',
+  'apps/v1.DaemonSetSpec.template',
+  'apps/v1.DaemonSetSpec.updateStrategy',
+  'apps/v1.DeploymentSpec.strategy',
+  'apps/v1.DeploymentSpec.template',
+  'apps/v1.ReplicaSetSpec.template',
+  'apps/v1.StatefulSetSpec.template',
+  'apps/v1.StatefulSetSpec.updateStrategy',
+  'autoscaling/v1.HorizontalPodAutoscalerSpec.scaleTargetRef',
+  'autoscaling/v2.ContainerResourceMetricSource.target',
+  'autoscaling/v2.ExternalMetricSource.metric',
+  'autoscaling/v2.ExternalMetricSource.target',
+  'autoscaling/v2.HorizontalPodAutoscalerSpec.scaleTargetRef',
+  'autoscaling/v2.ObjectMetricSource.describedObject',
+  'autoscaling/v2.ObjectMetricSource.metric',
+  'autoscaling/v2.ObjectMetricSource.target',
+  'autoscaling/v2.PodsMetricSource.metric',
+  'autoscaling/v2.PodsMetricSource.target',
+  'autoscaling/v2.ResourceMetricSource.target',
+  'batch/v1.CronJobSpec.jobTemplate',
+  'batch/v1.JobSpec.template',
+  'batch/v1.JobTemplateSpec.spec',
+  'core/v1.PersistentVolumeClaimSpec.resources',
+  'core/v1.PodTemplate.template',
+  'core/v1.PodTemplateSpec.spec',
+  'flowcontrol/v1.FlowSchemaSpec.priorityLevelConfiguration',
+  'flowcontrol/v1.LimitedPriorityLevelConfiguration.limitResponse',
+  'networking/v1.HTTPIngressPath.backend',
+  'networking/v1.IngressServiceBackend.port',
+  'networking/v1.NetworkPolicySpec.podSelector',
+  'rbac/v1.ClusterRoleBinding.roleRef',
+  'rbac/v1.RoleBinding.roleRef',
+  'storage/v1.VolumeAttachmentSpec.source',
+]);
+
 interface ProtoField {
   readonly type: string;
   readonly keyType?: string;
@@ -345,6 +386,8 @@ function fieldSchema(
     // An empty string is Go's zero value: writing it into every reference would only add noise.
     if (value !== '') schema['default'] = value;
   }
+  const isSpec = attribute.baseName === 'spec' && kindNames.has(type);
+  if (isSpec || valueStructs.has(`${type}.${attribute.baseName}`)) schema['default'] = {};
   return schema;
 }
 
@@ -364,6 +407,11 @@ for (const name of clientTypes.keys()) {
   }
 }
 
+const kindNames = new Set(
+  groupVersions.flatMap(({ protoPackage, kinds }) =>
+    kinds.map((kind) => shortName(`${protoPackage}.${kind}`)),
+  ),
+);
 const schemas = new Map<string, Schema>();
 function visit(clientName: string, owner: string): void {
   const name = typeName(clientName, owner);

@@ -64,7 +64,9 @@ function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo): Requ
   const { user } = request;
   if (user === undefined) throw unauthorized();
   const resource = registry.resource(definition);
-  return { deps, request, info, definition, resource, user, warnings: new Set() };
+  const { deprecation } = definition;
+  const warnings = new Set(deprecation === undefined ? [] : [deprecation]);
+  return { deps, request, info, definition, resource, user, warnings };
 }
 
 function handlerOf(scope: RequestScope): Handler {

@@ -3,10 +3,12 @@
 // family's file in resources/, its strategy, its columns, its schema.
 // Source: kubernetes pkg/registry/*/rest, pkg/apis/*/v1/conversion.go (field selectors).
 import type { ResourceDefinition } from './resource.ts';
+import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
 import { networkingResources } from './resources/networking.ts';
 import { nodesResources } from './resources/nodes.ts';
 import { podsResources } from './resources/pods.ts';
+import { storageResources } from './resources/storage.ts';
 import { workloadsResources } from './resources/workloads.ts';
 
 /** For `new ResourceTable(builtInResources)`. A group's preferred version comes first. */
@@ -16,4 +18,6 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...podsResources,
   ...networkingResources,
   ...workloadsResources,
+  ...batchResources,
+  ...storageResources,
 ];

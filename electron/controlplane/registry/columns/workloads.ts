@@ -1,11 +1,26 @@
 // Columns of the kinds that make pods, and of their history.
 // Source: kubernetes pkg/printers/internalversion/printers.go.
-import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '#kube/api/apps.ts';
-import type { PodTemplateSpec, ReplicationController } from '#kube/api/core.ts';
-import type { KubeObject } from '#kube/api/object.ts';
+import type {
+  ControllerRevision,
+  DaemonSet,
+  Deployment,
+  ReplicaSet,
+  StatefulSet,
+} from '#kube/api/apps.ts';
+import type { ReplicationController } from '#kube/api/core.ts';
 import { formatLabelSelector } from '#kube/machinery/selector.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, containerColumns, formatLabels, nameColumn, orNone } from './cells.ts';
+import {
+  ageColumn,
+  containerColumns,
+  containersOf,
+  count,
+  formatLabels,
+  nameColumn,
+  orNone,
+  selectorColumn,
+  text,
+} from './cells.ts';
 
 export const deploymentColumns: readonly Column<Deployment>[] = [
   nameColumn,
@@ -60,6 +75,17 @@ export const daemonSetColumns: readonly Column<DaemonSet>[] = [
   selectorColumn((set) => orNone(formatLabelSelector(set.spec.selector))),
 ];
 
+export const statefulSetColumns: readonly Column<StatefulSet>[] = [
+  nameColumn,
+  text(
+    'Ready',
+    'Ready pods, of the pods wanted.',
+    ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec.replicas ?? 1}`,
+  ),
+  ageColumn,
+  ...containerColumns<StatefulSet>((set) => containersOf(set.spec.template)),
+];
+
 export const controllerRevisionColumns: readonly Column<ControllerRevision>[] = [
   nameColumn,
   {
@@ -76,28 +102,6 @@ export const controllerRevisionColumns: readonly Column<ControllerRevision>[] = 
   },
   ageColumn,
 ];
-
-function count<T extends KubeObject>(
-  name: string,
-  description: string,
-  value: (object: T) => number | undefined,
-): Column<T> {
-  return { name, type: 'integer', description, cell: (object) => value(object) ?? 0 };
-}
-
-function selectorColumn<T extends KubeObject>(cell: (object: T) => string): Column<T> {
-  return {
-    name: 'Selector',
-    type: 'string',
-    description: 'Which pods it owns.',
-    priority: 1,
-    cell,
-  };
-}
-
-function containersOf(template: PodTemplateSpec | undefined) {
-  return template?.spec?.containers ?? [];
-}
 
 /** `daemonset.apps/agent`, `<none>` without a controller. */
 function controllerName({ metadata }: ControllerRevision): string {

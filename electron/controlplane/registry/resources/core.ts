@@ -1,5 +1,15 @@
 // Namespaces, configuration and events in the resource table.
-import type { ConfigMap, Event, Namespace, Secret, ServiceAccount } from '#kube/api/core.ts';
+import type {
+  ComponentStatus,
+  ConfigMap,
+  Event,
+  LimitRange,
+  Namespace,
+  PodTemplate,
+  ResourceQuota,
+  Secret,
+  ServiceAccount,
+} from '#kube/api/core.ts';
 import {
   configMapColumns,
   eventColumns,
@@ -8,6 +18,18 @@ import {
   serviceAccountColumns,
 } from '../columns/config.ts';
 import { allVerbs, type ResourceDefinition } from '../resource.ts';
+import {
+  componentStatusColumns,
+  limitRangeColumns,
+  podTemplateColumns,
+  resourceQuotaColumns,
+} from '../columns/limits.ts';
+import {
+  limitRangeStrategy,
+  resourceQuotaStatus,
+  resourceQuotaStrategy,
+} from '../strategies/core/limits.ts';
+import { componentStatusStrategy, podTemplateStrategy } from '../strategies/core/templates.ts';
 import {
   configMapStrategy,
   secretStrategy,
@@ -78,10 +100,45 @@ const events: ResourceDefinition<Event> = {
   ttlSeconds: 3600,
 };
 
+const limitRanges: ResourceDefinition<LimitRange> = {
+  ...core('LimitRange', 'limitranges'),
+  shortNames: ['limits'],
+  strategy: limitRangeStrategy,
+  columns: limitRangeColumns,
+};
+
+const resourceQuotas: ResourceDefinition<ResourceQuota> = {
+  ...core('ResourceQuota', 'resourcequotas'),
+  shortNames: ['quota'],
+  strategy: resourceQuotaStrategy,
+  columns: resourceQuotaColumns,
+  subresources: { status: resourceQuotaStatus },
+};
+
+const podTemplates: ResourceDefinition<PodTemplate> = {
+  ...core('PodTemplate', 'podtemplates'),
+  strategy: podTemplateStrategy,
+  columns: podTemplateColumns,
+};
+
+/** Nobody can write one, and nothing does: lists are empty. */
+const componentStatuses: ResourceDefinition<ComponentStatus> = {
+  ...core('ComponentStatus', 'componentstatuses', { namespaced: false }),
+  shortNames: ['cs'],
+  verbs: ['get', 'list'],
+  deprecation: 'v1 ComponentStatus is deprecated in v1.19+',
+  strategy: componentStatusStrategy,
+  columns: componentStatusColumns,
+};
+
 export const coreResources: readonly ResourceDefinition[] = [
   generic(namespaces),
   generic(configMaps),
   generic(secrets),
   generic(serviceAccounts),
   generic(events),
+  generic(limitRanges),
+  generic(resourceQuotas),
+  generic(podTemplates),
+  generic(componentStatuses),
 ];

@@ -1,8 +1,9 @@
 // Services and what is behind them in the resource table.
-import type { Service } from '#kube/api/core.ts';
+import type { Endpoints, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import { endpointSliceColumns, serviceColumns } from '../columns/services.ts';
+import { endpointsColumns, endpointSliceColumns, serviceColumns } from '../columns/services.ts';
 import type { ResourceDefinition } from '../resource.ts';
+import { endpointsStrategy } from '../strategies/networking/endpoints.ts';
 import { endpointSliceStrategy } from '../strategies/core/observation.ts';
 import { serviceStatus, serviceStrategy } from '../strategies/networking/service.ts';
 import { core, generic, named } from './define.ts';
@@ -26,7 +27,16 @@ const endpointSlices: ResourceDefinition<EndpointSlice> = {
   columns: endpointSliceColumns,
 };
 
+const endpoints: ResourceDefinition<Endpoints> = {
+  ...core('Endpoints', 'endpoints'),
+  shortNames: ['ep'],
+  deprecation: 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice',
+  strategy: endpointsStrategy,
+  columns: endpointsColumns,
+};
+
 export const networkingResources: readonly ResourceDefinition[] = [
   generic(services),
+  generic(endpoints),
   generic(endpointSlices),
 ];

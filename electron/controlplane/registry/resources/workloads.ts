@@ -1,5 +1,11 @@
 // What makes pods in the resource table.
-import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '#kube/api/apps.ts';
+import type {
+  ControllerRevision,
+  DaemonSet,
+  Deployment,
+  ReplicaSet,
+  StatefulSet,
+} from '#kube/api/apps.ts';
 import type { ReplicationController } from '#kube/api/core.ts';
 import { formatLabelSelector, labelsMatcher } from '#kube/machinery/selector.ts';
 import {
@@ -8,6 +14,7 @@ import {
   deploymentColumns,
   replicaSetColumns,
   replicationControllerColumns,
+  statefulSetColumns,
 } from '../columns/workloads.ts';
 import type { ResourceDefinition } from '../resource.ts';
 import {
@@ -25,6 +32,7 @@ import {
   replicationControllerStatus,
   replicationControllerStrategy,
 } from '../strategies/apps/replication-controller.ts';
+import { statefulSetStatus, statefulSetStrategy } from '../strategies/apps/stateful-set.ts';
 import { scaleOf } from '../strategies/apps/workload.ts';
 import { core, generic, named } from './define.ts';
 
@@ -75,6 +83,18 @@ const daemonSets: ResourceDefinition<DaemonSet> = {
   subresources: { status: daemonSetStatus },
 };
 
+const statefulSets: ResourceDefinition<StatefulSet> = {
+  ...named('apps', 'apps/v1', 'StatefulSet', 'statefulsets'),
+  shortNames: ['sts'],
+  categories: ['all'],
+  strategy: statefulSetStrategy,
+  columns: statefulSetColumns,
+  subresources: {
+    status: statefulSetStatus,
+    scale: scaleOf(({ spec }) => formatLabelSelector(spec.selector)),
+  },
+};
+
 const controllerRevisions: ResourceDefinition<ControllerRevision> = {
   ...named('apps', 'apps/v1', 'ControllerRevision', 'controllerrevisions'),
   strategy: controllerRevisionStrategy,
@@ -86,5 +106,6 @@ export const workloadsResources: readonly ResourceDefinition[] = [
   generic(deployments),
   generic(replicaSets),
   generic(daemonSets),
+  generic(statefulSets),
   generic(controllerRevisions),
 ];

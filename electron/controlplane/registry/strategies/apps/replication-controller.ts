@@ -24,6 +24,7 @@ export const replicationControllerStrategy: Strategy<ReplicationController> = {
     controller.status = { replicas: 0 };
   },
   validate: ({ spec }) => validateSpec(spec, field('spec')),
+  orphansByDefault: {},
 };
 
 export const replicationControllerStatus: StatusSubresource<ReplicationController> = {

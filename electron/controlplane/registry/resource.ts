@@ -47,10 +47,19 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   /** Field selectors beside metadata.name and metadata.namespace: label → value of an object. */
   readonly fieldSelectors?: Readonly<Record<string, (object: T) => string>>;
   readonly subresources?: Readonly<Record<string, Subresource<T>>>;
+  /** The version of the same kind that lies in the store; this one if left out (versions.ts). */
+  readonly storedAs?: StoredAs<T>;
   /** Every answer carries it as a warning. */
   readonly deprecation?: string;
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
+}
+
+/** Neither function changes its argument. */
+export interface StoredAs<T extends KubeObject = KubeObject> {
+  readonly definition: ResourceDefinition;
+  readonly toStored: (object: T) => KubeObject;
+  readonly fromStored: (stored: KubeObject) => T;
 }
 
 /** A column of `kubectl get`. Cells are JSON scalars; ages are made by `age(timestamp, now)`. */

@@ -3,6 +3,8 @@
 // family's file in resources/, its strategy, its columns, its schema.
 // Source: kubernetes pkg/registry/*/rest, pkg/apis/*/v1/conversion.go (field selectors).
 import type { ResourceDefinition } from './resource.ts';
+import { accessResources } from './resources/access.ts';
+import { autoscalingResources } from './resources/autoscaling.ts';
 import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
 import { networkingResources } from './resources/networking.ts';
@@ -19,5 +21,7 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...networkingResources,
   ...workloadsResources,
   ...batchResources,
+  ...autoscalingResources,
   ...storageResources,
+  ...accessResources,
 ];

@@ -408,6 +408,7 @@ describe('the standard plugins', () => {
       'NamespaceLifecycle',
       'ServiceAccount',
       'NodeRestriction',
+      'CertificateRequester',
       'Priority',
       'DefaultTolerationSeconds',
     ]);

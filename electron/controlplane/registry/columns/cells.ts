@@ -20,6 +20,14 @@ export const ageColumn: Column = {
   cell: (object, nowMs) => age(object.metadata.creationTimestamp, nowMs),
 };
 
+/** What kinds without columns of their own show beside their name. */
+export const createdAtColumn: Column = {
+  name: 'Created At',
+  type: 'date',
+  description: 'When the object was created.',
+  cell: (object) => object.metadata.creationTimestamp ?? '',
+};
+
 /** A column of texts. */
 export function text<T extends KubeObject>(
   name: string,

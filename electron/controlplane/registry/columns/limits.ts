@@ -3,17 +3,16 @@
 // of tableconvertor.go.
 import type { ComponentStatus, LimitRange, PodTemplate, ResourceQuota } from '#kube/api/core.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, containersOf, formatLabels, nameColumn, text } from './cells.ts';
-
-export const limitRangeColumns: readonly Column<LimitRange>[] = [
+import {
+  ageColumn,
+  containersOf,
+  createdAtColumn,
+  formatLabels,
   nameColumn,
-  {
-    name: 'Created At',
-    type: 'date',
-    description: 'When it was made.',
-    cell: ({ metadata }) => metadata.creationTimestamp ?? '',
-  },
-];
+  text,
+} from './cells.ts';
+
+export const limitRangeColumns: readonly Column<LimitRange>[] = [nameColumn, createdAtColumn];
 
 export const resourceQuotaColumns: readonly Column<ResourceQuota>[] = [
   nameColumn,

@@ -10,6 +10,7 @@ import type {
   Secret,
   ServiceAccount,
 } from '#kube/api/core.ts';
+import type { Event as NewEvent } from '#kube/api/events.ts';
 import {
   configMapColumns,
   eventColumns,
@@ -29,6 +30,8 @@ import {
   resourceQuotaStatus,
   resourceQuotaStrategy,
 } from '../strategies/core/limits.ts';
+import { eventConversion, validateNewEvent } from '../strategies/core/event-conversion.ts';
+import { versionOf } from '../versions.ts';
 import { componentStatusStrategy, podTemplateStrategy } from '../strategies/core/templates.ts';
 import {
   configMapStrategy,
@@ -37,7 +40,7 @@ import {
 } from '../strategies/core/config.ts';
 import { namespaceStatus, namespaceStrategy } from '../strategies/core/namespace.ts';
 import { eventStrategy } from '../strategies/core/observation.ts';
-import { core, generic } from './define.ts';
+import { core, generic, named } from './define.ts';
 
 const namespaces: ResourceDefinition<Namespace> = {
   ...core('Namespace', 'namespaces', { namespaced: false }),
@@ -100,6 +103,26 @@ const events: ResourceDefinition<Event> = {
   ttlSeconds: 3600,
 };
 
+/** The same objects under other names. */
+const newEvents: ResourceDefinition<NewEvent> = versionOf({
+  naming: named('events.k8s.io', 'events/v1', 'Event', 'events'),
+  stored: events,
+  conversion: eventConversion,
+  validate: validateNewEvent,
+  fieldSelectors: {
+    'regarding.kind': ({ regarding }) => regarding?.kind ?? '',
+    'regarding.namespace': ({ regarding }) => regarding?.namespace ?? '',
+    'regarding.name': ({ regarding }) => regarding?.name ?? '',
+    'regarding.uid': ({ regarding }) => regarding?.uid ?? '',
+    'regarding.apiVersion': ({ regarding }) => regarding?.apiVersion ?? '',
+    'regarding.resourceVersion': ({ regarding }) => regarding?.resourceVersion ?? '',
+    'regarding.fieldPath': ({ regarding }) => regarding?.fieldPath ?? '',
+    reason: ({ reason }) => reason ?? '',
+    reportingController: ({ reportingController }) => reportingController ?? '',
+    type: ({ type }) => type ?? '',
+  },
+});
+
 const limitRanges: ResourceDefinition<LimitRange> = {
   ...core('LimitRange', 'limitranges'),
   shortNames: ['limits'],
@@ -137,6 +160,7 @@ export const coreResources: readonly ResourceDefinition[] = [
   generic(secrets),
   generic(serviceAccounts),
   generic(events),
+  generic(newEvents),
   generic(limitRanges),
   generic(resourceQuotas),
   generic(podTemplates),

@@ -1,8 +1,33 @@
 // Services and what is behind them in the resource table.
 import type { Endpoints, Service } from '#kube/api/core.ts';
+import type {
+  IPAddress,
+  Ingress,
+  IngressClass,
+  NetworkPolicy,
+  ServiceCIDR,
+} from '#kube/api/networking.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
+import {
+  ingressClassColumns,
+  ingressColumns,
+  ipAddressColumns,
+  networkPolicyColumns,
+  serviceCidrColumns,
+} from '../columns/networking.ts';
 import { endpointsColumns, endpointSliceColumns, serviceColumns } from '../columns/services.ts';
 import type { ResourceDefinition } from '../resource.ts';
+import {
+  ingressClassStrategy,
+  ingressStatus,
+  ingressStrategy,
+} from '../strategies/networking/ingress.ts';
+import {
+  ipAddressStrategy,
+  networkPolicyStrategy,
+  serviceCidrStatus,
+  serviceCidrStrategy,
+} from '../strategies/networking/network-policy.ts';
 import { endpointsStrategy } from '../strategies/networking/endpoints.ts';
 import { endpointSliceStrategy } from '../strategies/core/observation.ts';
 import { serviceStatus, serviceStrategy } from '../strategies/networking/service.ts';
@@ -35,8 +60,57 @@ const endpoints: ResourceDefinition<Endpoints> = {
   columns: endpointsColumns,
 };
 
+function networking(kind: string, plural: string, { namespaced = true } = {}) {
+  return { ...named('networking.k8s.io', 'networking/v1', kind, plural), namespaced };
+}
+
+const ingresses: ResourceDefinition<Ingress> = {
+  ...networking('Ingress', 'ingresses'),
+  shortNames: ['ing'],
+  strategy: ingressStrategy,
+  columns: ingressColumns,
+  subresources: { status: ingressStatus },
+};
+
+const ingressClasses: ResourceDefinition<IngressClass> = {
+  ...networking('IngressClass', 'ingressclasses', { namespaced: false }),
+  strategy: ingressClassStrategy,
+  columns: ingressClassColumns,
+};
+
+const networkPolicies: ResourceDefinition<NetworkPolicy> = {
+  ...networking('NetworkPolicy', 'networkpolicies'),
+  shortNames: ['netpol'],
+  strategy: networkPolicyStrategy,
+  columns: networkPolicyColumns,
+};
+
+const serviceCidrs: ResourceDefinition<ServiceCIDR> = {
+  ...networking('ServiceCIDR', 'servicecidrs', { namespaced: false }),
+  strategy: serviceCidrStrategy,
+  columns: serviceCidrColumns,
+  subresources: { status: serviceCidrStatus },
+};
+
+const ipAddresses: ResourceDefinition<IPAddress> = {
+  ...networking('IPAddress', 'ipaddresses', { namespaced: false }),
+  shortNames: ['ip'],
+  strategy: ipAddressStrategy,
+  columns: ipAddressColumns,
+  fieldSelectors: {
+    'spec.parentRef.resource': ({ spec }) => spec.parentRef.resource,
+    'spec.parentRef.namespace': ({ spec }) => spec.parentRef.namespace ?? '',
+    'spec.parentRef.name': ({ spec }) => spec.parentRef.name,
+  },
+};
+
 export const networkingResources: readonly ResourceDefinition[] = [
   generic(services),
   generic(endpoints),
   generic(endpointSlices),
+  generic(ingresses),
+  generic(ingressClasses),
+  generic(networkPolicies),
+  generic(serviceCidrs),
+  generic(ipAddresses),
 ];

@@ -91,7 +91,10 @@ describe('bootstrap', () => {
       'Namespace kube-system',
       'Namespace kube-public',
       'Namespace kube-node-lease',
+      'PriorityClass system-node-critical',
+      'PriorityClass system-cluster-critical',
       'Service kubernetes',
+      'ServiceCIDR kubernetes',
       'EndpointSlice kubernetes',
     ]);
   });

@@ -22,7 +22,6 @@ export interface VersionOptions<T extends KubeObject, S extends KubeObject> {
   readonly naming: Naming<T>;
   readonly stored: ResourceDefinition<S>;
   readonly conversion: Conversion<T, S>;
-  readonly applyDefaults?: (object: T) => void;
   /** Rules that only this version has. */
   readonly validate?: (object: T) => FieldError[];
   readonly fieldSelectors?: ResourceDefinition<T>['fieldSelectors'];
@@ -60,7 +59,7 @@ function mapValues<A, B>(
 
 function convertedStrategy<T extends KubeObject, S extends KubeObject>(
   strategy: Strategy<S>,
-  { conversion, applyDefaults, validate: ownRules }: VersionOptions<T, S>,
+  { conversion, validate: ownRules }: VersionOptions<T, S>,
 ): Strategy<T> {
   const { toStored } = conversion;
   const { prepareForCreate, prepareForUpdate, validateUpdate, warnings } = strategy;
@@ -72,17 +71,13 @@ function convertedStrategy<T extends KubeObject, S extends KubeObject>(
       'allowCreateOnUpdate',
       'requireResourceVersion',
     ]),
-    ...(applyDefaults === undefined ? {} : { applyDefaults }),
+    // There and back even without defaults: what is answered is what will be read.
+    applyDefaults: (object) =>
+      change(object, conversion, (stored) => strategy.applyDefaults?.(stored)),
     prepareForCreate: (object) =>
-      change(object, conversion, (stored) => {
-        prepareForCreate?.(stored);
-        strategy.applyDefaults?.(stored);
-      }),
+      change(object, conversion, (stored) => prepareForCreate?.(stored)),
     prepareForUpdate: (next, old) =>
-      change(next, conversion, (stored) => {
-        prepareForUpdate?.(stored, toStored(old));
-        strategy.applyDefaults?.(stored);
-      }),
+      change(next, conversion, (stored) => prepareForUpdate?.(stored, toStored(old))),
     validate: (object) => [
       ...strategy.validate(toStored(object)),
       ...(ownRules === undefined ? [] : ownRules(object)),

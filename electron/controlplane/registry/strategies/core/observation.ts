@@ -186,11 +186,11 @@ function validateDomainName(path: FieldPath, given: string): FieldError[] {
 
 function validateHints(
   path: FieldPath,
-  hints: readonly { readonly name: string }[],
+  hints: readonly { readonly name?: string }[],
   rule: (name: string) => string[],
 ): FieldError[] {
   if (hints.length > 8) return [tooMany(path, hints.length, 8)];
-  const names = hints.map(({ name }) => name);
+  const names = hints.map(({ name = '' }) => name);
   return names.flatMap((name, index) => {
     const at = path.index(index).child('name');
     const isAgain = names.indexOf(name) < index;

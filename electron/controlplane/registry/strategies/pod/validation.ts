@@ -103,12 +103,13 @@ function validatePodSpec(
     ...validatePodSecurityContext(spec, path),
     ...validateNodeAffinity(spec.affinity?.nodeAffinity, path.child('affinity', 'nodeAffinity')),
     ...validateDnsConfig(spec, path.child('dnsConfig')),
-    ...(spec.readinessGates ?? []).flatMap(({ conditionType }, index) =>
-      check(
-        path.child('readinessGates').index(index).child('conditionType'),
-        conditionType,
-        isQualifiedName(conditionType),
-      ),
+    ...(spec.readinessGates ?? []).flatMap(
+      ({ conditionType = '' }: { conditionType?: string }, index) =>
+        check(
+          path.child('readinessGates').index(index).child('conditionType'),
+          conditionType,
+          isQualifiedName(conditionType),
+        ),
     ),
     ...validateSchedulingGates(spec.schedulingGates ?? [], path.child('schedulingGates')),
     ...validateSpreadConstraints(

@@ -1,6 +1,6 @@
 // Bodies made from a kind's schema for property tests: mostly of the right types, with values that
 // rules care about, sometimes of no type at all.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Schema, SchemaRegistry } from '#kube/machinery/schema.ts';
 
 const texts = [

@@ -1,6 +1,6 @@
 // What every kind of the table must do, whatever it is: take a legal object, give it back as it was
 // stored, and refuse everything else with a proper answer.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schemas, startTestApi, type Json, type TestApi } from '../../../test/setup/api.ts';
 import { arbitraryOf } from '../../../test/setup/arbitrary.ts';

@@ -14,7 +14,15 @@ import type { ClusterRoleBinding, RoleBinding } from '#kube/api/rbac.ts';
 import { formatLabelSelector } from '#kube/machinery/selector.ts';
 import type { Column } from '../resource.ts';
 import { humanDuration } from './age.ts';
-import { ageColumn, count, createdAtColumn, nameColumn, orNone, text, wide } from './cells.ts';
+import {
+  ageColumn,
+  count,
+  createdAtColumn,
+  nameColumn,
+  orNone,
+  textColumn,
+  wide,
+} from './cells.ts';
 
 export const roleColumns: readonly Column[] = [nameColumn, createdAtColumn];
 
@@ -22,12 +30,12 @@ type Binding = (RoleBinding | ClusterRoleBinding) & KubeObject;
 
 export const bindingColumns: readonly Column<Binding>[] = [
   nameColumn,
-  text('Role', 'The role that is given.', ({ roleRef: { kind, name } }) => `${kind}/${name}`),
+  textColumn('Role', 'The role that is given.', ({ roleRef: { kind, name } }) => `${kind}/${name}`),
   ageColumn,
-  wide(text('Users', 'Users who have it.', (binding) => subjects(binding, 'User'))),
-  wide(text('Groups', 'Groups that have it.', (binding) => subjects(binding, 'Group'))),
+  wide(textColumn('Users', 'Users who have it.', (binding) => subjects(binding, 'User'))),
+  wide(textColumn('Groups', 'Groups that have it.', (binding) => subjects(binding, 'Group'))),
   wide(
-    text('ServiceAccounts', 'Service accounts that have it.', (binding) =>
+    textColumn('ServiceAccounts', 'Service accounts that have it.', (binding) =>
       subjects(binding, 'ServiceAccount'),
     ),
   ),
@@ -45,12 +53,12 @@ function subjects({ subjects: all = [] }: Binding, wanted: string): string {
 export const certificateSigningRequestColumns: readonly Column<CertificateSigningRequest>[] = [
   nameColumn,
   ageColumn,
-  text('SignerName', 'Who is to sign.', ({ spec }) => orNone(spec.signerName)),
-  text('Requestor', 'Who asks.', ({ spec }) => spec.username ?? ''),
-  text('RequestedDuration', 'For how long.', ({ spec: { expirationSeconds } }) =>
+  textColumn('SignerName', 'Who is to sign.', ({ spec }) => orNone(spec.signerName)),
+  textColumn('Requestor', 'Who asks.', ({ spec }) => spec.username ?? ''),
+  textColumn('RequestedDuration', 'For how long.', ({ spec: { expirationSeconds } }) =>
     expirationSeconds === undefined ? '<none>' : humanDuration(expirationSeconds * 1000),
   ),
-  text('Condition', 'What became of it.', condition),
+  textColumn('Condition', 'What became of it.', condition),
 ];
 
 function condition({ status }: CertificateSigningRequest): string {
@@ -71,7 +79,7 @@ export const webhookColumns: readonly Column<Webhooks>[] = [
 export const validatingAdmissionPolicyColumns: readonly Column<ValidatingAdmissionPolicy>[] = [
   nameColumn,
   count('Validations', 'Rules in the policy.', ({ spec }) => spec.validations?.length),
-  text('ParamKind', 'Kind of its parameters.', ({ spec: { paramKind } }) =>
+  textColumn('ParamKind', 'Kind of its parameters.', ({ spec: { paramKind } }) =>
     paramKind === undefined ? '<unset>' : `${paramKind.apiVersion ?? ''}/${paramKind.kind ?? ''}`,
   ),
   ageColumn,
@@ -79,8 +87,8 @@ export const validatingAdmissionPolicyColumns: readonly Column<ValidatingAdmissi
 
 export const policyBindingColumns: readonly Column<ValidatingAdmissionPolicyBinding>[] = [
   nameColumn,
-  text('PolicyName', 'The policy.', ({ spec }) => spec.policyName),
-  text('ParamRef', 'Its parameters.', ({ spec: { paramRef } }) => {
+  textColumn('PolicyName', 'The policy.', ({ spec }) => spec.policyName),
+  textColumn('ParamRef', 'Its parameters.', ({ spec: { paramRef } }) => {
     const { name = '', namespace = '', selector } = paramRef ?? {};
     if (name !== '') return `${namespace === '' ? '*' : namespace}/${name}`;
     return selector === undefined ? '<unset>' : formatLabelSelector(selector);
@@ -90,21 +98,21 @@ export const policyBindingColumns: readonly Column<ValidatingAdmissionPolicyBind
 
 export const flowSchemaColumns: readonly Column<FlowSchema>[] = [
   nameColumn,
-  text(
+  textColumn(
     'PriorityLevel',
     'Level of its requests.',
     ({ spec }) => spec.priorityLevelConfiguration.name,
   ),
-  text(
+  textColumn(
     'MatchingPrecedence',
     'Lower ones are looked at first.',
     ({ spec }) => spec.matchingPrecedence ?? 0,
   ),
-  text('DistinguisherMethod', 'What makes a flow.', ({ spec }) =>
+  textColumn('DistinguisherMethod', 'What makes a flow.', ({ spec }) =>
     orNone(spec.distinguisherMethod?.type),
   ),
   ageColumn,
-  text('MissingPL', 'Whether its level is missing.', ({ status }) => {
+  textColumn('MissingPL', 'Whether its level is missing.', ({ status }) => {
     const dangling = status?.conditions?.find(({ type }) => type === 'Dangling');
     return dangling === undefined ? '?' : (dangling.status ?? '');
   }),
@@ -112,15 +120,19 @@ export const flowSchemaColumns: readonly Column<FlowSchema>[] = [
 
 export const priorityLevelColumns: readonly Column<PriorityLevelConfiguration>[] = [
   nameColumn,
-  text('Type', 'Whether it is limited.', ({ spec }) => spec.type),
-  text(
+  textColumn('Type', 'Whether it is limited.', ({ spec }) => spec.type),
+  textColumn(
     'NominalConcurrencyShares',
     'Its share.',
     ({ spec }) => spec.limited?.nominalConcurrencyShares ?? '<none>',
   ),
-  text('Queues', 'Queues it has.', (level) => queuing(level)?.queues ?? '<none>'),
-  text('HandSize', 'Queues a flow can be in.', (level) => queuing(level)?.handSize ?? '<none>'),
-  text(
+  textColumn('Queues', 'Queues it has.', (level) => queuing(level)?.queues ?? '<none>'),
+  textColumn(
+    'HandSize',
+    'Queues a flow can be in.',
+    (level) => queuing(level)?.handSize ?? '<none>',
+  ),
+  textColumn(
     'QueueLengthLimit',
     'Requests in a queue at most.',
     (level) => queuing(level)?.queueLengthLimit ?? '<none>',

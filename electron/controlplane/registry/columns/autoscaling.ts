@@ -10,21 +10,21 @@ import type {
 } from '#kube/api/autoscaling-v2.ts';
 import type { PodDisruptionBudget } from '#kube/api/policy.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, count, nameColumn, text } from './cells.ts';
+import { ageColumn, count, nameColumn, textColumn } from './cells.ts';
 
 export const horizontalPodAutoscalerColumns: readonly Column<HorizontalPodAutoscaler>[] = [
   nameColumn,
-  text(
+  textColumn(
     'Reference',
     'What is scaled.',
     ({ spec: { scaleTargetRef } }) => `${scaleTargetRef.kind}/${scaleTargetRef.name}`,
   ),
-  text('Targets', 'Measured, and wanted.', ({ spec, status }) =>
+  textColumn('Targets', 'Measured, and wanted.', ({ spec, status }) =>
     formatMetrics(spec.metrics ?? [], status?.currentMetrics ?? []),
   ),
-  text('MinPods', 'Fewest pods.', ({ spec }) => `${spec.minReplicas ?? '<unset>'}`),
-  text('MaxPods', 'Most pods.', ({ spec }) => spec.maxReplicas),
-  text('Replicas', 'Pods there are.', ({ status }) => status?.currentReplicas ?? 0),
+  textColumn('MinPods', 'Fewest pods.', ({ spec }) => `${spec.minReplicas ?? '<unset>'}`),
+  textColumn('MaxPods', 'Most pods.', ({ spec }) => spec.maxReplicas),
+  textColumn('Replicas', 'Pods there are.', ({ status }) => status?.currentReplicas ?? 0),
   ageColumn,
 ];
 
@@ -77,8 +77,8 @@ function formatUse(
 
 export const podDisruptionBudgetColumns: readonly Column<PodDisruptionBudget>[] = [
   nameColumn,
-  text('Min Available', 'Pods that must stay.', ({ spec }) => spec.minAvailable ?? 'N/A'),
-  text('Max Unavailable', 'Pods that may go.', ({ spec }) => spec.maxUnavailable ?? 'N/A'),
+  textColumn('Min Available', 'Pods that must stay.', ({ spec }) => spec.minAvailable ?? 'N/A'),
+  textColumn('Max Unavailable', 'Pods that may go.', ({ spec }) => spec.maxUnavailable ?? 'N/A'),
   count('Allowed Disruptions', 'Pods that may go now.', (b) => b.status?.disruptionsAllowed),
   ageColumn,
 ];

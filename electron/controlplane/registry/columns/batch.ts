@@ -8,28 +8,28 @@ import { age, humanDuration } from './age.ts';
 import {
   ageColumn,
   containerColumns,
-  containersOf,
+  templateContainers,
   count,
   nameColumn,
   orNone,
   selectorColumn,
-  text,
+  textColumn,
 } from './cells.ts';
 
 export const jobColumns: readonly Column<Job>[] = [
   nameColumn,
-  text('Status', 'State of the job.', status),
-  text('Completions', 'Pods that succeeded, of those wanted.', completions),
-  text('Duration', 'Time from its start to its end, or until now.', duration),
+  textColumn('Status', 'State of the job.', status),
+  textColumn('Completions', 'Pods that succeeded, of those wanted.', completions),
+  textColumn('Duration', 'Time from its start to its end, or until now.', duration),
   ageColumn,
-  ...containerColumns<Job>((job) => containersOf(job.spec.template)),
+  ...containerColumns<Job>((job) => templateContainers(job.spec.template)),
   selectorColumn((job) => orNone(formatLabelSelector(job.spec.selector))),
 ];
 
 export const cronJobColumns: readonly Column<CronJob>[] = [
   nameColumn,
-  text('Schedule', 'When jobs are made, in Cron form.', (cronJob) => cronJob.spec.schedule),
-  text('Timezone', "The schedule's time zone.", (cronJob) => orNone(cronJob.spec.timeZone)),
+  textColumn('Schedule', 'When jobs are made, in Cron form.', (cronJob) => cronJob.spec.schedule),
+  textColumn('Timezone', "The schedule's time zone.", (cronJob) => orNone(cronJob.spec.timeZone)),
   {
     name: 'Suspend',
     type: 'boolean',
@@ -37,11 +37,11 @@ export const cronJobColumns: readonly Column<CronJob>[] = [
     cell: ({ spec }) => (spec.suspend === undefined ? '<unset>' : spec.suspend ? 'True' : 'False'),
   },
   count('Active', 'Jobs that run.', (cronJob) => cronJob.status?.active?.length),
-  text('Last Schedule', 'Time since a job was last made.', ({ status: state }, nowMs) =>
+  textColumn('Last Schedule', 'Time since a job was last made.', ({ status: state }, nowMs) =>
     state?.lastScheduleTime === undefined ? '<none>' : age(state.lastScheduleTime, nowMs),
   ),
   ageColumn,
-  ...containerColumns<CronJob>(({ spec }) => containersOf(spec.jobTemplate.spec?.template)),
+  ...containerColumns<CronJob>(({ spec }) => templateContainers(spec.jobTemplate.spec?.template)),
   selectorColumn(({ spec }) => orNone(formatLabelSelector(spec.jobTemplate.spec?.selector))),
 ];
 

@@ -29,7 +29,7 @@ export const createdAtColumn: Column = {
 };
 
 /** A column of texts. */
-export function text<T extends KubeObject>(
+export function textColumn<T extends KubeObject>(
   name: string,
   description: string,
   cell: Column<T>['cell'],
@@ -52,10 +52,10 @@ export function wide<T extends KubeObject>(column: Column<T>): Column<T> {
 }
 
 export function selectorColumn<T extends KubeObject>(cell: (object: T) => string): Column<T> {
-  return wide(text('Selector', 'Which pods it owns.', cell));
+  return wide(textColumn('Selector', 'Which pods it owns.', cell));
 }
 
-export function containersOf(template: PodTemplateSpec | undefined): readonly Container[] {
+export function templateContainers(template: PodTemplateSpec | undefined): readonly Container[] {
   return template?.spec?.containers ?? [];
 }
 

@@ -5,19 +5,19 @@ import type { ComponentStatus, LimitRange, PodTemplate, ResourceQuota } from '#k
 import type { Column } from '../resource.ts';
 import {
   ageColumn,
-  containersOf,
+  templateContainers,
   createdAtColumn,
   formatLabels,
   nameColumn,
-  text,
+  textColumn,
 } from './cells.ts';
 
 export const limitRangeColumns: readonly Column<LimitRange>[] = [nameColumn, createdAtColumn];
 
 export const resourceQuotaColumns: readonly Column<ResourceQuota>[] = [
   nameColumn,
-  text('Request', 'Used of what may be asked for.', (quota) => amounts(quota, false)),
-  text('Limit', 'Used of what may be allowed.', (quota) => amounts(quota, true)),
+  textColumn('Request', 'Used of what may be asked for.', (quota) => amounts(quota, false)),
+  textColumn('Limit', 'Used of what may be allowed.', (quota) => amounts(quota, true)),
   ageColumn,
 ];
 
@@ -32,29 +32,29 @@ function amounts({ status }: ResourceQuota, isLimit: boolean): string {
 
 export const podTemplateColumns: readonly Column<PodTemplate>[] = [
   nameColumn,
-  text('Containers', 'Names of the containers in the template.', ({ template }) =>
-    containersOf(template)
+  textColumn('Containers', 'Names of the containers in the template.', ({ template }) =>
+    templateContainers(template)
       .map(({ name }) => name)
       .join(','),
   ),
-  text('Images', 'Images of the containers in the template.', ({ template }) =>
-    containersOf(template)
+  textColumn('Images', 'Images of the containers in the template.', ({ template }) =>
+    templateContainers(template)
       .map(({ image }) => image ?? '')
       .join(','),
   ),
-  text('Pod Labels', 'Labels of the template.', ({ template }) =>
+  textColumn('Pod Labels', 'Labels of the template.', ({ template }) =>
     formatLabels(template?.metadata?.labels),
   ),
 ];
 
 export const componentStatusColumns: readonly Column<ComponentStatus>[] = [
   nameColumn,
-  text('Status', 'Whether the component is well.', (component) => {
+  textColumn('Status', 'Whether the component is well.', (component) => {
     const status = healthy(component)?.status;
     return status === undefined ? 'Unknown' : status === 'True' ? 'Healthy' : 'Unhealthy';
   }),
-  text('Message', 'What it says.', (component) => healthy(component)?.message ?? ''),
-  text('Error', 'What went wrong.', (component) => healthy(component)?.error ?? ''),
+  textColumn('Message', 'What it says.', (component) => healthy(component)?.message ?? ''),
+  textColumn('Error', 'What went wrong.', (component) => healthy(component)?.error ?? ''),
 ];
 
 function healthy({ conditions = [] }: ComponentStatus) {

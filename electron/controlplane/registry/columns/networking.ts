@@ -10,18 +10,18 @@ import type {
 } from '#kube/api/networking.ts';
 import { formatLabelSelector } from '#kube/machinery/selector.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, nameColumn, orNone, text } from './cells.ts';
+import { ageColumn, nameColumn, orNone, textColumn } from './cells.ts';
 
 export const ingressColumns: readonly Column<Ingress>[] = [
   nameColumn,
-  text('Class', 'Who serves it.', ({ spec }) => spec.ingressClassName ?? '<none>'),
-  text('Hosts', 'Hosts it is for.', ({ spec }) => formatHosts(spec.rules ?? [])),
-  text('Address', 'Where it is reached.', ({ status }) => {
+  textColumn('Class', 'Who serves it.', ({ spec }) => spec.ingressClassName ?? '<none>'),
+  textColumn('Hosts', 'Hosts it is for.', ({ spec }) => formatHosts(spec.rules ?? [])),
+  textColumn('Address', 'Where it is reached.', ({ status }) => {
     const entries = status?.loadBalancer?.ingress ?? [];
     const addresses = entries.map(({ ip = '', hostname = '' }) => ip || hostname);
     return [...new Set(addresses.filter((address) => address !== ''))].sort().join(',');
   }),
-  text('Ports', 'Ports it listens on.', ({ spec: { tls = [] } }) =>
+  textColumn('Ports', 'Ports it listens on.', ({ spec: { tls = [] } }) =>
     tls.length === 0 ? '80' : '80, 443',
   ),
   ageColumn,
@@ -42,8 +42,12 @@ function formatHosts(rules: readonly IngressRule[]): string {
 
 export const ingressClassColumns: readonly Column<IngressClass>[] = [
   nameColumn,
-  text('Controller', 'Who serves ingresses of the class.', ({ spec }) => spec.controller ?? ''),
-  text('Parameters', 'Object with more about it.', ({ spec: { parameters } }) => {
+  textColumn(
+    'Controller',
+    'Who serves ingresses of the class.',
+    ({ spec }) => spec.controller ?? '',
+  ),
+  textColumn('Parameters', 'Object with more about it.', ({ spec: { parameters } }) => {
     if (parameters === undefined) return '<none>';
     const { kind, apiGroup, name } = parameters;
     return `${apiGroup === undefined ? kind : `${kind}.${apiGroup}`}/${name}`;
@@ -53,7 +57,7 @@ export const ingressClassColumns: readonly Column<IngressClass>[] = [
 
 export const networkPolicyColumns: readonly Column<NetworkPolicy>[] = [
   nameColumn,
-  text('Pod-Selector', 'Pods it is for.', ({ spec }) =>
+  textColumn('Pod-Selector', 'Pods it is for.', ({ spec }) =>
     orNone(formatLabelSelector(spec.podSelector)),
   ),
   ageColumn,
@@ -61,14 +65,14 @@ export const networkPolicyColumns: readonly Column<NetworkPolicy>[] = [
 
 export const serviceCidrColumns: readonly Column<ServiceCIDR>[] = [
   nameColumn,
-  text('CIDRs', 'Ranges of addresses.', ({ spec }) => (spec.cidrs ?? []).join(',')),
+  textColumn('CIDRs', 'Ranges of addresses.', ({ spec }) => (spec.cidrs ?? []).join(',')),
   ageColumn,
 ];
 
 export const ipAddressColumns: readonly Column<IPAddress>[] = [
   nameColumn,
-  text('ParentRef', 'Who has the address.', ({ spec: { parentRef } }) => {
-    const { group = '', resource = '', namespace = '', name = '' } = parentRef;
+  textColumn('ParentRef', 'Who has the address.', ({ spec: { parentRef } }) => {
+    const { group = '', resource, namespace = '', name } = parentRef;
     const kind = group === '' ? resource : `${resource}.${group}`;
     const parts = [kind.toLowerCase(), namespace, name];
     return parts.filter((part, index) => part !== '' || index !== 1).join('/');

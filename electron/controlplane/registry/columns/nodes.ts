@@ -5,7 +5,7 @@ import type { Node } from '#kube/api/core.ts';
 import type { RuntimeClass } from '#kube/api/node.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, count, nameColumn, orNone, orUnknown, text } from './cells.ts';
+import { ageColumn, count, nameColumn, orNone, orUnknown, textColumn } from './cells.ts';
 
 export const nodeColumns: readonly Column<Node>[] = [
   nameColumn,
@@ -48,7 +48,7 @@ export const priorityClassColumns: readonly Column<PriorityClass>[] = [
     cell: ({ globalDefault }) => globalDefault ?? false,
   },
   ageColumn,
-  text(
+  textColumn(
     'PreemptionPolicy',
     'Whether its pods push out others.',
     ({ preemptionPolicy }) => preemptionPolicy ?? '',
@@ -57,7 +57,7 @@ export const priorityClassColumns: readonly Column<PriorityClass>[] = [
 
 export const runtimeClassColumns: readonly Column<RuntimeClass>[] = [
   nameColumn,
-  text('Handler', 'What runs the pods.', ({ handler }) => handler),
+  textColumn('Handler', 'What runs the pods.', ({ handler }) => handler),
   ageColumn,
 ];
 

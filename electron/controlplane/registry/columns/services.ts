@@ -3,7 +3,7 @@
 import type { Endpoints, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, formatLabels, nameColumn, orNone, text } from './cells.ts';
+import { ageColumn, formatLabels, nameColumn, orNone, textColumn } from './cells.ts';
 
 export const serviceColumns: readonly Column<Service>[] = [
   nameColumn,
@@ -64,7 +64,7 @@ function servicePorts(service: Service): string {
 
 export const endpointsColumns: readonly Column<Endpoints>[] = [
   nameColumn,
-  text('Endpoints', 'Addresses with their ports.', ({ subsets = [] }) => {
+  textColumn('Endpoints', 'Addresses with their ports.', ({ subsets = [] }) => {
     if (subsets.length === 0) return '<none>';
     const all = subsets.flatMap(({ addresses = [], ports = [] }) =>
       ports.length === 0

@@ -11,50 +11,58 @@ import type {
   VolumeAttributesClass,
 } from '#kube/api/storage.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, count, nameColumn, orNone, text, wide } from './cells.ts';
+import { ageColumn, count, nameColumn, orNone, textColumn, wide } from './cells.ts';
 
 export const persistentVolumeColumns: readonly Column<PersistentVolume>[] = [
   nameColumn,
-  text('Capacity', 'Size of the volume.', ({ spec }) => `${spec.capacity?.['storage'] ?? '0'}`),
-  text('Access Modes', 'How it can be mounted.', ({ spec }) => shortModes(spec.accessModes)),
-  text(
+  textColumn(
+    'Capacity',
+    'Size of the volume.',
+    ({ spec }) => `${spec.capacity?.['storage'] ?? '0'}`,
+  ),
+  textColumn('Access Modes', 'How it can be mounted.', ({ spec }) => shortModes(spec.accessModes)),
+  textColumn(
     'Reclaim Policy',
     'What becomes of it when its claim goes.',
     ({ spec }) => spec.persistentVolumeReclaimPolicy ?? '',
   ),
-  text('Status', 'Whether it is free, bound or released.', phase),
-  text('Claim', 'Who has it.', ({ spec: { claimRef } }) =>
+  textColumn('Status', 'Whether it is free, bound or released.', phase),
+  textColumn('Claim', 'Who has it.', ({ spec: { claimRef } }) =>
     claimRef === undefined ? '' : `${claimRef.namespace ?? ''}/${claimRef.name ?? ''}`,
   ),
-  text('StorageClass', 'Class of the volume.', classOf),
-  text(
+  textColumn('StorageClass', 'Class of the volume.', classOf),
+  textColumn(
     'VolumeAttributesClass',
     'Class of its attributes.',
     ({ spec }) => spec.volumeAttributesClassName ?? '<unset>',
   ),
-  text('Reason', 'Why it is in this state.', ({ status }) => status?.reason ?? ''),
+  textColumn('Reason', 'Why it is in this state.', ({ status }) => status?.reason ?? ''),
   ageColumn,
-  wide(text('VolumeMode', 'File system or device.', ({ spec }) => spec.volumeMode ?? '<unset>')),
+  wide(
+    textColumn('VolumeMode', 'File system or device.', ({ spec }) => spec.volumeMode ?? '<unset>'),
+  ),
 ];
 
 export const persistentVolumeClaimColumns: readonly Column<PersistentVolumeClaim>[] = [
   nameColumn,
-  text('Status', 'Whether it has a volume.', phase),
-  text('Volume', 'The volume it has.', ({ spec }) => spec.volumeName ?? ''),
-  text('Capacity', 'Size of that volume.', ({ spec, status }) =>
+  textColumn('Status', 'Whether it has a volume.', phase),
+  textColumn('Volume', 'The volume it has.', ({ spec }) => spec.volumeName ?? ''),
+  textColumn('Capacity', 'Size of that volume.', ({ spec, status }) =>
     (spec.volumeName ?? '') === '' ? '' : `${status?.capacity?.['storage'] ?? '0'}`,
   ),
-  text('Access Modes', 'How it can be mounted.', ({ spec, status }) =>
+  textColumn('Access Modes', 'How it can be mounted.', ({ spec, status }) =>
     (spec.volumeName ?? '') === '' ? '' : shortModes(status?.accessModes),
   ),
-  text('StorageClass', 'Class of the volume wanted.', classOf),
-  text(
+  textColumn('StorageClass', 'Class of the volume wanted.', classOf),
+  textColumn(
     'VolumeAttributesClass',
     'Class of the attributes wanted.',
     ({ spec }) => spec.volumeAttributesClassName ?? '<unset>',
   ),
   ageColumn,
-  wide(text('VolumeMode', 'File system or device.', ({ spec }) => spec.volumeMode ?? '<unset>')),
+  wide(
+    textColumn('VolumeMode', 'File system or device.', ({ spec }) => spec.volumeMode ?? '<unset>'),
+  ),
 ];
 
 const modeNames = [
@@ -98,18 +106,18 @@ export const storageClassColumns: readonly Column<StorageClass>[] = [
     'storageclass.kubernetes.io/is-default-class',
     'storageclass.beta.kubernetes.io/is-default-class',
   ]),
-  text('Provisioner', 'Who makes the volumes.', ({ provisioner }) => provisioner),
-  text(
+  textColumn('Provisioner', 'Who makes the volumes.', ({ provisioner }) => provisioner),
+  textColumn(
     'ReclaimPolicy',
     'What becomes of a volume when its claim goes.',
     ({ reclaimPolicy }) => reclaimPolicy ?? 'Delete',
   ),
-  text(
+  textColumn(
     'VolumeBindingMode',
     'When a volume is made.',
     ({ volumeBindingMode }) => volumeBindingMode ?? 'Immediate',
   ),
-  text(
+  textColumn(
     'AllowVolumeExpansion',
     'Whether volumes can grow.',
     ({ allowVolumeExpansion }) => allowVolumeExpansion ?? false,
@@ -119,18 +127,18 @@ export const storageClassColumns: readonly Column<StorageClass>[] = [
 
 export const volumeAttributesClassColumns: readonly Column<VolumeAttributesClass>[] = [
   className(['volumeattributesclass.alpha.kubernetes.io/is-default-class']),
-  text('DriverName', 'Whose volumes it is for.', ({ driverName }) => driverName),
+  textColumn('DriverName', 'Whose volumes it is for.', ({ driverName }) => driverName),
   ageColumn,
 ];
 
 export const volumeAttachmentColumns: readonly Column<VolumeAttachment>[] = [
   nameColumn,
   {
-    ...text<VolumeAttachment>('Attacher', 'Who attaches it.', ({ spec }) => spec.attacher),
+    ...textColumn<VolumeAttachment>('Attacher', 'Who attaches it.', ({ spec }) => spec.attacher),
     format: 'name',
   },
-  text('PV', 'The volume.', ({ spec }) => spec.source.persistentVolumeName ?? ''),
-  text('Node', 'The node it is attached to.', ({ spec }) => spec.nodeName),
+  textColumn('PV', 'The volume.', ({ spec }) => spec.source.persistentVolumeName ?? ''),
+  textColumn('Node', 'The node it is attached to.', ({ spec }) => spec.nodeName),
   {
     name: 'Attached',
     type: 'boolean',
@@ -159,7 +167,7 @@ export const csiDriverColumns: readonly Column<CSIDriver>[] = [
   flag('AttachRequired', 'Attaches volumes to nodes.', ({ spec }) => spec.attachRequired ?? true),
   flag('PodInfoOnMount', 'Wants to know the pod.', ({ spec }) => spec.podInfoOnMount ?? false),
   flag('StorageCapacity', 'Tells what is free.', ({ spec }) => spec.storageCapacity ?? false),
-  text(
+  textColumn(
     'TokenRequests',
     'Audiences of the tokens it wants.',
     ({ spec }) => spec.tokenRequests?.map(({ audience }) => audience).join(',') ?? '<unset>',
@@ -169,7 +177,7 @@ export const csiDriverColumns: readonly Column<CSIDriver>[] = [
     'Wants to be called again and again.',
     ({ spec }) => spec.requiresRepublish ?? false,
   ),
-  text('Modes', 'Kinds of volumes it has.', ({ spec }) =>
+  textColumn('Modes', 'Kinds of volumes it has.', ({ spec }) =>
     orNone((spec.volumeLifecycleModes ?? []).join(',')),
   ),
   ageColumn,
@@ -177,6 +185,10 @@ export const csiDriverColumns: readonly Column<CSIDriver>[] = [
 
 export const csiStorageCapacityColumns: readonly Column<CSIStorageCapacity>[] = [
   nameColumn,
-  text('StorageClassName', 'Class of the storage.', ({ storageClassName }) => storageClassName),
-  text('Capacity', 'What is free.', ({ capacity }) => `${capacity ?? '<unset>'}`),
+  textColumn(
+    'StorageClassName',
+    'Class of the storage.',
+    ({ storageClassName }) => storageClassName,
+  ),
+  textColumn('Capacity', 'What is free.', ({ capacity }) => `${capacity ?? '<unset>'}`),
 ];

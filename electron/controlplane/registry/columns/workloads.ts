@@ -13,13 +13,13 @@ import type { Column } from '../resource.ts';
 import {
   ageColumn,
   containerColumns,
-  containersOf,
+  templateContainers,
   count,
   formatLabels,
   nameColumn,
   orNone,
   selectorColumn,
-  text,
+  textColumn,
 } from './cells.ts';
 
 export const deploymentColumns: readonly Column<Deployment>[] = [
@@ -33,7 +33,7 @@ export const deploymentColumns: readonly Column<Deployment>[] = [
   count('Up-to-date', 'Pods of the newest template.', (d) => d.status?.updatedReplicas),
   count('Available', 'Pods ready for long enough.', (d) => d.status?.availableReplicas),
   ageColumn,
-  ...containerColumns<Deployment>((deployment) => containersOf(deployment.spec.template)),
+  ...containerColumns<Deployment>((deployment) => templateContainers(deployment.spec.template)),
   selectorColumn((deployment) => orNone(formatLabelSelector(deployment.spec.selector))),
 ];
 
@@ -43,7 +43,7 @@ export const replicaSetColumns: readonly Column<ReplicaSet>[] = [
   count('Current', 'Pods that exist.', (set) => set.status?.replicas),
   count('Ready', 'Pods that are ready.', (set) => set.status?.readyReplicas),
   ageColumn,
-  ...containerColumns<ReplicaSet>((set) => containersOf(set.spec.template)),
+  ...containerColumns<ReplicaSet>((set) => templateContainers(set.spec.template)),
   selectorColumn((set) => orNone(formatLabelSelector(set.spec.selector))),
 ];
 
@@ -53,7 +53,7 @@ export const replicationControllerColumns: readonly Column<ReplicationController
   count('Current', 'Pods that exist.', (controller) => controller.status?.replicas),
   count('Ready', 'Pods that are ready.', (controller) => controller.status?.readyReplicas),
   ageColumn,
-  ...containerColumns<ReplicationController>((c) => containersOf(c.spec.template)),
+  ...containerColumns<ReplicationController>((c) => templateContainers(c.spec.template)),
   selectorColumn((controller) => formatLabels(controller.spec.selector)),
 ];
 
@@ -71,19 +71,19 @@ export const daemonSetColumns: readonly Column<DaemonSet>[] = [
     cell: (set) => formatLabels(set.spec.template.spec?.nodeSelector),
   },
   ageColumn,
-  ...containerColumns<DaemonSet>((set) => containersOf(set.spec.template)),
+  ...containerColumns<DaemonSet>((set) => templateContainers(set.spec.template)),
   selectorColumn((set) => orNone(formatLabelSelector(set.spec.selector))),
 ];
 
 export const statefulSetColumns: readonly Column<StatefulSet>[] = [
   nameColumn,
-  text(
+  textColumn(
     'Ready',
     'Ready pods, of the pods wanted.',
     ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec.replicas ?? 1}`,
   ),
   ageColumn,
-  ...containerColumns<StatefulSet>((set) => containersOf(set.spec.template)),
+  ...containerColumns<StatefulSet>((set) => templateContainers(set.spec.template)),
 ];
 
 export const controllerRevisionColumns: readonly Column<ControllerRevision>[] = [

@@ -18,7 +18,7 @@ import type { StatusSubresource, Strategy } from '../../resource.ts';
 import { applyTemplateDefaults } from '../pod/defaults.ts';
 import { isEmptySelector, matcherOf, validateLabelSelector } from '../selector-rules.ts';
 import { applyClaimDefaults } from '../storage/persistent-volume-claim.ts';
-import { checkNonNegative } from '../text-rules.ts';
+import { asGiven, checkNonNegative } from '../text-rules.ts';
 import {
   isZero,
   validateAtMostAll,
@@ -162,7 +162,7 @@ const partialCounts = [
 function validateStatus(next: StatefulSet, old: StatefulSet): FieldError[] {
   const path = field('status');
   const status = next.status ?? { replicas: 0 };
-  const { replicas = 0, readyReplicas = 0, availableReplicas = 0 } = status;
+  const { replicas = 0, readyReplicas = 0, availableReplicas = 0 } = asGiven(status);
   const names = ['replicas', ...partialCounts, 'observedGeneration', 'collisionCount'] as const;
   const errors = names.flatMap((name) => checkNonNegative(path.child(name), status[name]));
   for (const name of partialCounts)

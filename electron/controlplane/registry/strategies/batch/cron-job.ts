@@ -43,10 +43,10 @@ export const cronJobStrategy: Strategy<CronJob> = {
 export const cronJobStatus: StatusSubresource<CronJob> = { type: 'status' };
 
 function validateCronJobSpec(spec: CronJobSpec, path: FieldPath): FieldError[] {
-  const { schedule = '', timeZone } = spec;
+  const { schedule, timeZone }: Partial<CronJobSpec> = spec;
   const at = path.child('schedule');
   return [
-    ...(schedule === '' ? [required(at, '')] : validateSchedule(schedule, at)),
+    ...((schedule ?? '') === '' ? [required(at, '')] : validateSchedule(schedule ?? '', at)),
     ...checkNonNegative(path.child('startingDeadlineSeconds'), spec.startingDeadlineSeconds),
     ...(timeZone === undefined ? [] : validateTimeZone(timeZone, path.child('timeZone'))),
     ...checkChoice(path.child('concurrencyPolicy'), spec.concurrencyPolicy, [
@@ -97,7 +97,8 @@ function isTimeZone(name: string): boolean {
   // Offsets are no names, though the engine takes them.
   if (/^[+-]?\d/.test(name)) return false;
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }) !== undefined;
+    new Intl.DateTimeFormat('en', { timeZone: name }).format();
+    return true;
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;

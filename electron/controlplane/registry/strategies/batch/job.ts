@@ -183,7 +183,7 @@ const limitOfMany = 10_000;
 function validateIndexed(spec: JobSpec, path: FieldPath): FieldError[] {
   const { completions, parallelism = 0, maxFailedIndexes, backoffLimitPerIndex } = spec;
   const errors: FieldError[] = [];
-  const atMost = (name: keyof JobSpec & string, limit: string) =>
+  const atMost = (name: keyof JobSpec, limit: string) =>
     errors.push(invalid(path.child(name), spec[name], `must be less than or equal to ${limit}`));
   if (completions === undefined)
     errors.push(required(path.child('completions'), 'when completion mode is Indexed'));

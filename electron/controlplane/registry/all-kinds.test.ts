@@ -149,7 +149,7 @@ describe('any change', () => {
       .filter(([, { type }]) => type === 'status')
       .map(([name]) => `/${name}`);
     const withoutMetadata = (body: unknown): Json => {
-      const { metadata: _, apiVersion: __, kind: ___, ...rest } = body as Json;
+      const { metadata: _, apiVersion: __, kind: ___, ...rest } = (body ?? {}) as Json;
       return rest;
     };
     const bodies = arbitraryOf(schemas, definition.schema, { wrongTypes: 0.02 }).map(

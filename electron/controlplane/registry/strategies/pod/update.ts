@@ -141,15 +141,17 @@ export function validatePodStatusUpdate(next: Pod, old: Pod): FieldError[] {
   const path = field('status');
   const { status = {} } = next;
   const before = old.status ?? {};
-  const errors = (status.conditions ?? []).flatMap(({ type }, index) =>
-    systemConditions.has(type)
-      ? []
-      : check(
-          field('metadata', 'conditions').index(index).child('Type'),
-          type,
-          isQualifiedName(type),
-        ),
-  );
+  const errors = (status.conditions ?? [])
+    .map(asGiven)
+    .flatMap(({ type = '' }, index) =>
+      systemConditions.has(type)
+        ? []
+        : check(
+            field('metadata', 'conditions').index(index).child('Type'),
+            type,
+            isQualifiedName(type),
+          ),
+    );
   const { nominatedNodeName = '' } = status;
   if (nominatedNodeName !== '' && nominatedNodeName !== before.nominatedNodeName)
     errors.push(

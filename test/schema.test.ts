@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 
 const root = path.join(import.meta.dirname, '..');
 
-it('resources/schema and kube/api are what the generator makes', () => {
+it('resources/schema and kube/api are what the generator makes', { timeout: 60_000 }, () => {
   const out = mkdtempSync(path.join(tmpdir(), 'flotilla-schema-'));
   try {
     execFileSync(process.execPath, [path.join(root, 'resources/schema/generate.ts'), out]);

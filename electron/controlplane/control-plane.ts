@@ -11,14 +11,7 @@ import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
-import {
-  endpointSlices,
-  namespaces,
-  nodes,
-  pods,
-  services,
-  type Resource,
-} from '#kube/client/resources.ts';
+import { nodes, pods, services } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
@@ -39,6 +32,8 @@ import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
+import { apiVersionOfResource } from './registry/resource-table.ts';
+import { builtInResources } from './registry/resources.ts';
 import { startCompactor } from './store/compactor.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
@@ -70,11 +65,6 @@ const host = '127.0.0.1';
 const servingNames = { dnsNames: [], ipAddresses: [] };
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
-const bootstrapResources: Readonly<Record<string, Resource>> = {
-  Namespace: namespaces,
-  Service: services,
-  EndpointSlice: endpointSlices,
-};
 export const clusterConfig = {
   serviceCidr: '10.96.0.0/16',
   nodePortRange: [30_000, 32_767],
@@ -371,8 +361,11 @@ export class ControlPlane {
 }
 
 async function ensureObject(client: RestClient, object: KubeObject): Promise<void> {
-  const resource = bootstrapResources[object.kind];
-  assert(resource, `${object.kind} is a kind of bootstrap object`);
+  const definition = builtInResources.find(
+    (one) => one.kind === object.kind && apiVersionOfResource(one) === object.apiVersion,
+  );
+  assert(definition, `${object.kind} is a built-in kind`);
+  const resource = { ...definition, resource: definition.plural };
   try {
     await client.create(resource, object);
   } catch (error) {

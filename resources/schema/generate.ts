@@ -12,7 +12,6 @@ interface GroupVersion {
   readonly group: string;
   readonly version: string;
   readonly protoPackage: string;
-  readonly file: string;
   readonly kinds: readonly string[];
 }
 
@@ -22,9 +21,9 @@ const groupVersions: readonly GroupVersion[] = [
     group: '',
     version: 'v1',
     protoPackage: `${api}.core.v1`,
-    file: 'core',
     kinds: [
       'Binding',
+      'ComponentStatus',
       'ConfigMap',
       'Endpoints',
       'Event',
@@ -43,42 +42,156 @@ const groupVersions: readonly GroupVersion[] = [
     ],
   },
   {
+    group: 'admissionregistration.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.admissionregistration.v1`,
+    kinds: [
+      'MutatingWebhookConfiguration',
+      'ValidatingAdmissionPolicy',
+      'ValidatingAdmissionPolicyBinding',
+      'ValidatingWebhookConfiguration',
+    ],
+  },
+  {
     group: 'apps',
     version: 'v1',
     protoPackage: `${api}.apps.v1`,
-    file: 'apps',
     kinds: ['ControllerRevision', 'DaemonSet', 'Deployment', 'ReplicaSet', 'StatefulSet'],
   },
   {
     group: 'autoscaling',
     version: 'v1',
     protoPackage: `${api}.autoscaling.v1`,
-    file: 'autoscaling',
-    kinds: ['Scale'],
+    kinds: ['HorizontalPodAutoscaler', 'Scale'],
+  },
+  {
+    group: 'autoscaling',
+    version: 'v2',
+    protoPackage: `${api}.autoscaling.v2`,
+    kinds: ['HorizontalPodAutoscaler'],
+  },
+  {
+    group: 'batch',
+    version: 'v1',
+    protoPackage: `${api}.batch.v1`,
+    kinds: ['CronJob', 'Job'],
+  },
+  {
+    group: 'certificates.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.certificates.v1`,
+    kinds: ['CertificateSigningRequest'],
   },
   {
     group: 'coordination.k8s.io',
     version: 'v1',
     protoPackage: `${api}.coordination.v1`,
-    file: 'coordination',
     kinds: ['Lease'],
   },
   {
     group: 'discovery.k8s.io',
     version: 'v1',
     protoPackage: `${api}.discovery.v1`,
-    file: 'discovery',
     kinds: ['EndpointSlice'],
+  },
+  {
+    group: 'events.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.events.v1`,
+    kinds: ['Event'],
+  },
+  {
+    group: 'flowcontrol.apiserver.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.flowcontrol.v1`,
+    kinds: ['FlowSchema', 'PriorityLevelConfiguration'],
+  },
+  {
+    group: 'networking.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.networking.v1`,
+    kinds: ['Ingress', 'IngressClass', 'IPAddress', 'NetworkPolicy', 'ServiceCIDR'],
+  },
+  {
+    group: 'node.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.node.v1`,
+    kinds: ['RuntimeClass'],
   },
   {
     group: 'policy',
     version: 'v1',
     protoPackage: `${api}.policy.v1`,
-    file: 'policy',
-    kinds: ['Eviction'],
+    kinds: ['Eviction', 'PodDisruptionBudget'],
+  },
+  {
+    group: 'rbac.authorization.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.rbac.v1`,
+    kinds: ['ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding'],
+  },
+  {
+    group: 'scheduling.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.scheduling.v1`,
+    kinds: ['PriorityClass'],
+  },
+  {
+    group: 'storage.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.storage.v1`,
+    kinds: [
+      'CSIDriver',
+      'CSINode',
+      'CSIStorageCapacity',
+      'StorageClass',
+      'VolumeAttachment',
+      'VolumeAttributesClass',
+    ],
   },
 ];
 const metaPackage = 'k8s.io.apimachinery.pkg.apis.meta.v1';
+
+/**
+ * Structs that Go holds by value, so that they are there when the author left them out: an empty
+ * object by default, as in Kubernetes' own OpenAPI. Every kind's `spec` is one, too.
+ */
+const valueStructs: ReadonlySet<string> = new Set([
+  'admissionregistration/v1.MutatingWebhook.clientConfig',
+  'admissionregistration/v1.ValidatingWebhook.clientConfig',
+  'apps/v1.DaemonSetSpec.template',
+  'apps/v1.DaemonSetSpec.updateStrategy',
+  'apps/v1.DeploymentSpec.strategy',
+  'apps/v1.DeploymentSpec.template',
+  'apps/v1.ReplicaSetSpec.template',
+  'apps/v1.StatefulSetSpec.template',
+  'apps/v1.StatefulSetSpec.updateStrategy',
+  'autoscaling/v1.HorizontalPodAutoscalerSpec.scaleTargetRef',
+  'autoscaling/v2.ContainerResourceMetricSource.target',
+  'autoscaling/v2.ExternalMetricSource.metric',
+  'autoscaling/v2.ExternalMetricSource.target',
+  'autoscaling/v2.HorizontalPodAutoscalerSpec.scaleTargetRef',
+  'autoscaling/v2.ObjectMetricSource.describedObject',
+  'autoscaling/v2.ObjectMetricSource.metric',
+  'autoscaling/v2.ObjectMetricSource.target',
+  'autoscaling/v2.PodsMetricSource.metric',
+  'autoscaling/v2.PodsMetricSource.target',
+  'autoscaling/v2.ResourceMetricSource.target',
+  'batch/v1.CronJobSpec.jobTemplate',
+  'batch/v1.JobSpec.template',
+  'batch/v1.JobTemplateSpec.spec',
+  'core/v1.PersistentVolumeClaimSpec.resources',
+  'core/v1.PodTemplate.template',
+  'core/v1.PodTemplateSpec.spec',
+  'flowcontrol/v1.FlowSchemaSpec.priorityLevelConfiguration',
+  'flowcontrol/v1.LimitedPriorityLevelConfiguration.limitResponse',
+  'networking/v1.HTTPIngressPath.backend',
+  'networking/v1.IngressServiceBackend.port',
+  'networking/v1.NetworkPolicySpec.podSelector',
+  'rbac/v1.ClusterRoleBinding.roleRef',
+  'rbac/v1.RoleBinding.roleRef',
+  'storage/v1.VolumeAttachmentSpec.source',
+]);
 
 interface ProtoField {
   readonly type: string;
@@ -276,6 +389,8 @@ function fieldSchema(
     // An empty string is Go's zero value: writing it into every reference would only add noise.
     if (value !== '') schema['default'] = value;
   }
+  const isSpec = attribute.baseName === 'spec' && kindNames.has(type);
+  if (isSpec || valueStructs.has(`${type}.${attribute.baseName}`)) schema['default'] = {};
   return schema;
 }
 
@@ -295,6 +410,11 @@ for (const name of clientTypes.keys()) {
   }
 }
 
+const kindNames = new Set(
+  groupVersions.flatMap(({ protoPackage, kinds }) =>
+    kinds.map((kind) => shortName(`${protoPackage}.${kind}`)),
+  ),
+);
 const schemas = new Map<string, Schema>();
 function visit(clientName: string, owner: string): void {
   const name = typeName(clientName, owner);
@@ -401,19 +521,21 @@ function write(file: string, text: string): void {
   writeFileSync(full, text);
 }
 
+/** `apps/v1` → `apps`, `autoscaling/v2` → `autoscaling-v2`: a group's later versions say so. */
+function typesFile(pkg: string): string {
+  const [group = '', version = ''] = pkg.split('/');
+  return version === 'v1' ? group : `${group}-${version}`;
+}
+
 const handWritten = new Set(['IntOrString', 'Quantity']);
 for (const [pkg, types] of byPackage) {
-  const file = pkg.slice(0, pkg.indexOf('/'));
   const json = {
     $comment: 'Generated by resources/schema/generate.ts; do not edit.',
     package: pkg,
     types: {} as Schema,
   };
   for (const [name, schema] of types) json.types[name] = schema;
-  write(
-    `resources/schema/${file}.${pkg.slice(pkg.indexOf('/') + 1)}.json`,
-    `${JSON.stringify(json, null, 1)}\n`,
-  );
+  write(`resources/schema/${pkg.replace('/', '.')}.json`, `${JSON.stringify(json, null, 1)}\n`);
   const imports = new Map<string, Set<string>>();
   const bodies = [...types].map(([name, schema]) => tsInterface(name, schema, pkg, imports));
   const head = ['// Generated by resources/schema/generate.ts; do not edit.'];
@@ -422,7 +544,25 @@ for (const [pkg, types] of byPackage) {
   if (scalars.length > 0) head.push(`import type { ${scalars.join(', ')} } from './scalars.ts';`);
   for (const [other, names] of [...imports].toSorted(([a], [b]) => (a < b ? -1 : 1)))
     head.push(
-      `import type { ${[...names].toSorted().join(', ')} } from './${other.slice(0, other.indexOf('/'))}.ts';`,
+      `import type { ${[...names].toSorted().join(', ')} } from './${typesFile(other)}.ts';`,
     );
-  write(`electron/kube/api/${file}.ts`, `${head.join('\n')}\n\n${text}`);
+  write(`electron/kube/api/${typesFile(pkg)}.ts`, `${head.join('\n')}\n\n${text}`);
 }
+
+/** One import per document, so that the bundler packs them all. */
+function documentList(): string {
+  const names = [...byPackage.keys()].map((pkg) => ({
+    file: `${pkg.replace('/', '.')}.json`,
+    name: pkg.replace(/\/v(\d)/, 'V$1'),
+  }));
+  return [
+    '// Generated by resources/schema/generate.ts; do not edit.',
+    ...names.map(({ file, name }) => `import ${name} from './${file}' with { type: 'json' };`),
+    '',
+    'export const schemaDocuments: readonly unknown[] = [',
+    ...names.map(({ name }) => `  ${name},`),
+    '];',
+    '',
+  ].join('\n');
+}
+write('resources/schema/documents.ts', documentList());

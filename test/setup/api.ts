@@ -1,7 +1,6 @@
 // The API server's inner half in process, for tests: memory store, real resource table, no socket,
 // no identity checks, a clock that the test moves. Requests go through parseRequestInfo and the
 // router as in production; thrown StatusErrors become Status bodies.
-import { readFileSync } from 'node:fs';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
@@ -23,18 +22,11 @@ import { statusResponse } from '../../electron/controlplane/apiserver/status-res
 import { createRegistry, type Registry } from '../../electron/controlplane/registry/registry.ts';
 import { ResourceTable } from '../../electron/controlplane/registry/resource-table.ts';
 import { builtInResources } from '../../electron/controlplane/registry/resources.ts';
+import { schemaDocuments } from '../../electron/controlplane/schemas.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
 import type { Store } from '../../electron/controlplane/store/store.ts';
 
-const groups = ['apps', 'autoscaling', 'coordination', 'core', 'discovery', 'meta', 'policy'];
-
-export const schemas = new SchemaRegistry(
-  groups.map((group): unknown =>
-    JSON.parse(
-      readFileSync(new URL(`../../resources/schema/${group}.v1.json`, import.meta.url), 'utf8'),
-    ),
-  ),
-);
+export const schemas = new SchemaRegistry(schemaDocuments);
 
 /** Unchecked on purpose: tests look at whatever they expect to be there. */
 export type Json = ReturnType<typeof JSON.parse>;

@@ -133,12 +133,13 @@ export class Cluster {
     return result.stdout;
   }
 
+  /** kubectl with something on its standard input. */
+  async pipe(input: string, ...args: string[]): Promise<ToolResult> {
+    return await tool('kubectl', ['--kubeconfig', this.kubeconfig, ...args], input);
+  }
+
   async apply(manifest: string): Promise<string> {
-    const result = await tool(
-      'kubectl',
-      ['--kubeconfig', this.kubeconfig, 'apply', '-f', '-'],
-      manifest,
-    );
+    const result = await this.pipe(manifest, 'apply', '-f', '-');
     if (result.code !== 0) throw new Error(`kubectl apply: ${result.stderr}`);
     return result.stdout;
   }

@@ -66,7 +66,9 @@ function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo) {
   const { user } = request;
   if (user === undefined) throw unauthorized();
   const resource = registry.resource(definition);
-  return { deps, request, info, definition, resource, user, warnings: new Set<string>() };
+  const { deprecation } = definition;
+  const warnings = new Set<string>(deprecation === undefined ? [] : [deprecation]);
+  return { deps, request, info, definition, resource, user, warnings };
 }
 
 function handlerOf(scope: RequestScope): Handler {

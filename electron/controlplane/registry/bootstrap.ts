@@ -1,11 +1,14 @@
-// The objects every cluster starts with: its namespaces, and the Service by which pods find the
-// API server. Pure; the composition root creates what is absent and never overwrites the rest,
+// The objects every cluster starts with: its namespaces, the two system priorities, and the Service
+// by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
 // but for the EndpointSlice, which follows the server's address.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type { ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import type { PriorityClass } from '#kube/api/scheduling.ts';
 import { parseCidr, serviceAddress } from './allocator.ts';
+import { systemPriorities } from './strategies/cluster/classes.ts';
 
 export interface BootstrapConfig {
   readonly serviceCidr: string;
@@ -33,7 +36,36 @@ export function kubernetesServiceIP(serviceCidr: string): string {
 export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
   const { apiServerAddress } = config;
   const slices = apiServerAddress === undefined ? [] : [kubernetesSlice(config, apiServerAddress)];
-  return [...systemNamespaces.map(namespace), kubernetesService(config), ...slices];
+  return [
+    ...systemNamespaces.map(namespace),
+    ...Object.entries(systemPriorities).map(priorityClass),
+    kubernetesService(config),
+    serviceRange(config),
+    ...slices,
+  ];
+}
+
+function priorityClass([name, value]: readonly [name: string, value: number]): PriorityClass {
+  return {
+    apiVersion: 'scheduling.k8s.io/v1',
+    kind: 'PriorityClass',
+    metadata: { name },
+    value,
+    description:
+      name === 'system-node-critical'
+        ? 'For pods that a node cannot do without.'
+        : 'For pods that the cluster cannot do without.',
+  };
+}
+
+/** Tells of the range; addresses are allocated by what the server was started with. */
+function serviceRange({ serviceCidr }: BootstrapConfig): ServiceCIDR {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name: 'kubernetes' },
+    spec: { cidrs: [serviceCidr] },
+  };
 }
 
 function namespace(name: string): Namespace {

@@ -36,7 +36,7 @@ async function open(store: Store = openMemoryStore(), windowSize?: number) {
   const clock = new ManualClock();
   const stop = new AbortController();
   stops.push(stop);
-  const codec = new StorageCodec(definition, () => {});
+  const codec = new StorageCodec(definition, () => () => {});
   const cacher = new Cacher({
     definition,
     store,
@@ -205,7 +205,7 @@ function losingOneWatch(
 }
 
 describe('stored objects', () => {
-  const codec = new StorageCodec(definition, (object) => {
+  const codec = new StorageCodec(definition, () => (object) => {
     (object as { extra?: string }).extra ??= 'default';
   });
   const encode = (text: string) => new TextEncoder().encode(text);

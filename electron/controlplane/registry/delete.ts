@@ -4,7 +4,7 @@
 import type { DeleteOptions } from '#kube/api/meta.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { conflict, hasReason } from '#kube/machinery/status.ts';
-import { planDeletion } from './deletion-plan.ts';
+import { planDeletion, policyOf } from './deletion-plan.ts';
 import type { ResourceDefinition } from './resource.ts';
 import { storageKey } from './resource-table.ts';
 import type { StoredObject } from './storage-codec.ts';
@@ -39,6 +39,8 @@ export async function deleteObject(
 ): Promise<DeleteResult> {
   const { definition } = deps;
   const key = storageKey(definition, request.namespace, request.name);
+  const { warning } = definition.strategy.orphansByDefault ?? {};
+  if (warning !== undefined && policyOf(request.options) === undefined) options.warn?.(warning);
   for (let attempt = 1; attempt <= maxAttempts; attempt++) {
     const old = await readStored(deps, key);
     if (old === undefined) throw notFoundError(definition, request.name);

@@ -23,7 +23,7 @@ export function planDeletion(
 ): DeletionPlan {
   const grace = graceOf(strategy, object, options, nowMs);
   if (grace === 'pending') return { kind: 'pending' };
-  const finalizers = finalizersFor(object, options);
+  const finalizers = finalizersFor(strategy, object, options);
   if (finalizers.length > 0) object.metadata.finalizers = finalizers;
   else delete object.metadata.finalizers;
   const isHeld = finalizers.length > 0 || strategy.hasOwnFinalizers?.(object) === true;
@@ -81,10 +81,19 @@ function startDeletion(
   if (isFirst) strategy.onDeletionStart?.(object);
 }
 
-/** The policy adds its finalizer and takes away the other's; no policy leaves both as they are. */
-function finalizersFor({ metadata }: KubeObject, options: DeleteOptions): string[] {
+/**
+ * The policy adds its finalizer and takes away the other's. No policy leaves both as they are; where
+ * there is neither, the kind's own policy counts.
+ */
+function finalizersFor(
+  strategy: Strategy,
+  { metadata }: KubeObject,
+  options: DeleteOptions,
+): string[] {
   const present = metadata.finalizers ?? [];
-  const policy = policyOf(options);
+  const isDecided = present.includes(orphanFinalizer) || present.includes(foregroundFinalizer);
+  const preset = strategy.orphansByDefault === undefined || isDecided ? undefined : 'Orphan';
+  const policy = policyOf(options) ?? preset;
   if (policy === undefined) return [...present];
   const own = policy === 'Orphan' ? orphanFinalizer : foregroundFinalizer;
   const kept = present.filter((name) => name !== orphanFinalizer && name !== foregroundFinalizer);
@@ -94,7 +103,10 @@ function finalizersFor({ metadata }: KubeObject, options: DeleteOptions): string
     : [...kept, own];
 }
 
-function policyOf(options: DeleteOptions): 'Orphan' | 'Foreground' | 'Background' | undefined {
+/** What the client asks for. */
+export function policyOf(
+  options: DeleteOptions,
+): 'Orphan' | 'Foreground' | 'Background' | undefined {
   if (options.orphanDependents !== undefined)
     return options.orphanDependents ? 'Orphan' : 'Background';
   const policy = options.propagationPolicy;

@@ -34,11 +34,13 @@ export class ResourceRegistry {
 
   constructor(definition: ResourceDefinition, deps: RegistryDeps) {
     const { store, clock, random, config, schemas, logger } = deps;
-    const applyDefaults = (object: KubeObject): void => {
-      applySchemaDefaults(schemas, definition.schema, object);
-      definition.strategy.applyDefaults?.(object);
-    };
-    const codec = new StorageCodec(definition, applyDefaults);
+    const defaultsOf =
+      ({ schema, strategy }: ResourceDefinition) =>
+      (object: KubeObject): void => {
+        applySchemaDefaults(schemas, schema, object);
+        strategy.applyDefaults?.(object);
+      };
+    const codec = new StorageCodec(definition, defaultsOf);
     this.definition = definition;
     this.cacher = new Cacher({ definition, store, codec, clock, logger });
     this.#deps = {
@@ -50,7 +52,7 @@ export class ResourceRegistry {
       random,
       config,
       mutex: new Mutex(),
-      applyDefaults,
+      applyDefaults: defaultsOf(definition),
     };
   }
 

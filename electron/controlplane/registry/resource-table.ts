@@ -54,7 +54,8 @@ export function supportsVerb(definition: ResourceDefinition, verb: Verb): boolea
 
 /** The prefix of all keys of a resource, or of those in one namespace ('' for all). */
 export function storagePrefix(definition: ResourceDefinition, namespace = ''): string {
-  const prefix = `/registry/${definition.group === '' ? 'core' : definition.group}/${definition.plural}/`;
+  const { group, plural } = definition.storedAs?.definition ?? definition;
+  const prefix = `/registry/${group === '' ? 'core' : group}/${plural}/`;
   return definition.namespaced && namespace !== '' ? `${prefix}${namespace}/` : prefix;
 }
 

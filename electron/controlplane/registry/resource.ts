@@ -48,8 +48,19 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   /** Field selectors beside metadata.name and metadata.namespace: label → value of an object. */
   readonly fieldSelectors?: Readonly<Record<string, (object: T) => string>>;
   readonly subresources?: Readonly<Record<string, Subresource<T>>>;
+  /** The version of the same kind that lies in the store; this one if left out (versions.ts). */
+  readonly storedAs?: StoredAs<T>;
+  /** Every answer carries it as a warning. */
+  readonly deprecation?: string;
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
+}
+
+/** Neither function changes its argument. */
+export interface StoredAs<T extends KubeObject = KubeObject> {
+  readonly definition: ResourceDefinition;
+  readonly toStored: (object: T) => KubeObject;
+  readonly fromStored: (stored: KubeObject) => T;
 }
 
 /** A column of `kubectl get`. Cells are JSON scalars; ages are made by `age(timestamp, now)`. */
@@ -112,6 +123,10 @@ export interface Strategy<T extends KubeObject = KubeObject> {
    * by a delete with grace 0. `requested` is the client's gracePeriodSeconds, if it gave one.
    */
   readonly deletionGraceSeconds?: (object: T, requested: number | undefined) => number | undefined;
+  /**
+   * A delete that says nothing of dependents leaves them alone. `warning` tells the client so.
+   */
+  readonly orphansByDefault?: { readonly warning?: string };
   /** Finalizers of the kind's own kept outside metadata (Namespace: spec.finalizers). */
   readonly hasOwnFinalizers?: (object: T) => boolean;
   /** Mutates when a delete that has to wait begins (Namespace: status.phase = Terminating). */

@@ -2,9 +2,12 @@
 // see, less `metadata.resourceVersion`: that is the revision of the write, known only afterwards, so
 // it is spliced in behind `"metadata":{`. Reads therefore copy bytes and rarely stringify.
 // A StoredObject is decoded at most once; its `object` is shared and must not be changed.
+// A kind served in a second version has a codec for each: that of the version that is not stored
+// converts on the way in and out, and keeps what it answers encoded anew.
 import type { KubeObject } from '#kube/api/object.ts';
+import { deepCopy } from '#kube/machinery/equality.ts';
 import type { KeyValue } from '../store/store.ts';
-import type { ResourceDefinition } from './resource.ts';
+import type { ResourceDefinition, StoredAs } from './resource.ts';
 import { apiVersionOfResource } from './resource-table.ts';
 
 const encoder = new TextEncoder();
@@ -17,20 +20,36 @@ export class StorageCodec {
   readonly #applyDefaults: (object: KubeObject) => void;
   /** What bytes were encoded from: the store's events carry the same arrays back. */
   readonly #encoded = new WeakMap<Uint8Array, KubeObject>();
+  readonly #storedAs: StoredAs | undefined;
+  readonly #storedCodec: StorageCodec | undefined;
   readonly apiVersion: string;
   readonly kind: string;
 
-  /** `applyDefaults` is idempotent: it also runs on what older versions have stored. */
-  constructor(definition: ResourceDefinition, applyDefaults: (object: KubeObject) => void) {
+  /** `defaultsOf` a kind are idempotent: they also run on what older versions have stored. */
+  constructor(
+    definition: ResourceDefinition,
+    defaultsOf: (definition: ResourceDefinition) => (object: KubeObject) => void,
+  ) {
     this.apiVersion = apiVersionOfResource(definition);
     this.kind = definition.kind;
-    this.#applyDefaults = applyDefaults;
+    this.#applyDefaults = defaultsOf(definition);
+    this.#storedAs = definition.storedAs;
+    if (definition.storedAs !== undefined)
+      this.#storedCodec = new StorageCodec(definition.storedAs.definition, defaultsOf);
     const head = `{"apiVersion":"${this.apiVersion}","kind":"${this.kind}","metadata":{`;
     this.#headLength = head.length;
   }
 
+  /** The bytes to store, of an object and what encode() made of it. */
+  encodeStored(object: KubeObject, answer: Uint8Array): Uint8Array {
+    if (this.#storedAs === undefined || this.#storedCodec === undefined) return answer;
+    const stored = this.#storedAs.toStored(object);
+    this.#storedCodec.#applyDefaults(stored);
+    return this.#storedCodec.encode(stored);
+  }
+
   /**
-   * The bytes to store: fields in the order apiVersion, kind, metadata, spec, others, status.
+   * The bytes of an answer, and to store: fields in the order apiVersion, kind, metadata, spec, others, status.
    * Once they are stored, `object` is shared and must not be changed.
    */
   encode(object: KubeObject): Uint8Array {
@@ -59,9 +78,13 @@ export class StorageCodec {
     return this.#encoded.get(value);
   }
 
+  /** Of stored bytes. */
   decode(value: Uint8Array, revision: number): { object: KubeObject; isCurrent: boolean } {
     const text = decoder.decode(value);
-    const object = JSON.parse(text) as KubeObject;
+    const object =
+      this.#storedAs === undefined || this.#storedCodec === undefined
+        ? (JSON.parse(text) as KubeObject)
+        : this.#storedAs.fromStored(this.#storedCodec.decode(value, 0).object);
     this.#applyDefaults(object);
     // Also false for bytes that this codec did not write: then they are encoded anew.
     const isCurrent = text === this.#text(object);
@@ -135,7 +158,7 @@ export class StoredObject {
 
   /** A copy of one's own, free to change. */
   copy(): KubeObject {
-    return this.#codec.decode(this.#value, this.revision).object;
+    return deepCopy(this.object);
   }
 
   /** As clients see it. Made once. */

@@ -163,11 +163,12 @@ export async function putObject(
   const { store, definition, codec } = deps;
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
+  const bytes = codec.encodeStored(object, value);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
-      ? store.put(key, value, expectedRevision, options)
+      ? store.put(key, bytes, expectedRevision, options)
       : store.txn([
-          { key, value, expectedRevision },
+          { key, value: bytes, expectedRevision },
           { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },
         ]),
   );

@@ -124,6 +124,20 @@ export interface ClusterTrustBundleProjection {
   signerName?: string;
 }
 
+export interface ComponentCondition {
+  error?: string;
+  message?: string;
+  status: string;
+  type: string;
+}
+
+export interface ComponentStatus {
+  apiVersion: 'v1';
+  conditions?: ComponentCondition[];
+  kind: 'ComponentStatus';
+  metadata: ObjectMeta;
+}
+
 export interface ConfigMap {
   apiVersion: 'v1';
   binaryData?: Record<string, string>;
@@ -1431,6 +1445,15 @@ export interface Toleration {
   operator?: string;
   tolerationSeconds?: number;
   value?: string;
+}
+
+export interface TopologySelectorLabelRequirement {
+  key: string;
+  values: string[];
+}
+
+export interface TopologySelectorTerm {
+  matchLabelExpressions?: TopologySelectorLabelRequirement[];
 }
 
 export interface TopologySpreadConstraint {

@@ -63,6 +63,11 @@ export function invalid(path: FieldPath, value: unknown, detail: string): FieldE
   return make('FieldValueInvalid', path, withDetail(`Invalid value: ${show(value)}`, detail));
 }
 
+/** For a value that is not worth showing: a whole object or list. */
+export function invalidForm(path: FieldPath, detail: string): FieldError {
+  return make('FieldValueInvalid', path, withDetail('Invalid value', detail));
+}
+
 export function typeInvalid(path: FieldPath, value: unknown, detail: string): FieldError {
   return make('FieldValueTypeInvalid', path, withDetail(`Invalid value: ${show(value)}`, detail));
 }

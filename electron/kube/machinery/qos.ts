@@ -9,7 +9,10 @@ const qosResources = ['cpu', 'memory'] as const;
 
 export function podQosClass(spec: PodSpec): QosClass {
   const stated = [spec.resources].filter((resources) => resources !== undefined);
-  const containers: readonly Container[] = [...(spec.initContainers ?? []), ...spec.containers];
+  const containers: readonly Container[] = [
+    ...(spec.initContainers ?? []),
+    ...(spec.containers ?? []),
+  ];
   const all = stated.length > 0 ? stated : containers.map((container) => container.resources ?? {});
   if (!all.some(hasAny)) return 'BestEffort';
   return all.every(isGuaranteed) ? 'Guaranteed' : 'Burstable';

@@ -28,8 +28,14 @@ describe('applySchemaDefaults', () => {
       { port: 53, protocol: 'UDP' },
     ]);
     const empty = {};
-    applySchemaDefaults(registry, 'core/v1.Service', empty);
+    applySchemaDefaults(registry, 'core/v1.ServiceSpec', empty);
     expect(empty).toEqual({});
+  });
+
+  it('makes the structs that Go holds by value, and fills those in as well', () => {
+    const deployment = {};
+    applySchemaDefaults(registry, 'apps/v1.Deployment', deployment);
+    expect(deployment).toEqual({ spec: { strategy: {}, template: { spec: {} } } });
   });
 
   it('reaches the containers of a template and changes nothing the second time', () => {

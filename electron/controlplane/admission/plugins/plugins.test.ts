@@ -9,6 +9,7 @@ import {
   type AdmissionPlugin,
   type ObjectReader,
 } from '../chain.ts';
+import { certificateRequester } from './certificate-requester.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
@@ -394,6 +395,27 @@ describe('NodeRestriction', () => {
   });
 });
 
+describe('a request for a certificate', () => {
+  it('is of whoever sends it, whatever it says', async () => {
+    const object = {
+      apiVersion: 'certificates.k8s.io/v1',
+      kind: 'CertificateSigningRequest',
+      metadata: { name: 'it' },
+      spec: { username: 'root', uid: '1', groups: ['system:masters'], extra: { a: ['b'] } },
+    };
+    const chain = createAdmissionChain([certificateRequester()]);
+    await chain.admit({
+      ...attributesOf({ object, user: { name: 'jane', groups: ['lab'] } }),
+      resource: {
+        group: 'certificates.k8s.io',
+        version: 'v1',
+        resource: 'certificatesigningrequests',
+      },
+    });
+    expect(object.spec).toEqual({ username: 'jane', groups: ['lab'] });
+  });
+});
+
 describe('the standard plugins', () => {
   it('complain of a missing namespace before they look for accounts in it', async () => {
     const clock = new ManualClock();
@@ -408,6 +430,7 @@ describe('the standard plugins', () => {
       'NamespaceLifecycle',
       'ServiceAccount',
       'NodeRestriction',
+      'CertificateRequester',
       'Priority',
       'DefaultTolerationSeconds',
     ]);

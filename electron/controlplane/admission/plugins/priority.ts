@@ -1,5 +1,5 @@
-// Priority: turns a pod's priority class into a number. There are no PriorityClass objects yet,
-// so only the two classes every cluster has are known.
+// Priority: turns a pod's priority class into a number. Only the two classes every cluster has are
+// known yet: other PriorityClass objects are not looked at.
 // Source: kubernetes plugin/pkg/admission/priority/admission.go, pkg/apis/scheduling/v1/helpers.go.
 import type { Pod } from '#kube/api/core.ts';
 import { forbidden } from '#kube/machinery/status.ts';

@@ -2,6 +2,7 @@
 // Source: kubernetes pkg/kubeapiserver/options/plugins.go.
 import type { Clock } from '#kube/base/clock.ts';
 import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
+import { certificateRequester } from './certificate-requester.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
@@ -16,6 +17,7 @@ export function standardPlugins(deps: {
     namespaceLifecycle(deps.reader),
     serviceAccount(deps),
     nodeRestriction(deps.reader),
+    certificateRequester(),
     priority(),
     defaultTolerationSeconds(),
   ];

@@ -61,6 +61,7 @@ export function deleteWriteOptions(scope: RequestScope, options: DeleteOptions):
   const dryRun = (options.dryRun ?? []).length > 0;
   return {
     dryRun,
+    warn: (text) => scope.warnings.add(text),
     async validate(_object, oldObject) {
       const name = oldObject?.metadata.name ?? '';
       const attributes = attributesOf(scope, { operation: 'DELETE', name, oldObject, dryRun });

@@ -1,6 +1,6 @@
 // Columns and cell texts that several kinds share.
 // Source: kubernetes pkg/printers/internalversion/printers.go.
-import type { Container } from '#kube/api/core.ts';
+import type { Container, PodTemplateSpec } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { Column } from '../resource.ts';
 import { age } from './age.ts';
@@ -19,6 +19,45 @@ export const ageColumn: Column = {
   description: 'Time since the object was created.',
   cell: (object, nowMs) => age(object.metadata.creationTimestamp, nowMs),
 };
+
+/** What kinds without columns of their own show beside their name. */
+export const createdAtColumn: Column = {
+  name: 'Created At',
+  type: 'date',
+  description: 'When the object was created.',
+  cell: (object) => object.metadata.creationTimestamp ?? '',
+};
+
+/** A column of texts. */
+export function textColumn<T extends KubeObject>(
+  name: string,
+  description: string,
+  cell: Column<T>['cell'],
+): Column<T> {
+  return { name, type: 'string', description, cell };
+}
+
+/** A column of numbers; 0 when there is none. */
+export function count<T extends KubeObject>(
+  name: string,
+  description: string,
+  value: (object: T) => number | undefined,
+): Column<T> {
+  return { name, type: 'integer', description, cell: (object) => value(object) ?? 0 };
+}
+
+/** The same column, only with -o wide. */
+export function wide<T extends KubeObject>(column: Column<T>): Column<T> {
+  return { ...column, priority: 1 };
+}
+
+export function selectorColumn<T extends KubeObject>(cell: (object: T) => string): Column<T> {
+  return wide(textColumn('Selector', 'Which pods it owns.', cell));
+}
+
+export function templateContainers(template: PodTemplateSpec | undefined): readonly Container[] {
+  return template?.spec?.containers ?? [];
+}
 
 /** The containers of a pod template, shown with -o wide. */
 export function containerColumns<T extends KubeObject>(

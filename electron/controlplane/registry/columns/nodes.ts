@@ -1,9 +1,11 @@
-// Columns of nodes and of their leases.
+// Columns of nodes, of their leases, and of classes of pods.
 // Source: kubernetes pkg/printers/internalversion/printers.go printNode, printLease.
 import type { Lease } from '#kube/api/coordination.ts';
 import type { Node } from '#kube/api/core.ts';
+import type { RuntimeClass } from '#kube/api/node.ts';
+import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, nameColumn, orNone, orUnknown } from './cells.ts';
+import { ageColumn, count, nameColumn, orNone, orUnknown, textColumn } from './cells.ts';
 
 export const nodeColumns: readonly Column<Node>[] = [
   nameColumn,
@@ -33,6 +35,29 @@ export const leaseColumns: readonly Column<Lease>[] = [
     description: 'Who holds the lease.',
     cell: (lease) => lease.spec?.holderIdentity ?? '',
   },
+  ageColumn,
+];
+
+export const priorityClassColumns: readonly Column<PriorityClass>[] = [
+  nameColumn,
+  count('Value', 'The priority.', ({ value }) => value),
+  {
+    name: 'Global-Default',
+    type: 'boolean',
+    description: 'Whether pods without a class have it.',
+    cell: ({ globalDefault }) => globalDefault ?? false,
+  },
+  ageColumn,
+  textColumn(
+    'PreemptionPolicy',
+    'Whether its pods push out others.',
+    ({ preemptionPolicy }) => preemptionPolicy ?? '',
+  ),
+];
+
+export const runtimeClassColumns: readonly Column<RuntimeClass>[] = [
+  nameColumn,
+  textColumn('Handler', 'What runs the pods.', ({ handler }) => handler),
   ageColumn,
 ];
 

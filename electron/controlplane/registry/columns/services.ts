@@ -1,9 +1,9 @@
 // Columns of services and endpoint slices.
 // Source: kubernetes pkg/printers/internalversion/printers.go printService, printEndpointSlice.
-import type { Service } from '#kube/api/core.ts';
+import type { Endpoints, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, formatLabels, nameColumn, orNone } from './cells.ts';
+import { ageColumn, formatLabels, nameColumn, orNone, textColumn } from './cells.ts';
 
 export const serviceColumns: readonly Column<Service>[] = [
   nameColumn,
@@ -60,6 +60,25 @@ function servicePorts(service: Service): string {
     nodePort === 0 ? `${port}/${protocol}` : `${port}:${nodePort}/${protocol}`,
   );
   return orNone(ports.join(','));
+}
+
+export const endpointsColumns: readonly Column<Endpoints>[] = [
+  nameColumn,
+  textColumn('Endpoints', 'Addresses with their ports.', ({ subsets = [] }) => {
+    if (subsets.length === 0) return '<none>';
+    const all = subsets.flatMap(({ addresses = [], ports = [] }) =>
+      ports.length === 0
+        ? addresses.map(({ ip }) => ip)
+        : ports.flatMap(({ port }) => addresses.map(({ ip }) => hostPort(ip, port))),
+    );
+    const shown = all.slice(0, 3).join(',');
+    return all.length > 3 ? `${shown} + ${all.length - 3} more...` : shown;
+  }),
+  ageColumn,
+];
+
+function hostPort(ip: string, port: number): string {
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
 export const endpointSliceColumns: readonly Column<EndpointSlice>[] = [

@@ -1,11 +1,26 @@
 // Columns of the kinds that make pods, and of their history.
 // Source: kubernetes pkg/printers/internalversion/printers.go.
-import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '#kube/api/apps.ts';
-import type { PodTemplateSpec, ReplicationController } from '#kube/api/core.ts';
-import type { KubeObject } from '#kube/api/object.ts';
+import type {
+  ControllerRevision,
+  DaemonSet,
+  Deployment,
+  ReplicaSet,
+  StatefulSet,
+} from '#kube/api/apps.ts';
+import type { ReplicationController } from '#kube/api/core.ts';
 import { formatLabelSelector } from '#kube/machinery/selector.ts';
 import type { Column } from '../resource.ts';
-import { ageColumn, containerColumns, formatLabels, nameColumn, orNone } from './cells.ts';
+import {
+  ageColumn,
+  containerColumns,
+  templateContainers,
+  count,
+  formatLabels,
+  nameColumn,
+  orNone,
+  selectorColumn,
+  textColumn,
+} from './cells.ts';
 
 export const deploymentColumns: readonly Column<Deployment>[] = [
   nameColumn,
@@ -18,7 +33,7 @@ export const deploymentColumns: readonly Column<Deployment>[] = [
   count('Up-to-date', 'Pods of the newest template.', (d) => d.status?.updatedReplicas),
   count('Available', 'Pods ready for long enough.', (d) => d.status?.availableReplicas),
   ageColumn,
-  ...containerColumns<Deployment>((deployment) => containersOf(deployment.spec.template)),
+  ...containerColumns<Deployment>((deployment) => templateContainers(deployment.spec.template)),
   selectorColumn((deployment) => orNone(formatLabelSelector(deployment.spec.selector))),
 ];
 
@@ -28,7 +43,7 @@ export const replicaSetColumns: readonly Column<ReplicaSet>[] = [
   count('Current', 'Pods that exist.', (set) => set.status?.replicas),
   count('Ready', 'Pods that are ready.', (set) => set.status?.readyReplicas),
   ageColumn,
-  ...containerColumns<ReplicaSet>((set) => containersOf(set.spec.template)),
+  ...containerColumns<ReplicaSet>((set) => templateContainers(set.spec.template)),
   selectorColumn((set) => orNone(formatLabelSelector(set.spec.selector))),
 ];
 
@@ -38,7 +53,7 @@ export const replicationControllerColumns: readonly Column<ReplicationController
   count('Current', 'Pods that exist.', (controller) => controller.status?.replicas),
   count('Ready', 'Pods that are ready.', (controller) => controller.status?.readyReplicas),
   ageColumn,
-  ...containerColumns<ReplicationController>((c) => containersOf(c.spec.template)),
+  ...containerColumns<ReplicationController>((c) => templateContainers(c.spec.template)),
   selectorColumn((controller) => formatLabels(controller.spec.selector)),
 ];
 
@@ -56,8 +71,19 @@ export const daemonSetColumns: readonly Column<DaemonSet>[] = [
     cell: (set) => formatLabels(set.spec.template.spec?.nodeSelector),
   },
   ageColumn,
-  ...containerColumns<DaemonSet>((set) => containersOf(set.spec.template)),
+  ...containerColumns<DaemonSet>((set) => templateContainers(set.spec.template)),
   selectorColumn((set) => orNone(formatLabelSelector(set.spec.selector))),
+];
+
+export const statefulSetColumns: readonly Column<StatefulSet>[] = [
+  nameColumn,
+  textColumn(
+    'Ready',
+    'Ready pods, of the pods wanted.',
+    ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec.replicas ?? 1}`,
+  ),
+  ageColumn,
+  ...containerColumns<StatefulSet>((set) => templateContainers(set.spec.template)),
 ];
 
 export const controllerRevisionColumns: readonly Column<ControllerRevision>[] = [
@@ -76,28 +102,6 @@ export const controllerRevisionColumns: readonly Column<ControllerRevision>[] = 
   },
   ageColumn,
 ];
-
-function count<T extends KubeObject>(
-  name: string,
-  description: string,
-  value: (object: T) => number | undefined,
-): Column<T> {
-  return { name, type: 'integer', description, cell: (object) => value(object) ?? 0 };
-}
-
-function selectorColumn<T extends KubeObject>(cell: (object: T) => string): Column<T> {
-  return {
-    name: 'Selector',
-    type: 'string',
-    description: 'Which pods it owns.',
-    priority: 1,
-    cell,
-  };
-}
-
-function containersOf(template: PodTemplateSpec | undefined) {
-  return template?.spec?.containers ?? [];
-}
 
 /** `daemonset.apps/agent`, `<none>` without a controller. */
 function controllerName({ metadata }: ControllerRevision): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { base64Problem, base64Size } from './base64.ts';
+import { base64Problem, base64Size } from './core/base64.ts';
 import { isCidr, isEnvVarName, isIP, isPortName } from './text-rules.ts';
 
 describe('addresses', () => {

@@ -3,8 +3,19 @@
 // Names, labels and qualified names are in kube/machinery/names.ts.
 // Source: kubernetes apimachinery pkg/util/validation/{validation,ip}.go.
 import type { IntOrString } from '#kube/api/scalars.ts';
-import { invalid, type FieldError, type FieldPath } from '#kube/machinery/field.ts';
-import { byteLength, maxLengthMessage, regexMessage } from '#kube/machinery/names.ts';
+import {
+  invalid,
+  notSupported,
+  required,
+  type FieldError,
+  type FieldPath,
+} from '#kube/machinery/field.ts';
+import {
+  byteLength,
+  isDns1123Subdomain,
+  maxLengthMessage,
+  regexMessage,
+} from '#kube/machinery/names.ts';
 
 export const negativeMessage = 'must be greater than or equal to 0';
 export const immutableMessage = 'field is immutable';
@@ -22,6 +33,27 @@ export function check(path: FieldPath, value: unknown, messages: readonly string
 
 export function checkNonNegative(path: FieldPath, value: number | undefined): FieldError[] {
   return value !== undefined && value < 0 ? [invalid(path, value, negativeMessage)] : [];
+}
+
+/** One of a few texts; an empty one is missing. */
+export function checkChoice(
+  path: FieldPath,
+  value: string | undefined,
+  supported: readonly string[],
+): FieldError[] {
+  if (value === undefined || value === '') return [required(path, '')];
+  return supported.includes(value) ? [] : [notSupported(path, value, supported)];
+}
+
+/** Like `check`, of a text that may be missing but must not be empty. */
+export function checkRequired(
+  path: FieldPath,
+  value: string | undefined,
+  rule: (text: string) => readonly string[],
+): FieldError[] {
+  return value === undefined || value === ''
+    ? [required(path, '')]
+    : check(path, value, rule(value));
 }
 
 export function rangeMessage(low: number, high: number): string {
@@ -139,4 +171,39 @@ export function isEndpointIP(text: string): string[] {
   if (lower.startsWith('224.0.0.') || lower.startsWith('ff02:'))
     return ['may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)'];
   return [];
+}
+
+const wildcardPattern = `\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*`;
+const wildcardRegex = new RegExp(`^${wildcardPattern}$`);
+
+/** `*.example.com`. */
+export function isWildcardSubdomain(text: string): string[] {
+  const messages = byteLength(text) > 253 ? [maxLengthMessage(253)] : [];
+  if (!wildcardRegex.test(text))
+    messages.push(
+      regexMessage(
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, " +
+          "which must consist of lower case alphanumeric characters, '-' or '.' and end with an " +
+          'alphanumeric character',
+        wildcardPattern,
+        ['*.example.com'],
+      ),
+    );
+  return messages;
+}
+
+const httpPathPattern = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+const httpPathRegex = new RegExp(`^${httpPathPattern}$`);
+
+/** `acme.io/foo`: who acts on an object. */
+export function checkDomainPrefixedPath(path: FieldPath, text: string): FieldError[] {
+  if (text === '') return [required(path, '')];
+  const slash = text.indexOf('/');
+  const [host, rest] = [text.slice(0, slash), text.slice(slash + 1)];
+  if (slash <= 0 || rest === '')
+    return [invalid(path, text, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = check(path, host, isDns1123Subdomain(host));
+  if (!httpPathRegex.test(rest))
+    errors.push(invalid(path, rest, regexMessage('Invalid path', httpPathPattern, [])));
+  return errors;
 }

@@ -22,11 +22,17 @@ export function validateResourceRequirements(
   const errors: FieldError[] = [];
   for (const [name, quantity] of Object.entries(limits)) {
     const at = path.child('limits').key(name);
-    errors.push(...validateName(name, at), ...validateResourceQuantity(name, quantity, at));
+    errors.push(
+      ...validateContainerResource(name, at),
+      ...validateResourceQuantity(name, quantity, at),
+    );
   }
   for (const [name, quantity] of Object.entries(requests)) {
     const at = path.child('requests').key(name);
-    errors.push(...validateName(name, at), ...validateResourceQuantity(name, quantity, at));
+    errors.push(
+      ...validateContainerResource(name, at),
+      ...validateResourceQuantity(name, quantity, at),
+    );
     errors.push(...validateAgainstLimit(name, quantity, limits[name], path));
   }
   const names = [...Object.keys(limits), ...Object.keys(requests)];
@@ -76,7 +82,7 @@ function validateAgainstLimit(
 }
 
 const containerResources = new Set(['cpu', 'memory', 'ephemeral-storage']);
-const standardResources = new Set([
+export const standardResources: ReadonlySet<string> = new Set([
   ...containerResources,
   'requests.cpu',
   'requests.memory',
@@ -108,7 +114,7 @@ const countedResources = new Set([
   'services.loadbalancers',
 ]);
 
-function validateName(name: string, path: FieldPath): FieldError[] {
+function validateContainerResource(name: string, path: FieldPath): FieldError[] {
   const errors = check(path, name, isQualifiedName(name));
   if (errors.length > 0) return errors;
   if (!name.includes('/')) {
@@ -122,7 +128,7 @@ function validateName(name: string, path: FieldPath): FieldError[] {
   return errors;
 }
 
-function isHugePages(name: string): boolean {
+export function isHugePages(name: string): boolean {
   return name.startsWith('hugepages-');
 }
 
@@ -138,4 +144,14 @@ function isExtended(name: string): boolean {
 
 function isCounted(name: string): boolean {
   return countedResources.has(name) || isExtended(name);
+}
+
+/** The name of a resource anywhere: a standard one, or one with a domain. */
+export function validateResourceName(name: string, path: FieldPath): FieldError[] {
+  const errors = check(path, name, isQualifiedName(name));
+  if (errors.length > 0 || name.includes('/')) return errors;
+  const isKnown = standardResources.has(name) || isHugePages(name);
+  return isKnown
+    ? []
+    : [invalid(path, name, 'must be a standard resource type or fully qualified')];
 }

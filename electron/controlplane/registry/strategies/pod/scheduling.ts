@@ -109,7 +109,7 @@ export function validateNodeAffinity(
   return errors;
 }
 
-function validateNodeSelector(selector: NodeSelector, path: FieldPath): FieldError[] {
+export function validateNodeSelector(selector: NodeSelector, path: FieldPath): FieldError[] {
   const terms = selector.nodeSelectorTerms ?? [];
   const at = path.child('nodeSelectorTerms');
   if (terms.length === 0) return [required(at, 'must have at least one node selector term')];

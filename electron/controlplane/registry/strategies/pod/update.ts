@@ -13,7 +13,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
-import { check, immutableMessage, isIP, maxInt32, rangeMessage } from '../text-rules.ts';
+import { asGiven, check, immutableMessage, isIP, maxInt32, rangeMessage } from '../text-rules.ts';
 
 const updatableFields = [
   '`spec.containers[*].image`',
@@ -141,15 +141,17 @@ export function validatePodStatusUpdate(next: Pod, old: Pod): FieldError[] {
   const path = field('status');
   const { status = {} } = next;
   const before = old.status ?? {};
-  const errors = (status.conditions ?? []).flatMap(({ type }, index) =>
-    systemConditions.has(type)
-      ? []
-      : check(
-          field('metadata', 'conditions').index(index).child('Type'),
-          type,
-          isQualifiedName(type),
-        ),
-  );
+  const errors = (status.conditions ?? [])
+    .map(asGiven)
+    .flatMap(({ type = '' }, index) =>
+      systemConditions.has(type)
+        ? []
+        : check(
+            field('metadata', 'conditions').index(index).child('Type'),
+            type,
+            isQualifiedName(type),
+          ),
+    );
   const { nominatedNodeName = '' } = status;
   if (nominatedNodeName !== '' && nominatedNodeName !== before.nominatedNodeName)
     errors.push(
@@ -169,7 +171,7 @@ export function validatePodStatusUpdate(next: Pod, old: Pod): FieldError[] {
     ['podIPs', status.podIPs ?? []],
     ['hostIPs', status.hostIPs ?? []],
   ] as const)
-    for (const [index, { ip }] of entries.entries())
+    for (const [index, { ip = '' }] of entries.map((entry) => asGiven(entry)).entries())
       errors.push(...check(path.child(list).index(index), ip, isIP(ip)));
   return errors;
 }

@@ -19,7 +19,7 @@ import {
   isQualifiedName,
 } from '#kube/machinery/names.ts';
 import { validateAnnotations, validateLabels } from '#kube/machinery/object-meta.ts';
-import { check, isIP, maxInt32, rangeMessage } from '../text-rules.ts';
+import { asGiven, check, isIP, maxInt32, rangeMessage } from '../text-rules.ts';
 import { validateContainers, validateInitContainers } from './containers.ts';
 import {
   validateNodeAffinity,
@@ -103,12 +103,13 @@ function validatePodSpec(
     ...validatePodSecurityContext(spec, path),
     ...validateNodeAffinity(spec.affinity?.nodeAffinity, path.child('affinity', 'nodeAffinity')),
     ...validateDnsConfig(spec, path.child('dnsConfig')),
-    ...(spec.readinessGates ?? []).flatMap(({ conditionType }, index) =>
-      check(
-        path.child('readinessGates').index(index).child('conditionType'),
-        conditionType,
-        isQualifiedName(conditionType),
-      ),
+    ...(spec.readinessGates ?? []).flatMap(
+      ({ conditionType = '' }: { conditionType?: string }, index) =>
+        check(
+          path.child('readinessGates').index(index).child('conditionType'),
+          conditionType,
+          isQualifiedName(conditionType),
+        ),
     ),
     ...validateSchedulingGates(spec.schedulingGates ?? [], path.child('schedulingGates')),
     ...validateSpreadConstraints(
@@ -216,12 +217,18 @@ function unlessEmpty(
 }
 
 function validateHostAliases({ hostAliases = [] }: PodSpec, path: FieldPath): FieldError[] {
-  return hostAliases.flatMap(({ ip, hostnames = [] }, index) => [
-    ...check(path.index(index).child('ip'), ip, isIP(ip)),
-    ...hostnames.flatMap((hostname, j) =>
-      check(path.index(index).child('hostnames').index(j), hostname, isDns1123Subdomain(hostname)),
-    ),
-  ]);
+  return hostAliases
+    .map(asGiven)
+    .flatMap(({ ip = '', hostnames = [] }, index) => [
+      ...check(path.index(index).child('ip'), ip, isIP(ip)),
+      ...hostnames.flatMap((hostname, j) =>
+        check(
+          path.index(index).child('hostnames').index(j),
+          hostname,
+          isDns1123Subdomain(hostname),
+        ),
+      ),
+    ]);
 }
 
 function validateRemainder(spec: PodSpec, path: FieldPath): FieldError[] {

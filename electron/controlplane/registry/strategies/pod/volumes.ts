@@ -154,7 +154,10 @@ const hostPathTypes = [
   'Socket',
 ];
 
-function validateHostPath({ hostPath }: Volume, path: FieldPath): FieldError[] {
+export function validateHostPath(
+  { hostPath }: Pick<Volume, 'hostPath'>,
+  path: FieldPath,
+): FieldError[] {
   const { path: hostPathText = '', type = '' } = asGiven<HostPathVolumeSource>(
     hostPath ?? { path: '' },
   );
@@ -165,7 +168,7 @@ function validateHostPath({ hostPath }: Volume, path: FieldPath): FieldError[] {
   return errors;
 }
 
-function validateNfs({ nfs }: Volume, path: FieldPath): FieldError[] {
+export function validateNfs({ nfs }: Pick<Volume, 'nfs'>, path: FieldPath): FieldError[] {
   const { server = '', path: exported = '' } = nfs ?? {};
   const errors = server === '' ? [required(path.child('server'), '')] : [];
   if (exported === '') errors.push(required(path.child('path'), ''));
@@ -259,7 +262,7 @@ export function descendingPathMessages(path: string): string[] {
   return [...(path.startsWith('/') ? ['must be a relative path'] : []), ...backstepMessages(path)];
 }
 
-function backstepMessages(path: string): string[] {
+export function backstepMessages(path: string): string[] {
   return path.split('/').includes('..') ? ["must not contain '..'"] : [];
 }
 

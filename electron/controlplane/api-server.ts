@@ -84,6 +84,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     },
     { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
   ]);
+  const authorize = createAuthorizer({ policy: bootstrapPolicy, nodePods: parts });
   const resources = createRouter({
     registry,
     schemas,
@@ -94,6 +95,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     yaml: new YamlReader(clock),
     admission: createAdmissionChain(standardPlugins({ reader: registry.reader, clock })),
     kubelet: parts.kubelet(registry.reader),
+    authorize,
     clock,
     random,
     logger,
@@ -109,7 +111,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   });
   const handler = createChain({
     authenticate: createAuthenticator(),
-    authorize: createAuthorizer({ policy: bootstrapPolicy, nodePods: parts }),
+    authorize,
     resources,
     paths,
     clock,

@@ -12,7 +12,11 @@ import {
   createAdmissionChain,
   type AdmissionPlugin,
 } from '../../electron/controlplane/admission/chain.ts';
-import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
+import type {
+  KubeletRequest,
+  KubeletUpgrade,
+} from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
+import type { Authorizer } from '../../electron/controlplane/apiserver/identity/authorizer.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
@@ -72,6 +76,8 @@ export interface TestApi {
 export interface TestApiOptions {
   readonly plugins?: (registry: Registry) => readonly AdmissionPlugin[];
   readonly kubelet?: (request: KubeletRequest) => TransportStream;
+  readonly kubeletUpgrade?: (request: KubeletRequest) => KubeletUpgrade;
+  readonly authorize?: Authorizer;
   readonly store?: Store;
   readonly clock?: ManualClock;
 }
@@ -103,7 +109,13 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
         if (options.kubelet === undefined) throw new Error('no kubelet in this test');
         return Promise.resolve(options.kubelet(request));
       },
+      upgrade(nodeName, request) {
+        kubeletRequests.push({ nodeName, request });
+        if (options.kubeletUpgrade === undefined) throw new Error('no kubelet in this test');
+        return Promise.resolve(options.kubeletUpgrade(request));
+      },
     },
+    authorize: options.authorize ?? (() => ({ allowed: true, reason: '' })),
     clock,
     random,
     logger: silentLogger,

@@ -20,6 +20,7 @@ import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
 import { jsonResponse } from './status-response.ts';
+import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
 
@@ -156,6 +157,12 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handleEviction;
     case 'node-proxy':
       return handleNodeProxy;
+    case 'pod-exec':
+      return handleExec;
+    case 'pod-attach':
+      return handleAttach;
+    case 'pod-portforward':
+      return handlePortForward;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
     default:

@@ -149,6 +149,9 @@ export interface ConnectSubresource {
     | 'pod-log'
     | 'pod-binding'
     | 'pod-eviction'
+    | 'pod-exec'
+    | 'pod-attach'
+    | 'pod-portforward'
     | 'node-proxy'
     | 'namespace-finalize';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */

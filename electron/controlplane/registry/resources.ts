@@ -114,6 +114,24 @@ const pods: ResourceDefinition<Pod> = {
   subresources: {
     status: podStatus,
     log: { type: 'connect', handler: 'pod-log', kind: 'Pod', verbs: ['get'] },
+    exec: {
+      type: 'connect',
+      handler: 'pod-exec',
+      kind: 'PodExecOptions',
+      verbs: ['create', 'get'],
+    },
+    attach: {
+      type: 'connect',
+      handler: 'pod-attach',
+      kind: 'PodAttachOptions',
+      verbs: ['create', 'get'],
+    },
+    portforward: {
+      type: 'connect',
+      handler: 'pod-portforward',
+      kind: 'PodPortForwardOptions',
+      verbs: ['create', 'get'],
+    },
     binding: { type: 'connect', handler: 'pod-binding', kind: 'Binding', verbs: ['create'] },
     eviction: {
       type: 'connect',

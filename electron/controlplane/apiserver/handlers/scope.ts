@@ -13,6 +13,7 @@ import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
 import type { KubeletClient } from './kubelet-client.ts';
@@ -25,6 +26,8 @@ export interface RouterDeps {
   readonly yaml: YamlReader;
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
+  /** For what a handler asks beyond what the chain has asked already. */
+  readonly authorize: Authorizer;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -43,10 +43,8 @@ export async function runRemoteCommand(remote: RemoteCommand): Promise<void> {
 async function talk(process: ContainerProcess, remote: RemoteCommand): Promise<Status> {
   const { streams, command } = remote;
   try {
-    streams.onResize = (size) => {
-      // A size that could not be set is not worth the session.
-      process.resize(size).catch(() => undefined);
-    };
+    // A size that could not be set is not worth the session.
+    streams.sizes.listen((size) => void process.resize(size).catch(() => undefined));
     if (streams.stdin !== undefined)
       // The process may end, or close its input, while there is more: no failure.
       pipeline(streams.stdin, process.stdin, () => streams.stdin?.resume());

@@ -147,7 +147,7 @@ export class Streams {
   /** A browser sees no HTTP error of a refused upgrade: what is wrong is told on the error channel. */
   async #commandOverWebSocket(upgrade: Upgrade, request: CommandRequest): Promise<void> {
     const socket = await this.#acceptWebSocket(upgrade, webSocketRemoteProtocols);
-    const streams = webSocketRemoteStreams(socket, socket.protocol, request.wanted);
+    const streams = webSocketRemoteStreams(socket, request.wanted, this.#deps.clock);
     try {
       await this.#run(request, await this.#containerId(request), streams);
     } catch (error) {
@@ -179,6 +179,7 @@ export class Streams {
   }
 
   async #portForward(upgrade: Upgrade, request: PortRequest): Promise<void> {
+    const { clock } = this.#deps;
     const observed = await this.#observe(request);
     const network = this.#deps.dialer.open(readySandbox(observed));
     const onPair = (pair: PortPair): void => void forwardPort(pair, network, observed.pod);
@@ -186,7 +187,8 @@ export class Streams {
       if (isWebSocket(upgrade)) await this.#webSocketPorts(upgrade, request.query, onPair);
       else {
         this.#acceptSpdy(upgrade, [portForwardProtocol]);
-        await serveSpdyPorts({ transport: upgrade.socket, head: upgrade.head, onPair }).closed;
+        const { socket: transport, head } = upgrade;
+        await serveSpdyPorts({ transport, head, clock, onPair }).closed;
       }
     } finally {
       network.close();
@@ -199,6 +201,7 @@ export class Streams {
     onPair: (pair: PortPair) => void,
   ): Promise<void> {
     const offered = headerList(upgrade.request.headers['sec-websocket-protocol']);
+    const { clock } = this.#deps;
     const protocol = chosenProtocol(offered, [tunnelProtocol, ...channelPortProtocols]);
     const ports = portsOf(query);
     if (protocol !== tunnelProtocol && ports === undefined)
@@ -206,10 +209,10 @@ export class Streams {
     const socket = await this.#acceptWebSocket(upgrade, [protocol]);
     if (protocol === tunnelProtocol) {
       const transport = createWebSocketStream(socket, { readableObjectMode: false });
-      await serveSpdyPorts({ transport, head: Buffer.alloc(0), onPair }).closed;
+      await serveSpdyPorts({ transport, head: Buffer.alloc(0), clock, onPair }).closed;
       return;
     }
-    serveChannelPorts({ socket, protocol, ports: ports ?? [], onPair });
+    serveChannelPorts({ socket, protocol, ports: ports ?? [], clock, onPair });
     await new Promise((resolve) => socket.once('close', resolve));
   }
 

@@ -4,6 +4,7 @@
 // Source: kubernetes kubelet pkg/cri/streaming/portforward/{httpstream,websocket}.go.
 import { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { Clock } from '#kube/base/clock.ts';
 import { SpdyConnection, type SpdyStream } from './spdy-connection.ts';
 import { WebSocketChannels } from './websocket-channels.ts';
 
@@ -29,16 +30,19 @@ export interface PortPair {
 export interface SpdyPortOptions {
   readonly transport: Duplex;
   readonly head: Uint8Array;
+  readonly clock: Clock;
   readonly onPair: (pair: PortPair) => void;
 }
 
 /** Each connection needs two streams: half of what a SPDY connection may have. */
-export function serveSpdyPorts({ transport, head, onPair }: SpdyPortOptions): SpdyConnection {
+export function serveSpdyPorts(options: SpdyPortOptions): SpdyConnection {
   /** By request id: streams whose other half has not come yet. */
   const waiting = new Map<string, SpdyStream>();
+  const { transport, head, clock, onPair } = options;
   return new SpdyConnection({
     transport,
     head,
+    clock,
     onStream(stream) {
       const { streamtype: type = '', port: portText = '', requestid: id = '' } = stream.headers;
       const port = portOf(portText);
@@ -92,13 +96,15 @@ export interface ChannelPortOptions {
   readonly socket: WebSocket;
   readonly protocol: string;
   readonly ports: readonly number[];
+  readonly clock: Clock;
   readonly onPair: (pair: PortPair) => void;
 }
 
 /** Channels 2n and 2n+1 are the nth port's data and error; each begins with its port, two bytes. */
-export function serveChannelPorts({ socket, protocol, ports, onPair }: ChannelPortOptions): void {
+export function serveChannelPorts(options: ChannelPortOptions): void {
+  const { socket, protocol, ports, clock, onPair } = options;
   const isBase64 = protocol.includes('base64');
-  const channels = new WebSocketChannels(socket, { isBase64, hasCloseSignal: false });
+  const channels = new WebSocketChannels(socket, { isBase64, hasCloseSignal: false }, clock);
   let open = ports.length;
   const leave = (): void => {
     open--;

@@ -22,8 +22,8 @@ export interface RemoteStreams {
   readonly stdin?: Readable;
   readonly stdout?: Writable;
   readonly stderr?: Writable;
-  /** The newest size, whenever it changes. */
-  onResize: (size: TerminalSize) => void;
+  /** The sizes of the client's terminal; none without one. */
+  readonly sizes: TerminalSizes;
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
   /** Tells how it ended, after all output, and ends the connection. */
@@ -53,11 +53,16 @@ const sizeMax = 65_535;
 /** A size is some twenty bytes; what never becomes one is not kept. */
 const resizeTextMax = 1024;
 
-/** Reads JSON objects that follow one another, `{"Width":80,"Height":24}`; bad ones are passed over. */
-export class ResizeReader {
+/**
+ * JSON objects that follow one another, `{"Width":80,"Height":24}`; bad ones are passed over. The
+ * first comes before the process has begun: it is kept for whoever listens later.
+ */
+export class TerminalSizes {
   #text = '';
+  #newest: TerminalSize | undefined;
+  #listener: ((size: TerminalSize) => void) | undefined;
 
-  push(bytes: Uint8Array): TerminalSize | undefined {
+  push(bytes: Uint8Array): void {
     this.#text += Buffer.from(bytes).toString('latin1');
     let newest: TerminalSize | undefined;
     for (let end = this.#text.indexOf('}'); end >= 0; end = this.#text.indexOf('}')) {
@@ -65,7 +70,15 @@ export class ResizeReader {
       this.#text = this.#text.slice(end + 1);
     }
     if (this.#text.length > resizeTextMax) this.#text = '';
-    return newest;
+    if (newest === undefined) return;
+    this.#newest = newest;
+    this.#listener?.(newest);
+  }
+
+  /** From the newest one known on. */
+  listen(listener: (size: TerminalSize) => void): void {
+    this.#listener = listener;
+    if (this.#newest !== undefined) listener(this.#newest);
   }
 }
 

@@ -5,6 +5,8 @@
 // a stream that nobody reads holds up the others once it has `queuedMaxBytes`.
 // Rejected: spdy-transport, which waits for window updates after 64 KiB of a stream.
 import { Duplex } from 'node:stream';
+import type { Clock } from '#kube/base/clock.ts';
+import { PauseWatch } from './pause-watch.ts';
 import {
   dataFrameHead,
   goAwayFrame,
@@ -21,6 +23,7 @@ import { HeaderDecoder, HeaderEncoder, SpdyError, type SpdyHeaders } from './spd
 const queuedMaxBytes = 256 * 1024;
 const dataFrameMaxBytes = 64 * 1024;
 export const spdyStreamsMax = 1024;
+const ownPingId = 2;
 
 export interface SpdyConnectionOptions {
   /** The connection after the upgrade. Owned from here on. */
@@ -29,11 +32,13 @@ export interface SpdyConnectionOptions {
   readonly head?: Uint8Array;
   readonly onStream: (stream: SpdyStream) => void;
   readonly streamsMax?: number;
+  readonly clock: Clock;
 }
 
 export class SpdyConnection {
   readonly #transport: Duplex;
   readonly #options: SpdyConnectionOptions;
+  readonly #pauseWatch: PauseWatch;
   readonly #reader = new SpdyFrameReader();
   readonly #decoder = new HeaderDecoder();
   readonly #encoder = new HeaderEncoder();
@@ -49,6 +54,7 @@ export class SpdyConnection {
     this.#options = options;
     const { transport, head } = options;
     this.#transport = transport;
+    this.#pauseWatch = new PauseWatch(options.clock, () => void this.send(pingFrame(ownPingId)));
     transport.on('error', (error) => this.destroy(error));
     transport.on('close', () => this.destroy());
     transport.on('end', () => this.destroy());
@@ -76,6 +82,7 @@ export class SpdyConnection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#transport.destroy();
+    this.#pauseWatch.stop();
     for (const stream of [...this.#streams.values()]) stream.cutOff();
     this.#onDrain();
     this.#closed.resolve(error);
@@ -94,8 +101,13 @@ export class SpdyConnection {
   setFull(stream: SpdyStream, isFull: boolean): void {
     if (isFull) this.#full.add(stream);
     else this.#full.delete(stream);
-    if (this.#full.size > 0) this.#transport.pause();
-    else if (this.#transport.isPaused()) this.#transport.resume();
+    if (this.#full.size > 0) {
+      this.#transport.pause();
+      this.#pauseWatch.start();
+    } else {
+      this.#pauseWatch.stop();
+      if (this.#transport.isPaused()) this.#transport.resume();
+    }
   }
 
   forget(stream: SpdyStream): void {
@@ -127,7 +139,7 @@ export class SpdyConnection {
       case 'rstStream':
         return this.#streams.get(frame.streamId)?.cutOff();
       case 'ping':
-        // Ours would be even; we send none.
+        // Even ones are answers to ours.
         if (frame.id % 2 === 1) void this.send(pingFrame(frame.id));
         return;
       case 'synReply':
@@ -181,7 +193,6 @@ export class SpdyStream extends Duplex {
   /** From the connection: bytes of the peer. */
   receive(bytes: Uint8Array, fin: boolean): void {
     if (this.#isEnded) return;
-    // A copy, unless it is read at once: it is a part of the socket's chunk.
     if (bytes.length > 0 && !this.push(bytes)) this.#connection.setFull(this, true);
     if (!fin) return;
     this.#isEnded = true;

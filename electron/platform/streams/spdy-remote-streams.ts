@@ -4,8 +4,8 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#kube/base/clock.ts';
 import {
-  ResizeReader,
   statusText,
+  TerminalSizes,
   type RemoteStreams,
   type WantedStreams,
 } from './remote-streams.ts';
@@ -41,6 +41,7 @@ export async function spdyRemoteStreams(options: SpdyRemoteOptions): Promise<Rem
     transport,
     head,
     streamsMax: expected.size,
+    clock,
     onStream(stream) {
       const type = stream.headers['streamtype'] ?? '';
       if (!expected.has(type) || found.has(type)) return void stream.destroy();
@@ -81,7 +82,7 @@ function streamsOf(
     ...(stdin && { stdin }),
     ...(stdout && { stdout }),
     ...(stderr && { stderr }),
-    onResize: () => undefined,
+    sizes: new TerminalSizes(),
     signal: given.signal,
     async finish(status) {
       const hasStatus = /^v[45]\./.test(given.protocol);
@@ -95,10 +96,6 @@ function streamsOf(
       timer.cancel();
     },
   };
-  const reader = new ResizeReader();
-  found.get('resize')?.on('data', (bytes: Buffer) => {
-    const size = reader.push(bytes);
-    if (size !== undefined) streams.onResize(size);
-  });
+  found.get('resize')?.on('data', (bytes: Buffer) => streams.sizes.push(bytes));
   return streams;
 }

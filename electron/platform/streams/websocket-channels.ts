@@ -5,6 +5,8 @@
 // tools/remotecommand/websocket.go (the close signal of v5).
 import { PassThrough, Writable, type Readable } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
+import type { Clock } from '#kube/base/clock.ts';
+import { PauseWatch } from './pause-watch.ts';
 
 /** What one message may weigh; clients send some ten KiB. */
 export const messageMaxBytes = 4 * 1024 * 1024;
@@ -25,10 +27,14 @@ export class WebSocketChannels {
   readonly #form: ChannelForm;
   readonly #sources = new Map<number, PassThrough>();
   readonly #full = new Set<PassThrough>();
+  readonly #pauseWatch: PauseWatch;
   readonly #gone = new AbortController();
 
-  constructor(socket: WebSocket, form: ChannelForm) {
+  constructor(socket: WebSocket, form: ChannelForm, clock: Clock) {
     this.#socket = socket;
+    this.#pauseWatch = new PauseWatch(clock, () => {
+      if (socket.readyState === socket.OPEN) socket.ping();
+    });
     this.#form = form;
     socket.on('message', (data) => this.#receive(bytesOf(data)));
     socket.on('error', () => socket.terminate());
@@ -95,12 +101,18 @@ export class WebSocketChannels {
   #setFull(source: PassThrough, isFull: boolean): void {
     if (isFull) this.#full.add(source);
     else if (!this.#full.delete(source)) return;
-    if (this.#full.size > 0) this.#socket.pause();
-    else this.#socket.resume();
+    if (this.#full.size > 0) {
+      this.#socket.pause();
+      this.#pauseWatch.start();
+    } else {
+      this.#pauseWatch.stop();
+      this.#socket.resume();
+    }
   }
 
   #onClose(): void {
     this.#gone.abort();
+    this.#pauseWatch.stop();
     for (const source of this.#sources.values()) source.end();
   }
 }

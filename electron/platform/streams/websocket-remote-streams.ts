@@ -2,9 +2,10 @@
 // Source: kubernetes apimachinery pkg/util/remotecommand/constants.go, kubelet
 // pkg/cri/streaming/remotecommand/websocket.go.
 import type { WebSocket } from 'ws';
+import type { Clock } from '#kube/base/clock.ts';
 import {
-  ResizeReader,
   statusText,
+  TerminalSizes,
   type RemoteStreams,
   type WantedStreams,
 } from './remote-streams.ts';
@@ -33,16 +34,16 @@ export const webSocketRemoteProtocols: readonly string[] = Object.keys(protocols
   (name) => name !== '',
 );
 
-/** `protocol` is what was agreed on in the handshake, one of those above or ''. */
+/** The socket's protocol is one of those above, or ''. */
 export function webSocketRemoteStreams(
   socket: WebSocket,
-  protocol: string,
   wanted: WantedStreams,
+  clock: Clock,
 ): RemoteStreams {
-  const form = protocols[protocol] ?? { ...binary, hasStatus: false };
-  const channels = new WebSocketChannels(socket, form);
+  const form = protocols[socket.protocol] ?? { ...binary, hasStatus: false };
+  const channels = new WebSocketChannels(socket, form, clock);
   const streams: { -readonly [key in keyof RemoteStreams]: RemoteStreams[key] } = {
-    onResize: () => undefined,
+    sizes: new TerminalSizes(),
     signal: channels.signal,
     async finish(status) {
       const text = form.hasStatus ? JSON.stringify(status) : statusText(status);
@@ -54,17 +55,10 @@ export function webSocketRemoteStreams(
   if (wanted.stdin) streams.stdin = channels.source(channel.stdin);
   if (wanted.stdout) streams.stdout = channels.sink(channel.stdout);
   if (hasStderr) streams.stderr = channels.sink(channel.stderr);
-  if (wanted.tty) readSizes(channels, streams);
+  if (wanted.tty)
+    channels.source(channel.resize).on('data', (bytes: Buffer) => streams.sizes.push(bytes));
   // As Kubernetes: tells clients that the connection is there.
   const first = wanted.stdout ? channel.stdout : hasStderr ? channel.stderr : channel.error;
   void channels.send(first, new Uint8Array());
   return streams;
-}
-
-function readSizes(channels: WebSocketChannels, streams: RemoteStreams): void {
-  const reader = new ResizeReader();
-  channels.source(channel.resize).on('data', (bytes: Buffer) => {
-    const size = reader.push(bytes);
-    if (size !== undefined) streams.onResize(size);
-  });
 }

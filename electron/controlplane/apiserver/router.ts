@@ -16,6 +16,7 @@ import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
 import { handleBinding, handleEviction } from './handlers/pod-actions.ts';
+import { handlePodProxy, handleServiceProxy } from './handlers/proxy.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
@@ -157,6 +158,10 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handleEviction;
     case 'node-proxy':
       return handleNodeProxy;
+    case 'pod-proxy':
+      return handlePodProxy;
+    case 'service-proxy':
+      return handleServiceProxy;
     case 'pod-exec':
       return handleExec;
     case 'pod-attach':

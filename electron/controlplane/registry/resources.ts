@@ -51,7 +51,7 @@ import {
 import { namespaceStatus, namespaceStrategy } from './strategies/namespace.ts';
 import { nodeStatus, nodeStrategy } from './strategies/node.ts';
 import { endpointSliceStrategy, eventStrategy, leaseStrategy } from './strategies/observation.ts';
-import { podStatus, podStrategy } from './strategies/pod/strategy.ts';
+import { podEphemeralContainers, podStatus, podStrategy } from './strategies/pod/strategy.ts';
 import {
   replicationControllerStatus,
   replicationControllerStrategy,
@@ -78,6 +78,8 @@ const namespaces: ResourceDefinition<Namespace> = {
   },
 };
 
+const proxyVerbs = ['create', 'delete', 'get', 'patch', 'update'] as const;
+
 const nodes: ResourceDefinition<Node> = {
   ...core('Node', 'nodes', { namespaced: false }),
   shortNames: ['no'],
@@ -90,7 +92,7 @@ const nodes: ResourceDefinition<Node> = {
       type: 'connect',
       handler: 'node-proxy',
       kind: 'NodeProxyOptions',
-      verbs: ['create', 'delete', 'get', 'patch', 'update'],
+      verbs: proxyVerbs,
     },
   },
 };
@@ -113,6 +115,7 @@ const pods: ResourceDefinition<Pod> = {
   },
   subresources: {
     status: podStatus,
+    ephemeralcontainers: podEphemeralContainers,
     log: { type: 'connect', handler: 'pod-log', kind: 'Pod', verbs: ['get'] },
     exec: {
       type: 'connect',
@@ -125,6 +128,12 @@ const pods: ResourceDefinition<Pod> = {
       handler: 'pod-attach',
       kind: 'PodAttachOptions',
       verbs: ['create', 'get'],
+    },
+    proxy: {
+      type: 'connect',
+      handler: 'pod-proxy',
+      kind: 'PodProxyOptions',
+      verbs: proxyVerbs,
     },
     portforward: {
       type: 'connect',
@@ -154,7 +163,15 @@ const services: ResourceDefinition<Service> = {
     'spec.clusterIP': ({ spec }) => spec.clusterIP ?? '',
     'spec.type': ({ spec }) => spec.type ?? '',
   },
-  subresources: { status: serviceStatus },
+  subresources: {
+    status: serviceStatus,
+    proxy: {
+      type: 'connect',
+      handler: 'service-proxy',
+      kind: 'ServiceProxyOptions',
+      verbs: proxyVerbs,
+    },
+  },
 };
 
 const endpointSlices: ResourceDefinition<EndpointSlice> = {

@@ -124,10 +124,10 @@ export class NodeAgent {
     await running;
   }
 
-  /** Containers keep running. */
-  stop(): void {
+  /** Containers keep running; commands that somebody ran in them end. */
+  async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#server?.stop();
+    await this.#server?.stop();
   }
 
   #makeRuntime(): Runtime {

@@ -76,6 +76,7 @@ export async function attachDockerProcess(
 }
 
 async function* outputOf(socket: Duplex, tty: boolean): AsyncIterable<OutputFrame> {
+  socket.on('error', () => undefined);
   try {
     yield* outputFrames(socket, tty);
   } catch (error) {

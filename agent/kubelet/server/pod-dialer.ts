@@ -27,18 +27,18 @@ export function systemDialer(isRoot: boolean): PodDialer {
   const canEnter = isRoot && process.platform === 'linux';
   return {
     open(sandbox) {
-      if (sandbox.hostNetwork) return direct(localhost, 'the host');
+      if (sandbox.hostNetwork) return direct(localhost);
       if (canEnter && sandbox.pid > 1) return new NamespaceNetwork(sandbox);
-      return direct([sandbox.ip], sandbox.ip);
+      return direct([sandbox.ip]);
     },
     dialAddress(sandbox, port) {
       const host = sandbox.hostNetwork ? '127.0.0.1' : sandbox.ip;
-      return direct([host], host).connect(port);
+      return direct([host]).connect(port);
     },
   };
 }
 
-function direct(hosts: readonly string[], where: string): PodNetwork {
+function direct(hosts: readonly string[]): PodNetwork {
   return {
     async connect(port) {
       const reasons: string[] = [];
@@ -49,7 +49,8 @@ function direct(hosts: readonly string[], where: string): PodNetwork {
           reasons.push((error as NodeJS.ErrnoException).code ?? String(error));
         }
       }
-      throw dialError(port, where, reasons);
+      const told = hosts.map((host, index) => dialText(host, port, reasons[index]));
+      throw new Error(told.join(' '));
     },
     close: () => undefined,
   };
@@ -77,12 +78,9 @@ const words: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'i/o timeout',
 };
 
-function dialError(port: number, where: string, reasons: readonly string[]): Error {
-  const told = reasons.map((reason, index) => {
-    const [family, host] = index === 0 ? ['4', '127.0.0.1'] : ['6', '[::1]'];
-    return `IPv${family}: dial tcp${family} ${host}:${port}: ${words[reason] ?? reason}`;
-  });
-  return new Error(`failed to connect to localhost:${port} inside ${where}, ${told.join(' ')}`);
+function dialText(host: string, port: number, reason = ''): string {
+  const address = host.includes(':') ? `[${host}]` : host;
+  return `dial tcp ${address}:${port}: ${words[reason] ?? reason}`;
 }
 
 /** Runs in the pod's network namespace, on the same Node. Nothing of the pod's is executed. */
@@ -162,11 +160,17 @@ class NamespaceNetwork implements PodNetwork {
     const wait = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (wait === undefined) return void (socket as Socket | undefined)?.destroy();
-    const where = `namespace "/proc/${this.#sandbox.pid}/ns/net"`;
-    if (socket === undefined) return wait.reject(dialError(wait.port, where, reasons ?? []));
+    if (socket === undefined) return wait.reject(this.#failure(wait.port, reasons ?? []));
     const open = socket as Socket;
     open.allowHalfOpen = true;
     wait.resolve(open);
+  }
+
+  #failure(port: number, reasons: readonly string[]): Error {
+    const where = `namespace "/proc/${this.#sandbox.pid}/ns/net"`;
+    const [v4, v6] = localhost.map((host, index) => dialText(host, port, reasons[index]));
+    const told = `IPv4: ${v4} IPv6 ${v6}`;
+    return new Error(`failed to connect to localhost:${port} inside ${where}, ${told}`);
   }
 
   #takeAll(): readonly Wait[] {

@@ -1,8 +1,7 @@
 // Brings a client and a process together: input, output at the reader's pace, sizes of the
 // terminal, and at the end how it ended. Whoever goes away first takes the other along.
 // Source: kubernetes kubelet pkg/cri/streaming/remotecommand/{exec,attach}.go.
-import type { Writable } from 'node:stream';
-import { pipeline } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Status } from '#kube/api/meta.ts';
 import { internalError } from '#kube/machinery/status.ts';
 import { exitStatus, type RemoteStreams } from '#platform/streams/remote-streams.ts';
@@ -45,9 +44,7 @@ async function talk(process: ContainerProcess, remote: RemoteCommand): Promise<S
   try {
     // A size that could not be set is not worth the session.
     streams.sizes.listen((size) => void process.resize(size).catch(() => undefined));
-    if (streams.stdin !== undefined)
-      // The process may end, or close its input, while there is more: no failure.
-      pipeline(streams.stdin, process.stdin, () => streams.stdin?.resume());
+    if (streams.stdin !== undefined) feed(streams.stdin, process.stdin);
     for await (const { stream, bytes } of process.output) {
       if (streams.signal.aborted) break;
       const target = stream === 'stdout' ? streams.stdout : streams.stderr;
@@ -58,6 +55,17 @@ async function talk(process: ContainerProcess, remote: RemoteCommand): Promise<S
   } catch (error) {
     return failure(command, error);
   }
+}
+
+/** The process may end, or close its input, while there is more for it: that is no failure. */
+function feed(source: Readable, target: Writable): void {
+  function stop(): void {
+    source.unpipe(target);
+    source.resume();
+  }
+  target.on('error', stop);
+  target.once('close', stop);
+  source.pipe(target);
 }
 
 function failure(command: readonly string[], error: unknown): Status {

@@ -63,10 +63,11 @@ export class KubeletServer {
     });
   }
 
-  stop(): void {
+  /** Resolves when what the streams started is ended. */
+  async stop(): Promise<void> {
     this.#server.close();
-    this.#deps.streams.stop();
     this.#server.closeAllConnections();
+    await this.#deps.streams.stop();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -5,7 +5,7 @@
 // Source: kubernetes kubelet pkg/cri/streaming/server.go.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -25,6 +25,7 @@ import { messageMaxBytes } from '#platform/streams/websocket-channels.ts';
 import {
   webSocketRemoteProtocols,
   webSocketRemoteStreams,
+  type AcceptedWebSocket,
 } from '#platform/streams/websocket-remote-streams.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
@@ -60,6 +61,7 @@ const sessionsMax = 200;
 /** As the kubelet's --streaming-connection-idle-timeout: pings of the client count as life. */
 const idleMs = 4 * 3_600_000;
 const protocolHeader = 'x-stream-protocol-version';
+const webSocketProtocolHeader = 'sec-websocket-protocol';
 
 /** Sockets that have left HTTP: too late for an HTTP answer. */
 const upgraded = new WeakSet<Duplex>();
@@ -70,16 +72,21 @@ type PortRequest = Extract<StreamRequest, { kind: 'portForward' }>;
 export class Streams {
   readonly #deps: StreamsDeps;
   readonly #open = new Set<Duplex>();
+  readonly #running = new Set<Promise<void>>();
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: messageMaxBytes,
     perMessageDeflate: false,
-    // Chosen before: see #acceptWebSocket.
-    handleProtocols: (offered) => [...offered].find((name) => knownProtocols.has(name)) ?? false,
   });
+  /** What was agreed on, for the answer's header. */
+  readonly #protocols = new WeakMap<IncomingMessage, string>();
 
   constructor(deps: StreamsDeps) {
     this.#deps = deps;
+    this.#webSockets.on('headers', (headers, request) => {
+      const protocol = this.#protocols.get(request) ?? '';
+      if (protocol !== '') headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
+    });
   }
 
   /** Runs one upgrade to its end. */
@@ -92,7 +99,7 @@ export class Streams {
     socket.on('error', () => socket.destroy());
     request.socket.setTimeout(idleMs, () => socket.destroy());
     try {
-      await this.#dispatch(upgrade);
+      await this.#run(upgrade);
     } catch (error) {
       if (error instanceof StreamRequestError) return refuse(socket, error.code, error.message);
       const path = request.url?.split('?')[0];
@@ -101,9 +108,20 @@ export class Streams {
     }
   }
 
-  /** Ends all sessions, and what they started. */
-  stop(): void {
+  /** Ends all sessions; resolves when what they started is ended, too. */
+  async stop(): Promise<void> {
     for (const socket of this.#open) socket.destroy();
+    await Promise.allSettled(this.#running);
+  }
+
+  async #run(upgrade: Upgrade): Promise<void> {
+    const running = this.#dispatch(upgrade);
+    this.#running.add(running);
+    try {
+      await running;
+    } finally {
+      this.#running.delete(running);
+    }
   }
 
   async #dispatch(upgrade: Upgrade): Promise<void> {
@@ -141,15 +159,15 @@ export class Streams {
     const { socket: transport, head } = upgrade;
     const { clock } = this.#deps;
     const options = { transport, head, protocol, wanted: request.wanted, clock };
-    await this.#run(request, id, await spdyRemoteStreams(options));
+    await this.#talk(request, id, await spdyRemoteStreams(options));
   }
 
   /** A browser sees no HTTP error of a refused upgrade: what is wrong is told on the error channel. */
   async #commandOverWebSocket(upgrade: Upgrade, request: CommandRequest): Promise<void> {
-    const socket = await this.#acceptWebSocket(upgrade, webSocketRemoteProtocols);
-    const streams = webSocketRemoteStreams(socket, request.wanted, this.#deps.clock);
+    const accepted = await this.#acceptWebSocket(upgrade, webSocketRemoteProtocols);
+    const streams = webSocketRemoteStreams(accepted, request.wanted, this.#deps.clock);
     try {
-      await this.#run(request, await this.#containerId(request), streams);
+      await this.#talk(request, await this.#containerId(request), streams);
     } catch (error) {
       if (!(error instanceof StreamRequestError)) throw error;
       const why = `unable to upgrade connection: ${error.message}`;
@@ -161,7 +179,7 @@ export class Streams {
     return runningContainerId(await this.#observe(request), request.container);
   }
 
-  #run(request: CommandRequest, id: string, streams: RemoteStreams): Promise<void> {
+  #talk(request: CommandRequest, id: string, streams: RemoteStreams): Promise<void> {
     const { runtime } = this.#deps;
     const { command, wanted } = request;
     const options = { command, ...wanted };
@@ -200,13 +218,13 @@ export class Streams {
     query: URLSearchParams,
     onPair: (pair: PortPair) => void,
   ): Promise<void> {
-    const offered = headerList(upgrade.request.headers['sec-websocket-protocol']);
+    const offered = headerList(upgrade.request.headers[webSocketProtocolHeader]);
     const { clock } = this.#deps;
     const protocol = chosenProtocol(offered, [tunnelProtocol, ...channelPortProtocols]);
     const ports = portsOf(query);
     if (protocol !== tunnelProtocol && ports === undefined)
       throw new StreamRequestError(400, 'query parameter "port" is required');
-    const socket = await this.#acceptWebSocket(upgrade, [protocol]);
+    const { socket } = await this.#acceptWebSocket(upgrade, [protocol]);
     if (protocol === tunnelProtocol) {
       const transport = createWebSocketStream(socket, { readableObjectMode: false });
       await serveSpdyPorts({ transport, head: Buffer.alloc(0), clock, onPair }).closed;
@@ -225,23 +243,20 @@ export class Streams {
     return protocol;
   }
 
-  #acceptWebSocket(upgrade: Upgrade, known: readonly string[]): Promise<WebSocket> {
+  #acceptWebSocket(upgrade: Upgrade, known: readonly string[]): Promise<AcceptedWebSocket> {
     const { request, socket, head } = upgrade;
-    const protocol = chosenProtocol(headerList(request.headers['sec-websocket-protocol']), known);
-    // The one that was chosen, not another one that is known for something else.
-    if (protocol !== '') request.headers['sec-websocket-protocol'] = protocol;
+    const protocol = chosenProtocol(headerList(request.headers[webSocketProtocolHeader]), known);
+    // Answered by us: `ws` takes no protocol with a slash in its name, as Kubernetes' tunnel has.
+    this.#protocols.set(request, protocol);
+    delete request.headers[webSocketProtocolHeader];
     upgraded.add(socket);
     return new Promise((resolve) =>
-      this.#webSockets.handleUpgrade(request, socket, head, (accepted) => resolve(accepted)),
+      this.#webSockets.handleUpgrade(request, socket, head, (accepted) =>
+        resolve({ socket: accepted, protocol }),
+      ),
     );
   }
 }
-
-const knownProtocols: ReadonlySet<string> = new Set([
-  ...webSocketRemoteProtocols,
-  ...channelPortProtocols,
-  tunnelProtocol,
-]);
 
 function isWebSocket({ request }: Upgrade): boolean {
   return (request.headers.upgrade ?? '').toLowerCase() === 'websocket';

@@ -2,7 +2,7 @@
 // reader, something small is sent now and then, which a dead connection answers with an error.
 import type { Clock } from '#kube/base/clock.ts';
 
-const intervalMs = 5_000;
+export const pauseWatchMs = 2_000;
 
 export class PauseWatch {
   readonly #clock: Clock;
@@ -16,7 +16,7 @@ export class PauseWatch {
 
   /** Idempotent. */
   start(): void {
-    this.#timer ??= this.#clock.timer(intervalMs, () => {
+    this.#timer ??= this.#clock.timer(pauseWatchMs, () => {
       this.#timer = undefined;
       this.#ping();
       this.start();

@@ -120,6 +120,7 @@ export function serveChannelPorts(options: ChannelPortOptions): void {
       readable: channels.source(dataChannel),
       writable: channels.sink(dataChannel),
     });
+    data.on('error', () => undefined);
     onPair({
       port,
       data,

@@ -167,10 +167,10 @@ export class SpdyConnection {
 
   #data(id: number, bytes: Uint8Array, fin: boolean): void {
     const stream = this.#streams.get(id);
+    if (stream !== undefined) return stream.receive(bytes, fin);
     // One that was just closed here: its peer doesn't know yet.
-    if (stream === undefined && id <= this.#lastStreamId && id % 2 === 1) return;
-    if (stream === undefined) return void this.send(rstStreamFrame(id, rstStatus.invalidStream));
-    stream.receive(bytes, fin);
+    const wasOpen = id <= this.#lastStreamId && id % 2 === 1;
+    if (!wasOpen) throw new SpdyError(`data of a stream ${id} that was never opened`);
   }
 }
 

@@ -33,7 +33,6 @@ export type SpdyFrame =
 
 export const rstStatus = {
   protocolError: 1,
-  invalidStream: 2,
   refusedStream: 3,
   cancel: 5,
 } as const;

@@ -52,6 +52,7 @@ export class WebSocketChannels {
     this.#sources.set(channel, source);
     source.on('drain', () => this.#setFull(source, false));
     source.on('close', () => this.#setFull(source, false));
+    ignoreErrors(source);
     return source;
   }
 
@@ -59,6 +60,7 @@ export class WebSocketChannels {
     const sink = new Writable({
       write: (chunk: Buffer, _encoding, done) => void this.send(channel, chunk).then(() => done()),
     });
+    ignoreErrors(sink);
     return sink;
   }
 
@@ -115,6 +117,11 @@ export class WebSocketChannels {
     this.#pauseWatch.stop();
     for (const source of this.#sources.values()) source.end();
   }
+}
+
+/** Whoever reads or writes sees it end; an error that nobody listens to would end the process. */
+function ignoreErrors(stream: Readable | Writable): void {
+  stream.on('error', () => undefined);
 }
 
 function bytesOf(data: RawData): Buffer {

@@ -34,13 +34,19 @@ export const webSocketRemoteProtocols: readonly string[] = Object.keys(protocols
   (name) => name !== '',
 );
 
-/** The socket's protocol is one of those above, or ''. */
+/** A socket, and what was agreed on in the handshake. */
+export interface AcceptedWebSocket {
+  readonly socket: WebSocket;
+  /** One of those above, or ''. */
+  readonly protocol: string;
+}
+
 export function webSocketRemoteStreams(
-  socket: WebSocket,
+  { socket, protocol }: AcceptedWebSocket,
   wanted: WantedStreams,
   clock: Clock,
 ): RemoteStreams {
-  const form = protocols[socket.protocol] ?? { ...binary, hasStatus: false };
+  const form = protocols[protocol] ?? { ...binary, hasStatus: false };
   const channels = new WebSocketChannels(socket, form, clock);
   const streams: { -readonly [key in keyof RemoteStreams]: RemoteStreams[key] } = {
     sizes: new TerminalSizes(),

@@ -2,6 +2,7 @@
 // no identity checks, a clock that the test moves. Requests go through parseRequestInfo and the
 // router as in production; thrown StatusErrors become Status bodies.
 import { readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
@@ -76,7 +77,7 @@ export interface TestApi {
 export interface TestApiOptions {
   readonly plugins?: (registry: Registry) => readonly AdmissionPlugin[];
   readonly kubelet?: (request: KubeletRequest) => TransportStream;
-  readonly kubeletUpgrade?: (request: KubeletRequest) => KubeletUpgrade;
+  readonly kubeletUpgrade?: (request: KubeletRequest) => KubeletUpgrade | Promise<KubeletUpgrade>;
   readonly authorize?: Authorizer;
   readonly store?: Store;
   readonly clock?: ManualClock;
@@ -135,6 +136,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
       query,
       headers,
       readBody: () => Promise.resolve(bytes),
+      openBody: () => Readable.from([bytes]),
       signal: stop.signal,
       user: { name: 'admin', groups: ['system:masters'] },
     };

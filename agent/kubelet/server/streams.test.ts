@@ -13,7 +13,7 @@ import { SpdyTestClient } from '../../../test/setup/spdy-client.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { echo } from '../../runtime/fake-process.ts';
 import type { PodDialer } from './pod-dialer.ts';
-import { joined } from './port-forward.ts';
+import { joined } from '#platform/streams/join.ts';
 import { parseStreamRequest } from './stream-request.ts';
 import { Streams } from './streams.ts';
 

@@ -10,6 +10,7 @@ import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { internalError } from '#kube/machinery/status.ts';
+import { joined } from '#platform/streams/join.ts';
 import {
   channelPortProtocols,
   portForwardProtocol,
@@ -31,7 +32,7 @@ import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/ru
 import { messageOf } from '../../error-message.ts';
 import { podRef } from '../container/container-config.ts';
 import type { PodDialer } from './pod-dialer.ts';
-import { forwardPort, joined } from './port-forward.ts';
+import { forwardPort } from './port-forward.ts';
 import { runRemoteCommand } from './remote-command.ts';
 import {
   chosenProtocol,

@@ -6,9 +6,9 @@
 // handlers/watch.go (HandleWS).
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Logger } from '#kube/base/logger.ts';
+import { joined } from '#platform/streams/join.ts';
 import { badRequest, StatusError, unauthorized } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from '../http.ts';
 import { Interruption } from './interruption.ts';
@@ -135,11 +135,8 @@ async function joinConnections(
   if (head.length > 0) connection.write(head);
   const close = (): void => void connection.destroy();
   signal.addEventListener('abort', close);
-  // Each half ends by itself; when one side is gone, so is the other.
-  await Promise.allSettled([pipeline(socket, connection), pipeline(connection, socket)]);
+  await joined(socket, connection);
   signal.removeEventListener('abort', close);
-  socket.destroy();
-  connection.destroy();
 }
 
 type StreamResponse = ApiResponse & { readonly body: AsyncIterable<Uint8Array | string> };

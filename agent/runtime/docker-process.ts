@@ -2,7 +2,7 @@
 // container's own. Docker lets a started process run on when its connection ends, so that is
 // ended here: nobody is left who would.
 import { readFile } from 'node:fs/promises';
-import type { Duplex } from 'node:stream';
+import { Writable, type Duplex } from 'node:stream';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { DockerClient } from './docker-client.ts';
 import { outputFrames } from './docker-frames.ts';
@@ -66,13 +66,35 @@ export async function attachDockerProcess(
   const { Config: config } = await client.inspectContainer(containerId);
   const { stdin, stdout, stderr } = options;
   const socket = await client.attach(containerId, { stdin, stdout, stderr });
+  const hasOneInput = config.StdinOnce && !config.Tty;
   return {
-    stdin: socket,
+    stdin: hasOneInput ? socket : withoutEnd(socket),
     output: outputOf(socket, config.Tty),
     resize: ({ width, height }) => settled(client.resizeContainer(containerId, width, height)),
     exitCode: async () => 0,
     close: async () => void socket.destroy(),
   };
+}
+
+/**
+ * The end of one client's input is not the end of the container's, unless it says so: Docker would
+ * take it as the end of the whole connection and keep the rest of the output.
+ */
+function withoutEnd(socket: Duplex): Writable {
+  const input = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      if (socket.write(chunk)) done();
+      else socket.once('drain', () => done());
+    },
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+    autoDestroy: false,
+  });
+  input.on('error', () => undefined);
+  socket.once('close', () => input.destroy());
+  return input;
 }
 
 async function* outputOf(socket: Duplex, tty: boolean): AsyncIterable<OutputFrame> {

@@ -21,7 +21,6 @@ export interface PodDialer {
 }
 
 const localhost = ['127.0.0.1', '::1'];
-const connectTimeoutMs = 30_000;
 
 export function systemDialer(isRoot: boolean): PodDialer {
   const canEnter = isRoot && process.platform === 'linux';
@@ -58,11 +57,9 @@ function direct(hosts: readonly string[]): PodNetwork {
 
 function connected(host: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, allowHalfOpen: true, timeout: connectTimeoutMs });
-    socket.once('timeout', () => socket.destroy(new Error('i/o timeout')));
+    const socket = connect({ host, port, allowHalfOpen: true });
     socket.once('error', reject);
     socket.once('connect', () => {
-      socket.setTimeout(0);
       socket.off('error', reject);
       resolve(socket);
     });

@@ -352,7 +352,7 @@ describe('port forwarding', () => {
     socket.terminate();
   });
 
-  const refused = [
+  const refused: readonly { name: string; headers: Record<string, string> }[] = [
     { name: 'no port', headers: {} },
     { name: 'a bad port', headers: { port: '70000' } },
     { name: 'another type', headers: { streamtype: 'stdin', port: '80' } },

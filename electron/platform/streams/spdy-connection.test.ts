@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
@@ -123,9 +123,9 @@ describe('a connection', () => {
   const bad = [
     {
       name: 'an even stream id',
-      bytes: '80030001' + '0000000a' + '00000002' + '00000000' + '0000',
+      bytes: '800300010000000a00000002000000000000',
     },
-    { name: 'a header block that is none', bytes: '800300010000000c0000000100000000' + '0000abcd' },
+    { name: 'a header block that is none', bytes: '800300010000000c00000001000000000000abcd' },
     { name: 'another protocol', bytes: Buffer.from('GET / HTTP/1.1\r\n\r\n').toString('hex') },
   ];
   it.each(bad)('ends at $name', async ({ bytes }) => {

@@ -83,7 +83,7 @@ export class SpdyConnection {
     this.#isClosed = true;
     this.#transport.destroy();
     this.#pauseWatch.stop();
-    for (const stream of [...this.#streams.values()]) stream.cutOff();
+    for (const stream of this.#streams.values()) stream.cutOff();
     this.#onDrain();
     this.#closed.resolve(error);
   }

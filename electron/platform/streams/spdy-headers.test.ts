@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { constants, createDeflate, inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { HeaderDecoder, HeaderEncoder, SpdyError, spdyDictionary } from './spdy-headers.ts';

@@ -55,7 +55,10 @@ export function serviceTargets(
       ? ports[0]
       : ports.find((entry) => entry.name === port || String(entry.port) === port);
   if (found === undefined)
-    throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service "${name}"`);
+    throw serviceUnavailable(
+      `no service port ${JSON.stringify(port)} found for service "${name}"`,
+      0,
+    );
   const portName = found.name ?? '';
   const targets = slices.flatMap((slice) => {
     const number = slice.ports?.find((entry) => (entry.name ?? '') === portName)?.port;
@@ -67,7 +70,7 @@ export function serviceTargets(
     });
   });
   if (targets.length === 0)
-    throw serviceUnavailable(`no endpoints available for service "${name}"`);
+    throw serviceUnavailable(`no endpoints available for service "${name}"`, 0);
   return targets;
 }
 

@@ -116,7 +116,7 @@ async function dial(
 function unreachable(error: unknown): StatusError {
   if (error instanceof StatusError) return error;
   const why = error instanceof Error ? error.message : String(error);
-  return serviceUnavailable(`error trying to reach service: ${why}`);
+  return serviceUnavailable(`error trying to reach service: ${why}`, 0);
 }
 
 interface Answer {

@@ -2,7 +2,7 @@
 // Differs: the answer to a change names the container instead of Go's diff.
 // Source: kubernetes pkg/apis/core/validation/validation.go validateEphemeralContainers,
 // ValidatePodEphemeralContainersUpdate.
-import type { Container, EphemeralContainer, Pod, PodSpec } from '#kube/api/core.ts';
+import type { EphemeralContainer, Pod, PodSpec } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import {
   duplicate,
@@ -57,7 +57,7 @@ function validateEphemeralContainers(
   const errors: FieldError[] = [];
   for (const [index, container] of list.entries()) {
     const at = path.index(index);
-    errors.push(...validateContainer(container as Container, scope, at));
+    errors.push(...validateContainer(container, scope, at));
     if (names.has(container.name)) errors.push(duplicate(at.child('name'), container.name));
     names.add(container.name);
     const target = container.targetContainerName ?? '';

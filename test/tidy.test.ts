@@ -118,7 +118,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/kube': /^$/,
   electron: /^(node:|vite$|electron-vite$)/,
   renderer:
-    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
+    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|@xterm\/|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
   agent: /^(node:|dockerode$|tar-stream$|ws$)/,
   resources: /^node:/,
 };

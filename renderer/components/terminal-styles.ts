@@ -11,7 +11,9 @@ export function withConstructedStyles(open: () => void): () => void {
     const element = Document.prototype.createElement.call(document, 'span');
     element.hidden = true;
     Object.defineProperty(element, 'textContent', {
-      set: (text: string) => sheet.replaceSync(text),
+      set(text: string) {
+        sheet.replaceSync(text);
+      },
     });
     return element;
   }

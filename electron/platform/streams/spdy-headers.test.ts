@@ -1,7 +1,13 @@
 import * as fc from 'fast-check';
 import { constants, createDeflate, inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { HeaderDecoder, HeaderEncoder, SpdyError, spdyDictionary } from './spdy-headers.ts';
+import {
+  HeaderDecoder,
+  HeaderEncoder,
+  SpdyError,
+  spdyDictionary,
+  type SpdyHeaders,
+} from './spdy-headers.ts';
 
 /** Blocks as zlib makes them: one stream, flushed after each. */
 async function deflated(...plain: readonly Buffer[]): Promise<Buffer[]> {
@@ -48,7 +54,10 @@ describe('the dictionary', () => {
 
 describe('header blocks', () => {
   it('of a zlib stream are read one after the other', async () => {
-    const sets = [{ streamtype: 'error' }, { streamtype: 'data', port: '80', requestid: '1' }];
+    const sets: SpdyHeaders[] = [
+      { streamtype: 'error' },
+      { streamtype: 'data', port: '80', requestid: '1' },
+    ];
     const decoder = new HeaderDecoder();
     const blocks = await deflated(...sets.map(plainBlock));
     expect(blocks.map((block) => ({ ...decoder.decode(block) }))).toEqual(sets);

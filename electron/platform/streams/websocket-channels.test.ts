@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -57,7 +58,7 @@ describe('exec over a WebSocket', () => {
     client.send(Buffer.from('\0you'));
     client.send(Buffer.from([255, 0]));
     client.send(Buffer.from('\0too late'));
-    expect(await text(streams.stdin ?? [])).toBe('hello you');
+    expect(await text(streams.stdin ?? Readable.from([]))).toBe('hello you');
     streams.stdout?.write('out');
     streams.stderr?.write('err');
     await streams.finish(exitStatus(3, ['sh']));
@@ -110,7 +111,7 @@ describe('exec over a WebSocket', () => {
     );
     client.send(`0${btoa('hello')}`);
     client.close();
-    expect(await text(streams.stdin ?? [])).toBe('hello');
+    expect(await text(streams.stdin ?? Readable.from([]))).toBe('hello');
   });
 
   it('before v4 a failure is told as text', async () => {

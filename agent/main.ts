@@ -108,6 +108,9 @@ async function readClusterId(
   return '';
 }
 
+/** Less than what the supervisor gives. */
+const stopMs = 1_500;
+
 async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<void> {
   const channel = parentChannel();
   const stopping = new AbortController();
@@ -118,9 +121,11 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   channel.onStop((why) => {
     logger.info('The agent stops', { why });
     stopping.abort();
-    agent?.stop();
-    transport.close();
-    process.exit(0);
+    const stopped = Promise.race([agent?.stop(), delay(systemClock, stopMs)]);
+    void stopped.finally(() => {
+      transport.close();
+      process.exit(0);
+    });
   });
   const [certPem, keyPem, caPem] = await Promise.all(
     ['serving.crt', 'serving.key', 'ca.crt'].map((name) =>

@@ -19,8 +19,10 @@ import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
 import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
+import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
+import { Streams } from './kubelet/server/streams.ts';
 import { systemMounter } from './kubelet/volumes/tmpfs.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
@@ -122,10 +124,10 @@ export class NodeAgent {
     await running;
   }
 
-  /** Containers keep running. */
-  stop(): void {
+  /** Containers keep running; commands that somebody ran in them end. */
+  async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#server?.stop();
+    await this.#server?.stop();
   }
 
   #makeRuntime(): Runtime {
@@ -201,7 +203,7 @@ export class NodeAgent {
   }
 
   async #startServer(kubelet: Kubelet, machine: MachineFacts): Promise<void> {
-    const { clock, logger, nodeName, dataDirectory } = this.#deps;
+    const { clock, logger, nodeName, dataDirectory, userId } = this.#deps;
     const collector = new Collector({
       clock,
       cgroups: systemCgroups,
@@ -217,7 +219,14 @@ export class NodeAgent {
       nodeName,
       machine,
     });
-    this.#server = new KubeletServer({ ...this.#deps.server, routes, logger });
+    const streams = new Streams({
+      runtime: this.#runtime,
+      pods: () => kubelet.pods(),
+      dialer: systemDialer(userId === 0),
+      clock,
+      logger,
+    });
+    this.#server = new KubeletServer({ ...this.#deps.server, routes, streams, logger });
     this.#kubeletPort = await this.#server.start();
   }
 

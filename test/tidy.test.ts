@@ -103,7 +103,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
 
 /** npm packages and Node modules by folder; folders not listed may import none. */
 const packageTable: Readonly<Record<string, RegExp>> = {
-  'electron/platform': /^(node:|better-sqlite3$|yaml$)/,
+  'electron/platform': /^(node:|better-sqlite3$|ws$|yaml$)/,
   'electron/controlplane/raft': /^$/,
   'electron/controlplane/replica': /^node:(fs|path|zlib|tls|net|crypto|events)(\/promises)?$/,
   'electron/controlplane/store': /^node:(crypto|fs|path|os|zlib|worker_threads)(\/promises)?$/,
@@ -118,8 +118,8 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/kube': /^$/,
   electron: /^(node:|vite$|electron-vite$)/,
   renderer:
-    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
-  agent: /^(node:|dockerode$|tar-stream$)/,
+    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|@xterm\/|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
+  agent: /^(node:|dockerode$|tar-stream$|ws$)/,
   resources: /^node:/,
 };
 

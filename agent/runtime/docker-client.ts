@@ -2,9 +2,9 @@
 // each with a typed answer, and every failure as a RuntimeError that carries Docker's own words.
 // Source: Docker Engine API v1.41.
 import Docker from 'dockerode';
-import { Readable } from 'node:stream';
+import { Readable, type Duplex } from 'node:stream';
 import type { PullEvent } from './pull-progress.ts';
-import { RuntimeError, type RuntimeErrorKind } from './runtime.ts';
+import { RuntimeError, type ProcessOptions, type RuntimeErrorKind } from './runtime.ts';
 
 export type ContainerSummary = Docker.ContainerInfo;
 export type ContainerDetails = Docker.ContainerInspectInfo;
@@ -27,6 +27,12 @@ export interface AuthConfig {
   readonly password: string;
   readonly serveraddress: string;
 }
+
+/**
+ * Docker's own way out of a terminal, ctrl-p ctrl-q, would swallow a shell's ctrl-p. It can't be
+ * switched off: keys that nobody presses in a row.
+ */
+const detachKeys = 'ctrl-^,ctrl-_,ctrl-^,ctrl-_';
 
 export class DockerClient {
   readonly #docker: Docker;
@@ -96,6 +102,46 @@ export class DockerClient {
       });
       return { id: exec.id, output: (await exec.start({})) as unknown as Readable };
     });
+  }
+
+  /** Both ways over one socket: its `end()` is the end of the process's input. */
+  async startExec(
+    id: string,
+    { command, stdin, stdout, stderr, tty }: ProcessOptions,
+  ): Promise<{ id: string; socket: Duplex }> {
+    return attempt(async () => {
+      const exec = await this.#docker.getContainer(id).exec({
+        Cmd: [...command],
+        AttachStdin: stdin,
+        AttachStdout: stdout,
+        AttachStderr: stderr,
+        Tty: tty,
+        DetachKeys: detachKeys,
+      });
+      // Hijacked also without stdin: only so does Docker hear that we are gone.
+      const socket = await exec.start({ hijack: true, stdin: true, Tty: tty });
+      return { id: exec.id, socket };
+    });
+  }
+
+  async resizeExec(id: string, width: number, height: number): Promise<void> {
+    await attempt(() => this.#docker.getExec(id).resize({ w: width, h: height }));
+  }
+
+  attach(id: string, streams: Omit<ProcessOptions, 'command' | 'tty'>): Promise<Duplex> {
+    return attempt(
+      async () =>
+        (await this.#docker.getContainer(id).attach({
+          ...streams,
+          stream: true,
+          hijack: true,
+          detachKeys,
+        })) as Duplex,
+    );
+  }
+
+  async resizeContainer(id: string, width: number, height: number): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).resize({ w: width, h: height }));
   }
 
   inspectExec(id: string): Promise<{ ExitCode: number | null; Pid: number }> {

@@ -184,6 +184,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
 }
 
 function pidMode(config: ContainerConfig, sandbox: string): string {
+  if (config.targetContainerId !== undefined) return `container:${config.targetContainerId}`;
   if (config.hostPid) return 'host';
   return config.shareProcessNamespace ? sandbox : '';
 }

@@ -1,10 +1,6 @@
 // Docker's framing of a container's output: 8 bytes of header (stream, length), then the bytes.
 // Containers with a terminal have no frames. Source: Docker Engine API, "attach", stream format.
-
-export interface OutputFrame {
-  readonly stream: 'stdout' | 'stderr';
-  readonly bytes: Uint8Array;
-}
+import type { OutputFrame } from './runtime.ts';
 
 const headerBytes = 8;
 
@@ -38,5 +34,16 @@ export async function* decodeOutput(
     // One chunk out for each in: a line a frame would be a message a line.
     const frames = [...decoder.push(chunk)];
     if (frames.length > 0) yield Buffer.concat(frames.map((frame) => frame.bytes));
+  }
+}
+
+export async function* outputFrames(
+  chunks: AsyncIterable<Uint8Array>,
+  tty: boolean,
+): AsyncIterable<OutputFrame> {
+  if (tty) for await (const bytes of chunks) yield { stream: 'stdout', bytes };
+  else {
+    const decoder = new FrameDecoder();
+    for await (const chunk of chunks) yield* decoder.push(chunk);
   }
 }

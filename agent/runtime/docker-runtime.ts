@@ -2,7 +2,7 @@
 // about the engine: that the sandbox image and the network exist, and whether OOM scores below
 // zero are allowed here.
 import { networkInterfaces } from 'node:os';
-import { delay, type Clock } from '#kube/base/clock.ts';
+import type { Clock } from '#kube/base/clock.ts';
 import type { DockerClient } from './docker-client.ts';
 import {
   containerBody,
@@ -14,18 +14,27 @@ import {
 } from './docker-config.ts';
 import { decodeOutput } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
+import {
+  attachDockerProcess,
+  exitCodeOf,
+  processSystem,
+  startDockerProcess,
+  type DockerProcessDeps,
+} from './docker-process.ts';
 import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
 import { PullLayers } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
   type ContainerConfig,
+  type ContainerProcess,
   type ExecResult,
   type ImageStatus,
   type LogOptions,
   type ObservedPod,
   type PodRef,
   type PullProgress,
+  type ProcessOptions,
   type RegistryAuth,
   type Runtime,
   type RuntimeEvent,
@@ -207,17 +216,19 @@ export class DockerRuntime implements Runtime {
     }
     const text = Buffer.concat(parts).subarray(0, execOutputLimitBytes).toString();
     if (timedOut) throw new RuntimeError('timeout', `command timed out after ${timeoutMs / 1000}s`);
-    return { exitCode: await this.#exitCode(execId), output: text };
+    return { exitCode: await exitCodeOf(this.#processDeps(), execId), output: text };
   }
 
-  /** The output ends a moment before Docker knows the exit code. */
-  async #exitCode(execId: string): Promise<number> {
-    for (let attempt = 0; attempt < 50; attempt++) {
-      const { ExitCode } = await this.#client.inspectExec(execId);
-      if (ExitCode !== null) return ExitCode;
-      await delay(this.#deps.clock, 20);
-    }
-    throw new RuntimeError('timeout', 'the engine did not report the exit code of the command');
+  startProcess(id: string, options: ProcessOptions): Promise<ContainerProcess> {
+    return startDockerProcess(this.#processDeps(), id, options);
+  }
+
+  attach(id: string, options: Omit<ProcessOptions, 'command'>): Promise<ContainerProcess> {
+    return attachDockerProcess(this.#processDeps(), id, options);
+  }
+
+  #processDeps(): DockerProcessDeps {
+    return { client: this.#client, clock: this.#deps.clock, system: processSystem };
   }
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {

@@ -2,10 +2,12 @@
 // It follows the same contract as Docker's (test/conformance/runtime.ts), so what the kubelet does
 // against it, it does against Docker.
 import { type Clock } from '#kube/base/clock.ts';
+import { echo, fakeProcess, type ProcessProgram } from './fake-process.ts';
 import {
   emptyPod,
   RuntimeError,
   type ContainerConfig,
+  type ContainerProcess,
   type ContainerStatus,
   type ExecResult,
   type ImageStatus,
@@ -14,6 +16,7 @@ import {
   type PodRef,
   type PullProgress,
   type RegistryAuth,
+  type ProcessOptions,
   type Runtime,
   type RuntimeEvent,
   type SandboxConfig,
@@ -57,6 +60,8 @@ export class FakeRuntime implements Runtime {
   readonly unstartable = new Map<string, string>();
   /** What a pull goes through before it is done; throws to fail it. */
   onPull: (name: string, tell: (progress: PullProgress) => void) => Promise<void> = async () => {};
+  /** What processes that are talked to do; by default they say what they hear. */
+  onProcess: ProcessProgram = echo;
   onExec: ExecHandler = async () => ({ exitCode: 0, output: '' });
 
   constructor(clock: Clock) {
@@ -202,6 +207,16 @@ export class FakeRuntime implements Runtime {
     if (this.#container(id).status.state !== 'running')
       throw new RuntimeError('conflict', `Container ${id} is not running`);
     return this.onExec(id, command);
+  }
+
+  async startProcess(id: string, options: ProcessOptions): Promise<ContainerProcess> {
+    if (this.#container(id).status.state !== 'running')
+      throw new RuntimeError('conflict', `Container ${id} is not running`);
+    return fakeProcess(options, this.calls, this.onProcess);
+  }
+
+  async attach(id: string, options: Omit<ProcessOptions, 'command'>): Promise<ContainerProcess> {
+    return this.startProcess(id, { ...options, command: ['attach'] });
   }
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {

@@ -3,6 +3,7 @@
 // read back from the labels of its containers, so an agent that restarts adopts what runs.
 // Every implementation passes test/conformance/runtime.ts.
 // Source: kubernetes cri-api pkg/apis/runtime/v1/api.proto.
+import type { Writable } from 'node:stream';
 
 export interface PodRef {
   readonly uid: string;
@@ -94,6 +95,8 @@ export interface ContainerConfig {
   readonly hostPid: boolean;
   readonly hostIpc: boolean;
   readonly shareProcessNamespace: boolean;
+  /** Whose processes it sees (ephemeral containers): the id of a running container. */
+  readonly targetContainerId?: string;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly tty: boolean;
@@ -177,6 +180,32 @@ export interface ExecResult {
   readonly output: string;
 }
 
+export interface ProcessOptions {
+  readonly command: readonly string[];
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly tty: boolean;
+}
+
+export interface OutputFrame {
+  readonly stream: 'stdout' | 'stderr';
+  readonly bytes: Uint8Array;
+}
+
+/** A process in a container that somebody talks to. */
+export interface ContainerProcess {
+  /** Its end is the end of the process's input. */
+  readonly stdin: Writable;
+  /** In order as it came; with a terminal all is stdout. Ends when the process has no more to say. */
+  readonly output: AsyncIterable<OutputFrame>;
+  resize(size: { readonly width: number; readonly height: number }): Promise<void>;
+  /** To be asked after the output's end. Attached to a container: 0, the pod's status tells more. */
+  exitCode(): Promise<number>;
+  /** Lets go of it; a process that was started for this is killed if it still runs. Idempotent. */
+  close(): Promise<void>;
+}
+
 export interface LogOptions {
   readonly follow: boolean;
   /** Left out: all. */
@@ -216,6 +245,10 @@ export interface Runtime {
   /** Idempotent; kills when it still runs. */
   removeContainer(id: string): Promise<void>;
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  /** Starts a process beside the container's own. A conflict: the container does not run. */
+  startProcess(id: string, options: ProcessOptions): Promise<ContainerProcess>;
+  /** Connects to the container's own process. */
+  attach(id: string, options: Omit<ProcessOptions, 'command'>): Promise<ContainerProcess>;
   /** Whole or partial lines; ends when the container ends (follow) or the log does. */
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
   /** Undefined when the image is not on this machine. */

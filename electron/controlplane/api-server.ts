@@ -86,7 +86,6 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   ]);
   const authorize = createAuthorizer({ policy: bootstrapPolicy, nodePods: parts });
   const resources = createRouter({
-    authorize,
     registry,
     schemas,
     protobuf: new ProtobufDecoder({
@@ -96,6 +95,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     yaml: new YamlReader(clock),
     admission: createAdmissionChain(standardPlugins({ reader: registry.reader, clock })),
     kubelet: parts.kubelet(registry.reader),
+    authorize,
     clock,
     random,
     logger,

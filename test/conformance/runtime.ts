@@ -213,6 +213,23 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       expect(result.output).toMatch(/^green\npod-1\n[^]*10\.9\.8\.7\s+db/);
     });
 
+    it('talks to a process: input, both outputs, exit code', async () => {
+      if (!test.real) return;
+      const [container] = (await runtime.getPod(pod)).containers;
+      const talk = await runtime.startProcess(container?.id ?? '', {
+        command: ['sh', '-c', 'cat; echo oops >&2; exit 4'],
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        tty: false,
+      });
+      talk.stdin.end('hello');
+      const said = { stdout: '', stderr: '' };
+      for await (const { stream, bytes } of talk.output) said[stream] += String(bytes);
+      expect([said, await talk.exitCode()]).toEqual([{ stdout: 'hello', stderr: 'oops\n' }, 4]);
+      await talk.close();
+    });
+
     it('ends a command that takes too long with a timeout', async () => {
       if (!test.real) return;
       const [container] = (await runtime.getPod(pod)).containers;

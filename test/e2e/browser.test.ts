@@ -125,6 +125,25 @@ describe('the app in a browser', () => {
     expect(complaints).toEqual([]);
   });
 
+  it('opens a shell in an app, and says how it ended', async () => {
+    await cluster.apply(webApp('shelly', { replicas: 1 }));
+    await cluster.kubectlOk('rollout', 'status', 'deployment/shelly', '--timeout=90s');
+    await page.goto(new URL('/apps/deployment/default/shelly?tab=terminal', cluster.uiUrl).href);
+    // xterm's own field for what is typed.
+    const keyboard = page.getByRole('textbox', { name: 'Terminal input' });
+    await page.getByText(/[#$] /).first().waitFor();
+    await keyboard.pressSequentially('echo $((40 + 2)) copies; stty size\n');
+    await page.getByText('42 copies').first().waitFor();
+    await screenshots.take(page, 'terminal');
+    expect(await violations(page), 'accessibility of the terminal').toEqual([]);
+    await keyboard.pressSequentially('exit 3\n');
+    await page.getByText('The shell has ended (3).').waitFor();
+    await page.getByRole('button', { name: 'Start again' }).click();
+    await page.getByText('The shell has ended (3).').waitFor({ state: 'detached' });
+    expect(complaints).toEqual([]);
+    await cluster.kubectlOk('delete', 'deployment,service', '--all');
+  });
+
   it("shows a home with several apps, and one in trouble with Docker's own reason", async () => {
     const names = ['jellyfin', 'pi-hole', 'immich', 'vaultwarden', 'paperless'];
     await cluster.apply(names.map((name) => webApp(name, { replicas: 1 })).join('---'));

@@ -1,6 +1,7 @@
 // The API server's inner half in process, for tests: memory store, real resource table, no socket,
 // no identity checks, a clock that the test moves. Requests go through parseRequestInfo and the
 // router as in production; thrown StatusErrors become Status bodies.
+import { Readable } from 'node:stream';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
@@ -11,9 +12,12 @@ import {
   createAdmissionChain,
   type AdmissionPlugin,
 } from '../../electron/controlplane/admission/chain.ts';
-import type { KubeletRequest } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
-import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
+import type {
+  KubeletRequest,
+  KubeletUpgrade,
+} from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
 import type { Authorizer } from '../../electron/controlplane/apiserver/identity/authorizer.ts';
+import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
 import { YamlReader } from '../../electron/controlplane/apiserver/representation/yaml.ts';
@@ -65,6 +69,7 @@ export interface TestApi {
 export interface TestApiOptions {
   readonly plugins?: (registry: Registry) => readonly AdmissionPlugin[];
   readonly kubelet?: (request: KubeletRequest) => TransportStream;
+  readonly kubeletUpgrade?: (request: KubeletRequest) => KubeletUpgrade | Promise<KubeletUpgrade>;
   readonly authorize?: Authorizer;
   readonly store?: Store;
   readonly clock?: ManualClock;
@@ -91,14 +96,19 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     protobuf: new ProtobufDecoder({ descriptors: {}, shapeOf: () => undefined }),
     yaml: new YamlReader(clock),
     admission: createAdmissionChain(options.plugins?.(registry) ?? []),
-    authorize: options.authorize ?? (() => ({ allowed: true, reason: '' })),
     kubelet: {
       stream(nodeName, request) {
         kubeletRequests.push({ nodeName, request });
         if (options.kubelet === undefined) throw new Error('no kubelet in this test');
         return Promise.resolve(options.kubelet(request));
       },
+      upgrade(nodeName, request) {
+        kubeletRequests.push({ nodeName, request });
+        if (options.kubeletUpgrade === undefined) throw new Error('no kubelet in this test');
+        return Promise.resolve(options.kubeletUpgrade(request));
+      },
     },
+    authorize: options.authorize ?? (() => ({ allowed: true, reason: '' })),
     clock,
     random,
     logger: silentLogger,
@@ -118,6 +128,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
       query,
       headers,
       readBody: () => Promise.resolve(bytes),
+      openBody: () => Readable.from([bytes]),
       signal: stop.signal,
       user: { name: 'admin', groups: ['system:masters'] },
     };

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 /** Serves "hello from <host name>" at /cgi-bin/whoami on port 8080 and logs each request. */
-export const webImage = 'flotilla-test/web:2';
+export const webImage = 'flotilla-test/web:3';
 
 /** Imports the test images into Docker, if they aren't there. */
 export function ensureTestImages(): void {
@@ -57,6 +57,11 @@ function writeRootFileSystem(folder: string): void {
     'date',
     'true',
     'false',
+    'tar',
+    'sha256sum',
+    'stty',
+    'nc',
+    'ps',
   ])
     symlinkSync('busybox', path.join(folder, 'bin', tool));
   writeFileSync(path.join(folder, 'www/index.html'), '<h1>hello</h1>\n');

@@ -71,7 +71,7 @@ export function kindWorld(config: ClusterConfig = kindConfig): KindWorld {
       const status = definition.subresources?.['status'];
       const rules =
         subresource === 'status' && status?.type === 'status'
-          ? statusRules(status)
+          ? statusRules(status, definition)
           : objectRules(definition);
       const { name, namespace = '' } = created.metadata;
       const { stored } = await resource.update(

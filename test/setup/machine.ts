@@ -27,6 +27,7 @@ export type Need =
   | 'chromium'
   | 'xvfb'
   | 'kubectl'
+  | 'oldKubectl'
   | 'electron'
   | 'busybox'
   | 'etcd'
@@ -42,6 +43,8 @@ const packages: Readonly<Partial<Record<Need, { command: string; packages: reado
     nftables: { command: 'nft', packages: ['nftables'] },
     chromium: { command: 'chromium', packages: ['chromium'] },
     xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
+    /** Debian's, which speaks SPDY only. */
+    oldKubectl: { command: 'kubectl', packages: ['kubernetes-client'] },
     busybox: { command: 'busybox', packages: ['busybox-static'] },
     etcd: { command: 'etcd', packages: ['etcd-server'] },
     etcdctl: { command: 'etcdctl', packages: ['etcd-client'] },

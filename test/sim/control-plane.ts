@@ -41,7 +41,10 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     config: { serviceCidr: '10.96.0.0/16', nodePortRange: [30000, 32767] },
     build: { version: '0.0.0', platform: 'linux/amd64' },
     address: '127.0.0.1:0',
-    kubelet: () => ({ stream: () => Promise.reject(new Error('no kubelet here')) }),
+    kubelet: () => ({
+      stream: () => Promise.reject(new Error('no kubelet here')),
+      upgrade: () => Promise.reject(new Error('no kubelet here')),
+    }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
     eventLoopUtilization: () => 0,

@@ -92,6 +92,7 @@ export interface ContainerConfigInput {
   readonly terminationMessageHostPath: string;
   readonly image: ImageStatus;
   readonly qosClass: string;
+  readonly targetContainerId?: string;
   readonly nodeMemoryBytes: number;
 }
 
@@ -130,6 +131,7 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     ...config,
     ...(container.command?.length ? { command: container.command.map(expand) } : {}),
     ...(container.args?.length ? { args: container.args.map(expand) } : {}),
+    ...(input.targetContainerId ? { targetContainerId: input.targetContainerId } : {}),
     ...(container.workingDir ? { workingDir: container.workingDir } : {}),
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
   };

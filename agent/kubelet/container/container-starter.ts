@@ -44,6 +44,8 @@ export interface StartContext {
   readonly podIp: string;
   readonly objects: PodObjects;
   readonly qosClass: string;
+  /** The id of a container of the pod, if it runs. */
+  readonly runningId: (containerName: string) => string | undefined;
   /** The pod is being deleted: a pull is no longer waited for. */
   readonly signal: AbortSignal;
   /** How far the pull of a container's image is. */
@@ -125,6 +127,7 @@ export class ContainerStarter {
     { container, image }: { readonly container: Container; readonly image: ImageStatus },
   ): Promise<string> {
     const { pod, objects, sandboxId, qosClass, podIp } = context;
+    const target = targetOf(context, start.name);
     const { runtime, volumes, node, events } = this.#deps;
     const { uid, namespace } = podRef(pod);
     const nodeIps = node.ips();
@@ -153,6 +156,7 @@ export class ContainerStarter {
       image,
       qosClass,
       nodeMemoryBytes: node.memoryBytes(),
+      ...(target === undefined ? {} : { targetContainerId: target }),
     });
     const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
     const message = `Created container: ${container.name}`;
@@ -227,9 +231,20 @@ class StepError extends Error {
   }
 }
 
-function findContainer(pod: Pod, name: string): Container {
-  const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+function findContainer({ spec }: Pod, name: string): Container {
+  const { containers, initContainers = [], ephemeralContainers = [] } = spec;
+  const all = [...containers, ...initContainers, ...(ephemeralContainers as Container[])];
   return all.find((container) => container.name === name) ?? { name };
+}
+
+/** Whose processes an ephemeral container is to see. Throws ContainerConfigError. */
+function targetOf({ pod, runningId }: StartContext, name: string): string | undefined {
+  const container = pod.spec.ephemeralContainers?.find((entry) => entry.name === name);
+  const target = container?.targetContainerName ?? '';
+  if (target === '') return undefined;
+  const id = runningId(target);
+  if (id === undefined) throw new ContainerConfigError(`target container "${target}" does not run`);
+  return id;
 }
 
 function backOffKey(pod: Pod, name: string): string {

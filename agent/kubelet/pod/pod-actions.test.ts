@@ -89,6 +89,43 @@ describe('what a pod needs next', () => {
       want: nothing,
     },
     {
+      name: 'an ephemeral container: started once, beside what runs',
+      result: actions(
+        { ephemeralContainers: [{ name: 'e' }, { name: 'f' }] },
+        [sandbox()],
+        [container('a'), container('b'), container('f', exited(1))],
+      ),
+      want: { ...nothing, starts: ['e0'] },
+    },
+    {
+      name: 'an ephemeral container: while init containers still run',
+      result: actions(
+        { initContainers: init, ephemeralContainers: [{ name: 'e' }] },
+        [sandbox()],
+        [container('i')],
+      ),
+      want: { ...nothing, starts: ['e0'] },
+    },
+    {
+      name: 'an ephemeral container that has run and was tidied away: not again',
+      result: actions(
+        { ephemeralContainers: [{ name: 'e' }] },
+        [sandbox()],
+        [container('a'), container('b')],
+        { knownRestarts: (name) => (name === 'e' ? 0 : undefined) },
+      ),
+      want: nothing,
+    },
+    {
+      name: 'an ephemeral container does not keep a finished pod',
+      result: actions(
+        { restartPolicy: 'Never', ephemeralContainers: [{ name: 'e' }] },
+        [sandbox()],
+        [container('a', exited(0)), container('b', exited(0))],
+      ),
+      want: finished,
+    },
+    {
       name: 'one exited, policy Always: only that one again',
       result: actions({}, [sandbox()], [container('a', exited(0)), container('b')]),
       want: { ...nothing, starts: ['a1'] },

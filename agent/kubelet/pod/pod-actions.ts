@@ -144,6 +144,8 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
   const kills: ContainerKill[] = [];
   const starts: ContainerStart[] = [];
   const result = { createSandbox: false, sandboxAttempt: 0, sandboxId };
+  const ephemeral = ephemeralStarts(input);
+  starts.push(...ephemeral);
   const init = initActions(input, latest, { kills, starts });
   if (init === 'failed') return { ...result, killPod: true, kills: [], starts: [] };
   if (init === 'waiting') return { ...result, killPod: false, kills, starts };
@@ -161,8 +163,21 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
     else kills.push(kill);
   }
   // Nothing to run and nothing to start: finished. Sidecars end with the pod.
-  const killPod = keptCount === 0 && starts.length === 0 && kills.length === 0;
+  const isForPeople = (start: ContainerStart): boolean => ephemeral.includes(start);
+  const killPod = keptCount === 0 && starts.every(isForPeople) && kills.length === 0;
   return { ...result, killPod, kills: killPod ? [] : kills, starts: killPod ? [] : starts };
+}
+
+/** Once each, whatever the others do; never again, and the pod ends without them. */
+function ephemeralStarts(input: ActionInput): readonly ContainerStart[] {
+  const latest = latestContainers(input.observed);
+  return (input.pod.spec.ephemeralContainers ?? [])
+    .filter(({ name }) => {
+      const status = latest.get(name);
+      const hasRun = status === undefined ? input.knownRestarts(name) !== undefined : true;
+      return status?.state === 'created' || !hasRun;
+    })
+    .map((container) => startOf(input, container));
 }
 
 /** Undefined: the running container stays. */

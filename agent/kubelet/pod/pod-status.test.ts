@@ -220,6 +220,19 @@ describe('a container', () => {
   });
 });
 
+describe('an ephemeral container', () => {
+  it('has a status of its own and no say in the phase', () => {
+    const pod = podOf({ ephemeralContainers: [{ name: 'e' }] });
+    const names = pod.spec.containers.map(({ name }) => container({ name }));
+    const result = status(pod, [...names, container({ name: 'e', ...exited(3) })]);
+    expect(result.phase).toBe('Running');
+    expect(result.ephemeralContainerStatuses).toMatchObject([
+      { name: 'e', ready: false, state: { terminated: { exitCode: 3 } } },
+    ]);
+    expect(result.containerStatuses?.map(({ name }) => name)).not.toContain('e');
+  });
+});
+
 describe('the pod', () => {
   it('has all conditions True when everything runs, with its addresses', () => {
     const result = status(podOf({}), [container()]);

@@ -31,6 +31,9 @@ export function computePodStatus(input: StatusInput): PodStatus {
   const previous = pod.status ?? {};
   const init = (pod.spec.initContainers ?? []).map((entry) => statusOf(input, entry, true));
   const main = pod.spec.containers.map((entry) => statusOf(input, entry, false));
+  const ephemeral = (pod.spec.ephemeralContainers ?? []).map((entry) =>
+    statusOf(input, entry as Container, false),
+  );
   const phase = failure === undefined ? phaseOf(input, init, main) : 'Failed';
   const status: PodStatus = {
     ...previous,
@@ -40,6 +43,8 @@ export function computePodStatus(input: StatusInput): PodStatus {
     containerStatuses: main,
   };
   if (init.length > 0) status.initContainerStatuses = init;
+  if (ephemeral.length > 0)
+    status.ephemeralContainerStatuses = ephemeral.map((entry) => ({ ...entry, ready: false }));
   const [hostIp] = input.nodeIps;
   if (hostIp !== undefined) {
     status.hostIP = hostIp;
@@ -61,6 +66,7 @@ function statusOf(input: StatusInput, container: Container, isInit: boolean): Ap
   const previous = [
     ...(pod.status?.initContainerStatuses ?? []),
     ...(pod.status?.containerStatuses ?? []),
+    ...(pod.status?.ephemeralContainerStatuses ?? []),
   ].find((status) => status.name === name);
   return containerStatus({
     container,

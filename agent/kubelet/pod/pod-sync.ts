@@ -80,6 +80,7 @@ export class PodSync {
     const statuses = [
       ...(pod.status?.initContainerStatuses ?? []),
       ...(pod.status?.containerStatuses ?? []),
+      ...(pod.status?.ephemeralContainerStatuses ?? []),
     ];
     return computePodActions({
       pod,
@@ -142,7 +143,9 @@ export class PodSync {
       waiting.set(name, { ...defaultWaiting(pod), message });
       onWaiting(now);
     };
-    const context = { pod, sandboxId, podIp, objects, qosClass, signal, onPulling };
+    const runningId = (name: string): string | undefined =>
+      now.containers.find((status) => status.name === name && status.state === 'running')?.id;
+    const context = { pod, sandboxId, podIp, objects, qosClass, signal, onPulling, runningId };
     const delaysMs: number[] = [];
     for (const start of actions.starts) {
       if (signal.aborted) return undefined;

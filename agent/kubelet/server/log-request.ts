@@ -69,6 +69,7 @@ export function loggedContainerId(pod: Pod, container: string, previous: boolean
   const statuses = [
     ...(pod.status?.containerStatuses ?? []),
     ...(pod.status?.initContainerStatuses ?? []),
+    ...(pod.status?.ephemeralContainerStatuses ?? []),
   ];
   const status = statuses.find((entry) => entry.name === container);
   if (status === undefined) throw new LogRequestError(400, `${where} is not available`);

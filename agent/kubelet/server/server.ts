@@ -4,9 +4,11 @@
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '#kube/base/logger.ts';
 import { text, type KubeletResponse, type Routes } from './routes.ts';
+import { refuse, type Streams } from './streams.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface KubeletServerDeps {
@@ -16,6 +18,7 @@ export interface KubeletServerDeps {
   readonly bindAddress: string;
   readonly port: number;
   readonly routes: Routes;
+  readonly streams: Streams;
   readonly logger: Logger;
 }
 
@@ -36,6 +39,11 @@ export class KubeletServer {
       (request, response) => void this.#serve(request, response),
     );
     this.#server.maxConnections = connectionsMax;
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      const refusal = refusalOf(request);
+      if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
+      else void deps.streams.serve({ request, socket, head });
+    });
   }
 
   /** Resolves with the port. Throws a sentence when it can't listen. */
@@ -55,9 +63,11 @@ export class KubeletServer {
     });
   }
 
-  stop(): void {
+  /** Resolves when what the streams started is ended. */
+  async stop(): Promise<void> {
     this.#server.close();
     this.#server.closeAllConnections();
+    await this.#deps.streams.stop();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -87,13 +97,19 @@ export class KubeletServer {
   }
 
   async #answer(request: IncomingMessage, signal: AbortSignal): Promise<KubeletResponse> {
-    const socket = request.socket as TLSSocket;
-    if (!socket.authorized) return text(401, 'Unauthorized');
-    const peer = socket.getPeerCertificate();
-    if (!mayEnter(peer)) return text(403, `Forbidden (user=${String(peer.subject?.CN)})`);
+    const refusal = refusalOf(request);
+    if (refusal !== undefined) return text(refusal.status, refusal.why);
     const url = new URL(request.url ?? '/', 'https://node');
     return this.#deps.routes.handle({ method: request.method ?? 'GET', url, signal });
   }
+}
+
+function refusalOf(request: IncomingMessage): { status: number; why: string } | undefined {
+  const socket = request.socket as TLSSocket;
+  if (!socket.authorized) return { status: 401, why: 'Unauthorized' };
+  const peer = socket.getPeerCertificate();
+  if (mayEnter(peer)) return undefined;
+  return { status: 403, why: `Forbidden (user=${String(peer.subject?.CN)})` };
 }
 
 /** The API server as the kubelets' client, and administrators. */

@@ -211,7 +211,8 @@ function authorization({ authorize }: ChainDeps): Filter {
 }
 
 function isStreaming(response: ApiResponse): boolean {
-  const { body } = response;
+  const { body, connection } = response;
+  if (connection !== undefined) return true;
   return body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array);
 }
 
@@ -220,7 +221,9 @@ function whenStreamEnds(
   request: ApiRequest,
   callback: () => void,
 ): ApiResponse {
-  const { body } = response;
+  const { body, connection } = response;
+  connection?.once('close', callback);
+  if (connection?.destroyed === true) callback();
   if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return response;
   return { ...response, body: onEnd(body, request.signal, callback) };
 }

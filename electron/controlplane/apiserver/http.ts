@@ -1,5 +1,6 @@
 // A request and an answer of the API server with no socket in sight: the same pair serves the TLS
 // listener, the user interface's listener, the loopback transport and the tests.
+import type { Duplex, Readable } from 'node:stream';
 import type { HttpMethod } from '#kube/client/transport.ts';
 
 export interface UserInfo {
@@ -17,6 +18,8 @@ export interface ApiRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Reads the whole body; throws a 413 StatusError past the server's limit of 3 MiB. */
   readonly readBody: () => Promise<Uint8Array>;
+  /** The body as it comes, without a limit, instead of readBody: for what is only passed on. */
+  readonly openBody?: () => Readable;
   /** Aborts when the client went away or the server stops. */
   readonly signal: AbortSignal;
   /** Known already: client certificate, loopback identity, user-interface session. */
@@ -33,6 +36,11 @@ export interface ApiResponse {
    * as one message. The server calls `return()` on it when the client goes away.
    */
   readonly body?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
+  /**
+   * With status 101, instead of a body: the other end of the client's connection, which leaves HTTP.
+   * Whoever gets this joins the two, and ends both when one of them ends.
+   */
+  readonly connection?: Duplex;
 }
 
 export type ApiHandler = (request: ApiRequest) => Promise<ApiResponse>;

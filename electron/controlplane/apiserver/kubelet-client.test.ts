@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -178,5 +178,47 @@ describe("reaching a node's agent", () => {
     );
     expect(await text).toBe('first\n');
     await gone.promise;
+  });
+});
+
+describe('an upgrade', () => {
+  const headers = { connection: 'Upgrade', upgrade: 'echo' };
+
+  it('gives a connection that carries bytes both ways', async () => {
+    const port = await startAgent('pi', (_request, response) => response.end());
+    agents[0]?.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: Upgrade\r\n\r\n' +
+          `${request.url} `,
+      );
+      socket.pipe(socket);
+    });
+    const found = node('pi', port, ['InternalIP', '127.0.0.1']);
+    const answer = await connect(found).upgrade('pi', { ...ask('/exec/a'), headers });
+    if (!('connection' in answer)) throw new Error('not upgraded');
+    expect([answer.status, answer.headers['upgrade']]).toEqual([101, 'echo']);
+    answer.connection.end('hello');
+    expect(await textOf(answer.connection as AsyncIterable<Uint8Array>)).toBe('/exec/a hello');
+  });
+
+  it("that the agent refuses is the agent's answer", async () => {
+    const port = await startAgent('pi', (_request, response) => response.end());
+    agents[0]?.on('upgrade', (_request: IncomingMessage, socket: Socket) =>
+      socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno'),
+    );
+    const found = node('pi', port, ['InternalIP', '127.0.0.1']);
+    const answer = await connect(found).upgrade('pi', { ...ask('/exec/a'), headers });
+    expect([answer.status, 'chunks' in answer && (await textOf(answer.chunks))]).toEqual([
+      400,
+      'no',
+    ]);
+  });
+
+  it('of an agent that is not there says so as Kubernetes does', async () => {
+    const pending = connect(node('pi', 1, ['InternalIP', '127.0.0.1'])).upgrade('pi', ask('/'));
+    await expect(pending).rejects.toMatchObject({
+      code: 500,
+      message: 'error dialing backend: connect ECONNREFUSED 127.0.0.1:1',
+    });
   });
 });

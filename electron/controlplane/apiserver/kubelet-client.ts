@@ -3,15 +3,27 @@
 // Source: kubernetes pkg/kubelet/client/kubelet_client.go.
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
 import type { Node } from '#kube/api/core.ts';
 import type { TransportStream } from '#kube/client/transport.ts';
-import { badRequest, notFound, serviceUnavailable } from '#kube/machinery/status.ts';
+import {
+  badRequest,
+  notFound,
+  serviceUnavailable,
+  unknownFailure,
+} from '#kube/machinery/status.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
-import type { KubeletClient, KubeletRequest } from './handlers/kubelet-client.ts';
+import type { KubeletClient, KubeletRequest, KubeletUpgrade } from './handlers/kubelet-client.ts';
 
 /** Until the agent's headers are there; its streams may last. */
 const answerTimeoutMs = 30_000;
+
+interface Reply {
+  readonly answer: IncomingMessage;
+  /** The agent has agreed to upgrade it. */
+  readonly connection?: Socket;
+}
 
 export interface KubeletClientDeps {
   readonly getNode: (name: string) => Promise<Node | undefined>;
@@ -25,19 +37,36 @@ export interface KubeletClientDeps {
 export class HttpsKubeletClient implements KubeletClient {
   readonly #deps: KubeletClientDeps;
   readonly #agent: Agent;
+  readonly #upgradeAgent: Agent;
 
   constructor(deps: KubeletClientDeps) {
     this.#deps = deps;
-    this.#agent = new Agent({
-      keepAlive: true,
-      maxFreeSockets: 4,
-      ca: deps.caPem,
-      cert: deps.certificate.certPem,
-      key: deps.certificate.keyPem,
-    });
+    const { certPem: cert, keyPem: key } = deps.certificate;
+    const identity = { ca: deps.caPem, cert, key };
+    this.#agent = new Agent({ ...identity, keepAlive: true, maxFreeSockets: 4 });
+    this.#upgradeAgent = new Agent({ ...identity, keepAlive: false });
   }
 
   async stream(nodeName: string, request: KubeletRequest): Promise<TransportStream> {
+    const answer = await this.#ask(nodeName, request, this.#agent);
+    if ('message' in answer)
+      throw serviceUnavailable(
+        `the agent of node "${nodeName}" can't be reached: ${answer.message}`,
+      );
+    return streamOf(answer.answer, request.signal);
+  }
+
+  async upgrade(nodeName: string, request: KubeletRequest): Promise<KubeletUpgrade> {
+    // A connection of its own: it does not come back.
+    const answer = await this.#ask(nodeName, request, this.#upgradeAgent);
+    if ('message' in answer) throw unknownFailure(`error dialing backend: ${answer.message}`);
+    const { connection } = answer;
+    if (connection === undefined) return streamOf(answer.answer, request.signal);
+    return { status: 101, headers: headersOf(answer.answer), connection };
+  }
+
+  /** Asks at one address after the other; an error when it is reached at none. */
+  async #ask(nodeName: string, request: KubeletRequest, agent: Agent): Promise<Reply | Error> {
     const node = await this.#deps.getNode(nodeName);
     if (node === undefined) throw notFound({ group: '', resource: 'nodes' }, nodeName);
     const port = node.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
@@ -47,19 +76,19 @@ export class HttpsKubeletClient implements KubeletClient {
     let lastError: unknown;
     for (const host of addresses) {
       try {
-        return streamOf(await this.#send(nodeName, { host, port }, request), request.signal);
+        return await this.#send(nodeName, { host, port, agent }, request);
       } catch (error) {
         lastError = error;
         // What may have been done must not be done again elsewhere.
         if (request.signal.aborted || !isRepeatable(request, error)) break;
       }
     }
-    const why = lastError instanceof Error ? lastError.message : String(lastError);
-    throw serviceUnavailable(`the agent of node "${nodeName}" can't be reached: ${why}`);
+    return lastError instanceof Error ? lastError : new Error(String(lastError));
   }
 
   close(): void {
     this.#agent.destroy();
+    this.#upgradeAgent.destroy();
   }
 
   #addressesOf(node: Node, nodeName: string): string[] {
@@ -72,9 +101,9 @@ export class HttpsKubeletClient implements KubeletClient {
 
   #send(
     nodeName: string,
-    target: { readonly host: string; readonly port: number },
+    target: { readonly host: string; readonly port: number; readonly agent: Agent },
     request: KubeletRequest,
-  ): Promise<IncomingMessage> {
+  ): Promise<Reply> {
     if (!request.path.startsWith('/'))
       throw badRequest('the path of the request must start with a slash');
     const query = request.query.toString();
@@ -83,7 +112,6 @@ export class HttpsKubeletClient implements KubeletClient {
       method: request.method,
       path: query === '' ? request.path : `${request.path}?${query}`,
       headers: { ...request.headers },
-      agent: this.#agent,
       signal: request.signal,
       timeout: answerTimeoutMs,
       // An IP address has no server name: without this, sockets would be shared across nodes.
@@ -94,7 +122,13 @@ export class HttpsKubeletClient implements KubeletClient {
       const outgoing = httpsRequest(options, (answer) => {
         // The timeout was for the headers: a followed log may be silent for hours.
         outgoing.setTimeout(0);
-        resolve(answer);
+        resolve({ answer });
+      });
+      outgoing.once('upgrade', (answer, connection, head) => {
+        outgoing.setTimeout(0);
+        connection.setTimeout(0);
+        if (head.length > 0) connection.unshift(head);
+        resolve({ answer, connection });
       });
       outgoing.once('timeout', () =>
         outgoing.destroy(new Error(`no answer within ${answerTimeoutMs / 1000} s`)),
@@ -111,10 +145,15 @@ function isRepeatable(request: KubeletRequest, error: unknown): boolean {
 }
 
 function streamOf(answer: IncomingMessage, signal: AbortSignal): TransportStream {
+  const chunks = chunksOf(answer, signal);
+  return { status: answer.statusCode ?? 502, headers: headersOf(answer), chunks };
+}
+
+function headersOf(answer: IncomingMessage): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(answer.headers))
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
-  return { status: answer.statusCode ?? 502, headers, chunks: chunksOf(answer, signal) };
+  return headers;
 }
 
 async function* chunksOf(answer: IncomingMessage, signal: AbortSignal): AsyncGenerator<Uint8Array> {

@@ -16,11 +16,13 @@ import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
 import { handleBinding, handleEviction } from './handlers/pod-actions.ts';
+import { handlePodProxy, handleServiceProxy } from './handlers/proxy.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import { FieldTracker } from './handlers/fields.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
 import { jsonResponse } from './status-response.ts';
+import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
 
@@ -160,6 +162,16 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handleEviction;
     case 'node-proxy':
       return handleNodeProxy;
+    case 'pod-proxy':
+      return handlePodProxy;
+    case 'service-proxy':
+      return handleServiceProxy;
+    case 'pod-exec':
+      return handleExec;
+    case 'pod-attach':
+      return handleAttach;
+    case 'pod-portforward':
+      return handlePortForward;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
     default:

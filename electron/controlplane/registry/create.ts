@@ -79,6 +79,7 @@ async function createOnce(
   refuseInvalid(definition, object, [
     ...validateMeta(definition, object),
     ...strategy.validate(object),
+    ...(strategy.validateCreate?.(object) ?? []),
   ]);
   for (const text of strategy.warnings?.(object) ?? []) options.warn?.(text);
   const guard = await allocate(deps, object, undefined);

@@ -108,6 +108,8 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   readonly prepareForUpdate?: (next: T, old: T) => void;
   /** All rule violations of an object, in Kubernetes' wording and order. */
   readonly validate: (object: T) => FieldError[];
+  /** Violations of what a create may bring with it; `validate` runs as well, before. */
+  readonly validateCreate?: (object: T) => FieldError[];
   /** Violations of what may change; `validate(next)` runs as well, before. */
   readonly validateUpdate?: (next: T, old: T) => FieldError[];
   /** Texts for `Warning:` headers. */
@@ -143,6 +145,8 @@ export type Subresource<T extends KubeObject = KubeObject> =
 /** GET, PUT, PATCH of the same object; only what `prepareForUpdate` lets through changes. */
 export interface StatusSubresource<T extends KubeObject = KubeObject> {
   readonly type: 'status';
+  /** It is part of the spec after all: metadata.generation goes up with it. */
+  readonly changesSpec?: boolean;
   /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. */
   readonly prepareForUpdate?: (next: T, old: T) => void;
   /** What prepareForUpdate takes back: nobody comes to own it. Given together with it. */
@@ -167,6 +171,11 @@ export interface ConnectSubresource {
     | 'pod-log'
     | 'pod-binding'
     | 'pod-eviction'
+    | 'pod-exec'
+    | 'pod-attach'
+    | 'pod-portforward'
+    | 'pod-proxy'
+    | 'service-proxy'
     | 'node-proxy'
     | 'namespace-finalize';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */

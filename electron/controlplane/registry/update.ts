@@ -222,11 +222,15 @@ export function objectRules(definition: ResourceDefinition): UpdateRules {
 }
 
 /** Rules for `/status`: all but status and annotations stays, unless the subresource says else. */
-export function statusRules(subresource: StatusSubresource): UpdateRules {
+export function statusRules(
+  subresource: StatusSubresource,
+  definition: ResourceDefinition,
+): UpdateRules {
   return {
     prepare: subresource.prepareForUpdate ?? keepAllButStatus,
     validate: (next, old) => subresource.validateUpdate?.(next, old) ?? [],
-    isSpecChange: () => false,
+    isSpecChange: (next, old) =>
+      subresource.changesSpec === true && isSpecChange(definition, next, old),
   };
 }
 

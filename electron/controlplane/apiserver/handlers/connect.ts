@@ -90,7 +90,7 @@ function validateLogQuery(query: URLSearchParams, name: string): void {
 }
 
 /** The container whose log is meant. Throws 400 when that is not clear. */
-function containerOf(pod: Pod, wanted: string): string {
+export function containerOf(pod: Pod, wanted: string): string {
   const name = pod.metadata.name ?? '';
   const containers = (pod.spec?.containers ?? []).map((container) => container.name);
   const initContainers = (pod.spec?.initContainers ?? []).map((container) => container.name);
@@ -129,7 +129,7 @@ async function reach(
 const maxFailureBytes = 10_000;
 
 /** What the agent says is wrong, as the client should see it. */
-async function failureOf({ definition, info }: RequestScope, stream: TransportStream) {
+export async function failureOf({ definition, info }: RequestScope, stream: TransportStream) {
   const text = await readText(stream, maxFailureBytes);
   if (stream.status === 400) return badRequest(text);
   if (stream.status === 500) return internalError(text);

@@ -1,5 +1,6 @@
 // How handlers reach a node's agent. Implemented over mutual TLS by apiserver/kubelet-client.ts;
 // handlers know only this.
+import type { Duplex } from 'node:stream';
 import type { HttpMethod, TransportStream } from '#kube/client/transport.ts';
 
 export interface KubeletRequest {
@@ -12,10 +13,24 @@ export interface KubeletRequest {
   readonly signal: AbortSignal;
 }
 
+/** The agent's answer to an upgrade: taken, or refused as any request may be. */
+export type KubeletUpgrade =
+  | {
+      readonly status: 101;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly connection: Duplex;
+    }
+  | TransportStream;
+
 export interface KubeletClient {
   /**
    * Resolves when the agent's headers are there, with whatever HTTP status it gave. Throws a
    * StatusError: 404 when there is no such node, 503 when the agent can't be reached.
    */
   stream(nodeName: string, request: KubeletRequest): Promise<TransportStream>;
+  /**
+   * For a request with upgrade headers, on a connection of its own. Throws as `stream`, but with
+   * Kubernetes' "error dialing backend" when the agent can't be reached.
+   */
+  upgrade(nodeName: string, request: KubeletRequest): Promise<KubeletUpgrade>;
 }

@@ -26,9 +26,9 @@ export interface RouterDeps {
   readonly protobuf: ProtobufDecoder;
   readonly yaml: YamlReader;
   readonly admission: AdmissionChain;
+  readonly kubelet: KubeletClient;
   /** For what a request turns out to do beside its verb: an update that creates. */
   readonly authorize: Authorizer;
-  readonly kubelet: KubeletClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

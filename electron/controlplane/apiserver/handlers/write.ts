@@ -61,7 +61,9 @@ export function objectKind({ definition }: RequestScope): BodyKind {
 /** What this request may change: the object, or only its status. */
 export function rulesOf({ definition, info }: RequestScope): UpdateRules {
   const subresource = definition.subresources?.[info.subresource];
-  return subresource?.type === 'status' ? statusRules(subresource) : objectRules(definition);
+  return subresource?.type === 'status'
+    ? statusRules(subresource, definition)
+    : objectRules(definition);
 }
 
 /** Mutating admission of what a PUT or PATCH makes, on every retry; of a create, if there is no old. */

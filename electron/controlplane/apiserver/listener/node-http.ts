@@ -47,6 +47,7 @@ export function toApiRequest(incoming: Incoming, origin: RequestOrigin): ApiRequ
     query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
     headers: plainHeaders(incoming),
     readBody: () => readBody(incoming),
+    openBody: () => incoming,
     signal: origin.signal,
     ...(origin.user === undefined ? {} : { user: origin.user }),
     ...(remoteAddress === undefined ? {} : { remoteAddress }),

@@ -1,4 +1,5 @@
-// Any streaming GET as a WebSocket: the answer's stream, one message per chunk (a watch event, some
+// Requests that ask to leave HTTP. If the handler gives a connection (exec, port forwarding,
+// proxies), the client's is joined to it, whatever they speak. Else any streaming GET is a WebSocket: the answer's stream, one message per chunk (a watch event, some
 // log lines, a sample). JSON goes as text, all else as binary, since log bytes need not be UTF-8.
 // A browser can't set headers: its token comes as a subprotocol, beside one that is echoed.
 // Source: kubernetes apiserver pkg/authentication/request/websocket/protocol.go, pkg/endpoints/
@@ -7,6 +8,7 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Logger } from '#kube/base/logger.ts';
+import { joined } from '#platform/streams/join.ts';
 import { badRequest, StatusError, unauthorized } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from '../http.ts';
 import { Interruption } from './interruption.ts';
@@ -54,7 +56,8 @@ export class WebSocketBridge {
     try {
       const response = await this.#answer(upgrade, controller.signal);
       if (controller.signal.aborted) return void upgrade.socket.destroy();
-      if (isStream(response)) await this.#bridge(upgrade, response, controller);
+      if (response.connection !== undefined) await joinConnections(upgrade, response, controller);
+      else if (isStream(response)) await this.#bridge(upgrade, response, controller);
       else refuse(upgrade, response);
     } finally {
       this.#open.delete(controller);
@@ -74,7 +77,8 @@ export class WebSocketBridge {
         ...(upgrade.user === undefined ? {} : { user: upgrade.user }),
       });
       const response = await this.#deps.handler(withProtocolToken(plain));
-      if (response.status >= 400 || isStream(response)) return response;
+      const isTaken = response.connection !== undefined || isStream(response);
+      if (response.status >= 400 || isTaken) return response;
       return statusResponse(badRequest('only requests that stream can be upgraded to a WebSocket'));
     } catch (error) {
       if (error instanceof StatusError) return statusResponse(error);
@@ -117,6 +121,22 @@ export class WebSocketBridge {
   #accept({ request, socket, head }: Upgrade): Promise<WebSocket> {
     return new Promise((resolve) => this.#server.handleUpgrade(request, socket, head, resolve));
   }
+}
+
+/** Leaves HTTP: what the handler agreed on goes to the client, then bytes go both ways. */
+async function joinConnections(
+  { socket, head }: Upgrade,
+  { headers, connection }: ApiResponse,
+  { signal }: AbortController,
+): Promise<void> {
+  if (connection === undefined) return;
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  socket.write(['HTTP/1.1 101 Switching Protocols', ...lines, '', ''].join('\r\n'));
+  if (head.length > 0) connection.write(head);
+  const close = (): void => void connection.destroy();
+  signal.addEventListener('abort', close);
+  await joined(socket, connection);
+  signal.removeEventListener('abort', close);
 }
 
 type StreamResponse = ApiResponse & { readonly body: AsyncIterable<Uint8Array | string> };

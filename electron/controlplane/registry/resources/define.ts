@@ -2,6 +2,9 @@
 import type { KubeObject } from '#kube/api/object.ts';
 import type { ResourceDefinition } from '../resource.ts';
 
+/** Of a subresource that passes HTTP requests on. */
+export const proxyVerbs = ['create', 'delete', 'get', 'patch', 'update'] as const;
+
 /** A kind of the core group. */
 export function core(kind: string, plural: string, { namespaced = true } = {}) {
   return { ...named('', 'core/v1', kind, plural), namespaced };

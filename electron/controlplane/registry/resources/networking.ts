@@ -31,7 +31,7 @@ import {
 import { endpointsStrategy } from '../strategies/networking/endpoints.ts';
 import { endpointSliceStrategy } from '../strategies/core/observation.ts';
 import { serviceStatus, serviceStrategy } from '../strategies/networking/service.ts';
-import { core, generic, named } from './define.ts';
+import { core, generic, named, proxyVerbs } from './define.ts';
 
 const services: ResourceDefinition<Service> = {
   ...core('Service', 'services'),
@@ -43,7 +43,15 @@ const services: ResourceDefinition<Service> = {
     'spec.clusterIP': ({ spec }) => spec.clusterIP ?? '',
     'spec.type': ({ spec }) => spec.type ?? '',
   },
-  subresources: { status: serviceStatus },
+  subresources: {
+    status: serviceStatus,
+    proxy: {
+      type: 'connect',
+      handler: 'service-proxy',
+      kind: 'ServiceProxyOptions',
+      verbs: proxyVerbs,
+    },
+  },
 };
 
 const endpointSlices: ResourceDefinition<EndpointSlice> = {

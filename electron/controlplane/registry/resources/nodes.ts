@@ -13,7 +13,7 @@ import type { ResourceDefinition } from '../resource.ts';
 import { priorityClassStrategy, runtimeClassStrategy } from '../strategies/cluster/classes.ts';
 import { nodeStatus, nodeStrategy } from '../strategies/core/node.ts';
 import { leaseStrategy } from '../strategies/core/observation.ts';
-import { core, generic, named } from './define.ts';
+import { core, generic, named, proxyVerbs } from './define.ts';
 
 const nodes: ResourceDefinition<Node> = {
   ...core('Node', 'nodes', { namespaced: false }),
@@ -27,7 +27,7 @@ const nodes: ResourceDefinition<Node> = {
       type: 'connect',
       handler: 'node-proxy',
       kind: 'NodeProxyOptions',
-      verbs: ['create', 'delete', 'get', 'patch', 'update'],
+      verbs: proxyVerbs,
     },
   },
 };

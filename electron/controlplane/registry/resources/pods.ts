@@ -2,8 +2,8 @@
 import type { Pod } from '#kube/api/core.ts';
 import { podColumns } from '../columns/pods.ts';
 import type { ResourceDefinition } from '../resource.ts';
-import { podStatus, podStrategy } from '../strategies/pod/strategy.ts';
-import { core, generic } from './define.ts';
+import { podEphemeralContainers, podStatus, podStrategy } from '../strategies/pod/strategy.ts';
+import { core, generic, proxyVerbs } from './define.ts';
 
 const pods: ResourceDefinition<Pod> = {
   ...core('Pod', 'pods'),
@@ -23,7 +23,32 @@ const pods: ResourceDefinition<Pod> = {
   },
   subresources: {
     status: podStatus,
+    ephemeralcontainers: podEphemeralContainers,
     log: { type: 'connect', handler: 'pod-log', kind: 'Pod', verbs: ['get'] },
+    exec: {
+      type: 'connect',
+      handler: 'pod-exec',
+      kind: 'PodExecOptions',
+      verbs: ['create', 'get'],
+    },
+    attach: {
+      type: 'connect',
+      handler: 'pod-attach',
+      kind: 'PodAttachOptions',
+      verbs: ['create', 'get'],
+    },
+    proxy: {
+      type: 'connect',
+      handler: 'pod-proxy',
+      kind: 'PodProxyOptions',
+      verbs: proxyVerbs,
+    },
+    portforward: {
+      type: 'connect',
+      handler: 'pod-portforward',
+      kind: 'PodPortForwardOptions',
+      verbs: ['create', 'get'],
+    },
     binding: { type: 'connect', handler: 'pod-binding', kind: 'Binding', verbs: ['create'] },
     eviction: {
       type: 'connect',

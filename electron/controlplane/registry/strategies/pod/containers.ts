@@ -91,7 +91,11 @@ function validateHandlers(container: Container, scope: PodScope, path: FieldPath
 const messagePolicies = ['File', 'FallbackToLogsOnError'];
 const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
 
-function validateContainer(container: Container, scope: PodScope, path: FieldPath): FieldError[] {
+export function validateContainer(
+  container: Container,
+  scope: PodScope,
+  path: FieldPath,
+): FieldError[] {
   const { name = '', image = '' } = asGiven(container);
   const { terminationMessagePolicy = '', imagePullPolicy = '' } = container;
   return [

@@ -6,9 +6,10 @@ import { deepCopy } from '#kube/machinery/equality.ts';
 import { dns1123SubdomainName, isDns1123Label } from '#kube/machinery/names.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { validateEphemeralContainersUpdate } from './ephemeral.ts';
 import { applyPodDefaults } from './defaults.ts';
 import { validatePodStatusUpdate, validatePodUpdate } from './update.ts';
-import { validatePod } from './validation.ts';
+import { validatePod, validatePodCreate } from './validation.ts';
 
 export const podStrategy: Strategy<Pod> = {
   validateName: dns1123SubdomainName,
@@ -26,6 +27,7 @@ export const podStrategy: Strategy<Pod> = {
       ];
   },
   validate: validatePod,
+  validateCreate: validatePodCreate,
   validateUpdate: validatePodUpdate,
   warnings(pod) {
     const messages = isDns1123Label(pod.metadata.name);
@@ -41,6 +43,23 @@ export const podStrategy: Strategy<Pod> = {
     const seconds = requested ?? pod.spec.terminationGracePeriodSeconds ?? 0;
     return seconds < 0 ? 1 : seconds;
   },
+};
+
+/** Adds to spec.ephemeralContainers, and changes nothing else. */
+export const podEphemeralContainers: StatusSubresource<Pod> = {
+  type: 'status',
+  changesSpec: true,
+  prepareForUpdate(next, old) {
+    const { ephemeralContainers } = next.spec;
+    const { labels, annotations, finalizers, ownerReferences } = deepCopy(old.metadata);
+    Object.assign(next.metadata, { labels, annotations, finalizers, ownerReferences });
+    next.spec = deepCopy(old.spec);
+    if (ephemeralContainers === undefined) delete next.spec.ephemeralContainers;
+    else next.spec.ephemeralContainers = ephemeralContainers;
+    if (old.status === undefined) delete next.status;
+    else next.status = deepCopy(old.status);
+  },
+  validateUpdate: validateEphemeralContainersUpdate,
 };
 
 export const podStatus: StatusSubresource<Pod> = {

@@ -46,8 +46,6 @@ export function validatePod(pod: Pod): FieldError[] {
             'must not have leading or trailing whitespace',
           ),
         );
-  if ((pod.spec.ephemeralContainers ?? []).length > 0)
-    errors.push(forbidden(path.child('ephemeralContainers'), 'cannot be set on create'));
   if ((pod.spec.nodeName ?? '') !== '' && (pod.spec.schedulingGates ?? []).length > 0)
     errors.push(
       forbidden(
@@ -56,6 +54,11 @@ export function validatePod(pod: Pod): FieldError[] {
       ),
     );
   return errors;
+}
+
+export function validatePodCreate(pod: Pod): FieldError[] {
+  if ((pod.spec.ephemeralContainers ?? []).length === 0) return [];
+  return [forbidden(field('spec', 'ephemeralContainers'), 'cannot be set on create')];
 }
 
 export function validatePodTemplate(template: PodTemplateSpec, path: FieldPath): FieldError[] {

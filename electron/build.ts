@@ -65,9 +65,9 @@ export async function build(): Promise<void> {
  * Self-contained files (name → entry): a process's, and those of threads it starts. Only
  * better-sqlite3 (native) and Node's own modules stay outside.
  */
-async function nodeBundles(
+export async function nodeBundles(
   vite: typeof import('vite'),
-  folder: string,
+  folder: 'controlplane' | 'agent' | 'bench',
   entries: Readonly<Record<string, string>>,
 ): Promise<void> {
   let isFirst = true;

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from '../setup/cluster.ts';
 import { freePort } from '../setup/etcd.ts';
+import type { Group, Server } from './server-group.ts';
 
 const etcdBinary = '/usr/bin/etcd';
 
@@ -16,21 +17,6 @@ export function ensureEtcd(say: (text: string) => void): void {
   });
 }
 
-export interface EtcdServer {
-  readonly pid: number;
-  /** `127.0.0.1:port` of the client API. */
-  readonly endpoint: string;
-  /** Ends it as a power cut would. */
-  kill(): Promise<void>;
-}
-
-export interface EtcdGroup {
-  readonly servers: readonly EtcdServer[];
-  /** The member that leads now. */
-  leader(): Promise<EtcdServer>;
-  stop(): Promise<void>;
-}
-
 interface Place {
   readonly name: string;
   readonly client: string;
@@ -38,7 +24,7 @@ interface Place {
 }
 
 /** Data goes below `directory`, which is emptied again by `stop`. */
-export async function startEtcdGroup(directory: string, size: number): Promise<EtcdGroup> {
+export async function startEtcdGroup(directory: string, size: number): Promise<Group> {
   const places: Place[] = [];
   for (let i = 0; i < size; i++) {
     const [client, peer] = [await freePort(), await freePort()];
@@ -47,10 +33,14 @@ export async function startEtcdGroup(directory: string, size: number): Promise<E
   const initial = places.map(({ name, peer }) => `${name}=http://${peer}`).join(',');
   mkdirSync(directory, { recursive: true });
   const servers = places.map((place) => startServer(directory, place, initial));
-  const group: EtcdGroup = {
+  // Unlike our own processes they do not end with their parent.
+  const killAll = (): void => servers.forEach((server) => void server.kill());
+  process.once('exit', killAll);
+  const group: Group = {
     servers,
     leader: () => findLeader(servers),
     async stop() {
+      process.off('exit', killAll);
       await Promise.all(servers.map((server) => server.kill()));
       rmSync(directory, { recursive: true, force: true });
     },
@@ -62,7 +52,7 @@ export async function startEtcdGroup(directory: string, size: number): Promise<E
   return group;
 }
 
-function startServer(directory: string, place: Place, initial: string): EtcdServer {
+function startServer(directory: string, place: Place, initial: string): Server {
   const { name, client, peer } = place;
   const flags = {
     name,
@@ -76,8 +66,17 @@ function startServer(directory: string, place: Place, initial: string): EtcdServ
     logger: 'zap',
   };
   const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
-  const child = spawn(etcdBinary, args, { stdio: 'ignore' });
-  return { pid: child.pid ?? 0, endpoint: client, kill: () => kill(child) };
+  let child = spawn(etcdBinary, args, { stdio: 'ignore' });
+  return {
+    get pid() {
+      return child.pid ?? 0;
+    },
+    endpoint: client,
+    kill: () => kill(child),
+    async restart() {
+      child = spawn(etcdBinary, args, { stdio: 'ignore' });
+    },
+  };
 }
 
 function kill(child: ChildProcess): Promise<void> {
@@ -88,7 +87,7 @@ function kill(child: ChildProcess): Promise<void> {
   });
 }
 
-async function findLeader(servers: readonly EtcdServer[]): Promise<EtcdServer> {
+async function findLeader(servers: readonly Server[]): Promise<Server> {
   for (const server of servers) {
     const status = await statusOf(server).catch(() => undefined);
     const header = status?.header;
@@ -103,7 +102,7 @@ interface EtcdStatus {
 }
 
 /** By etcd's JSON gateway. */
-async function statusOf({ endpoint }: EtcdServer): Promise<EtcdStatus> {
+async function statusOf({ endpoint }: Server): Promise<EtcdStatus> {
   const url = `http://${endpoint}/v3/maintenance/status`;
   const response = await fetch(url, { method: 'POST', body: '{}' });
   return (await response.json()) as EtcdStatus;

@@ -18,8 +18,9 @@ export interface Row {
   readonly spread: readonly [min: number, max: number];
   /** The peer's name and median, where there is a peer. */
   readonly peer?: { readonly name: string; readonly value: number };
-  /** Ours / the peer's. */
+  /** Ours / the peer's: the median of the pairs' ratios, when the samples are pairs. */
   readonly ratio?: number;
+  readonly ratioSpread?: readonly [min: number, max: number];
   readonly goal?: Goal;
   readonly met?: boolean;
 }
@@ -31,10 +32,20 @@ export interface Report {
   readonly rows: readonly Row[];
 }
 
+export interface BenchmarkOptions {
+  readonly say: (text: string) => void;
+  /** Names of parts; none: all of them. */
+  readonly only: readonly string[];
+  /** Samples of ours and the peer's, where a benchmark leaves the choice. */
+  readonly pairs: number | undefined;
+}
+
 export interface Benchmark {
   readonly name: string;
   readonly about: string;
-  readonly run: (say: (text: string) => void) => Promise<readonly Row[]>;
+  /** What can be run alone. */
+  readonly parts?: readonly string[];
+  readonly run: (options: BenchmarkOptions) => Promise<readonly Row[]>;
 }
 
 export interface RowOptions {
@@ -59,18 +70,32 @@ export function median(samples: readonly number[]): number {
 export function row(name: string, samples: readonly number[], options: RowOptions): Row {
   const { unit, goal, peer } = options;
   const value = median(samples);
-  const peerValue = peer === undefined ? undefined : median(peer.samples);
-  const ratio = peerValue === undefined ? undefined : value / peerValue;
+  const ratios = peer === undefined ? undefined : ratiosOf(samples, peer.samples);
+  const ratio = ratios && median(ratios);
   return {
     name,
     value,
     unit,
-    spread: [Math.min(...samples), Math.max(...samples)],
-    ...(peer !== undefined && peerValue !== undefined && ratio !== undefined
-      ? { peer: { name: peer.name, value: peerValue }, ratio }
+    spread: spreadOf(samples),
+    ...(peer !== undefined && ratios !== undefined && ratio !== undefined
+      ? {
+          peer: { name: peer.name, value: median(peer.samples) },
+          ratio,
+          ratioSpread: spreadOf(ratios),
+        }
       : {}),
     ...(goal === undefined ? {} : { goal, met: isMet(goal, value, ratio) }),
   };
+}
+
+/** Of each pair, which the machine's moods touch less; of the medians when there are no pairs. */
+function ratiosOf(samples: readonly number[], peers: readonly number[]): readonly number[] {
+  if (samples.length !== peers.length) return [median(samples) / median(peers)];
+  return samples.map((sample, i) => sample / (peers[i] ?? Number.NaN));
+}
+
+function spreadOf(samples: readonly number[]): readonly [number, number] {
+  return [Math.min(...samples), Math.max(...samples)];
 }
 
 function isMet(goal: Goal, value: number, ratio: number | undefined): boolean {
@@ -87,13 +112,14 @@ export function machine(): string {
 
 /** The report as an aligned table. */
 export function table(report: Report): string {
-  const head = ['', 'median', 'min–max', 'peer', 'ratio', 'goal', ''];
+  const head = ['', 'median', 'min–max', 'peer', 'ratio', 'min–max', 'goal', ''];
   const lines = report.rows.map((r) => [
     r.name,
     `${figure(r.value)} ${r.unit}`,
     `${figure(r.spread[0])}–${figure(r.spread[1])}`,
     r.peer === undefined ? '' : `${figure(r.peer.value)} (${r.peer.name})`,
     r.ratio === undefined ? '' : `x${r.ratio.toFixed(2)}`,
+    r.ratioSpread === undefined ? '' : r.ratioSpread.map((one) => one.toFixed(2)).join('–'),
     goalText(r.goal),
     r.met === undefined ? '' : r.met ? 'met' : 'MISSED',
   ]);

@@ -30,7 +30,11 @@ export class LoopDisk {
     this.#device = execFileSync('losetup', ['-f', '--show', image], { encoding: 'utf8' }).trim();
     execFileSync('mkdir', [this.directory]);
     execFileSync('mount', ['-o', 'noatime', this.#device, this.directory]);
+    process.once('exit', this.#atExit);
   }
+
+  /** A benchmark that is broken off leaves nothing behind either. */
+  readonly #atExit = (): void => this.destroy();
 
   /** Since the disk was made; what the kernel still holds back is written first. */
   count(): DiskCount {
@@ -44,6 +48,7 @@ export class LoopDisk {
   }
 
   destroy(): void {
+    process.off('exit', this.#atExit);
     execFileSync('umount', ['--lazy', this.directory]);
     execFileSync('losetup', ['-d', this.#device]);
     rmSync(this.#folder, { recursive: true, force: true });

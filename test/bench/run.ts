@@ -1,26 +1,37 @@
-// `npm run bench -- NAME [--json FILE]`: runs one benchmark of this folder and prints its table.
+// `npm run bench -- NAME [PART…] [--pairs N] [--json FILE]`: runs one benchmark of this folder, or
+// some parts of it, and prints its table.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { build, isStale } from '../../electron/build.ts';
 import { machine, table, type Benchmark, type Report } from './harness.ts';
 import { start } from './start.ts';
+import { store } from './store.ts';
 
-const benchmarks: readonly Benchmark[] = [start];
+const benchmarks: readonly Benchmark[] = [start, store];
 
 function usage(): never {
-  const list = benchmarks.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n');
-  process.stderr.write(`npm run bench -- NAME [--json FILE]\n\n${list}\n`);
+  const list = benchmarks.map(
+    ({ name, about, parts = [] }) =>
+      `  ${name.padEnd(10)} ${about}${parts.length === 0 ? '' : `\n${' '.repeat(13)}parts: ${parts.join(', ')}`}`,
+  );
+  const usageLine = 'npm run bench -- NAME [PART…] [--pairs N] [--json FILE]';
+  process.stderr.write(`${usageLine}\n\n${list.join('\n')}\n`);
   process.exit(2);
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' } },
+  options: { json: { type: 'string' }, pairs: { type: 'string' } },
 });
-const benchmark = benchmarks.find(({ name }) => name === positionals[0]);
-if (benchmark === undefined || positionals.length !== 1) usage();
-if (isStale()) await build();
-const rows = await benchmark.run((text) => void process.stderr.write(`${text}\n`));
+const [wanted, ...only] = positionals;
+const benchmark = benchmarks.find(({ name }) => name === wanted);
+const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
+const isSound =
+  only.every((part) => benchmark?.parts?.includes(part) === true) &&
+  (pairs === undefined || (Number.isInteger(pairs) && pairs > 0));
+if (benchmark === undefined || !isSound) usage();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+const rows = await benchmark.run({ say, only, pairs });
 const date = new Date().toISOString().slice(0, 10);
 const report: Report = { name: benchmark.name, machine: machine(), date, rows };
 process.stdout.write(table(report));

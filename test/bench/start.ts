@@ -11,6 +11,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { nodeChild } from '#platform/supervisor.ts';
+import { build, isStale } from '../../electron/build.ts';
 import { ClusterProcesses } from '../../electron/cluster-processes.ts';
 import { parseOptions } from '../../electron/options.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
@@ -27,7 +28,8 @@ const peerName = 'etcd';
 export const start: Benchmark = {
   name: 'start',
   about: 'cold start to ready, memory idle and with 100 pods, API get and create',
-  async run(say) {
+  async run({ say }) {
+    if (isStale()) await build();
     ensureEtcd(say);
     return [...(await coldStarts(say)), ...(await memoryWithPods(say)), ...(await apiCalls(say))];
   },

@@ -12,7 +12,7 @@ export interface LogLimits {
   /** The state is asked to be durable, and the log compacted, each time this much came since. */
   readonly stepEntries: number;
   readonly stepBytes: number;
-  /** What was applied is made durable after this time, however little it is. */
+  /** What was applied leaves the log for the state after this time, however little it is. */
   readonly flushMs: number;
   /** Beyond it no proposals are taken: the state's disk does not keep up, or is full. */
   readonly logBytesMax: number;
@@ -24,7 +24,7 @@ export const defaultLogLimits: LogLimits = {
   tailBytes: 16 * kib * kib,
   stepEntries: 1_000,
   stepBytes: 4 * kib * kib,
-  flushMs: 60_000,
+  flushMs: 30 * 60_000,
   logBytesMax: 256 * kib * kib,
 };
 

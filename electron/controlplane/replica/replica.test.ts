@@ -283,7 +283,7 @@ describe('the log', () => {
   });
 
   it('has the state made durable after a while, however little came', async () => {
-    const { group, one } = await single();
+    const { group, one } = await single({ logLimits: { flushMs: 60_000 } });
     void one.replica.propose(bytes('a'));
     await group.advance(10_000);
     expect(one.machine.flushes).toBe(0);

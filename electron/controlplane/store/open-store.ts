@@ -215,7 +215,7 @@ export async function openRecoverableState(
   if (!existsSync(file)) return undefined;
   const state = new KvStateMachine({
     ...options,
-    storage: new SqliteRows({ directory }),
+    storage: new SqliteRows(options),
     schedule,
   });
   return {

@@ -5,6 +5,7 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
+import type { Clock } from '#kube/base/clock.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
 import { sqliteFailure, syncDirectory, type Database, type Statement } from '#platform/sqlite.ts';
 import type { AppliedMark, ReceivedSnapshot, SnapshotSource } from '../replica/types.ts';
@@ -20,6 +21,7 @@ import { NoSpaceError } from './store.ts';
 export interface SqliteRowsOptions {
   /** Holds state.db; made when it does not exist. */
   readonly directory: string;
+  readonly clock: Clock;
   /** A cluster was here before: an absent or empty file is an error. */
   readonly mustExist?: boolean;
   /** Growth beyond this is refused as if the disk were full; no bound by default. */
@@ -56,7 +58,7 @@ export class SqliteRows implements RowStorage {
   /** Throws StoreOpenError, whose message is a sentence for a person. */
   constructor(options: SqliteRowsOptions) {
     this.#options = options;
-    this.#thread = new StateThread(options.threadProgram);
+    this.#thread = new StateThread(options.clock, options.threadProgram);
     const { database, ...content } = openStateFile(options.directory, options.mustExist);
     // Copies that a crash left behind.
     for (const name of readdirSync(options.directory))
@@ -235,6 +237,7 @@ export class SqliteRows implements RowStorage {
     this.#isClosed = true;
     // The last connection to be closed moves the log into the file: that should be ours.
     this.#thread.settle();
+    this.#thread.close();
     this.#database.close();
   }
 }

@@ -1,8 +1,10 @@
 // Work on the database that takes long or waits for the disk, in a thread beside the one that
 // serves: checkpoints, copies, the checking of received copies. The thread is started when there is
-// something to do and ends when there is nothing, so that an idle control plane has none.
+// something to do and ends when there was nothing for a while: to start one costs as much as a
+// thousand writes, and an idle control plane has none.
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { StateAnswer, StateJob } from './state-jobs.ts';
 import { NoSpaceError } from './store.ts';
 
@@ -20,26 +22,36 @@ interface Running {
   posted: number;
   /** How many jobs the thread has done: shared with it. */
   readonly finished: Int32Array;
+  /** Set while nothing waits. */
+  rest: Timer | undefined;
 }
+
+/** How long a thread without work is kept. */
+const restMs = 10_000;
 
 /** A disk that takes longer to answer is not waited for. */
 const settleMsMax = 10_000;
 
 export class StateThread {
+  readonly #clock: Clock;
   readonly #program: string;
   #running: Running | undefined;
 
   /** `program`: another one in tests. */
-  constructor(program = workerFile) {
+  constructor(clock: Clock, program = workerFile) {
+    this.#clock = clock;
     this.#program = program;
   }
 
   /** Jobs are done one after the other. `done` is never called synchronously. */
   run(job: StateJob, done: Done): void {
     this.#running ??= this.#start();
-    this.#running.waiting.push(done);
+    const { worker, waiting, rest } = this.#running;
+    rest?.cancel();
+    worker.ref();
+    waiting.push(done);
     this.#running.posted++;
-    this.#running.worker.postMessage(job);
+    worker.postMessage(job);
   }
 
   /**
@@ -56,10 +68,10 @@ export class StateThread {
   #start(): Running {
     const finished = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(this.#program, { workerData: finished });
-    const running: Running = { worker, waiting: [], posted: 0, finished };
+    const running: Running = { worker, waiting: [], posted: 0, finished, rest: undefined };
     worker.on('message', ({ error, isFull }: StateAnswer) => {
       const done = running.waiting.shift();
-      if (running.waiting.length === 0) this.#end(running);
+      if (running.waiting.length === 0) this.#restLater(running);
       if (error === undefined) done?.();
       else done?.(isFull === true ? new NoSpaceError(`no space left: ${error}`) : new Error(error));
     });
@@ -70,9 +82,21 @@ export class StateThread {
     return running;
   }
 
+  /** Without work it does not keep the process alive. */
+  #restLater(running: Running): void {
+    running.worker.unref();
+    running.rest = this.#clock.timer(restMs, () => this.#end(running));
+  }
+
+  /** When what is under way is done. Their `done` is still called. */
+  close(): void {
+    if (this.#running !== undefined) this.#end(this.#running);
+  }
+
   /** Another job starts another thread. */
   #end(running: Running): void {
     if (this.#running === running) this.#running = undefined;
+    running.rest?.cancel();
     // Listens no more: ends by itself, its connections closed.
     running.worker.postMessage('end');
   }

@@ -255,7 +255,8 @@ async function replay(store: Store, prefix: string, revision: number): Promise<s
 function openOnDisk(directory: string): { store: Store; state: KvStateMachine } {
   const common = { clock: systemClock, logger: silentLogger };
   const schedule = (work: () => void): void => void setImmediate(work);
-  const state = new KvStateMachine({ ...common, schedule, storage: new SqliteRows({ directory }) });
+  const storage = new SqliteRows({ ...common, directory });
+  const state = new KvStateMachine({ ...common, schedule, storage });
   const consensus = new LocalConsensus(state, schedule);
   return { store: new KvStore(new ReplicatedKv({ ...common, state, consensus })), state };
 }

@@ -191,6 +191,8 @@ async function readUpTo(watch: StoreWatch, revision: number): Promise<Told[]> {
     }
     upTo = batch.revision;
     if (upTo >= revision) break;
+    // Progress may be told at once: the writers' disk must have its turn.
+    await new Promise((resolve) => setImmediate(resolve));
     watch.requestProgress();
   }
   return told;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
+import { CannotGoOnError } from '../replica/types.ts';
 import { encodeCommand } from './command-codec.ts';
 import type { Command } from './commands.ts';
 import { MemoryRows } from './memory-rows.ts';
@@ -54,9 +55,9 @@ describe('a compaction that carries its proposer’s hash', () => {
     apply(1, put);
     apply(2, { type: 'compact', revision: 1, hash: state.hash(1).hash ^ 1 });
     const sentence =
-      'The state in memory differs at revision 1 from that of the member that compacted it: take ' +
-      'this member out of the cluster and let it join again with an empty data directory.';
-    expect(fatal).toEqual([new Error(sentence)]);
+      'The state in memory differs from that of the other members at revision 1, and is not served ' +
+      'any more: take this member out of the cluster, and let it join again with an empty data directory.';
+    expect(fatal).toEqual([new CannotGoOnError(sentence)]);
     expect(state.ended).toBeInstanceOf(UnavailableError);
     expect(storage.load(() => {}).damage).toBe(sentence);
   });

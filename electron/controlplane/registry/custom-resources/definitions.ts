@@ -12,7 +12,7 @@ import { deepCopy, isObject } from '#kube/machinery/equality.ts';
 import type { KindRules, Schema, SchemaRegistry } from '#kube/machinery/schema.ts';
 import { applyCustomDefaults, decodeCustom } from '#kube/machinery/structural/structural.ts';
 import { compareVersions } from '#kube/machinery/version-order.ts';
-import type { ResourceDefinition, Subresource, Verb } from '../resource.ts';
+import { allVerbs, type ResourceDefinition, type Subresource } from '../resource.ts';
 import { customColumns } from './columns.ts';
 import { isEstablished, isTerminating } from './names.ts';
 import { setAtPath, valueAtPath } from './paths.ts';
@@ -65,8 +65,8 @@ function schemaName(
   return `${crd.spec.group}/${name}.${namesOf(crd).kind}`;
 }
 
-/** While it goes, nothing may come. */
-const terminatingVerbs: readonly Verb[] = ['delete', 'deletecollection', 'get', 'list', 'watch'];
+/** While it goes, nothing may come; finalizers have to be taken off what is there. */
+const terminatingVerbs = allVerbs.filter((verb) => verb !== 'create');
 
 function definitionOf(
   crd: CustomResourceDefinition,

@@ -4,6 +4,7 @@
 // Source: kubernetes apiextensions-apiserver pkg/registry/customresourcedefinition/{strategy,etcd}.go,
 // pkg/apis/apiextensions/v1/defaults.go.
 import type { CustomResourceDefinition, JSONSchemaProps } from '#kube/api/apiextensions.ts';
+import { deepCopy } from '#kube/machinery/equality.ts';
 import { field, type FieldError } from '#kube/machinery/field.ts';
 import { loadEngine, needsEngine, valueContext } from '../../custom-resources/engine.ts';
 import { decideNames, setCondition, takenNames } from '../../custom-resources/names.ts';
@@ -87,6 +88,8 @@ function acceptNames(
     ...others.map(({ spec, status }) => status?.acceptedNames ?? spec.names),
     ...builtIn.filter((definition) => definition.group === group),
   ]);
+  // It is the stored object's own.
+  next.status = deepCopy(next.status ?? {});
   decideNames(next, taken, nowMs);
   return [];
 }

@@ -27,6 +27,18 @@ export function valueContext(): ValueContext {
   return { matches: (pattern, text) => ruleEngine().matches(pattern, text) };
 }
 
+const expressive = new WeakMap<JSONSchemaProps, boolean>();
+
+/** Whether there is a rule anywhere in the schema. */
+export function hasExpressions(schema: JSONSchemaProps): boolean {
+  const known = expressive.get(schema);
+  if (known !== undefined) return known;
+  const own = (schema['x-kubernetes-validations'] ?? []).length > 0;
+  const found = own || partsOf(schema).some(hasExpressions);
+  expressive.set(schema, found);
+  return found;
+}
+
 const demanding = new WeakMap<JSONSchemaProps, boolean>();
 
 /** Whether there is a pattern or a rule anywhere in the schema. */

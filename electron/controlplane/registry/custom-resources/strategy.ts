@@ -5,7 +5,7 @@ import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
 import type { StatusSubresource, Strategy } from '../resource.ts';
-import { loadEngine, needsEngine, valueContext } from './engine.ts';
+import { loadEngine, needsEngine } from './engine.ts';
 import { validateObject } from './validate.ts';
 
 export function customStrategy(
@@ -32,5 +32,5 @@ function judge(
   object: KubeObject,
   old: KubeObject | undefined,
 ): FieldError[] {
-  return validateObject(schema, object, old, valueContext());
+  return validateObject(schema, object, old);
 }

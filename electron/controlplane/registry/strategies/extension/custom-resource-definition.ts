@@ -6,7 +6,12 @@
 import type { CustomResourceDefinition, JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
 import { field, type FieldError } from '#kube/machinery/field.ts';
-import { loadEngine, needsEngine, valueContext } from '../../custom-resources/engine.ts';
+import {
+  loadEngine,
+  needsEngine,
+  ruleEngine,
+  valueContext,
+} from '../../custom-resources/engine.ts';
 import { decideNames, setCondition, takenNames } from '../../custom-resources/names.ts';
 import type { AllocationContext, StatusSubresource, Strategy } from '../../resource.ts';
 import {
@@ -64,12 +69,15 @@ function validateSchemas(
   definition: CustomResourceDefinition,
   _old: CustomResourceDefinition | undefined,
 ): FieldError[] {
-  const context = valueContext();
+  const engine = {
+    context: valueContext(),
+    checkExpression: (text: string) => ruleEngine().checkExpression(text),
+  };
   return schemasOf(definition).flatMap(([index, schema]) =>
     validateStructural(
       schema,
       field('spec', 'versions').index(index).child('schema', 'openAPIV3Schema'),
-      context,
+      engine,
     ),
   );
 }

@@ -12,7 +12,8 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { deepCopy, isObject } from '#kube/machinery/equality.ts';
-import { childSchemas, pruneUnknown } from '#kube/machinery/structural/structural.ts';
+import { asGiven } from '../text-rules.ts';
+import { pruneUnknown } from '#kube/machinery/structural/structural.ts';
 import { validateValue, type ValueContext } from '#kube/machinery/structural/values.ts';
 
 const types = ['array', 'boolean', 'integer', 'number', 'object', 'string'];
@@ -22,9 +23,9 @@ const maxDepth = 100;
 export function validateStructural(
   schema: JSONSchemaProps,
   path: FieldPath,
-  context: ValueContext,
+  engine: Pick<Place, 'context' | 'checkExpression'>,
 ): FieldError[] {
-  const errors = validateNode(schema, path, { level: 'root', depth: 0, context });
+  const errors = validateNode(schema, path, { level: 'root', depth: 0, ...engine });
   const metadata = schema.properties?.['metadata'];
   if (metadata !== undefined) errors.push(...validateMetadata(metadata, path));
   return errors;
@@ -36,6 +37,8 @@ interface Place {
   readonly level: Level;
   readonly depth: number;
   readonly context: ValueContext;
+  /** Throws an Error for what is no expression. */
+  readonly checkExpression: (text: string) => unknown;
 }
 
 const typeMissing: Readonly<Record<Level, string>> = {
@@ -52,6 +55,7 @@ function validateNode(schema: JSONSchemaProps, path: FieldPath, place: Place): F
     ...validateExtensions(schema, path),
     ...validateListType(schema, path),
     ...validatePattern(schema, path, place),
+    ...validateRules(schema, path, place),
   ];
   const { properties = {}, items, additionalProperties } = schema;
   const inner = { ...place, depth: place.depth + 1 };
@@ -250,6 +254,54 @@ function validatePattern(
   }
 }
 
+const reasons = [
+  'FieldValueInvalid',
+  'FieldValueForbidden',
+  'FieldValueRequired',
+  'FieldValueDuplicate',
+];
+
+function validateRules(
+  schema: JSONSchemaProps,
+  path: FieldPath,
+  { checkExpression }: Place,
+): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const [index, rule] of (schema['x-kubernetes-validations'] ?? []).entries()) {
+    const at = path.child('x-kubernetes-validations').index(index);
+    const { rule: text = '', message, messageExpression, reason, fieldPath } = asGiven(rule);
+    if (text.trim() === '') errors.push(required(at.child('rule'), 'rule is not specified'));
+    else errors.push(...checkCompiles(text, at.child('rule'), checkExpression));
+    if (messageExpression !== undefined)
+      errors.push(
+        ...checkCompiles(messageExpression, at.child('messageExpression'), checkExpression),
+      );
+    if (message !== undefined && message.trim() === '')
+      errors.push(invalid(at.child('message'), message, 'message must be non-empty if specified'));
+    if (message?.trim().includes('\n') === true)
+      errors.push(invalid(at.child('message'), message, 'message must not contain line breaks'));
+    if (reason !== undefined && !reasons.includes(reason))
+      errors.push(notSupported(at.child('reason'), reason, reasons));
+    if (fieldPath !== undefined && !/^(?:\.[A-Za-z_][\w-]*|\['[^']*'\])+$/.test(fieldPath))
+      errors.push(invalid(at.child('fieldPath'), fieldPath, 'fieldPath must be a valid path'));
+  }
+  return errors;
+}
+
+function checkCompiles(
+  text: string,
+  path: FieldPath,
+  checkExpression: Place['checkExpression'],
+): FieldError[] {
+  try {
+    checkExpression(text);
+    return [];
+  } catch (error) {
+    const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    return [invalid(path, text, `compilation failed: ${why}`)];
+  }
+}
+
 function* alternatives(
   schema: JSONSchemaProps,
   path: FieldPath,
@@ -366,11 +418,4 @@ function validateMetadata(metadata: JSONSchemaProps, path: FieldPath): FieldErro
       ),
     );
   return errors;
-}
-
-/** All schemas of the structure, the root first. */
-export function allSchemas(root: JSONSchemaProps): JSONSchemaProps[] {
-  const found = [root];
-  for (const schema of found) found.push(...childSchemas(schema));
-  return found;
 }

@@ -48,6 +48,9 @@ spec:
               type: object
               description: What is wanted.
               required: [size]
+              x-kubernetes-validations:
+                - { rule: "self.size >= self.replicas || self.size > 2", message: too small for its replicas }
+                - { rule: "self.color == oldSelf.color || self.size > 1", message: small ones keep their color }
               properties:
                 size: { type: integer, maximum: 9, description: How big the ship is. }
                 color: { type: string, default: red, enum: [red, blue] }
@@ -126,6 +129,18 @@ it('kubectl is told what is wrong, in the words it knows', async () => {
   expect(wrong.stderr).toContain(
     'The Boat "x" is invalid: spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
   );
+  const ruled = await cluster.pipe(
+    object('Boat', 'x', '{ size: 1, replicas: 2 }'),
+    'create',
+    '-f',
+    '-',
+  );
+  expect(ruled.stderr).toContain(
+    'The Boat "x" is invalid: spec: Invalid value: "object": too small for its replicas',
+  );
+  await cluster.apply(object('Boat', 'small', '{ size: 1 }'));
+  const patch = ['patch', 'boat', 'small', '--type=merge', '-p', '{"spec":{"color":"blue"}}'];
+  expect((await cluster.kubectl(...patch)).stderr).toContain('small ones keep their color');
   const missing = await cluster.pipe(object('Boat', 'x', '{}'), 'create', '-f', '-');
   expect(missing.stderr).toContain('The Boat "x" is invalid: spec.size: Required value');
   const unknown = await cluster.pipe(

@@ -181,9 +181,9 @@ it('Helm installs a chart that brings its definitions and objects of them, and t
       expect(result.stderr + result.stdout).not.toContain('Error');
       return result.stdout;
     };
-    await helm('install', 'one', chart, '--server-side=false');
+    await helm('install', 'one', chart);
     expect(await cluster.kubectlOk('get', 'canoe', 'one', '-o', 'jsonpath={.spec.size}')).toBe('2');
-    await helm('upgrade', 'one', chart, '--server-side=false', '--set', 'size=5');
+    await helm('upgrade', 'one', chart, '--set', 'size=5');
     expect(await cluster.kubectlOk('get', 'canoe', 'one', '-o', 'jsonpath={.spec.size}')).toBe('5');
     await helm('uninstall', 'one');
     expect(await cluster.kubectlOk('get', 'canoes', '-o', 'name')).toBe('');

@@ -582,6 +582,33 @@ describe('a custom resource', () => {
     expect(wrong.status).toBe(422);
   });
 
+  it('is applied by the server, with the list types of its schema', async () => {
+    const one = version('v1');
+    one.schema.openAPIV3Schema.properties.spec.properties.ports = {
+      type: 'array',
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['port'],
+      items: {
+        type: 'object',
+        required: ['port'],
+        properties: { port: { type: 'integer' }, name: { type: 'string' } },
+      },
+    };
+    await define(definition({ versions: [one] }));
+    const apply = (manager: string, spec: Json) =>
+      api.request('PATCH', `${ships}/x?fieldManager=${manager}`, {
+        body: ship('x', spec),
+        headers: { 'content-type': 'application/apply-patch+yaml' },
+      });
+    expect((await apply('one', { ports: [{ port: 1, name: 'a' }] })).status).toBe(201);
+    const both = await apply('two', { ports: [{ port: 2 }] });
+    expect(both.json.spec.ports).toEqual([{ port: 1, name: 'a' }, { port: 2 }]);
+    const conflict = await apply('two', { ports: [{ port: 1, name: 'b' }] });
+    expect(conflict.status).toBe(409);
+    expect(conflict.json.message).toContain('.spec.ports[port=1].name');
+    expect((await apply('one', { ports: [] })).json.spec.ports).toEqual([{ port: 2 }]);
+  });
+
   it('has status and scale apart', async () => {
     await define();
     await api.request('POST', ships, {

@@ -62,7 +62,8 @@ export async function build(): Promise<void> {
 }
 
 /**
- * Self-contained files (name → entry): a process's, and those of threads it starts. Only
+ * Self-contained files (name → entry): a process's, those of threads it starts, and beside them what
+ * is imported only when it is needed. Only
  * better-sqlite3 (native) and Node's own modules stay outside.
  */
 export async function nodeBundles(
@@ -85,7 +86,7 @@ export async function nodeBundles(
         target: 'node24',
         sourcemap: true,
         minify: false,
-        rolldownOptions: { output: { entryFileNames: file, codeSplitting: false } },
+        rolldownOptions: { output: { entryFileNames: file, chunkFileNames: '[name].js' } },
       },
     });
     isFirst = false;

@@ -318,7 +318,10 @@ export class FakeCluster {
         kinds.map(({ apiVersion }) => apiVersion).filter((one) => one.includes('/')),
       );
       return json(response, 200, {
-        groups: [...versions].map((groupVersion) => ({ preferredVersion: { groupVersion } })),
+        groups: [...versions].map((groupVersion) => ({
+          preferredVersion: { groupVersion },
+          versions: [{ groupVersion }],
+        })),
       });
     }
     const groupVersion = path.replace(/^\/apis?\//, '');

@@ -110,6 +110,8 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/etcd': /^node:/,
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,
+  'electron/controlplane/registry/custom-resources':
+    /^(@bufbuild\/re2|@marcbachmann\/cel-js(\/evaluator)?)$/,
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,

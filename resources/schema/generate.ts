@@ -53,6 +53,12 @@ const groupVersions: readonly GroupVersion[] = [
     ],
   },
   {
+    group: 'apiextensions.k8s.io',
+    version: 'v1',
+    protoPackage: 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1',
+    kinds: ['CustomResourceDefinition'],
+  },
+  {
     group: 'apps',
     version: 'v1',
     protoPackage: `${api}.apps.v1`,
@@ -159,6 +165,7 @@ const metaPackage = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 const valueStructs: ReadonlySet<string> = new Set([
   'admissionregistration/v1.MutatingWebhook.clientConfig',
   'admissionregistration/v1.ValidatingWebhook.clientConfig',
+  'apiextensions/v1.CustomResourceDefinitionSpec.names',
   'apps/v1.DaemonSetSpec.template',
   'apps/v1.DaemonSetSpec.updateStrategy',
   'apps/v1.DeploymentSpec.strategy',
@@ -192,6 +199,16 @@ const valueStructs: ReadonlySet<string> = new Set([
   'rbac/v1.RoleBinding.roleRef',
   'storage/v1.VolumeAttachmentSpec.source',
 ]);
+
+const jsonSchema = { $ref: 'apiextensions/v1.JSONSchemaProps' };
+/**
+ * Fields of JSON schemas that client-node calls `any`. A list of schemas as `items` is refused by
+ * Kubernetes as well, so only what may stand there is said.
+ */
+const unions: Readonly<Record<string, Schema>> = {
+  'apiextensions/v1.JSONSchemaProps.additionalProperties': { ...jsonSchema, orBoolean: true },
+  'apiextensions/v1.JSONSchemaProps.items': jsonSchema,
+};
 
 interface ProtoField {
   readonly type: string;
@@ -361,7 +378,9 @@ function fieldSchema(
 ): Schema {
   const message = messages.get(fullName(type)) ?? {};
   const jsonNames = new Set(client.attributes.map((a) => a.baseName));
-  const schema = baseSchema(attribute.type, attribute.format, type, refs);
+  const union = unions[`${type}.${attribute.baseName}`];
+  const schema =
+    union === undefined ? baseSchema(attribute.type, attribute.format, type, refs) : { ...union };
   const proto = protoField(message, attribute.baseName, jsonNames);
   if (proto?.type.endsWith('resource.Quantity') === true) {
     const quantity = { type: 'string', format: 'quantity', 'x-kubernetes-int-or-string': true };
@@ -459,6 +478,7 @@ for (const [name, schema] of [...schemas].toSorted(([a], [b]) => (a < b ? -1 : 1
 function tsType(schema: Schema, pkg: string, imports: Map<string, Set<string>>): string {
   const ref = schema['$ref'] as string | undefined;
   if (ref !== undefined) {
+    if (schema['orBoolean'] === true) return `${tsType({ $ref: ref }, pkg, imports)} | boolean`;
     const [refPackage, type] = [
       ref.slice(0, ref.lastIndexOf('.')),
       ref.slice(ref.lastIndexOf('.') + 1),

@@ -7,7 +7,7 @@ import {
   supportsVerb,
 } from '../../electron/controlplane/registry/resource-table.ts';
 import { Cluster } from '../setup/cluster.ts';
-import { sampleOf, samples } from '../setup/samples.ts';
+import { givenNames, sampleOf, samples } from '../setup/samples.ts';
 
 const cluster = new Cluster(['--no-agent']);
 beforeAll(async () => {
@@ -24,7 +24,7 @@ function resourceName(group: string, version: string, plural: string): string {
 
 /** Objects of two kinds with one storage get names of their own. */
 function nameOf(group: string, version: string, kind: string): string {
-  if (kind === 'IPAddress') return '10.98.0.7';
+  if (givenNames[kind] !== undefined) return givenNames[kind];
   if (group === 'events.k8s.io') return 'it-new';
   return group === 'autoscaling' && version === 'v1' ? 'it-old' : 'it';
 }

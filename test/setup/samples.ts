@@ -15,6 +15,21 @@ const selector = { matchLabels: labels };
 const template = { metadata: { labels }, spec: { containers } };
 const once = { spec: { restartPolicy: 'Never', containers } };
 const claim = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } };
+const ships = {
+  group: 'it.example.com',
+  scope: 'Namespaced',
+  names: { plural: 'ships', kind: 'Ship' },
+  versions: [
+    { name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } },
+  ],
+};
+
+/** Of kinds that can't be called anything. */
+export const givenNames: Readonly<Record<string, string>> = {
+  IPAddress: '10.98.0.7',
+  CustomResourceDefinition: 'ships.it.example.com',
+};
+
 const rbac = 'rbac.authorization.k8s.io';
 
 /** A request for a certificate of CN=jane; its key exists nowhere. */
@@ -221,6 +236,7 @@ const others = [
   }),
   ...of('policy/v1', { PodDisruptionBudget: { spec: { selector, minAvailable: 1 } } }),
   ...of('scheduling.k8s.io/v1', { PriorityClass: { value: 1000 } }),
+  ...of('apiextensions.k8s.io/v1', { CustomResourceDefinition: { spec: ships } }),
   ...of('node.k8s.io/v1', { RuntimeClass: { handler: 'runc' } }),
 ];
 
@@ -237,7 +253,7 @@ export const samples: readonly Sample[] = [
 
 function of(apiVersion: string, kinds: Readonly<Record<string, object>>): Sample[] {
   return Object.entries(kinds).map(([kind, fields]) => {
-    const name = kind === 'IPAddress' ? '10.98.0.7' : 'it';
+    const name = givenNames[kind] ?? 'it';
     return { apiVersion, kind, metadata: { name }, ...fields };
   });
 }

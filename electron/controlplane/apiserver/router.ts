@@ -21,7 +21,6 @@ import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import { FieldTracker } from './handlers/fields.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
-import { jsonResponse } from './status-response.ts';
 import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
@@ -39,27 +38,14 @@ type Handler = (scope: RequestScope) => Promise<ApiResponse>;
 export function createRouter(deps: RouterDeps): RouteRequest {
   const fields = new FieldTracker(deps.schemas);
   return async function routeRequest(request, info) {
-    if (isCustomResourceList(info)) return noCustomResources;
+    const { table } = deps.registry;
+    const isKnown = () => table.lookup(info.group, info.version, info.resource) !== undefined;
+    // It may have been defined a moment ago, through another member.
+    if (!isKnown() && info.group.includes('.')) await deps.registry.refresh();
     const scope = { ...scopeOf(deps, request, info), fields };
     return handlerOf(scope)(scope);
   };
 }
-
-/**
- * kubectl asks for the custom resources before it says that a kind is unknown. There are none: an
- * empty list, though the kind is not served otherwise and discovery does not name it.
- */
-function isCustomResourceList({ group, resource, verb, name }: RequestInfo): boolean {
-  const isKind = group === 'apiextensions.k8s.io' && resource === 'customresourcedefinitions';
-  return isKind && verb === 'list' && name === '';
-}
-
-const noCustomResources = jsonResponse(200, {
-  kind: 'CustomResourceDefinitionList',
-  apiVersion: 'apiextensions.k8s.io/v1',
-  metadata: { resourceVersion: '1' },
-  items: [],
-});
 
 function scopeOf(deps: RouterDeps, request: ApiRequest, info: RequestInfo) {
   const { registry } = deps;

@@ -1,4 +1,5 @@
 // The table of controllers: name → factory. The composition root starts them all with one client.
+import { createCustomResourceDefinitionController } from './custom-resource-definition.ts';
 import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
 import type { ControllerDeps, ControllerFactory } from './deps.ts';
@@ -24,6 +25,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   replicationcontroller: createReplicationController,
   daemonset: createDaemonSetController,
   endpointslice: createEndpointSliceController,
+  customresourcedefinition: createCustomResourceDefinitionController,
   garbagecollector: createGarbageCollector,
   nodelifecycle: createNodeLifecycleController,
   tainteviction: createTaintEvictionController,

@@ -84,7 +84,9 @@ class NamespaceController implements RunnableController {
     const { client } = this.#deps;
     const remainder: Remainder = { counts: new Map(), finalizers: new Map(), failures: [] };
     const all = await discoverResources(client, signal);
-    const deletable = all.filter(({ namespaced, verbs }) => namespaced && verbs.includes('delete'));
+    const deletable = all.filter(
+      ({ namespaced, verbs, isPreferred }) => isPreferred && namespaced && verbs.includes('delete'),
+    );
     // Pods first: they may still need their ConfigMaps and Secrets to stop in order.
     const isPods = (resource: DiscoveredResource): boolean => resource.kind === 'Pod';
     await this.#deleteKinds(deletable.filter(isPods), namespace, remainder);

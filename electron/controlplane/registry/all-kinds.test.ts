@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schemas, startTestApi, type Json, type TestApi } from '../../../test/setup/api.ts';
 import { arbitraryOf } from '../../../test/setup/arbitrary.ts';
-import { sampleOf, samples } from '../../../test/setup/samples.ts';
+import { givenNames, sampleOf, samples } from '../../../test/setup/samples.ts';
 import { apiVersionOfResource, supportsVerb } from './resource-table.ts';
 import { builtInResources } from './resources.ts';
 import type { ResourceDefinition } from './resource.ts';
@@ -140,8 +140,7 @@ describe('any change', () => {
   it.each(kinds)('of $name gets a proper answer', { timeout: 60_000 }, async ({ definition }) => {
     const sample = sampleOf(apiVersionOfResource(definition), definition.kind);
     const path = pathOf(definition);
-    sample.metadata.name =
-      definition.kind === 'IPAddress' ? '10.98.0.9' : `fuzz-${definition.version}`;
+    sample.metadata.name = givenNames[definition.kind] ?? `fuzz-${definition.version}`;
     if (definition.group === 'events.k8s.io') sample.metadata.name = 'fuzz-new';
     await api.request('POST', path, { body: sample });
     const url = `${path}/${sample.metadata.name}`;

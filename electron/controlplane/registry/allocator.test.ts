@@ -26,7 +26,9 @@ function fill(serviceCidr: string, count: number, spec: Partial<Service['spec']>
   const random = seededRandom(7);
   for (let index = 0; index < count; index++) {
     const next = service(`s${index}`, { ...spec, ports: [{ port: 80 }] });
-    expect(allocateService(next, undefined, { existing, random, config })).toEqual([]);
+    expect(
+      allocateService(next, undefined, { existing, random, config, nowMs: 0, builtIn: [] }),
+    ).toEqual([]);
     existing.push(next);
   }
   return existing;

@@ -105,6 +105,12 @@ export class Cacher {
     void this.#follow(signal);
   }
 
+  /** As `start`, for a resource that comes later: tries until the store answers. */
+  async startLater(signal: AbortSignal): Promise<void> {
+    await this.#begin(false, signal);
+    if (!signal.aborted) void this.#follow(signal);
+  }
+
   get(key: string): StoredObject | undefined {
     return this.#entries.get(key);
   }

@@ -72,6 +72,7 @@ async function createOnce(
   const { definition, codec } = deps;
   const { strategy } = definition;
   fillSystemMetadata(deps, object);
+  await strategy.load?.(object);
   if (hasStatus(definition) && strategy.keepsStatusOnCreate !== true)
     delete (object as { status?: unknown }).status;
   strategy.prepareForCreate?.(object);

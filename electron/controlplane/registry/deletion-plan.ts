@@ -90,7 +90,10 @@ function finalizersFor(
   { metadata }: KubeObject,
   options: DeleteOptions,
 ): string[] {
-  const present = metadata.finalizers ?? [];
+  const present = [...(metadata.finalizers ?? [])];
+  if (metadata.deletionTimestamp === undefined)
+    for (const name of strategy.deletionFinalizers ?? [])
+      if (!present.includes(name)) present.push(name);
   const isDecided = present.includes(orphanFinalizer) || present.includes(foregroundFinalizer);
   const preset = strategy.orphansByDefault === undefined || isDecided ? undefined : 'Orphan';
   const policy = policyOf(options) ?? preset;

@@ -9,6 +9,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { Store } from '../store/store.ts';
+import { CustomResources } from './custom-resources/catalog.ts';
 import { ExpirySweeper } from './expiry-sweeper.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
 import { ResourceRegistry } from './resource-registry.ts';
@@ -32,6 +33,8 @@ export interface Registry {
    * served. Everything ends when `signal` aborts.
    */
   start(signal: AbortSignal): Promise<void>;
+  /** Resolves when the table has all kinds that were defined before the call. */
+  refresh(): Promise<void>;
   /** True once every cache has its first list. For /readyz. */
   isReady(): boolean;
   /** Watches open now, for /metrics. */
@@ -51,7 +54,13 @@ export interface RegistryReader {
 export function createRegistry(deps: RegistryDeps): Registry {
   const { table } = deps;
   const resources = new Map<ResourceDefinition, ResourceRegistry>();
-  for (const definition of table) resources.set(definition, new ResourceRegistry(definition, deps));
+  for (const definition of table.builtIn)
+    resources.set(definition, new ResourceRegistry(definition, deps));
+  const custom = new CustomResources(deps, resources);
+  const definitions = table.builtIn.find(isDefinitionKind);
+  if (definitions !== undefined) resource(definitions).cacher.listen(custom);
+
+  const builtIn = [...resources.values()];
 
   function resource(definition: ResourceDefinition): ResourceRegistry {
     const found = resources.get(definition);
@@ -63,10 +72,15 @@ export function createRegistry(deps: RegistryDeps): Registry {
     table,
     resource,
     async start(signal) {
-      for (const one of resources.values()) startSweeper(one, deps, signal);
-      await Promise.all([...resources.values()].map((one) => one.cacher.start(signal)));
+      custom.start(signal);
+      for (const one of builtIn) startSweeper(one, deps, signal);
+      await Promise.all(builtIn.map((one) => one.cacher.start(signal)));
+      await custom.started();
     },
-    isReady: () => [...resources.values()].every((one) => one.cacher.isReady),
+    async refresh() {
+      if (definitions !== undefined) await resource(definitions).cacher.waitUntilCurrent();
+    },
+    isReady: () => builtIn.every((one) => one.cacher.isReady),
     watcherCount: () =>
       [...resources.values()].reduce((sum, { cacher }) => sum + cacher.watcherCount, 0),
     reader: {
@@ -78,6 +92,10 @@ export function createRegistry(deps: RegistryDeps): Registry {
       },
     },
   };
+}
+
+function isDefinitionKind({ group, plural }: ResourceDefinition): boolean {
+  return group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions';
 }
 
 function startSweeper(resource: ResourceRegistry, deps: RegistryDeps, signal: AbortSignal): void {

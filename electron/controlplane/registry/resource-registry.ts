@@ -31,9 +31,11 @@ export class ResourceRegistry {
   readonly definition: ResourceDefinition;
   readonly cacher: Cacher;
   readonly #deps: WriteDeps;
+  readonly #ended: AbortSignal | undefined;
 
-  constructor(definition: ResourceDefinition, deps: RegistryDeps) {
-    const { store, clock, random, config, schemas, logger } = deps;
+  /** `ended`: when the resource is served no longer, which ends its watches. */
+  constructor(definition: ResourceDefinition, deps: RegistryDeps, ended?: AbortSignal) {
+    const { store, clock, random, config, schemas, logger, table } = deps;
     const defaultsOf =
       ({ schema, strategy }: ResourceDefinition) =>
       (object: KubeObject): void => {
@@ -42,6 +44,7 @@ export class ResourceRegistry {
       };
     const codec = new StorageCodec(definition, defaultsOf);
     this.definition = definition;
+    this.#ended = ended;
     this.cacher = new Cacher({ definition, store, codec, clock, logger });
     this.#deps = {
       definition,
@@ -52,6 +55,7 @@ export class ResourceRegistry {
       random,
       config,
       mutex: new Mutex(),
+      builtIn: table.builtIn,
       applyDefaults: defaultsOf(definition),
     };
   }
@@ -101,21 +105,27 @@ export class ResourceRegistry {
       timeoutMs,
       clock: this.#deps.clock,
       random: this.#deps.random,
-      signal,
+      signal: this.#ended === undefined ? signal : AbortSignal.any([signal, this.#ended]),
     };
     return new CacheWatch(this.cacher, options);
   }
 
   create(object: KubeObject, options: WriteOptions): Promise<StoredObject> {
-    return createObject(this.#deps, object, options);
+    return this.#settled(createObject(this.#deps, object, options));
   }
 
   update(request: UpdateRequest, options: WriteOptions): Promise<UpdateResult> {
-    return updateObject(this.#deps, request, options);
+    return this.#settled(updateObject(this.#deps, request, options));
   }
 
   delete(request: DeleteRequest, options: WriteOptions): Promise<DeleteResult> {
-    return deleteObject(this.#deps, request, options);
+    return this.#settled(deleteObject(this.#deps, request, options));
+  }
+
+  async #settled<T>(write: Promise<T>): Promise<T> {
+    const result = await write;
+    if (this.definition.awaitsCache === true) await this.cacher.waitUntilCurrent();
+    return result;
   }
 
   /** The objects of a page of the collection, as they were removed or marked. */

@@ -1,24 +1,58 @@
 // The resource table at run time: look-ups by URL (group, version, plural) and by kind, and the
-// scheme of storage keys. It holds definitions only; resources.ts declares them.
+// scheme of storage keys. It holds definitions only; resources.ts declares the built-in ones, and
+// CustomResourceDefinitions bring others and take them away.
 // Keys: `/registry/<group or core>/<plural>/<namespace>/<name>`, without the namespace for
 // cluster-scoped kinds.
 import type { GroupVersionKind } from '#kube/api/object.ts';
 import { assert } from '#kube/base/assert.ts';
+import { compareVersions } from '#kube/machinery/version-order.ts';
 import { allVerbs, type ResourceDefinition, type Verb } from './resource.ts';
 
 export class ResourceTable {
-  readonly #definitions: readonly ResourceDefinition[];
-  readonly #byPath = new Map<string, ResourceDefinition>();
-  readonly #byKind = new Map<string, ResourceDefinition>();
+  readonly builtIn: readonly ResourceDefinition[];
+  /** By the name of the CustomResourceDefinition that brought them. */
+  readonly #custom = new Map<string, readonly ResourceDefinition[]>();
+  #definitions: readonly ResourceDefinition[];
+  #byPath = new Map<string, ResourceDefinition>();
+  #byKind = new Map<string, ResourceDefinition>();
+  #generation = 0;
 
   constructor(definitions: readonly ResourceDefinition[]) {
+    this.builtIn = definitions;
     this.#definitions = definitions;
     for (const definition of definitions) {
       const path = pathKey(definition.group, definition.version, definition.plural);
       assert(!this.#byPath.has(path), `resource ${path} is declared twice`);
-      this.#byPath.set(path, definition);
-      this.#byKind.set(pathKey(definition.group, definition.version, definition.kind), definition);
+      this.#add(definition);
     }
+  }
+
+  /** Goes up with every change: what is derived from the table has to be made anew. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  customOf(source: string): readonly ResourceDefinition[] {
+    return this.#custom.get(source) ?? [];
+  }
+
+  /** Puts `definitions` in the place of those that came from `source` before. */
+  setCustom(source: string, definitions: readonly ResourceDefinition[]): void {
+    if (definitions.length === 0) this.#custom.delete(source);
+    else this.#custom.set(source, definitions);
+    const custom = [...this.#custom.values()].flat().sort(compareCustom);
+    this.#definitions = [...this.builtIn, ...custom];
+    this.#byPath = new Map();
+    this.#byKind = new Map();
+    // What is built in goes before what came later.
+    for (const definition of [...custom, ...this.builtIn]) this.#add(definition);
+    this.#generation++;
+  }
+
+  #add(definition: ResourceDefinition): void {
+    const { group, version, plural, kind } = definition;
+    this.#byPath.set(pathKey(group, version, plural), definition);
+    this.#byKind.set(pathKey(group, version, kind), definition);
   }
 
   /** By what a URL says; `group` is '' for core, `plural` such as `pods`. */
@@ -37,6 +71,13 @@ export class ResourceTable {
   [Symbol.iterator](): Iterator<ResourceDefinition> {
     return this.#definitions[Symbol.iterator]();
   }
+}
+
+/** By group, the preferred version first, then by name. */
+function compareCustom(a: ResourceDefinition, b: ResourceDefinition): number {
+  if (a.group !== b.group) return a.group < b.group ? -1 : 1;
+  const order = compareVersions(b.version, a.version);
+  return order === 0 ? (a.plural < b.plural ? -1 : 1) : order;
 }
 
 function pathKey(group: string, version: string, name: string): string {

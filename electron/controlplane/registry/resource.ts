@@ -52,6 +52,12 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   readonly storedAs?: StoredAs<T>;
   /** Every answer carries it as a warning. */
   readonly deprecation?: string;
+  /** Defined at run time: no protobuf, no strategic merge. */
+  readonly isCustom?: boolean;
+  /** Of a list of its objects; `<kind>List` if left out. */
+  readonly listKind?: string;
+  /** A write is answered when the cache has it: what is derived from the kind then holds already. */
+  readonly awaitsCache?: boolean;
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
 }
@@ -67,11 +73,11 @@ export interface StoredAs<T extends KubeObject = KubeObject> {
 export interface Column<T extends KubeObject = KubeObject> {
   readonly name: string;
   readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'date';
-  readonly format?: 'name';
+  readonly format?: string;
   readonly description?: string;
   /** 0 (default): always; 1: only with -o wide. */
   readonly priority?: number;
-  readonly cell: (object: T, nowMs: number) => string | number | boolean;
+  readonly cell: (object: T, nowMs: number) => string | number | boolean | null;
 }
 
 /** Settings of the whole cluster that strategies need. */
@@ -88,6 +94,9 @@ export interface AllocationContext<T extends KubeObject> {
   readonly existing: readonly T[];
   readonly random: Random;
   readonly config: ClusterConfig;
+  readonly nowMs: number;
+  /** The kinds that are no custom resources. */
+  readonly builtIn: readonly ResourceDefinition[];
 }
 
 /**
@@ -96,6 +105,8 @@ export interface AllocationContext<T extends KubeObject> {
  * validation (types, required, unknown fields) come before these hooks.
  */
 export interface Strategy<T extends KubeObject = KubeObject> {
+  /** Awaited before a write's other hooks: what they need and a start has no time for. */
+  readonly load?: (object: T) => Promise<void> | undefined;
   /** Which names are legal; DNS-1123 subdomain when left out. */
   readonly validateName?: (name: string, isPrefix: boolean) => readonly string[];
   /** Defaults that depend on other fields. Mutates. Idempotent: also runs on what storage gives. */
@@ -106,8 +117,8 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   readonly prepareForCreate?: (object: T) => void;
   /** Mutates `next`. `status` is taken from `old` before, if the kind has a status subresource. */
   readonly prepareForUpdate?: (next: T, old: T) => void;
-  /** All rule violations of an object, in Kubernetes' wording and order. */
-  readonly validate: (object: T) => FieldError[];
+  /** All rule violations of an object, in Kubernetes' wording and order. `old`: this is an update. */
+  readonly validate: (object: T, old?: T) => FieldError[];
   /** Violations of what a create may bring with it; `validate` runs as well, before. */
   readonly validateCreate?: (object: T) => FieldError[];
   /** Violations of what may change; `validate(next)` runs as well, before. */
@@ -131,10 +142,12 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   readonly orphansByDefault?: { readonly warning?: string };
   /** Finalizers of the kind's own kept outside metadata (Namespace: spec.finalizers). */
   readonly hasOwnFinalizers?: (object: T) => boolean;
+  /** Set when a delete begins: somebody has to do something before the object may go. */
+  readonly deletionFinalizers?: readonly string[];
   /** Mutates when a delete that has to wait begins (Namespace: status.phase = Terminating). */
   readonly onDeletionStart?: (object: T) => void;
   /** When metadata.generation goes up; default: anything but metadata and status differs. */
-  readonly generationFields?: 'spec' | 'none';
+  readonly generationFields?: 'spec' | 'none' | 'all';
 }
 
 export type Subresource<T extends KubeObject = KubeObject> =

@@ -7,6 +7,7 @@ import { accessResources } from './resources/access.ts';
 import { autoscalingResources } from './resources/autoscaling.ts';
 import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
+import { extensionResources } from './resources/extension.ts';
 import { networkingResources } from './resources/networking.ts';
 import { nodesResources } from './resources/nodes.ts';
 import { podsResources } from './resources/pods.ts';
@@ -24,4 +25,5 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...autoscalingResources,
   ...storageResources,
   ...accessResources,
+  ...extensionResources,
 ];

@@ -114,6 +114,7 @@ async function updateOnce(
   const next = await change(old);
   checkUid(definition, old.key, next, old.object);
   checkResourceVersion(definition, next, old);
+  await definition.strategy.load?.(next);
   fillSystemMetadata(deps, next, old.object);
   const { managedFields } = next.metadata;
   rules.prepare(next, old.object);
@@ -213,7 +214,7 @@ export function objectRules(definition: ResourceDefinition): UpdateRules {
     },
     validate: (next, old) => [
       ...validateMeta(definition, next),
-      ...strategy.validate(next),
+      ...strategy.validate(next, old),
       ...(strategy.validateUpdate?.(next, old) ?? []),
     ],
     isSpecChange: (next, old) => isSpecChange(definition, next, old),
@@ -266,6 +267,8 @@ function isSpecChange(
   old: KubeObject,
 ): boolean {
   if (strategy.generationFields === 'none') return false;
+  if (strategy.generationFields === 'all')
+    return !deepEqual({ ...next, metadata: undefined }, { ...old, metadata: undefined });
   const { metadata: _m, status: _s, ...nextRest } = next as KubeObject & Fields;
   const { metadata: _om, status: _os, ...oldRest } = old as KubeObject & Fields;
   if (strategy.generationFields === 'spec') return !deepEqual(nextRest['spec'], oldRest['spec']);

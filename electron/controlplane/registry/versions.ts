@@ -78,8 +78,8 @@ function convertedStrategy<T extends KubeObject, S extends KubeObject>(
       change(object, conversion, (stored) => prepareForCreate?.(stored)),
     prepareForUpdate: (next, old) =>
       change(next, conversion, (stored) => prepareForUpdate?.(stored, toStored(old))),
-    validate: (object) => [
-      ...strategy.validate(toStored(object)),
+    validate: (object, old) => [
+      ...strategy.validate(toStored(object), old === undefined ? undefined : toStored(old)),
       ...(ownRules === undefined ? [] : ownRules(object)),
     ],
     validateUpdate: (next, old) => validateUpdate?.(toStored(next), toStored(old)) ?? [],

@@ -28,6 +28,7 @@ export interface WriteDeps {
   readonly random: Random;
   readonly config: ClusterConfig;
   readonly mutex: Mutex;
+  readonly builtIn: readonly ResourceDefinition[];
   /** Schema defaults, then the strategy's. Idempotent. */
   readonly applyDefaults: (object: KubeObject) => void;
 }
@@ -104,7 +105,7 @@ export async function allocate(
   next: KubeObject,
   old: KubeObject | undefined,
 ): Promise<AllocationGuard | undefined> {
-  const { definition, cacher, store, random, config } = deps;
+  const { definition, cacher, store, random, config, builtIn } = deps;
   if (definition.strategy.allocate === undefined) return undefined;
   await cacher.waitUntilCurrent();
   const key = `/flotilla/allocations/${definition.plural}`;
@@ -116,7 +117,13 @@ export async function allocate(
   refuseInvalid(
     definition,
     next,
-    definition.strategy.allocate(next, old, { existing, random, config }),
+    definition.strategy.allocate(next, old, {
+      existing,
+      random,
+      config,
+      nowMs: deps.clock.now(),
+      builtIn,
+    }),
   );
   return { key, revision };
 }

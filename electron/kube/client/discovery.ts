@@ -7,10 +7,12 @@ import type { RestClient } from './rest-client.ts';
 export interface DiscoveredResource extends Resource {
   readonly verbs: readonly string[];
   readonly shortNames: readonly string[];
+  /** In the group's first version that has it. */
+  readonly isPreferred: boolean;
 }
 
 interface ApiGroupList {
-  readonly groups: readonly { readonly preferredVersion?: { readonly groupVersion: string } }[];
+  readonly groups: readonly { readonly versions: readonly { readonly groupVersion: string }[] }[];
 }
 
 interface ApiResourceList {
@@ -24,22 +26,28 @@ interface ApiResourceList {
   }[];
 }
 
-/** Every resource in its preferred version, without subresources. Throws if any part fails. */
+/** Every resource in every version, without subresources. Throws if any part fails. */
 export async function discoverResources(
   client: RestClient,
   signal?: AbortSignal,
 ): Promise<DiscoveredResource[]> {
   const groups = await client.json<ApiGroupList>({ method: 'GET', path: '/apis', signal });
   const paths = ['/api/v1'];
-  for (const { preferredVersion } of groups.groups)
-    if (preferredVersion !== undefined) paths.push(`/apis/${preferredVersion.groupVersion}`);
+  for (const { versions } of groups.groups)
+    for (const { groupVersion } of versions) paths.push(`/apis/${groupVersion}`);
   const lists = await Promise.all(
     paths.map((path) => client.json<ApiResourceList>({ method: 'GET', path, signal })),
   );
-  return lists.flatMap(resourcesOf);
+  const seen = new Set<string>();
+  return lists.flatMap(resourcesOf).map((found) => {
+    const name = `${found.group}/${found.resource}`;
+    const isPreferred = !seen.has(name);
+    seen.add(name);
+    return { ...found, isPreferred };
+  });
 }
 
-function resourcesOf(list: ApiResourceList): DiscoveredResource[] {
+function resourcesOf(list: ApiResourceList): Omit<DiscoveredResource, 'isPreferred'>[] {
   const groupVersion = parseApiVersion(list.groupVersion);
   return list.resources
     .filter(({ name }) => !name.includes('/'))

@@ -11,6 +11,7 @@ import type {
   Service,
   ServiceAccount,
 } from '../api/core.ts';
+import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
@@ -49,6 +50,13 @@ export const controllerRevisions: Resource<ControllerRevision> = apps(
   'ControllerRevision',
 );
 
+export const customResourceDefinitions: Resource<CustomResourceDefinition> = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  resource: 'customresourcedefinitions',
+  kind: 'CustomResourceDefinition',
+  namespaced: false,
+};
 export const leases: Resource<Lease> = {
   group: 'coordination.k8s.io',
   version: 'v1',

@@ -5,16 +5,9 @@
 import { unreachable } from '../base/assert.ts';
 import { isObject, setOwn } from './equality.ts';
 import { canonicalQuantity } from './quantity.ts';
-import type { Schema, SchemaRegistry } from './schema.ts';
+import type { Decoded, Schema, SchemaRegistry } from './schema.ts';
 import { badRequest, StatusError } from './status.ts';
 import { canonicalMicroTime, canonicalTime } from './time.ts';
-
-export interface Decoded {
-  /** A new object: shares only free-form parts with the given value. */
-  readonly object: Record<string, unknown>;
-  /** `unknown field "spec.foo"`, in the order of the text. */
-  readonly unknownFields: readonly string[];
-}
 
 const maxUnknownFields = 100;
 
@@ -23,8 +16,10 @@ const maxUnknownFields = 100;
  * version "v1" cannot be handled as a Deployment: json: cannot unmarshal …`.
  */
 export function decodeObject(registry: SchemaRegistry, name: string, value: unknown): Decoded {
-  const decoder = new Decoder(registry);
   try {
+    const rules = registry.rulesOf(name);
+    if (rules !== undefined) return rules.decode(value);
+    const decoder = new Decoder(registry);
     const object = decoder.struct(name, value);
     return { object, unknownFields: decoder.unknownFields };
   } catch (error) {
@@ -113,6 +108,7 @@ class Decoder {
   }
 
   #value(schema: Schema, value: unknown): unknown {
+    if (schema.orBoolean === true && typeof value === 'boolean') return value;
     if (schema.$ref !== undefined) return this.struct(schema.$ref, value);
     if (schema['x-kubernetes-preserve-unknown-fields'] === true) return value;
     if (schema.format === 'quantity') return decodeQuantity(value);

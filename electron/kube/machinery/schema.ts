@@ -2,6 +2,7 @@
 // Whoever needs defaults, types, merge keys or OpenAPI reads it from here; nothing here knows
 // a particular kind or reads a disk.
 // Source of the form: OpenAPI with Kubernetes' x-kubernetes-* extensions.
+import type { JSONSchemaProps } from '../api/apiextensions.ts';
 import { assert } from '../base/assert.ts';
 import { deepCopy, isObject } from './equality.ts';
 import { required, type FieldError, type FieldPath } from './field.ts';
@@ -16,6 +17,8 @@ export interface Schema {
   readonly items?: Schema;
   /** Values of a map. */
   readonly additionalProperties?: Schema;
+  /** Beside a `$ref`: true and false may stand there as well. */
+  readonly orBoolean?: boolean;
   readonly default?: unknown;
   readonly 'x-kubernetes-int-or-string'?: boolean;
   readonly 'x-kubernetes-preserve-unknown-fields'?: boolean;
@@ -34,10 +37,27 @@ export interface SchemaDocument {
   readonly types: Readonly<Record<string, Schema>>;
 }
 
+/** How objects of a kind that was defined at run time are read, in place of the built-in kinds' way. */
+export interface KindRules {
+  /** The schema as its author wrote it, for OpenAPI. */
+  readonly published: JSONSchemaProps;
+  readonly decode: (value: unknown) => Decoded;
+  /** Mutates. Idempotent. */
+  readonly applyDefaults: (object: object) => void;
+}
+
+export interface Decoded {
+  /** A new object: shares only free-form parts with the given value. */
+  readonly object: Record<string, unknown>;
+  /** `unknown field "spec.foo"`, in the order of the text. */
+  readonly unknownFields: readonly string[];
+}
+
 export class SchemaRegistry {
   readonly #types = new Map<string, Schema>();
+  readonly #rules = new Map<string, KindRules>();
   /** Few fields have defaults: found once, not for every object. */
-  readonly #defaults = new Map<Schema, readonly (readonly [name: string, value: unknown])[]>();
+  readonly #defaults = new WeakMap<Schema, readonly (readonly [name: string, value: unknown])[]>();
 
   /** Takes the parsed JSON documents as they are. */
   constructor(documents: readonly unknown[]) {
@@ -47,6 +67,21 @@ export class SchemaRegistry {
         this.#types.set(`${document.package}.${name}`, schema);
     }
     for (const schema of this.#types.values()) this.#checkReferences(schema);
+  }
+
+  /** A type that came at run time; in place of one of the same name. */
+  define(name: string, schema: Schema, rules: KindRules): void {
+    this.#types.set(name, schema);
+    this.#rules.set(name, rules);
+  }
+
+  remove(name: string): void {
+    this.#types.delete(name);
+    this.#rules.delete(name);
+  }
+
+  rulesOf(name: string): KindRules | undefined {
+    return this.#rules.get(name);
   }
 
   has(name: string): boolean {
@@ -108,7 +143,9 @@ export function fieldSchema(schema: Schema, name: string): Schema | undefined {
  * exists. Mutates `object`; running it again changes nothing.
  */
 export function applySchemaDefaults(registry: SchemaRegistry, name: string, object: object): void {
-  fillDefaults(registry, registry.get(name), object);
+  const rules = registry.rulesOf(name);
+  if (rules === undefined) fillDefaults(registry, registry.get(name), object);
+  else rules.applyDefaults(object);
 }
 
 function fillDefaults(registry: SchemaRegistry, given: Schema, value: unknown): void {

@@ -22,13 +22,29 @@ interface VersionGroup {
   readonly definitions: readonly ResourceDefinition[];
 }
 
+/** The resource table, or a list that stays as it is. */
+export type Definitions = Iterable<ResourceDefinition> & { readonly generation?: number };
+
 export class Discovery {
-  readonly #documents = new Map<string, CachedDocument>();
-  readonly #aggregated = new Map<string, CachedDocument>();
+  readonly #definitions: Definitions;
+  readonly #serverAddress: string;
+  #generation: number | undefined;
+  #documents = new Map<string, CachedDocument>();
+  #aggregated = new Map<string, CachedDocument>();
 
   /** `serverAddress` is `host:port`, what clients without a better idea should call. */
-  constructor(definitions: Iterable<ResourceDefinition>, serverAddress: string) {
-    const groups = byGroup(definitions);
+  constructor(definitions: Definitions, serverAddress: string) {
+    this.#definitions = definitions;
+    this.#serverAddress = serverAddress;
+    this.#make();
+  }
+
+  #make(): void {
+    const serverAddress = this.#serverAddress;
+    this.#generation = this.#definitions.generation;
+    this.#documents = new Map();
+    this.#aggregated = new Map();
+    const groups = byGroup(this.#definitions);
     const core = groups.get('') ?? [];
     const named = [...groups].filter(([group]) => group !== '');
     this.#documents.set('/api', new CachedDocument(apiVersions(core, serverAddress)));
@@ -60,6 +76,7 @@ export class Discovery {
 
   /** Paths under /api and /apis that are not resources. Throws 404. */
   async answer(request: ApiRequest): Promise<ApiResponse> {
+    if (this.#generation !== this.#definitions.generation) this.#make();
     const path = request.path.replace(/\/+$/, '');
     const form = acceptedForm(request.headers['accept']);
     const document =

@@ -12,6 +12,11 @@ import {
 import { subresourceKind, subresourceVerbs } from './discovery.ts';
 import { publishedName, referenceTo, type OpenApiForm } from './openapi-schema.ts';
 
+/** A kind, and how its objects are described. */
+interface Subject extends GroupVersionKind {
+  readonly isCustom: boolean;
+}
+
 interface Operation {
   /** Kubernetes' name of what it does: `list`, `post`, `get`, `put`, `patch` … */
   readonly action: string;
@@ -58,11 +63,11 @@ const deleteParameters: readonly Parameter[] = [
 
 /** Path → path item, of a resource with its subresources. */
 export function pathsOf(definition: ResourceDefinition, form: OpenApiForm): Record<string, object> {
-  const { group, version, kind, plural, namespaced } = definition;
+  const { group, version, kind, plural, namespaced, isCustom = false } = definition;
   const base = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
   const collection = namespaced ? `${base}/namespaces/{namespace}/${plural}` : `${base}/${plural}`;
   const item = `${collection}/{name}`;
-  const own = { group, version, kind };
+  const own = { group, version, kind, isCustom };
   const verbs = new Set<Verb>(definition.verbs ?? allVerbs);
   const name = publishedName(definition.schema);
   const paths: Record<string, object> = {};
@@ -78,7 +83,7 @@ export function pathsOf(definition: ResourceDefinition, form: OpenApiForm): Reco
   paths[item] = pathItem(item, own, operationsOfItem(verbs, name), form);
   for (const [subName, subresource] of Object.entries(definition.subresources ?? {})) {
     const path = `${item}/${subName}`;
-    const target = subresourceKind(definition, subresource);
+    const target = { ...subresourceKind(definition, subresource), isCustom };
     const operations = operationsOfItem(
       new Set(subresourceVerbs(subresource)),
       publishedName(subresourceSchema(definition, subresource)),
@@ -158,7 +163,7 @@ function operation(
 
 function pathItem(
   path: string,
-  kind: GroupVersionKind,
+  kind: Subject,
   operations: readonly Operation[],
   form: OpenApiForm,
 ): object {
@@ -177,7 +182,10 @@ function pathItem(
   return item;
 }
 
-function operationObject(entry: Operation, kind: GroupVersionKind, form: OpenApiForm): object {
+function operationObject(entry: Operation, subject: Subject, form: OpenApiForm): object {
+  const { isCustom, ...kind } = subject;
+  // kubectl sends a strategic merge wherever it is named here.
+  const patches = isCustom ? patchTypes.filter((type) => !type.includes('strategic')) : patchTypes;
   const parameters: object[] = entry.parameters.map(({ name, type, description }) => ({
     name,
     in: 'query',
@@ -195,7 +203,7 @@ function operationObject(entry: Operation, kind: GroupVersionKind, form: OpenApi
       parameters.push({ name: 'body', in: 'body', schema: referenceTo(body, form) });
     return {
       ...shared,
-      consumes: entry.method === 'patch' ? patchTypes : ['*/*'],
+      consumes: entry.method === 'patch' ? patches : ['*/*'],
       produces: ['application/json'],
       parameters,
       responses: { 200: { description: 'OK', schema: referenceTo(entry.answer, form) } },
@@ -207,7 +215,7 @@ function operationObject(entry: Operation, kind: GroupVersionKind, form: OpenApi
     ...shared,
     parameters,
     ...(entry.hasBody
-      ? { requestBody: { content: content(entry.method === 'patch' ? patchTypes : ['*/*'], body) } }
+      ? { requestBody: { content: content(entry.method === 'patch' ? patches : ['*/*'], body) } }
       : {}),
     responses: {
       200: { description: 'OK', content: content(['application/json'], entry.answer) },

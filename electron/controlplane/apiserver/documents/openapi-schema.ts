@@ -13,9 +13,13 @@ const referencePrefix: Readonly<Record<OpenApiForm, string>> = {
   v3: '#/components/schemas/',
 };
 
-/** `apps/v1.Deployment` → `io.k8s.api.apps.v1.Deployment`. */
+/**
+ * `apps/v1.Deployment` → `io.k8s.api.apps.v1.Deployment`. A whole group belongs to a custom resource:
+ * `example.com/v1.Ship` → `com.example.v1.Ship`.
+ */
 export function publishedName(name: string): string {
   const [group = '', rest = ''] = name.split('/');
+  if (group.includes('.')) return `${group.split('.').reverse().join('.')}.${rest}`;
   return group === 'meta'
     ? `io.k8s.apimachinery.pkg.apis.meta.${rest}`
     : `io.k8s.api.${group}.${rest}`;

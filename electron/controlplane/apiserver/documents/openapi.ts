@@ -6,9 +6,10 @@ import { notAcceptable, pageNotFound } from '#kube/machinery/status.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import { apiVersionOfResource } from '../../registry/resource-table.ts';
-import { subresourceKind } from './discovery.ts';
+import { subresourceKind, type Definitions } from './discovery.ts';
 import { CachedDocument } from './document.ts';
 import type { ApiRequest, ApiResponse } from '../http.ts';
+import { customOpenApi } from './openapi-custom.ts';
 import { acceptsProtobuf, encodeOpenApi, openApiProtobufType } from './openapi-protobuf.ts';
 import { pathsOf, subresourceSchema } from './openapi-paths.ts';
 import {
@@ -26,21 +27,41 @@ const info = { title: 'Kubernetes', version: `v${kubernetesVersion}` };
 /** Schemas every group's document carries, whether its kinds refer to them or not. */
 const sharedSchemas = ['meta/v1.DeleteOptions', 'meta/v1.Status', 'meta/v1.ListMeta'];
 
+interface GroupDocument {
+  readonly definitions: readonly ResourceDefinition[];
+  readonly document: CachedDocument;
+}
+
 export class OpenApi {
-  readonly #definitions: readonly ResourceDefinition[];
+  readonly #source: Definitions;
   readonly #schemas: SchemaRegistry;
-  readonly #groups = new Map<string, CachedDocument>();
+  #generation: number | undefined;
+  #definitions: readonly ResourceDefinition[];
+  /** With what each was made of: a group whose kinds are the same keeps its document. */
+  #groups = new Map<string, GroupDocument>();
   #index: CachedDocument | undefined;
   #version2: CachedDocument | undefined;
   #version2Protobuf: CachedDocument | undefined;
 
-  constructor(definitions: Iterable<ResourceDefinition>, schemas: SchemaRegistry) {
+  constructor(definitions: Definitions, schemas: SchemaRegistry) {
+    this.#source = definitions;
+    this.#generation = definitions.generation;
     this.#definitions = [...definitions];
     this.#schemas = schemas;
   }
 
+  #refresh(): void {
+    if (this.#generation === this.#source.generation) return;
+    this.#generation = this.#source.generation;
+    this.#definitions = [...this.#source];
+    this.#index = undefined;
+    this.#version2 = undefined;
+    this.#version2Protobuf = undefined;
+  }
+
   /** `/openapi/v2`, `/openapi/v3`, `/openapi/v3/apis/apps/v1`. Throws 404 and 406. */
   async answer(request: ApiRequest): Promise<ApiResponse> {
+    this.#refresh();
     const path = request.path.replace(/\/+$/, '');
     const { accept } = request.headers;
     if (path === '/openapi/v2' && acceptsProtobuf(accept)) {
@@ -77,9 +98,10 @@ export class OpenApi {
   }
 
   #group(name: string): CachedDocument | undefined {
-    const made = this.#groups.get(name);
-    if (made !== undefined) return made;
     const definitions = this.#definitions.filter((definition) => groupPath(definition) === name);
+    const made = this.#groups.get(name);
+    if (made !== undefined && isSame(made.definitions, definitions)) return made.document;
+    this.#groups.delete(name);
     if (definitions.length === 0) return undefined;
     const document = new CachedDocument({
       openapi: '3.0.0',
@@ -87,7 +109,7 @@ export class OpenApi {
       paths: this.#paths(definitions, 'v3'),
       components: { schemas: this.#components(definitions, 'v3') },
     });
-    this.#groups.set(name, document);
+    this.#groups.set(name, { definitions, document });
     return document;
   }
 
@@ -108,6 +130,13 @@ export class OpenApi {
     return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
+  #schema(name: string, form: OpenApiForm): object {
+    const custom = this.#schemas.rulesOf(name);
+    return custom === undefined
+      ? toOpenApi(this.#schemas.get(name), form)
+      : customOpenApi(custom.published, form);
+  }
+
   /** The schemas these kinds need, and no others. */
   #components(
     definitions: readonly ResourceDefinition[],
@@ -121,15 +150,19 @@ export class OpenApi {
       if (!this.#schemas.has(name)) components[publishedName(name)] = { type: 'object' };
     for (const name of closureOf(this.#schemas, [...kinds.keys(), ...sharedSchemas]))
       components[publishedName(name)] = {
-        ...toOpenApi(this.#schemas.get(name), form),
+        ...this.#schema(name, form),
         ...(kinds.has(name) ? { 'x-kubernetes-group-version-kind': kinds.get(name) } : {}),
       };
-    for (const { schema, group, version, kind } of definitions) {
+    for (const { schema, group, version, kind, listKind = `${kind}List` } of definitions) {
       const item = publishedName(schema);
-      components[`${item}List`] = listSchema(item, { group, version, kind: `${kind}List` }, form);
+      components[`${item}List`] = listSchema(item, { group, version, kind: listKind }, form);
     }
     return Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1)));
   }
+}
+
+function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((one, index) => one === b[index]);
 }
 
 /** Schema name → the kinds it is the schema of. */

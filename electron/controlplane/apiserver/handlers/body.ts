@@ -5,7 +5,7 @@ import { decodeObject, strictDecodeError, unrecognizedError } from '#kube/machin
 import { isObject } from '#kube/machinery/equality.ts';
 import { apiVersionOf, parseApiVersion } from '#kube/machinery/gvk.ts';
 import { parseJson, type ParsedJson } from '#kube/machinery/json.ts';
-import { badRequest, StatusError } from '#kube/machinery/status.ts';
+import { badRequest, StatusError, unsupportedMediaType } from '#kube/machinery/status.ts';
 import { bodyEncoding } from '../representation/negotiation.ts';
 import type { FieldValidation } from './options.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
@@ -17,6 +17,12 @@ export async function readObject(
   validation: FieldValidation,
 ): Promise<KubeObject> {
   const encoding = bodyEncoding(scope.request);
+  if (
+    encoding === 'protobuf' &&
+    scope.definition.isCustom === true &&
+    kind.kind === scope.definition.kind
+  )
+    throw unsupportedMediaType('protobuf', ['application/json', 'application/yaml']);
   const bytes = await scope.request.readBody();
   const { value, duplicates } =
     encoding === 'protobuf'

@@ -94,11 +94,15 @@ function changed(scope: RequestScope, patch: PatchBody, validation: FieldValidat
 }
 
 /** Throws 415 for a patch type that is not served. */
-export function isApplyRequest({ request }: RequestScope): boolean {
+export function isApplyRequest({ request, definition }: RequestScope): boolean {
   const given = contentTypeOf(request);
   if (given === applyPatchType) return true;
-  if (patchTypes.some((one) => one === given)) return false;
-  throw unsupportedMediaType(given, [...patchTypes, applyPatchType]);
+  // There are no merge keys for a strategic merge of custom resources.
+  const supported = patchTypes.filter(
+    (one) => definition.isCustom !== true || one !== 'application/strategic-merge-patch+json',
+  );
+  if (supported.some((one) => one === given)) return false;
+  throw unsupportedMediaType(given, [...supported, applyPatchType]);
 }
 
 /** Throws 400 for malformed JSON. */

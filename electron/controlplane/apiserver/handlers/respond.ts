@@ -74,7 +74,7 @@ function partialList(objects: readonly KubeObject[], metadata: ListMeta): object
 /** `{"kind":"PodList",…,"items":[` + the stored bytes, joined by commas + `]}`. */
 function listBytes(scope: RequestScope, { items }: ListPage, metadata: ListMeta): Uint8Array {
   const { definition } = scope;
-  const kind = `${definition.kind}List`;
+  const kind = definition.listKind ?? `${definition.kind}List`;
   const apiVersion = apiVersionOfResource(definition);
   const head = JSON.stringify({ kind, apiVersion, metadata, items: [] });
   const parts = items.map(({ json }) => json);

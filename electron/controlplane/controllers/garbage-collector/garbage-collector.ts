@@ -7,7 +7,7 @@ import { delay } from '#kube/base/clock.ts';
 import { Controller } from '#kube/client/controller.ts';
 import { type DiscoveredResource, discoverResources } from '#kube/client/discovery.ts';
 import { Informer } from '#kube/client/informer.ts';
-import { events, type Resource } from '#kube/client/resources.ts';
+import { customResourceDefinitions, events, type Resource } from '#kube/client/resources.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { apiVersionOf } from '#kube/machinery/gvk.ts';
 import { foregroundFinalizer, orphanFinalizer } from '#kube/machinery/object-meta.ts';
@@ -29,8 +29,12 @@ class GarbageCollector implements RunnableController {
   readonly #deps: ControllerDeps;
   readonly #graph = new OwnerGraph();
   readonly #controller: Controller;
+  /** Looks again at which kinds there are, whenever a definition of one changes. */
+  readonly #discovery: Controller;
   /** By apiVersion and kind: how an owner reference is looked up. */
-  readonly #resources = new Map<string, Resource>();
+  #resources = new Map<string, Resource>();
+  /** By apiVersion and kind. */
+  readonly #followed = new Map<string, Followed>();
 
   constructor(deps: ControllerDeps) {
     this.#deps = deps;
@@ -42,17 +46,20 @@ class GarbageCollector implements RunnableController {
       maxDelayMs: 60_000,
       reconcile: (uid) => this.#reconcile(uid),
     });
+    this.#discovery = new Controller({
+      name: 'garbage-collector-discovery',
+      clock: deps.clock,
+      logger: deps.logger,
+      maxDelayMs: 60_000,
+      reconcile: async (_key, signal) =>
+        this.#follow(await discoverResources(deps.client, signal), signal),
+    });
+    this.#discovery.watch(deps.informers.informer(customResourceDefinitions), () => ['kinds']);
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const resources = await this.#discover(signal);
-    for (const resource of resources) {
-      this.#resources.set(`${apiVersionOf(resource)}/${resource.kind}`, resource);
-      const isFollowed = ['list', 'watch', 'delete'].every((verb) => resource.verbs.includes(verb));
-      const isIgnored = ignored.some((r) => r.group === resource.group && r.kind === resource.kind);
-      if (isFollowed && !isIgnored) this.#follow(resource, signal);
-    }
-    await this.#controller.run(signal);
+    this.#follow(await this.#discover(signal), signal);
+    await Promise.all([this.#controller.run(signal), this.#discovery.run(signal)]);
   }
 
   async #discover(signal: AbortSignal): Promise<DiscoveredResource[]> {
@@ -70,16 +77,33 @@ class GarbageCollector implements RunnableController {
     return [];
   }
 
+  #follow(resources: readonly DiscoveredResource[], signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#resources = new Map(resources.map((resource) => [kindKey(resource), resource]));
+    const wanted = new Map(resources.filter(isFollowed).map((one) => [kindKey(one), one]));
+    for (const [key, { informer, stop }] of this.#followed) {
+      if (wanted.has(key)) continue;
+      stop.abort();
+      this.#followed.delete(key);
+      for (const { metadata } of informer.lister.list()) this.#deleted(metadata.uid ?? '');
+    }
+    for (const [key, resource] of wanted)
+      if (!this.#followed.has(key)) this.#followed.set(key, this.#start(resource, signal));
+  }
+
   /** Its own informers, not the shared ones: they keep metadata and nothing else. */
-  #follow(resource: Resource, signal: AbortSignal): void {
+  #start(resource: Resource, signal: AbortSignal): Followed {
     const informer = new Informer(this.#deps, { resource, transform: metadataOnly });
+    const stop = new AbortController();
+    signal.addEventListener('abort', () => stop.abort(), { once: true, signal: stop.signal });
     this.#controller.watchWith(informer, {
       onAdd: (object) => this.#changed(nodeOf(resource, object), undefined),
       onUpdate: (_old, object) =>
         this.#changed(nodeOf(resource, object), this.#graph.get(object.metadata.uid ?? '')),
       onDelete: ({ metadata }) => this.#deleted(metadata.uid ?? ''),
     });
-    informer.start(signal);
+    informer.start(stop.signal);
+    return { informer, stop };
   }
 
   #changed(node: GraphNode, old: GraphNode | undefined): void {
@@ -193,6 +217,22 @@ class GarbageCollector implements RunnableController {
     const live = await this.#deps.client.get(node.resource, node).catch(ignoreNotFound);
     return live?.metadata.uid === node.uid ? live : undefined;
   }
+}
+
+interface Followed {
+  readonly informer: Informer<KubeObject>;
+  readonly stop: AbortController;
+}
+
+function kindKey(resource: Resource): string {
+  return `${apiVersionOf(resource)}/${resource.kind}`;
+}
+
+function isFollowed({ group, kind, verbs, isPreferred }: DiscoveredResource): boolean {
+  const isIgnored = ignored.some((one) => one.group === group && one.kind === kind);
+  return (
+    isPreferred && !isIgnored && ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb))
+  );
 }
 
 function metadataOnly({ apiVersion, kind, metadata }: KubeObject): KubeObject {

@@ -166,7 +166,7 @@ export class MemoryApi implements Transport {
     const groupVersions = [...new Set(this.#resources.map((resource) => apiVersionOf(resource)))];
     if (path === '/apis') {
       const named = groupVersions.filter((groupVersion) => groupVersion !== 'v1');
-      return { groups: named.map((groupVersion) => ({ preferredVersion: { groupVersion } })) };
+      return { groups: named.map((groupVersion) => ({ versions: [{ groupVersion }] })) };
     }
     const groupVersion = path.replace(/^\/apis?\//, '');
     const verbs = [

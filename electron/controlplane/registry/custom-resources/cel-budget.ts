@@ -1,0 +1,37 @@
+// What an expression may use up, counted and never timed, so that the same object gets the same
+// answer on every machine. Every step of an evaluation costs one, and more where a value is large.
+
+/** What all rules of one object may cost together: some hundred milliseconds at most. */
+export const objectBudget = 200_000;
+
+export class BudgetError extends Error {
+  override readonly name = 'BudgetError';
+}
+
+export class Budget {
+  left = 0;
+  /** Of lists and maps with all that is in them. */
+  readonly sizes = new WeakMap<object, number>();
+
+  /** Throws a BudgetError once more was used than there is. */
+  spend(cost: number): void {
+    this.left -= cost;
+    if (this.left < 0) throw new BudgetError('ran out of cost budget');
+  }
+
+  /** For a value that a step gave: whatever is done with it goes through it once. */
+  spendOn(value: unknown): void {
+    this.spend(
+      1 + (typeof value === 'bigint' || typeof value === 'boolean' ? 0 : this.#weight(value)),
+    );
+  }
+
+  #weight(value: unknown): number {
+    if (typeof value === 'string') return value.length / 50;
+    if (typeof value !== 'object' || value === null) return 0;
+    const known = this.sizes.get(value);
+    if (known !== undefined) return known / 10;
+    if (Array.isArray(value)) return value.length / 10;
+    return value instanceof Map ? value.size / 10 : 0;
+  }
+}

@@ -1,0 +1,350 @@
+// The functions Kubernetes adds to CEL: lists, quantities, IPs and CIDRs, URLs, named formats, and of
+// CEL's own those that need another implementation here, since one call must not cost the server dear.
+// Source: kubernetes apiserver pkg/cel/library/{lists,quantity,ip,cidr,urls,format,regex}.go.
+import { Optional, type Environment } from '@marcbachmann/cel-js';
+import {
+  formatQuantity,
+  parseQuantity,
+  compareQuantities,
+  addQuantities,
+  subtractQuantities,
+  toNumber,
+  validateQuantity,
+} from '#kube/machinery/quantity.ts';
+import {
+  isDns1035Label,
+  isDns1123Label,
+  isDns1123Subdomain,
+  isLabelValue,
+  isQualifiedName,
+} from '#kube/machinery/names.ts';
+import { hasFormat, isCidr, isIPv4, isIPv6 } from '#kube/machinery/structural/formats.ts';
+import { canonicalAddress, cidrContains, maskedAddress } from './addresses.ts';
+import type { Budget } from './cel-budget.ts';
+
+/** Calls of these names mean another function here: the library's can take as long as one likes. */
+export const replaced: Readonly<Record<string, string>> = {
+  matches: 'boundedMatches',
+  join: 'boundedJoin',
+};
+
+const maxTextLength = 3 * 1024 * 1024;
+
+export class Quantity {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+export class IP {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+export class CIDR {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+export class Url {
+  readonly url: URL;
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+    this.url = new URL(text.startsWith('/') ? `relative:${text}` : text);
+  }
+}
+export class Format {
+  readonly name: string;
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+class FormatNamespace {}
+
+export interface FunctionDeps {
+  readonly budget: Budget;
+  readonly matches: (pattern: string, text: string) => boolean;
+}
+
+export function registerFunctions(env: Environment, deps: FunctionDeps): void {
+  registerTexts(env, deps);
+  registerLists(env);
+  registerQuantities(env);
+  registerAddresses(env);
+  registerUrls(env);
+  registerFormats(env);
+}
+
+function registerTexts(env: Environment, { budget, matches }: FunctionDeps): void {
+  const test = (text: string, pattern: string): boolean => {
+    budget.spend((text.length * Math.max(1, pattern.length)) / 50);
+    return matches(pattern, text);
+  };
+  const join = (list: readonly string[], separator: string): string => {
+    const length = list.reduce((sum, one) => sum + one.length + separator.length, 0);
+    if (length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
+    return list.join(separator);
+  };
+  env.registerFunction('string.boundedMatches(string): bool', test);
+  env.registerFunction('boundedMatches(string, string): bool', test);
+  env.registerFunction('list.boundedJoin(): string', (list: string[]) => join(list, ''));
+  env.registerFunction('list.boundedJoin(string): string', join);
+  const replace = (text: string, old: string, next: string, limit: number): string => {
+    const count = old === '' ? [...text].length + 1 : text.split(old).length - 1;
+    const done = limit < 0 ? count : Math.min(count, limit);
+    if (text.length + done * next.length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
+    let rest = done;
+    const pattern = old === '' ? '' : old;
+    if (pattern === '') {
+      const parts = [...text];
+      return parts.map((part) => (rest-- > 0 ? next : '') + part).join('') + (rest > 0 ? next : '');
+    }
+    const parts = text.split(pattern);
+    return parts.reduce((made, part) => made + (rest-- > 0 ? next : pattern) + part);
+  };
+  env.registerFunction(
+    'string.replace(string, string): string',
+    (text: string, old: string, next: string) => replace(text, old, next, -1),
+  );
+  env.registerFunction(
+    'string.replace(string, string, int): string',
+    (text: string, old: string, next: string, limit: bigint) =>
+      replace(text, old, next, Number(limit)),
+  );
+  env.registerFunction(
+    'string.charAt(int): string',
+    (text: string, at: bigint) => [...text][Number(at)] ?? '',
+  );
+}
+
+type Comparable = bigint | number | string;
+
+function compare(a: unknown, b: unknown): number {
+  if (a instanceof Date && b instanceof Date) return a.getTime() - b.getTime();
+  const [left, right] = [a as Comparable, b as Comparable];
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function registerLists(env: Environment): void {
+  env.registerFunction('list.isSorted(): bool', (list: unknown[]) =>
+    list.every((item, index) => index === 0 || compare(list[index - 1], item) <= 0),
+  );
+  env.registerFunction('list.sum(): dyn', (list: (bigint | number)[]) =>
+    list.reduce(
+      (sum: bigint | number, item) =>
+        typeof sum === 'bigint' && typeof item === 'bigint'
+          ? sum + item
+          : Number(sum) + Number(item),
+      typeof list[0] === 'number' ? 0 : 0n,
+    ),
+  );
+  const extreme = (list: readonly unknown[], sign: number): unknown => {
+    if (list.length === 0) throw new Error(`${sign < 0 ? 'min' : 'max'} called on empty list`);
+    return list.reduce((best, item) => (compare(item, best) * sign > 0 ? item : best));
+  };
+  env.registerFunction('list.min(): dyn', (list: unknown[]) => extreme(list, -1));
+  env.registerFunction('list.max(): dyn', (list: unknown[]) => extreme(list, 1));
+  env.registerFunction('list.indexOf(dyn): int', (list: unknown[], item: unknown) =>
+    BigInt(list.findIndex((one) => one === item)),
+  );
+  env.registerFunction('list.lastIndexOf(dyn): int', (list: unknown[], item: unknown) =>
+    BigInt(list.lastIndexOf(item)),
+  );
+}
+
+function registerQuantities(env: Environment): void {
+  env.registerType('Quantity', Quantity);
+  const isQuantity = (text: string): boolean => validateQuantity(text) === undefined;
+  env.registerFunction('isQuantity(string): bool', isQuantity);
+  env.registerFunction('quantity(string): Quantity', (text: string) => {
+    if (!isQuantity(text))
+      throw new Error(
+        `quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'`,
+      );
+    return new Quantity(text);
+  });
+  const order = (a: Quantity, b: Quantity): number => compareQuantities(a.text, b.text);
+  env.registerFunction(
+    'Quantity.isLessThan(Quantity): bool',
+    (a: Quantity, b: Quantity) => order(a, b) < 0,
+  );
+  env.registerFunction(
+    'Quantity.isGreaterThan(Quantity): bool',
+    (a: Quantity, b: Quantity) => order(a, b) > 0,
+  );
+  env.registerFunction('Quantity.compareTo(Quantity): int', (a: Quantity, b: Quantity) =>
+    BigInt(Math.sign(order(a, b))),
+  );
+  env.registerFunction('Quantity.sign(): int', (a: Quantity) =>
+    BigInt(Math.sign(compareQuantities(a.text, '0'))),
+  );
+  env.registerFunction('Quantity.isInteger(): bool', (a: Quantity) =>
+    Number.isSafeInteger(toNumber(a.text)),
+  );
+  env.registerFunction('Quantity.asInteger(): int', (a: Quantity) => {
+    const value = toNumber(a.text);
+    if (!Number.isSafeInteger(value)) throw new Error('cannot convert value to integer');
+    return BigInt(value);
+  });
+  env.registerFunction('Quantity.asApproximateFloat(): double', (a: Quantity) => toNumber(a.text));
+  const textOf = (value: Quantity | bigint): string =>
+    value instanceof Quantity ? value.text : String(value);
+  for (const other of ['Quantity', 'int'] as const) {
+    env.registerFunction(
+      `Quantity.add(${other}): Quantity`,
+      (a: Quantity, b: Quantity | bigint) => new Quantity(addQuantities(a.text, textOf(b))),
+    );
+    env.registerFunction(
+      `Quantity.sub(${other}): Quantity`,
+      (a: Quantity, b: Quantity | bigint) => new Quantity(subtractQuantities(a.text, textOf(b))),
+    );
+  }
+  env.registerOperator('Quantity == Quantity', (a: Quantity, b: Quantity) => order(a, b) === 0);
+  env.registerFunction('string(Quantity): string', (a: Quantity) =>
+    formatQuantity(parseQuantity(a.text)),
+  );
+}
+
+function registerAddresses(env: Environment): void {
+  env.registerType('IP', IP);
+  env.registerType('CIDR', CIDR);
+  const isAddress = (text: string): boolean =>
+    isIPv4(text) || (isIPv6(text) && !text.includes('.'));
+  env.registerFunction('isIP(string): bool', isAddress);
+  env.registerFunction('isCIDR(string): bool', isCidr);
+  const ip = (text: string): IP => {
+    if (!isAddress(text)) throw new Error(`IP Address ${JSON.stringify(text)} parse error`);
+    return new IP(canonicalAddress(text));
+  };
+  const cidr = (text: string): CIDR => {
+    if (!isCidr(text))
+      throw new Error(
+        `network address parse error during conversion from string: ${JSON.stringify(text)}`,
+      );
+    return new CIDR(text);
+  };
+  env.registerFunction('ip(string): IP', ip);
+  env.registerFunction('cidr(string): CIDR', cidr);
+  const isV4 = ({ text }: IP): boolean => isIPv4(text);
+  env.registerFunction('IP.family(): int', (one: IP) => (isV4(one) ? 4n : 6n));
+  env.registerFunction(
+    'IP.isUnspecified(): bool',
+    ({ text }: IP) => text === '0.0.0.0' || text === '::',
+  );
+  env.registerFunction(
+    'IP.isLoopback(): bool',
+    ({ text }: IP) => text === '::1' || text.startsWith('127.'),
+  );
+  env.registerFunction('IP.isLinkLocalMulticast(): bool', ({ text }: IP) =>
+    cidrContains(isIPv4(text) ? '224.0.0.0/24' : 'ff02::/16', text),
+  );
+  env.registerFunction('IP.isLinkLocalUnicast(): bool', ({ text }: IP) =>
+    cidrContains(isIPv4(text) ? '169.254.0.0/16' : 'fe80::/10', text),
+  );
+  env.registerFunction('string(IP): string', ({ text }: IP) => text);
+  env.registerOperator('IP == IP', (a: IP, b: IP) => a.text === b.text);
+  env.registerFunction('CIDR.containsIP(string): bool', ({ text }: CIDR, address: string) =>
+    cidrContains(text, ip(address).text),
+  );
+  env.registerFunction('CIDR.containsIP(IP): bool', ({ text }: CIDR, address: IP) =>
+    cidrContains(text, address.text),
+  );
+  const contains = (outer: CIDR, inner: CIDR): boolean => {
+    const [address = '', bits = '0'] = inner.text.split('/');
+    return Number(outer.text.split('/')[1]) <= Number(bits) && cidrContains(outer.text, address);
+  };
+  env.registerFunction('CIDR.containsCIDR(string): bool', (outer: CIDR, inner: string) =>
+    contains(outer, cidr(inner)),
+  );
+  env.registerFunction('CIDR.containsCIDR(CIDR): bool', contains);
+  env.registerFunction(
+    'CIDR.ip(): IP',
+    ({ text }: CIDR) => new IP(canonicalAddress(text.split('/')[0] ?? '')),
+  );
+  env.registerFunction('CIDR.prefixLength(): int', ({ text }: CIDR) =>
+    BigInt(text.split('/')[1] ?? 0),
+  );
+  env.registerFunction('CIDR.masked(): CIDR', ({ text }: CIDR) => new CIDR(maskedAddress(text)));
+}
+
+function registerUrls(env: Environment): void {
+  env.registerType('Url', Url);
+  const isUrl = (text: string): boolean =>
+    text.startsWith('/') || (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text));
+  env.registerFunction('isURL(string): bool', isUrl);
+  env.registerFunction('url(string): Url', (text: string) => {
+    if (!isUrl(text))
+      throw new Error(
+        `URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`,
+      );
+    return new Url(text);
+  });
+  const get = (name: string, read: (one: Url) => string): void =>
+    void env.registerFunction(`Url.${name}(): string`, read);
+  get('getScheme', ({ url, text }) => (text.startsWith('/') ? '' : url.protocol.slice(0, -1)));
+  get('getHost', ({ url }) => url.host);
+  get('getHostname', ({ url }) => url.hostname.replace(/^\[(.*)\]$/, '$1'));
+  get(
+    'getPort',
+    ({ url, text }) => /^[a-z][a-z0-9+.-]*:\/\/[^/]*:(\d+)(?:[/?#]|$)/i.exec(text)?.[1] ?? url.port,
+  );
+  get('getEscapedPath', ({ url, text }) =>
+    text.startsWith('/')
+      ? (text.split(/[?#]/)[0] ?? '')
+      : url.pathname === '/' && !/^[^/]*\/\/[^/]*\//.test(text)
+        ? ''
+        : url.pathname,
+  );
+  env.registerFunction('Url.getQuery(): map<string, dyn>', ({ url }: Url) => {
+    const query = new Map<string, string[]>();
+    for (const [key, value] of url.searchParams) query.set(key, [...(query.get(key) ?? []), value]);
+    return query;
+  });
+}
+
+type Rule = (text: string) => readonly string[];
+
+const said =
+  (isRight: (text: string) => boolean, complaint: string): Rule =>
+  (text) =>
+    isRight(text) ? [] : [complaint];
+
+/** `format.NAME().validate(text)` gives what is wrong, or nothing. */
+const formats: Readonly<Record<string, Rule>> = {
+  dns1123Label: isDns1123Label,
+  dns1123Subdomain: isDns1123Subdomain,
+  dns1035Label: isDns1035Label,
+  qualifiedName: isQualifiedName,
+  labelValue: isLabelValue,
+  dns1123LabelPrefix: (text) => isDns1123Label(text.replace(/-$/, '')),
+  dns1123SubdomainPrefix: (text) => isDns1123Subdomain(text.replace(/-$/, '')),
+  dns1035LabelPrefix: (text) => isDns1035Label(text.replace(/-$/, '')),
+  uri: said((text) => hasFormat('uri', text), 'invalid URI'),
+  uuid: said((text) => hasFormat('uuid', text), 'does not match the UUID format'),
+  byte: said((text) => hasFormat('byte', text), 'invalid base64'),
+  date: said((text) => hasFormat('date', text), 'invalid date'),
+  datetime: said((text) => hasFormat('date-time', text), 'invalid datetime'),
+};
+
+function registerFormats(env: Environment): void {
+  env.registerType('Format', Format);
+  env.registerType('FormatNamespace', FormatNamespace);
+  env.registerConstant('format', 'FormatNamespace', new FormatNamespace());
+  for (const name of Object.keys(formats))
+    env.registerFunction(`FormatNamespace.${name}(): Format`, () => new Format(name));
+  env.registerFunction(
+    'FormatNamespace.named(string): optional<Format>',
+    (_: unknown, name: string) =>
+      Object.hasOwn(formats, name) ? Optional.of(new Format(name)) : Optional.none(),
+  );
+  env.registerFunction(
+    'Format.validate(string): optional<list<string>>',
+    ({ name }: Format, text: string) => {
+      const complaints = formats[name]?.(text) ?? [];
+      return complaints.length === 0 ? Optional.none() : Optional.of([...complaints]);
+    },
+  );
+}

@@ -1,0 +1,219 @@
+// Rules of custom resources: the examples of Kubernetes' documentation, its functions, transitions,
+// messages, and that no rule can hold up the server.
+import { describe, expect, it } from 'vitest';
+import type { JSONSchemaProps, ValidationRule } from '#kube/api/apiextensions.ts';
+import type { FieldError } from '#kube/machinery/field.ts';
+import { createRuleEngine } from './rule-engine.ts';
+
+const engine = createRuleEngine();
+const text: JSONSchemaProps = { type: 'string' };
+const int: JSONSchemaProps = { type: 'integer' };
+const texts: JSONSchemaProps = { type: 'array', items: text };
+
+const properties: Record<string, JSONSchemaProps> = {
+  minReplicas: int,
+  replicas: int,
+  maxReplicas: int,
+  health: text,
+  ratio: { type: 'number' },
+  stateCounts: { type: 'object', additionalProperties: int },
+  list: { type: 'array', items: int },
+  empty: texts,
+  names: texts,
+  details: { type: 'object', additionalProperties: text },
+  widgets: { type: 'array', items: { type: 'object', properties: { key: text, foo: int } } },
+  created: { type: 'string', format: 'date-time' },
+  expired: { type: 'string', format: 'date-time' },
+  ttl: { type: 'string', format: 'duration' },
+  port: { 'x-kubernetes-int-or-string': true },
+  'x-dash': int,
+  namespace: text,
+  bytes: { type: 'string', format: 'byte' },
+};
+const spec = {
+  minReplicas: 1,
+  replicas: 3,
+  maxReplicas: 5,
+  health: 'ok!',
+  ratio: 1,
+  stateCounts: { Available: 2 },
+  list: [1, 2, 3],
+  empty: [],
+  names: ['a', 'b'],
+  details: { a: 'x', b: 'y' },
+  widgets: [{ key: 'x', foo: 1 }],
+  created: '2026-01-01T00:00:00Z',
+  expired: '2026-01-03T00:00:00Z',
+  ttl: '24h',
+  port: '99%',
+  'x-dash': 1,
+  namespace: 'n',
+  bytes: 'YWJj',
+};
+
+function judge(rule: Partial<ValidationRule>, value: object = spec, old?: object): FieldError[] {
+  const schema: JSONSchemaProps = {
+    type: 'object',
+    properties: {
+      spec: {
+        type: 'object',
+        properties,
+        'x-kubernetes-validations': [{ rule: 'true', ...rule }],
+      },
+    },
+  };
+  const object = (given: object) => ({
+    apiVersion: 'e.com/v1',
+    kind: 'E',
+    metadata: { name: 'e' },
+    spec: given,
+  });
+  return engine.validateRules(schema, object(value), old === undefined ? undefined : object(old));
+}
+
+const holding = [
+  'self.minReplicas <= self.replicas && self.replicas <= self.maxReplicas',
+  "'Available' in self.stateCounts",
+  '(size(self.list) == 0) != (size(self.empty) == 0)',
+  "self.health.startsWith('ok')",
+  "self.widgets.exists(w, w.key == 'x' && w.foo < 10)",
+  "type(self.port) == string ? self.port == '99%' : self.port == 42",
+  'self.names.all(e, !(e in self.empty))',
+  'size(self.names) == size(self.details) && self.names.all(n, n in self.details)',
+  "self.details.all(key, key.matches('^[a-zA-Z]*$'))",
+  'self.created + self.ttl < self.expired',
+  "self.created < timestamp('2026-02-01T00:00:00Z')",
+  'has(self.replicas) && !has(self.nothing)',
+  'self.?nothing.orValue(5) == 5',
+  'self.x__dash__dash == 1 || true',
+  'self.x__dash__dash.bogus == 1 || self.replicas == 3',
+  "self.__namespace__ == 'n'",
+  'self.ratio == 1.0',
+  "self.bytes == b'abc'",
+  'self.list.isSorted() && self.list.sum() == 6 && self.list.min() == 1 && self.list.max() == 3',
+  'self.list.indexOf(2) == 1',
+  "quantity('1Gi').isGreaterThan(quantity('500Mi')) && isQuantity('5m') && !isQuantity('five')",
+  "quantity('1').add(quantity('500m')) == quantity('1500m')",
+  "isIP('10.0.0.1') && ip('::1').family() == 6 && ip('127.0.0.1').isLoopback()",
+  "cidr('10.0.0.0/8').containsIP('10.2.3.4') && !cidr('10.0.0.0/8').containsIP(ip('11.0.0.1'))",
+  "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && cidr('10.1.2.3/8').masked().prefixLength() == 8",
+  "isURL('https://a.b:80/c?d=e') && url('https://a.b:8080/c?d=e').getPort() == '8080'",
+  "url('https://a.b/c').getHost() == 'a.b' && url('/x/y').getEscapedPath() == '/x/y'",
+  "!format.dns1123Label().validate('web').hasValue() && format.dns1123Label().validate('A').hasValue()",
+  "format.named('uuid').value().validate('x').hasValue()",
+  "self.names.join('-') == 'a-b' && 'a,b'.split(',') == self.names && 'abc'.replace('b', '') == 'ac'",
+  "'ABC'.lowerAscii() == 'abc' && 'abc'.substring(1, 2) == 'b'",
+  "int('5') == 5 && double(5) == 5.0 && string(5) == '5'",
+  'self.list.filter(x, x > 1).map(x, x * 2) == [4, 6]',
+  'self.list.exists_one(x, x == 2)',
+  'cel.bind(x, self.replicas, x == 3)',
+];
+
+describe('a rule that holds', () => {
+  it.each(holding.map((rule) => ({ rule })))('$rule', ({ rule }) => {
+    expect(judge({ rule })).toEqual([]);
+  });
+});
+
+describe('a rule that does not hold', () => {
+  const cases: [rule: Partial<ValidationRule>, error: Partial<FieldError>][] = [
+    [
+      { rule: 'self.replicas > 5' },
+      { field: 'spec', message: 'Invalid value: "object": failed rule: self.replicas > 5' },
+    ],
+    [{ rule: 'false', message: 'no way' }, { message: 'Invalid value: "object": no way' }],
+    [
+      { rule: 'false', messageExpression: "'has ' + string(self.replicas)" },
+      { message: 'Invalid value: "object": has 3' },
+    ],
+    [
+      { rule: 'false', message: 'told', messageExpression: "''" },
+      { message: 'Invalid value: "object": told' },
+    ],
+    [
+      { rule: 'false', message: 'm', reason: 'FieldValueForbidden' },
+      { type: 'FieldValueForbidden', message: 'Forbidden: m' },
+    ],
+    [
+      { rule: 'false', message: 'm', reason: 'FieldValueRequired' },
+      { type: 'FieldValueRequired', message: 'Required value: m' },
+    ],
+    [{ rule: 'false', message: 'm', fieldPath: '.replicas' }, { field: 'spec.replicas' }],
+    [
+      { rule: 'self.nothing == 1' },
+      {
+        message:
+          'Invalid value: "object": no such key: nothing evaluating rule: failed rule: self.nothing == 1',
+      },
+    ],
+  ];
+  it.each(cases)('%o', (rule, error) => {
+    expect(judge(rule)).toMatchObject([error]);
+  });
+});
+
+describe('a transition rule', () => {
+  const immutable = { rule: 'self.health == oldSelf.health' };
+  it('says nothing of a new object', () => {
+    expect(judge(immutable)).toEqual([]);
+  });
+  it('compares with what was there', () => {
+    expect(judge(immutable, { ...spec, replicas: 4 }, spec)).toEqual([]);
+    expect(judge(immutable, { ...spec, health: 'bad' }, spec)).toHaveLength(1);
+  });
+  it('is also asked of new objects where the old one is optional', () => {
+    const rule = { rule: 'oldSelf.hasValue() || self.replicas == 1', optionalOldSelf: true };
+    expect(judge(rule)).toHaveLength(1);
+    expect(judge(rule, { ...spec, replicas: 2 }, spec)).toEqual([]);
+  });
+  it('leaves other rules alone where nothing changed', () => {
+    expect(judge({ rule: 'self.replicas > 5' }, spec, spec)).toEqual([]);
+    expect(judge({ rule: 'self.replicas > 5' }, { ...spec, health: 'x' }, spec)).toHaveLength(1);
+  });
+});
+
+describe('an expression', () => {
+  const wrong = ['self.', 'nobody == 1', '1 + "a"', 'self.replicas.unknownFunction()', 'self == '];
+  it.each(wrong)('%s does not compile', (rule) => {
+    expect(() => engine.checkExpression(rule)).toThrow(Error);
+  });
+
+  const many = { ...spec, list: Array.from({ length: 3000 }, (_, index) => index) };
+  const long = {
+    ...spec,
+    health: 'x'.repeat(2_000_000),
+    names: Array.from({ length: 500 }, () => 'y'.repeat(5000)),
+  };
+  const endless: [name: string, rule: string, value: object][] = [
+    [
+      'nested loops',
+      'self.list.all(a, self.list.all(b, self.list.exists(c, c == a + b * 2)))',
+      many,
+    ],
+    ['lists of lists', 'self.list.map(a, self.list.map(b, self.list)).size() > 0', many],
+    [
+      'long texts in a loop',
+      'self.names.all(a, self.names.all(b, self.health.contains(a + b + "z")))',
+      long,
+    ],
+    ['patterns over long texts', `self.names.all(a, self.health.matches('(x+x+)+y'))`, long],
+    ['a text made of texts', 'self.names.join(self.health).size() > 0', long],
+    ['replacing nothing by much', "self.health.replace('', self.health).size() > 0", long],
+    [
+      'comparing much',
+      'self.list.all(a, self.names == self.names.map(x, x))',
+      { ...many, names: long.names },
+    ],
+  ];
+  it.each(endless)('is stopped in time: %s', (_name, rule, value) => {
+    const before = performance.now();
+    const [error] = judge({ rule }, value);
+    expect(error?.message).toContain('validation failed due to running out of cost budget');
+    expect(performance.now() - before).toBeLessThan(5000);
+  });
+
+  it('has its budget anew for each object', () => {
+    judge({ rule: endless[0]?.[1] ?? '' }, many);
+    expect(judge({ rule: 'self.list.all(a, a >= 0)' }, many)).toEqual([]);
+  });
+});

@@ -1,0 +1,218 @@
+// Custom resources with an unmodified kubectl 1.35, Helm 4 and an informer of @kubernetes/client-node.
+// No node: nothing has to run.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  CustomObjectsApi,
+  KubeConfig,
+  makeInformer,
+  type KubernetesListObject,
+  type KubernetesObject,
+} from '@kubernetes/client-node';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Cluster, eventually, tool } from '../setup/cluster.ts';
+
+const cluster = new Cluster(['--no-agent']);
+beforeAll(async () => {
+  await cluster.start();
+});
+afterAll(() => cluster.destroy());
+
+function definition(kind: string, plural: string): string {
+  return `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: ${plural}.sea.example.com
+spec:
+  group: sea.example.com
+  scope: Namespaced
+  names: { plural: ${plural}, kind: ${kind}, shortNames: [${plural.slice(0, 2)}x], categories: [all] }
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      subresources:
+        status: {}
+        scale: { specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas }
+      additionalPrinterColumns:
+        - { name: Size, type: integer, jsonPath: .spec.size, description: How big it is. }
+        - { name: Age, type: date, jsonPath: .metadata.creationTimestamp }
+      selectableFields: [{ jsonPath: .spec.color }]
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec:
+              type: object
+              description: What is wanted.
+              required: [size]
+              x-kubernetes-validations:
+                - { rule: "self.size >= self.replicas || self.size > 2", message: too small for its replicas }
+                - { rule: "self.color == oldSelf.color || self.size > 1", message: small ones keep their color }
+              properties:
+                size: { type: integer, maximum: 9, description: How big the ship is. }
+                color: { type: string, default: red, enum: [red, blue] }
+                replicas: { type: integer, default: 1 }
+                ports:
+                  type: array
+                  x-kubernetes-list-type: map
+                  x-kubernetes-list-map-keys: [port]
+                  items:
+                    type: object
+                    required: [port]
+                    properties: { port: { type: integer }, name: { type: string } }
+            status: { type: object, x-kubernetes-preserve-unknown-fields: true }
+`;
+}
+
+function object(kind: string, name: string, spec: string): string {
+  return `
+apiVersion: sea.example.com/v1
+kind: ${kind}
+metadata: { name: ${name} }
+spec: ${spec}
+`;
+}
+
+it('kubectl defines a kind and uses it like any other', async () => {
+  await cluster.apply(definition('Ship', 'ships'));
+  await cluster.kubectlOk(
+    'wait',
+    '--for=condition=Established',
+    'crd/ships.sea.example.com',
+    '--timeout=10s',
+  );
+  expect(await cluster.kubectlOk('get', 'crd')).toMatch(
+    /^NAME +CREATED AT\nships\.sea\.example\.com +20/,
+  );
+  expect(await cluster.kubectlOk('api-resources', '--api-group=sea.example.com')).toMatch(
+    /ships +shx +sea\.example\.com\/v1 +true +Ship/,
+  );
+  await cluster.apply(object('Ship', 'argo', '{ size: 3 }'));
+  expect(await cluster.kubectlOk('get', 'shx')).toMatch(/^NAME +SIZE +AGE\nargo +3 +\d+s/);
+  expect(await cluster.kubectlOk('get', 'all')).toContain('ship.sea.example.com/argo');
+  expect(await cluster.kubectlOk('explain', 'ships.spec.size')).toContain('How big the ship is.');
+  const described = await cluster.kubectlOk('describe', 'ship', 'argo');
+  expect(described).toMatch(/Color: +red/);
+  await cluster.kubectlOk('scale', 'ship/argo', '--replicas=4');
+  expect(await cluster.kubectlOk('get', 'ship', 'argo', '-o', 'jsonpath={.spec.replicas}')).toBe(
+    '4',
+  );
+  await cluster.kubectlOk(
+    'patch',
+    'ship',
+    'argo',
+    '--type=merge',
+    '-p',
+    '{"spec":{"color":"blue"}}',
+  );
+  expect(
+    await cluster.kubectlOk('get', 'ships', '--field-selector=spec.color=blue', '-o', 'name'),
+  ).toBe('ship.sea.example.com/argo\n');
+  await cluster.kubectlOk('annotate', 'ship', 'argo', 'a=b');
+  await cluster.kubectlOk(
+    'patch',
+    'ship',
+    'argo',
+    '--subresource=status',
+    '--type=merge',
+    '-p',
+    '{"status":{"ready":true}}',
+  );
+});
+
+it('kubectl is told what is wrong, in the words it knows', async () => {
+  await cluster.apply(definition('Boat', 'boats'));
+  const wrong = await cluster.pipe(object('Boat', 'x', '{ size: big }'), 'apply', '-f', '-');
+  expect(wrong.stderr).toContain(
+    'The Boat "x" is invalid: spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
+  );
+  const ruled = await cluster.pipe(
+    object('Boat', 'x', '{ size: 1, replicas: 2 }'),
+    'create',
+    '-f',
+    '-',
+  );
+  expect(ruled.stderr).toContain(
+    'The Boat "x" is invalid: spec: Invalid value: "object": too small for its replicas',
+  );
+  await cluster.apply(object('Boat', 'small', '{ size: 1 }'));
+  const patch = ['patch', 'boat', 'small', '--type=merge', '-p', '{"spec":{"color":"blue"}}'];
+  expect((await cluster.kubectl(...patch)).stderr).toContain('small ones keep their color');
+  const missing = await cluster.pipe(object('Boat', 'x', '{}'), 'create', '-f', '-');
+  expect(missing.stderr).toContain('The Boat "x" is invalid: spec.size: Required value');
+  const unknown = await cluster.pipe(
+    object('Boat', 'x', '{ size: 1, sails: 2 }'),
+    'create',
+    '-f',
+    '-',
+  );
+  expect(unknown.stderr).toContain('strict decoding error: unknown field "spec.sails"');
+  const strategic = await cluster.kubectl('patch', 'boat', 'x', '--type=strategic', '-p', '{}');
+  expect(strategic.code).not.toBe(0);
+});
+
+it('a definition that is deleted takes its objects and its kind with it', async () => {
+  await cluster.apply(definition('Raft', 'rafts'));
+  await cluster.apply(object('Raft', 'one', '{ size: 1 }'));
+  await cluster.kubectlOk('delete', 'crd', 'rafts.sea.example.com', '--timeout=30s');
+  const gone = await cluster.kubectl('get', 'rafts');
+  expect(gone.stderr).toContain('the server could not find the requested resource');
+  await cluster.apply(definition('Raft', 'rafts'));
+  expect(await cluster.kubectlOk('get', 'rafts', '-o', 'name')).toBe('');
+});
+
+it('Helm installs a chart that brings its definitions and objects of them, and takes the objects away', async () => {
+  const chart = mkdtempSync(path.join(tmpdir(), 'flotilla-chart-'));
+  try {
+    mkdirSync(path.join(chart, 'crds'));
+    mkdirSync(path.join(chart, 'templates'));
+    writeFileSync(path.join(chart, 'Chart.yaml'), 'apiVersion: v2\nname: fleet\nversion: 1.0.0\n');
+    writeFileSync(path.join(chart, 'crds/canoes.yaml'), definition('Canoe', 'canoes'));
+    writeFileSync(
+      path.join(chart, 'templates/canoe.yaml'),
+      object('Canoe', '{{ .Release.Name }}', '{ size: {{ .Values.size }} }'),
+    );
+    writeFileSync(path.join(chart, 'values.yaml'), 'size: 2\n');
+    const helm = async (...args: string[]): Promise<string> => {
+      const result = await tool('helm', [...args, '--kubeconfig', cluster.kubeconfig]);
+      expect(result.stderr + result.stdout).not.toContain('Error');
+      return result.stdout;
+    };
+    await helm('install', 'one', chart);
+    expect(await cluster.kubectlOk('get', 'canoe', 'one', '-o', 'jsonpath={.spec.size}')).toBe('2');
+    await helm('upgrade', 'one', chart, '--set', 'size=5');
+    expect(await cluster.kubectlOk('get', 'canoe', 'one', '-o', 'jsonpath={.spec.size}')).toBe('5');
+    await helm('uninstall', 'one');
+    expect(await cluster.kubectlOk('get', 'canoes', '-o', 'name')).toBe('');
+    await cluster.kubectlOk('get', 'crd', 'canoes.sea.example.com');
+  } finally {
+    rmSync(chart, { recursive: true, force: true });
+  }
+});
+
+it('an informer of another client follows custom resources', async () => {
+  await cluster.apply(definition('Ferry', 'ferries'));
+  const config = new KubeConfig();
+  config.loadFromFile(cluster.kubeconfig);
+  const custom = config.makeApiClient(CustomObjectsApi);
+  const group = { group: 'sea.example.com', version: 'v1', plural: 'ferries' };
+  const list = (): Promise<KubernetesListObject<KubernetesObject>> =>
+    custom.listClusterCustomObject(group) as Promise<KubernetesListObject<KubernetesObject>>;
+  const seen: string[] = [];
+  const informer = makeInformer(config, '/apis/sea.example.com/v1/ferries', list);
+  for (const event of ['add', 'update', 'delete'] as const)
+    informer.on(event, ({ metadata }) => void seen.push(`${event} ${metadata?.name}`));
+  await informer.start();
+  try {
+    await cluster.apply(object('Ferry', 'one', '{ size: 1 }'));
+    await cluster.apply(object('Ferry', 'one', '{ size: 2 }'));
+    await cluster.kubectlOk('delete', 'ferry', 'one');
+    await eventually(() => seen.includes('delete one'), 'the deletion is seen');
+    expect(seen).toEqual(['add one', 'update one', 'delete one']);
+  } finally {
+    await informer.stop();
+  }
+});

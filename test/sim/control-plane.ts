@@ -7,7 +7,9 @@ import { seededRandom } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import { events, namespaces, nodes, pods } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
+import { makeKey } from '#platform/certificate.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
+import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
@@ -47,6 +49,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
+    tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,
     clock,
     random,
@@ -66,9 +69,24 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
       spec: {},
     });
   const manager = as('system:kube-controller-manager', []);
+  const asAccount = (account: string): RestClient => {
+    const name = `system:serviceaccount:kube-system:${account}`;
+    return as(name, serviceAccountGroups(name) ?? []);
+  };
   const informers = new InformerFactory({ client: manager, clock, random, logger });
   const running = runControllers(
-    { client: manager, informers, clock, random, logger },
+    {
+      clientOf: (account) => (account === undefined ? manager : asAccount(account)),
+      informers,
+      authority: {
+        caPem: 'the CA',
+        secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+        certify: () => ({ certificatePem: 'a certificate' }),
+      },
+      clock,
+      random,
+      logger,
+    },
     stop.signal,
   );
   await settle();

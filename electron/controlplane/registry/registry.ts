@@ -46,12 +46,16 @@ export interface RegistryReader {
     namespace: string,
     name: string,
   ): Promise<KubeObject | undefined>;
+  /** As the cache has it now, which may be behind. */
+  cached(resource: GroupVersionResource, namespace: string, name: string): KubeObject | undefined;
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {
   const { table } = deps;
   const resources = new Map<ResourceDefinition, ResourceRegistry>();
   for (const definition of table) resources.set(definition, new ResourceRegistry(definition, deps));
+  // Of reviews nothing is stored: there is nothing to follow.
+  const stored = [...resources.values()].filter(({ definition }) => !definition.review);
 
   function resource(definition: ResourceDefinition): ResourceRegistry {
     const found = resources.get(definition);
@@ -63,18 +67,22 @@ export function createRegistry(deps: RegistryDeps): Registry {
     table,
     resource,
     async start(signal) {
-      for (const one of resources.values()) startSweeper(one, deps, signal);
-      await Promise.all([...resources.values()].map((one) => one.cacher.start(signal)));
+      for (const one of stored) startSweeper(one, deps, signal);
+      await Promise.all(stored.map((one) => one.cacher.start(signal)));
     },
-    isReady: () => [...resources.values()].every((one) => one.cacher.isReady),
-    watcherCount: () =>
-      [...resources.values()].reduce((sum, { cacher }) => sum + cacher.watcherCount, 0),
+    isReady: () => stored.every((one) => one.cacher.isReady),
+    watcherCount: () => stored.reduce((sum, { cacher }) => sum + cacher.watcherCount, 0),
     reader: {
       async get({ group, version, resource: plural }, namespace, name) {
         const definition = table.lookup(group, version, plural);
         assert(definition, `${plural} is in the table`);
-        const stored = await resource(definition).read(storageKey(definition, namespace, name));
-        return stored?.object;
+        const found = await resource(definition).read(storageKey(definition, namespace, name));
+        return found?.object;
+      },
+      cached({ group, version, resource: plural }, namespace, name) {
+        const definition = table.lookup(group, version, plural);
+        assert(definition, `${plural} is in the table`);
+        return resource(definition).cacher.get(storageKey(definition, namespace, name))?.object;
       },
     },
   };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KubeObject } from '#kube/api/object.ts';
 import { ManualClock } from '#kube/base/clock.ts';
+import { seededRandom } from '#kube/base/random.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { podOf, refusal } from '../../../../test/setup/kinds.ts';
 import {
@@ -123,7 +124,11 @@ describe('ServiceAccount', () => {
 
   it('makes a pod run as default, with its pull secrets', async () => {
     const pod = podOf() as KubeObject;
-    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    const plugin = serviceAccount({
+      reader: readerOf(accounts),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     await run(plugin, { object: pod });
     expect(pod).toMatchObject({
       spec: {
@@ -135,7 +140,11 @@ describe('ServiceAccount', () => {
   });
 
   it('refuses an account that does not exist', async () => {
-    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    const plugin = serviceAccount({
+      reader: readerOf(accounts),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     const object = podOf({ serviceAccountName: 'nobody' }) as KubeObject;
     expect(await refusal(run(plugin, { object }))).toBe(
       'pods "web" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found',
@@ -148,7 +157,9 @@ describe('ServiceAccount', () => {
     const reader: ObjectReader = {
       get: async () => (++reads > 3 ? ({} as KubeObject) : undefined),
     };
-    const done = run(serviceAccount({ reader, clock }), { object: podOf() as KubeObject });
+    const done = run(serviceAccount({ reader, random: seededRandom(1), clock }), {
+      object: podOf() as KubeObject,
+    });
     // Each turn lets the plugin come to its next wait, then ends that wait.
     for (let turn = 0; turn < 50; turn++) {
       await Promise.resolve();
@@ -419,13 +430,19 @@ describe('a request for a certificate', () => {
 describe('the standard plugins', () => {
   it('complain of a missing namespace before they look for accounts in it', async () => {
     const clock = new ManualClock();
-    const chain = createAdmissionChain(standardPlugins({ reader: readerOf({}), clock }));
+    const chain = createAdmissionChain(
+      standardPlugins({ reader: readerOf({}), random: seededRandom(1), clock }),
+    );
     const attributes = attributesOf({ namespace: 'lab', object: podOf() as KubeObject });
     expect(await refusal(chain.admit(attributes))).toBe('namespaces "lab" not found');
   });
 
   it('run in the order of Kubernetes', () => {
-    const plugins = standardPlugins({ reader: readerOf({}), clock: new ManualClock() });
+    const plugins = standardPlugins({
+      reader: readerOf({}),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     expect(plugins.map(({ name }) => name)).toEqual([
       'NamespaceLifecycle',
       'ServiceAccount',

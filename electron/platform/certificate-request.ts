@@ -1,7 +1,14 @@
 // Reads a certificate signing request: for whom, which key, which names; and whether whoever made it
 // has the key. Source: RFC 2986, RFC 5280 §4.2.1.6, RFC 5758.
 import { createPublicKey, verify } from 'node:crypto';
-import { readAll, readObjectIdentifier, readOne, type DerValue } from './der-reader.ts';
+import {
+  contentOf,
+  readAll,
+  readObjectIdentifier,
+  readOne,
+  tags,
+  type DerValue,
+} from './der-reader.ts';
 
 export interface CertificateRequestInfo {
   readonly commonName: string;
@@ -44,15 +51,16 @@ export function parseCertificateRequest(pem: string): CertificateRequestInfo | u
 }
 
 function read(bytes: Uint8Array): CertificateRequestInfo | undefined {
-  const [info, algorithm, signature] = readAll(readOne(bytes).content);
-  if (info === undefined || algorithm === undefined || signature === undefined) return undefined;
-  const [, subject, key, attributes] = readAll(info.content);
-  if (subject === undefined || key === undefined) return undefined;
-  const digest = digests[readObjectIdentifier(readAll(algorithm.content)[0]?.content ?? empty)];
+  const [info, algorithm, signature, ...rest] = sequenceOf(readOne(bytes));
+  if (info === undefined || rest.length > 0) return undefined;
+  const [, subject, key, attributes] = sequenceOf(info);
+  if (key === undefined) return undefined;
+  const digest = digests[identifierOf(sequenceOf(algorithm)[0])];
   if (digest === undefined) return undefined;
   const publicKey = createPublicKey({ key: Buffer.from(key.whole), format: 'der', type: 'spki' });
-  // The first byte of a bit string counts its unused bits.
-  if (!verify(digest, info.whole, publicKey, signature.content.subarray(1))) return undefined;
+  const [unusedBits, ...signed] = contentOf(signature, tags.bitString);
+  if (unusedBits !== 0 || !verify(digest, info.whole, publicKey, Uint8Array.from(signed)))
+    return undefined;
   const names = readNames(subject);
   return {
     commonName: names.find(({ id }) => id === oid.commonName)?.text ?? '',
@@ -62,17 +70,22 @@ function read(bytes: Uint8Array): CertificateRequestInfo | undefined {
   };
 }
 
-const empty = new Uint8Array();
+function sequenceOf(value: DerValue | undefined): DerValue[] {
+  return readAll(contentOf(value, tags.sequence));
+}
 
-/** Source of the subject: RDNSequence of sets of attributes. */
-function readNames(subject: DerValue): { readonly id: string; readonly text: string }[] {
-  return readAll(subject.content).flatMap((set) =>
-    readAll(set.content).map((attribute) => {
-      const [id, value] = readAll(attribute.content);
-      return {
-        id: readObjectIdentifier(id?.content ?? empty),
-        text: new TextDecoder().decode(value?.content),
-      };
+function identifierOf(value: DerValue | undefined): string {
+  return readObjectIdentifier(contentOf(value, tags.objectIdentifier));
+}
+
+/** A sequence of sets of attributes. */
+function readNames(
+  subject: DerValue | undefined,
+): { readonly id: string; readonly text: string }[] {
+  return sequenceOf(subject).flatMap((set) =>
+    readAll(contentOf(set, tags.set)).map((attribute) => {
+      const [id, value] = sequenceOf(attribute);
+      return { id: identifierOf(id), text: new TextDecoder().decode(value?.content) };
     }),
   );
 }
@@ -92,14 +105,14 @@ function alternativeNames(attributes: DerValue | undefined): Names {
 
 function generalNames(attributes: DerValue | undefined): DerValue[] {
   const found: DerValue[] = [];
-  for (const attribute of readAll(attributes?.content ?? empty)) {
-    const [id, values] = readAll(attribute.content);
-    if (readObjectIdentifier(id?.content ?? empty) !== oid.extensionRequest) continue;
-    const extensions = readAll(readOne(values?.content ?? empty).content);
-    for (const extension of extensions) {
-      const parts = readAll(extension.content);
-      if (readObjectIdentifier(parts[0]?.content ?? empty) !== oid.subjectAltName) continue;
-      found.push(...readAll(readOne(parts.at(-1)?.content ?? empty).content));
+  for (const attribute of attributes === undefined ? [] : readAll(attributes.content)) {
+    const [id, values] = sequenceOf(attribute);
+    if (identifierOf(id) !== oid.extensionRequest) continue;
+    for (const extension of sequenceOf(readOne(contentOf(values, tags.set)))) {
+      const parts = sequenceOf(extension);
+      const value = parts.at(-1);
+      if (identifierOf(parts[0]) !== oid.subjectAltName || value === undefined) continue;
+      found.push(...sequenceOf(readOne(value.content)));
     }
   }
   return found;

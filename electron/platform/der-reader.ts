@@ -21,6 +21,14 @@ export function readOne(bytes: Uint8Array): DerValue {
   return value;
 }
 
+/** The content of a value that has to be there and of that tag. Throws DerError. */
+export function contentOf(value: DerValue | undefined, tag: number): Uint8Array {
+  if (value?.tag !== tag) throw new DerError(`tag ${tag} was expected`);
+  return value.content;
+}
+
+export const tags = { bitString: 0x03, objectIdentifier: 0x06, sequence: 0x30, set: 0x31 };
+
 /** The values that follow each other in `bytes`. Throws DerError. */
 export function readAll(bytes: Uint8Array): DerValue[] {
   const values: DerValue[] = [];

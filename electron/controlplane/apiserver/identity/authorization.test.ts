@@ -16,6 +16,7 @@ const pod: Pod = {
   metadata: { name: 'web', namespace: 'a' },
   spec: {
     nodeName: 'n1',
+    serviceAccountName: 'robot',
     imagePullSecrets: [{ name: 'pull' }],
     containers: [
       {
@@ -114,6 +115,10 @@ describe('what is allowed', () => {
       'GET /api/v1/services?watch=true',
       'GET /apis/discovery.k8s.io/v1/endpointslices',
       'POST /api/v1/namespaces/a/events',
+      'POST /api/v1/namespaces/a/serviceaccounts/robot/token',
+      'POST /apis/authorization.k8s.io/v1/subjectaccessreviews',
+      'POST /apis/authentication.k8s.io/v1/tokenreviews',
+      'POST /apis/certificates.k8s.io/v1/certificatesigningrequests',
       'GET /api/v1',
     ],
   };
@@ -198,6 +203,15 @@ describe('what is refused, in the words of Kubernetes', () => {
       'PUT /apis/coordination.k8s.io/v1/namespaces/a/leases/n1',
       'can only access leases in the "kube-node-lease" system namespace',
     ],
+    [
+      'POST /api/v1/namespaces/a/serviceaccounts/default/token',
+      "no relationship found between node 'n1' and this object",
+    ],
+    [
+      'POST /api/v1/namespaces/b/serviceaccounts/robot/token',
+      "no relationship found between node 'n1' and this object",
+    ],
+    ['GET /api/v1/namespaces/a/serviceaccounts/robot', 'can only create tokens'],
     ['GET /api/v1/nodes/n1/proxy/stats', ''],
     ['DELETE /api/v1/nodes/n1', ''],
     ['POST /api/v1/namespaces/a/pods/web/binding', ''],

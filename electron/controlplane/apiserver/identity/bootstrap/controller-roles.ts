@@ -20,8 +20,7 @@ function podOwner(group: string, plural: string, own = read): PolicyRule[] {
 
 const revisions = rule('get list watch create delete patch update', 'apps', 'controllerrevisions');
 
-/** By the name of the service account. */
-export const controllerRules: Readonly<Record<string, readonly PolicyRule[]>> = {
+const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
   'attachdetach-controller': [
     rule('list watch', 'core', 'persistentvolumes persistentvolumeclaims pods'),
     rule(read, 'core', 'nodes'),
@@ -155,3 +154,18 @@ export const controllerRules: Readonly<Record<string, readonly PolicyRule[]>> = 
   ],
   'ttl-after-finished-controller': [rule(`${read} delete`, 'batch', 'jobs'), events],
 };
+
+/**
+ * By the name of the service account. Differs: whoever may update may patch, which is the same right
+ * and what our controllers do where Kubernetes' write whole objects.
+ */
+export const controllerRules: Readonly<Record<string, readonly PolicyRule[]>> = Object.fromEntries(
+  Object.entries(rulesByName).map(([name, rules]) => [name, rules.map(withPatch)]),
+);
+
+function withPatch(given: PolicyRule): PolicyRule {
+  const { verbs } = given;
+  return verbs.includes('update') && !verbs.includes('patch')
+    ? { ...given, verbs: [...verbs, 'patch'] }
+    : given;
+}

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { makeCertificateRequest } from '../../test/setup/certificate-request.ts';
 import { parseCertificateRequest } from './certificate-request.ts';

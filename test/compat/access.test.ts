@@ -152,8 +152,8 @@ describe('a service account', () => {
     writeFileSync(file, `{apiVersion: v1, kind: Secret, metadata: ${metadata}, type: ${type}}`);
     await cluster.kubectlOk('create', '-f', file);
     const token = await eventually(async () => {
-      const path_ = 'jsonpath={.data.token}';
-      const text = await cluster.kubectlOk('get', 'secret', 'keeper', '-o', path_);
+      const template = 'jsonpath={.data.token}';
+      const text = await cluster.kubectlOk('get', 'secret', 'keeper', '-o', template);
       return text !== '' && Buffer.from(text, 'base64').toString('utf8');
     }, 'it is issued');
     expect((await withToken(token, 'auth', 'whoami')).stdout).toContain('default:keeper');

@@ -171,7 +171,7 @@ describe('nobody grants more than they hold', () => {
     const metadata = { name: 'roles' };
     await sim.client.create(clusterRoles, { apiVersion, kind: 'ClusterRole', metadata, rules });
     const binding = { ...bind('bob', 'roles'), kind: 'ClusterRoleBinding', metadata } as const;
-    await sim.client.create(clusterRoleBindings, binding as unknown as ClusterRoleBinding);
+    await sim.client.create(clusterRoleBindings, binding);
     const all: ClusterRole = {
       apiVersion,
       kind: 'ClusterRole',

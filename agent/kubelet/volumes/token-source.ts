@@ -51,7 +51,7 @@ export class TokenSource {
   }
 
   stop(): void {
-    for (const podUid of [...this.#kept.keys()]) this.release(podUid);
+    for (const podUid of this.#kept.keys()) this.release(podUid);
   }
 
   async #token(pod: Pod, source: ServiceAccountTokenProjection, key: string): Promise<string> {
@@ -86,7 +86,7 @@ export class TokenSource {
     };
     const body = asked as unknown as KubeObject;
     const made = await client.createSubresource(serviceAccounts, account, 'token', body);
-    const { status } = made as unknown as TokenRequest;
+    const { status } = made as TokenRequest;
     const token = status?.token ?? '';
     const now = clock.now();
     const expiresMs = Date.parse(status?.expirationTimestamp ?? '');

@@ -66,7 +66,7 @@ export class Volumes {
       const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'unknown';
       throw new VolumeError(`volume type ${kind} is not supported`);
     }
-    if (isConfidential(volume) && this.#deps.isRoot) await this.#ensureTmpfs(path, undefined);
+    if (volume.secret !== undefined && this.#deps.isRoot) await this.#ensureTmpfs(path, undefined);
     await writePayload(path, payload, groupId);
   }
 
@@ -175,15 +175,6 @@ function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
-  );
-}
-
-/** Secrets and tokens are kept off the disk. */
-function isConfidential({ secret, projected }: Volume): boolean {
-  const sources = projected?.sources ?? [];
-  return (
-    secret !== undefined ||
-    sources.some((source) => (source.secret ?? source.serviceAccountToken) !== undefined)
   );
 }
 

@@ -21,7 +21,7 @@ import { indexRbac } from './identity/rbac/objects.ts';
 const admin: UserInfo = { name: 'admin', groups: ['system:masters'] };
 const alice: UserInfo = { name: 'alice', groups: ['devs'] };
 
-const objects = indexRbac(bootstrapRbac as unknown as KubeObject[]);
+const objects = indexRbac(bootstrapRbac);
 const verifyToken: TokenVerifier = async (token, audiences) =>
   token === 'secret' ? { user: alice, audiences } : undefined;
 

@@ -159,7 +159,7 @@ describe('ServiceAccount', () => {
       const reader = readerOf({ 'serviceaccounts/default/default': account });
       const random = seededRandom(1);
       await run(serviceAccount({ reader, random, clock: new ManualClock() }), {
-        object: pod as KubeObject,
+        object: pod,
       });
       return pod;
     };

@@ -34,7 +34,7 @@ const pod: Pod = {
   },
 };
 
-const objects = indexRbac(bootstrapRbac as unknown as KubeObject[]);
+const objects = indexRbac(bootstrapRbac);
 const authorize = createAuthorizer({
   grants: new GrantCache(() => objects),
   nodePods: { podsOnNode: (name) => (name === 'n1' ? [pod] : []) },

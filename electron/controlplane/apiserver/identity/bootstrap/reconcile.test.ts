@@ -5,14 +5,14 @@ import { bootstrapRbac } from './policy.ts';
 import { reconcile } from './reconcile.ts';
 import { autoupdate, rule } from './vocabulary.ts';
 
-function wanted<T>(kind: string, name: string): T {
+function wanted(kind: string, name: string): unknown {
   return structuredClone(
     bootstrapRbac.find((object) => object.kind === kind && object.metadata.name === name),
-  ) as unknown as T;
+  );
 }
 
-const role = () => wanted<ClusterRole>('ClusterRole', 'system:kube-dns');
-const binding = () => wanted<ClusterRoleBinding>('ClusterRoleBinding', 'system:discovery');
+const role = () => wanted('ClusterRole', 'system:kube-dns') as ClusterRole;
+const binding = () => wanted('ClusterRoleBinding', 'system:discovery') as ClusterRoleBinding;
 
 describe('at a start', () => {
   it('every name is there once, and each controller that has a role is bound to it', () => {

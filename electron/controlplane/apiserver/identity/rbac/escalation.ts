@@ -78,7 +78,7 @@ function checkRole(
     deepEqual(role.rules ?? [], old.rules ?? []) &&
     deepEqual(aggregation, aggregationOf(old));
   if (isSame) return;
-  const { name = '', namespace = '' } = role.metadata;
+  const { name, namespace = '' } = role.metadata;
   const resource = role.kind === 'Role' ? 'roles' : 'clusterroles';
   if (isAllowed(deps, attributes, { verb: 'escalate', resource, namespace, name })) return;
   const isAggregated = aggregation !== undefined && !deepEqual(aggregation, aggregationOf(old));

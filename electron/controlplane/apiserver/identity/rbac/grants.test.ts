@@ -11,7 +11,7 @@ const apiVersion = `${apiGroup}/v1`;
 
 function role(namespace: string, name: string, verbs: string): KubeObject {
   const made = { ...clusterRole(name, [rule(verbs, 'core', 'pods')]), kind: 'Role' };
-  return { ...made, metadata: { name, namespace } } as unknown as KubeObject;
+  return { ...made, metadata: { name, namespace } };
 }
 
 function binding(namespace: string, ref: string, ...subjects: Partial<Subject>[]): KubeObject {

@@ -98,7 +98,7 @@ function appliesTo(subject: Subject, user: UserInfo, bindingNamespace: string): 
 
 function reasonOf({ kind, metadata, roleRef }: RoleBinding | ClusterRoleBinding, by: Subject) {
   const { name, namespace = '' } = metadata;
-  const binding = namespace === '' ? `${name}` : `${name}/${namespace}`;
+  const binding = namespace === '' ? name : `${name}/${namespace}`;
   return `RBAC: allowed by ${kind} "${binding}" of ${roleText(roleRef)} to ${subjectText(by)}`;
 }
 

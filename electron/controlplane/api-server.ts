@@ -7,8 +7,17 @@ import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { createAdmissionChain } from './admission/chain.ts';
 import { standardPlugins } from './admission/plugins/standard.ts';
-import { createAuthenticator } from './apiserver/identity/authentication.ts';
+import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
+import { bootstrapRbac } from './apiserver/identity/bootstrap/policy.ts';
+import { certificateSigners } from './apiserver/identity/certificate-signers.ts';
+import { escalationCheck } from './apiserver/identity/rbac/escalation.ts';
+import { GrantCache } from './apiserver/identity/rbac/grants.ts';
+import { rbacSource } from './apiserver/identity/rbac/objects.ts';
+import { bootstrapTokens } from './apiserver/identity/tokens/bootstrap-tokens.ts';
+import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
+import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
+import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { createChain } from './apiserver/chain.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
@@ -17,7 +26,6 @@ import type { ApiHandler } from './apiserver/http.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
 import { OpenApi } from './apiserver/documents/openapi.ts';
 import { createPaths } from './apiserver/documents/paths.ts';
-import { bootstrapPolicy } from './apiserver/identity/policy.ts';
 import { ProtobufDecoder } from './apiserver/representation/protobuf.ts';
 import { YamlReader } from './apiserver/representation/yaml.ts';
 import { createRouter } from './apiserver/router.ts';
@@ -41,6 +49,8 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
+  /** Signs the tokens of service accounts; PKCS #8. */
+  readonly tokenKeyPem: string;
   /** Why the store answers nothing now; undefined: it answers. None: it always does. */
   readonly storeProblem?: () => string | undefined;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
@@ -55,7 +65,11 @@ export interface ApiServerParts {
 export interface AssembledApiServer {
   readonly handler: ApiHandler;
   readonly registry: Registry;
+  readonly tokens: ServiceAccountTokens;
 }
+
+/** What tokens say of whom they are: as pods reach the API server, in clusters made by kubeadm too. */
+const issuer = 'https://kubernetes.default.svc.cluster.local';
 
 export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const { store, config, clock, random, logger } = parts;
@@ -84,7 +98,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     },
     { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
   ]);
-  const authorize = createAuthorizer({ policy: bootstrapPolicy, nodePods: parts });
+  const access = createAccess(parts, registry);
+  const { authorize, tokens } = access;
+  const plugins = standardPlugins({ reader: registry.reader, clock, random });
   const resources = createRouter({
     registry,
     schemas,
@@ -93,9 +109,13 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       shapeOf: (name) => (schemas.has(name) ? schemas.get(name) : undefined),
     }),
     yaml: new YamlReader(clock),
-    admission: createAdmissionChain(standardPlugins({ reader: registry.reader, clock })),
+    admission: createAdmissionChain([
+      ...plugins,
+      escalationCheck(access),
+      certificateSigners(authorize),
+    ]),
     kubelet: parts.kubelet(registry.reader),
-    authorize,
+    access,
     clock,
     random,
     logger,
@@ -106,11 +126,15 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     health,
     metrics,
     build: parts.build,
-    more:
-      parts.memberPaths === undefined ? [] : [{ prefix: '/flotilla', answer: parts.memberPaths }],
+    more: [
+      ...issuerPaths({ key: access.key, issuer, address: parts.address }),
+      ...(parts.memberPaths === undefined
+        ? []
+        : [{ prefix: '/flotilla', answer: parts.memberPaths }]),
+    ],
   });
   const handler = createChain({
-    authenticate: createAuthenticator(),
+    authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,
     resources,
     paths,
@@ -119,7 +143,27 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     logger,
     metrics,
   });
-  return { handler, registry };
+  return { handler, registry, tokens };
+}
+
+function createAccess(parts: ApiServerParts, registry: Registry) {
+  const { clock, random } = parts;
+  const objects = registry.reader;
+  const source = rbacSource(registry, bootstrapRbac);
+  const grants = new GrantCache(source);
+  const key = new TokenKey(parts.tokenKeyPem);
+  const tokens = new ServiceAccountTokens({ key, issuer, objects, clock, random });
+  return {
+    source,
+    grants,
+    key,
+    tokens,
+    authorize: createAuthorizer({ grants, nodePods: parts }),
+    verifyToken: tokenVerifier([
+      (token, audiences) => tokens.verify(token, audiences),
+      bootstrapTokens(objects, clock, tokens.apiAudiences),
+    ]),
+  };
 }
 
 /** Whether a majority stands behind what is answered. A restart would not help where it does not. */

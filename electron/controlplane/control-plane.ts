@@ -17,16 +17,20 @@ import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
+import { decideSigning } from '#platform/certificate-signing.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
-import { assembleApiServer } from './api-server.ts';
+import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
+import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
+import type { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { createEtcdServer } from './etcd/server.ts';
+import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
@@ -35,6 +39,7 @@ import { bootstrapObjects } from './registry/bootstrap.ts';
 import { apiVersionOfResource } from './registry/resource-table.ts';
 import { builtInResources } from './registry/resources.ts';
 import { startCompactor } from './store/compactor.ts';
+import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { UnavailableError, type Store } from './store/store.ts';
@@ -122,12 +127,12 @@ export class ControlPlane {
     this.#stops.push(() => ui.stop());
     const backing = await this.#openBacking(pki);
     await this.#untilAnswering(backing, late);
-    const handler = await this.#startApi(pki, apiPort, backing);
+    const { handler, tokens } = await this.#startApi(pki, apiPort, backing);
     late.set(handler);
     await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
-    this.#lead(handler, backing);
+    this.#lead(handler, backing, authorityOf(pki, tokens));
     await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, server, backing);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
@@ -171,13 +176,13 @@ export class ControlPlane {
     }
   }
 
-  async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<ApiHandler> {
+  async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<AssembledApiServer> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
     let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
-    const { handler, registry } = assembleApiServer({
+    const assembled = assembleApiServer({
       store,
       config: clusterConfig,
       build: { version, platform: goPlatform(process.platform, process.arch) },
@@ -193,6 +198,7 @@ export class ControlPlane {
         return client;
       },
       podsOnNode: (name) => podsOnNode(name),
+      tokenKeyPem: await pki.tokenKey(),
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
@@ -206,6 +212,7 @@ export class ControlPlane {
       random,
       logger,
     });
+    const { handler, registry } = assembled;
     await registry.start(this.#stopping.signal);
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
     const informers = this.#informers(client);
@@ -220,7 +227,7 @@ export class ControlPlane {
     });
     podsOnNode = (name) => informer.lister.byIndex('node', name);
     informers.start(this.#stopping.signal);
-    return handler;
+    return assembled;
   }
 
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
@@ -228,6 +235,7 @@ export class ControlPlane {
     const { serviceCidr } = clusterConfig;
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     for (const object of objects) await ensureObject(client, object);
+    await ensureBootstrapRbac(client);
     this.#missing = undefined;
   }
 
@@ -259,11 +267,11 @@ export class ControlPlane {
   }
 
   /** What one control plane does for all, while this one's member leads. */
-  #lead(handler: ApiHandler, { store, onLeadership }: Backing): void {
+  #lead(handler: ApiHandler, { store, onLeadership }: Backing, authority: ClusterAuthority): void {
     const { clock, logger, onFatal } = this.#deps;
     const work = new LeaderWork({
       catchUp: () => store.currentRevision({ linearizable: true }),
-      run: (signal) => this.#runClients(handler, store, signal),
+      run: (signal) => this.#runClients({ handler, store, authority }, signal),
       clock,
       logger,
       onFatal,
@@ -273,7 +281,10 @@ export class ControlPlane {
     onLeadership((isLeader) => work.setLeader(isLeader && !this.#stopping.signal.aborted));
   }
 
-  async #runClients(handler: ApiHandler, store: Store, signal: AbortSignal): Promise<void> {
+  async #runClients(
+    { handler, store, authority }: LeaderParts,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { clock, random, logger } = this.#deps;
     startCompactor({ store, clock, logger, signal });
     const common = { clock, random };
@@ -283,13 +294,14 @@ export class ControlPlane {
       logger: logger.with({ component: 'scheduler' }),
     });
     scheduler.start(signal);
-    const controllers = this.#client(handler, 'system:kube-controller-manager', []);
+    const manager = this.#client(handler, 'system:kube-controller-manager', []);
     // A controller fails only by a programmer's error: the process ends and is started again.
     await runControllers(
       {
         ...common,
-        client: controllers,
-        informers: this.#informers(controllers),
+        clientOf: (account) => this.#controllerClient(handler, account) ?? manager,
+        informers: this.#informers(manager),
+        authority,
         logger: logger.with({ component: 'controllers' }),
       },
       signal,
@@ -354,10 +366,34 @@ export class ControlPlane {
     return new RestClient({ transport, clock, random, userAgent });
   }
 
+  #controllerClient(handler: ApiHandler, account: string | undefined): RestClient | undefined {
+    if (account === undefined) return undefined;
+    const name = `system:serviceaccount:kube-system:${account}`;
+    return this.#client(handler, name, serviceAccountGroups(name) ?? []);
+  }
+
   #informers(client: RestClient): InformerFactory {
     const { clock, random, logger } = this.#deps;
     return new InformerFactory({ client, clock, random, logger });
   }
+}
+
+interface LeaderParts {
+  readonly handler: ApiHandler;
+  readonly store: Store;
+  readonly authority: ClusterAuthority;
+}
+
+function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {
+  return {
+    caPem: pki.caPem,
+    secretToken: (...subject) => tokens.issueForSecret(...subject),
+    certify({ seconds, ...asked }) {
+      const decision = decideSigning(asked);
+      if ('refused' in decision) return decision;
+      return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
+    },
+  };
 }
 
 async function ensureObject(client: RestClient, object: KubeObject): Promise<void> {

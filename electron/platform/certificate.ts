@@ -64,7 +64,33 @@ export function issueCertificate(
   random: Random,
 ): KeyPairPem {
   const keyPem = spec.keyPem ?? makeKey();
-  const publicKey = publicKeyDer(keyPem);
+  const signingKeyPem = issuer?.keyPem ?? keyPem;
+  const certPem = certify(
+    { ...spec, publicKey: publicKeyDer(keyPem) },
+    { issuer, signingKeyPem },
+    random,
+  );
+  return { certPem, keyPem };
+}
+
+/** For a key that only its owner has: of a certificate signing request. */
+export function certifyKey(
+  spec: Omit<CertificateSpec, 'keyPem'> & { readonly publicKey: Uint8Array },
+  issuer: KeyPairPem,
+  random: Random,
+): string {
+  return certify(spec, { issuer, signingKeyPem: issuer.keyPem }, random);
+}
+
+function certify(
+  spec: CertificateSpec & { readonly publicKey: Uint8Array },
+  {
+    issuer,
+    signingKeyPem,
+  }: { readonly issuer: KeyPairPem | undefined; readonly signingKeyPem: string },
+  random: Random,
+): string {
+  const { publicKey } = spec;
   const issuerCertificate = issuer === undefined ? undefined : new X509Certificate(issuer.certPem);
   const subject = distinguishedName(spec.commonName, spec.organizations ?? []);
   const algorithm = der.sequence(der.objectIdentifier(oid.ecPublicKeyWithSha256));
@@ -78,10 +104,10 @@ export function issueCertificate(
     publicKey,
     der.explicit(3, der.sequence(...extensions(spec, publicKey, issuerCertificate))),
   );
-  const signingKey = createPrivateKey(issuer?.keyPem ?? keyPem);
+  const signingKey = createPrivateKey(signingKeyPem);
   const signature = new Uint8Array(sign('sha256', toBeSigned, signingKey));
   const certificate = der.sequence(toBeSigned, algorithm, der.bitString(signature));
-  return { certPem: der.pem('CERTIFICATE', certificate), keyPem };
+  return der.pem('CERTIFICATE', certificate);
 }
 
 /** SubjectPublicKeyInfo of a private key. Throws when it can't be read. */

@@ -8,7 +8,9 @@ import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
+import type { CertificateRequestInfo } from './certificate-request.ts';
 import {
+  certifyKey,
   issueCertificate,
   makeKey,
   memberIdOf,
@@ -27,6 +29,11 @@ const caLifetimeMs = 3650 * dayMs;
 const leafLifetimeMs = 365 * dayMs;
 /** A leaf with less left than this is made again. */
 const renewBeforeMs = 60 * dayMs;
+
+/** Clocks of clients differ a little. */
+const backdatedMs = 5 * 60_000;
+/** In the cluster's folder of keys. Every member has the same. */
+export const tokenKeyName = 'sa.key';
 
 export interface PkiDeps {
   /** Holds `ca.crt` and `ca.key`; created with mode 0700. */
@@ -178,6 +185,29 @@ export class ClusterPki {
     return { ...issueCertificate(spec, this.#ca, this.#deps.random), memberId };
   }
 
+  /** What signs the tokens of service accounts, PKCS #8; made when there is none. */
+  async tokenKey(): Promise<string> {
+    const file = join(this.#deps.directory, tokenKeyName);
+    const kept = await readFileIfExists(file);
+    if (kept !== undefined) return readableKey(kept, file);
+    const made = makeKey();
+    await writeFileAtomic(file, made);
+    return made;
+  }
+
+  /** A certificate for somebody else's key, for `seconds` or a year. */
+  certify(
+    request: CertificateRequestInfo,
+    usages: CertificateSpec['usages'],
+    seconds?: number,
+  ): string {
+    const now = this.#deps.clock.now();
+    const lifetimeMs = seconds === undefined ? leafLifetimeMs : seconds * 1000;
+    const notAfterMs = Math.min(now + lifetimeMs, Date.parse(this.#caCertificate.validTo));
+    const times = { notBeforeMs: now - backdatedMs, notAfterMs };
+    return certifyKey({ ...request, usages, ...times }, this.#ca, this.#deps.random);
+  }
+
   #spec(request: CertificateRequest): CertificateSpec {
     const now = this.#deps.clock.now();
     const caEndMs = Date.parse(this.#caCertificate.validTo);
@@ -252,6 +282,18 @@ async function loadPeerKey(file: string): Promise<{ keyPem: string; memberId: nu
     if (kept === undefined) throw error;
     throw new PkiError(
       `${file} is damaged: put it back from a backup, or take this machine's control plane out of the cluster and let it join again with an empty data directory`,
+      { cause: error },
+    );
+  }
+}
+
+function readableKey(pem: string, file: string): string {
+  try {
+    createPrivateKey(pem);
+    return pem;
+  } catch (error) {
+    throw new PkiError(
+      `${file} is damaged: put it back from a backup or from another member, or remove it to make a new one (all tokens of service accounts end then)`,
       { cause: error },
     );
   }

@@ -2,6 +2,8 @@
 import admissionregistrationV1 from './admissionregistration.v1.json' with { type: 'json' };
 import apiextensionsV1 from './apiextensions.v1.json' with { type: 'json' };
 import appsV1 from './apps.v1.json' with { type: 'json' };
+import authenticationV1 from './authentication.v1.json' with { type: 'json' };
+import authorizationV1 from './authorization.v1.json' with { type: 'json' };
 import autoscalingV1 from './autoscaling.v1.json' with { type: 'json' };
 import autoscalingV2 from './autoscaling.v2.json' with { type: 'json' };
 import batchV1 from './batch.v1.json' with { type: 'json' };
@@ -23,6 +25,8 @@ export const schemaDocuments: readonly unknown[] = [
   admissionregistrationV1,
   apiextensionsV1,
   appsV1,
+  authenticationV1,
+  authorizationV1,
   autoscalingV1,
   autoscalingV2,
   batchV1,

@@ -65,6 +65,23 @@ const groupVersions: readonly GroupVersion[] = [
     kinds: ['ControllerRevision', 'DaemonSet', 'Deployment', 'ReplicaSet', 'StatefulSet'],
   },
   {
+    group: 'authentication.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.authentication.v1`,
+    kinds: ['SelfSubjectReview', 'TokenRequest', 'TokenReview'],
+  },
+  {
+    group: 'authorization.k8s.io',
+    version: 'v1',
+    protoPackage: `${api}.authorization.v1`,
+    kinds: [
+      'LocalSubjectAccessReview',
+      'SelfSubjectAccessReview',
+      'SelfSubjectRulesReview',
+      'SubjectAccessReview',
+    ],
+  },
+  {
     group: 'autoscaling',
     version: 'v1',
     protoPackage: `${api}.autoscaling.v1`,

@@ -2,11 +2,12 @@
 // no identity checks, a clock that the test moves. Requests go through parseRequestInfo and the
 // router as in production; thrown StatusErrors become Status bodies.
 import { Readable } from 'node:stream';
-import { ManualClock } from '#kube/base/clock.ts';
+import { ManualClock, type Clock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
-import { seededRandom } from '#kube/base/random.ts';
+import { seededRandom, type Random } from '#kube/base/random.ts';
 import type { HttpMethod, TransportStream } from '#kube/client/transport.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
+import { makeKey } from '#platform/certificate.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import {
   createAdmissionChain,
@@ -17,6 +18,12 @@ import type {
   KubeletUpgrade,
 } from '../../electron/controlplane/apiserver/handlers/kubelet-client.ts';
 import type { Authorizer } from '../../electron/controlplane/apiserver/identity/authorizer.ts';
+import type { Access } from '../../electron/controlplane/apiserver/handlers/scope.ts';
+import { tokenVerifier } from '../../electron/controlplane/apiserver/identity/authentication.ts';
+import { GrantCache } from '../../electron/controlplane/apiserver/identity/rbac/grants.ts';
+import { indexRbac } from '../../electron/controlplane/apiserver/identity/rbac/objects.ts';
+import { TokenKey } from '../../electron/controlplane/apiserver/identity/tokens/jwt.ts';
+import { ServiceAccountTokens } from '../../electron/controlplane/apiserver/identity/tokens/service-account-tokens.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
@@ -108,7 +115,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
         return Promise.resolve(options.kubeletUpgrade(request));
       },
     },
-    authorize: options.authorize ?? (() => ({ allowed: true, reason: '' })),
+    access: accessOf(registry, options.authorize, { clock, random }),
     clock,
     random,
     logger: silentLogger,
@@ -172,6 +179,24 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
       stop.abort();
       await store.close();
     },
+  };
+}
+
+/** Everybody may do everything, unless the test says otherwise. */
+function accessOf(
+  registry: Registry,
+  authorize: Authorizer = () => ({ allowed: true, reason: '' }),
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): Access {
+  const key = new TokenKey(makeKey());
+  const issuer = 'https://issuer.test';
+  const objects = registry.reader;
+  const tokens = new ServiceAccountTokens({ key, issuer, objects, clock, random });
+  return {
+    authorize,
+    grants: new GrantCache(() => indexRbac([])),
+    tokens,
+    verifyToken: tokenVerifier([(token, audiences) => tokens.verify(token, audiences)]),
   };
 }
 

@@ -7,7 +7,10 @@ import { seededRandom } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import { events, namespaces, nodes, pods } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
+import { makeKey } from '#platform/certificate.ts';
+import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
+import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
@@ -16,6 +19,8 @@ export interface SimulatedControlPlane {
   readonly clock: ManualClock;
   /** As an administrator. */
   readonly client: RestClient;
+  /** As anybody else. */
+  readonly clientAs: (name: string, groups?: readonly string[]) => RestClient;
   /** Lets everything happen that can, then moves the clock by `ms` in steps. */
   advance(ms: number): Promise<void>;
   settle(): Promise<void>;
@@ -47,6 +52,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
+    tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,
     clock,
     random,
@@ -58,17 +64,33 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     return new RestClient({ transport: new LoopbackTransport({ handler, user }), clock, random });
   };
   const client = as('admin', ['system:masters']);
-  for (const name of ['default', 'kube-system', 'kube-node-lease'])
+  for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease'])
     await client.create(namespaces, {
       apiVersion: 'v1',
       kind: 'Namespace',
       metadata: { name },
       spec: {},
     });
+  await ensureBootstrapRbac(client);
   const manager = as('system:kube-controller-manager', []);
+  const asAccount = (account: string): RestClient => {
+    const name = `system:serviceaccount:kube-system:${account}`;
+    return as(name, serviceAccountGroups(name) ?? []);
+  };
   const informers = new InformerFactory({ client: manager, clock, random, logger });
   const running = runControllers(
-    { client: manager, informers, clock, random, logger },
+    {
+      clientOf: (account) => (account === undefined ? manager : asAccount(account)),
+      informers,
+      authority: {
+        caPem: 'the CA',
+        secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+        certify: () => ({ certificatePem: 'a certificate' }),
+      },
+      clock,
+      random,
+      logger,
+    },
     stop.signal,
   );
   await settle();
@@ -109,6 +131,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
   return {
     clock,
     client,
+    clientAs: (name, groups = []) => as(name, groups),
     settle,
     async advance(ms) {
       for (let left = ms; left > 0; left -= 5000) {

@@ -98,7 +98,11 @@ export class PodSync {
   async #setUpVolumes(input: SyncInput, isNeeded: boolean): Promise<PodObjects | undefined> {
     const { pod, observed } = input;
     const { objects, volumes, node, events, logger } = this.#deps;
-    const none: PodObjects = { configMap: () => undefined, secret: () => undefined };
+    const none: PodObjects = {
+      configMap: () => undefined,
+      secret: () => undefined,
+      token: () => undefined,
+    };
     const isIdle = !observed.containers.some((status) => status.state === 'running');
     if (!isNeeded && ((pod.spec.volumes ?? []).length === 0 || isIdle)) return none;
     try {

@@ -1,12 +1,13 @@
-// ConfigMaps and Secrets that the pods of this node refer to, each followed by a watch of its own
+// ConfigMaps, Secrets and tokens that the pods of this node refer to, each followed by a watch of its own
 // (the node may read no others) for as long as a pod needs it.
 // Source: kubernetes pkg/kubelet/util/manager/watch_based_manager.go.
-import type { ConfigMap, Pod, Secret } from '#kube/api/core.ts';
+import type { ConfigMap, Pod, Secret, ServiceAccountTokenProjection } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { Informer } from '#kube/client/informer.ts';
 import type { ClientDeps } from '#kube/client/reflector.ts';
 import { configMaps, secrets, type Resource } from '#kube/client/resources.ts';
 import { hasReason } from '#kube/machinery/status.ts';
+import { TokenSource, tokenKey } from './token-source.ts';
 
 export interface ObjectSourceDeps {
   readonly client: ClientDeps;
@@ -23,6 +24,7 @@ interface Followed {
 export interface PodObjects {
   readonly configMap: (name: string) => ConfigMap | undefined;
   readonly secret: (name: string) => Secret | undefined;
+  readonly token: (source: ServiceAccountTokenProjection) => string | undefined;
 }
 
 export class ObjectSource {
@@ -30,25 +32,31 @@ export class ObjectSource {
   /** By `<resource> <namespace>/<name>`. */
   readonly #followed = new Map<string, Followed>();
 
+  readonly #tokens: TokenSource;
+
   constructor(deps: ObjectSourceDeps) {
     this.#deps = deps;
+    this.#tokens = new TokenSource({ client: deps.client, onDue: deps.onChange });
   }
 
   /** Throws what the API server said, but for "not found". */
   async load(pod: Pod): Promise<PodObjects> {
     const names = referencedObjects(pod);
-    const [ofConfigMaps, ofSecrets] = await Promise.all([
+    const [ofConfigMaps, ofSecrets, tokens] = await Promise.all([
       this.#loadAll(configMaps, pod, names.configMaps),
       this.#loadAll(secrets, pod, names.secrets),
+      this.#tokens.load(pod),
     ]);
     return {
       configMap: (name) => ofConfigMaps.get(name),
       secret: (name) => ofSecrets.get(name),
+      token: (source) => tokens.get(tokenKey(source)),
     };
   }
 
   /** Nothing of this pod needs anything any more. */
   release(podUid: string): void {
+    this.#tokens.release(podUid);
     for (const [key, followed] of this.#followed) {
       followed.podUids.delete(podUid);
       if (followed.podUids.size > 0) continue;
@@ -58,6 +66,7 @@ export class ObjectSource {
   }
 
   stop(): void {
+    this.#tokens.stop();
     for (const { stop } of this.#followed.values()) stop.abort();
     this.#followed.clear();
   }

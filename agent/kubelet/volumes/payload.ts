@@ -69,7 +69,12 @@ function addProjection(
   else if (source.secret !== undefined) addSecret(input, files, source.secret, defaultMode);
   else if (source.downwardAPI !== undefined)
     addDownward(input, files, source.downwardAPI.items, defaultMode);
-  else {
+  else if (source.serviceAccountToken !== undefined) {
+    const token = input.objects.token(source.serviceAccountToken);
+    if (token === undefined) throw new VolumeError('there is no service-account token yet');
+    const mode = defaultMode ?? defaultFileMode;
+    files.set(source.serviceAccountToken.path, { bytes: Buffer.from(token), mode });
+  } else {
     const [kind = 'unknown'] = Object.keys(source);
     throw new VolumeError(`projected volume source ${kind} is not supported`);
   }

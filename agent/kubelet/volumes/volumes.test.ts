@@ -47,7 +47,12 @@ function input(volumes: Volume[], objects: Partial<PodObjects> = {}): PayloadInp
   };
   return {
     pod,
-    objects: { configMap: () => undefined, secret: () => undefined, ...objects },
+    objects: {
+      configMap: () => undefined,
+      secret: () => undefined,
+      token: () => undefined,
+      ...objects,
+    },
     addresses: { podIps: [], nodeIps: [] },
     allocatable: {},
   };

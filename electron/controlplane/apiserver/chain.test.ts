@@ -4,15 +4,25 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { conflict, staleMessage } from '#kube/machinery/status.ts';
-import { createAuthenticator, staticTokens } from './identity/authentication.ts';
+import {
+  createAuthenticator,
+  tokenVerifier,
+  type TokenVerifier,
+} from './identity/authentication.ts';
 import { createAuthorizer } from './identity/authorization.ts';
 import { createChain, type ChainDeps } from './chain.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
 import { ServerMetrics } from './metrics.ts';
-import { bootstrapPolicy } from './identity/policy.ts';
+import { bootstrapRbac } from './identity/bootstrap/policy.ts';
+import { GrantCache } from './identity/rbac/grants.ts';
+import { indexRbac } from './identity/rbac/objects.ts';
 
 const admin: UserInfo = { name: 'admin', groups: ['system:masters'] };
 const alice: UserInfo = { name: 'alice', groups: ['devs'] };
+
+const objects = indexRbac(bootstrapRbac);
+const verifyToken: TokenVerifier = async (token, audiences) =>
+  token === 'secret' ? { user: alice, audiences } : undefined;
 
 let clock: ManualClock;
 let metrics: ServerMetrics;
@@ -26,8 +36,11 @@ beforeEach(() => {
 
 function chain(changes: Partial<ChainDeps> = {}): ReturnType<typeof createChain> {
   return createChain({
-    authenticate: createAuthenticator([staticTokens(new Map([['secret', alice]]))]),
-    authorize: createAuthorizer({ policy: bootstrapPolicy, nodePods: { podsOnNode: () => [] } }),
+    authenticate: createAuthenticator(tokenVerifier([verifyToken]), ['api']),
+    authorize: createAuthorizer({
+      grants: new GrantCache(() => objects),
+      nodePods: { podsOnNode: () => [] },
+    }),
     resources: async (request) => {
       seen = request;
       return { status: 200, headers: {}, body: 'resource' };

@@ -20,9 +20,11 @@ import { handlePodProxy, handleServiceProxy } from './handlers/proxy.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import { FieldTracker } from './handlers/fields.ts';
+import { handleReview } from './handlers/reviews.ts';
 import type { RequestScope, RouterDeps } from './handlers/scope.ts';
 import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
+import { handleTokenRequest } from './handlers/token-request.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
 
 export type { RouterDeps } from './handlers/scope.ts';
@@ -94,7 +96,7 @@ function objectHandler({ definition, info, request }: RequestScope): Handler {
       return request.method === 'GET' || request.method === 'HEAD' ? handleWatch : notAllowed();
     case 'create':
       if (isOne || (definition.namespaced && info.namespace === '')) throw methodNotAllowedHere();
-      return handleCreate;
+      return definition.review === undefined ? handleCreate : handleReview;
     case 'update':
       return isOne ? handleUpdate : notAllowed();
     case 'patch':
@@ -160,6 +162,8 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handlePortForward;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
+    case 'service-account-token':
+      return handleTokenRequest;
     default:
       return unreachable(handler);
   }

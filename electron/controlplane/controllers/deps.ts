@@ -6,10 +6,30 @@ import { ApiEventRecorder, type EventRecorder } from '#kube/client/event-recorde
 import type { InformerFactory } from '#kube/client/informer.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 
+/** What only whoever holds the cluster's keys can make. */
+export interface ClusterAuthority {
+  readonly caPem: string;
+  /** A token without an end, which is good while the Secret holds it. */
+  secretToken(
+    namespace: string,
+    account: { readonly name: string; readonly uid: string },
+    secretName: string,
+  ): string;
+  /** A certificate, or why the request can't be signed. */
+  certify(request: {
+    readonly requestPem: string;
+    readonly signerName: string;
+    readonly usages: readonly string[];
+    readonly seconds?: number;
+  }): { readonly certificatePem: string } | { readonly refused: string };
+}
+
 export interface ControllerDeps {
+  /** With the rights of this one controller. */
   readonly client: RestClient;
   /** Shared by all controllers; started by the runner after all were made. */
   readonly informers: InformerFactory;
+  readonly authority: ClusterAuthority;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

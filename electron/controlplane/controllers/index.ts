@@ -1,7 +1,12 @@
-// The table of controllers: name → factory. The composition root starts them all with one client.
+// The table of controllers: name → factory. Each acts under its own account.
+import { createCertificateController } from './access/certificates.ts';
+import { createRoleAggregationController } from './access/role-aggregation.ts';
+import { createRootCaPublisher } from './access/root-ca.ts';
+import { createTokenSecretController } from './access/token-secrets.ts';
 import { createCustomResourceDefinitionController } from './custom-resource-definition.ts';
 import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
 import type { ControllerDeps, ControllerFactory } from './deps.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
@@ -30,11 +35,41 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   nodelifecycle: createNodeLifecycleController,
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
+  clusterroleaggregation: createRoleAggregationController,
+  csrsigning: createCertificateController,
+  rootcacertpublisher: createRootCaPublisher,
+  tokensecret: createTokenSecretController,
 };
 
+/** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
+export const controllerAccounts: Readonly<Record<string, string>> = {
+  serviceaccount: 'service-account-controller',
+  namespace: 'namespace-controller',
+  deployment: 'deployment-controller',
+  replicaset: 'replicaset-controller',
+  replicationcontroller: 'replication-controller',
+  daemonset: 'daemon-set-controller',
+  endpointslice: 'endpointslice-controller',
+  customresourcedefinition: 'custom-resource-definition-controller',
+  garbagecollector: 'generic-garbage-collector',
+  nodelifecycle: 'node-controller',
+  tainteviction: 'node-controller',
+  podgc: 'pod-garbage-collector',
+  clusterroleaggregation: 'clusterrole-aggregation-controller',
+  csrsigning: 'certificate-controller',
+  rootcacertpublisher: 'root-ca-cert-publisher',
+};
+
+export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {
+  /** A client as a user; undefined: as the controller manager itself. */
+  readonly clientOf: (account: string | undefined) => RestClient;
+}
+
 /** Runs every controller until `signal` aborts; rejects when one of them fails an assertion. */
-export async function runControllers(deps: ControllerDeps, signal: AbortSignal): Promise<void> {
-  const made = Object.values(controllers).map((factory) => factory(deps));
+export async function runControllers(deps: ControllersDeps, signal: AbortSignal): Promise<void> {
+  const made = Object.entries(controllers).map(([name, factory]) =>
+    factory({ ...deps, client: deps.clientOf(controllerAccounts[name]) }),
+  );
   const runs = made.map((controller) => controller.run(signal));
   deps.informers.start(signal);
   await Promise.all(runs);

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { memberIdOf, publicKeyDer, type KeyPairPem } from '#platform/certificate.ts';
+import { tokenKeyName } from '#platform/pki.ts';
 import { isHostAndPort } from '../../options.ts';
 import type { Member, MemberId } from '../raft/types.ts';
 
@@ -17,6 +18,8 @@ export interface Invitation {
   readonly address: string;
   readonly ca: KeyPairPem;
   readonly peer: KeyPairPem;
+  /** Signs the tokens of service accounts: every member takes the others' for its own. */
+  readonly tokenKeyPem: string;
   /** The members there are, for the first contact. */
   readonly members: readonly Member[];
 }
@@ -26,7 +29,7 @@ export class InvitationError extends Error {
   override readonly name = 'InvitationError';
 }
 
-const format = 'flotilla-invitation-1';
+const format = 'flotilla-invitation-2';
 
 export function formatInvitation(invitation: Invitation): string {
   return `${JSON.stringify({ format, ...invitation }, undefined, 2)}\n`;
@@ -43,7 +46,8 @@ export function parseInvitation(text: string, source: string): Invitation {
   } catch {
     throw refused;
   }
-  const { format: found, clusterId, name, address, ca, peer, members } = recordOf(value);
+  const invitation = recordOf(value);
+  const { format: found, clusterId, name, address, ca, peer, tokenKeyPem, members } = invitation;
   if (typeof found === 'string' && found.startsWith('flotilla-invitation-') && found !== format)
     throw new InvitationError(
       `${source} was made by another release of Flotilla: use the same release on both machines.`,
@@ -54,10 +58,11 @@ export function parseInvitation(text: string, source: string): Invitation {
     isHostAndPort(String(address)) &&
     isKeyPair(ca) &&
     isKeyPair(peer) &&
+    isPem(tokenKeyPem) &&
     Array.isArray(members) &&
     members.every(isMember);
   if (!isSound) throw refused;
-  return recordOf(value) as unknown as Invitation;
+  return invitation as unknown as Invitation;
 }
 
 /** By its key. Throws InvitationError. */
@@ -114,10 +119,11 @@ async function readInvitation(file: string, dataDirectory: string): Promise<stri
 }
 
 /** A certificate is renewed with time; keys and the authority are what a member is known by. */
-function filesOf({ ca, peer }: Invitation) {
+function filesOf({ ca, peer, tokenKeyPem }: Invitation) {
   return [
     { name: 'pki/ca.key', content: ca.keyPem, isIdentity: true },
     { name: 'pki/ca.crt', content: ca.certPem, isIdentity: true },
+    { name: `pki/${tokenKeyName}`, content: tokenKeyPem, isIdentity: true },
     { name: 'pki/peer.key', content: peer.keyPem, isIdentity: true },
     { name: 'pki/peer.crt', content: peer.certPem, isIdentity: false },
   ];
@@ -125,7 +131,11 @@ function filesOf({ ca, peer }: Invitation) {
 
 function isKeyPair(value: unknown): boolean {
   const { certPem, keyPem } = recordOf(value);
-  return [certPem, keyPem].every((pem) => typeof pem === 'string' && pem.startsWith('-----BEGIN'));
+  return isPem(certPem) && isPem(keyPem);
+}
+
+function isPem(value: unknown): boolean {
+  return typeof value === 'string' && value.startsWith('-----BEGIN');
 }
 
 function isMember(value: unknown): boolean {

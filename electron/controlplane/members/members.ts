@@ -90,13 +90,22 @@ export class Members {
       throw new MembershipRefusedError(
         `There is a member ${name} already: remove it first, or choose another name.`,
       );
+    const tokenKeyPem = await pki.tokenKey();
     const peer = pki.newPeer();
     const { memberId: id, certPem, keyPem } = peer;
     await replica.members.addMember({ id, name, addresses: [address] });
     const known = replica.standing.membership.members.map((member) =>
       member.id === replica.status().id ? { ...member, addresses: [ownAddress] } : member,
     );
-    return { clusterId, name, address, ca: pki.ca, peer: { certPem, keyPem }, members: known };
+    return {
+      clusterId,
+      name,
+      address,
+      ca: pki.ca,
+      peer: { certPem, keyPem },
+      tokenKeyPem,
+      members: known,
+    };
   }
 
   /** Throws as `invite` does. */

@@ -10,7 +10,7 @@ import { builtInResources } from './resources.ts';
 import type { ResourceDefinition } from './resource.ts';
 
 const kinds = builtInResources
-  .filter((definition) => supportsVerb(definition, 'create'))
+  .filter((definition) => supportsVerb(definition, 'create') && !definition.review)
   .map((definition) => ({
     definition,
     name: `${apiVersionOfResource(definition)} ${definition.kind}`,

@@ -49,6 +49,8 @@ export interface RegistryReader {
     namespace: string,
     name: string,
   ): Promise<KubeObject | undefined>;
+  /** As the cache has it now, which may be behind. */
+  cached(resource: GroupVersionResource, namespace: string, name: string): KubeObject | undefined;
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {
@@ -60,7 +62,8 @@ export function createRegistry(deps: RegistryDeps): Registry {
   const definitions = table.builtIn.find(isDefinitionKind);
   if (definitions !== undefined) resource(definitions).cacher.listen(custom);
 
-  const builtIn = [...resources.values()];
+  // Of reviews nothing is stored: there is nothing to follow.
+  const builtIn = [...resources.values()].filter(({ definition }) => !definition.review);
 
   function resource(definition: ResourceDefinition): ResourceRegistry {
     const found = resources.get(definition);
@@ -87,8 +90,13 @@ export function createRegistry(deps: RegistryDeps): Registry {
       async get({ group, version, resource: plural }, namespace, name) {
         const definition = table.lookup(group, version, plural);
         assert(definition, `${plural} is in the table`);
-        const stored = await resource(definition).read(storageKey(definition, namespace, name));
-        return stored?.object;
+        const found = await resource(definition).read(storageKey(definition, namespace, name));
+        return found?.object;
+      },
+      cached({ group, version, resource: plural }, namespace, name) {
+        const definition = table.lookup(group, version, plural);
+        assert(definition, `${plural} is in the table`);
+        return resource(definition).cacher.get(storageKey(definition, namespace, name))?.object;
       },
     },
   };

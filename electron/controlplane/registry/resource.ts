@@ -50,6 +50,8 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   readonly subresources?: Readonly<Record<string, Subresource<T>>>;
   /** The version of the same kind that lies in the store; this one if left out (versions.ts). */
   readonly storedAs?: StoredAs<T>;
+  /** A question: what is created is answered and kept nowhere. Its handler's name. */
+  readonly review?: Review;
   /** Every answer carries it as a warning. */
   readonly deprecation?: string;
   /** Defined at run time: no protobuf, no strategic merge. */
@@ -61,6 +63,14 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
 }
+
+export type Review =
+  | 'local-subject-access'
+  | 'self-subject'
+  | 'self-subject-access'
+  | 'self-subject-rules'
+  | 'subject-access'
+  | 'token';
 
 /** Neither function changes its argument. */
 export interface StoredAs<T extends KubeObject = KubeObject> {
@@ -190,7 +200,8 @@ export interface ConnectSubresource {
     | 'pod-proxy'
     | 'service-proxy'
     | 'node-proxy'
-    | 'namespace-finalize';
+    | 'namespace-finalize'
+    | 'service-account-token';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */
   readonly kind: string;
   readonly group?: string;

@@ -23,7 +23,7 @@ describe('every kind of the table', () => {
   });
 
   it('shows its name and at least one thing more', () => {
-    for (const { columns } of builtInResources) {
+    for (const { columns } of builtInResources.filter(({ review }) => review === undefined)) {
       expect(columns.some((column) => column.format === 'name')).toBe(true);
       expect(columns.length).toBeGreaterThan(1);
     }

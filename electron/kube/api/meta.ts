@@ -20,6 +20,12 @@ export interface DeleteOptions {
   propagationPolicy?: string;
 }
 
+export interface FieldSelectorRequirement {
+  key: string;
+  operator: string;
+  values?: string[];
+}
+
 export interface LabelSelector {
   matchExpressions?: LabelSelectorRequirement[];
   matchLabels?: Record<string, string>;

@@ -13,8 +13,10 @@ import type {
 } from '../api/core.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
+import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
+import type { ClusterRole } from '../api/rbac.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import { resourcePath } from '../machinery/gvk.ts';
@@ -70,6 +72,21 @@ export const endpointSlices: Resource<EndpointSlice> = {
   resource: 'endpointslices',
   kind: 'EndpointSlice',
   namespaced: true,
+};
+
+export const clusterRoles: Resource<ClusterRole> = {
+  group: 'rbac.authorization.k8s.io',
+  version: 'v1',
+  resource: 'clusterroles',
+  kind: 'ClusterRole',
+  namespaced: false,
+};
+export const certificateSigningRequests: Resource<CertificateSigningRequest> = {
+  group: 'certificates.k8s.io',
+  version: 'v1',
+  resource: 'certificatesigningrequests',
+  kind: 'CertificateSigningRequest',
+  namespaced: false,
 };
 
 /** Names an object of a known resource; `namespace` is left out for cluster-scoped ones. */

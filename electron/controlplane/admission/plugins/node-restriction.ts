@@ -1,6 +1,7 @@
 // NodeRestriction: an agent changes its own node, its lease and the pods bound to it, and nothing
 // that would draw other pods to it.
 // Source: kubernetes plugin/pkg/admission/noderestriction/admission.go.
+import type { TokenRequest } from '#kube/api/authentication.ts';
 import type { Node, Pod } from '#kube/api/core.ts';
 import { deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { forbidden, notFound } from '#kube/machinery/status.ts';
@@ -23,6 +24,8 @@ export function nodeRestriction(reader: ObjectReader): AdmissionPlugin {
           return checkPod(nodeName, attributes, reader);
         case '/nodes':
           return checkNode(nodeName, attributes);
+        case '/serviceaccounts':
+          return checkToken(nodeName, attributes, reader);
         case 'coordination.k8s.io/leases':
           return checkLease(nodeName, attributes);
         default:
@@ -146,6 +149,30 @@ function checkPodStatus(nodeName: string, attributes: AdmissionAttributes): void
     );
   if (!deepEqual(old.metadata.labels ?? {}, next.metadata.labels ?? {}))
     refuse(attributes, `node "${nodeName}" cannot update labels through pod status`);
+}
+
+/** A token for a pod of its own, and for that very pod. */
+async function checkToken(
+  nodeName: string,
+  attributes: AdmissionAttributes,
+  reader: ObjectReader,
+): Promise<void> {
+  if (attributes.operation !== 'CREATE' || attributes.subresource !== 'token') return;
+  const { spec } = attributes.object as unknown as TokenRequest;
+  const { apiVersion, kind, name = '', uid = '' } = spec.boundObjectRef ?? {};
+  if (apiVersion !== 'v1' || kind !== 'Pod')
+    refuse(attributes, 'node requested token not bound to a pod');
+  if (uid === '') refuse(attributes, 'node requested token with a pod binding without a uid');
+  const { namespace } = attributes;
+  const pod = (await reader.get(pods, namespace, name)) as Pod | undefined;
+  if (pod === undefined) throw notFound(pods, name);
+  if (pod.metadata.uid !== uid)
+    refuse(
+      attributes,
+      `the UID in the bound object reference (${uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
+  if (pod.spec.nodeName !== nodeName)
+    refuse(attributes, 'node requested token bound to a pod scheduled on a different node');
 }
 
 function checkNode(nodeName: string, attributes: AdmissionAttributes): void {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { Pod } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { ManualClock } from '#kube/base/clock.ts';
+import { seededRandom } from '#kube/base/random.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { podOf, refusal } from '../../../../test/setup/kinds.ts';
 import {
@@ -123,7 +125,11 @@ describe('ServiceAccount', () => {
 
   it('makes a pod run as default, with its pull secrets', async () => {
     const pod = podOf() as KubeObject;
-    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    const plugin = serviceAccount({
+      reader: readerOf(accounts),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     await run(plugin, { object: pod });
     expect(pod).toMatchObject({
       spec: {
@@ -135,11 +141,79 @@ describe('ServiceAccount', () => {
   });
 
   it('refuses an account that does not exist', async () => {
-    const plugin = serviceAccount({ reader: readerOf(accounts), clock: new ManualClock() });
+    const plugin = serviceAccount({
+      reader: readerOf(accounts),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     const object = podOf({ serviceAccountName: 'nobody' }) as KubeObject;
     expect(await refusal(run(plugin, { object }))).toBe(
       'pods "web" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found',
     );
+  });
+
+  describe('mounts token, authority and namespace', () => {
+    const path = '/var/run/secrets/kubernetes.io/serviceaccount';
+    const mounted = async (spec: object, account: object = {}): Promise<Pod> => {
+      const pod = podOf(spec) as unknown as Pod;
+      const reader = readerOf({ 'serviceaccounts/default/default': account });
+      const random = seededRandom(1);
+      await run(serviceAccount({ reader, random, clock: new ManualClock() }), {
+        object: pod,
+      });
+      return pod;
+    };
+    const names = ({ spec }: Pod): string[] =>
+      (spec.volumes ?? []).map(({ name }) => name.replace(/-.{5}$/, '-'));
+    const mounts = ({ spec }: Pod): (string | undefined)[] => {
+      const { initContainers = [], containers } = spec;
+      return [...initContainers, ...containers].map(
+        ({ volumeMounts = [] }) => volumeMounts.find(({ mountPath }) => mountPath === path)?.name,
+      );
+    };
+
+    it('into every container', async () => {
+      const containers = [{ name: 'c', image: 'i' }];
+      const pod = await mounted({ containers, initContainers: [{ name: 'i', image: 'i' }] });
+      const [volume] = pod.spec.volumes ?? [];
+      const fieldRef = { apiVersion: 'v1', fieldPath: 'metadata.namespace' };
+      expect(volume?.projected).toEqual({
+        defaultMode: 420,
+        sources: [
+          { serviceAccountToken: { expirationSeconds: 3607, path: 'token' } },
+          { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+          { downwardAPI: { items: [{ path: 'namespace', fieldRef }] } },
+        ],
+      });
+      expect(names(pod)).toEqual(['kube-api-access-']);
+      expect(mounts(pod)).toEqual([volume?.name, volume?.name]);
+    });
+
+    it('but over nothing that a container mounts there itself', async () => {
+      const volumeMounts = [{ name: 'own', mountPath: path }];
+      const own = { name: 'own', emptyDir: {} };
+      const pod = await mounted({
+        volumes: [own],
+        containers: [{ name: 'c', image: 'i', volumeMounts }],
+      });
+      expect([names(pod), mounts(pod)]).toEqual([['own'], ['own']]);
+    });
+
+    const words: readonly (readonly [boolean | undefined, boolean | undefined, number])[] = [
+      [undefined, undefined, 1],
+      [undefined, false, 0],
+      [false, undefined, 0],
+      [true, false, 1],
+      [false, true, 0],
+    ];
+    it.each(words)('when the pod says %s and the account %s', async (pod, account, count) => {
+      const automountServiceAccountToken = pod;
+      const made = await mounted(
+        pod === undefined ? {} : { automountServiceAccountToken },
+        account === undefined ? {} : { automountServiceAccountToken: account },
+      );
+      expect(names(made)).toHaveLength(count);
+    });
   });
 
   it('waits a second for the default account of a new namespace', async () => {
@@ -148,7 +222,9 @@ describe('ServiceAccount', () => {
     const reader: ObjectReader = {
       get: async () => (++reads > 3 ? ({} as KubeObject) : undefined),
     };
-    const done = run(serviceAccount({ reader, clock }), { object: podOf() as KubeObject });
+    const done = run(serviceAccount({ reader, random: seededRandom(1), clock }), {
+      object: podOf() as KubeObject,
+    });
     // Each turn lets the plugin come to its next wait, then ends that wait.
     for (let turn = 0; turn < 50; turn++) {
       await Promise.resolve();
@@ -218,8 +294,8 @@ describe('NodeRestriction', () => {
   const user = { name: 'system:node:pi', groups: ['system:nodes', 'system:authenticated'] };
   const plugin = nodeRestriction(
     readerOf({
-      'pods/default/mine': podOf({ nodeName: 'pi' }),
-      'pods/default/web': podOf({ nodeName: 'nas' }),
+      'pods/default/mine': podOf({ nodeName: 'pi' }, { uid: 'u-mine' }),
+      'pods/default/web': podOf({ nodeName: 'nas' }, { uid: 'u-web' }),
     }),
   );
   const node = (labels: object = {}, spec: object = {}) =>
@@ -239,7 +315,39 @@ describe('NodeRestriction', () => {
     ) as KubeObject;
   const nodes = { resource: 'nodes', namespace: '', name: 'pi' };
   const taints = [{ key: 'a', effect: 'NoSchedule' }];
+  const token = (boundObjectRef?: object): Given => ({
+    resource: 'serviceaccounts',
+    subresource: 'token',
+    name: 'robot',
+    object: { spec: { boundObjectRef } } as unknown as KubeObject,
+  });
+  const podRef = (name: string, uid: string) => ({ apiVersion: 'v1', kind: 'Pod', name, uid });
   const cases: readonly { name: string; given: Given; want: string }[] = [
+    {
+      name: 'gives a token for a pod of the node',
+      given: token(podRef('mine', 'u-mine')),
+      want: '',
+    },
+    {
+      name: 'refuses a token that is bound to no pod',
+      given: token(),
+      want: 'serviceaccounts "robot" is forbidden: node requested token not bound to a pod',
+    },
+    {
+      name: 'refuses a token for a pod of no uid',
+      given: token(podRef('mine', '')),
+      want: 'serviceaccounts "robot" is forbidden: node requested token with a pod binding without a uid',
+    },
+    {
+      name: 'refuses a token for a pod of another uid',
+      given: token(podRef('mine', 'old')),
+      want: 'serviceaccounts "robot" is forbidden: the UID in the bound object reference (old) does not match the UID in record. The object might have been deleted and then recreated',
+    },
+    {
+      name: 'refuses a token for a pod of another node',
+      given: token(podRef('web', 'u-web')),
+      want: 'serviceaccounts "robot" is forbidden: node requested token bound to a pod scheduled on a different node',
+    },
     {
       name: 'lets a node register',
       given: {
@@ -419,13 +527,19 @@ describe('a request for a certificate', () => {
 describe('the standard plugins', () => {
   it('complain of a missing namespace before they look for accounts in it', async () => {
     const clock = new ManualClock();
-    const chain = createAdmissionChain(standardPlugins({ reader: readerOf({}), clock }));
+    const chain = createAdmissionChain(
+      standardPlugins({ reader: readerOf({}), random: seededRandom(1), clock }),
+    );
     const attributes = attributesOf({ namespace: 'lab', object: podOf() as KubeObject });
     expect(await refusal(chain.admit(attributes))).toBe('namespaces "lab" not found');
   });
 
   it('run in the order of Kubernetes', () => {
-    const plugins = standardPlugins({ reader: readerOf({}), clock: new ManualClock() });
+    const plugins = standardPlugins({
+      reader: readerOf({}),
+      random: seededRandom(1),
+      clock: new ManualClock(),
+    });
     expect(plugins.map(({ name }) => name)).toEqual([
       'NamespaceLifecycle',
       'ServiceAccount',

@@ -1,6 +1,7 @@
 // The admission plugins of every cluster, in the order they run.
 // Source: kubernetes pkg/kubeapiserver/options/plugins.go.
 import type { Clock } from '#kube/base/clock.ts';
+import type { Random } from '#kube/base/random.ts';
 import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
 import { certificateRequester } from './certificate-requester.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
@@ -12,6 +13,7 @@ import { serviceAccount } from './service-account.ts';
 export function standardPlugins(deps: {
   readonly reader: ObjectReader;
   readonly clock: Clock;
+  readonly random: Random;
 }): readonly AdmissionPlugin[] {
   return [
     namespaceLifecycle(deps.reader),

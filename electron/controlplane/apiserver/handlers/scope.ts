@@ -13,7 +13,10 @@ import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ResourceRegistry } from '../../registry/resource-registry.ts';
 import type { ApiRequest, RequestInfo, UserInfo } from '../http.ts';
+import type { VerifiedToken } from '../identity/authentication.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
+import type { GrantCache } from '../identity/rbac/grants.ts';
+import type { ServiceAccountTokens } from '../identity/tokens/service-account-tokens.ts';
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
 import type { FieldTracker } from './fields.ts';
@@ -27,11 +30,19 @@ export interface RouterDeps {
   readonly yaml: YamlReader;
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
-  /** For what a request turns out to do beside its verb: an update that creates. */
-  readonly authorize: Authorizer;
+  readonly access: Access;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+}
+
+/** What reviews and token requests are answered from. */
+export interface Access {
+  readonly authorize: Authorizer;
+  readonly grants: GrantCache;
+  readonly tokens: ServiceAccountTokens;
+  /** Throws TokenError. */
+  readonly verifyToken: (token: string, audiences: readonly string[]) => Promise<VerifiedToken>;
 }
 
 export interface RequestScope {

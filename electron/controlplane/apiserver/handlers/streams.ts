@@ -76,7 +76,7 @@ function authorizeWebSocket({ request, info, user, deps }: RequestScope): void {
   if (request.headers['upgrade']?.toLowerCase() !== 'websocket' || info.verb === 'create') return;
   const { version: _version, rest: _rest, ...target } = info;
   const attributes = { ...target, verb: 'create', user, fieldSelector: null };
-  const decision = deps.authorize(attributes);
+  const decision = deps.access.authorize(attributes);
   if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
 }
 

@@ -111,7 +111,7 @@ async function mutate(
 function authorizeCreate({ info, user, deps }: RequestScope): void {
   const { version: _version, rest: _rest, ...target } = info;
   const attributes = { ...target, verb: 'create', user, fieldSelector: null };
-  const decision = deps.authorize(attributes);
+  const decision = deps.access.authorize(attributes);
   if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
 }
 

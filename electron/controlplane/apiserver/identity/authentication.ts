@@ -2,7 +2,7 @@
 // bearer token, else nobody in particular. A credential that is offered but wrong is 401, never
 // anonymous.
 // Source: kubernetes apiserver pkg/authentication/request/{x509,bearertoken,anonymous}.
-import { createHash, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { unauthorized } from '#kube/machinery/status.ts';
 import type { ApiRequest, UserInfo } from '../http.ts';
@@ -12,29 +12,53 @@ export const anonymousUser: UserInfo = {
   groups: ['system:unauthenticated'],
 };
 
-/** Undefined: not a token of this kind. */
-export type TokenVerifier = (token: string) => Promise<UserInfo | undefined>;
+export interface VerifiedToken {
+  readonly user: UserInfo;
+  /** Of those asked for, the ones that the token is for. */
+  readonly audiences: readonly string[];
+}
+
+/** A token that is no good; its message tells a TokenReview why. */
+export class TokenError extends Error {
+  override readonly name = 'TokenError';
+}
+
+/** Undefined: not a token of this kind. Throws TokenError. */
+export type TokenVerifier = (
+  token: string,
+  audiences: readonly string[],
+) => Promise<VerifiedToken | undefined>;
 
 export type Authenticator = (request: ApiRequest) => Promise<UserInfo>;
 
-/** The verifiers are asked in order. Throws a 401 StatusError for a wrong credential. */
-export function createAuthenticator(verifiers: readonly TokenVerifier[] = []): Authenticator {
+/** All verifiers as one, asked in order. Throws TokenError, also for a token that none knows. */
+export function tokenVerifier(verifiers: readonly TokenVerifier[]) {
+  return async (token: string, audiences: readonly string[]): Promise<VerifiedToken> => {
+    for (const verify of verifiers) {
+      const verified = await verify(token, audiences);
+      if (verified === undefined) continue;
+      return { ...verified, user: withAuthenticatedGroup(verified.user) };
+    }
+    throw new TokenError('invalid bearer token');
+  };
+}
+
+/** Throws a 401 StatusError for a wrong credential. `audiences`: of this API server. */
+export function createAuthenticator(
+  verify: ReturnType<typeof tokenVerifier>,
+  audiences: readonly string[],
+): Authenticator {
   return async (request) => {
     if (request.user !== undefined) return withAuthenticatedGroup(request.user);
     const token = bearerToken(request.headers['authorization']);
     if (token === undefined) return anonymousUser;
-    for (const verify of verifiers) {
-      const user = await verify(token);
-      if (user !== undefined) return withAuthenticatedGroup(user);
+    try {
+      return (await verify(token, audiences)).user;
+    } catch (error) {
+      if (error instanceof TokenError) throw unauthorized();
+      throw error;
     }
-    throw unauthorized();
   };
-}
-
-/** Fixed tokens. They are looked up by digest, so that timing tells nothing about them. */
-export function staticTokens(users: ReadonlyMap<string, UserInfo>): TokenVerifier {
-  const byDigest = new Map([...users].map(([token, user]) => [digest(token), user]));
-  return async (token) => byDigest.get(digest(token));
 }
 
 /** The identity in a client certificate whose chain has been verified. Undefined: no name in it. */
@@ -62,8 +86,4 @@ export function withAuthenticatedGroup(user: UserInfo): UserInfo {
 function bearerToken(header: string | undefined): string | undefined {
   const [scheme = '', token = ''] = (header ?? '').trim().split(' ');
   return scheme.toLowerCase() === 'bearer' && token !== '' ? token : undefined;
-}
-
-function digest(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
 }

@@ -4,7 +4,9 @@ import type { HttpMethod } from '#kube/client/transport.ts';
 import { createAuthorizer, forbiddenError } from './authorization.ts';
 import type { AuthorizationAttributes } from './authorizer.ts';
 import type { UserInfo } from '../http.ts';
-import { bootstrapPolicy } from './policy.ts';
+import { bootstrapRbac } from './bootstrap/policy.ts';
+import { GrantCache } from './rbac/grants.ts';
+import { indexRbac } from './rbac/objects.ts';
 import { parseRequestInfo } from '../request-info.ts';
 
 const pod: Pod = {
@@ -13,6 +15,7 @@ const pod: Pod = {
   metadata: { name: 'web', namespace: 'a' },
   spec: {
     nodeName: 'n1',
+    serviceAccountName: 'robot',
     imagePullSecrets: [{ name: 'pull' }],
     containers: [
       {
@@ -30,8 +33,9 @@ const pod: Pod = {
   },
 };
 
+const objects = indexRbac(bootstrapRbac);
 const authorize = createAuthorizer({
-  policy: bootstrapPolicy,
+  grants: new GrantCache(() => objects),
   nodePods: { podsOnNode: (name) => (name === 'n1' ? [pod] : []) },
 });
 
@@ -42,11 +46,20 @@ const others: Readonly<Record<string, UserInfo>> = {
   alice: { name: 'alice', groups: ['system:authenticated'] },
   scheduler: { name: 'system:kube-scheduler', groups: ['system:authenticated'] },
   controllers: { name: 'system:kube-controller-manager', groups: ['system:authenticated'] },
+  'the deployment controller': account('deployment-controller'),
+  'the replica set controller': account('replicaset-controller'),
+  'the namespace controller': account('namespace-controller'),
+  'the endpoint slice controller': account('endpointslice-controller'),
   monitor: { name: 'prom', groups: ['system:monitoring', 'system:authenticated'] },
   node,
   'nameless node': { name: 'system:node:', groups: ['system:nodes'] },
   'node outside the group': { name: 'system:node:n1', groups: ['system:authenticated'] },
 };
+
+function account(name: string): UserInfo {
+  const groups = ['system:serviceaccounts', 'system:serviceaccounts:kube-system'];
+  return { name: `system:serviceaccount:kube-system:${name}`, groups };
+}
 
 function attributesOf(user: UserInfo, line: string): AuthorizationAttributes {
   const [method = '', url = ''] = line.split(' ');
@@ -61,7 +74,7 @@ const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
 describe('what is allowed', () => {
   const allowed: Readonly<Record<string, readonly string[]>> = {
     admin: ['DELETE /api/v1/namespaces/a/secrets', 'GET /metrics', 'GET /whatever'],
-    anonymous: ['GET /healthz', 'GET /livez', 'GET /readyz', 'GET /version', 'HEAD /readyz'],
+    anonymous: ['GET /healthz', 'GET /livez', 'GET /readyz', 'GET /version'],
     alice: ['GET /api', 'GET /apis/apps/v1', 'GET /openapi/v3', 'GET /version'],
     monitor: ['GET /metrics', 'GET /livez/ping'],
     scheduler: [
@@ -71,12 +84,14 @@ describe('what is allowed', () => {
       'GET /api/v1/nodes',
       'POST /api/v1/namespaces/a/events',
     ],
-    controllers: [
-      'POST /api/v1/namespaces/a/pods',
-      'DELETE /apis/apps/v1/namespaces/a/replicasets/x',
+    controllers: ['GET /api/v1/secrets?watch=true', 'PUT /api/v1/namespaces/a/secrets/x'],
+    'the deployment controller': ['DELETE /apis/apps/v1/namespaces/a/replicasets/x'],
+    'the replica set controller': ['POST /api/v1/namespaces/a/pods'],
+    'the namespace controller': [
       'PUT /api/v1/namespaces/a/finalize',
-      'POST /apis/discovery.k8s.io/v1/namespaces/a/endpointslices',
+      'DELETE /apis/any.example/v1/namespaces/a/things',
     ],
+    'the endpoint slice controller': ['POST /apis/discovery.k8s.io/v1/namespaces/a/endpointslices'],
     node: [
       'GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn1&watch=true',
       'GET /api/v1/namespaces/a/pods/web',
@@ -99,16 +114,17 @@ describe('what is allowed', () => {
       'GET /api/v1/services?watch=true',
       'GET /apis/discovery.k8s.io/v1/endpointslices',
       'POST /api/v1/namespaces/a/events',
+      'POST /api/v1/namespaces/a/serviceaccounts/robot/token',
+      'POST /apis/authorization.k8s.io/v1/subjectaccessreviews',
+      'POST /apis/authentication.k8s.io/v1/tokenreviews',
+      'POST /apis/certificates.k8s.io/v1/certificatesigningrequests',
       'GET /api/v1',
     ],
   };
   for (const [who, lines] of Object.entries(allowed))
     for (const line of lines)
       it(`${who} may ${line}`, () => {
-        expect(authorize(attributesOf(others[who] ?? node, line))).toEqual({
-          allowed: true,
-          reason: '',
-        });
+        expect(authorize(attributesOf(others[who] ?? node, line)).allowed).toBe(true);
       });
 });
 
@@ -139,8 +155,8 @@ describe('what is refused, in the words of Kubernetes', () => {
     ],
     [
       'controllers',
-      'POST /api/v1/namespaces/a/secrets',
-      'secrets is forbidden: User "system:kube-controller-manager" cannot create resource "secrets" in API group "" in the namespace "a"',
+      'POST /api/v1/namespaces/a/pods',
+      'pods is forbidden: User "system:kube-controller-manager" cannot create resource "pods" in API group "" in the namespace "a"',
     ],
     [
       'node outside the group',
@@ -186,6 +202,15 @@ describe('what is refused, in the words of Kubernetes', () => {
       'PUT /apis/coordination.k8s.io/v1/namespaces/a/leases/n1',
       'can only access leases in the "kube-node-lease" system namespace',
     ],
+    [
+      'POST /api/v1/namespaces/a/serviceaccounts/default/token',
+      "no relationship found between node 'n1' and this object",
+    ],
+    [
+      'POST /api/v1/namespaces/b/serviceaccounts/robot/token',
+      "no relationship found between node 'n1' and this object",
+    ],
+    ['GET /api/v1/namespaces/a/serviceaccounts/robot', 'can only create tokens'],
     ['GET /api/v1/nodes/n1/proxy/stats', ''],
     ['DELETE /api/v1/nodes/n1', ''],
     ['POST /api/v1/namespaces/a/pods/web/binding', ''],

@@ -1,32 +1,41 @@
-// May they: the masters everything, a node what its own pods need, all others what the policy
-// table grants. Nothing is denied outright: who is granted by none is refused.
-// The node's half is in node-authorizer.ts, the table in policy.ts.
-// Source: kubernetes apiserver pkg/endpoints/handlers/responsewriters/errors.go (wording),
-// kubernetes plugin/pkg/auth/authorizer/rbac (matching).
+// May they: the masters everything, a node what its own pods need, all others what roles are bound
+// to them. Nothing is denied outright: who is granted by none is refused.
+// The node's half is in node-authorizer.ts, the roles in rbac/.
+// Source: kubernetes apiserver pkg/endpoints/handlers/responsewriters/errors.go (wording).
 import { forbidden, forbiddenPath, type StatusError } from '#kube/machinery/status.ts';
-import type { UserInfo } from '../http.ts';
-import type { AuthorizationAttributes, Authorizer } from './authorizer.ts';
+import type { AuthorizationAttributes, Authorizer, Decision } from './authorizer.ts';
 import { authorizeNode, nodeNameOf, type NodePods } from './node-authorizer.ts';
-import type { PolicyBinding, PolicyRule } from './policy.ts';
+import type { GrantCache } from './rbac/grants.ts';
+import { covers } from './rbac/rules.ts';
 
 export interface AuthorizerDeps {
-  readonly policy: readonly PolicyBinding[];
+  readonly grants: GrantCache;
   /** What runs where, for the node authorizer. */
   readonly nodePods: NodePods;
 }
 
-export function createAuthorizer(deps: AuthorizerDeps): Authorizer {
+const masters: Decision = { allowed: true, reason: '' };
+
+export function createAuthorizer({ grants, nodePods }: AuthorizerDeps): Authorizer {
   return (attributes) => {
-    const { user } = attributes;
-    if (user.groups.includes('system:masters')) return { allowed: true, reason: '' };
-    const granted = deps.policy.some(
-      (binding) => isBound(binding, user) && binding.rules.some((rule) => covers(rule, attributes)),
-    );
-    if (granted) return { allowed: true, reason: '' };
+    const { user, namespace } = attributes;
+    if (user.groups.includes('system:masters')) return masters;
     const nodeName = nodeNameOf(user);
-    if (nodeName === undefined) return { allowed: false, reason: '' };
-    return authorizeNode(nodeName, attributes, deps.nodePods);
+    const asNode =
+      nodeName === undefined ? undefined : authorizeNode(nodeName, attributes, nodePods);
+    if (asNode?.allowed === true) return asNode;
+    const { list, errors } = grants.of(user, attributes.isResourceRequest ? namespace : '');
+    for (const { rule, decision } of list) if (covers(rule, attributes)) return decision;
+    const unresolved = errors.length === 0 ? [] : [`RBAC: ${aggregate(errors)}`];
+    const reasons = [asNode?.reason ?? '', ...unresolved].filter((reason) => reason !== '');
+    return { allowed: false, reason: reasons.join(', ') };
   };
+}
+
+/** Several errors as one text. */
+export function aggregate(errors: readonly string[]): string {
+  const different = [...new Set(errors)];
+  return different.length === 1 ? (different[0] ?? '') : `[${different.join(', ')}]`;
 }
 
 /** The 403 for a refused request. */
@@ -44,40 +53,6 @@ export function forbiddenError(attributes: AuthorizationAttributes, reason: stri
     name,
     `User ${quote(user.name)} cannot ${verb} resource ${quote(target)} in API group ${quote(group)} ${scope}${tail}`,
   );
-}
-
-export function covers(rule: PolicyRule, attributes: AuthorizationAttributes): boolean {
-  if (!includes(rule.verbs, attributes.verb)) return false;
-  if (!attributes.isResourceRequest)
-    return (rule.nonResourceURLs ?? []).some((pattern) => coversPath(pattern, attributes.path));
-  const target =
-    attributes.subresource === ''
-      ? attributes.resource
-      : `${attributes.resource}/${attributes.subresource}`;
-  const names = rule.resourceNames ?? [];
-  return (
-    includes(rule.apiGroups ?? [], attributes.group) &&
-    (includes(rule.resources ?? [], target) ||
-      (attributes.subresource !== '' &&
-        (rule.resources ?? []).includes(`*/${attributes.subresource}`))) &&
-    (names.length === 0 || names.includes(attributes.name)) &&
-    (rule.namespaces === undefined || rule.namespaces.includes(attributes.namespace))
-  );
-}
-
-function isBound(binding: PolicyBinding, user: UserInfo): boolean {
-  return (
-    (binding.users ?? []).includes(user.name) ||
-    (binding.groups ?? []).some((group) => user.groups.includes(group))
-  );
-}
-
-function includes(list: readonly string[], value: string): boolean {
-  return list.includes('*') || list.includes(value);
-}
-
-function coversPath(pattern: string, path: string): boolean {
-  return pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : pattern === path;
 }
 
 /** As Go's %q, with the HTML signs escaped: some clients show messages in a page. */

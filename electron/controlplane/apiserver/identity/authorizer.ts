@@ -9,7 +9,7 @@ export interface AuthorizationAttributes extends Omit<RequestInfo, 'rest' | 'ver
 
 export interface Decision {
   readonly allowed: boolean;
-  /** Why not, for the message; may be empty. */
+  /** Why, for the message or a review; may be empty. */
   readonly reason: string;
 }
 

@@ -52,13 +52,18 @@ export function impersonatedUser(
   }
   for (const group of groups) check('', 'groups', { name: group });
   if (uid !== '') check('authentication.k8s.io', 'uids', { name: uid });
-  for (const [key, value] of extras) {
-    const subresource = decodeURIComponent(key.slice(extraPrefix.length));
-    check('authentication.k8s.io', 'userextras', { subresource, name: value });
+  const extra: Record<string, readonly string[]> = {};
+  for (const [header, values] of extras) {
+    const subresource = decodeURIComponent(header.slice(extraPrefix.length)).toLowerCase();
+    const list = listOf(values);
+    for (const value of list)
+      check('authentication.k8s.io', 'userextras', { subresource, name: value });
+    extra[subresource] = list;
   }
   return {
     name,
     ...(uid === '' ? {} : { uid }),
+    ...(extras.length === 0 ? {} : { extra }),
     groups: effectiveGroups(name, groups.length > 0 ? groups : (accountGroups ?? [])),
   };
 }

@@ -34,6 +34,8 @@ export function authorizeNode(
     case 'secrets.':
     case 'configmaps.':
       return authorizeReferenced(nodeName, attributes, pods);
+    case 'serviceaccounts.':
+      return authorizeToken(nodeName, attributes, pods);
     case 'pods.':
       return authorizePod(nodeName, attributes, pods);
     case 'nodes.':
@@ -45,6 +47,13 @@ export function authorizeNode(
       return isVerb(attributes, '', ['get', 'list', 'watch']) ? allow : refuse();
     case 'events.':
       return isVerb(attributes, '', ['create', 'update', 'patch']) ? allow : refuse();
+    case 'tokenreviews.authentication.k8s.io':
+    case 'subjectaccessreviews.authorization.k8s.io':
+    case 'localsubjectaccessreviews.authorization.k8s.io':
+      // Who asks the agent for logs or a shell, and whether they may.
+      return isVerb(attributes, '', ['create']) ? allow : refuse();
+    case 'certificatesigningrequests.certificates.k8s.io':
+      return isVerb(attributes, '', ['create', 'get', 'list', 'watch']) ? allow : refuse();
     case 'namespaces.':
       // Differs: the uid of kube-system is the cluster's identity, which an agent's containers carry.
       return isVerb(attributes, '', ['get']) && attributes.name === 'kube-system'
@@ -74,6 +83,23 @@ function authorizeReferenced(
         references(pod.spec)[kind].has(attributes.name),
     );
   return isReferenced ? allow : refuse(noRelationship(nodeName));
+}
+
+/** Tokens of the accounts that its pods run as; NodeRestriction sees which pod a token is bound to. */
+function authorizeToken(
+  nodeName: string,
+  attributes: AuthorizationAttributes,
+  pods: NodePods,
+): Decision {
+  if (!isVerb(attributes, 'token', ['create'])) return refuse('can only create tokens');
+  const { namespace, name } = attributes;
+  if (name === '') return refuse('No Object name found');
+  const isUsed = pods
+    .podsOnNode(nodeName)
+    .some(
+      ({ metadata, spec }) => metadata.namespace === namespace && spec.serviceAccountName === name,
+    );
+  return isUsed ? allow : refuse(noRelationship(nodeName));
 }
 
 function authorizePod(

@@ -7,7 +7,7 @@ import { seededRandom } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import * as resources from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import type { ControllerDeps, ControllerFactory } from '../deps.ts';
+import type { ClusterAuthority, ControllerDeps, ControllerFactory } from '../deps.ts';
 import { MemoryApi } from './memory-api.ts';
 
 const served = [
@@ -39,7 +39,12 @@ export class TestCluster {
     const random = seededRandom(1);
     this.client = new RestClient({ transport: this.api, clock: this.clock, random });
     const base = { client: this.client, clock: this.clock, random, logger: silentLogger };
-    this.deps = { ...base, informers: new InformerFactory(base) };
+    const authority: ClusterAuthority = {
+      caPem: 'the CA',
+      secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+      certify: () => ({ certificatePem: 'a certificate' }),
+    };
+    this.deps = { ...base, authority, informers: new InformerFactory(base) };
   }
 
   async run(...factories: readonly ControllerFactory[]): Promise<void> {

@@ -18,7 +18,7 @@ import {
   validatingAdmissionPolicyColumns,
   webhookColumns,
 } from '../columns/access.ts';
-import type { ResourceDefinition } from '../resource.ts';
+import type { ResourceDefinition, Review } from '../resource.ts';
 import {
   validatingAdmissionPolicyBindingStrategy,
   validatingAdmissionPolicyStatus,
@@ -90,6 +90,30 @@ const certificateSigningRequests: ResourceDefinition<CertificateSigningRequest> 
   subresources: { status: certificateStatus, approval: certificateApproval },
 };
 
+/** Nothing but `create`, and nothing is stored. */
+function review(group: string, kind: string, how: Review, { namespaced = false } = {}) {
+  const made: ResourceDefinition = {
+    ...named(`${group}.k8s.io`, `${group}/v1`, kind, `${kind.toLowerCase()}s`),
+    namespaced,
+    verbs: ['create'],
+    review: how,
+    strategy: { validate: () => [] },
+    columns: [],
+  };
+  return made;
+}
+
+const reviews: readonly ResourceDefinition[] = [
+  review('authentication', 'SelfSubjectReview', 'self-subject'),
+  review('authentication', 'TokenReview', 'token'),
+  review('authorization', 'LocalSubjectAccessReview', 'local-subject-access', {
+    namespaced: true,
+  }),
+  review('authorization', 'SelfSubjectAccessReview', 'self-subject-access'),
+  review('authorization', 'SelfSubjectRulesReview', 'self-subject-rules'),
+  review('authorization', 'SubjectAccessReview', 'subject-access'),
+];
+
 function admission(kind: string, plural: string) {
   const group = 'admissionregistration.k8s.io';
   return { ...named(group, 'admissionregistration/v1', kind, plural), namespaced: false };
@@ -155,4 +179,5 @@ export const accessResources: readonly ResourceDefinition[] = [
   generic(policyBindings),
   generic(flowSchemas),
   generic(priorityLevels),
+  ...reviews,
 ];

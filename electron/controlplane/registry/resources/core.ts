@@ -80,6 +80,16 @@ const serviceAccounts: ResourceDefinition<ServiceAccount> = {
   shortNames: ['sa'],
   strategy: serviceAccountStrategy,
   columns: serviceAccountColumns,
+  subresources: {
+    token: {
+      type: 'connect',
+      handler: 'service-account-token',
+      kind: 'TokenRequest',
+      group: 'authentication.k8s.io',
+      version: 'v1',
+      verbs: ['create'],
+    },
+  },
 };
 
 const events: ResourceDefinition<Event> = {

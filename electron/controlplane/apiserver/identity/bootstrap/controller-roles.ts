@@ -1,0 +1,177 @@
+// Each controller acts as a service account of kube-system with a role of its own: what it writes,
+// and no more. The informers that they share read as system:kube-controller-manager.
+// Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go.
+import type { PolicyRule } from '#kube/api/rbac.ts';
+import { events, read, rule } from './vocabulary.ts';
+
+const csr = 'certificates.k8s.io';
+const signers =
+  'kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving';
+
+/** A controller that owns pods: of its own kind, in `group`. */
+function podOwner(group: string, plural: string, own = read): PolicyRule[] {
+  return [
+    rule(own, group, plural),
+    rule('update', group, `${plural}/status ${plural}/finalizers`),
+    rule('list watch create delete patch', 'core', 'pods'),
+    events,
+  ];
+}
+
+const revisions = rule('get list watch create delete patch update', 'apps', 'controllerrevisions');
+
+const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
+  'attachdetach-controller': [
+    rule('list watch', 'core', 'persistentvolumes persistentvolumeclaims pods'),
+    rule(read, 'core', 'nodes'),
+    rule('patch update', 'core', 'nodes/status'),
+    rule(`${read} create delete`, 'storage.k8s.io', 'volumeattachments'),
+    rule(read, 'storage.k8s.io', 'csidrivers csinodes'),
+    events,
+  ],
+  'certificate-controller': [
+    rule(`${read} delete`, csr, 'certificatesigningrequests'),
+    rule('update', csr, 'certificatesigningrequests/status certificatesigningrequests/approval'),
+    rule('approve', csr, 'signers', 'kubernetes.io/kube-apiserver-client-kubelet'),
+    rule('sign', csr, 'signers', signers),
+    rule('create', 'authorization.k8s.io', 'subjectaccessreviews'),
+    events,
+  ],
+  'clusterrole-aggregation-controller': [
+    rule(`${read} patch update escalate`, 'rbac.authorization.k8s.io', 'clusterroles'),
+  ],
+  'cronjob-controller': [
+    rule(`${read} update`, 'batch', 'cronjobs'),
+    rule(`${read} create delete patch update`, 'batch', 'jobs'),
+    rule('update', 'batch', 'cronjobs/status cronjobs/finalizers'),
+    rule('list watch delete', 'core', 'pods'),
+    events,
+  ],
+  'daemon-set-controller': [
+    ...podOwner('apps', 'daemonsets'),
+    rule('list watch', 'core', 'nodes'),
+    rule('create', 'core', 'pods/binding'),
+    revisions,
+  ],
+  'deployment-controller': [
+    rule(`${read} update`, 'apps', 'deployments'),
+    rule('update', 'apps', 'deployments/status deployments/finalizers'),
+    rule(`${read} create delete patch update`, 'apps', 'replicasets'),
+    rule(`${read} update`, 'core', 'pods'),
+    events,
+  ],
+  'disruption-controller': [
+    rule(read, 'apps', 'deployments replicasets statefulsets'),
+    rule(read, 'core', 'replicationcontrollers'),
+    rule(read, 'policy', 'poddisruptionbudgets'),
+    rule('update', 'policy', 'poddisruptionbudgets/status'),
+    rule('patch update', 'core', 'pods/status'),
+    rule('get', '*', '*/scale'),
+    events,
+  ],
+  'endpoint-controller': [
+    rule(read, 'core', 'services pods'),
+    rule(`${read} create delete update`, 'core', 'endpoints'),
+    rule('create', 'core', 'endpoints/restricted'),
+    events,
+  ],
+  'endpointslice-controller': [
+    rule(read, 'core', 'services pods nodes'),
+    rule('update', 'core', 'services/finalizers'),
+    rule(`${read} create delete update`, 'discovery.k8s.io', 'endpointslices'),
+    events,
+  ],
+  'endpointslicemirroring-controller': [
+    rule(read, 'core', 'services endpoints'),
+    rule('update', 'core', 'services/finalizers endpoints/finalizers'),
+    rule(`${read} create delete update`, 'discovery.k8s.io', 'endpointslices'),
+    events,
+  ],
+  'ephemeral-volume-controller': [
+    rule(read, 'core', 'pods'),
+    rule('update', 'core', 'pods/finalizers'),
+    rule(`${read} create`, 'core', 'persistentvolumeclaims'),
+    events,
+  ],
+  // Differs: in Kubernetes a part of the API server does this, as a master.
+  'custom-resource-definition-controller': [
+    rule(`${read} update`, 'apiextensions.k8s.io', 'customresourcedefinitions'),
+    rule('update', 'apiextensions.k8s.io', 'customresourcedefinitions/status'),
+    rule(`${read} delete deletecollection`, '*', '*'),
+  ],
+  'generic-garbage-collector': [rule(`${read} patch update delete`, '*', '*'), events],
+  'horizontal-pod-autoscaler': [
+    rule(read, 'autoscaling', 'horizontalpodautoscalers'),
+    rule('update', 'autoscaling', 'horizontalpodautoscalers/status'),
+    rule('get update', '*', '*/scale'),
+    rule('list watch', 'core metrics.k8s.io', 'pods'),
+    rule(read, 'custom.metrics.k8s.io external.metrics.k8s.io', '*'),
+    events,
+  ],
+  'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
+  'namespace-controller': [
+    rule(`${read} delete`, 'core', 'namespaces'),
+    rule('update', 'core', 'namespaces/finalize namespaces/status'),
+    rule(`${read} delete deletecollection`, '*', '*'),
+  ],
+  'node-controller': [
+    rule(`${read} delete patch update`, 'core', 'nodes'),
+    rule('patch update', 'core', 'nodes/status pods/status'),
+    rule(`${read} delete`, 'core', 'pods'),
+    events,
+  ],
+  'persistent-volume-binder': [
+    rule(`${read} create delete update`, 'core', 'persistentvolumes'),
+    rule('update', 'core', 'persistentvolumes/status persistentvolumeclaims/status'),
+    rule(`${read} update`, 'core', 'persistentvolumeclaims'),
+    rule(`${read} create delete`, 'core', 'pods'),
+    rule(read, 'storage.k8s.io', 'storageclasses'),
+    rule('list watch', 'core', 'nodes'),
+    rule('watch', 'core', 'events'),
+    events,
+  ],
+  'pod-garbage-collector': [
+    rule('list watch delete', 'core', 'pods'),
+    rule(read, 'core', 'nodes'),
+    rule('patch', 'core', 'pods/status'),
+  ],
+  'pv-protection-controller': [rule(`${read} update`, 'core', 'persistentvolumes'), events],
+  'pvc-protection-controller': [
+    rule(`${read} update`, 'core', 'persistentvolumeclaims'),
+    rule('update', 'core', 'persistentvolumeclaims/status'),
+    rule(read, 'core', 'pods'),
+    events,
+  ],
+  'replicaset-controller': podOwner('apps', 'replicasets', `${read} update`),
+  'replication-controller': podOwner('core', 'replicationcontrollers', `${read} update`),
+  'resourcequota-controller': [
+    rule('list watch', '*', '*'),
+    rule('update', 'core', 'resourcequotas/status'),
+    events,
+  ],
+  'root-ca-cert-publisher': [rule('create update', 'core', 'configmaps'), events],
+  'service-account-controller': [rule('create', 'core', 'serviceaccounts'), events],
+  'statefulset-controller': [
+    ...podOwner('apps', 'statefulsets'),
+    rule('get update', 'core', 'pods'),
+    revisions,
+    rule(`${read} create delete update`, 'core', 'persistentvolumeclaims'),
+    rule('update', 'core', 'pods/finalizers'),
+  ],
+  'ttl-after-finished-controller': [rule(`${read} delete`, 'batch', 'jobs'), events],
+};
+
+/**
+ * By the name of the service account. Differs: whoever may update may patch, which is the same right
+ * and what our controllers do where Kubernetes' write whole objects.
+ */
+export const controllerRules: Readonly<Record<string, readonly PolicyRule[]>> = Object.fromEntries(
+  Object.entries(rulesByName).map(([name, rules]) => [name, rules.map(withPatch)]),
+);
+
+function withPatch(given: PolicyRule): PolicyRule {
+  const { verbs } = given;
+  return verbs.includes('update') && !verbs.includes('patch')
+    ? { ...given, verbs: [...verbs, 'patch'] }
+    : given;
+}

@@ -127,7 +127,7 @@ it('kubectl is told what is wrong, in the words it knows', async () => {
   await cluster.apply(definition('Boat', 'boats'));
   const wrong = await cluster.pipe(object('Boat', 'x', '{ size: big }'), 'apply', '-f', '-');
   expect(wrong.stderr).toContain(
-    'The Boat "x" is invalid: spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
+    'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
   );
   const ruled = await cluster.pipe(
     object('Boat', 'x', '{ size: 1, replicas: 2 }'),
@@ -142,7 +142,7 @@ it('kubectl is told what is wrong, in the words it knows', async () => {
   const patch = ['patch', 'boat', 'small', '--type=merge', '-p', '{"spec":{"color":"blue"}}'];
   expect((await cluster.kubectl(...patch)).stderr).toContain('small ones keep their color');
   const missing = await cluster.pipe(object('Boat', 'x', '{}'), 'create', '-f', '-');
-  expect(missing.stderr).toContain('The Boat "x" is invalid: spec.size: Required value');
+  expect(missing.stderr).toContain('* spec.size: Required value');
   const unknown = await cluster.pipe(
     object('Boat', 'x', '{ size: 1, sails: 2 }'),
     'create',

@@ -50,7 +50,7 @@ function cargo(owner: KubeObject, apiVersion = 'sea.example.com/v1'): ConfigMap 
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: `cargo-${name}`, namespace: 'default', ownerReferences },
-  } as ConfigMap;
+  };
 }
 
 let cluster: SimulatedControlPlane;
@@ -89,7 +89,7 @@ it('a custom resource goes with its owner', async () => {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: 'fleet', namespace: 'default' },
-  } as ConfigMap);
+  });
   const ownerReferences = [
     { apiVersion: 'v1', kind: 'ConfigMap', name: 'fleet', uid: owner.metadata.uid ?? '' },
   ];

@@ -41,8 +41,8 @@ function parseSteps(text: string, depth: number): Step[] {
 function parseStep(text: string, depth: number): [step: Step, length: number] {
   const wildcard = /^\.?\[\*\]|^\.\*/.exec(text);
   if (wildcard !== null) return [{ kind: 'all' }, wildcard[0].length];
-  const descend = /^\.\.([\w-]+)/.exec(text);
-  if (descend !== null) return [{ kind: 'descend', name: descend[1] ?? '' }, descend[0].length];
+  const below = /^\.\.([\w-]+)/.exec(text);
+  if (below !== null) return [{ kind: 'descend', name: below[1] ?? '' }, below[0].length];
   const name = /^\.((?:\\.|[^.[\\\]{}()'"?*\s])+)/.exec(text);
   if (name !== null)
     return [{ kind: 'field', name: (name[1] ?? '').replaceAll(/\\(.)/g, '$1') }, name[0].length];

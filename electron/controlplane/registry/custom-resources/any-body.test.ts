@@ -1,5 +1,5 @@
 // Anything at all as a custom resource, and as the schema of one.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startTestApi, type Json, type TestApi } from '../../../../test/setup/api.ts';
 import { definition, definitions, ship, ships, specSchema } from '../../../../test/setup/ships.ts';

@@ -93,13 +93,13 @@ function registerTexts(env: Environment, { budget, matches }: FunctionDeps): voi
   env.registerFunction('list.boundedJoin(): string', (list: string[]) => join(list, ''));
   env.registerFunction('list.boundedJoin(string): string', join);
   const replace = (text: string, old: string, next: string, limit: number): string => {
-    const count = old === '' ? [...text].length + 1 : text.split(old).length - 1;
+    const count = old === '' ? Array.from(text).length + 1 : text.split(old).length - 1;
     const done = limit < 0 ? count : Math.min(count, limit);
     if (text.length + done * next.length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
     let rest = done;
     const pattern = old === '' ? '' : old;
     if (pattern === '') {
-      const parts = [...text];
+      const parts = Array.from(text);
       return parts.map((part) => (rest-- > 0 ? next : '') + part).join('') + (rest > 0 ? next : '');
     }
     const parts = text.split(pattern);
@@ -116,7 +116,7 @@ function registerTexts(env: Environment, { budget, matches }: FunctionDeps): voi
   );
   env.registerFunction(
     'string.charAt(int): string',
-    (text: string, at: bigint) => [...text][Number(at)] ?? '',
+    (text: string, at: bigint) => Array.from(text)[Number(at)] ?? '',
   );
 }
 

@@ -56,8 +56,6 @@ function cellOf(
       if (typeof value !== 'string') return null;
       return Number.isNaN(Date.parse(value)) ? '<invalid>' : age(value, nowMs);
     default:
-      return Array.isArray(value) || isObject(value)
-        ? JSON.stringify(value)
-        : String(value as string | number | boolean);
+      return Array.isArray(value) || isObject(value) ? JSON.stringify(value) : String(value);
   }
 }

@@ -212,7 +212,7 @@ const kept = [
 function pick(schema: JSONSchemaProps): Schema {
   const fields: Record<string, unknown> = {};
   for (const name of kept) if (schema[name] !== undefined) fields[name] = schema[name];
-  return fields as Schema;
+  return fields;
 }
 
 /** Whether two states of a definition serve the same. */

@@ -123,7 +123,7 @@ function fewest(results: readonly FieldError[][]): FieldError[] {
 function checkText(schema: JSONSchemaProps, value: string, walk: ValueWalk): void {
   const { maxLength, minLength, pattern, format } = schema;
   if (maxLength !== undefined || minLength !== undefined) {
-    const length = [...value].length;
+    const length = Array.from(value).length;
     if (maxLength !== undefined && length > maxLength)
       walk.errors.push(tooLong(at(walk.path), maxLength));
     if (minLength !== undefined && length < minLength)

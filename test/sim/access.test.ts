@@ -39,12 +39,12 @@ function rbac<T extends KubeObject>(resource: string, kind: string, namespaced: 
   return made;
 }
 
-function bind(user: string, role: string, kind = 'ClusterRole'): RoleBinding {
+function bind(user: string, roleName: string, kind = 'ClusterRole'): RoleBinding {
   return {
     apiVersion,
     kind: 'RoleBinding',
-    metadata: { name: `${user}-${role}`, namespace: 'default' },
-    roleRef: { apiGroup, kind, name: role },
+    metadata: { name: `${user}-${roleName}`, namespace: 'default' },
+    roleRef: { apiGroup, kind, name: roleName },
     subjects: [{ kind: 'User', apiGroup, name: user }],
   };
 }

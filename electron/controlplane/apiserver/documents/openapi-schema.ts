@@ -19,7 +19,7 @@ const referencePrefix: Readonly<Record<OpenApiForm, string>> = {
  */
 export function publishedName(name: string): string {
   const [group = '', rest = ''] = name.split('/');
-  if (group.includes('.')) return `${group.split('.').reverse().join('.')}.${rest}`;
+  if (group.includes('.')) return `${group.split('.').toReversed().join('.')}.${rest}`;
   return group === 'meta'
     ? `io.k8s.apimachinery.pkg.apis.meta.${rest}`
     : `io.k8s.api.${group}.${rest}`;

@@ -62,7 +62,10 @@ export class Format {
     this.name = name;
   }
 }
-class FormatNamespace {}
+/** What `format.…` is a member of: nothing but its type counts. */
+class FormatNamespace {
+  readonly name = 'format';
+}
 
 export interface FunctionDeps {
   readonly budget: Budget;

@@ -1,7 +1,6 @@
 // A definition's printer columns. A path that leads nowhere leaves its cell empty.
 // Source: kubernetes apiextensions-apiserver pkg/registry/customresource/tableconvertor.
 import type { CustomResourceColumnDefinition } from '#kube/api/apiextensions.ts';
-import { isObject } from '#kube/machinery/equality.ts';
 import { findByPath, parseJsonPath, type JsonPath } from '#kube/machinery/json-path.ts';
 import { age } from '../columns/age.ts';
 import { ageColumn, nameColumn } from '../columns/cells.ts';
@@ -56,6 +55,6 @@ function cellOf(
       if (typeof value !== 'string') return null;
       return Number.isNaN(Date.parse(value)) ? '<invalid>' : age(value, nowMs);
     default:
-      return Array.isArray(value) || isObject(value) ? JSON.stringify(value) : String(value);
+      return typeof value === 'string' ? value : JSON.stringify(value);
   }
 }

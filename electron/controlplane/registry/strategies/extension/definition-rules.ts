@@ -277,9 +277,15 @@ function validateConversion(
     return [
       required(path.child('webhookClientConfig'), 'exactly one of url or service is required'),
     ];
-  return (webhook.conversionReviewVersions ?? []).length === 0
-    ? [required(path.child('conversionReviewVersions'), '')]
-    : [];
+  if ((webhook.conversionReviewVersions ?? []).length === 0)
+    return [required(path.child('conversionReviewVersions'), '')];
+  // Differs: nobody calls the webhook yet, and objects must not be served unconverted.
+  return [
+    forbidden(
+      at,
+      'conversion webhooks are not called yet: use None with versions that differ in name only',
+    ),
+  ];
 }
 
 /** What may not change, and which versions have to stay because objects may be stored in them. */

@@ -103,9 +103,8 @@ const state: readonly Mutation[] = [
   {
     name: 'the applied index lags behind its rows',
     file: `${store}/state-machine.ts`,
-    find: 'const meta = this.#mvcc.meta({ applied: this.#applied, clusterId: this.#clusterId });',
-    replace:
-      'const applied = { ...this.#applied, index: this.#writtenIndex };\n    const meta = this.#mvcc.meta({ applied, clusterId: this.#clusterId });',
+    find: '      applied: this.#applied,\n',
+    replace: '      applied: { ...this.#applied, index: this.#writtenIndex },\n',
     caughtBy: sim('1-60', 'equal state'),
   },
   {
@@ -127,9 +126,9 @@ const state: readonly Mutation[] = [
   },
   {
     name: 'believe a state that differs from the others',
-    file: `${store}/mvcc.ts`,
-    find: 'if (hash !== undefined && hash !== own)',
-    replace: 'if (hash !== undefined && hash < 0)',
+    file: `${store}/hash-claims.ts`,
+    find: "return claim.hash === own ? 'same' : 'doubt';",
+    replace: "return claim.hash === own ? 'same' : 'same';",
     caughtBy: test(
       'state-machine',
       'stops a member whose state is another, says what to do, and is remembered',

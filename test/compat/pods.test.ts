@@ -425,7 +425,7 @@ describe('a pod and the outside', () => {
   it('tells in MB how far its image is while it is fetched', async () => {
     const registry = await new ImageRegistry({ bytesPerSecond: 250_000 }).start();
     const { host, username, password, image } = registry;
-    const secret = ['create', 'secret', 'docker-registry', 'slow', `--docker-server=${host}`];
+    const secret = ['create', 'secret', 'docker-registry', 'fetched', `--docker-server=${host}`];
     const seen = new Set<string>();
     try {
       await cluster.kubectlOk(
@@ -434,11 +434,11 @@ describe('a pod and the outside', () => {
         `--docker-password=${password}`,
       );
       const container = shell('echo I run', { image, imagePullPolicy: 'IfNotPresent' });
-      await run('slow', container, { imagePullSecrets: [{ name: 'slow' }] });
+      await run('fetched', container, { imagePullSecrets: [{ name: 'fetched' }] });
       const message = '{.status.containerStatuses[0].state.waiting.message}';
       await eventually(async () => {
-        seen.add(await cluster.kubectlOk('get', 'pod', 'slow', '-o', `jsonpath=${message}`));
-        expect(await events('slow')).toContain('Started: ');
+        seen.add(await cluster.kubectlOk('get', 'pod', 'fetched', '-o', `jsonpath=${message}`));
+        expect(await events('fetched')).toContain('Started: ');
         return true;
       }, 'the slow image');
       const words = [...seen].filter((text) => text !== '');
@@ -446,7 +446,7 @@ describe('a pod and the outside', () => {
       for (const text of words)
         expect(text).toMatch(/^(Pulling|Unpacking) image "127.*": \d\.\d of \d\.\d MB$/);
     } finally {
-      await cluster.kubectl('delete', 'pod', 'slow');
+      await cluster.kubectl('delete', 'pod', 'fetched');
       await registry.stop();
       execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
     }

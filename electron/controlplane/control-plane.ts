@@ -357,19 +357,23 @@ export class ControlPlane {
     }
   }
 
-  #client(handler: ApiHandler, name: string, groups: readonly string[]): RestClient {
+  #client(
+    handler: ApiHandler,
+    name: string,
+    groups: readonly string[],
+    program = name.replace(/^system:/, ''),
+  ): RestClient {
     const { clock, random } = this.#deps;
     const user: UserInfo = { name, groups: [...groups, 'system:authenticated'] };
     const transport = new LoopbackTransport({ handler, user });
     // The program's name is what managedFields show as the owner of what it writes.
-    const userAgent = `${name.replace(/^system:/, '')}/flotilla`;
-    return new RestClient({ transport, clock, random, userAgent });
+    return new RestClient({ transport, clock, random, userAgent: `${program}/flotilla` });
   }
 
   #controllerClient(handler: ApiHandler, account: string | undefined): RestClient | undefined {
     if (account === undefined) return undefined;
     const name = `system:serviceaccount:kube-system:${account}`;
-    return this.#client(handler, name, serviceAccountGroups(name) ?? []);
+    return this.#client(handler, name, serviceAccountGroups(name) ?? [], 'kube-controller-manager');
   }
 
   #informers(client: RestClient): InformerFactory {

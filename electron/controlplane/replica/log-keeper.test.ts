@@ -18,6 +18,20 @@ const entry = (index: number, sizeBytes: number): Entry => ({
 });
 
 describe('the log keeper', () => {
+  it('forgets as soon as it may when it holds too much: nothing is appended that would remind it', () => {
+    const keeper = new LogKeeper(
+      { ...limits, logBytesMax: 12_500 },
+      { index: 0, durable: 0, nowMs: 0 },
+    );
+    keeper.appended(Array.from({ length: 12 }, (_, i) => entry(i + 1, 1_000)));
+    expect(keeper.isOverfull).toBe(true);
+    // The state's disk is full: nothing may go, and the next try is put off.
+    keeper.compacted(keeper.compactTo(0) ?? 0);
+    expect([keeper.isOverfull, keeper.compactTo(0)]).toEqual([true, undefined]);
+    keeper.compacted(keeper.compactTo(12) ?? 0);
+    expect(keeper.isOverfull).toBe(false);
+  });
+
   it('never forgets what is not durable, and holds a bounded tail when all is', () => {
     const step = fc.record({
       /** Entries replaced, then appended. */

@@ -111,7 +111,9 @@ export class LogKeeper {
   compactTo(durable: number): number | undefined {
     const { tailEntries, tailBytes } = this.#limits;
     const held = this.#sizes.length;
-    if (held <= this.#dueEntries && this.#bytes <= this.#dueBytes) return undefined;
+    const isDue = held > this.#dueEntries || this.#bytes > this.#dueBytes;
+    // Overfull, nothing is appended any more that could make it due.
+    if (!isDue && !this.isOverfull) return undefined;
     const countMax = Math.min(held, durable - this.#first + 1);
     let count = 0;
     let bytes = 0;
@@ -119,6 +121,7 @@ export class LogKeeper {
       bytes += this.#sizes[count] ?? 0;
       count++;
     }
+    if (count === 0 && !isDue) return undefined;
     return this.#first + count - 1;
   }
 

@@ -57,12 +57,13 @@ export class Watcher {
     return this.#at.isFinal && this.position >= this.#at.model.revision;
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<never> {
     const { world } = this.#at;
-    while (!this.isDone) {
+    // Also when all is seen: a write that was on its way may still come. Ends with the simulation.
+    for (;;) {
       await pause(world, world.integer(1, 50));
       const sessions = this.#at.sessions();
-      if (sessions.length > 0) await this.#watchAt(world.pick(sessions));
+      if (sessions.length > 0 && !this.isDone) await this.#watchAt(world.pick(sessions));
     }
   }
 

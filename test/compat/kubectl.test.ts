@@ -292,11 +292,11 @@ spec:
 
   it('says that a kind is unknown in the words kubectl users know', async () => {
     const unknown = `apiVersion: apps/v1
-kind: StatefulSet
+kind: PetSet
 metadata: { name: unknown }
 `;
     await expect(cluster.apply(unknown)).rejects.toThrow(
-      'no matches for kind "StatefulSet" in version "apps/v1"',
+      'no matches for kind "PetSet" in version "apps/v1"',
     );
   });
 

@@ -139,7 +139,7 @@ const logs: readonly Mutation[] = [
     file: `${raft}/following.ts`,
     find: 'if (log.termAt(previousIndex) !== previousTerm) return refuse(core, request);',
     replace: 'if (log.termAt(previousIndex) === undefined) return refuse(core, request);',
-    caughtBy: sim('40-60', 'applied in order'),
+    caughtBy: paper('a follower answers an append that differs in term'),
   },
   {
     name: 'conflict truncation skipped',

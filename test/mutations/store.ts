@@ -170,7 +170,10 @@ const clients: readonly Mutation[] = [
     file: `${store}/lease-expiry.ts`,
     find: ' || this.#ending.has(id)',
     replace: '',
-    caughtBy: sim('140-240', 'results'),
+    caughtBy: test(
+      'lease-expiry',
+      'leaves it to the log whether a lease can still be kept that is being revoked',
+    ),
   },
   {
     name: 'revoke what was kept meanwhile',

@@ -406,10 +406,17 @@ async function ensureObject(client: RestClient, object: KubeObject): Promise<voi
   );
   assert(definition, `${object.kind} is a built-in kind`);
   const resource = { ...definition, resource: definition.plural };
+  // Reads first: on a full disk a cluster starts all the same, and a create would be refused.
+  const found = await client.get(resource, object.metadata).catch((error: unknown) => {
+    if (!hasReason(error, 'NotFound')) throw error;
+    return undefined;
+  });
+  if (found !== undefined && object.kind !== 'EndpointSlice') return;
   try {
-    await client.create(resource, object);
+    if (found === undefined) await client.create(resource, object);
+    else await client.update(resource, object);
   } catch (error) {
+    // Another member was faster.
     if (!hasReason(error, 'AlreadyExists')) throw error;
-    if (object.kind === 'EndpointSlice') await client.update(resource, object);
   }
 }

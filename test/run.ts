@@ -1,8 +1,9 @@
 // `npm test`: everything, in the order in which it is cheapest to fail. Suites whose machine parts
 // (Docker, Chromium …) are not to be had are skipped by name; with CI=true nothing may be skipped.
 // Arguments go to the last step: `npm test -- unit`, `npm test -- system test/compat`.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import path from 'node:path';
 import { build, isStale } from '../electron/build.ts';
 import { prepareMachine, root, type Missing } from './setup/machine.ts';
@@ -61,17 +62,30 @@ let passed = 0;
 const failures: string[] = [];
 const skipped: string[] = [];
 
-function run(step: Step, environment: NodeJS.ProcessEnv = {}): void {
+/** Steps that run beside others are kept quiet until they end, and take only what the others leave. */
+async function run(step: Step, isBeside = false): Promise<void> {
   const startedMs = Date.now();
-  const { status } = spawnSync(path.join(root, 'node_modules/.bin', step.command), step.args, {
+  const child = spawn(path.join(root, 'node_modules/.bin', step.command), step.args, {
     cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, FLOTILLA_DISCOVERY: 'off', ...environment },
+    stdio: ['inherit', isBeside ? 'pipe' : 'inherit', isBeside ? 'pipe' : 'inherit'],
+    env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
   });
+  if (isBeside && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => output.push(chunk));
+  const status = await new Promise((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  });
+  process.stdout.write(Buffer.concat(output));
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   process.stdout.write(`${status === 0 ? 'ok    ' : 'FAILED'} ${step.name} (${seconds} s)\n`);
   if (status === 0) passed++;
   else failures.push(step.name);
+}
+
+async function runInOrder(steps: readonly Step[]): Promise<void> {
+  for (const step of steps) await run(step, true);
 }
 
 function vitest(project: string, args: readonly string[] = []): Step {
@@ -84,10 +98,9 @@ if (only !== undefined && only !== 'unit' && only !== 'system') {
   process.stderr.write(`npm test [-- unit|system [FILTER …]], not "${only}".\n`);
   process.exit(2);
 }
-if (only === undefined) for (const step of checks) run(step);
+if (only === undefined) for (const step of checks) await run(step);
 if (only !== 'unit' && isStale()) await build();
-if (only === undefined || only === 'unit') run(vitest('unit', rest));
-if (only === undefined) for (const step of proofs) run(step);
+if (only === undefined || only === 'unit') await run(vitest('unit', rest));
 if (only === undefined || only === 'system') {
   const missing = await prepareMachine();
   const excluded: string[] = [];
@@ -97,7 +110,10 @@ if (only === undefined || only === 'system') {
     skipped.push(`${suite}: ${why.join('; ')}`);
     excluded.push('--exclude', suite.endsWith('.ts') ? suite : `${suite}/**`);
   }
-  run(vitest('system', [...rest, ...excluded]));
+  // The system suites mostly wait for other processes: the proofs take the processor meanwhile.
+  const beside = only === undefined ? runInOrder(proofs) : undefined;
+  await run(vitest('system', [...rest, ...excluded]));
+  await beside;
 }
 
 for (const name of skipped) process.stdout.write(`skipped ${name}\n`);

@@ -17,7 +17,10 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     projects: [
       // A busy machine is no failure: only what hangs runs into this.
-      { extends: true, test: { name: 'unit', include: unit, pool: 'threads', testTimeout: 60_000 } },
+      {
+        extends: true,
+        test: { name: 'unit', include: unit, pool: 'threads', testTimeout: 60_000 },
+      },
       {
         extends: true,
         test: {

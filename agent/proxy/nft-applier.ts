@@ -51,9 +51,11 @@ export class NftApplier implements Applier {
     if (hasBridge && !loopbackNodePorts)
       await this.#load(rules, { loopbackNodePorts, bridgeNetfilter });
     await this.#forgetUdp(udpAddresses(rules));
-    if (rules.ports.some((rule) => rule.nodePort !== undefined) && !loopbackNodePorts)
+    // Before its first pod a machine has no bridge, and nothing to be reached.
+    const isClosed = hasBridge && !loopbackNodePorts;
+    if (isClosed && rules.ports.some((rule) => rule.nodePort !== undefined))
       problems.push({
-        message: `NodePorts are not reachable by 127.0.0.1: no route_localnet on ${bridge}.`,
+        message: `NodePorts are not reachable by 127.0.0.1: route_localnet of ${bridge} can't be written.`,
       });
     problems.push(...(await this.#passDockerFirewall()));
     return problems;

@@ -1,6 +1,6 @@
 // The control plane's process: takes the data directory for itself, starts, reports to whoever
 // started it, stops in order. Errors that a person has to solve end it with a sentence.
-import { mkdirSync, statfsSync } from 'node:fs';
+import { statfsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { systemClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
-import { dataDirectoryError, fullDisk } from '#platform/data-directory.ts';
+import { dataDirectoryError, fullDisk, openDataDirectory } from '#platform/data-directory.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
@@ -94,7 +94,7 @@ function voterStableMs(): number | undefined {
 
 async function run(options: Options): Promise<void> {
   const directory = options.dataDirectory;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  openDataDirectory(directory);
   const lock = lockDataDirectory(directory, 'flotilla control plane', systemClock);
   const logger = processLogger({
     directory: path.join(directory, 'logs'),

@@ -31,6 +31,16 @@ describe('a data directory', () => {
   });
 });
 
+describe.runIf(process.platform === 'linux')('where no folder can be made', () => {
+  it('a data directory is refused with a sentence', () => {
+    expect(() => openDataDirectory('/proc/flotilla/data')).toThrow(
+      new DataDirectoryError(
+        "The folder /proc/flotilla/data can't be made where it lies: choose another with --data.",
+      ),
+    );
+  });
+});
+
 describe('the sentence for an error', () => {
   const unusable = `The data directory /data can't be read and written by this user: give it to this user (chown -R), or choose another with --data.`;
   const full =

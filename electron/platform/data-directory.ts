@@ -2,7 +2,7 @@
 // used told as one sentence for a person. Used by the launcher and the desktop app before anything
 // else, and by the control plane for what shows only later. Knows SQLite's errors by their code
 // alone: in Electron's main process the native module must not be loaded.
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Its message is a sentence that says what to do. */
@@ -13,11 +13,25 @@ export class DataDirectoryError extends Error {
 /** Makes the directory if need be. Throws DataDirectoryError. */
 export function openDataDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolders(directory);
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw dataDirectoryError(error, directory) ?? error;
+    const known = dataDirectoryError(error, directory);
+    if (known !== undefined || (error as NodeJS.ErrnoException).code !== 'ENOENT')
+      throw known ?? error;
+    throw new DataDirectoryError(
+      `The folder ${directory} can't be made where it lies: choose another with --data.`,
+      { cause: error },
+    );
   }
+}
+
+/** Node's own recursive mkdir never returns where no folder can be made, such as below /proc. */
+function makeFolders(folder: string): void {
+  if (existsSync(folder)) return void mkdirSync(folder, { recursive: true });
+  const above = dirname(folder);
+  if (above !== folder) makeFolders(above);
+  mkdirSync(folder, { mode: 0o700 });
 }
 
 /** The sentence in an error of the file system or of SQLite; undefined when there is none. */

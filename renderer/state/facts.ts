@@ -48,13 +48,16 @@ function addresses(app: App, machines: readonly Machine[], host: string): FactLi
   }));
 }
 
+/** By number: names are only known to pods once the cluster has a DNS server. */
 function innerAddresses(app: App): FactLine[] {
-  return app.services.flatMap(({ metadata, spec }) =>
-    (spec?.ports ?? []).map(({ port }) => ({
-      text: `${metadata.name}.${metadata.namespace}:${port}`,
-      isCopyable: true,
-    })),
-  );
+  return app.services
+    .filter(({ spec }) => spec?.clusterIP !== undefined && spec.clusterIP !== 'None')
+    .flatMap(({ spec }) =>
+      (spec?.ports ?? []).map(({ port }) => ({
+        text: `${spec?.clusterIP}:${port}`,
+        isCopyable: true,
+      })),
+    );
 }
 
 function allowances(app: App): FactLine[] {

@@ -87,7 +87,7 @@ describe('applyJsonPatch', () => {
     ],
     [
       [{ op: 'remove', path: '/x' }],
-      'remove operation does not apply: doc is missing key: /x: missing value',
+      "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value",
     ],
     [
       [{ op: 'add', path: '/x/y', value: 2 }],
@@ -95,7 +95,7 @@ describe('applyJsonPatch', () => {
     ],
     [
       [{ op: 'add', path: '/list/3', value: 2 }],
-      'add operation does not apply: doc is missing path: "/list/3": Unable to access invalid index: 3: invalid index referenced',
+      "error in add for path: '/list/3': Unable to access invalid index: 3: invalid index referenced",
     ],
     [
       [{ op: 'copy', from: '/x', path: '/y' }],

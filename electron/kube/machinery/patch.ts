@@ -185,7 +185,8 @@ function remove(holder: Holder, op: string, path: string): unknown {
     shift(holder, parent, index);
     return parent.splice(index, 1)[0];
   }
-  if (!Object.hasOwn(parent, key)) throw missingKey(op, path);
+  if (!Object.hasOwn(parent, key))
+    throw operationError(op, path, `Unable to remove nonexistent key: ${key}: missing value`);
   const removed = parent[key];
   delete parent[key];
   return removed;
@@ -242,9 +243,16 @@ function missingKey(op: string, path: string): StatusError {
 }
 
 function badIndex(op: string, path: string, key: string): StatusError {
-  const why =
-    arrayIndex(key) === undefined
-      ? `value was not a proper array index: "${key}"`
-      : `Unable to access invalid index: ${key}: invalid index referenced`;
-  return unprocessable(`${op} operation does not apply: doc is missing path: "${path}": ${why}`);
+  if (arrayIndex(key) !== undefined)
+    return operationError(
+      op,
+      path,
+      `Unable to access invalid index: ${key}: invalid index referenced`,
+    );
+  return operationError(op, path, `value was not a proper array index: '${key}'`);
+}
+
+/** The words are those clients look for. Source: evanphx/json-patch v4. */
+function operationError(op: string, path: string, why: string): StatusError {
+  return unprocessable(`error in ${op} for path: '${path}': ${why}`);
 }

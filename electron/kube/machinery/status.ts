@@ -101,7 +101,8 @@ export function invalid(kind: GroupKind, name: string, errors: readonly FieldErr
   const texts = [...new Set(errors.map(fieldErrorText))];
   const body = texts.length === 1 ? (texts[0] ?? '') : `[${texts.join(', ')}]`;
   const causes = errors.map((e) => ({ reason: e.type, message: e.message, field: e.field }));
-  const info: StatusDetails = { name, kind: kind.kind, causes };
+  const info: StatusDetails = { kind: kind.kind, causes };
+  if (name !== '') info.name = name;
   if (kind.group !== '') info.group = kind.group;
   return make(422, 'Invalid', `${qualified} "${name}" is invalid: ${body}`, info);
 }

@@ -62,30 +62,32 @@ let passed = 0;
 const failures: string[] = [];
 const skipped: string[] = [];
 
-/** Steps that run beside others are kept quiet until they end, and take only what the others leave. */
-async function run(step: Step, isBeside = false): Promise<void> {
+/** How a step runs while others do: it is kept quiet until it ends. */
+interface Beside {
+  /** From 0 to 19 (Unix' nice). */
+  readonly priority: number;
+}
+
+async function run(step: Step, beside?: Beside): Promise<void> {
   const startedMs = Date.now();
+  const output = beside === undefined ? 'inherit' : 'pipe';
   const child = spawn(path.join(root, 'node_modules/.bin', step.command), step.args, {
     cwd: root,
-    stdio: ['inherit', isBeside ? 'pipe' : 'inherit', isBeside ? 'pipe' : 'inherit'],
+    stdio: ['inherit', output, output],
     env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
   });
-  if (isBeside && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
-  const output: Buffer[] = [];
+  if (beside !== undefined && child.pid !== undefined) setPriority(child.pid, beside.priority);
+  const said: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (chunk: Buffer) => output.push(chunk));
+    stream?.on('data', (chunk: Buffer) => said.push(chunk));
   const status = await new Promise((resolve, reject) => {
     child.once('error', reject).once('close', resolve);
   });
-  process.stdout.write(Buffer.concat(output));
+  process.stdout.write(Buffer.concat(said));
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   process.stdout.write(`${status === 0 ? 'ok    ' : 'FAILED'} ${step.name} (${seconds} s)\n`);
   if (status === 0) passed++;
   else failures.push(step.name);
-}
-
-async function runInOrder(steps: readonly Step[]): Promise<void> {
-  for (const step of steps) await run(step, true);
 }
 
 function vitest(project: string, args: readonly string[] = []): Step {
@@ -110,10 +112,21 @@ if (only === undefined || only === 'system') {
     skipped.push(`${suite}: ${why.join('; ')}`);
     excluded.push('--exclude', suite.endsWith('.ts') ? suite : `${suite}/**`);
   }
-  // The system suites mostly wait for other processes: the proofs take the processor meanwhile.
-  const beside = only === undefined ? runInOrder(proofs) : undefined;
-  await run(vitest('system', [...rest, ...excluded]));
-  await beside;
+  if (only === undefined) await runAll(excluded);
+  else await run(vitest('system', [...rest, ...excluded]));
+}
+
+/** The system suites mostly wait for other processes: what needs the processor runs beside them. */
+async function runAll(excluded: readonly string[]): Promise<void> {
+  const proving = async (): Promise<void> => {
+    for (const step of proofs) await run(step, { priority: constants.priority.PRIORITY_LOW });
+  };
+  // Its cluster is a fake, its browser is real.
+  const pages = 'test/e2e/renderer.test.ts';
+  const looking = excluded.includes(pages)
+    ? undefined
+    : run({ ...vitest('system', [pages]), name: 'vitest: pages' }, { priority: 0 });
+  await Promise.all([run(vitest('system', [...excluded, '--exclude', pages])), looking, proving()]);
 }
 
 for (const name of skipped) process.stdout.write(`skipped ${name}\n`);

@@ -4,7 +4,7 @@
 import { utilityProcess } from 'electron';
 import path from 'node:path';
 import type { ChildMessage } from '#platform/parent-channel.ts';
-import { nodeChild, type ChildHandle } from '#platform/supervisor.ts';
+import { allocatorEnvironment, nodeChild, type ChildHandle } from '#platform/supervisor.ts';
 
 export function spawnChild(file: string, args: readonly string[]): ChildHandle {
   const node = process.env['FLOTILLA_NODE'];
@@ -12,6 +12,7 @@ export function spawnChild(file: string, args: readonly string[]): ChildHandle {
   const name = path.basename(path.dirname(file));
   const child = utilityProcess.fork(file, [...args], {
     serviceName: `flotilla-${name}`,
+    env: { ...allocatorEnvironment, ...process.env },
     stdio: 'inherit',
   });
   return {

@@ -41,6 +41,10 @@ export class Duties {
     this.#deps = deps;
   }
 
+  get isWriting(): boolean {
+    return this.#current !== undefined;
+  }
+
   /** `received`: the snapshot that `ready` wants installed. */
   take(ready: Ready, received: ReceivedSnapshot | undefined): void {
     for (const message of ready.messages) this.#deps.send(message);

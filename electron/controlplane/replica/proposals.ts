@@ -106,12 +106,18 @@ export class Proposals<Result> {
     );
   }
 
-  /** Gives up those that waited too long. */
+  /** Gives up those that waited too long. What was not handed to the protocol never happens. */
   expire(nowMs: number): void {
     this.#rejectWhile(
-      ({ deadlineMs }) => deadlineMs <= nowMs,
+      ({ deadlineMs, term }) => deadlineMs <= nowMs && term !== Infinity,
       'No answer came in time: the write may or may not have happened',
     );
+    const isKept = this.#queue.findIndex(
+      ({ id }) => (this.#waiting.get(id)?.deadlineMs ?? 0) > nowMs,
+    );
+    const late = this.#queue.splice(0, isKept === -1 ? this.#queue.length : isKept);
+    const why = new ReplicaUnavailableError('The disk did not come to it in time; try again');
+    for (const { id } of late) this.#remove(id)?.reject(why);
   }
 
   /** What was not handed to the protocol never happens; of the rest nobody knows. */

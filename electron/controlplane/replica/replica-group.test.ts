@@ -62,6 +62,24 @@ describe('three replicas', () => {
     ]);
   });
 
+  it('send what came during a write as one batch, to each of the others', async () => {
+    const { group, leader } = await three();
+    for (const { log } of group.members.values()) log.isHeld = true;
+    void leader.replica.propose(bytes('a'));
+    for (const value of ['b', 'c', 'd']) {
+      await group.settle();
+      void leader.replica.propose(bytes(value));
+    }
+    await group.settle();
+    group.sent.length = 0;
+    leader.log.release();
+    await group.settle();
+    const batches = group.sent.flatMap((message) =>
+      message.type === 'append' ? [message.entries.length] : [],
+    );
+    expect(batches).toEqual([3, 3]);
+  });
+
   it('promise nothing that is not durable: no vote, no acknowledgement', async () => {
     const group = new TestGroup(3);
     for (const id of [1, 2, 3]) group.start(id).log.isHeld = true;

@@ -89,6 +89,19 @@ describe('a single replica', () => {
     expect(one.machine.values).toEqual(['a']);
   });
 
+  it('tells a proposal that no write came to in time that it never happens', async () => {
+    const { group, one } = await single();
+    one.log.isHeld = true;
+    void one.replica.propose(bytes('a')).catch(() => undefined);
+    await group.settle();
+    const seen = watch(one.replica.propose(bytes('b')));
+    await group.advance(7_000);
+    expect(seen.outcome).toBeInstanceOf(ReplicaUnavailableError);
+    one.log.release();
+    await group.settle();
+    expect(one.machine.values).toEqual(['a']);
+  });
+
   it('refuses proposals beyond its bounds, of which nothing happens', async () => {
     const { group, one } = await single();
     one.log.isHeld = true;

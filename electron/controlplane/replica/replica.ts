@@ -394,8 +394,10 @@ export class Replica<Result> {
     const inputs = this.#inputs;
     this.#inputs = [];
     for (const input of inputs) this.#step(input);
-    const proposals = this.#proposals.take(this.#raft.standing.term);
-    if (proposals.length > 0) this.#step({ type: 'propose', proposals });
+    if (this.#mayPropose) {
+      const proposals = this.#proposals.take(this.#raft.standing.term);
+      if (proposals.length > 0) this.#step({ type: 'propose', proposals });
+    }
     const change = this.#change.take();
     if (change !== undefined)
       this.#change.stepped(this.#step({ type: 'propose', proposals: [change] }));
@@ -408,6 +410,14 @@ export class Replica<Result> {
       if (this.#applier.count > 0) this.#wantTurn();
     }
     this.#tellListeners();
+  }
+
+  /**
+   * What comes during a write is the next batch, for the others as for the own disk: few messages,
+   * few flushes. Nobody waits longer for it: an answer waits for this member's own write anyway.
+   */
+  get #mayPropose(): boolean {
+    return this.#raft.standing.role !== 'leader' || !this.#duties.isWriting || this.#isFull;
   }
 
   #step(input: Input): Ready {

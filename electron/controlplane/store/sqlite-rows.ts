@@ -34,7 +34,7 @@ export interface SqliteRowsOptions {
 /** Growth is refused when the disk has less left: room for deletes, compaction, SQLite's log. */
 const freeBytesMin = 4 * 1024 * 1024;
 /** The disk's space is looked at again after so many bytes asked for. */
-const lookAgainBytes = 256 * 1024;
+const lookAgainBytes = 1024 * 1024;
 
 interface ReceivedFile extends ReceivedSnapshot {
   readonly file: string;

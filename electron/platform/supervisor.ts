@@ -103,6 +103,9 @@ export interface NodeChildOptions {
  */
 export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
 
+/** Young objects get 8 MB instead of 16 to die in, three times over: the price in speed is lost in the noise. */
+export const heapArguments = ['--max-semi-space-size=8'];
+
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
 export function nodeChild(
   file: string,
@@ -111,7 +114,7 @@ export function nodeChild(
 ): ChildHandle {
   const child = fork(file, args, {
     execPath: options.execPath ?? process.execPath,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: ['--disable-warning=ExperimentalWarning', ...heapArguments],
     env: { ...allocatorEnvironment, ...(options.env ?? process.env) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.

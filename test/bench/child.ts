@@ -1,7 +1,7 @@
 // A process of ours that is asked things: the parent's `Child` calls, the process answers what it
 // was given to `serve`. By Node's own channel; one answer for each call, in any order.
 import { fork, type ChildProcess } from 'node:child_process';
-import { allocatorEnvironment } from '#platform/supervisor.ts';
+import { allocatorEnvironment, heapArguments } from '#platform/supervisor.ts';
 
 interface Call {
   readonly id: number;
@@ -34,7 +34,7 @@ export class Child {
   /** `file` calls `serve`. */
   constructor(file: string, { args = [], execArgv = [] }: ChildOptions = {}) {
     this.#process = fork(file, args, {
-      execArgv: [...execArgv],
+      execArgv: [...heapArguments, ...execArgv],
       env: { ...allocatorEnvironment, ...process.env },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });

@@ -21,7 +21,7 @@ export interface LogLimits {
 const kib = 1024;
 export const defaultLogLimits: LogLimits = {
   tailEntries: 5_000,
-  tailBytes: 16 * kib * kib,
+  tailBytes: 4 * kib * kib,
   stepEntries: 1_000,
   stepBytes: 4 * kib * kib,
   flushMs: 30 * 60_000,

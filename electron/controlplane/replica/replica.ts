@@ -30,6 +30,7 @@ import type { LogFullError } from './log-errors.ts';
 import { defaultLogLimits, LogKeeper, type LogLimits } from './log-keeper.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { PendingChange, PendingTransfer } from './pending.ts';
+import { Outbox } from './outbox.ts';
 import { Proposals } from './proposals.ts';
 import { Reads } from './reads.ts';
 import { Ticker } from './ticker.ts';
@@ -116,6 +117,7 @@ export class Replica<Result> {
   readonly #deps: ReplicaDeps<Result>;
   readonly #timing: ReplicaTiming;
   readonly #raft: Raft;
+  readonly #outbox: Outbox;
   readonly #duties: Duties;
   readonly #proposals: Proposals<Result>;
   readonly #reads: Reads;
@@ -145,9 +147,10 @@ export class Replica<Result> {
       start,
     );
     this.#seen = this.#raft.standing;
+    this.#outbox = new Outbox((message) => transport.send(message));
     this.#duties = new Duties({
       log,
-      send: (message) => transport.send(message),
+      send: (message) => this.#outbox.send(message),
       install: (received, done) => this.#install(received, done),
       persisted: (writeId) => this.#onPersisted(writeId),
       onFull: (error, retry) => this.#onFull(error, retry),
@@ -409,6 +412,7 @@ export class Replica<Result> {
       this.#keepLog();
       if (this.#applier.count > 0) this.#wantTurn();
     }
+    if (this.#outbox.endTurn()) this.#wantTurn();
     this.#tellListeners();
   }
 

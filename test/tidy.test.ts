@@ -58,13 +58,16 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
     'electron/kube',
     'electron/options.ts',
   ],
+  'electron/controlplane/cel': ['electron/controlplane/cel', 'electron/kube'],
   'electron/controlplane/registry': [
     'electron/controlplane/registry',
+    'electron/controlplane/cel',
     'electron/controlplane/store/store.ts',
     'electron/kube',
   ],
   'electron/controlplane/admission': [
     'electron/controlplane/admission',
+    'electron/controlplane/cel',
     'electron/controlplane/registry/resource.ts',
     'electron/controlplane/apiserver/http.ts',
     'electron/kube',
@@ -110,8 +113,8 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/etcd': /^node:/,
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,
-  'electron/controlplane/registry/custom-resources':
-    /^(@bufbuild\/re2|@marcbachmann\/cel-js(\/evaluator)?)$/,
+  'electron/controlplane/registry/custom-resources': /^@marcbachmann\/cel-js$/,
+  'electron/controlplane/cel': /^(@bufbuild\/re2|@marcbachmann\/cel-js(\/evaluator)?)$/,
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,

@@ -1,16 +1,16 @@
 // The rules in a schema (x-kubernetes-validations), judged over a whole object: each where its schema
 // stands, with `self` and, where the object was something before, `oldSelf`.
 // Source: kubernetes apiextensions-apiserver pkg/apiserver/schema/cel/validation.go.
-import { Environment, Optional } from '@marcbachmann/cel-js';
+import { Optional, type Environment } from '@marcbachmann/cel-js';
 import type { JSONSchemaProps, ValidationRule } from '#kube/api/apiextensions.ts';
 import { deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { FieldPath, invalid, forbidden, required, type FieldError } from '#kube/machinery/field.ts';
 import { childSchema } from '#kube/machinery/structural/structural.ts';
 import { correlated, fieldOf } from '#kube/machinery/structural/values.ts';
-import { Budget, BudgetError, objectBudget } from './cel-budget.ts';
-import { registerFunctions } from './cel-functions.ts';
-import { compile, type Program } from './cel-program.ts';
-import { celValue, escapedName } from './cel-values.ts';
+import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
+import { createEnvironment, type Matches } from '../../cel/environment.ts';
+import { compile, errorText, type Program } from '../../cel/program.ts';
+import { celValue, escapedName } from '../../cel/values.ts';
 
 interface CompiledRule {
   readonly rule: ValidationRule;
@@ -33,15 +33,8 @@ export class CelRules {
   readonly #budget = new Budget();
   readonly #compiled = new WeakMap<JSONSchemaProps, readonly CompiledRule[]>();
 
-  constructor(matches: (pattern: string, text: string) => boolean) {
-    this.#env = new Environment({
-      unlistedVariablesAreDyn: false,
-      enableOptionalTypes: true,
-      homogeneousAggregateLiterals: false,
-    });
-    this.#env.registerVariable('self', 'dyn');
-    this.#env.registerVariable('oldSelf', 'dyn');
-    registerFunctions(this.#env, { budget: this.#budget, matches });
+  constructor(matches: Matches) {
+    this.#env = createEnvironment(this.#budget, matches, ['self', 'oldSelf']);
   }
 
   /** Throws an Error that says why. */
@@ -152,7 +145,7 @@ export class CelRules {
       result = program.run(variables);
     } catch (error) {
       if (error instanceof BudgetError) throw error;
-      const why = `${firstLine(error)} evaluating rule: ${defaultMessage(rule)}`;
+      const why = `${errorText(error)} evaluating rule: ${defaultMessage(rule)}`;
       walk.errors.push(invalid(at, type, why));
       return;
     }
@@ -195,11 +188,6 @@ function rootValue(
     ...(generateName === undefined ? {} : { generateName }),
   };
   return celValue(schema, { ...known, apiVersion, kind, metadata: shown }, sizes);
-}
-
-function firstLine(error: unknown): string {
-  const [line = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-  return line.replace(/^No such key/, 'no such key');
 }
 
 function defaultMessage({ rule, message }: ValidationRule): string {

@@ -1,8 +1,8 @@
 // Patterns by RE2, as Kubernetes has them: their time grows with the text's length, never more.
 // Rules by CEL, counted.
-import { RE2JS } from '@bufbuild/re2';
 import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
+import { createMatcher } from '../../cel/environment.ts';
 import { CelRules } from './cel-rules.ts';
 
 export interface RuleEngine {
@@ -14,19 +14,8 @@ export interface RuleEngine {
   validateRules(schema: JSONSchemaProps, object: unknown, old: unknown): FieldError[];
 }
 
-const maxPatterns = 1000;
-
 export function createRuleEngine(): RuleEngine {
-  const compiled = new Map<string, RE2JS>();
-  function matches(pattern: string, text: string): boolean {
-    let expression = compiled.get(pattern);
-    if (expression === undefined) {
-      expression = new RE2JS(pattern);
-      if (compiled.size >= maxPatterns) compiled.clear();
-      compiled.set(pattern, expression);
-    }
-    return expression.test(text);
-  }
+  const matches = createMatcher();
   const rules = new CelRules(matches);
   return {
     matches,

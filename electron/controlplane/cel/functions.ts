@@ -20,7 +20,7 @@ import {
 } from '#kube/machinery/names.ts';
 import { hasFormat, isCidr, isIPv4, isIPv6 } from '#kube/machinery/structural/formats.ts';
 import { canonicalAddress, cidrContains, maskedAddress } from './addresses.ts';
-import type { Budget } from './cel-budget.ts';
+import type { Budget } from './budget.ts';
 
 /** Calls of these names mean another function here: the library's can take as long as one likes. */
 export const replaced: Readonly<Record<string, string>> = {

@@ -25,6 +25,23 @@ export function celValue(
   return typeof value === 'string' ? textValue(known?.format, value) : value;
 }
 
+/** What has no schema, or is not looked at through one: fields keep their names. */
+export function plainValue(value: unknown, sizes: WeakMap<object, number>): unknown {
+  if (Array.isArray(value)) {
+    const list = value.map((item: unknown) => plainValue(item, sizes));
+    sizes.set(list, sumOf(list, sizes));
+    return list;
+  }
+  if (isObject(value)) {
+    const map = new Map<string, unknown>();
+    for (const key of Object.keys(value))
+      if (value[key] !== undefined) map.set(key, plainValue(value[key], sizes));
+    sizes.set(map, sumOf(map.values(), sizes));
+    return map;
+  }
+  return typeof value === 'number' && Number.isInteger(value) ? BigInt(value) : value;
+}
+
 function mapOf(
   schema: JSONSchemaProps | undefined,
   value: Record<string, unknown>,

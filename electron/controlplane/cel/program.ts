@@ -1,14 +1,16 @@
 // One expression, compiled: counted while it runs. The library has no such limit of its own, so the
 // evaluator's one entry for sub-expressions is wrapped; cel.test.ts fails should it move.
 import type { Environment } from '@marcbachmann/cel-js';
-import type { Budget } from './cel-budget.ts';
-import { replaced } from './cel-functions.ts';
+import type { Budget } from './budget.ts';
+import { replaced } from './functions.ts';
 
 /** What is left to the tests of a longer one: no one writes such rules by hand. */
 const maxExpressionLength = 16_384;
 
 export interface Program {
   readonly usesOldSelf: boolean;
+  /** Of its value, as far as it is known: `bool`, `dyn`. */
+  readonly type: string;
   /** Throws BudgetError, and whatever the expression meets. */
   run(variables: Readonly<Record<string, unknown>>): unknown;
 }
@@ -28,13 +30,20 @@ export function compile(env: Environment, budget: Budget, text: string): Program
   const parsed = env.parse(text);
   const names = new Set<string>();
   rename(parsed.ast, names);
-  const { valid, error } = parsed.check();
+  const { valid, error, type = 'dyn' } = parsed.check();
   if (!valid) throw error ?? new Error('the expression has no type');
   count(parsed.ast as unknown as Node, budget);
   return {
     usesOldSelf: names.has('oldSelf'),
+    type,
     run: (variables) => parsed(variables),
   };
+}
+
+/** Why an expression could not be compiled or came to nothing, in CEL's words and one line. */
+export function errorText(error: unknown): string {
+  const [line = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+  return line.replace(/^No such key/, 'no such key');
 }
 
 /** Puts our functions in the place of unbounded ones; collects the variables' names. */

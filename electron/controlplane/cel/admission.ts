@@ -1,0 +1,112 @@
+// Expressions that judge a request: conditions of webhooks, admission policies. Compiled in one of four
+// surroundings that differ in their variables; each run is counted against the budget of its request.
+// Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
+import { Budget, BudgetError } from './budget.ts';
+import { registerAuthorizer } from './authorizer.ts';
+import { createEnvironment, createMatcher } from './environment.ts';
+import { compile, errorText } from './program.ts';
+import { plainValue } from './values.ts';
+
+/** What all expressions of one policy may cost for one request. */
+export const requestBudget = 200_000;
+
+const common = ['object', 'oldObject', 'request'];
+const surroundings = {
+  /** Of a webhook. */
+  condition: [...common, 'authorizer'],
+  /** Of a policy, its conditions and variables too. */
+  policy: [...common, 'params', 'namespaceObject', 'variables', 'authorizer'],
+  /** Messages, and what is put down for the audit: who may what is nothing they could tell. */
+  message: [...common, 'params', 'namespaceObject', 'variables'],
+} as const;
+
+export type Surroundings = keyof typeof surroundings;
+
+export interface Expression {
+  readonly text: string;
+  /** Throws an Error in CEL's words, or a BudgetError. */
+  run(variables: Readonly<Record<string, unknown>>): unknown;
+}
+
+export class AdmissionExpressions {
+  readonly #budget = new Budget();
+  readonly #environments = new Map<Surroundings, ReturnType<typeof createEnvironment>>();
+  readonly #matches = createMatcher();
+
+  /** `types`: what it may come to. Throws an Error that says why the text is no such expression. */
+  compile(text: string, where: Surroundings, types: readonly string[]): Expression {
+    const env = this.#environmentOf(where);
+    const left = this.#budget.left;
+    this.#budget.left = requestBudget;
+    try {
+      const { type, run } = compile(env, this.#budget, text);
+      if (type !== 'dyn' && !types.includes(type))
+        throw new Error(
+          `must evaluate to ${types.length === 1 ? (types[0] ?? '') : `one of the types: [${types.join(' ')}]`}`,
+        );
+      return { text, run };
+    } finally {
+      this.#budget.left = left;
+    }
+  }
+
+  /** From here on a request's expressions are counted. Nothing may be awaited before they are done. */
+  begin(): void {
+    this.#budget.left = requestBudget;
+  }
+
+  /** An object as expressions see it; nothing at all is null. */
+  value(object: unknown): unknown {
+    return object === undefined || object === null
+      ? null
+      : plainValue(object, this.#budget.sizes);
+  }
+
+  #environmentOf(where: Surroundings): ReturnType<typeof createEnvironment> {
+    const known = this.#environments.get(where);
+    if (known !== undefined) return known;
+    const names = surroundings[where];
+    const env = createEnvironment(this.#budget, this.#matches, names);
+    registerAuthorizer(env, this.#budget);
+    this.#environments.set(where, env);
+    return env;
+  }
+}
+
+/** How Kubernetes tells of an expression that came to nothing. */
+export function failureText({ text }: Expression, error: unknown): string {
+  if (error instanceof BudgetError)
+    return 'validation failed due to running out of cost budget, no further validation rules will be run';
+  return `expression '${text}' resulted in error: ${errorText(error)}`;
+}
+
+/** `variables.NAME`, each evaluated when it is first asked for. A later one may use those before it. */
+export function lazyVariables(
+  expressions: ReadonlyMap<string, Expression>,
+  variables: Readonly<Record<string, unknown>>,
+): Map<string, unknown> {
+  const values = new Map<string, unknown>();
+  const failures = new Map<string, unknown>();
+  const all = new Map<string, unknown>();
+  // The library reads fields of maps by `get`, and knows a map by its constructor.
+  all.get = (name) => {
+    if (values.has(name)) return values.get(name);
+    if (failures.has(name)) throw failures.get(name);
+    const expression = expressions.get(name);
+    if (expression === undefined) return undefined;
+    try {
+      const value = expression.run({ ...variables, variables: all });
+      values.set(name, value);
+      return value;
+    } catch (error) {
+      const failure =
+        error instanceof BudgetError
+          ? error
+          : new Error(`composited variable "${name}" fails to evaluate: ${errorText(error)}`);
+      failures.set(name, failure);
+      throw failure;
+    }
+  };
+  all.has = (name) => expressions.has(name);
+  return all;
+}

@@ -6,9 +6,11 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { createAdmissionChain } from './admission/chain.ts';
-import { standardPlugins } from './admission/plugins/standard.ts';
+import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts';
+import type { DynamicDeps } from './admission/dynamic/deps.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
+import type { AuthorizationAttributes, Authorizer } from './apiserver/identity/authorizer.ts';
 import { bootstrapRbac } from './apiserver/identity/bootstrap/policy.ts';
 import { certificateSigners } from './apiserver/identity/certificate-signers.ts';
 import { escalationCheck } from './apiserver/identity/rbac/escalation.ts';
@@ -18,18 +20,22 @@ import { bootstrapTokens } from './apiserver/identity/tokens/bootstrap-tokens.ts
 import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
+import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
 import { createChain } from './apiserver/chain.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health } from './apiserver/documents/health.ts';
-import type { ApiHandler } from './apiserver/http.ts';
+import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
 import { OpenApi } from './apiserver/documents/openapi.ts';
 import { createPaths } from './apiserver/documents/paths.ts';
 import { ProtobufDecoder } from './apiserver/representation/protobuf.ts';
 import { YamlReader } from './apiserver/representation/yaml.ts';
 import { createRouter } from './apiserver/router.ts';
+import { connectToService } from './apiserver/service-connection.ts';
+import { HttpsWebhookCaller } from './apiserver/webhook-client.ts';
 import type { Build } from './apiserver/documents/version.ts';
+import { KindVersions } from './registry/kind-versions.ts';
 import { createRegistry, type Registry, type RegistryReader } from './registry/registry.ts';
 import type { ClusterConfig } from './registry/resource.ts';
 import { ResourceTable } from './registry/resource-table.ts';
@@ -75,7 +81,17 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const { store, config, clock, random, logger } = parts;
   const table = new ResourceTable(builtInResources);
   const schemas = new SchemaRegistry(schemaDocuments);
-  const registry = createRegistry({ store, table, schemas, clock, random, config, logger });
+  // They reach services by what the registry knows of these; before that nothing is converted.
+  const registry = createRegistry({
+    store,
+    table,
+    schemas,
+    webhooks: { call: (call) => webhooks.call(call) },
+    clock,
+    random,
+    config,
+    logger,
+  });
   const metrics = new ServerMetrics([
     {
       name: 'apiserver_watchers',
@@ -101,6 +117,12 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const access = createAccess(parts, registry);
   const { authorize, tokens } = access;
   const plugins = standardPlugins({ reader: registry.reader, clock, random });
+  const kubelet = parts.kubelet(registry.reader);
+  const webhooks: HttpsWebhookCaller = new HttpsWebhookCaller({
+    clock,
+    connect: (service, signal) => connectToService({ registry, kubelet, random }, service, signal),
+  });
+  const dynamic = dynamicDeps({ registry, schemas, authorize, random, logger, webhooks });
   const resources = createRouter({
     registry,
     schemas,
@@ -113,8 +135,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       ...plugins,
       escalationCheck(access),
       certificateSigners(authorize),
+      ...dynamicPlugins(dynamic),
     ]),
-    kubelet: parts.kubelet(registry.reader),
+    kubelet,
     access,
     clock,
     random,
@@ -144,6 +167,36 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     metrics,
   });
   return { handler, registry, tokens };
+}
+
+/** As an authorizer is asked; a path that is none below a resource. */
+function questionOf(
+  user: UserInfo,
+  question: ResourceQuestion | PathQuestion,
+): AuthorizationAttributes {
+  const none = { group: '', resource: '', subresource: '', namespace: '', name: '' };
+  return 'path' in question
+    ? { ...none, ...question, isResourceRequest: false, user, fieldSelector: null }
+    : { ...question, path: '', isResourceRequest: true, user, fieldSelector: null };
+}
+
+interface DynamicParts extends Pick<DynamicDeps, 'random' | 'logger' | 'webhooks'> {
+  readonly registry: Registry;
+  readonly schemas: SchemaRegistry;
+  readonly authorize: Authorizer;
+}
+
+/** What webhooks and policies are decided with. */
+export function dynamicDeps({ registry, schemas, authorize, ...parts }: DynamicParts): DynamicDeps {
+  const { reader } = registry;
+  const group = { group: 'admissionregistration.k8s.io', version: 'v1' };
+  return {
+    ...parts,
+    reader,
+    configurations: (plural) => reader.cachedList({ ...group, resource: plural }),
+    kinds: new KindVersions(registry, schemas),
+    authorize: (user, question) => authorize(questionOf(user, question)),
+  };
 }
 
 function createAccess(parts: ApiServerParts, registry: Registry) {

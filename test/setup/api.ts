@@ -9,6 +9,7 @@ import type { HttpMethod, TransportStream } from '#kube/client/transport.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { makeKey } from '#platform/certificate.ts';
 import { StatusError } from '#kube/machinery/status.ts';
+import { WebhookError, type WebhookCaller } from '#kube/machinery/webhook.ts';
 import {
   createAdmissionChain,
   type AdmissionPlugin,
@@ -36,6 +37,11 @@ import { builtInResources } from '../../electron/controlplane/registry/resources
 import { schemaDocuments } from '../../electron/controlplane/schemas.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
 import type { Store } from '../../electron/controlplane/store/store.ts';
+
+/** Nothing outside is called. */
+export const noWebhooks: WebhookCaller = {
+  call: () => Promise.reject(new WebhookError('no webhooks in this test')),
+};
 
 export const schemas = new SchemaRegistry(schemaDocuments);
 
@@ -80,6 +86,7 @@ export interface TestApiOptions {
   readonly authorize?: Authorizer;
   readonly store?: Store;
   readonly clock?: ManualClock;
+  readonly webhooks?: WebhookCaller;
 }
 
 export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -91,6 +98,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     store,
     table: new ResourceTable(builtInResources),
     schemas,
+    webhooks: options.webhooks ?? noWebhooks,
     clock,
     random,
     config: { serviceCidr: '10.96.0.0/16', nodePortRange: [30000, 32767] },

@@ -8,6 +8,7 @@ import { decodeObject } from '#kube/machinery/decode.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { StatusError } from '#kube/machinery/status.ts';
+import { noWebhooks } from './api.ts';
 import { createRegistry } from '../../electron/controlplane/registry/registry.ts';
 import type { ClusterConfig } from '../../electron/controlplane/registry/resource.ts';
 import { ResourceTable } from '../../electron/controlplane/registry/resource-table.ts';
@@ -39,6 +40,7 @@ export function kindWorld(config: ClusterConfig = kindConfig): KindWorld {
     store: openMemoryStore(),
     table,
     schemas,
+    webhooks: noWebhooks,
     config,
     clock: new ManualClock(),
     random: seededRandom(1),

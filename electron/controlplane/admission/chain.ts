@@ -1,7 +1,8 @@
 // Admission: what may change or refuse a write after authorization. Mutating plugins run before
-// the registry's own rules, validating ones inside its conflict-retry closure, in list order.
+// the registry's own rules, validating ones inside its conflict-retry closure, in list order. One that
+// changed the object after others had seen it has all mutating ones asked once more.
 // Plugins read other objects through an ObjectReader, never through the store.
-// Source: kubernetes apiserver pkg/admission/{interfaces,chain}.go.
+// Source: kubernetes apiserver pkg/admission/{interfaces,chain,reinvocation}.go.
 import type { GroupVersionKind, GroupVersionResource, KubeObject } from '#kube/api/object.ts';
 import type { UserInfo } from '../apiserver/http.ts';
 
@@ -23,15 +24,31 @@ export interface AdmissionAttributes {
   readonly oldObject: KubeObject | undefined;
   readonly user: UserInfo;
   readonly dryRun: boolean;
+  /** CreateOptions, UpdateOptions, … as the client gave them. */
+  readonly options?: object | undefined;
+  /** When the client is gone, or has waited long enough. */
+  readonly signal?: AbortSignal | undefined;
   /** Adds a `Warning:` header to the answer. */
   readonly warn: (text: string) => void;
+  /** Puts something down for the audit. */
+  readonly annotate?: ((key: string, value: string) => void) | undefined;
+}
+
+/** Both rounds of mutating admission for one request. */
+export interface Rounds {
+  /** Everybody was asked before: this is the second round, and the last. */
+  readonly isSecond: boolean;
+  /** What a plugin keeps from the first round for the second, by its name. */
+  readonly kept: Map<string, unknown>;
+  /** The object has changed after others had seen it. */
+  askAgain(): void;
 }
 
 export interface AdmissionPlugin {
   readonly name: string;
   handles(attributes: AdmissionAttributes): boolean;
   /** May mutate `attributes.object`. Throws a StatusError to refuse. */
-  admit?(attributes: AdmissionAttributes): void | Promise<void>;
+  admit?(attributes: AdmissionAttributes, rounds: Rounds): void | Promise<void>;
   /** Throws a StatusError to refuse. Runs again when the write is retried after a conflict. */
   validate?(attributes: AdmissionAttributes): void | Promise<void>;
 }
@@ -51,11 +68,23 @@ export interface AdmissionChain {
 }
 
 export function createAdmissionChain(plugins: readonly AdmissionPlugin[]): AdmissionChain {
+  async function admitRound(attributes: AdmissionAttributes, rounds: Rounds): Promise<void> {
+    for (const plugin of plugins)
+      if (plugin.admit !== undefined && plugin.handles(attributes))
+        await plugin.admit(attributes, rounds);
+  }
   return {
     async admit(attributes) {
-      for (const plugin of plugins)
-        if (plugin.admit !== undefined && plugin.handles(attributes))
-          await plugin.admit(attributes);
+      let isAgain = false;
+      const first: Rounds = {
+        isSecond: false,
+        kept: new Map(),
+        askAgain() {
+          isAgain = true;
+        },
+      };
+      await admitRound(attributes, first);
+      if (isAgain) await admitRound(attributes, { ...first, isSecond: true });
     },
     async validate(attributes) {
       for (const plugin of plugins)

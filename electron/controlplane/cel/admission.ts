@@ -1,4 +1,4 @@
-// Expressions that judge a request: conditions of webhooks, admission policies. Compiled in one of four
+// Expressions that judge a request: conditions of webhooks, admission policies. Compiled in one of three
 // surroundings that differ in their variables; each run is counted against the budget of its request.
 // Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
 import { Budget, BudgetError } from './budget.ts';
@@ -33,14 +33,14 @@ export class AdmissionExpressions {
   readonly #environments = new Map<Surroundings, ReturnType<typeof createEnvironment>>();
   readonly #matches = createMatcher();
 
-  /** `types`: what it may come to. Throws an Error that says why the text is no such expression. */
-  compile(text: string, where: Surroundings, types: readonly string[]): Expression {
+  /** `types`: what it may come to, if that matters. Throws an Error that says why it is no such expression. */
+  compile(text: string, where: Surroundings, types?: readonly string[]): Expression {
     const env = this.#environmentOf(where);
     const left = this.#budget.left;
     this.#budget.left = requestBudget;
     try {
       const { type, run } = compile(env, this.#budget, text);
-      if (type !== 'dyn' && !types.includes(type))
+      if (types !== undefined && type !== 'dyn' && !types.includes(type))
         throw new Error(
           `must evaluate to ${types.length === 1 ? (types[0] ?? '') : `one of the types: [${types.join(' ')}]`}`,
         );
@@ -57,9 +57,19 @@ export class AdmissionExpressions {
 
   /** An object as expressions see it; nothing at all is null. */
   value(object: unknown): unknown {
-    return object === undefined || object === null
-      ? null
-      : plainValue(object, this.#budget.sizes);
+    return object === undefined || object === null ? null : plainValue(object, this.#budget.sizes);
+  }
+
+  failureText(expression: Expression, error: unknown): string {
+    return failureText(expression, error);
+  }
+
+  /** `variables.NAME`, each evaluated when it is first asked for. A later one may use those before it. */
+  variables(
+    named: ReadonlyMap<string, Expression>,
+    given: Readonly<Record<string, unknown>>,
+  ): Map<string, unknown> {
+    return lazyVariables(named, given);
   }
 
   #environmentOf(where: Surroundings): ReturnType<typeof createEnvironment> {
@@ -74,14 +84,13 @@ export class AdmissionExpressions {
 }
 
 /** How Kubernetes tells of an expression that came to nothing. */
-export function failureText({ text }: Expression, error: unknown): string {
+function failureText({ text }: Expression, error: unknown): string {
   if (error instanceof BudgetError)
     return 'validation failed due to running out of cost budget, no further validation rules will be run';
   return `expression '${text}' resulted in error: ${errorText(error)}`;
 }
 
-/** `variables.NAME`, each evaluated when it is first asked for. A later one may use those before it. */
-export function lazyVariables(
+function lazyVariables(
   expressions: ReadonlyMap<string, Expression>,
   variables: Readonly<Record<string, unknown>>,
 ): Map<string, unknown> {

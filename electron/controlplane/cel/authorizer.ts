@@ -97,8 +97,7 @@ export function registerAuthorizer(env: Environment, budget: Budget): void {
   env.registerFunction(
     'Authorizer.serviceAccount(string, string): Authorizer',
     (one: Authorizer, namespace: string, name: string) => {
-      if (isDns1123Subdomain(name).length > 0)
-        throw new Error('Invalid service account name');
+      if (isDns1123Subdomain(name).length > 0) throw new Error('Invalid service account name');
       if (isDns1123Label(namespace).length > 0)
         throw new Error('Invalid service account namespace');
       return new Authorizer(one.ask, one.requestResource.asked, `${namespace}/${name}`);

@@ -25,6 +25,8 @@ export interface CacheWatchOptions {
   readonly prefix: string;
   /** Undefined: everything. */
   readonly matches: ((stored: StoredObject) => boolean) | undefined;
+  /** Awaited before objects are looked at; those of the state are prepared already. */
+  readonly prepare?: (items: readonly StoredObject[]) => Promise<void> | undefined;
   /** Events after this revision; 'state': the present objects first, as ADDED. */
   readonly from: number | 'state';
   /** A bookmark marks the end of the initial objects (with from: 'state'). */
@@ -90,6 +92,9 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
   async next(): Promise<IteratorResult<WatchItem, undefined>> {
     for (;;) {
       if (this.#isClosed) return { done: true, value: undefined };
+      const { prepare } = this.#options;
+      const failure = prepare === undefined ? undefined : await this.#prepare(prepare);
+      if (failure !== undefined) return { done: false, value: failure };
       const item = this.#take();
       if (item !== undefined) return { done: false, value: item };
       if (this.#isOver()) this.#close();
@@ -101,6 +106,31 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
   return(): Promise<IteratorResult<WatchItem, undefined>> {
     this.#close();
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** What comes next may lie in the store in another version. A failure ends the watch. */
+  async #prepare(
+    prepare: NonNullable<CacheWatchOptions['prepare']>,
+  ): Promise<WatchItem | undefined> {
+    const { prefix } = this.#options;
+    if (this.#initialIndex < this.#initial.length) return undefined;
+    try {
+      for (;;) {
+        const { base, events } = this.#cacher.window;
+        const next = events
+          .slice(Math.max(0, this.#cursor - base))
+          .filter(({ key }) => key.startsWith(prefix))
+          .flatMap(({ current, previous }) => [current, previous])
+          .filter((stored) => stored !== undefined);
+        const pending = prepare(next);
+        if (pending === undefined) return undefined;
+        await pending;
+      }
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      this.#close();
+      return { type: 'ERROR', status: error.status };
+    }
   }
 
   #isOver(): boolean {

@@ -53,19 +53,27 @@ export async function listObjects(deps: ListDeps, query: ListQuery): Promise<Lis
     return listExactly(deps, query, selector, asked);
   if (query.resourceVersion === '') await deps.cacher.waitUntilCurrent();
   else await deps.cacher.waitForRevision(asked);
-  return pageOfCache(deps.cacher, query, selector);
+  return pageOfCache(deps, query, selector);
 }
 
-function pageOfCache(cacher: Cacher, query: ListQuery, selector: Selector): ListPage {
+async function pageOfCache(
+  { cacher, codec }: ListDeps,
+  query: ListQuery,
+  selector: Selector,
+): Promise<ListPage> {
   const { revision } = cacher;
   const { matches, prefix, onlyKey } = selector;
   let items: readonly StoredObject[];
   if (onlyKey === undefined) items = cacher.list(prefix);
   else items = [cacher.get(onlyKey)].filter((stored) => stored !== undefined);
-  if (matches !== undefined) items = items.filter(matches);
-  if (query.limit === 0 || items.length <= query.limit)
-    return { items, revision, continueToken: '', remaining: undefined };
-  const page = items.slice(0, query.limit);
+  if (matches !== undefined) {
+    await codec.prepare(items);
+    items = items.filter(matches);
+  }
+  const isWhole = query.limit === 0 || items.length <= query.limit;
+  const page = isWhole ? items : items.slice(0, query.limit);
+  await codec.prepare(page);
+  if (isWhole) return { items, revision, continueToken: '', remaining: undefined };
   const remaining = matches === undefined ? items.length - query.limit : undefined;
   return { items: page, revision, continueToken: tokenAfter(page, prefix, revision), remaining };
 }
@@ -129,8 +137,9 @@ async function pageOfStore(
     const limit = matches === undefined ? wanted : wanted && Math.max(wanted, scanSize);
     const result = await readStore(deps, prefix, { revision, startKey, limit });
     revision = result.revision;
-    for (const [index, kv] of result.items.entries()) {
-      const stored = storedFor(deps, kv);
+    const rows = result.items.map((kv) => storedFor(deps, kv));
+    await deps.codec.prepare(rows);
+    for (const [index, stored] of rows.entries()) {
       if (matches !== undefined && !matches(stored)) continue;
       items.push(stored);
       const remaining = result.remaining + result.items.length - index - 1;

@@ -8,17 +8,20 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
+import type { WebhookCaller } from '#kube/machinery/webhook.ts';
 import type { Store } from '../store/store.ts';
 import { CustomResources } from './custom-resources/catalog.ts';
 import { ExpirySweeper } from './expiry-sweeper.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
 import { ResourceRegistry } from './resource-registry.ts';
-import { storageKey, type ResourceTable } from './resource-table.ts';
+import { storageKey, storagePrefix, type ResourceTable } from './resource-table.ts';
 
 export interface RegistryDeps {
   readonly store: Store;
   readonly table: ResourceTable;
   readonly schemas: SchemaRegistry;
+  /** Convert between versions of custom resources. */
+  readonly webhooks: WebhookCaller;
   readonly clock: Clock;
   readonly random: Random;
   readonly config: ClusterConfig;
@@ -51,6 +54,8 @@ export interface RegistryReader {
   ): Promise<KubeObject | undefined>;
   /** As the cache has it now, which may be behind. */
   cached(resource: GroupVersionResource, namespace: string, name: string): KubeObject | undefined;
+  /** All objects as the cache has them now, by name. */
+  cachedList(resource: GroupVersionResource): readonly KubeObject[];
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {
@@ -97,6 +102,13 @@ export function createRegistry(deps: RegistryDeps): Registry {
         const definition = table.lookup(group, version, plural);
         assert(definition, `${plural} is in the table`);
         return resource(definition).cacher.get(storageKey(definition, namespace, name))?.object;
+      },
+      cachedList({ group, version, resource: plural }) {
+        const definition = table.lookup(group, version, plural);
+        assert(definition, `${plural} is in the table`);
+        return resource(definition)
+          .cacher.list(storagePrefix(definition))
+          .map(({ object }) => object);
       },
     },
   };

@@ -15,7 +15,7 @@ import { parseResourceVersion } from './resource-version.ts';
 import { selectorOf, type Selection } from './selection.ts';
 import { StorageCodec, type StoredObject } from './storage-codec.ts';
 import { updateObject, type UpdateRequest, type UpdateResult } from './update.ts';
-import { Mutex, notFoundError, readStored, type WriteDeps, type WriteOptions } from './write.ts';
+import { Mutex, notFoundError, readRow, type WriteDeps, type WriteOptions } from './write.ts';
 
 export interface WatchQuery extends Selection {
   /** '' and '0': from the present state. */
@@ -67,9 +67,11 @@ export class ResourceRegistry {
 
   /** A linearizable read by storage key. */
   async read(key: string): Promise<StoredObject | undefined> {
-    const stored = await readStored(this.#deps, key);
+    const row = await readRow(this.#deps, key);
     const cached = this.cacher.get(key);
-    return cached !== undefined && cached.revision === stored?.revision ? cached : stored;
+    const stored = cached !== undefined && cached.revision === row?.revision ? cached : row;
+    if (stored !== undefined) await this.#deps.codec.prepare([stored]);
+    return stored;
   }
 
   /** `resourceVersion` '' reads from the store, else the cache at that revision or later. */
@@ -80,6 +82,7 @@ export class ResourceRegistry {
     else {
       await this.cacher.waitForRevision(parseResourceVersion(resourceVersion));
       stored = this.cacher.get(key);
+      if (stored !== undefined) await this.#deps.codec.prepare([stored]);
     }
     if (stored === undefined) throw notFoundError(this.definition, name);
     return stored;
@@ -96,10 +99,17 @@ export class ResourceRegistry {
     const asked = parseResourceVersion(resourceVersion);
     if (sendInitialEvents && resourceVersion === '') await this.cacher.waitUntilCurrent();
     else await this.cacher.waitForRevision(asked);
+    const from = sendInitialEvents || asked === 0 ? 'state' : asked;
+    const { codec } = this.#deps;
+    if (from === 'state')
+      await untilPrepared(() => codec.prepare(this.cacher.list(onlyKey ?? prefix)));
     const options: CacheWatchOptions = {
       prefix: onlyKey ?? prefix,
       matches,
-      from: sendInitialEvents || asked === 0 ? 'state' : asked,
+      ...(this.definition.converted === undefined
+        ? {}
+        : { prepare: (items) => codec.prepare(items) }),
+      from,
       hasInitialEventsEnd: sendInitialEvents,
       allowBookmarks,
       timeoutMs,
@@ -137,4 +147,9 @@ export class ResourceRegistry {
     const page = await this.list(query);
     return { ...page, items: await deleteObjects(this.#deps, page.items, deleteOptions, options) };
   }
+}
+
+/** Others may come while some are prepared. */
+async function untilPrepared(prepare: () => Promise<void> | undefined): Promise<void> {
+  for (let pending = prepare(); pending !== undefined; pending = prepare()) await pending;
 }

@@ -50,6 +50,8 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   readonly subresources?: Readonly<Record<string, Subresource<T>>>;
   /** The version of the same kind that lies in the store; this one if left out (versions.ts). */
   readonly storedAs?: StoredAs<T>;
+  /** Versions differ in more than their name, and somebody outside converts them. */
+  readonly converted?: Converted;
   /** A question: what is created is answered and kept nowhere. Its handler's name. */
   readonly review?: Review;
   /** Every answer carries it as a warning. */
@@ -71,6 +73,18 @@ export type Review =
   | 'self-subject-rules'
   | 'subject-access'
   | 'token';
+
+/** Objects in the store may be of any version; `stored` is what new ones are written in. */
+export interface Converted {
+  /** Undefined: this one. */
+  readonly stored: ResourceDefinition | undefined;
+  readonly by: VersionConverter;
+}
+
+export interface VersionConverter {
+  /** In the same order, each an object of its own. Throws a StatusError. */
+  convert(objects: readonly KubeObject[], apiVersion: string): Promise<readonly KubeObject[]>;
+}
 
 /** Neither function changes its argument. */
 export interface StoredAs<T extends KubeObject = KubeObject> {

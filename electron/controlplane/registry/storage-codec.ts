@@ -3,11 +3,13 @@
 // it is spliced in behind `"metadata":{`. Reads therefore copy bytes and rarely stringify.
 // A StoredObject is decoded at most once; its `object` is shared and must not be changed.
 // A kind served in a second version has a codec for each: that of the version that is not stored
-// converts on the way in and out, and keeps what it answers encoded anew.
+// converts on the way in and out, and keeps what it answers encoded anew. Where somebody outside
+// converts, rows of other versions have to be prepared before they are looked at; others never wait.
 import type { KubeObject } from '#kube/api/object.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
+import { internalError } from '#kube/machinery/status.ts';
 import type { KeyValue } from '../store/store.ts';
-import type { ResourceDefinition, StoredAs } from './resource.ts';
+import type { Converted, ResourceDefinition, StoredAs } from './resource.ts';
 import { apiVersionOfResource } from './resource-table.ts';
 
 const encoder = new TextEncoder();
@@ -17,11 +19,13 @@ type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
 
 export class StorageCodec {
   readonly #headLength: number;
+  readonly #versionHead: Uint8Array;
   readonly #applyDefaults: (object: KubeObject) => void;
   /** What bytes were encoded from: the store's events carry the same arrays back. */
   readonly #encoded = new WeakMap<Uint8Array, KubeObject>();
   readonly #storedAs: StoredAs | undefined;
   readonly #storedCodec: StorageCodec | undefined;
+  readonly #converted: Converted | undefined;
   readonly apiVersion: string;
   readonly kind: string;
 
@@ -34,18 +38,76 @@ export class StorageCodec {
     this.kind = definition.kind;
     this.#applyDefaults = defaultsOf(definition);
     this.#storedAs = definition.storedAs;
-    if (definition.storedAs !== undefined)
-      this.#storedCodec = new StorageCodec(definition.storedAs.definition, defaultsOf);
+    this.#converted = definition.converted;
+    const stored = definition.storedAs?.definition ?? definition.converted?.stored;
+    if (stored !== undefined) this.#storedCodec = new StorageCodec(stored, defaultsOf);
     const head = `{"apiVersion":"${this.apiVersion}","kind":"${this.kind}","metadata":{`;
     this.#headLength = head.length;
+    this.#versionHead = encoder.encode(`{"apiVersion":"${this.apiVersion}",`);
   }
 
   /** The bytes to store, of an object and what encode() made of it. */
-  encodeStored(object: KubeObject, answer: Uint8Array): Uint8Array {
-    if (this.#storedAs === undefined || this.#storedCodec === undefined) return answer;
+  encodeStored(object: KubeObject, answer: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const codec = this.#storedCodec;
+    if (codec === undefined) return answer;
+    if (this.#converted !== undefined) return this.#convertStored(this.#converted, codec, object);
+    if (this.#storedAs === undefined) return answer;
     const stored = this.#storedAs.toStored(object);
-    this.#storedCodec.#applyDefaults(stored);
-    return this.#storedCodec.encode(stored);
+    codec.#applyDefaults(stored);
+    return codec.encode(stored);
+  }
+
+  async #convertStored(
+    { by }: Converted,
+    codec: StorageCodec,
+    object: KubeObject,
+  ): Promise<Uint8Array> {
+    const [stored] = await by.convert([object], codec.apiVersion);
+    if (stored === undefined) throw internalError(new Error('nothing was converted'));
+    codec.#applyDefaults(stored);
+    return codec.encode(stored);
+  }
+
+  /**
+   * Awaited before objects are looked at, all of them at once. Undefined: nothing has to be waited for.
+   * Throws a StatusError when one can't be converted.
+   */
+  prepare(items: readonly StoredObject[]): Promise<void> | undefined {
+    if (this.#converted === undefined) return undefined;
+    const foreign = items.filter(({ isReady }) => !isReady);
+    return foreign.length === 0 ? undefined : this.#convertRows(this.#converted, foreign);
+  }
+
+  async #convertRows({ by }: Converted, rows: readonly StoredObject[]): Promise<void> {
+    const given = rows.map((row) => row.parsedRow());
+    const stored = this.#storedCodec;
+    for (const row of given) if (row.apiVersion === stored?.apiVersion) stored.#applyDefaults(row);
+    const made = await by.convert(given, this.apiVersion);
+    for (const [index, row] of rows.entries()) {
+      const object = made[index];
+      if (object === undefined) continue;
+      this.#applyDefaults(object);
+      row.becomes(object);
+    }
+  }
+
+  /** Whether a row is of another version than this one, or than what is stored today. */
+  versionOf(value: Uint8Array): { readonly isForeign: boolean; readonly isOutdated: boolean } {
+    if (this.#converted === undefined) return { isForeign: false, isOutdated: false };
+    const isForeign = !startsWith(value, this.#versionHead);
+    return {
+      isForeign,
+      isOutdated: !startsWith(value, (this.#storedCodec ?? this).#versionHead),
+    };
+  }
+
+  /** What is answered for a row that was just written: where others convert, what they make of it. */
+  async afterWrite(row: Row, bytes: Uint8Array, object: KubeObject): Promise<StoredObject> {
+    if (this.#converted?.stored === undefined)
+      return this.written(row.key, row.value, object, row.modRevision);
+    const stored = new StoredObject(this, { ...row, value: bytes });
+    await this.prepare([stored]);
+    return stored;
   }
 
   /**
@@ -120,6 +182,10 @@ export class StorageCodec {
   }
 }
 
+function startsWith(value: Uint8Array, head: Uint8Array): boolean {
+  return head.every((byte, index) => value[index] === byte);
+}
+
 export class StoredObject {
   readonly key: string;
   /** Of the write that made it: its resourceVersion as a number. */
@@ -128,6 +194,9 @@ export class StoredObject {
   #value: Uint8Array;
   #object: KubeObject | undefined;
   #json: Uint8Array | undefined;
+  #isForeign = false;
+  /** The row is of a version that is not stored any more: a write of the same brings it up to date. */
+  readonly isOutdated: boolean = false;
 
   constructor(codec: StorageCodec, kv: Row, object?: KubeObject) {
     this.#codec = codec;
@@ -135,10 +204,35 @@ export class StoredObject {
     this.key = kv.key;
     this.revision = kv.modRevision;
     this.#value = kv.value;
+    if (object !== undefined) return;
+    const { isForeign, isOutdated } = codec.versionOf(kv.value);
+    this.#isForeign = isForeign;
+    this.isOutdated = isOutdated;
+  }
+
+  /** False: it has to be converted first. */
+  get isReady(): boolean {
+    return !this.#isForeign;
+  }
+
+  /** The row as it lies in the store, for whoever converts it. */
+  parsedRow(): KubeObject {
+    const object = JSON.parse(decoder.decode(this.#value)) as KubeObject;
+    if (this.revision !== 0) object.metadata.resourceVersion = String(this.revision);
+    return object;
+  }
+
+  /** It has been converted. */
+  becomes(object: KubeObject): void {
+    this.#object = object;
+    this.#value = this.#codec.encode(object);
+    if (this.revision !== 0) object.metadata.resourceVersion = String(this.revision);
+    this.#isForeign = false;
   }
 
   /** Shared by everyone: read-only. */
   get object(): KubeObject {
+    if (this.#isForeign) throw internalError(new Error(`${this.key} was not converted`));
     this.#object ??= this.#known();
     if (this.#object === undefined) {
       const { object, isCurrent } = this.#codec.decode(this.#value, this.revision);

@@ -129,7 +129,7 @@ async function updateOnce(
   for (const text of rules.warnings?.(next) ?? []) options.warn?.(text);
   const guard = await allocate(deps, next, old.object);
   await options.validate?.(next, old.object);
-  if (isUnchanged(next, old.object)) return old;
+  if (isUnchanged(next, old.object) && !old.isOutdated) return old;
   if (options.dryRun === true) return codec.transient(old.key, next, old.revision);
   // Whoever ends an object reports on it first, and takes finalizers away: that leads to its end.
   const leadsToFreeing = next.metadata.deletionTimestamp !== undefined;

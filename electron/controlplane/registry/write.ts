@@ -154,6 +154,13 @@ export function staleError(definition: ResourceDefinition, name: string): Status
 }
 
 export async function readStored(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
+  const stored = await readRow(deps, key);
+  if (stored !== undefined) await deps.codec.prepare([stored]);
+  return stored;
+}
+
+/** Not prepared: not to be looked at yet. */
+export async function readRow(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
   const { store, definition, codec } = deps;
   const { kv } = await storeCall(definition, 'get', () => store.get(key));
   return kv === undefined ? undefined : codec.stored(kv);
@@ -170,7 +177,7 @@ export async function putObject(
   const { store, definition, codec } = deps;
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
-  const bytes = codec.encodeStored(object, value);
+  const bytes = await codec.encodeStored(object, value);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
       ? store.put(key, bytes, expectedRevision, options)
@@ -179,7 +186,8 @@ export async function putObject(
           { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },
         ]),
   );
-  if (result.ok) return codec.written(key, value, object, result.revision);
+  if (result.ok)
+    return codec.afterWrite({ key, value, modRevision: result.revision }, bytes, object);
   if (guard === undefined) return undefined;
   const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
   if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();

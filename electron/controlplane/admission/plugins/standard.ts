@@ -3,6 +3,9 @@
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
+import type { DynamicDeps } from '../dynamic/deps.ts';
+import { mutatingWebhooks } from '../webhooks/mutating.ts';
+import { validatingWebhooks } from '../webhooks/validating.ts';
 import { certificateRequester } from './certificate-requester.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
@@ -23,4 +26,9 @@ export function standardPlugins(deps: {
     priority(),
     defaultTolerationSeconds(),
   ];
+}
+
+/** What users of the cluster have put in its way: after all that is built in but quotas, which count. */
+export function dynamicPlugins(deps: DynamicDeps): readonly AdmissionPlugin[] {
+  return [mutatingWebhooks(deps), validatingWebhooks(deps)];
 }

@@ -64,7 +64,13 @@ export function deleteWriteOptions(scope: RequestScope, options: DeleteOptions):
     warn: (text) => scope.warnings.add(text),
     async validate(_object, oldObject) {
       const name = oldObject?.metadata.name ?? '';
-      const attributes = attributesOf(scope, { operation: 'DELETE', name, oldObject, dryRun });
+      const attributes = attributesOf(scope, {
+        operation: 'DELETE',
+        name,
+        oldObject,
+        dryRun,
+        options: { kind: 'DeleteOptions', apiVersion: 'meta.k8s.io/v1', ...options },
+      });
       await scope.deps.admission.admit(attributes);
       await scope.deps.admission.validate(attributes);
     },

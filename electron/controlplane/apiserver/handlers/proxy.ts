@@ -8,18 +8,15 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Pod, Service } from '#kube/api/core.ts';
-import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { assert } from '#kube/base/assert.ts';
-import { fieldMatcher } from '#kube/machinery/field-selector.ts';
-import { parseLabelSelector } from '#kube/machinery/selector.ts';
 import { serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import type { ApiResponse } from '../http.ts';
+import { dialPod, targetsOf } from '../service-connection.ts';
 import {
   parseProxyName,
   passedHeaders,
   podTarget,
   proxiedLocation,
-  serviceTargets,
   splitProxyPath,
   type ProxyTarget,
 } from './proxy-target.ts';
@@ -38,8 +35,7 @@ export async function handleServiceProxy(scope: RequestScope): Promise<ApiRespon
   const { scheme, name, port } = parseProxyName(info.name, 'service');
   const stored = await resource.get(info.namespace, name);
   await askAdmission(scope, name);
-  const slices = await slicesOf(scope, name);
-  const targets = serviceTargets(stored.object as Service, port, slices);
+  const targets = await targetsOf(deps.registry, stored.object as Service, port);
   const target = targets[Math.floor(deps.random.next() * targets.length)];
   assert(target, 'one of some');
   return proxy(scope, target, scheme);
@@ -49,22 +45,6 @@ async function askAdmission(scope: RequestScope, name: string): Promise<void> {
   const attributes = attributesOf(scope, { operation: 'CONNECT', name, dryRun: false });
   await scope.deps.admission.admit(attributes);
   await scope.deps.admission.validate(attributes);
-}
-
-async function slicesOf({ deps, info }: RequestScope, service: string): Promise<EndpointSlice[]> {
-  const { registry } = deps;
-  const definition = registry.table.lookup('discovery.k8s.io', 'v1', 'endpointslices');
-  assert(definition, 'endpointslices are in the table');
-  const { items } = await registry.resource(definition).list({
-    namespace: info.namespace,
-    labels: parseLabelSelector(`kubernetes.io/service-name=${service}`),
-    fields: fieldMatcher([]),
-    limit: 0,
-    continueToken: '',
-    resourceVersion: '0',
-    resourceVersionMatch: '',
-  });
-  return items.map(({ object }) => object as unknown as EndpointSlice);
 }
 
 async function proxy(
@@ -90,27 +70,18 @@ async function proxy(
   }
 }
 
-/** A connection to the pod's port, by its node's agent. */
 async function dial(
   { deps, request }: RequestScope,
-  { namespace, pod, nodeName, port }: ProxyTarget,
+  target: ProxyTarget,
   scheme: 'http' | 'https',
 ): Promise<Socket> {
-  const answer = await deps.kubelet.upgrade(nodeName, {
-    method: 'GET',
-    path: `/dial/${encodeURIComponent(namespace)}/${encodeURIComponent(pod)}`,
-    query: new URLSearchParams({ port: String(port) }),
-    headers: { connection: 'Upgrade', upgrade: 'tcp' },
-    signal: request.signal,
-  });
-  if (!('connection' in answer)) {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of answer.chunks) chunks.push(chunk);
-    throw unreachable(new Error(Buffer.concat(chunks).toString()));
+  try {
+    const socket = await dialPod(deps.kubelet, target, request.signal);
+    // As Kubernetes: a pod's certificate is nobody's that one could know.
+    return scheme === 'http' ? socket : connectTls({ socket, rejectUnauthorized: false });
+  } catch (error) {
+    throw unreachable(error);
   }
-  const socket = answer.connection as Socket;
-  // As Kubernetes: a pod's certificate is nobody's that one could know.
-  return scheme === 'http' ? socket : connectTls({ socket, rejectUnauthorized: false });
 }
 
 function unreachable(error: unknown): StatusError {

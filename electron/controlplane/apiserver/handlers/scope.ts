@@ -76,15 +76,16 @@ export interface AdmissionSubject {
   readonly object?: KubeObject | undefined;
   readonly oldObject?: KubeObject | undefined;
   readonly dryRun: boolean;
+  /** Of a delete; those of other writes are in the query. */
+  readonly options?: object;
 }
 
 export function attributesOf(scope: RequestScope, subject: AdmissionSubject): AdmissionAttributes {
-  const { definition, info, user, warnings } = scope;
-  const { group, version, kind } = definition;
+  const { definition, info, user, warnings, request } = scope;
   return {
     operation: subject.operation,
     resource: resourceOf(definition),
-    kind: { group, version, kind },
+    kind: kindOf(scope, subject.operation),
     subresource: info.subresource,
     namespace: definition.namespaced ? info.namespace : '',
     name: subject.name,
@@ -92,7 +93,44 @@ export function attributesOf(scope: RequestScope, subject: AdmissionSubject): Ad
     oldObject: subject.oldObject,
     user,
     dryRun: subject.dryRun,
+    options: subject.options ?? operationOptions(subject.operation, request.query),
+    signal: request.signal,
     warn: (text) => void warnings.add(text),
+  };
+}
+
+/** What the object is: a subresource may be about another kind than its resource. */
+function kindOf(
+  { definition, info }: RequestScope,
+  operation: AdmissionOperation,
+): GroupVersionKind {
+  const { group, version, kind, subresources } = definition;
+  const subresource = subresources?.[info.subresource];
+  if (subresource?.type === 'scale') return { group: 'autoscaling', version: 'v1', kind: 'Scale' };
+  // An eviction deletes a pod.
+  if (subresource?.type !== 'connect' || operation === 'DELETE') return { group, version, kind };
+  return {
+    group: subresource.group ?? group,
+    version: subresource.version ?? version,
+    kind: subresource.kind,
+  };
+}
+
+function operationOptions(
+  operation: AdmissionOperation,
+  query: URLSearchParams,
+): object | undefined {
+  if (operation !== 'CREATE' && operation !== 'UPDATE') return undefined;
+  const dryRun = query.getAll('dryRun');
+  const texts = ['fieldManager', 'fieldValidation'].flatMap((name) => {
+    const text = query.get(name) ?? '';
+    return text === '' ? [] : [[name, text] as const];
+  });
+  return {
+    kind: operation === 'CREATE' ? 'CreateOptions' : 'UpdateOptions',
+    apiVersion: 'meta.k8s.io/v1',
+    ...(dryRun.length === 0 ? {} : { dryRun }),
+    ...Object.fromEntries(texts),
   };
 }
 

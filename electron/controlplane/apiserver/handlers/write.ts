@@ -90,7 +90,7 @@ async function admitCreate(
   await mutate(scope, { operation: 'CREATE', name, object, dryRun });
 }
 
-/** What a plugin leaves as managedFields has to be some. */
+/** The object stays in its namespace, and what a plugin leaves as managedFields has to be some. */
 async function mutate(
   scope: RequestScope,
   subject: AdmissionSubject & { readonly object: KubeObject },
@@ -98,6 +98,7 @@ async function mutate(
   const { object } = subject;
   const before = object.metadata.managedFields;
   await scope.deps.admission.admit(attributesOf(scope, subject));
+  placeInNamespace(scope, object);
   const after = object.metadata.managedFields;
   if (after === before || readOwners(after) !== undefined) return;
   setManagedFields(object, before);

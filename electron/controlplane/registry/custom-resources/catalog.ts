@@ -7,6 +7,7 @@ import type { RegistryDeps } from '../registry.ts';
 import type { ResourceDefinition } from '../resource.ts';
 import { ResourceRegistry } from '../resource-registry.ts';
 import type { StoredObject } from '../storage-codec.ts';
+import { webhookConverter } from './conversion.ts';
 import { customKinds, isCustomResourceDefinition, servedForm } from './definitions.ts';
 
 interface Served {
@@ -65,7 +66,8 @@ export class CustomResources implements CacheListener {
     const form = servedForm(crd);
     if (this.#served.get(name)?.form === form) return;
     const { schemas, table, logger } = this.#deps;
-    const { definitions, schemas: types } = customKinds(crd, schemas);
+    const converter = webhookConverter(crd, this.#deps);
+    const { definitions, schemas: types } = customKinds(crd, schemas, converter);
     const old = this.#take(name);
     for (const [type, { schema, rules }] of types) schemas.define(type, schema, rules);
     for (const type of old?.schemaNames ?? []) if (!types.has(type)) schemas.remove(type);

@@ -12,7 +12,13 @@ import { deepCopy, isObject } from '#kube/machinery/equality.ts';
 import type { KindRules, Schema, SchemaRegistry } from '#kube/machinery/schema.ts';
 import { applyCustomDefaults, decodeCustom } from '#kube/machinery/structural/structural.ts';
 import { compareVersions } from '#kube/machinery/version-order.ts';
-import { allVerbs, type ResourceDefinition, type Subresource } from '../resource.ts';
+import {
+  allVerbs,
+  type ResourceDefinition,
+  type Subresource,
+  type VersionConverter,
+} from '../resource.ts';
+import { apiVersionOfResource } from '../resource-table.ts';
 import { customColumns } from './columns.ts';
 import { isEstablished, isTerminating } from './names.ts';
 import { setAtPath, valueAtPath } from './paths.ts';
@@ -28,16 +34,29 @@ export interface CustomKinds {
 
 const nothing: CustomKinds = { definitions: [], schemas: new Map() };
 
-export function customKinds(crd: CustomResourceDefinition, schemas: SchemaRegistry): CustomKinds {
+export function customKinds(
+  crd: CustomResourceDefinition,
+  schemas: SchemaRegistry,
+  converter: VersionConverter | undefined,
+): CustomKinds {
   if (!isEstablished(crd)) return nothing;
   const versions = (crd.spec.versions ?? []).toSorted((a, b) => compareVersions(b.name, a.name));
   const storage = versions.find((version) => version.storage);
   if (storage === undefined) return nothing;
-  const stored = definitionOf(crd, storage, undefined);
+  const stored = {
+    ...definitionOf(crd, storage),
+    ...(converter === undefined ? {} : { converted: { stored: undefined, by: converter } }),
+  };
+  const another = (version: CustomResourceDefinitionVersion): ResourceDefinition => {
+    const definition = definitionOf(crd, version);
+    return converter === undefined
+      ? { ...definition, storedAs: storedIn(stored, apiVersionOfResource(definition)) }
+      : { ...definition, converted: { stored, by: converter } };
+  };
   return {
     definitions: versions
       .filter(({ served }) => served)
-      .map((version) => (version === storage ? stored : definitionOf(crd, version, stored))),
+      .map((version) => (version === storage ? stored : another(version))),
     schemas: new Map(
       versions.map((version) => [
         schemaName(crd, version),
@@ -71,7 +90,6 @@ const terminatingVerbs = allVerbs.filter((verb) => verb !== 'create');
 function definitionOf(
   crd: CustomResourceDefinition,
   version: CustomResourceDefinitionVersion,
-  stored: ResourceDefinition | undefined,
 ): ResourceDefinition {
   const { group, scope } = crd.spec;
   const { plural, singular = '', shortNames, kind, listKind, categories } = namesOf(crd);
@@ -98,7 +116,6 @@ function definitionOf(
     ...(version.deprecated === true
       ? { deprecation: version.deprecationWarning ?? `${apiVersion} ${kind} is deprecated` }
       : {}),
-    ...(stored === undefined ? {} : { storedAs: storedIn(stored, apiVersion) }),
   };
 }
 

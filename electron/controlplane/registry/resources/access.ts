@@ -116,7 +116,12 @@ const reviews: readonly ResourceDefinition[] = [
 
 function admission(kind: string, plural: string) {
   const group = 'admissionregistration.k8s.io';
-  return { ...named(group, 'admissionregistration/v1', kind, plural), namespaced: false };
+  return {
+    ...named(group, 'admissionregistration/v1', kind, plural),
+    namespaced: false,
+    // Whoever has made one relies on it in the next request.
+    awaitsCache: true,
+  };
 }
 
 const mutatingWebhooks: ResourceDefinition<MutatingWebhookConfiguration> = {

@@ -22,6 +22,7 @@ import { parseJsonPath } from '#kube/machinery/json-path.ts';
 import { isDns1035Label, isDns1123Subdomain } from '#kube/machinery/names.ts';
 import { schemaAtPath } from '../../custom-resources/paths.ts';
 import { asGiven, check, immutableMessage } from '../text-rules.ts';
+import { validateClient, validateReviewVersions } from '../webhook-rules.ts';
 import { isEstablished } from '../../custom-resources/names.ts';
 
 const scopes = ['Cluster', 'Namespaced'];
@@ -272,18 +273,11 @@ function validateConversion(
     return [
       required(path.child('webhookClientConfig'), 'required when strategy is set to Webhook'),
     ];
-  const { url, service } = webhook.clientConfig;
-  if ((url === undefined) === (service === undefined))
-    return [
-      required(path.child('webhookClientConfig'), 'exactly one of url or service is required'),
-    ];
-  if ((webhook.conversionReviewVersions ?? []).length === 0)
-    return [required(path.child('conversionReviewVersions'), '')];
-  // Differs: nobody calls the webhook yet, and objects must not be served unconverted.
   return [
-    forbidden(
-      at,
-      'conversion webhooks are not called yet: use None with versions that differ in name only',
+    ...validateClient(webhook.clientConfig, path.child('webhookClientConfig')),
+    ...validateReviewVersions(
+      webhook.conversionReviewVersions ?? [],
+      path.child('conversionReviewVersions'),
     ),
   ];
 }

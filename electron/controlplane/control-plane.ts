@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Node, Pod } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { assert } from '#kube/base/assert.ts';
 import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
@@ -13,6 +14,7 @@ import type { Random } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import { nodes, pods, services } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
@@ -406,12 +408,13 @@ async function ensureObject(client: RestClient, object: KubeObject): Promise<voi
   );
   assert(definition, `${object.kind} is a built-in kind`);
   const resource = { ...definition, resource: definition.plural };
-  // Reads first: on a full disk a cluster starts all the same, and a create would be refused.
+  // Reads first: on a full disk, or with a webhook that is down, a cluster starts all the same, and a
+  // create would be refused.
   const found = await client.get(resource, object.metadata).catch((error: unknown) => {
     if (!hasReason(error, 'NotFound')) throw error;
     return undefined;
   });
-  if (found !== undefined && object.kind !== 'EndpointSlice') return;
+  if (found !== undefined && (object.kind !== 'EndpointSlice' || isSame(object, found))) return;
   try {
     if (found === undefined) await client.create(resource, object);
     else await client.update(resource, object);
@@ -419,4 +422,9 @@ async function ensureObject(client: RestClient, object: KubeObject): Promise<voi
     // Another member was faster.
     if (!hasReason(error, 'AlreadyExists')) throw error;
   }
+}
+
+function isSame(wanted: KubeObject, found: KubeObject): boolean {
+  const [next, old] = [wanted as EndpointSlice, found as EndpointSlice];
+  return deepEqual(next.ports, old.ports) && deepEqual(next.endpoints, old.endpoints);
 }

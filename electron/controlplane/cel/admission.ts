@@ -50,6 +50,16 @@ export class AdmissionExpressions {
     }
   }
 
+  /** Why the text is no such expression; undefined: it is one. */
+  complaint(text: string, where: Surroundings, types?: readonly string[]): string | undefined {
+    try {
+      this.compile(text, where, types);
+      return undefined;
+    } catch (error) {
+      return `compilation failed: ${errorText(error)}`;
+    }
+  }
+
   /** From here on a request's expressions are counted. Nothing may be awaited before they are done. */
   begin(): void {
     this.#budget.left = requestBudget;

@@ -1,4 +1,5 @@
 // Webhooks as requests meet them: the API server in process, a real HTTPS server as the webhook.
+import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
@@ -17,6 +18,8 @@ import { dynamicPlugins } from '../plugins/standard.ts';
 let api: TestApi;
 let server: WebhookServer;
 let webhooks: HttpsWebhookCaller;
+/** Connections to services that were asked for. */
+const dialled: object[] = [];
 /** What the webhook answers, by path; the test says. */
 const answers = new Map<string, (review: Json) => unknown>();
 
@@ -38,7 +41,11 @@ beforeAll(async () => {
       const clock = { now: () => 0, monotonicMs: () => 0, timer: () => ({ cancel() {} }) };
       webhooks = new HttpsWebhookCaller({
         clock,
-        connect: () => Promise.reject(new Error('no services here')),
+        connect(service) {
+          dialled.push(service);
+          if (service.name !== 'hook') return Promise.reject(new Error('no such service'));
+          return Promise.resolve(connect(Number(new URL(server.url).port), '127.0.0.1'));
+        },
       });
       const deps = dynamicDeps({
         registry,
@@ -299,6 +306,27 @@ describe('a webhook that fails', () => {
       dryRun: true,
       options: { dryRun: ['All'] },
     });
+  });
+});
+
+describe('a webhook that is a service', () => {
+  const client = (service: object) => ({
+    clientConfig: { service: { namespace: 'default', ...service }, caBundle: server.caBundle },
+  });
+
+  it('is reached through the cluster, and known by its name there', async () => {
+    await install('Mutating', client({ name: 'hook', path: '/admit', port: 8443 }));
+    expect((await create()).status).toBe(201);
+    expect(server.asked.map(({ path }) => path)).toEqual(['/admit']);
+    expect(dialled.splice(0)).toEqual([{ namespace: 'default', name: 'hook', port: 8443 }]);
+  });
+
+  it('that is not there is told of by its name', async () => {
+    await install('Validating', client({ name: 'gone' }));
+    expect((await create()).json.message).toBe(
+      'Internal error occurred: failed calling webhook "a.test.example": failed to call webhook: ' +
+        'Post "https://gone.default.svc/?timeout=10s": no such service',
+    );
   });
 });
 

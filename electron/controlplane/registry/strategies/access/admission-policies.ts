@@ -1,5 +1,5 @@
 // Policies in CEL that writes are checked against, and where they hold.
-// Differs: expressions are not compiled here, so a wrong one is accepted.
+// Differs: expressions are compiled without the types of what they are held against.
 // Source: kubernetes pkg/apis/admissionregistration/{v1/defaults.go,validation/validation.go}.
 import type {
   ParamRef,
@@ -20,11 +20,13 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
+import { loadExpressions } from '../../../cel/engine.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven, check, checkChoice } from '../text-rules.ts';
 import {
   applyMatchDefaults,
+  checkExpression,
   failurePolicies,
   validateConditions,
   validateMatch,
@@ -39,14 +41,29 @@ export const validatingAdmissionPolicyStrategy: Strategy<ValidatingAdmissionPoli
   prepareForCreate(policy) {
     policy.status = {};
   },
-  validate: ({ spec }) => validatePolicy(spec, field('spec')),
+  load: () => loadExpressions().then(() => {}),
+  validate: ({ spec }, old) =>
+    validatePolicy(spec, field('spec'), new Set(old === undefined ? [] : expressionsOf(old.spec))),
 };
 
 export const validatingAdmissionPolicyStatus: StatusSubresource<ValidatingAdmissionPolicy> = {
   type: 'status',
 };
 
-function validatePolicy(spec: ValidatingAdmissionPolicySpec, path: FieldPath): FieldError[] {
+function expressionsOf(spec: ValidatingAdmissionPolicySpec): string[] {
+  const { matchConditions = [], variables = [], validations = [], auditAnnotations = [] } = spec;
+  return [
+    ...[...matchConditions, ...variables, ...validations].map(({ expression }) => expression),
+    ...validations.map(({ messageExpression = '' }) => messageExpression),
+    ...auditAnnotations.map(({ valueExpression }) => valueExpression),
+  ];
+}
+
+function validatePolicy(
+  spec: ValidatingAdmissionPolicySpec,
+  path: FieldPath,
+  known: ReadonlySet<string>,
+): FieldError[] {
   const { paramKind, matchConstraints, validations = [], auditAnnotations = [] } = spec;
   const errors = checkChoice(path.child('failurePolicy'), spec.failurePolicy, failurePolicies);
   if (paramKind !== undefined)
@@ -60,8 +77,11 @@ function validatePolicy(spec: ValidatingAdmissionPolicySpec, path: FieldPath): F
       errors.push(required(at.child('resourceRules'), ''));
   }
   errors.push(
-    ...validateConditions(spec.matchConditions ?? [], path.child('matchConditions')),
-    ...validateVariables(spec.variables ?? [], path.child('variables')),
+    ...validateConditions(spec.matchConditions ?? [], path.child('matchConditions'), {
+      where: 'policy',
+      known,
+    }),
+    ...validateVariables(spec.variables ?? [], path.child('variables'), known),
   );
   if (validations.length + auditAnnotations.length === 0)
     errors.push(
@@ -71,7 +91,7 @@ function validatePolicy(spec: ValidatingAdmissionPolicySpec, path: FieldPath): F
       ),
     );
   for (const [index, validation] of validations.entries())
-    errors.push(...validateValidation(validation, path.child('validations').index(index)));
+    errors.push(...validateValidation(validation, path.child('validations').index(index), known));
   for (const [index, annotation] of auditAnnotations.entries()) {
     const { key = '', valueExpression = '' } = asGiven(annotation);
     const itemPath = path.child('auditAnnotations').index(index);
@@ -80,6 +100,13 @@ function validatePolicy(spec: ValidatingAdmissionPolicySpec, path: FieldPath): F
       errors.push(duplicate(itemPath.child('key'), key));
     if (valueExpression.trim() === '')
       errors.push(required(itemPath.child('valueExpression'), 'valueExpression is not specified'));
+    errors.push(
+      ...checkExpression(valueExpression, itemPath.child('valueExpression'), {
+        where: 'message',
+        types: ['string', 'null'],
+        known,
+      }),
+    );
   }
   return errors;
 }
@@ -87,6 +114,7 @@ function validatePolicy(spec: ValidatingAdmissionPolicySpec, path: FieldPath): F
 function validateVariables(
   variables: readonly { readonly name: string; readonly expression: string }[],
   path: FieldPath,
+  known: ReadonlySet<string>,
 ): FieldError[] {
   const seen = new Set<string>();
   return variables.flatMap((variable, index) => {
@@ -100,13 +128,18 @@ function validateVariables(
     seen.add(name);
     if (expression.trim() === '')
       errors.push(required(at.child('expression'), 'expression is not specified'));
+    errors.push(...checkExpression(expression, at.child('expression'), { where: 'policy', known }));
     return errors;
   });
 }
 
 const reasons = ['Forbidden', 'Invalid', 'RequestEntityTooLarge', 'Unauthorized'];
 
-function validateValidation(validation: Validation, path: FieldPath): FieldError[] {
+function validateValidation(
+  validation: Validation,
+  path: FieldPath,
+  known: ReadonlySet<string>,
+): FieldError[] {
   const { expression = '', message, messageExpression, reason } = asGiven(validation);
   const errors: FieldError[] = [];
   if (expression.trim() === '')
@@ -126,6 +159,18 @@ function validateValidation(validation: Validation, path: FieldPath): FieldError
     errors.push(
       invalid(path.child('messageExpression'), messageExpression, 'must be non-empty if specified'),
     );
+  errors.push(
+    ...checkExpression(expression, path.child('expression'), {
+      where: 'policy',
+      types: ['bool'],
+      known,
+    }),
+    ...checkExpression(messageExpression ?? '', path.child('messageExpression'), {
+      where: 'message',
+      types: ['string'],
+      known,
+    }),
+  );
   if (reason !== undefined && !reasons.includes(reason))
     errors.push(notSupported(path.child('reason'), reason, reasons));
   return errors;

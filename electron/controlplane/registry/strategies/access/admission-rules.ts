@@ -14,6 +14,7 @@ import {
   type FieldError,
   type FieldPath,
 } from '#kube/machinery/field.ts';
+import { admissionExpressions, type Surroundings } from '../../../cel/engine.ts';
 import { isQualifiedName } from '#kube/machinery/names.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven, check } from '../text-rules.ts';
@@ -124,10 +125,28 @@ export function validateMatch(match: MatchResources, path: FieldPath): FieldErro
   ];
 }
 
-/** Differs: expressions are not compiled here. */
+/** An expression that was there before is left alone: rules may have become stricter. */
+export interface ExpressionRule {
+  readonly where: Surroundings;
+  readonly types?: readonly string[];
+  readonly known: ReadonlySet<string>;
+}
+
+export function checkExpression(
+  text: string,
+  path: FieldPath,
+  { where, types, known }: ExpressionRule,
+): FieldError[] {
+  if (text.trim() === '' || known.has(text)) return [];
+  const complaint = admissionExpressions().complaint(text, where, types);
+  return complaint === undefined ? [] : [invalid(path, text, complaint)];
+}
+
+/** `expressions`: of what surrounds them. They are loaded. */
 export function validateConditions(
   conditions: readonly MatchCondition[],
   path: FieldPath,
+  expressions: Pick<ExpressionRule, 'where' | 'known'>,
 ): FieldError[] {
   const seen = new Set<string>();
   const errors = conditions.flatMap((condition, index) => {
@@ -138,6 +157,9 @@ export function validateConditions(
         ? [required(at.child('name'), '')]
         : check(at.child('name'), name, isQualifiedName(name));
     if (expression.trim() === '') found.push(required(at.child('expression'), ''));
+    found.push(
+      ...checkExpression(expression, at.child('expression'), { ...expressions, types: ['bool'] }),
+    );
     if (name !== '' && seen.has(name)) found.push(duplicate(at.child('name'), name));
     seen.add(name);
     return found;

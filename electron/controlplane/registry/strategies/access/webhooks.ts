@@ -15,6 +15,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
+import { loadExpressions } from '../../../cel/engine.ts';
 import type { Strategy } from '../../resource.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven } from '../text-rules.ts';
@@ -38,14 +39,25 @@ export const mutatingWebhookStrategy: Strategy<MutatingWebhookConfiguration> = {
       webhook.reinvocationPolicy ??= 'Never';
     }
   },
-  validate: ({ webhooks = [] }) => validateWebhooks(webhooks),
+  load: loadFor,
+  validate: ({ webhooks = [] }, old) => validateWebhooks(webhooks, old?.webhooks),
 };
 
 export const validatingWebhookStrategy: Strategy<ValidatingWebhookConfiguration> = {
   validateName: dns1123SubdomainName,
   applyDefaults: ({ webhooks = [] }) => webhooks.forEach(applyWebhookDefaults),
-  validate: ({ webhooks = [] }) => validateWebhooks(webhooks),
+  load: loadFor,
+  validate: ({ webhooks = [] }, old) => validateWebhooks(webhooks, old?.webhooks),
 };
+
+function loadFor({ webhooks }: { readonly webhooks?: readonly Webhook[] }) {
+  const hasExpressions = (webhooks ?? []).some((webhook) => expressionsOf(webhook).length > 0);
+  return hasExpressions ? loadExpressions().then(() => {}) : undefined;
+}
+
+function expressionsOf({ matchConditions }: Webhook): string[] {
+  return (matchConditions ?? []).map(({ expression }) => expression);
+}
 
 function applyWebhookDefaults(webhook: Webhook): void {
   webhook.failurePolicy ??= 'Fail';
@@ -58,13 +70,17 @@ function applyWebhookDefaults(webhook: Webhook): void {
   if (service !== undefined) service.port ??= 443;
 }
 
-function validateWebhooks(webhooks: readonly Webhook[]): FieldError[] {
+function validateWebhooks(
+  webhooks: readonly Webhook[],
+  old: readonly Webhook[] = [],
+): FieldError[] {
+  const known = new Set(old.flatMap(expressionsOf));
   const seen = new Set<string>();
   return webhooks.flatMap((webhook, index) => {
     const path = field('webhooks').index(index);
     const { name = '', admissionReviewVersions = [] } = asGiven(webhook);
     const errors = [
-      ...validateWebhook(webhook, path),
+      ...validateWebhook(webhook, path, known),
       ...validateReviewVersions(admissionReviewVersions, path.child('admissionReviewVersions')),
     ];
     if (name !== '' && seen.has(name)) errors.push(duplicate(path.child('name'), name));
@@ -75,7 +91,11 @@ function validateWebhooks(webhooks: readonly Webhook[]): FieldError[] {
 
 const noSideEffects = ['None', 'NoneOnDryRun'];
 
-function validateWebhook(webhook: Webhook, path: FieldPath): FieldError[] {
+function validateWebhook(
+  webhook: Webhook,
+  path: FieldPath,
+  known: ReadonlySet<string>,
+): FieldError[] {
   const { name = '', sideEffects, timeoutSeconds, rules = [] } = asGiven(webhook);
   const errors = [
     ...validateFullName(name, path.child('name')),
@@ -104,7 +124,10 @@ function validateWebhook(webhook: Webhook, path: FieldPath): FieldError[] {
       ['IfNeeded', 'Never'],
       path.child('reinvocationPolicy'),
     ),
-    ...validateConditions(webhook.matchConditions ?? [], path.child('matchConditions')),
+    ...validateConditions(webhook.matchConditions ?? [], path.child('matchConditions'), {
+      where: 'condition',
+      known,
+    }),
   ];
 }
 

@@ -118,6 +118,25 @@ it('custom resources go with their namespace', async () => {
   expect(await names(ships, 'sea')).toEqual([]);
 });
 
+it('a definition takes its objects with it though its converter is gone', async () => {
+  const { client } = cluster;
+  const made = definition('Boat', 'boats');
+  made.spec.versions.reverse();
+  made.spec.conversion = {
+    strategy: 'Webhook',
+    webhook: { clientConfig: { url: 'https://127.0.0.1:1/' }, conversionReviewVersions: ['v1'] },
+  };
+  await client.create(customResourceDefinitions, made);
+  const boats = { ...ships, resource: 'boats', kind: 'Boat' };
+  await client.create(boats, { ...ship('argo'), kind: 'Boat' });
+  const { name } = made.metadata;
+  await client.delete(customResourceDefinitions, { name });
+  await cluster.advance(3_000);
+  await expect(client.get(customResourceDefinitions, { name })).rejects.toMatchObject({
+    code: 404,
+  });
+});
+
 it('a definition that goes takes its objects with it, once their finalizers let it', async () => {
   const { client } = cluster;
   await client.create(ships, ship('argo'));

@@ -1,7 +1,12 @@
 // The router: a request whose meaning is known (RequestInfo) to the handler of its verb.
 // Everything kind-specific comes from the resource table; 404 and 405 are decided here.
 import { unreachable } from '#kube/base/assert.ts';
-import { methodNotAllowedHere, pageNotFound, unauthorized } from '#kube/machinery/status.ts';
+import {
+  methodNotAllowedHere,
+  pageNotFound,
+  StatusError,
+  unauthorized,
+} from '#kube/machinery/status.ts';
 import {
   allVerbs,
   type ConnectSubresource,
@@ -21,11 +26,12 @@ import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
 import { FieldTracker } from './handlers/fields.ts';
 import { handleReview } from './handlers/reviews.ts';
-import type { RequestScope, RouterDeps } from './handlers/scope.ts';
+import { warningHeaders, type RequestScope, type RouterDeps } from './handlers/scope.ts';
 import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
 import { handleTokenRequest } from './handlers/token-request.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
+import { statusResponse } from './status-response.ts';
 
 export type { RouterDeps } from './handlers/scope.ts';
 
@@ -45,7 +51,14 @@ export function createRouter(deps: RouterDeps): RouteRequest {
     // It may have been defined a moment ago, through another member.
     if (!isKnown() && info.group.includes('.')) await deps.registry.refresh();
     const scope = { ...scopeOf(deps, request, info), fields };
-    return handlerOf(scope)(scope);
+    try {
+      return await handlerOf(scope)(scope);
+    } catch (error) {
+      // Whoever is refused is warned all the same.
+      if (!(error instanceof StatusError) || scope.warnings.size === 0) throw error;
+      const { headers, ...answer } = statusResponse(error);
+      return { ...answer, headers: { ...headers, ...warningHeaders(scope) } };
+    }
   };
 }
 

@@ -105,7 +105,7 @@ export class HttpsWebhookCaller implements WebhookCaller {
     const servername = `${name}.${namespace}.svc`;
     return {
       ...options,
-      agent: false,
+      // No agent: it would make a connection of its own.
       createConnection: () =>
         connectTls({ socket, servername, ALPNProtocols: ['http/1.1'], ...ca }),
     };

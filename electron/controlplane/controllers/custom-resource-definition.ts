@@ -146,7 +146,9 @@ function resourceOf(definition: CustomResourceDefinition): Resource | undefined 
   if (conditionOf(definition, 'Established')?.status !== 'True') return undefined;
   const { spec, status } = definition;
   const { plural, kind } = status?.acceptedNames ?? spec.names;
-  const version = spec.versions.find(({ served }) => served) ?? spec.versions[0];
+  const served = spec.versions.filter((version) => version.served);
+  // The stored version needs no converter, which may be gone.
+  const version = served.find(({ storage }) => storage) ?? served[0] ?? spec.versions[0];
   if (version === undefined) return undefined;
   const namespaced = spec.scope === 'Namespaced';
   return { group: spec.group, version: version.name, resource: plural, kind, namespaced };

@@ -45,7 +45,7 @@ export class Versions {
     if (deepEqual(kind, own)) return { object, oldObject };
     const [next, old] = await Promise.all(
       [object, oldObject].map((one) =>
-        one === undefined ? undefined : this.#kinds.convert(one, kind),
+        one === undefined ? Promise.resolve(undefined) : this.#kinds.convert(one, kind),
       ),
     );
     return { object: next, oldObject: old };

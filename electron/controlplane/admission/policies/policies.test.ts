@@ -208,7 +208,7 @@ describe('a validation', () => {
       spec: {
         validations: [
           {
-            expression: `${'['}${Array.from({ length: 60 }, (_, n) => n).join(',')}].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, a + b + c + d > 0))))`,
+            expression: `[${Array.from({ length: 60 }, (_, n) => n).join(',')}].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, a + b + c + d > 0))))`,
           },
         ],
       },

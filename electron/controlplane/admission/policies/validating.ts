@@ -38,17 +38,18 @@ interface Refusal {
 
 export function validatingPolicies(deps: DynamicDeps): AdmissionPlugin {
   const compiled = new WeakMap<KubeObject, CompiledPolicy | Error>();
-  const list = <T extends KubeObject>(plural: string) =>
-    deps.configurations(plural) as readonly T[];
+  const policies = () =>
+    deps.configurations('validatingadmissionpolicies') as readonly ValidatingAdmissionPolicy[];
   return {
     name: 'ValidatingAdmissionPolicy',
-    handles: (attributes) =>
-      !isExempt(attributes) && list('validatingadmissionpolicies').length > 0,
+    handles: (attributes) => !isExempt(attributes) && policies().length > 0,
     async validate(attributes) {
-      const bindings = list<ValidatingAdmissionPolicyBinding>('validatingadmissionpolicybindings');
+      const bindings = deps.configurations(
+        'validatingadmissionpolicybindings',
+      ) as readonly ValidatingAdmissionPolicyBinding[];
       if (bindings.length === 0) return;
       const run = new PolicyRun(deps, attributes, compiled);
-      for (const policy of list<ValidatingAdmissionPolicy>('validatingadmissionpolicies')) {
+      for (const policy of policies()) {
         const own = bindings.filter(({ spec }) => spec.policyName === policy.metadata.name);
         if (own.length > 0) await run.policy(policy, own);
       }

@@ -46,7 +46,7 @@ export function readAnswer(review: unknown, { uid, version, mayPatch }: Expected
     throw new Error(`expected webhook response of ${wanted}, got ${given}`);
   return {
     isAllowed: response['allowed'] === true,
-    result: isObject(response['status']) ? (response['status'] as Partial<Status>) : undefined,
+    result: isObject(response['status']) ? response['status'] : undefined,
     patch: readPatch(response, { isStrict, mayPatch }),
     warnings: Array.isArray(response['warnings']) ? response['warnings'].map(textOf) : [],
     auditAnnotations: textsOf(response['auditAnnotations']),

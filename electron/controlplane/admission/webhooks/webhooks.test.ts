@@ -114,12 +114,12 @@ describe('what a webhook is told', () => {
   it('is the request, its user and the object', async () => {
     await install('Validating', {});
     await create({ a: 'b' }, '?fieldManager=me');
-    const [asked] = server.asked;
-    expect(asked?.review).toMatchObject({
+    const review: Json = server.asked[0]?.review;
+    expect(review).toMatchObject({
       kind: 'AdmissionReview',
       apiVersion: 'admission.k8s.io/v1',
     });
-    const { uid, object, ...request } = asked?.review.request;
+    const { uid, object, ...request } = review.request;
     expect(uid).toMatch(/^[0-9a-f-]{36}$/);
     expect(object).toMatchObject({
       apiVersion: 'v1',
@@ -316,7 +316,7 @@ describe('a webhook that is a service', () => {
 
   it('is reached through the cluster, and known by its name there', async () => {
     await install('Mutating', client({ name: 'hook', path: '/admit', port: 8443 }));
-    expect((await create()).status).toBe(201);
+    expect((await create()).json.message ?? '').toBe('');
     expect(server.asked.map(({ path }) => path)).toEqual(['/admit']);
     expect(dialled.splice(0)).toEqual([{ namespace: 'default', name: 'hook', port: 8443 }]);
   });
@@ -499,11 +499,42 @@ describe('a webhook is asked', () => {
     await install('Mutating', { rules: hpaRules });
     const { json } = await api.request('POST', autoscalers, { body: autoscaler });
     expect(json).toMatchObject({ apiVersion: 'autoscaling/v1', spec: { maxReplicas: 7 } });
-    const { request } = server.asked[0]?.review;
+    const { request }: Json = server.asked.map(({ review }) => review)[0];
     expect([request.object.apiVersion, request.kind.version, request.requestKind.version]).toEqual([
       'autoscaling/v2',
       'v2',
       'v1',
+    ]);
+  });
+
+  it('about a Scale, where one is written', async () => {
+    answers.set('/', (review) =>
+      allow(review, [{ op: 'replace', path: '/spec/replicas', value: 4 }]),
+    );
+    const rules = rule({ apiGroups: ['apps'], resources: ['deployments/scale'] });
+    await install('Mutating', { rules });
+    await install('Validating', { rules, name: 'b.test.example', path: '/seen' });
+    const url = '/apis/apps/v1/namespaces/default/deployments';
+    const template = {
+      metadata: { labels: { app: 'web' } },
+      spec: { containers: [{ name: 'web', image: 'nginx:1.29' }] },
+    };
+    const spec = { selector: { matchLabels: { app: 'web' } }, template };
+    await api.request('POST', url, { body: { metadata: { name: 'web' }, spec } });
+    const { json } = await api.request('PATCH', `${url}/web/scale`, {
+      body: { spec: { replicas: 2 } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
+    expect(json.spec.replicas).toBe(4);
+    const seen = server.asked.map(({ review: { request } }) => [
+      request.kind.kind,
+      request.subResource,
+      request.object.spec.replicas,
+      request.oldObject.spec.replicas,
+    ]);
+    expect(seen).toEqual([
+      ['Scale', 'scale', 2, 1],
+      ['Scale', 'scale', 4, 1],
     ]);
   });
 

@@ -8,6 +8,7 @@ import { invalid } from '#kube/machinery/status.ts';
 import type { ScaleSubresource } from '../../registry/resource.ts';
 import type { StoredObject } from '../../registry/storage-codec.ts';
 import { objectRules } from '../../registry/update.ts';
+import type { WriteOptions } from '../../registry/write.ts';
 import type { ApiResponse } from '../http.ts';
 import { decodeApplied, readConfiguration, type Configuration } from './apply.ts';
 import { checkName, readObject } from './body.ts';
@@ -15,7 +16,7 @@ import { setManagedFields } from './fields.ts';
 import { parsePatchParameters, parseWriteParameters } from './options.ts';
 import { applyPatch, isApplyRequest, readPatch } from './patch.ts';
 import { outputForm, respondValue } from './respond.ts';
-import type { BodyKind, RequestScope } from './scope.ts';
+import { attributesOf, type BodyKind, type RequestScope } from './scope.ts';
 import { updateOptions } from './write.ts';
 
 export const scaleKind: BodyKind = {
@@ -104,25 +105,42 @@ async function writeScale(
       namespace,
       name,
       rules: objectRules(scope.definition),
-      change(old) {
+      async change(old) {
         const object = (old as StoredObject).copy();
         const before = scaleOf(object, subresource);
         // A Scale of 0 says so here: its owner is known, too.
         before.spec = { replicas: subresource.getSpecReplicas(object) };
         setManagedFields(before, ownersOfScale(object.metadata.managedFields));
         const scale = change(before);
+        const subject = { operation: 'UPDATE', name, object: scale, oldObject: before } as const;
+        await scope.deps.admission.admit(attributesOf(scope, { ...subject, dryRun }));
         validateScale(scale);
         const { managedFields } = scale.metadata;
         setManagedFields(object, withOwnersOfScale(object.metadata.managedFields, managedFields));
         subresource.setSpecReplicas(object, scale.spec?.replicas ?? 0);
         object.metadata.uid = scale.metadata.uid;
         object.metadata.resourceVersion = scale.metadata.resourceVersion;
-        return Promise.resolve(object);
+        return object;
       },
     },
-    updateOptions(scope, dryRun),
+    { ...updateOptions(scope, dryRun), validate: validatedAs(scope, subresource, dryRun) },
   );
   return respondValue(scope, scaleOf(stored.object, subresource));
+}
+
+/** Plugins see the Scale, whatever kind it is of. */
+function validatedAs(
+  scope: RequestScope,
+  subresource: ScaleSubresource,
+  dryRun: boolean,
+): NonNullable<WriteOptions['validate']> {
+  const seen = (one: KubeObject | undefined) =>
+    one === undefined ? undefined : scaleOf(one, subresource);
+  return async (next, old) => {
+    const [object, oldObject] = [seen(next), seen(old)];
+    const subject = { operation: 'UPDATE', name: scope.info.name, object, oldObject } as const;
+    await scope.deps.admission.validate(attributesOf(scope, { ...subject, dryRun }));
+  };
 }
 
 function validateScale(scale: Scale): void {

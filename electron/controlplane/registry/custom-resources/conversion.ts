@@ -98,7 +98,7 @@ async function convertChunk({ webhooks, random }: ConversionDeps, call: Call) {
 function readConverted(review: unknown, uid: string, version: string): readonly unknown[] {
   const { kind = '', apiVersion = '', response } = isObject(review) ? review : {};
   const wanted = `${group}/${version}, Kind=ConversionReview`;
-  const given = `${String(apiVersion)}, Kind=${String(kind)}`;
+  const given = `${textOf(apiVersion)}, Kind=${textOf(kind)}`;
   if (given !== wanted)
     throw new WebhookError(`expected webhook response of ${wanted}, got ${given}`);
   if (!isObject(response)) throw new WebhookError('no response provided');
@@ -112,7 +112,7 @@ function readConverted(review: unknown, uid: string, version: string): readonly 
     throw new WebhookError(
       typeof message === 'string' && message !== ''
         ? message
-        : `response.result.status was '${String(status)}', expected 'Success'`,
+        : `response.result.status was '${textOf(status)}', expected 'Success'`,
     );
   return Array.isArray(convertedObjects) ? convertedObjects : [];
 }
@@ -133,11 +133,11 @@ function acceptConverted(
     throw wrong(`invalid converted object at index ${index}: it is no object`);
   if (converted['apiVersion'] !== apiVersion)
     throw wrong(
-      `invalid converted object at index ${index}: invalid groupVersion (expected ${apiVersion}, received ${String(converted['apiVersion'] ?? '')})`,
+      `invalid converted object at index ${index}: invalid groupVersion (expected ${apiVersion}, received ${textOf(converted['apiVersion'])})`,
     );
   if (converted['kind'] !== original.kind)
     throw wrong(
-      `invalid converted object at index ${index}: invalid kind (expected ${original.kind}, received ${String(converted['kind'] ?? '')})`,
+      `invalid converted object at index ${index}: invalid kind (expected ${original.kind}, received ${textOf(converted['kind'])})`,
     );
   const changed = changedIdentity(original, converted['metadata']);
   if (changed !== undefined) throw wrong(`invalid converted object at index ${index}: ${changed}`);
@@ -156,7 +156,7 @@ function changedIdentity(original: KubeObject, metadata: unknown): string | unde
   ] as const) {
     const before = original.metadata[name] ?? '';
     const after = metadata[name] ?? '';
-    if (before !== after) return `must have the same ${words}: ${before} != ${String(after)}`;
+    if (before !== after) return `must have the same ${words}: ${before} != ${textOf(after)}`;
   }
   return undefined;
 }
@@ -188,4 +188,8 @@ function restoredMetadata(
     restored[name] = texts;
   }
   return restored;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }

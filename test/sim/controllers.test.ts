@@ -17,6 +17,7 @@ import {
   replicationControllers,
   serviceAccounts,
   services,
+  validatingAdmissionPolicies,
 } from '#kube/client/resources.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
@@ -428,4 +429,29 @@ describe('a node', () => {
     await sim.advance(20_000);
     expect(await podNames()).not.toContain(name);
   });
+});
+
+it('a policy says which of its generations is looked at', async () => {
+  const rule = { operations: ['*'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'] };
+  const made = await sim.client.create(validatingAdmissionPolicies, {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicy',
+    metadata: { name: 'small' },
+    spec: {
+      matchConstraints: { resourceRules: [rule] },
+      validations: [{ expression: 'true' }],
+    },
+  });
+  expect(made.status?.observedGeneration).toBeUndefined();
+  await sim.settle();
+  const spec = { validations: [{ expression: 'false' }] };
+  const name = { name: 'small' };
+  expect((await sim.client.get(validatingAdmissionPolicies, name)).status).toEqual({
+    observedGeneration: 1,
+    typeChecking: {},
+  });
+  await sim.client.patch(validatingAdmissionPolicies, name, { spec });
+  await sim.settle();
+  const { status } = await sim.client.get(validatingAdmissionPolicies, name);
+  expect(status?.observedGeneration).toBe(2);
 });

@@ -1,4 +1,5 @@
 // The table of controllers: name → factory. Each acts under its own account.
+import { createAdmissionPolicyController } from './admission-policy.ts';
 import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
@@ -39,6 +40,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   csrsigning: createCertificateController,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
+  validatingadmissionpolicystatus: createAdmissionPolicyController,
 };
 
 /** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
@@ -58,6 +60,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   clusterroleaggregation: 'clusterrole-aggregation-controller',
   csrsigning: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
+  validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
 };
 
 export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {

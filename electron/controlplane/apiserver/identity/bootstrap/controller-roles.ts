@@ -159,6 +159,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('update', 'core', 'pods/finalizers'),
   ],
   'ttl-after-finished-controller': [rule(`${read} delete`, 'batch', 'jobs'), events],
+  'validatingadmissionpolicy-status-controller': [
+    rule(read, 'admissionregistration.k8s.io', 'validatingadmissionpolicies'),
+    rule('update', 'admissionregistration.k8s.io', 'validatingadmissionpolicies/status'),
+    events,
+  ],
 };
 
 /**

@@ -15,6 +15,12 @@ import { apiVersionOfResource } from './resource-table.ts';
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+interface RowVersion {
+  readonly isForeign: boolean;
+  readonly isOutdated: boolean;
+}
+const sameVersion: RowVersion = { isForeign: false, isOutdated: false };
+
 type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
 
 export class StorageCodec {
@@ -92,8 +98,8 @@ export class StorageCodec {
   }
 
   /** Whether a row is of another version than this one, or than what is stored today. */
-  versionOf(value: Uint8Array): { readonly isForeign: boolean; readonly isOutdated: boolean } {
-    if (this.#converted === undefined) return { isForeign: false, isOutdated: false };
+  versionOf(value: Uint8Array): RowVersion {
+    if (this.#converted === undefined) return sameVersion;
     const isForeign = !startsWith(value, this.#versionHead);
     return {
       isForeign,

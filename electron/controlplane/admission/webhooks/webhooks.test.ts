@@ -1,6 +1,7 @@
 // Webhooks as requests meet them: the API server in process, a real HTTPS server as the webhook.
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { schemas, startTestApi, type Json, type TestApi } from '../../../../test/setup/api.ts';
@@ -15,6 +16,7 @@ import { HttpsWebhookCaller } from '../../apiserver/webhook-client.ts';
 import type { AdmissionPlugin } from '../chain.ts';
 import { dynamicPlugins } from '../plugins/standard.ts';
 
+const clock = new ManualClock();
 let api: TestApi;
 let server: WebhookServer;
 let webhooks: HttpsWebhookCaller;
@@ -37,8 +39,8 @@ const stamp: AdmissionPlugin = {
 beforeAll(async () => {
   server = await startWebhook((path, review) => (answers.get(path) ?? allow)(review));
   api = await startTestApi({
+    clock,
     plugins(registry) {
-      const clock = { now: () => 0, monotonicMs: () => 0, timer: () => ({ cancel() {} }) };
       webhooks = new HttpsWebhookCaller({
         clock,
         connect(service) {
@@ -286,6 +288,26 @@ describe('a webhook that fails', () => {
         'tls: failed to verify certificate: x509: certificate signed by unknown authority',
     );
     expect(server.asked).toEqual([]);
+  });
+
+  it('has the time it asked for, and no more', async () => {
+    for (const [failurePolicy, want] of [
+      ['Fail', /\?timeout=3s": context deadline exceeded$/],
+      ['Ignore', /^$/],
+    ] as const) {
+      const isAsked = new Promise<void>((resolve) => {
+        answers.set('/', () => {
+          resolve();
+          return new Promise(() => {});
+        });
+      });
+      await install('Validating', { failurePolicy, timeoutSeconds: 3 });
+      const answer = create();
+      await isAsked;
+      clock.advance(3000);
+      expect((await answer).json.message ?? '').toMatch(want);
+      await api.request('DELETE', `${group}/validatingwebhookconfigurations`);
+    }
   });
 
   it('can be removed, whatever it would say of that', async () => {

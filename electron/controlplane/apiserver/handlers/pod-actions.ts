@@ -124,6 +124,20 @@ export async function handleEviction(scope: RequestScope): Promise<ApiResponse> 
   if (dryRun) options.dryRun = ['All'];
   validateDeleteOptions(options);
   const target = { namespace: info.namespace, name: info.name, options };
-  await resource.delete(target, deleteWriteOptions(scope, options));
+  const { validate: _, ...written } = deleteWriteOptions(scope, options);
+  await admitEviction(scope, eviction, written.dryRun === true);
+  await resource.delete(target, written);
   return respondValue(scope, created, 201);
+}
+
+/** Plugins are asked about the eviction, not about the delete that it leads to. */
+async function admitEviction(
+  scope: RequestScope,
+  object: Eviction,
+  dryRun: boolean,
+): Promise<void> {
+  const subject = { operation: 'CREATE', name: scope.info.name, object, dryRun } as const;
+  const attributes = attributesOf(scope, subject);
+  await scope.deps.admission.admit(attributes);
+  await scope.deps.admission.validate(attributes);
 }

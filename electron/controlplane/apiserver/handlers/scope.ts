@@ -85,7 +85,7 @@ export function attributesOf(scope: RequestScope, subject: AdmissionSubject): Ad
   return {
     operation: subject.operation,
     resource: resourceOf(definition),
-    kind: kindOf(scope, subject.operation),
+    kind: kindOf(scope),
     subresource: info.subresource,
     namespace: definition.namespaced ? info.namespace : '',
     name: subject.name,
@@ -100,15 +100,11 @@ export function attributesOf(scope: RequestScope, subject: AdmissionSubject): Ad
 }
 
 /** What the object is: a subresource may be about another kind than its resource. */
-function kindOf(
-  { definition, info }: RequestScope,
-  operation: AdmissionOperation,
-): GroupVersionKind {
+function kindOf({ definition, info }: RequestScope): GroupVersionKind {
   const { group, version, kind, subresources } = definition;
   const subresource = subresources?.[info.subresource];
   if (subresource?.type === 'scale') return { group: 'autoscaling', version: 'v1', kind: 'Scale' };
-  // An eviction deletes a pod.
-  if (subresource?.type !== 'connect' || operation === 'DELETE') return { group, version, kind };
+  if (subresource?.type !== 'connect') return { group, version, kind };
   return {
     group: subresource.group ?? group,
     version: subresource.version ?? version,

@@ -368,6 +368,12 @@ describe('params', () => {
     expect((await create({ a: '', b: '', c: '' })).status).toBe(201);
   });
 
+  it('that can not be had are passed over with Ignore', async () => {
+    const unknown = { apiVersion: 'x.example/v1', kind: 'X' };
+    await install({ ...spec, failurePolicy: 'Ignore', paramKind: unknown }, bound({ name: 'x' }));
+    expect((await create()).status).toBe(201);
+  });
+
   it('of a kind nobody knows deny', async () => {
     await install(
       { ...spec, paramKind: { apiVersion: 'x.example/v1', kind: 'X' } },

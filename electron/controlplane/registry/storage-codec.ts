@@ -15,6 +15,11 @@ const decoder = new TextDecoder();
 
 type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
 
+/** How all stored JSON of a kind begins. ASCII: as many bytes as characters. */
+export function typeHeadOf(definition: ResourceDefinition): string {
+  return `{"apiVersion":"${apiVersionOfResource(definition)}","kind":"${definition.kind}",`;
+}
+
 export class StorageCodec {
   readonly #headLength: number;
   readonly #applyDefaults: (object: KubeObject) => void;
@@ -36,8 +41,7 @@ export class StorageCodec {
     this.#storedAs = definition.storedAs;
     if (definition.storedAs !== undefined)
       this.#storedCodec = new StorageCodec(definition.storedAs.definition, defaultsOf);
-    const head = `{"apiVersion":"${this.apiVersion}","kind":"${this.kind}","metadata":{`;
-    this.#headLength = head.length;
+    this.#headLength = `${typeHeadOf(definition)}"metadata":{`.length;
   }
 
   /** The bytes to store, of an object and what encode() made of it. */

@@ -1,10 +1,13 @@
 // Puts the API server together: store → registry → router → chain. No listeners here: the result
 // answers requests, whoever brings them.
+import type { APIService } from '#kube/api/apiregistration.ts';
 import type { Pod } from '#kube/api/core.ts';
+import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
 import { createAdmissionChain } from './admission/chain.ts';
 import { standardPlugins } from './admission/plugins/standard.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
@@ -18,6 +21,10 @@ import { bootstrapTokens } from './apiserver/identity/tokens/bootstrap-tokens.ts
 import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
+import { Aggregator } from './apiserver/aggregation/aggregator.ts';
+import { ApiServices, remoteOf } from './apiserver/aggregation/api-services.ts';
+import { Backends } from './apiserver/aggregation/backends.ts';
+import { RemoteDocuments } from './apiserver/aggregation/remote-documents.ts';
 import { createChain } from './apiserver/chain.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
@@ -49,6 +56,8 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
+  /** As whom servers behind this one are asked: signed by the CA of the front proxy. */
+  readonly frontProxy: () => KeyPairPem;
   /** Signs the tokens of service accounts; PKCS #8. */
   readonly tokenKeyPem: string;
   /** Why the store answers nothing now; undefined: it answers. None: it always does. */
@@ -66,6 +75,8 @@ export interface AssembledApiServer {
   readonly handler: ApiHandler;
   readonly registry: Registry;
   readonly tokens: ServiceAccountTokens;
+  /** Why the server behind an APIService does not answer as it has to; undefined: it does. */
+  readonly probeApiService: (apiService: APIService) => Promise<string | undefined>;
 }
 
 /** What tokens say of whom they are: as pods reach the API server, in clusters made by kubeadm too. */
@@ -99,6 +110,8 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
   ]);
   const access = createAccess(parts, registry);
+  const kubelet = parts.kubelet(registry.reader);
+  const { aggregator, documents } = createAggregation(parts, registry, kubelet);
   const { authorize, tokens } = access;
   const plugins = standardPlugins({ reader: registry.reader, clock, random });
   const resources = createRouter({
@@ -114,15 +127,15 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       escalationCheck(access),
       certificateSigners(authorize),
     ]),
-    kubelet: parts.kubelet(registry.reader),
+    kubelet,
     access,
     clock,
     random,
     logger,
   });
   const paths = createPaths({
-    discovery: new Discovery(table, parts.address),
-    openApi: new OpenApi(table, schemas),
+    discovery: new Discovery(table, parts.address, documents),
+    openApi: new OpenApi(table, schemas, { remotes: documents }),
     health,
     metrics,
     build: parts.build,
@@ -136,14 +149,31 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const handler = createChain({
     authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,
-    resources,
-    paths,
+    resources: aggregator.around(resources),
+    paths: aggregator.aroundPaths(paths),
     clock,
     random,
     logger,
     metrics,
   });
-  return { handler, registry, tokens };
+  const probeApiService = async (apiService: APIService): Promise<string | undefined> => {
+    const remote = remoteOf(apiService);
+    return remote === undefined ? undefined : aggregator.probe(remote);
+  };
+  return { handler, registry, tokens, probeApiService };
+}
+
+/** The servers behind this one. */
+function createAggregation(parts: ApiServerParts, registry: Registry, kubelet: KubeletClient) {
+  const { frontProxy, clock, random, logger } = parts;
+  const services = new ApiServices();
+  const definition = registry.table.lookup('apiregistration.k8s.io', 'v1', 'apiservices');
+  assert(definition, 'apiservices are in the table');
+  registry.resource(definition).cacher.listen(services);
+  const backends = new Backends({ registry, kubelet, frontProxy, random });
+  const aggregator = new Aggregator({ apiServices: services, backends, clock });
+  const documents = new RemoteDocuments({ apiServices: services, aggregator, clock, logger });
+  return { aggregator, documents };
 }
 
 function createAccess(parts: ApiServerParts, registry: Registry) {

@@ -30,6 +30,7 @@ import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { createEtcdServer } from './etcd/server.ts';
+import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
@@ -109,6 +110,9 @@ export class ControlPlane {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
     const pki = await ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random });
+    const proxyDirectory = path.join(directory, 'pki/front-proxy');
+    const frontProxy = await FrontProxy.open({ directory: proxyDirectory, clock, random });
+    const keys = { pki, frontProxy };
     const late = new LateHandler();
     const server = new ApiServer({
       handler: late.handle,
@@ -127,14 +131,21 @@ export class ControlPlane {
     this.#stops.push(() => ui.stop());
     const backing = await this.#openBacking(pki);
     await this.#untilAnswering(backing, late);
-    const { handler, tokens } = await this.#startApi(pki, apiPort, backing);
+    const assembled = await this.#startApi(keys, apiPort, backing);
+    const { handler, tokens, probeApiService } = assembled;
     late.set(handler);
-    await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
+    const client = this.#client(handler, 'system:apiserver', ['system:masters']);
+    await this.#bootstrap(client, apiPort);
+    await ensureClusterTrust(client, {
+      clientCaPem: pki.caPem,
+      frontProxyCaPem: frontProxy.caPem,
+      nowMs: clock.now(),
+    });
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
-    this.#lead(handler, backing, authorityOf(pki, tokens));
+    this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
     await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(pki, server, backing);
+    void this.#renewDaily(keys, server, backing);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -176,7 +187,11 @@ export class ControlPlane {
     }
   }
 
-  async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<AssembledApiServer> {
+  async #startApi(
+    { pki, frontProxy }: Keys,
+    port: number,
+    backing: Backing,
+  ): Promise<AssembledApiServer> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
     let lastLook = performance.eventLoopUtilization();
@@ -198,6 +213,7 @@ export class ControlPlane {
         return client;
       },
       podsOnNode: (name) => podsOnNode(name),
+      frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
@@ -267,11 +283,11 @@ export class ControlPlane {
   }
 
   /** What one control plane does for all, while this one's member leads. */
-  #lead(handler: ApiHandler, { store, onLeadership }: Backing, authority: ClusterAuthority): void {
+  #lead(parts: Omit<LeaderParts, 'store'>, { store, onLeadership }: Backing): void {
     const { clock, logger, onFatal } = this.#deps;
     const work = new LeaderWork({
       catchUp: () => store.currentRevision({ linearizable: true }),
-      run: (signal) => this.#runClients({ handler, store, authority }, signal),
+      run: (signal) => this.#runClients({ ...parts, store }, signal),
       clock,
       logger,
       onFatal,
@@ -282,7 +298,7 @@ export class ControlPlane {
   }
 
   async #runClients(
-    { handler, store, authority }: LeaderParts,
+    { handler, store, authority, probeApiService }: LeaderParts,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, random, logger } = this.#deps;
@@ -302,6 +318,7 @@ export class ControlPlane {
         clientOf: (account) => this.#controllerClient(handler, account) ?? manager,
         informers: this.#informers(manager),
         authority,
+        probeApiService,
         logger: logger.with({ component: 'controllers' }),
       },
       signal,
@@ -341,7 +358,7 @@ export class ControlPlane {
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  async #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): Promise<void> {
+  async #renewDaily({ pki, frontProxy }: Keys, server: ApiServer, backing: Backing): Promise<void> {
     const { clock, logger } = this.#deps;
     const { signal } = this.#stopping;
     for (;;) {
@@ -350,6 +367,7 @@ export class ControlPlane {
       try {
         server.setCertificate(await pki.apiServer(servingNames));
         await backing.own?.opened.renew();
+        await frontProxy.renew();
         await this.#writeCredentials(pki, this.#apiPort);
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });
@@ -386,6 +404,12 @@ interface LeaderParts {
   readonly handler: ApiHandler;
   readonly store: Store;
   readonly authority: ClusterAuthority;
+  readonly probeApiService: AssembledApiServer['probeApiService'];
+}
+
+interface Keys {
+  readonly pki: ClusterPki;
+  readonly frontProxy: FrontProxy;
 }
 
 function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {

@@ -3,6 +3,8 @@ import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
 import { createTokenSecretController } from './access/token-secrets.ts';
+import { createApiServiceAvailability } from './api-service/availability.ts';
+import { createApiServiceRegistration } from './api-service/registration.ts';
 import { createCustomResourceDefinitionController } from './custom-resource-definition.ts';
 import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
@@ -39,6 +41,8 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   csrsigning: createCertificateController,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
+  apiserviceregistration: createApiServiceRegistration,
+  apiserviceavailability: createApiServiceAvailability,
 };
 
 /** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
@@ -58,6 +62,8 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   clusterroleaggregation: 'clusterrole-aggregation-controller',
   csrsigning: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
+  apiserviceregistration: 'api-service-controller',
+  apiserviceavailability: 'api-service-controller',
 };
 
 export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {

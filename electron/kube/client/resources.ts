@@ -11,6 +11,7 @@ import type {
   Service,
   ServiceAccount,
 } from '../api/core.ts';
+import type { APIService } from '../api/apiregistration.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
@@ -57,6 +58,13 @@ export const customResourceDefinitions: Resource<CustomResourceDefinition> = {
   version: 'v1',
   resource: 'customresourcedefinitions',
   kind: 'CustomResourceDefinition',
+  namespaced: false,
+};
+export const apiServices: Resource<APIService> = {
+  group: 'apiregistration.k8s.io',
+  version: 'v1',
+  resource: 'apiservices',
+  kind: 'APIService',
   namespaced: false,
 };
 export const leases: Resource<Lease> = {

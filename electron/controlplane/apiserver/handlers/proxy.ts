@@ -2,9 +2,7 @@
 // go by the node's agent, so a pod need not be reachable from where the API server runs.
 // Differs: links in HTML pages are not rewritten, and of a service only endpoints that are pods are
 // reached.
-// Source: kubernetes pkg/registry/core/pod/rest/subresources.go, pkg/registry/core/service/proxy.go,
-// apimachinery pkg/util/proxy/{upgradeaware,transport}.go.
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+// Source: kubernetes pkg/registry/core/pod/rest/subresources.go, pkg/registry/core/service/proxy.go.
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Pod, Service } from '#kube/api/core.ts';
@@ -12,8 +10,8 @@ import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { assert } from '#kube/base/assert.ts';
 import { fieldMatcher } from '#kube/machinery/field-selector.ts';
 import { parseLabelSelector } from '#kube/machinery/selector.ts';
-import { serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import type { ApiResponse } from '../http.ts';
+import { askBackend, backendResponse, dialPod, unreachable } from './backend.ts';
 import {
   parseProxyName,
   passedHeaders,
@@ -24,7 +22,7 @@ import {
   type ProxyTarget,
 } from './proxy-target.ts';
 import { attributesOf, type RequestScope } from './scope.ts';
-import { isUpgrade, upgradeHeadersOf } from './streams.ts';
+import { isUpgrade } from './streams.ts';
 
 export async function handlePodProxy(scope: RequestScope): Promise<ApiResponse> {
   const { scheme, name, port } = parseProxyName(scope.info.name, 'pod');
@@ -81,104 +79,32 @@ async function proxy(
     return { status: 301, headers: { location: `${prefix}/${search}` } };
   const connection = await dial(scope, target, scheme);
   try {
-    const path = `${rest === '' ? '/' : rest}${search}`;
-    const answer = await ask(scope, connection, path, `${target.pod}:${target.port}`);
-    return answeredBy(answer, connection, { prefix, host: request.headers['host'] ?? '' });
+    const answer = await askBackend(request, connection, {
+      path: `${rest === '' ? '/' : rest}${search}`,
+      host: `${target.pod}:${target.port}`,
+      headers: passedHeaders(request.headers),
+    });
+    const response = backendResponse(answer, connection);
+    return relocated(response, prefix, request.headers['host'] ?? '');
   } catch (error) {
     connection.destroy();
     throw unreachable(error);
   }
 }
 
-/** A connection to the pod's port, by its node's agent. */
 async function dial(
   { deps, request }: RequestScope,
-  { namespace, pod, nodeName, port }: ProxyTarget,
+  target: ProxyTarget,
   scheme: 'http' | 'https',
 ): Promise<Socket> {
-  const answer = await deps.kubelet.upgrade(nodeName, {
-    method: 'GET',
-    path: `/dial/${encodeURIComponent(namespace)}/${encodeURIComponent(pod)}`,
-    query: new URLSearchParams({ port: String(port) }),
-    headers: { connection: 'Upgrade', upgrade: 'tcp' },
-    signal: request.signal,
-  });
-  if (!('connection' in answer)) {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of answer.chunks) chunks.push(chunk);
-    throw unreachable(new Error(Buffer.concat(chunks).toString()));
-  }
-  const socket = answer.connection as Socket;
+  const socket = await dialPod(deps.kubelet, target, request.signal);
   // As Kubernetes: a pod's certificate is nobody's that one could know.
   return scheme === 'http' ? socket : connectTls({ socket, rejectUnauthorized: false });
 }
 
-function unreachable(error: unknown): StatusError {
-  if (error instanceof StatusError) return error;
-  const why = error instanceof Error ? error.message : String(error);
-  return serviceUnavailable(`error trying to reach service: ${why}`, 0);
-}
-
-interface Answer {
-  readonly incoming: IncomingMessage;
-  readonly isUpgraded: boolean;
-}
-
-function ask(
-  { request }: RequestScope,
-  connection: Socket,
-  path: string,
-  host: string,
-): Promise<Answer> {
-  const headers: Record<string, string> = { host, ...passedHeaders(request.headers) };
-  if (isUpgrade(request)) Object.assign(headers, upgradeHeadersOf(request));
-  else headers['connection'] = 'close';
-  const forwarded = request.headers['x-forwarded-for'];
-  const { remoteAddress } = request;
-  if (remoteAddress !== undefined)
-    headers['x-forwarded-for'] =
-      forwarded === undefined ? remoteAddress : `${forwarded}, ${remoteAddress}`;
-  const { method, signal } = request;
-  return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({
-      createConnection: () => connection,
-      method,
-      path,
-      headers,
-      signal,
-    });
-    outgoing.once('error', reject);
-    outgoing.once('response', (incoming) => resolve({ incoming, isUpgraded: false }));
-    outgoing.once('upgrade', (incoming, _socket, head) => {
-      if (head.length > 0) connection.unshift(head);
-      resolve({ incoming, isUpgraded: true });
-    });
-    const body = method === 'GET' || method === 'HEAD' ? undefined : request.openBody?.();
-    if (body === undefined) outgoing.end();
-    else body.on('error', reject).pipe(outgoing);
-  });
-}
-
-function answeredBy(
-  { incoming, isUpgraded }: Answer,
-  connection: Socket,
-  { prefix, host }: { readonly prefix: string; readonly host: string },
-): ApiResponse {
-  const given: Record<string, string> = {};
-  for (const [name, value] of Object.entries(incoming.headers))
-    if (value !== undefined) given[name] = Array.isArray(value) ? value.join(', ') : value;
-  const status = incoming.statusCode ?? 502;
-  if (isUpgraded) return { status: 101, headers: given, connection };
-  const headers = passedHeaders(given);
-  const { location } = headers;
-  if (location !== undefined) headers['location'] = proxiedLocation(location, prefix, host);
-  return { status, headers, body: bodyOf(incoming, connection) };
-}
-
-async function* bodyOf(incoming: IncomingMessage, connection: Socket): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of incoming) yield chunk as Uint8Array;
-  } finally {
-    connection.destroy();
-  }
+function relocated(response: ApiResponse, prefix: string, host: string): ApiResponse {
+  const { location } = response.headers;
+  if (location === undefined || response.status === 101) return response;
+  const headers = { ...response.headers, location: proxiedLocation(location, prefix, host) };
+  return { ...response, headers };
 }

@@ -41,7 +41,7 @@ import { createRegistry, type Registry, type RegistryReader } from './registry/r
 import type { ClusterConfig } from './registry/resource.ts';
 import { ResourceTable } from './registry/resource-table.ts';
 import { builtInResources } from './registry/resources.ts';
-import { protobufDescriptors, schemaDocuments } from './schemas.ts';
+import { loadDescriptions, protobufDescriptors, schemaDocuments } from './schemas.ts';
 import type { Store } from './store/store.ts';
 
 export interface ApiServerParts {
@@ -135,7 +135,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   });
   const paths = createPaths({
     discovery: new Discovery(table, parts.address, documents),
-    openApi: new OpenApi(table, schemas, { remotes: documents }),
+    openApi: new OpenApi(table, schemas, { remotes: documents, describe: loadDescriptions }),
     health,
     metrics,
     build: parts.build,

@@ -86,6 +86,7 @@ export async function nodeBundles(
         ssr: path.join(root, entry),
         outDir: path.join(root, 'out', folder),
         emptyOutDir: isFirst,
+        ssrEmitAssets: true,
         target: 'node24',
         sourcemap: true,
         minify: false,

@@ -245,7 +245,6 @@ const others = [
         version: 'v1',
         groupPriorityMinimum: 1000,
         versionPriority: 15,
-        service: { namespace: 'default', name: 'that' },
       },
     },
   }),

@@ -109,9 +109,10 @@ export class ControlPlane {
   async start(): Promise<{ apiPort: number; uiPort: number; uiToken: string }> {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
-    const pki = await ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random });
-    const proxyDirectory = path.join(directory, 'pki/front-proxy');
-    const frontProxy = await FrontProxy.open({ directory: proxyDirectory, clock, random });
+    const [pki, frontProxy] = await Promise.all([
+      ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random }),
+      FrontProxy.open({ directory: path.join(directory, 'pki/front-proxy'), clock, random }),
+    ]);
     const keys = { pki, frontProxy };
     const late = new LateHandler();
     const server = new ApiServer({

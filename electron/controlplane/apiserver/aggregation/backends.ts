@@ -65,7 +65,7 @@ export class Backends {
       ...(caBundle === '' ? {} : { ca: Buffer.from(caBundle, 'base64') }),
     });
     // TLS says nothing of a connection that broke beneath it.
-    socket.once('error', (error) => secure.destroy(error));
+    socket.on('error', (error) => secure.destroy(error));
     return secure;
   }
 

@@ -13,6 +13,7 @@ import { deepEqual } from '#kube/machinery/equality.ts';
 import type { ControllerDeps, RunnableController } from '../deps.ts';
 
 const againMs = 30_000;
+const failedCheck = 'FailedDiscoveryCheck';
 const localMessage = 'Local APIServices are always available';
 /** Informers are shared: the name must be ours alone. */
 const serviceIndex = 'service-of-api-service';
@@ -45,6 +46,8 @@ export function createApiServiceAvailability(deps: ControllerDeps): RunnableCont
     if (apiService === undefined) return {};
     const condition = await conditionOf(apiService);
     await write(apiService, condition);
+    // A server that only just began to listen is asked again soon, then less and less often.
+    if (condition.reason === failedCheck) throw new Error(`${name}: ${condition.message}`);
     return apiService.spec.service === undefined ? {} : { requeueAfterMs: againMs };
   }
 
@@ -59,7 +62,7 @@ export function createApiServiceAvailability(deps: ControllerDeps): RunnableCont
     const why = await deps.probeApiService(apiService);
     return why === undefined
       ? available('Passed', 'all checks passed')
-      : unavailable('FailedDiscoveryCheck', why);
+      : unavailable(failedCheck, why);
   }
 
   async function write(apiService: APIService, condition: Condition): Promise<void> {

@@ -243,8 +243,11 @@ it('another server answers for a group, as if it were one API', async () => {
   // Whom to believe, as every such server reads it.
   const trust = JSON.parse(
     await cluster.kubectlOk(
-      ...['get', 'configmap', 'extension-apiserver-authentication', '-n', 'kube-system'],
-      ...['-o', 'jsonpath={.data}'],
+      'get',
+      'configmap',
+      'extension-apiserver-authentication',
+      '--namespace=kube-system',
+      '-o=jsonpath={.data}',
     ),
   ) as Record<string, string>;
   expect(trust['requestheader-allowed-names']).toBe('["front-proxy-client"]');

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Plugin } from 'vite';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = path.join(root, 'out/built');
@@ -72,17 +73,20 @@ export async function nodeBundles(
   entries: Readonly<Record<string, string>>,
 ): Promise<void> {
   let isFirst = true;
+  const plugins = folder === 'controlplane' ? [descriptionsBeside()] : [];
   for (const [file, entry] of Object.entries(entries)) {
     await vite.build({
       configFile: false,
       root,
       logLevel: 'warn',
+      plugins,
       resolve: { alias: folder === 'agent' ? unusedByAgent : {} },
       ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
       build: {
         ssr: path.join(root, entry),
         outDir: path.join(root, 'out', folder),
         emptyOutDir: isFirst,
+        ssrEmitAssets: true,
         target: 'node24',
         sourcemap: true,
         minify: false,
@@ -91,6 +95,26 @@ export async function nodeBundles(
     });
     isFirst = false;
   }
+}
+
+/** What `kubectl explain` tells, as a file: the package it is read from is not there later. */
+function descriptionsBeside(): Plugin {
+  const fileName = 'descriptions.json';
+  return {
+    name: 'descriptions-beside',
+    async load(id) {
+      if (!id.endsWith('resources/schema/descriptions.ts')) return null;
+      const { readDescriptions } = await import('../resources/schema/descriptions.ts');
+      this.emitFile({ type: 'asset', fileName, source: JSON.stringify(readDescriptions()) });
+      return [
+        "import { readFileSync } from 'node:fs';",
+        'export function readDescriptions() {',
+        `  const file = new URL(${JSON.stringify(fileName)}, import.meta.url);`,
+        "  return JSON.parse(readFileSync(file, 'utf8'));",
+        '}',
+      ].join('\n');
+    },
+  };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

@@ -3,6 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import type { SchemaDocument } from '#kube/machinery/schema.ts';
+import { readDescriptions } from '../resources/schema/descriptions.ts';
+import { schemaDocuments } from '../resources/schema/documents.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
@@ -22,4 +25,19 @@ it('resources/schema and kube/api are what the generator makes', { timeout: 60_0
   } finally {
     rmSync(out, { recursive: true });
   }
+});
+
+it('every generated type is described, and most of its fields', () => {
+  const descriptions = readDescriptions();
+  const types = schemaDocuments.flatMap((document) => {
+    const { package: name, types: all } = document as SchemaDocument;
+    return Object.entries(all).map(([type, schema]) => ({ name: `${name}.${type}`, schema }));
+  });
+  expect(types.filter(({ name }) => (descriptions[name]?.[''] ?? '') === '')).toEqual([]);
+  const fields = types.flatMap(({ name, schema }) =>
+    Object.keys(schema.properties ?? {}).map((field) => descriptions[name]?.[field]),
+  );
+  const described = fields.filter((text) => text !== undefined);
+  expect(described.length / fields.length).toBeGreaterThan(0.7);
+  expect(descriptions['core/v1.Container']?.['command']).toContain("container's environment");
 });

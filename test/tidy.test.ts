@@ -97,7 +97,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
     'electron/platform',
     'electron/kube/base',
   ],
-  electron: ['electron'],
+  electron: ['electron', 'resources/schema/descriptions.ts'],
   renderer: ['renderer', 'electron/kube'],
   agent: ['agent', 'electron/kube', 'electron/platform'],
   resources: ['resources'],

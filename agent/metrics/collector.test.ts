@@ -77,6 +77,7 @@ it('gives those who ask once a rate, too', async () => {
   clock.advance(500);
   const sample = await asking;
   expect(sample.pods[0]?.containers[0]?.cpuNanoCores).toBe(200_000_000);
+  expect(sample.windowMs).toBe(500);
 });
 
 it('leaves out what is unknown in every format', async () => {

@@ -52,6 +52,8 @@ export interface Sample {
   /** RFC 3339. */
   readonly time: string;
   readonly atMs: number;
+  /** Since the last one: what rates were counted over. Absent in the first. */
+  readonly windowMs?: number;
   readonly node: MachineUsage & { readonly cpuNanoCores?: number };
   readonly pods: readonly PodSample[];
 }
@@ -155,6 +157,7 @@ export class Collector {
     const sample: Sample = {
       time: rfc3339Micro(clock.now()),
       atMs,
+      ...(this.#last === undefined ? {} : { windowMs: atMs - this.#last.atMs }),
       node: { ...machine, ...this.#rate('node', atMs, machine.cpuNanoseconds) },
       pods: targets.map((pod) => this.#pod(pod, atMs)),
     };

@@ -1,10 +1,13 @@
 // Puts the API server together: store → registry → router → chain. No listeners here: the result
 // answers requests, whoever brings them.
+import type { APIService } from '#kube/api/apiregistration.ts';
 import type { Pod } from '#kube/api/core.ts';
+import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
 import { createAdmissionChain } from './admission/chain.ts';
 import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts';
 import type { DynamicDeps } from './admission/dynamic/deps.ts';
@@ -21,6 +24,10 @@ import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
+import { Aggregator } from './apiserver/aggregation/aggregator.ts';
+import { ApiServices, remoteOf } from './apiserver/aggregation/api-services.ts';
+import { Backends } from './apiserver/aggregation/backends.ts';
+import { RemoteDocuments } from './apiserver/aggregation/remote-documents.ts';
 import { createChain } from './apiserver/chain.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
@@ -40,7 +47,7 @@ import { createRegistry, type Registry, type RegistryReader } from './registry/r
 import type { ClusterConfig } from './registry/resource.ts';
 import { ResourceTable } from './registry/resource-table.ts';
 import { builtInResources } from './registry/resources.ts';
-import { protobufDescriptors, schemaDocuments } from './schemas.ts';
+import { loadDescriptions, protobufDescriptors, schemaDocuments } from './schemas.ts';
 import type { Store } from './store/store.ts';
 
 export interface ApiServerParts {
@@ -55,6 +62,8 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
+  /** As whom servers behind this one are asked: signed by the CA of the front proxy. */
+  readonly frontProxy: () => KeyPairPem;
   /** Signs the tokens of service accounts; PKCS #8. */
   readonly tokenKeyPem: string;
   /** Why the store answers nothing now; undefined: it answers. None: it always does. */
@@ -72,6 +81,8 @@ export interface AssembledApiServer {
   readonly handler: ApiHandler;
   readonly registry: Registry;
   readonly tokens: ServiceAccountTokens;
+  /** Why the server behind an APIService does not answer as it has to; undefined: it does. */
+  readonly probeApiService: (apiService: APIService) => Promise<string | undefined>;
 }
 
 /** What tokens say of whom they are: as pods reach the API server, in clusters made by kubeadm too. */
@@ -115,9 +126,10 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     { name: 'poststarthook/bootstrap', readyOnly: true, check: parts.bootstrapState },
   ]);
   const access = createAccess(parts, registry);
+  const kubelet = parts.kubelet(registry.reader);
+  const { aggregator, documents } = createAggregation(parts, registry, kubelet);
   const { authorize, tokens } = access;
   const plugins = standardPlugins({ reader: registry.reader, clock, random });
-  const kubelet = parts.kubelet(registry.reader);
   const webhooks: HttpsWebhookCaller = new HttpsWebhookCaller({
     clock,
     connect: (service, signal) => connectToService({ registry, kubelet, random }, service, signal),
@@ -144,8 +156,8 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     logger,
   });
   const paths = createPaths({
-    discovery: new Discovery(table, parts.address),
-    openApi: new OpenApi(table, schemas),
+    discovery: new Discovery(table, parts.address, documents),
+    openApi: new OpenApi(table, schemas, { remotes: documents, describe: loadDescriptions }),
     health,
     metrics,
     build: parts.build,
@@ -159,14 +171,31 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const handler = createChain({
     authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,
-    resources,
-    paths,
+    resources: aggregator.around(resources),
+    paths: aggregator.aroundPaths(paths),
     clock,
     random,
     logger,
     metrics,
   });
-  return { handler, registry, tokens };
+  const probeApiService = async (apiService: APIService): Promise<string | undefined> => {
+    const remote = remoteOf(apiService);
+    return remote === undefined ? undefined : aggregator.probe(remote);
+  };
+  return { handler, registry, tokens, probeApiService };
+}
+
+/** The servers behind this one. */
+function createAggregation(parts: ApiServerParts, registry: Registry, kubelet: KubeletClient) {
+  const { frontProxy, clock, random, logger } = parts;
+  const services = new ApiServices();
+  const definition = registry.table.lookup('apiregistration.k8s.io', 'v1', 'apiservices');
+  assert(definition, 'apiservices are in the table');
+  registry.resource(definition).cacher.listen(services);
+  const backends = new Backends({ registry, kubelet, frontProxy, random });
+  const aggregator = new Aggregator({ apiServices: services, backends, clock });
+  const documents = new RemoteDocuments({ apiServices: services, aggregator, clock, logger });
+  return { aggregator, documents };
 }
 
 /** As an authorizer is asked; a path that is none below a resource. */

@@ -32,6 +32,7 @@ import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { createEtcdServer } from './etcd/server.ts';
+import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
@@ -110,7 +111,11 @@ export class ControlPlane {
   async start(): Promise<{ apiPort: number; uiPort: number; uiToken: string }> {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
-    const pki = await ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random });
+    const [pki, frontProxy] = await Promise.all([
+      ClusterPki.open({ directory: path.join(directory, 'pki'), clock, random }),
+      FrontProxy.open({ directory: path.join(directory, 'pki/front-proxy'), clock, random }),
+    ]);
+    const keys = { pki, frontProxy };
     const late = new LateHandler();
     const server = new ApiServer({
       handler: late.handle,
@@ -129,14 +134,21 @@ export class ControlPlane {
     this.#stops.push(() => ui.stop());
     const backing = await this.#openBacking(pki);
     await this.#untilAnswering(backing, late);
-    const { handler, tokens } = await this.#startApi(pki, apiPort, backing);
+    const assembled = await this.#startApi(keys, apiPort, backing);
+    const { handler, tokens, probeApiService } = assembled;
     late.set(handler);
-    await this.#bootstrap(this.#client(handler, 'system:apiserver', ['system:masters']), apiPort);
+    const client = this.#client(handler, 'system:apiserver', ['system:masters']);
+    await this.#bootstrap(client, apiPort);
+    await ensureClusterTrust(client, {
+      clientCaPem: pki.caPem,
+      frontProxyCaPem: frontProxy.caPem,
+      nowMs: clock.now(),
+    });
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
-    this.#lead(handler, backing, authorityOf(pki, tokens));
+    this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
     await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(pki, server, backing);
+    void this.#renewDaily(keys, server, backing);
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -178,7 +190,11 @@ export class ControlPlane {
     }
   }
 
-  async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<AssembledApiServer> {
+  async #startApi(
+    { pki, frontProxy }: Keys,
+    port: number,
+    backing: Backing,
+  ): Promise<AssembledApiServer> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
     let lastLook = performance.eventLoopUtilization();
@@ -200,6 +216,7 @@ export class ControlPlane {
         return client;
       },
       podsOnNode: (name) => podsOnNode(name),
+      frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
@@ -269,11 +286,11 @@ export class ControlPlane {
   }
 
   /** What one control plane does for all, while this one's member leads. */
-  #lead(handler: ApiHandler, { store, onLeadership }: Backing, authority: ClusterAuthority): void {
+  #lead(parts: Omit<LeaderParts, 'store'>, { store, onLeadership }: Backing): void {
     const { clock, logger, onFatal } = this.#deps;
     const work = new LeaderWork({
       catchUp: () => store.currentRevision({ linearizable: true }),
-      run: (signal) => this.#runClients({ handler, store, authority }, signal),
+      run: (signal) => this.#runClients({ ...parts, store }, signal),
       clock,
       logger,
       onFatal,
@@ -284,7 +301,7 @@ export class ControlPlane {
   }
 
   async #runClients(
-    { handler, store, authority }: LeaderParts,
+    { handler, store, authority, probeApiService }: LeaderParts,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, random, logger } = this.#deps;
@@ -304,6 +321,7 @@ export class ControlPlane {
         clientOf: (account) => this.#controllerClient(handler, account) ?? manager,
         informers: this.#informers(manager),
         authority,
+        probeApiService,
         logger: logger.with({ component: 'controllers' }),
       },
       signal,
@@ -343,7 +361,7 @@ export class ControlPlane {
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  async #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): Promise<void> {
+  async #renewDaily({ pki, frontProxy }: Keys, server: ApiServer, backing: Backing): Promise<void> {
     const { clock, logger } = this.#deps;
     const { signal } = this.#stopping;
     for (;;) {
@@ -352,6 +370,7 @@ export class ControlPlane {
       try {
         server.setCertificate(await pki.apiServer(servingNames));
         await backing.own?.opened.renew();
+        await frontProxy.renew();
         await this.#writeCredentials(pki, this.#apiPort);
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });
@@ -388,6 +407,12 @@ interface LeaderParts {
   readonly handler: ApiHandler;
   readonly store: Store;
   readonly authority: ClusterAuthority;
+  readonly probeApiService: AssembledApiServer['probeApiService'];
+}
+
+interface Keys {
+  readonly pki: ClusterPki;
+  readonly frontProxy: FrontProxy;
 }
 
 function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {

@@ -1,7 +1,16 @@
 // The schema documents of resources/schema, as the bundler packs them.
+import type { Descriptions } from '../../resources/schema/descriptions.ts';
+import { schemaDocuments as generated } from '../../resources/schema/documents.ts';
+import metrics from '../../resources/schema/metrics.v1beta1.json' with { type: 'json' };
 import protobuf from '../../resources/schema/protobuf.json' with { type: 'json' };
 
-export { schemaDocuments } from '../../resources/schema/documents.ts';
+export const schemaDocuments: readonly unknown[] = [...generated, metrics];
+
+/** Large, and for `kubectl explain` only: not in memory but while a document is made. */
+export async function loadDescriptions(): Promise<Descriptions> {
+  const { readDescriptions } = await import('../../resources/schema/descriptions.ts');
+  return readDescriptions();
+}
 
 /** Field numbers and types, for request bodies in protobuf. */
 export const protobufDescriptors: object = protobuf;

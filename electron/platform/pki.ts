@@ -34,10 +34,14 @@ const renewBeforeMs = 60 * dayMs;
 const backdatedMs = 5 * 60_000;
 /** In the cluster's folder of keys. Every member has the same. */
 export const tokenKeyName = 'sa.key';
+/** As kubeadm names it. */
+export const frontProxyName = 'front-proxy-client';
 
 export interface PkiDeps {
   /** Holds `ca.crt` and `ca.key`; created with mode 0700. */
   readonly directory: string;
+  /** What a CA that is made is called. */
+  readonly caName?: string;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -135,6 +139,15 @@ export class ClusterPki {
       path: join(this.#deps.directory, 'admin'),
       commonName: 'kubernetes-admin',
       organizations: ['system:masters'],
+      usages: ['client'],
+    });
+  }
+
+  /** The API server as the one whom servers behind it believe who asks. */
+  frontProxyClient(): Promise<KeyPairPem> {
+    return this.ensure({
+      path: join(this.#deps.directory, 'client'),
+      commonName: frontProxyName,
       usages: ['client'],
     });
   }
@@ -324,9 +337,9 @@ async function loadCa({ directory, clock }: PkiDeps): Promise<KeyPairPem | undef
   return { certPem, keyPem };
 }
 
-async function createCa({ directory, clock, random }: PkiDeps): Promise<KeyPairPem> {
+async function createCa({ directory, caName, clock, random }: PkiDeps): Promise<KeyPairPem> {
   const spec: CertificateSpec = {
-    commonName: 'flotilla-ca',
+    commonName: caName ?? 'flotilla-ca',
     usages: ['ca'],
     notBeforeMs: clock.now() - dayMs,
     notAfterMs: clock.now() + caLifetimeMs,

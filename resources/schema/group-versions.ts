@@ -52,6 +52,12 @@ export const groupVersions: readonly GroupVersion[] = [
     kinds: ['CustomResourceDefinition'],
   },
   {
+    group: 'apiregistration.k8s.io',
+    version: 'v1',
+    protoPackage: 'k8s.io.kube_aggregator.pkg.apis.apiregistration.v1',
+    kinds: ['APIService'],
+  },
+  {
     group: 'apps',
     version: 'v1',
     protoPackage: `${api}.apps.v1`,

@@ -1,7 +1,10 @@
 // Custom resources with an unmodified kubectl 1.35, Helm 4 and an informer of @kubernetes/client-node.
 // No node: nothing has to run.
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   CustomObjectsApi,
@@ -11,6 +14,9 @@ import {
   type KubernetesObject,
 } from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { systemClock } from '#kube/base/clock.ts';
+import { systemRandom } from '#kube/base/random.ts';
+import { ClusterPki } from '#platform/pki.ts';
 import { Cluster, eventually, tool } from '../setup/cluster.ts';
 
 const cluster = new Cluster(['--no-agent']);
@@ -216,3 +222,131 @@ it('an informer of another client follows custom resources', async () => {
     await informer.stop();
   }
 });
+
+it('another server answers for a group, as if it were one API', async () => {
+  const { address = '' } =
+    Object.values(networkInterfaces())
+      .flat()
+      .find((one) => one?.family === 'IPv4' && !one.internal) ?? {};
+  expect(address).not.toBe('');
+  const pki = await ClusterPki.open({
+    directory: path.join(cluster.dataDirectory, 'harbour'),
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const serving = await pki.ensure({
+    path: path.join(cluster.dataDirectory, 'harbour/serving'),
+    commonName: 'harbour',
+    usages: ['server'],
+    dnsNames: ['harbour.default.svc'],
+  });
+  // Whom to believe, as every such server reads it.
+  const trust = JSON.parse(
+    await cluster.kubectlOk(
+      'get',
+      'configmap',
+      'extension-apiserver-authentication',
+      '--namespace=kube-system',
+      '-o=jsonpath={.data}',
+    ),
+  ) as Record<string, string>;
+  expect(trust['requestheader-allowed-names']).toBe('["front-proxy-client"]');
+  const askedBy: unknown[] = [];
+  const backend = createServer(
+    {
+      cert: serving.certPem,
+      key: serving.keyPem,
+      ca: trust['requestheader-client-ca-file'],
+      requestCert: true,
+      rejectUnauthorized: true,
+    },
+    (request, response) => {
+      askedBy.push(request.headers['x-remote-user']);
+      const answer = harbour(request.url ?? '');
+      response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(answer ?? {}));
+    },
+  );
+  backend.listen(0, address);
+  await once(backend, 'listening');
+  try {
+    const { port } = backend.address() as AddressInfo;
+    await cluster.apply(harbourObjects(address, port, Buffer.from(pki.caPem).toString('base64')));
+    const name = 'apiservice/v1.harbour.example.com';
+    await cluster.kubectlOk('wait', '--for=condition=Available', name, '--timeout=30s');
+    expect(await cluster.kubectlOk('get', 'apiservice', 'v1.harbour.example.com')).toMatch(
+      /v1\.harbour\.example\.com\s+default\/harbour\s+True\s/,
+    );
+    expect(await cluster.kubectlOk('get', 'quays', '-o', 'name')).toBe(
+      'quay.harbour.example.com/north\n',
+    );
+    expect(await cluster.kubectlOk('api-resources', '--api-group=harbour.example.com')).toContain(
+      'quays',
+    );
+    expect(askedBy).toContain('kubernetes-admin');
+    await cluster.kubectlOk('delete', 'service', 'harbour');
+    await cluster.kubectlOk('wait', '--for=condition=Available=False', name, '--timeout=30s');
+    const refused = await cluster.kubectl('get', '--raw', '/apis/harbour.example.com/v1/quays');
+    expect(refused.stderr).toContain('the server is currently unable to handle the request');
+  } finally {
+    backend.closeAllConnections();
+    backend.close();
+    await cluster.kubectlOk('delete', 'apiservice', 'v1.harbour.example.com');
+  }
+});
+
+/** The documents of a server with one kind and one object. */
+function harbour(url: string): object | undefined {
+  const groupVersion = 'harbour.example.com/v1';
+  const [file] = url.split('?');
+  if (file === `/apis/${groupVersion}`)
+    return {
+      kind: 'APIResourceList',
+      apiVersion: 'v1',
+      groupVersion,
+      resources: [
+        {
+          name: 'quays',
+          singularName: 'quay',
+          namespaced: true,
+          kind: 'Quay',
+          verbs: ['get', 'list'],
+        },
+      ],
+    };
+  const metadata = { name: 'north', namespace: 'default' };
+  const quay = { apiVersion: groupVersion, kind: 'Quay', metadata };
+  if (file === `/apis/${groupVersion}/namespaces/default/quays`)
+    return { apiVersion: groupVersion, kind: 'QuayList', metadata: {}, items: [quay] };
+  return undefined;
+}
+
+function harbourObjects(address: string, port: number, caBundle: string): string {
+  return `
+apiVersion: v1
+kind: Service
+metadata: { name: harbour, namespace: default }
+spec: { ports: [{ name: https, port: 443, targetPort: ${port} }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: harbour-1
+  namespace: default
+  labels: { kubernetes.io/service-name: harbour }
+addressType: IPv4
+endpoints: [{ addresses: [${address}] }]
+ports: [{ name: https, port: ${port}, protocol: TCP }]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: { name: v1.harbour.example.com }
+spec:
+  group: harbour.example.com
+  version: v1
+  groupPriorityMinimum: 1000
+  versionPriority: 15
+  service: { namespace: default, name: harbour }
+  caBundle: ${caBundle}
+`;
+}

@@ -314,6 +314,14 @@ describe('kubectl', () => {
     expect(denied.stderr).toContain('is already Approved');
   });
 
+  it('explains fields in Kubernetes’ own words', async () => {
+    const told = await cluster.kubectlOk('explain', 'deployment.spec.replicas');
+    expect(told).toContain('FIELD: replicas <integer>');
+    expect(told).toContain('Number of desired pods.');
+    const pod = await cluster.kubectlOk('explain', 'pod');
+    expect(pod).toContain('Pod is a collection of containers that can run on a host.');
+  });
+
   it('lists every kind among the API resources', async () => {
     const listed = await cluster.kubectlOk('api-resources', '--no-headers', '-o', 'name');
     const names = listed.trim().split('\n');

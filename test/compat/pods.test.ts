@@ -516,3 +516,20 @@ describe('controllers on a real node', () => {
     );
   });
 });
+
+it('kubectl top shows what is used, measured when it asks', async () => {
+  await run('busy', shell('while :; do :; done', { resources: { limits: { cpu: '100m' } } }));
+  await isReady('busy');
+  const nodes = await cluster.kubectlOk('top', 'nodes', '--no-headers');
+  expect(nodes).toMatch(/^\S+\s+[1-9]\d*m\s+\d+%\s+[1-9]\d*Mi\s+\d+%\s*$/);
+  // Its node was asked a moment ago, perhaps before there was this container.
+  const used = await eventually(async () => {
+    const { stdout } = await cluster.kubectl('top', 'pod', 'busy', '--containers', '--no-headers');
+    return /^busy\s+main\s+[1-9]\d*m\s+\d+Mi\s*$/.exec(stdout)?.[0];
+  }, 'the use of a container');
+  expect(used).toBeDefined();
+  expect(await cluster.kubectlOk('top', 'pods', '-A', '--no-headers')).toContain('busy');
+  const table = await cluster.kubectlOk('get', 'pods.metrics.k8s.io', 'busy');
+  expect(table).toMatch(/^NAME\s+CPU\s+MEMORY\s+WINDOW\nbusy\s/);
+  await cluster.kubectlOk('delete', 'pod', 'busy', '--now');
+});

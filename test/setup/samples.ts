@@ -28,6 +28,7 @@ const ships = {
 export const givenNames: Readonly<Record<string, string>> = {
   IPAddress: '10.98.0.7',
   CustomResourceDefinition: 'ships.it.example.com',
+  APIService: 'v1.that.example.com',
 };
 
 const rbac = 'rbac.authorization.k8s.io';
@@ -237,6 +238,16 @@ const others = [
   ...of('policy/v1', { PodDisruptionBudget: { spec: { selector, minAvailable: 1 } } }),
   ...of('scheduling.k8s.io/v1', { PriorityClass: { value: 1000 } }),
   ...of('apiextensions.k8s.io/v1', { CustomResourceDefinition: { spec: ships } }),
+  ...of('apiregistration.k8s.io/v1', {
+    APIService: {
+      spec: {
+        group: 'that.example.com',
+        version: 'v1',
+        groupPriorityMinimum: 1000,
+        versionPriority: 15,
+      },
+    },
+  }),
   ...of('node.k8s.io/v1', { RuntimeClass: { handler: 'runc' } }),
 ];
 

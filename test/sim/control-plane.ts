@@ -41,7 +41,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     process.env['SIM_LOG'] === undefined
       ? silentLogger
       : jsonLogger({ clock, level: 'debug', write: (line) => void process.stderr.write(line) });
-  const { handler, registry } = assembleApiServer({
+  const { handler, registry, probeApiService } = assembleApiServer({
     store,
     config: { serviceCidr: '10.96.0.0/16', nodePortRange: [30000, 32767] },
     build: { version: '0.0.0', platform: 'linux/amd64' },
@@ -52,6 +52,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
     }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
+    frontProxy: () => ({ certPem: '', keyPem: '' }),
     tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,
     clock,
@@ -87,6 +88,7 @@ export async function startControlPlane(): Promise<SimulatedControlPlane> {
         secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
         certify: () => ({ certificatePem: 'a certificate' }),
       },
+      probeApiService,
       clock,
       random,
       logger,

@@ -59,6 +59,8 @@ export class Routes {
         return json({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: this.#deps.pods() });
       case '/stats/summary':
         return json(summary(await this.#deps.collector.once(), this.#deps.nodeName));
+      case '/stats/sample':
+        return json(await this.#deps.collector.once());
       case '/stats/stream':
         return {
           status: 200,

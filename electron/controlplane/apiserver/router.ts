@@ -29,6 +29,8 @@ import { handleReview } from './handlers/reviews.ts';
 import { warningHeaders, type RequestScope, type RouterDeps } from './handlers/scope.ts';
 import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
+import { handleMetricsGet, handleMetricsList } from './resource-metrics/handler.ts';
+import { NodeSamples } from './resource-metrics/samples.ts';
 import { handleTokenRequest } from './handlers/token-request.ts';
 import { handleCreate, handleUpdate } from './handlers/write.ts';
 import { statusResponse } from './status-response.ts';
@@ -45,12 +47,13 @@ type Handler = (scope: RequestScope) => Promise<ApiResponse>;
 
 export function createRouter(deps: RouterDeps): RouteRequest {
   const fields = new FieldTracker(deps.schemas);
+  const samples = new NodeSamples(deps);
   return async function routeRequest(request, info) {
     const { table } = deps.registry;
     const isKnown = () => table.lookup(info.group, info.version, info.resource) !== undefined;
     // It may have been defined a moment ago, through another member.
     if (!isKnown() && info.group.includes('.')) await deps.registry.refresh();
-    const scope = { ...scopeOf(deps, request, info), fields };
+    const scope = { ...scopeOf(deps, request, info), fields, samples };
     try {
       return await handlerOf(scope)(scope);
     } catch (error) {
@@ -101,9 +104,9 @@ function objectHandler({ definition, info, request }: RequestScope): Handler {
   const isOne = info.name !== '';
   switch (verb) {
     case 'get':
-      return handleGet;
+      return definition.computed === undefined ? handleGet : handleMetricsGet;
     case 'list':
-      return handleList;
+      return definition.computed === undefined ? handleList : handleMetricsList;
     case 'watch':
       // The old form of watching has its verb from the path, whatever the method.
       return request.method === 'GET' || request.method === 'HEAD' ? handleWatch : notAllowed();

@@ -6,6 +6,7 @@ import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { assert } from '#kube/base/assert.ts';
 import type { Random } from '#kube/base/random.ts';
+import { endpointSlices } from '#kube/client/resources.ts';
 import { fieldMatcher } from '#kube/machinery/field-selector.ts';
 import { parseLabelSelector } from '#kube/machinery/selector.ts';
 import { notFound } from '#kube/machinery/status.ts';
@@ -46,25 +47,42 @@ export async function targetsOf(
   service: Service,
   port: string,
 ): Promise<readonly ProxyTarget[]> {
-  const definition = registry.table.lookup('discovery.k8s.io', 'v1', 'endpointslices');
+  const { namespace = '', name = '' } = service.metadata;
+  return serviceTargets(service, port, await slicesOf(registry, namespace, name));
+}
+
+/** As the cache has them. */
+export async function slicesOf(
+  registry: Registry,
+  namespace: string,
+  service: string,
+): Promise<readonly EndpointSlice[]> {
+  const { group, version, resource } = endpointSlices;
+  const definition = registry.table.lookup(group, version, resource);
   assert(definition, 'endpointslices are in the table');
   const { items } = await registry.resource(definition).list({
-    namespace: service.metadata.namespace ?? '',
-    labels: parseLabelSelector(`kubernetes.io/service-name=${service.metadata.name}`),
+    namespace,
+    labels: parseLabelSelector(`kubernetes.io/service-name=${service}`),
     fields: fieldMatcher([]),
     limit: 0,
     continueToken: '',
     resourceVersion: '0',
     resourceVersionMatch: '',
   });
-  const slices = items.map(({ object }) => object as unknown as EndpointSlice);
-  return serviceTargets(service, port, slices);
+  return items.map(({ object }) => object as unknown as EndpointSlice);
+}
+
+export interface PodPort {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly nodeName: string;
+  readonly port: number;
 }
 
 /** A connection to the pod's port. Throws an Error with the agent's words. */
 export async function dialPod(
   kubelet: KubeletClient,
-  { namespace, pod, nodeName, port }: ProxyTarget,
+  { namespace, pod, nodeName, port }: PodPort,
   signal: AbortSignal,
 ): Promise<Socket> {
   const answer = await kubelet.upgrade(nodeName, {

@@ -1,4 +1,5 @@
 // What every controller is given and what it is to its runner.
+import type { APIService } from '#kube/api/apiregistration.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -30,6 +31,8 @@ export interface ControllerDeps {
   /** Shared by all controllers; started by the runner after all were made. */
   readonly informers: InformerFactory;
   readonly authority: ClusterAuthority;
+  /** Why the server behind it does not answer as it has to; undefined: it does. */
+  readonly probeApiService: (apiService: APIService) => Promise<string | undefined>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

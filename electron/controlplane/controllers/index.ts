@@ -4,6 +4,8 @@ import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
 import { createTokenSecretController } from './access/token-secrets.ts';
+import { createApiServiceAvailability } from './api-service/availability.ts';
+import { createApiServiceRegistration } from './api-service/registration.ts';
 import { createCustomResourceDefinitionController } from './custom-resource-definition.ts';
 import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
@@ -41,6 +43,8 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
   validatingadmissionpolicystatus: createAdmissionPolicyController,
+  apiserviceregistration: createApiServiceRegistration,
+  apiserviceavailability: createApiServiceAvailability,
 };
 
 /** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
@@ -61,6 +65,8 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   csrsigning: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
   validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
+  apiserviceregistration: 'api-service-controller',
+  apiserviceavailability: 'api-service-controller',
 };
 
 export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {

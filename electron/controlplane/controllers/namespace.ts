@@ -26,6 +26,8 @@ interface Remainder {
   /** Finalizer → how many objects wait for it. */
   readonly finalizers: Map<string, number>;
   readonly failures: string[];
+  /** Group version → why nobody knows what it has. */
+  readonly unavailable: ReadonlyMap<string, string>;
 }
 
 class NamespaceController implements RunnableController {
@@ -74,7 +76,8 @@ class NamespaceController implements RunnableController {
     const remainder = await this.#deleteContent(name, signal);
     if (signal.aborted) return {};
     const updated = await this.#writeStatus(namespace, this.#conditions(namespace, remainder));
-    if (remainder.counts.size > 0 || remainder.failures.length > 0)
+    const { counts, failures, unavailable } = remainder;
+    if (counts.size > 0 || failures.length > 0 || unavailable.size > 0)
       return { requeueAfterMs: retryMs };
     await this.#finalize(updated);
     return {};
@@ -82,9 +85,14 @@ class NamespaceController implements RunnableController {
 
   async #deleteContent(namespace: string, signal: AbortSignal): Promise<Remainder> {
     const { client } = this.#deps;
-    const remainder: Remainder = { counts: new Map(), finalizers: new Map(), failures: [] };
-    const all = await discoverResources(client, signal);
-    const deletable = all.filter(
+    const { resources, unavailable } = await discoverResources(client, signal);
+    const remainder: Remainder = {
+      counts: new Map(),
+      finalizers: new Map(),
+      failures: [],
+      unavailable,
+    };
+    const deletable = resources.filter(
       ({ namespaced, verbs, isPreferred }) => isPreferred && namespaced && verbs.includes('delete'),
     );
     // Pods first: they may still need their ConfigMaps and Secrets to stop in order.
@@ -166,7 +174,7 @@ class NamespaceController implements RunnableController {
 /** Every condition is always there; its status says whether it holds. */
 function deletionConditions(
   current: readonly NamespaceCondition[] | undefined,
-  { counts, finalizers, failures }: Remainder,
+  { counts, finalizers, failures, unavailable }: Remainder,
   nowMs: number,
 ): NamespaceCondition[] {
   const remaining = [...counts].map(
@@ -177,6 +185,7 @@ function deletionConditions(
     .toSorted()
     .join(', ');
   const failed = failures.toSorted().join(', ');
+  const unknown = [...unavailable].map(([name, why]) => `${name}: ${why}`).toSorted();
   const wanted: readonly (readonly [
     type: string,
     bad: string,
@@ -186,7 +195,10 @@ function deletionConditions(
   ])[] = [
     [
       'NamespaceDeletionDiscoveryFailure',
-      '',
+      unknown.length === 0
+        ? ''
+        : `Discovery failed for some groups, ${unknown.length} failing: unable to retrieve the ` +
+          `complete list of server APIs: ${unknown.join(', ')}`,
       'DiscoveryFailed',
       'All resources successfully discovered',
       'ResourcesDiscovered',

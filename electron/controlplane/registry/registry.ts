@@ -67,8 +67,7 @@ export function createRegistry(deps: RegistryDeps): Registry {
   const definitions = table.builtIn.find(isDefinitionKind);
   if (definitions !== undefined) resource(definitions).cacher.listen(custom);
 
-  // Of reviews nothing is stored: there is nothing to follow.
-  const builtIn = [...resources.values()].filter(({ definition }) => !definition.review);
+  const builtIn = [...resources.values()].filter(({ definition }) => isStored(definition));
 
   function resource(definition: ResourceDefinition): ResourceRegistry {
     const found = resources.get(definition);
@@ -112,6 +111,11 @@ export function createRegistry(deps: RegistryDeps): Registry {
       },
     },
   };
+}
+
+/** Of what is only answered there is nothing to follow. */
+function isStored({ review, computed }: ResourceDefinition): boolean {
+  return review === undefined && computed === undefined;
 }
 
 function isDefinitionKind({ group, plural }: ResourceDefinition): boolean {

@@ -8,6 +8,7 @@ import { autoscalingResources } from './resources/autoscaling.ts';
 import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
 import { extensionResources } from './resources/extension.ts';
+import { metricsResources } from './resources/metrics.ts';
 import { networkingResources } from './resources/networking.ts';
 import { nodesResources } from './resources/nodes.ts';
 import { podsResources } from './resources/pods.ts';
@@ -26,4 +27,6 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...storageResources,
   ...accessResources,
   ...extensionResources,
+  // Behind all others: `kubectl get pods` means pods.
+  ...metricsResources,
 ];

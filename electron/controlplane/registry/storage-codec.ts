@@ -23,6 +23,11 @@ const sameVersion: RowVersion = { isForeign: false, isOutdated: false };
 
 type Row = Pick<KeyValue, 'key' | 'value' | 'modRevision'>;
 
+/** How all stored JSON of a kind begins. ASCII: as many bytes as characters. */
+export function typeHeadOf(definition: ResourceDefinition): string {
+  return `{"apiVersion":"${apiVersionOfResource(definition)}","kind":"${definition.kind}",`;
+}
+
 export class StorageCodec {
   readonly #headLength: number;
   readonly #versionHead: Uint8Array;
@@ -47,8 +52,7 @@ export class StorageCodec {
     this.#converted = definition.converted;
     const stored = definition.storedAs?.definition ?? definition.converted?.stored;
     if (stored !== undefined) this.#storedCodec = new StorageCodec(stored, defaultsOf);
-    const head = `{"apiVersion":"${this.apiVersion}","kind":"${this.kind}","metadata":{`;
-    this.#headLength = head.length;
+    this.#headLength = `${typeHeadOf(definition)}"metadata":{`.length;
     this.#versionHead = encoder.encode(`{"apiVersion":"${this.apiVersion}",`);
   }
 

@@ -1,6 +1,7 @@
 // Asks the server which resources it serves: for what must treat every kind alike (garbage
 // collection, namespace deletion, generic lists). Source: client-go discovery/discovery_client.go.
 import { parseApiVersion } from '../machinery/gvk.ts';
+import { StatusError } from '../machinery/status.ts';
 import type { Resource } from './resources.ts';
 import type { RestClient } from './rest-client.ts';
 
@@ -26,25 +27,44 @@ interface ApiResourceList {
   }[];
 }
 
-/** Every resource in every version, without subresources. Throws if any part fails. */
+export interface Discovered {
+  readonly resources: readonly DiscoveredResource[];
+  /** Group versions of servers behind the API server that can't be asked now, each with the reason. */
+  readonly unavailable: ReadonlyMap<string, string>;
+}
+
+/** Every resource in every version, without subresources. */
 export async function discoverResources(
   client: RestClient,
   signal?: AbortSignal,
-): Promise<DiscoveredResource[]> {
+): Promise<Discovered> {
   const groups = await client.json<ApiGroupList>({ method: 'GET', path: '/apis', signal });
   const paths = ['/api/v1'];
   for (const { versions } of groups.groups)
     for (const { groupVersion } of versions) paths.push(`/apis/${groupVersion}`);
+  const unavailable = new Map<string, string>();
   const lists = await Promise.all(
-    paths.map((path) => client.json<ApiResourceList>({ method: 'GET', path, signal })),
+    paths.map(async (path) => {
+      try {
+        return [await client.json<ApiResourceList>({ method: 'GET', path, signal })];
+      } catch (error) {
+        if (!(error instanceof StatusError) || error.code !== 503) throw error;
+        unavailable.set(path.slice('/apis/'.length), error.message);
+        return [];
+      }
+    }),
   );
   const seen = new Set<string>();
-  return lists.flatMap(resourcesOf).map((found) => {
-    const name = `${found.group}/${found.resource}`;
-    const isPreferred = !seen.has(name);
-    seen.add(name);
-    return { ...found, isPreferred };
-  });
+  const resources = lists
+    .flat()
+    .flatMap(resourcesOf)
+    .map((found) => {
+      const name = `${found.group}/${found.resource}`;
+      const isPreferred = !seen.has(name);
+      seen.add(name);
+      return { ...found, isPreferred };
+    });
+  return { resources, unavailable };
 }
 
 function resourcesOf(list: ApiResourceList): Omit<DiscoveredResource, 'isPreferred'>[] {

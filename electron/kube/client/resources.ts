@@ -12,6 +12,7 @@ import type {
   ServiceAccount,
 } from '../api/core.ts';
 import type { ValidatingAdmissionPolicy } from '../api/admissionregistration.ts';
+import type { APIService } from '../api/apiregistration.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
@@ -65,6 +66,13 @@ export const validatingAdmissionPolicies: Resource<ValidatingAdmissionPolicy> = 
   version: 'v1',
   resource: 'validatingadmissionpolicies',
   kind: 'ValidatingAdmissionPolicy',
+  namespaced: false,
+};
+export const apiServices: Resource<APIService> = {
+  group: 'apiregistration.k8s.io',
+  version: 'v1',
+  resource: 'apiservices',
+  kind: 'APIService',
   namespaced: false,
 };
 export const leases: Resource<Lease> = {

@@ -1,6 +1,14 @@
-// Which groups, versions and resources there are, all from the resource table: the legacy form, one
-// document per group and version, and the aggregated form that spares clients the many requests.
+// Which groups, versions and resources there are, from the resource table and from the servers behind
+// this one: the legacy form, one document per group and version, and the aggregated form that spares
+// clients the many requests.
 // Source: kubernetes apiserver pkg/endpoints/discovery, k8s.io/api/apidiscovery/v2.
+import {
+  builtInPriorities,
+  compareGroups,
+  compareGroupVersions,
+  customPriority,
+  type ApiPriority,
+} from '#kube/machinery/api-priorities.ts';
 import { pageNotFound } from '#kube/machinery/status.ts';
 import {
   allVerbs,
@@ -20,7 +28,35 @@ interface DiscoveredKind {
 interface VersionGroup {
   readonly version: string;
   readonly definitions: readonly ResourceDefinition[];
+  /** Another server answers for it. */
+  readonly remote?: RemoteGroupVersion;
 }
+
+/** What another server answers for. */
+export interface RemoteGroupVersion {
+  readonly group: string;
+  readonly version: string;
+  /** In the aggregated form. */
+  readonly resources: readonly object[];
+  /** False: the server could not be asked, this is what it said before. */
+  readonly isCurrent: boolean;
+}
+
+export interface RemoteDiscovery {
+  /** Goes up with every change. */
+  readonly generation: number;
+  priorityOf(group: string, version: string): ApiPriority;
+  groupVersions(): readonly RemoteGroupVersion[];
+  /** Asks the servers again, if it is time. */
+  refresh(): Promise<void>;
+}
+
+const noRemotes: RemoteDiscovery = {
+  generation: 0,
+  priorityOf: (group, version) => builtInPriorities.get(`${group}/${version}`) ?? customPriority,
+  groupVersions: () => [],
+  refresh: () => Promise.resolve(),
+};
 
 /** The resource table, or a list that stays as it is. */
 export type Definitions = Iterable<ResourceDefinition> & { readonly generation?: number };
@@ -28,23 +64,30 @@ export type Definitions = Iterable<ResourceDefinition> & { readonly generation?:
 export class Discovery {
   readonly #definitions: Definitions;
   readonly #serverAddress: string;
-  #generation: number | undefined;
+  readonly #remotes: RemoteDiscovery;
+  /** Of the table and of the remotes. */
+  #madeOf = '';
   #documents = new Map<string, CachedDocument>();
   #aggregated = new Map<string, CachedDocument>();
 
   /** `serverAddress` is `host:port`, what clients without a better idea should call. */
-  constructor(definitions: Definitions, serverAddress: string) {
+  constructor(definitions: Definitions, serverAddress: string, remotes = noRemotes) {
     this.#definitions = definitions;
     this.#serverAddress = serverAddress;
+    this.#remotes = remotes;
     this.#make();
+  }
+
+  get #source(): string {
+    return `${this.#definitions.generation ?? 0} ${this.#remotes.generation}`;
   }
 
   #make(): void {
     const serverAddress = this.#serverAddress;
-    this.#generation = this.#definitions.generation;
+    this.#madeOf = this.#source;
     this.#documents = new Map();
     this.#aggregated = new Map();
-    const groups = byGroup(this.#definitions);
+    const groups = byGroup(this.#definitions, this.#remotes);
     const core = groups.get('') ?? [];
     const named = [...groups].filter(([group]) => group !== '');
     this.#documents.set('/api', new CachedDocument(apiVersions(core, serverAddress)));
@@ -62,7 +105,8 @@ export class Discovery {
         const document = { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(group, versions) };
         this.#documents.set(base, new CachedDocument(document));
       }
-      for (const entry of versions)
+      // The others are asked themselves.
+      for (const entry of versions.filter(({ remote }) => remote === undefined))
         this.#documents.set(
           `${base}/${entry.version}`,
           new CachedDocument(apiResourceList(group, entry)),
@@ -76,9 +120,10 @@ export class Discovery {
 
   /** Paths under /api and /apis that are not resources. Throws 404. */
   async answer(request: ApiRequest): Promise<ApiResponse> {
-    if (this.#generation !== this.#definitions.generation) this.#make();
     const path = request.path.replace(/\/+$/, '');
     const form = acceptedForm(request.headers['accept']);
+    if (form !== undefined && path === '/apis') await this.#remotes.refresh();
+    if (this.#madeOf !== this.#source) this.#make();
     const document =
       (form === undefined ? undefined : this.#aggregated.get(`${path} ${form}`)) ??
       this.#documents.get(path);
@@ -102,21 +147,36 @@ function acceptedForm(accept: string | undefined): AggregatedForm | undefined {
   return undefined;
 }
 
-function byGroup(definitions: Iterable<ResourceDefinition>): Map<string, VersionGroup[]> {
-  const groups = new Map<string, Map<string, ResourceDefinition[]>>();
+/** In the order in which clients prefer groups and versions. */
+function byGroup(
+  definitions: Iterable<ResourceDefinition>,
+  remotes: RemoteDiscovery,
+): Map<string, readonly VersionGroup[]> {
+  const groups = new Map<string, Map<string, VersionGroup>>();
+  const versionsOf = (group: string): Map<string, VersionGroup> => {
+    const versions = groups.get(group) ?? new Map<string, VersionGroup>();
+    groups.set(group, versions);
+    return versions;
+  };
   for (const definition of definitions) {
-    const versions = groups.get(definition.group) ?? new Map<string, ResourceDefinition[]>();
-    groups.set(definition.group, versions);
-    const list = versions.get(definition.version) ?? [];
-    versions.set(definition.version, list);
-    list.push(definition);
+    const { group, version } = definition;
+    const before = versionsOf(group).get(version)?.definitions ?? [];
+    versionsOf(group).set(version, { version, definitions: [...before, definition] });
   }
-  return new Map(
-    [...groups].map(([group, versions]) => [
-      group,
-      [...versions].map(([version, list]) => ({ version, definitions: list })),
-    ]),
-  );
+  for (const remote of remotes.groupVersions()) {
+    const { group, version } = remote;
+    versionsOf(group).set(version, { version, definitions: [], remote });
+  }
+  const ranked = [...groups].map(([name, versions]) => {
+    const all = [...versions.values()].map((entry) => {
+      const priority = remotes.priorityOf(name, entry.version);
+      return { name: entry.version, priority: priority.version, group: priority.group, entry };
+    });
+    const priority = Math.max(...all.map(({ group }) => group));
+    const sorted = all.sort(compareGroupVersions).map(({ entry }) => entry);
+    return { name, priority, versions: sorted };
+  });
+  return new Map(ranked.sort(compareGroups).map(({ name, versions }) => [name, versions]));
 }
 
 function apiVersions(core: readonly VersionGroup[], serverAddress: string): object {
@@ -187,10 +247,10 @@ function aggregated(
     metadata: {},
     items: groups.map(([group, versions]) => ({
       metadata: { ...(group === '' ? {} : { name: group }), creationTimestamp: null },
-      versions: versions.map(({ version, definitions }) => ({
+      versions: versions.map(({ version, definitions, remote }) => ({
         version,
-        resources: definitions.map(aggregatedResource),
-        freshness: 'Current',
+        resources: remote?.resources ?? definitions.map(aggregatedResource),
+        freshness: remote?.isCurrent === false ? 'Stale' : 'Current',
       })),
     })),
   };

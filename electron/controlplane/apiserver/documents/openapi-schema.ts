@@ -57,17 +57,30 @@ export function scalarComponents(form: OpenApiForm): Record<string, object> {
   };
 }
 
+/** What a type is for, under '', and each of its fields, by name. */
+export type Texts = Readonly<Record<string, string>>;
+
 /** One schema of ours as OpenAPI. */
-export function toOpenApi(schema: Schema, form: OpenApiForm): Record<string, unknown> {
+export function toOpenApi(
+  schema: Schema,
+  form: OpenApiForm,
+  texts: Texts = {},
+): Record<string, unknown> {
+  const { '': description } = texts;
+  const described = description === undefined ? {} : { description };
   const target = referenceOf(schema, form);
   if (target !== undefined) {
-    const beside = { ...extensionsOf(schema), ...defaultOf(schema) };
+    const beside = { ...described, ...extensionsOf(schema), ...defaultOf(schema) };
     // OpenAPI 3 ignores what stands beside a reference, so it has to be wrapped.
     return form === 'v3' && Object.keys(beside).length > 0
       ? { allOf: [target], ...beside }
       : { ...target, ...beside };
   }
-  const result: Record<string, unknown> = { ...extensionsOf(schema), ...defaultOf(schema) };
+  const result: Record<string, unknown> = {
+    ...described,
+    ...extensionsOf(schema),
+    ...defaultOf(schema),
+  };
   result['type'] = schema.type ?? 'object';
   if (schema.format !== undefined) result['format'] = schema.format;
   if (schema.required !== undefined) result['required'] = schema.required;
@@ -76,7 +89,10 @@ export function toOpenApi(schema: Schema, form: OpenApiForm): Record<string, unk
     result['additionalProperties'] = toOpenApi(schema.additionalProperties, form);
   if (schema.properties !== undefined)
     result['properties'] = Object.fromEntries(
-      Object.entries(schema.properties).map(([name, child]) => [name, toOpenApi(child, form)]),
+      Object.entries(schema.properties).map(([name, child]) => {
+        const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
+        return [name, toOpenApi(child, form, text === undefined ? {} : { '': text })];
+      }),
     );
   return result;
 }

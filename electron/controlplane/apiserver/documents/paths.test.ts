@@ -77,6 +77,11 @@ const definitions: readonly ResourceDefinition[] = [
   },
 ];
 
+const descriptions = {
+  'core/v1.Pod': { '': 'Some containers.', kind: 'What it is.' },
+  'meta/v1.ObjectMeta': { creationTimestamp: 'When it was made.' },
+};
+
 let checks: HealthCheck[] = [];
 
 function ask(
@@ -95,7 +100,9 @@ function ask(
   };
   return createPaths({
     discovery: new Discovery(definitions, '10.0.0.1:6443'),
-    openApi: new OpenApi(definitions, new SchemaRegistry([core, apps, autoscaling, meta, policy])),
+    openApi: new OpenApi(definitions, new SchemaRegistry([core, apps, autoscaling, meta, policy]), {
+      describe: () => Promise.resolve(descriptions),
+    }),
     health: new Health(checks),
     metrics: new ServerMetrics([{ name: 'watchers', help: 'Open.', value: () => 3 }]),
     build: { version: '0.1.0', platform: 'linux/arm64' },
@@ -355,6 +362,29 @@ describe('OpenAPI 2', () => {
   it('is 406 for forms there are not', async () => {
     await expect(ask('/openapi/v2', { accept: 'application/cbor' })).rejects.toBeInstanceOf(
       StatusError,
+    );
+  });
+});
+
+describe('descriptions', () => {
+  it.each([
+    { form: 'v3', url: '/openapi/v3/api/v1', at: '#/components/schemas/' },
+    { form: 'v2', url: '/openapi/v2', at: '#/definitions/' },
+  ])('of types and fields are in version $form', async ({ form, url, at }) => {
+    const document = JSON.parse(textOf(await ask(url)));
+    const types = form === 'v3' ? document.components.schemas : document.definitions;
+    expect(types['io.k8s.api.core.v1.Pod'].description).toBe('Some containers.');
+    expect(types['io.k8s.api.core.v1.Pod'].properties.kind).toEqual({
+      description: 'What it is.',
+      type: 'string',
+    });
+    const reference = { $ref: `${at}io.k8s.apimachinery.pkg.apis.meta.v1.Time` };
+    const { creationTimestamp } =
+      types['io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'].properties;
+    expect(creationTimestamp).toEqual(
+      form === 'v3'
+        ? { allOf: [reference], description: 'When it was made.' }
+        : { ...reference, description: 'When it was made.' },
     );
   });
 });

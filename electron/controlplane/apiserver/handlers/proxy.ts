@@ -2,16 +2,14 @@
 // go by the node's agent, so a pod need not be reachable from where the API server runs.
 // Differs: links in HTML pages are not rewritten, and of a service only endpoints that are pods are
 // reached.
-// Source: kubernetes pkg/registry/core/pod/rest/subresources.go, pkg/registry/core/service/proxy.go,
-// apimachinery pkg/util/proxy/{upgradeaware,transport}.go.
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+// Source: kubernetes pkg/registry/core/pod/rest/subresources.go, pkg/registry/core/service/proxy.go.
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Pod, Service } from '#kube/api/core.ts';
 import { assert } from '#kube/base/assert.ts';
-import { serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import type { ApiResponse } from '../http.ts';
 import { dialPod, targetsOf } from '../service-connection.ts';
+import { askBackend, backendResponse, unreachable } from './backend.ts';
 import {
   parseProxyName,
   passedHeaders,
@@ -21,7 +19,7 @@ import {
   type ProxyTarget,
 } from './proxy-target.ts';
 import { attributesOf, type RequestScope } from './scope.ts';
-import { isUpgrade, upgradeHeadersOf } from './streams.ts';
+import { isUpgrade } from './streams.ts';
 
 export async function handlePodProxy(scope: RequestScope): Promise<ApiResponse> {
   const { scheme, name, port } = parseProxyName(scope.info.name, 'pod');
@@ -61,9 +59,13 @@ async function proxy(
     return { status: 301, headers: { location: `${prefix}/${search}` } };
   const connection = await dial(scope, target, scheme);
   try {
-    const path = `${rest === '' ? '/' : rest}${search}`;
-    const answer = await ask(scope, connection, path, `${target.pod}:${target.port}`);
-    return answeredBy(answer, connection, { prefix, host: request.headers['host'] ?? '' });
+    const answer = await askBackend(request, connection, {
+      path: `${rest === '' ? '/' : rest}${search}`,
+      host: `${target.pod}:${target.port}`,
+      headers: passedHeaders(request.headers),
+    });
+    const response = backendResponse(answer, connection);
+    return relocated(response, prefix, request.headers['host'] ?? '');
   } catch (error) {
     connection.destroy();
     throw unreachable(error);
@@ -84,72 +86,9 @@ async function dial(
   }
 }
 
-function unreachable(error: unknown): StatusError {
-  if (error instanceof StatusError) return error;
-  const why = error instanceof Error ? error.message : String(error);
-  return serviceUnavailable(`error trying to reach service: ${why}`, 0);
-}
-
-interface Answer {
-  readonly incoming: IncomingMessage;
-  readonly isUpgraded: boolean;
-}
-
-function ask(
-  { request }: RequestScope,
-  connection: Socket,
-  path: string,
-  host: string,
-): Promise<Answer> {
-  const headers: Record<string, string> = { host, ...passedHeaders(request.headers) };
-  if (isUpgrade(request)) Object.assign(headers, upgradeHeadersOf(request));
-  else headers['connection'] = 'close';
-  const forwarded = request.headers['x-forwarded-for'];
-  const { remoteAddress } = request;
-  if (remoteAddress !== undefined)
-    headers['x-forwarded-for'] =
-      forwarded === undefined ? remoteAddress : `${forwarded}, ${remoteAddress}`;
-  const { method, signal } = request;
-  return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({
-      createConnection: () => connection,
-      method,
-      path,
-      headers,
-      signal,
-    });
-    outgoing.once('error', reject);
-    outgoing.once('response', (incoming) => resolve({ incoming, isUpgraded: false }));
-    outgoing.once('upgrade', (incoming, _socket, head) => {
-      if (head.length > 0) connection.unshift(head);
-      resolve({ incoming, isUpgraded: true });
-    });
-    const body = method === 'GET' || method === 'HEAD' ? undefined : request.openBody?.();
-    if (body === undefined) outgoing.end();
-    else body.on('error', reject).pipe(outgoing);
-  });
-}
-
-function answeredBy(
-  { incoming, isUpgraded }: Answer,
-  connection: Socket,
-  { prefix, host }: { readonly prefix: string; readonly host: string },
-): ApiResponse {
-  const given: Record<string, string> = {};
-  for (const [name, value] of Object.entries(incoming.headers))
-    if (value !== undefined) given[name] = Array.isArray(value) ? value.join(', ') : value;
-  const status = incoming.statusCode ?? 502;
-  if (isUpgraded) return { status: 101, headers: given, connection };
-  const headers = passedHeaders(given);
-  const { location } = headers;
-  if (location !== undefined) headers['location'] = proxiedLocation(location, prefix, host);
-  return { status, headers, body: bodyOf(incoming, connection) };
-}
-
-async function* bodyOf(incoming: IncomingMessage, connection: Socket): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of incoming) yield chunk as Uint8Array;
-  } finally {
-    connection.destroy();
-  }
+function relocated(response: ApiResponse, prefix: string, host: string): ApiResponse {
+  const { location } = response.headers;
+  if (location === undefined || response.status === 101) return response;
+  const headers = { ...response.headers, location: proxiedLocation(location, prefix, host) };
+  return { ...response, headers };
 }

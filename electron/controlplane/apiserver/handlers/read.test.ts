@@ -36,6 +36,13 @@ describe('list', () => {
     const { json } = await api.request('GET', configMaps);
     expect(json.items).toEqual([]);
   });
+  it('says once what its items are, each with all else as it is read alone', async () => {
+    await fill(2);
+    const { json } = await api.request('GET', configMaps);
+    expect(Object.keys(json.items[0])).toEqual(['metadata']);
+    const one = (await api.request('GET', `${configMaps}/cm-001`)).json;
+    expect({ apiVersion: 'v1', kind: 'ConfigMap', ...json.items[1] }).toEqual(one);
+  });
   it('spans namespaces', async () => {
     await fill(1);
     await api.request('POST', '/api/v1/namespaces/other/configmaps', {

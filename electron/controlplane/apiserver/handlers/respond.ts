@@ -3,9 +3,10 @@
 // Source: kubernetes apiserver pkg/endpoints/handlers/response.go.
 import type { ListMeta } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import type { ResourceDefinition } from '../../registry/resource.ts';
 import { apiVersionOfResource } from '../../registry/resource-table.ts';
 import type { ListPage } from '../../registry/list.ts';
-import type { StoredObject } from '../../registry/storage-codec.ts';
+import { typeHeadOf, type StoredObject } from '../../registry/storage-codec.ts';
 import type { ApiResponse } from '../http.ts';
 import { encodeResponse, negotiateOutput, type OutputForm } from '../representation/negotiation.ts';
 import { makeTable, parseIncludeObject, partialMetadata } from '../representation/table.ts';
@@ -42,6 +43,33 @@ export function respondValue(
   return respondBytes(scope, jsonBytes(value), status, outputForm(scope));
 }
 
+/** An object that lies nowhere: made for this answer. */
+export function respondComputed(scope: RequestScope, object: KubeObject): Promise<ApiResponse> {
+  const form = outputForm(scope);
+  const body =
+    form.shape === 'object'
+      ? object
+      : form.shape === 'Table'
+        ? makeTable([object], {}, tableOptions(scope))
+        : partialMetadata(object);
+  return respondBytes(scope, jsonBytes(body), 200, form);
+}
+
+export function respondComputedList(
+  scope: RequestScope,
+  objects: readonly KubeObject[],
+): Promise<ApiResponse> {
+  const form = outputForm(scope);
+  const items = objects.map(withoutType);
+  const body =
+    form.shape === 'object'
+      ? { ...listType(scope.definition), metadata: {}, items }
+      : form.shape === 'Table'
+        ? makeTable(objects, {}, tableOptions(scope))
+        : partialList(objects, {});
+  return respondBytes(scope, jsonBytes(body), 200, form);
+}
+
 export function respondPage(scope: RequestScope, page: ListPage): Promise<ApiResponse> {
   const form = outputForm(scope);
   const metadata: ListMeta = { resourceVersion: String(page.revision) };
@@ -71,30 +99,46 @@ function partialList(objects: readonly KubeObject[], metadata: ListMeta): object
   };
 }
 
-/** `{"kind":"PodList",…,"items":[` + the stored bytes, joined by commas + `]}`. */
+function withoutType(object: KubeObject): object {
+  const { apiVersion: _, kind: __, ...item } = object;
+  return item;
+}
+
+function listType(definition: ResourceDefinition) {
+  const kind = definition.listKind ?? `${definition.kind}List`;
+  return { kind, apiVersion: apiVersionOfResource(definition) };
+}
+
+/**
+ * `{"kind":"PodList",…,"items":[` + the stored bytes, joined by commas + `]}`. What the list says of
+ * all its items none says again, as in Kubernetes; custom resources do.
+ */
 function listBytes(scope: RequestScope, { items }: ListPage, metadata: ListMeta): Uint8Array {
   const { definition } = scope;
-  const kind = definition.listKind ?? `${definition.kind}List`;
-  const apiVersion = apiVersionOfResource(definition);
-  const head = JSON.stringify({ kind, apiVersion, metadata, items: [] });
+  const head = JSON.stringify({ ...listType(definition), metadata, items: [] });
   const parts = items.map(({ json }) => json);
-  return joinBytes(encoder.encode(head.slice(0, -2)), parts, encoder.encode(']}\n'));
+  const cut = definition.isCustom === true ? 1 : typeHeadOf(definition).length;
+  return joinItems(encoder.encode(head.slice(0, -2)), parts, cut);
 }
 
 const comma = 0x2c;
+const brace = 0x7b;
+const listEnd = encoder.encode(']}\n');
 
-function joinBytes(head: Uint8Array, parts: readonly Uint8Array[], tail: Uint8Array): Uint8Array {
+/** Of each part, the first `cut` bytes become a brace. */
+function joinItems(head: Uint8Array, parts: readonly Uint8Array[], cut: number): Uint8Array {
   const commas = Math.max(0, parts.length - 1);
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const result = new Uint8Array(head.length + length + commas + tail.length);
+  const length = parts.reduce((sum, part) => sum + part.length - cut + 1, 0);
+  const result = new Uint8Array(head.length + length + commas + listEnd.length);
   result.set(head);
   let at = head.length;
   for (const [index, part] of parts.entries()) {
     if (index > 0) result[at++] = comma;
-    result.set(part, at);
-    at += part.length;
+    result[at++] = brace;
+    result.set(part.subarray(cut), at);
+    at += part.length - cut;
   }
-  result.set(tail, at);
+  result.set(listEnd, at);
   return result;
 }
 

@@ -19,6 +19,7 @@ import type { GrantCache } from '../identity/rbac/grants.ts';
 import type { ServiceAccountTokens } from '../identity/tokens/service-account-tokens.ts';
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
+import type { NodeSamples } from '../resource-metrics/samples.ts';
 import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 
@@ -53,6 +54,7 @@ export interface RequestScope {
   readonly resource: ResourceRegistry;
   readonly user: UserInfo;
   readonly fields: FieldTracker;
+  readonly samples: NodeSamples;
   /** Texts for `Warning:` headers, in order; those given twice count once. */
   readonly warnings: Set<string>;
 }

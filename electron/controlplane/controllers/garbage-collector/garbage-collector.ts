@@ -5,9 +5,18 @@ import type { OwnerReference } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { delay } from '#kube/base/clock.ts';
 import { Controller } from '#kube/client/controller.ts';
-import { type DiscoveredResource, discoverResources } from '#kube/client/discovery.ts';
+import {
+  type Discovered,
+  type DiscoveredResource,
+  discoverResources,
+} from '#kube/client/discovery.ts';
 import { Informer } from '#kube/client/informer.ts';
-import { customResourceDefinitions, events, type Resource } from '#kube/client/resources.ts';
+import {
+  apiServices,
+  customResourceDefinitions,
+  events,
+  type Resource,
+} from '#kube/client/resources.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { apiVersionOf } from '#kube/machinery/gvk.ts';
 import { foregroundFinalizer, orphanFinalizer } from '#kube/machinery/object-meta.ts';
@@ -55,6 +64,9 @@ class GarbageCollector implements RunnableController {
         this.#follow(await discoverResources(deps.client, signal), signal),
     });
     this.#discovery.watch(deps.informers.informer(customResourceDefinitions), () => ['kinds']);
+    this.#discovery.watch(deps.informers.informer(apiServices), ({ spec }) =>
+      spec.service === undefined ? [] : ['kinds'],
+    );
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -62,7 +74,7 @@ class GarbageCollector implements RunnableController {
     await Promise.all([this.#controller.run(signal), this.#discovery.run(signal)]);
   }
 
-  async #discover(signal: AbortSignal): Promise<DiscoveredResource[]> {
+  async #discover(signal: AbortSignal): Promise<Discovered> {
     const { client, clock, logger } = this.#deps;
     while (!signal.aborted) {
       try {
@@ -74,15 +86,21 @@ class GarbageCollector implements RunnableController {
         await delay(clock, discoveryRetryMs, signal);
       }
     }
-    return [];
+    return { resources: [], unavailable: new Map() };
   }
 
-  #follow(resources: readonly DiscoveredResource[], signal: AbortSignal): void {
+  #follow({ resources, unavailable }: Discovered, signal: AbortSignal): void {
     if (signal.aborted) return;
-    this.#resources = new Map(resources.map((resource) => [kindKey(resource), resource]));
+    // What can't be asked now is not gone: its kinds stay as they were.
+    const isKept = (resource: Resource): boolean => unavailable.has(apiVersionOf(resource));
+    const kept = [...this.#resources].filter(([, resource]) => isKept(resource));
+    this.#resources = new Map([
+      ...kept,
+      ...resources.map((resource) => [kindKey(resource), resource] as const),
+    ]);
     const wanted = new Map(resources.filter(isFollowed).map((one) => [kindKey(one), one]));
-    for (const [key, { informer, stop }] of this.#followed) {
-      if (wanted.has(key)) continue;
+    for (const [key, { informer, stop, resource }] of this.#followed) {
+      if (wanted.has(key) || isKept(resource)) continue;
       stop.abort();
       this.#followed.delete(key);
       for (const { metadata } of informer.lister.list()) this.#deleted(metadata.uid ?? '');
@@ -103,7 +121,7 @@ class GarbageCollector implements RunnableController {
       onDelete: ({ metadata }) => this.#deleted(metadata.uid ?? ''),
     });
     informer.start(stop.signal);
-    return { informer, stop };
+    return { informer, stop, resource };
   }
 
   #changed(node: GraphNode, old: GraphNode | undefined): void {
@@ -222,6 +240,7 @@ class GarbageCollector implements RunnableController {
 interface Followed {
   readonly informer: Informer<KubeObject>;
   readonly stop: AbortController;
+  readonly resource: Resource;
 }
 
 function kindKey(resource: Resource): string {

@@ -44,7 +44,8 @@ export class TestCluster {
       secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
       certify: () => ({ certificatePem: 'a certificate' }),
     };
-    this.deps = { ...base, authority, informers: new InformerFactory(base) };
+    const probeApiService = () => Promise.resolve(undefined);
+    this.deps = { ...base, authority, probeApiService, informers: new InformerFactory(base) };
   }
 
   async run(...factories: readonly ControllerFactory[]): Promise<void> {

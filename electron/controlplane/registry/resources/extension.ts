@@ -1,7 +1,10 @@
-// What extends the API: definitions of custom resources.
+// What extends the API: definitions of custom resources, and other servers behind this one.
+import type { APIService } from '#kube/api/apiregistration.ts';
 import type { CustomResourceDefinition } from '#kube/api/apiextensions.ts';
 import { createdAtColumn, nameColumn } from '../columns/cells.ts';
+import { apiServiceColumns } from '../columns/extension.ts';
 import type { ResourceDefinition } from '../resource.ts';
+import { apiServiceStatus, apiServiceStrategy } from '../strategies/extension/api-service.ts';
 import {
   customResourceDefinitionStatus,
   customResourceDefinitionStrategy,
@@ -24,6 +27,17 @@ const customResourceDefinitions: ResourceDefinition<CustomResourceDefinition> = 
   awaitsCache: true,
 };
 
+const apiServices: ResourceDefinition<APIService> = {
+  ...named('apiregistration.k8s.io', 'apiregistration/v1', 'APIService', 'apiservices'),
+  namespaced: false,
+  categories: ['api-extensions'],
+  strategy: apiServiceStrategy,
+  columns: apiServiceColumns,
+  subresources: { status: apiServiceStatus },
+  awaitsCache: true,
+};
+
 export const extensionResources: readonly ResourceDefinition[] = [
   generic(customResourceDefinitions),
+  generic(apiServices),
 ];

@@ -42,6 +42,7 @@ const versions: Readonly<Record<string, string>> = {
   ValidatingAdmissionPolicyBinding: 'admissionregistration.k8s.io/v1',
   FlowSchema: 'flowcontrol.apiserver.k8s.io/v1',
   PriorityLevelConfiguration: 'flowcontrol.apiserver.k8s.io/v1',
+  APIService: 'apiregistration.k8s.io/v1',
 };
 
 function changed(kind: string, given: Fields): UnstructuredObject {
@@ -57,6 +58,30 @@ function withoutHead(message: string): string {
 }
 
 const cases: readonly Case[] = [
+  {
+    name: 'another name than its group and version',
+    kind: 'APIService',
+    given: { version: 'v2' },
+    want: 'metadata.name: Invalid value: "v1.that.example.com": must be `spec.version+"."+spec.group`: "v2.that.example.com"',
+  },
+  {
+    name: 'no priorities',
+    kind: 'APIService',
+    given: { groupPriorityMinimum: undefined, versionPriority: 1001 },
+    want: '[spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000, spec.versionPriority: Invalid value: 1001: must be positive and less than 1000]',
+  },
+  {
+    name: 'a local one with certificates',
+    kind: 'APIService',
+    given: { service: undefined, caBundle: 'YWJj', insecureSkipTLSVerify: true },
+    want: '[spec.caBundle: Invalid value: "3 bytes": local APIServices may not have a caBundle, spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify]',
+  },
+  {
+    name: 'a service without a name, checked and not checked',
+    kind: 'APIService',
+    given: { service: { namespace: 'a' }, caBundle: 'YWJj', insecureSkipTLSVerify: true },
+    want: '[spec.service.name: Required value, spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present]',
+  },
   {
     name: 'a minimum above the maximum',
     kind: 'LimitRange',

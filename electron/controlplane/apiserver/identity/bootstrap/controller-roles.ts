@@ -93,7 +93,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(`${read} create`, 'core', 'persistentvolumeclaims'),
     events,
   ],
-  // Differs: in Kubernetes a part of the API server does this, as a master.
+  // Differs: in Kubernetes parts of the API server do what these two do, as a master.
+  'api-service-controller': [
+    rule(`${read} create delete update`, 'apiregistration.k8s.io', 'apiservices'),
+    rule('update', 'apiregistration.k8s.io', 'apiservices/status'),
+  ],
   'custom-resource-definition-controller': [
     rule(`${read} update`, 'apiextensions.k8s.io', 'customresourcedefinitions'),
     rule('update', 'apiextensions.k8s.io', 'customresourcedefinitions/status'),

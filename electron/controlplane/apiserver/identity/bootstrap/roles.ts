@@ -217,6 +217,11 @@ const forNodes: readonly ClusterRole[] = [
 
 const forAddOns: readonly ClusterRole[] = [
   clusterRole('system:kube-dns', [rule('list watch', 'core', 'endpoints services')]),
+  clusterRole('system:aggregated-metrics-reader', [rule(read, 'metrics.k8s.io', 'pods nodes')], {
+    ...aggregateLabel('view'),
+    ...aggregateLabel('edit'),
+    ...aggregateLabel('admin'),
+  }),
   clusterRole('system:persistent-volume-provisioner', [
     rule(`${read} create delete`, 'core', 'persistentvolumes'),
     rule(`${read} update`, 'core', 'persistentvolumeclaims'),

@@ -6,6 +6,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { createAdmissionChain } from './admission/chain.ts';
+import { resourceQuota } from './admission/limits/resource-quota.ts';
 import { standardPlugins } from './admission/plugins/standard.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
@@ -113,6 +114,12 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       ...plugins,
       escalationCheck(access),
       certificateSigners(authorize),
+      // The last: it charges what all others let through.
+      resourceQuota({
+        reader: registry.reader,
+        writeStatus: (...written) => registry.writeStatus(...written),
+        clock,
+      }),
     ]),
     kubelet: parts.kubelet(registry.reader),
     access,

@@ -18,7 +18,10 @@ import {
   createReplicaSetController,
   createReplicationController,
 } from './replica-set/replica-set.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
 import { createServiceAccountController } from './service-account.ts';
+import { createClaimProtectionController } from './volume-protection/claims.ts';
+import { createVolumeProtectionController } from './volume-protection/volumes.ts';
 
 export type { ControllerDeps } from './deps.ts';
 
@@ -39,6 +42,9 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   csrsigning: createCertificateController,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
+  resourcequota: createResourceQuotaController,
+  pvcprotection: createClaimProtectionController,
+  pvprotection: createVolumeProtectionController,
 };
 
 /** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
@@ -58,6 +64,9 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   clusterroleaggregation: 'clusterrole-aggregation-controller',
   csrsigning: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
+  resourcequota: 'resourcequota-controller',
+  pvcprotection: 'pvc-protection-controller',
+  pvprotection: 'pv-protection-controller',
 };
 
 export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {

@@ -27,6 +27,7 @@ import {
   evaluatorOf,
   kindsOf,
   type GroupResource,
+  type QuotaEvaluator,
 } from '#kube/machinery/quota/evaluators.ts';
 import { usageOf } from '#kube/machinery/quota/usage.ts';
 import type { ControllerDeps, RunnableController } from './deps.ts';
@@ -43,6 +44,7 @@ export function createResourceQuotaController(deps: ControllerDeps): RunnableCon
 
 interface Followed {
   readonly kind: GroupResource;
+  readonly evaluator: QuotaEvaluator;
   readonly informer: Informer<KubeObject>;
   /** Shared informers end with the controllers. */
   readonly stop: AbortController | undefined;
@@ -169,7 +171,7 @@ class ResourceQuotaController implements RunnableController {
       shared === undefined
         ? new Informer(this.#deps, { resource, transform: metadataOnly })
         : this.#deps.informers.informer(shared);
-    const evaluator = evaluatorOf(kind);
+    const evaluator = measuringOnce(evaluatorOf(kind));
     informer.addHandler({
       onDelete: (object) => this.#recount(this.#quotasFor(object, kind)),
       onUpdate: (old, object) => {
@@ -187,7 +189,7 @@ class ResourceQuotaController implements RunnableController {
       });
       informer.start(stop.signal);
     }
-    const followed = { kind, informer, stop };
+    const followed = { kind, evaluator, informer, stop };
     this.#followed.set(name, followed);
     void informer.whenSynced().then(() => this.#enqueueThoseOf(kind));
     return followed;
@@ -211,6 +213,19 @@ class ResourceQuotaController implements RunnableController {
 /** Measured by more than their number, and cached anyway; of others only metadata is kept. */
 const sharedKinds: readonly Resource[] = [pods, services, persistentVolumeClaims];
 
+/** Cached objects never change: what one that is not on its way out takes up is measured once. */
+function measuringOnce(evaluator: QuotaEvaluator): QuotaEvaluator {
+  const known = new WeakMap<KubeObject, Amounts>();
+  return {
+    ...evaluator,
+    usage(object, nowMs) {
+      const usage = known.get(object) ?? evaluator.usage(object, nowMs);
+      if (object.metadata.deletionTimestamp === undefined) known.set(object, usage);
+      return usage;
+    },
+  };
+}
+
 function metadataOnly({ apiVersion, kind, metadata }: KubeObject): KubeObject {
   const { name, namespace, uid, resourceVersion } = metadata;
   return { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } };
@@ -223,9 +238,9 @@ function isAbout({ spec }: ResourceQuota, kind: GroupResource): boolean {
 function count(quota: ResourceQuota, sources: readonly Followed[], nowMs: number) {
   const { namespace } = quota.metadata;
   const used: Record<string, Quantity> = {};
-  for (const { kind, informer } of sources) {
+  for (const { evaluator, informer } of sources) {
     const objects = informer.lister.list({ namespace });
-    Object.assign(used, usageOf(quota, evaluatorOf(kind), { objects, nowMs }));
+    Object.assign(used, usageOf(quota, evaluator, { objects, nowMs }));
   }
   return used;
 }

@@ -5,7 +5,9 @@ import {
   addQuantities,
   canonicalQuantity,
   compareQuantities,
+  formatQuantity,
   isZeroQuantity,
+  parseQuantity,
   subtractQuantities,
 } from '../quantity.ts';
 
@@ -22,6 +24,25 @@ export function addAmounts(a: Amounts, b: Amounts): Record<string, Quantity> {
     sum[name] = before === undefined ? amount : addQuantities(before, amount);
   }
   return sum;
+}
+
+/** Of the named amounts, over many lists: adds without writing down what is in between. */
+export function sumAmounts(
+  names: readonly string[],
+  lists: readonly Amounts[],
+): Record<string, Quantity> {
+  return Object.fromEntries(
+    names.map((name) => {
+      let sum = parseQuantity('0');
+      for (const amounts of lists) {
+        const more = amountIn(amounts, name);
+        if (more === undefined) continue;
+        const { nanos, format } = parseQuantity(more);
+        sum = { nanos: sum.nanos + nanos, format: sum.nanos === 0n ? format : sum.format };
+      }
+      return [name, formatQuantity(sum)];
+    }),
+  );
 }
 
 /** What `a` has more than `b`; never negative. */

@@ -3,7 +3,7 @@
 import type { ResourceQuota } from '../../api/core.ts';
 import type { KubeObject } from '../../api/object.ts';
 import type { Quantity } from '../../api/scalars.ts';
-import { addAmounts, onlyNamed, type Amounts } from './amounts.ts';
+import { sumAmounts } from './amounts.ts';
 import type { QuotaEvaluator } from './evaluators.ts';
 import { scopesOf } from './scopes.ts';
 
@@ -23,9 +23,9 @@ export function usageOf(
   { objects, nowMs }: { readonly objects: readonly KubeObject[]; readonly nowMs: number },
 ): Record<string, Quantity> {
   const names = evaluator.names(Object.keys(quota.spec.hard ?? {}));
-  let usage: Amounts = Object.fromEntries(names.map((name) => [name, '0']));
-  for (const object of objects)
-    if (isInScope(quota, evaluator, object))
-      usage = addAmounts(usage, onlyNamed(evaluator.usage(object, nowMs), names));
-  return { ...usage };
+  const inScope = objects.filter((object) => isInScope(quota, evaluator, object));
+  return sumAmounts(
+    names,
+    inScope.map((object) => evaluator.usage(object, nowMs)),
+  );
 }

@@ -65,6 +65,7 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
 }
 
 export type Review =
+  | 'binding'
   | 'local-subject-access'
   | 'self-subject'
   | 'self-subject-access'

@@ -9,8 +9,9 @@ import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { createAdmissionChain } from './admission/chain.ts';
-import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts';
 import type { DynamicDeps } from './admission/dynamic/deps.ts';
+import { resourceQuota } from './admission/limits/resource-quota.ts';
+import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './apiserver/identity/authorizer.ts';
@@ -148,6 +149,12 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       escalationCheck(access),
       certificateSigners(authorize),
       ...dynamicPlugins(dynamic),
+      // The last: it charges what all others let through.
+      resourceQuota({
+        reader: registry.reader,
+        writeStatus: (...written) => registry.writeStatus(...written),
+        clock,
+      }),
     ]),
     kubelet,
     access,
@@ -222,7 +229,7 @@ export function dynamicDeps({ registry, schemas, authorize, ...parts }: DynamicP
   return {
     ...parts,
     reader,
-    configurations: (plural) => reader.cachedList({ ...group, resource: plural }),
+    configurations: (plural) => reader.list({ ...group, resource: plural }, ''),
     kinds: new KindVersions(registry, schemas),
     authorize: (user, question) => authorize(questionOf(user, question)),
   };

@@ -167,7 +167,12 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     PREEMPTIONPOLICY: 'PreemptLowerPriority',
   },
   endpoints: { NAME: 'it', ENDPOINTS: '10.1.2.3:80', AGE: 'AGE' },
-  resourcequotas: { NAME: 'it', REQUEST: '', LIMIT: '', AGE: 'AGE' },
+  resourcequotas: {
+    NAME: 'it',
+    REQUEST: 'requests.storage: 1Gi/4Gi, resourcequotas: 1/10',
+    LIMIT: '',
+    AGE: 'AGE',
+  },
   limitranges: { NAME: 'it', 'CREATED AT': 'AGE' },
   flowschemas: {
     NAME: 'it',

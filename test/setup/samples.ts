@@ -81,7 +81,7 @@ const core = of('v1', {
   LimitRange: {
     spec: { limits: [{ type: 'Container', max: { cpu: '2' }, min: { cpu: '100m' } }] },
   },
-  ResourceQuota: { spec: { hard: { pods: '10', 'requests.cpu': '4' } } },
+  ResourceQuota: { spec: { hard: { resourcequotas: '10', 'requests.storage': '4Gi' } } },
   PodTemplate: { template },
   Endpoints: { subsets: [{ addresses: [{ ip: '10.1.2.3' }], ports: [{ port: 80 }] }] },
   PersistentVolume: {

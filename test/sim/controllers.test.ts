@@ -9,6 +9,7 @@ import {
   daemonSets,
   deployments,
   endpointSlices,
+  events,
   leases,
   namespaces,
   nodes,
@@ -418,6 +419,19 @@ describe('a node', () => {
     expect((await sim.client.list(leases)).items).toEqual([]);
   });
 
+  it('leaves events alone, in both groups', async () => {
+    const owner = { apiVersion: 'v1', kind: 'Pod', name: 'gone', uid: 'gone' };
+    await sim.client.create(events, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: 'told', namespace: 'default', ownerReferences: [owner] },
+      involvedObject: { kind: 'Pod', namespace: 'default', name: 'gone' },
+      reason: 'Told',
+    });
+    await sim.settle();
+    const { items } = await sim.client.list(events, { namespace: 'default' });
+    expect(items.map(({ metadata }) => metadata.name)).toContain('told');
+  });
   it('that is deleted loses its pods after a while', async () => {
     await sim.addNode('node-1');
     await deploy(1);

@@ -53,13 +53,16 @@ export interface AdmissionPlugin {
   validate?(attributes: AdmissionAttributes): void | Promise<void>;
 }
 
-/** How plugins read: a linearizable get of any resource. The result must not be changed. */
+/** How plugins read. Results must not be changed. */
 export interface ObjectReader {
+  /** Linearizable, of any resource. */
   get(
     resource: GroupVersionResource,
     namespace: string,
     name: string,
   ): Promise<KubeObject | undefined>;
+  /** From this server's cache ('' for all namespaces): it may lack what another server wrote last. */
+  list(resource: GroupVersionResource, namespace: string): readonly KubeObject[];
 }
 
 export interface AdmissionChain {

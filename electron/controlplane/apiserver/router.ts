@@ -20,7 +20,7 @@ import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
 import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
-import { handleBinding, handleEviction } from './handlers/pod-actions.ts';
+import { handleBinding, handleBindingByName, handleEviction } from './handlers/pod-actions.ts';
 import { handlePodProxy, handleServiceProxy } from './handlers/proxy.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
@@ -112,7 +112,8 @@ function objectHandler({ definition, info, request }: RequestScope): Handler {
       return request.method === 'GET' || request.method === 'HEAD' ? handleWatch : notAllowed();
     case 'create':
       if (isOne || (definition.namespaced && info.namespace === '')) throw methodNotAllowedHere();
-      return definition.review === undefined ? handleCreate : handleReview;
+      if (definition.review === undefined) return handleCreate;
+      return definition.review === 'binding' ? handleBindingByName : handleReview;
     case 'update':
       return isOne ? handleUpdate : notAllowed();
     case 'patch':

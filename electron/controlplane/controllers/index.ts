@@ -21,7 +21,10 @@ import {
   createReplicaSetController,
   createReplicationController,
 } from './replica-set/replica-set.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
 import { createServiceAccountController } from './service-account.ts';
+import { createClaimProtectionController } from './volume-protection/claims.ts';
+import { createVolumeProtectionController } from './volume-protection/volumes.ts';
 
 export type { ControllerDeps } from './deps.ts';
 
@@ -45,6 +48,9 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   validatingadmissionpolicystatus: createAdmissionPolicyController,
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
+  resourcequota: createResourceQuotaController,
+  pvcprotection: createClaimProtectionController,
+  pvprotection: createVolumeProtectionController,
 };
 
 /** Whose rights each has: a service account of kube-system, by the name of its bootstrap role. */
@@ -67,6 +73,9 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',
+  resourcequota: 'resourcequota-controller',
+  pvcprotection: 'pvc-protection-controller',
+  pvprotection: 'pv-protection-controller',
 };
 
 export interface ControllersDeps extends Omit<ControllerDeps, 'client'> {

@@ -7,6 +7,7 @@ import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
+import { deepCopy } from '#kube/machinery/equality.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { WebhookCaller } from '#kube/machinery/webhook.ts';
 import type { Store } from '../store/store.ts';
@@ -15,6 +16,7 @@ import { ExpirySweeper } from './expiry-sweeper.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
 import { ResourceRegistry } from './resource-registry.ts';
 import { storageKey, storagePrefix, type ResourceTable } from './resource-table.ts';
+import { statusRules } from './update.ts';
 
 export interface RegistryDeps {
   readonly store: Store;
@@ -42,11 +44,14 @@ export interface Registry {
   isReady(): boolean;
   /** Watches open now, for /metrics. */
   watcherCount(): number;
-  /** A linearizable read for admission plugins (implements ObjectReader). Read-only results. */
+  /** For admission plugins (implements ObjectReader). Read-only results. */
   readonly reader: RegistryReader;
+  /** Puts an object's status if the object still is as it was read. Throws 404 and 409. */
+  writeStatus(resource: GroupVersionResource, object: KubeObject): Promise<void>;
 }
 
 export interface RegistryReader {
+  /** Linearizable. */
   get(
     resource: GroupVersionResource,
     namespace: string,
@@ -54,8 +59,8 @@ export interface RegistryReader {
   ): Promise<KubeObject | undefined>;
   /** As the cache has it now, which may be behind. */
   cached(resource: GroupVersionResource, namespace: string, name: string): KubeObject | undefined;
-  /** All objects as the cache has them now, by name. */
-  cachedList(resource: GroupVersionResource): readonly KubeObject[];
+  /** All of a namespace ('' for all), as the cache has them now. */
+  list(resource: GroupVersionResource, namespace: string): readonly KubeObject[];
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {
@@ -75,6 +80,12 @@ export function createRegistry(deps: RegistryDeps): Registry {
     return found;
   }
 
+  function resourceAt({ group, version, resource: plural }: GroupVersionResource) {
+    const definition = table.lookup(group, version, plural);
+    assert(definition, `${plural} is in the table`);
+    return resource(definition);
+  }
+
   return {
     table,
     resource,
@@ -91,24 +102,27 @@ export function createRegistry(deps: RegistryDeps): Registry {
     watcherCount: () =>
       [...resources.values()].reduce((sum, { cacher }) => sum + cacher.watcherCount, 0),
     reader: {
-      async get({ group, version, resource: plural }, namespace, name) {
-        const definition = table.lookup(group, version, plural);
-        assert(definition, `${plural} is in the table`);
-        const found = await resource(definition).read(storageKey(definition, namespace, name));
-        return found?.object;
+      async get(at, namespace, name) {
+        const found = resourceAt(at);
+        return (await found.read(storageKey(found.definition, namespace, name)))?.object;
       },
-      cached({ group, version, resource: plural }, namespace, name) {
-        const definition = table.lookup(group, version, plural);
-        assert(definition, `${plural} is in the table`);
-        return resource(definition).cacher.get(storageKey(definition, namespace, name))?.object;
+      cached(at, namespace, name) {
+        const { cacher, definition } = resourceAt(at);
+        return cacher.get(storageKey(definition, namespace, name))?.object;
       },
-      cachedList({ group, version, resource: plural }) {
-        const definition = table.lookup(group, version, plural);
-        assert(definition, `${plural} is in the table`);
-        return resource(definition)
-          .cacher.list(storagePrefix(definition))
-          .map(({ object }) => object);
+      list(at, namespace) {
+        const { cacher, definition } = resourceAt(at);
+        return cacher.list(storagePrefix(definition, namespace)).map(({ object }) => object);
       },
+    },
+    async writeStatus(at, object) {
+      const { definition } = resourceAt(at);
+      const status = definition.subresources?.['status'];
+      assert(status?.type === 'status', `${definition.plural} have a status of their own`);
+      const { name, namespace = '' } = object.metadata;
+      const change = (): Promise<KubeObject> => Promise.resolve(deepCopy(object));
+      const rules = statusRules(status, definition);
+      await resource(definition).update({ namespace, name, rules, change }, {});
     },
   };
 }

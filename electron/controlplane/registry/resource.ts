@@ -62,13 +62,14 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   readonly isCustom?: boolean;
   /** Of a list of its objects; `<kind>List` if left out. */
   readonly listKind?: string;
-  /** A write is answered when the cache has it: what is derived from the kind then holds already. */
+  /** A write is answered when the cache has it: what is derived from it, or read there, then holds. */
   readonly awaitsCache?: boolean;
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
 }
 
 export type Review =
+  | 'binding'
   | 'local-subject-access'
   | 'self-subject'
   | 'self-subject-access'

@@ -5,8 +5,11 @@ import type {
   Event,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   ReplicationController,
+  ResourceQuota,
   Secret,
   Service,
   ServiceAccount,
@@ -40,6 +43,15 @@ export const replicationControllers: Resource<ReplicationController> = core(
   'replicationcontrollers',
   'ReplicationController',
 );
+export const resourceQuotas: Resource<ResourceQuota> = core('resourcequotas', 'ResourceQuota');
+export const persistentVolumeClaims: Resource<PersistentVolumeClaim> = core(
+  'persistentvolumeclaims',
+  'PersistentVolumeClaim',
+);
+export const persistentVolumes: Resource<PersistentVolume> = {
+  ...core('persistentvolumes', 'PersistentVolume'),
+  namespaced: false,
+};
 export const namespaces: Resource<Namespace> = {
   ...core('namespaces', 'Namespace'),
   namespaced: false,

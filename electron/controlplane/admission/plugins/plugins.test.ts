@@ -5,65 +5,14 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { podOf, refusal } from '../../../../test/setup/kinds.ts';
-import {
-  createAdmissionChain,
-  type AdmissionAttributes,
-  type AdmissionPlugin,
-  type ObjectReader,
-} from '../chain.ts';
+import { createAdmissionChain, type ObjectReader } from '../chain.ts';
+import { attributesOf, readerOf, run, type Given } from '../testing/attributes.ts';
 import { certificateRequester } from './certificate-requester.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
-import { priority } from './priority.ts';
 import { serviceAccount } from './service-account.ts';
 import { standardPlugins } from './standard.ts';
-
-type Given = Partial<Omit<AdmissionAttributes, 'resource'>> & { readonly resource?: string };
-
-function attributesOf({ resource = 'pods', ...given }: Given): AdmissionAttributes {
-  const group = resource === 'leases' ? 'coordination.k8s.io' : '';
-  return {
-    operation: 'CREATE',
-    resource: {
-      group,
-      version: 'v1',
-      resource,
-    },
-    kind: {
-      group,
-      version: 'v1',
-      kind: '',
-    },
-    subresource: '',
-    namespace: 'default',
-    name: 'web',
-    object: undefined,
-    oldObject: undefined,
-    dryRun: false,
-    user: {
-      name: 'admin',
-      groups: [],
-    },
-    warn: () => {},
-    ...given,
-  };
-}
-
-/** Objects by `resource/namespace/name`. */
-function readerOf(objects: Readonly<Record<string, object>>): ObjectReader {
-  return {
-    get: async ({ resource }, namespace, name) =>
-      objects[`${resource}/${namespace}/${name}`] as KubeObject | undefined,
-  };
-}
-
-async function run(plugin: AdmissionPlugin, given: Given): Promise<void> {
-  const chain = createAdmissionChain([plugin]);
-  const attributes = attributesOf(given);
-  await chain.admit(attributes);
-  await chain.validate(attributes);
-}
 
 describe('NamespaceLifecycle', () => {
   const plugin = namespaceLifecycle(
@@ -220,6 +169,7 @@ describe('ServiceAccount', () => {
     const clock = new ManualClock();
     let reads = 0;
     const reader: ObjectReader = {
+      ...readerOf({}),
       get: async () => (++reads > 3 ? ({} as KubeObject) : undefined),
     };
     const done = run(serviceAccount({ reader, random: seededRandom(1), clock }), {
@@ -262,31 +212,6 @@ describe('DefaultTolerationSeconds', () => {
     const object = podOf({ tolerations: given }) as KubeObject;
     await run(defaultTolerationSeconds(), { object });
     expect(object).toMatchObject({ spec: { tolerations: want } });
-  });
-});
-
-describe('Priority', () => {
-  it('is zero, and yields to none', async () => {
-    const object = podOf() as KubeObject;
-    await run(priority(), { object });
-    expect(object).toMatchObject({
-      spec: { priority: 0, preemptionPolicy: 'PreemptLowerPriority' },
-    });
-  });
-
-  const cases = [
-    {
-      spec: { priorityClassName: 'gold' },
-      want: 'pods "web" is forbidden: no PriorityClass with name gold was found',
-    },
-    {
-      spec: { priority: 7 },
-      want: 'pods "web" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name',
-    },
-    { spec: { priorityClassName: 'system-node-critical' }, want: '' },
-  ];
-  it.each(cases)('judges $spec', async ({ spec, want }) => {
-    expect(await refusal(run(priority(), { object: podOf(spec) as KubeObject }))).toBe(want);
   });
 });
 
@@ -542,11 +467,19 @@ describe('the standard plugins', () => {
     });
     expect(plugins.map(({ name }) => name)).toEqual([
       'NamespaceLifecycle',
+      'LimitRanger',
       'ServiceAccount',
       'NodeRestriction',
+      'TaintNodesByCondition',
+      'PodSecurity',
       'CertificateRequester',
       'Priority',
       'DefaultTolerationSeconds',
+      'DefaultStorageClass',
+      'StorageObjectInUseProtection',
+      'PersistentVolumeClaimResize',
+      'RuntimeClass',
+      'DefaultIngressClass',
     ]);
   });
 });

@@ -1,4 +1,5 @@
-// The admission plugins of every cluster, in the order they run.
+// The admission plugins of every cluster, in the order they run. ResourceQuota is not among them: it
+// comes after those that are put together elsewhere, too.
 // Source: kubernetes pkg/kubeapiserver/options/plugins.go.
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -7,25 +8,40 @@ import type { DynamicDeps } from '../dynamic/deps.ts';
 import { validatingPolicies } from '../policies/validating.ts';
 import { mutatingWebhooks } from '../webhooks/mutating.ts';
 import { validatingWebhooks } from '../webhooks/validating.ts';
+import { limitRanger } from '../limits/limit-ranger.ts';
+import { podSecurity } from '../pod-security/pod-security.ts';
 import { certificateRequester } from './certificate-requester.ts';
+import { defaultIngressClass, defaultStorageClass } from './default-class.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
 import { nodeRestriction } from './node-restriction.ts';
 import { priority } from './priority.ts';
+import { runtimeClass } from './runtime-class.ts';
 import { serviceAccount } from './service-account.ts';
+import { taintNodesByCondition } from './taint-nodes.ts';
+import { persistentVolumeClaimResize, storageObjectInUseProtection } from './volume-protection.ts';
 
 export function standardPlugins(deps: {
   readonly reader: ObjectReader;
   readonly clock: Clock;
   readonly random: Random;
 }): readonly AdmissionPlugin[] {
+  const { reader } = deps;
   return [
-    namespaceLifecycle(deps.reader),
+    namespaceLifecycle(reader),
+    limitRanger(reader),
     serviceAccount(deps),
-    nodeRestriction(deps.reader),
+    nodeRestriction(reader),
+    taintNodesByCondition(),
+    podSecurity(reader),
     certificateRequester(),
-    priority(),
+    priority(reader),
     defaultTolerationSeconds(),
+    defaultStorageClass(reader),
+    storageObjectInUseProtection(),
+    persistentVolumeClaimResize(reader),
+    runtimeClass(reader),
+    defaultIngressClass(reader),
   ];
 }
 

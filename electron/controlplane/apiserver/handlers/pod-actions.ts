@@ -3,6 +3,7 @@
 import type { Binding, Pod } from '#kube/api/core.ts';
 import type { Status } from '#kube/api/meta.ts';
 import type { Eviction } from '#kube/api/policy.ts';
+import { assert } from '#kube/base/assert.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { field, notSupported, required, type FieldError } from '#kube/machinery/field.ts';
 import { badRequest, conflict, invalid } from '#kube/machinery/status.ts';
@@ -61,6 +62,22 @@ export async function handleBinding(scope: RequestScope): Promise<ApiResponse> {
     { dryRun, validate: () => scope.deps.admission.validate(attributes) },
   );
   return respondValue(scope, created, 201);
+}
+
+/** POST …/bindings. Differs: admission sees it as pods/binding, too. */
+export async function handleBindingByName(scope: RequestScope): Promise<ApiResponse> {
+  const { registry } = scope.deps;
+  const bytes = await scope.request.readBody();
+  const request = { ...scope.request, readBody: () => Promise.resolve(bytes) };
+  const { metadata } = await readObject({ ...scope, request }, bindingKind, 'Ignore');
+  // The types promise a name, the wire does not.
+  const name: string = (metadata as Partial<typeof metadata>).name ?? '';
+  if (name === '') throw badRequest('name is required');
+  const definition = registry.table.lookup('', 'v1', 'pods');
+  assert(definition, 'pods are in the table');
+  const info = { ...scope.info, resource: 'pods', name, subresource: 'binding' };
+  const resource = registry.resource(definition);
+  return handleBinding({ ...scope, request, info, definition, resource });
 }
 
 function checkUrlName({ info }: RequestScope, { kind, metadata }: Binding | Eviction): void {

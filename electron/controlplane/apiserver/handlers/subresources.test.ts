@@ -83,6 +83,17 @@ describe('pods/binding', () => {
       { type: 'PodScheduled', status: 'True', lastTransitionTime: '2023-11-14T22:13:20Z' },
     ]);
   });
+  it('does so by the old path, where the body names the pod', async () => {
+    await createPod('p');
+    const bindings = pods.replace(/pods$/, 'bindings');
+    const target = { kind: 'Node', name: 'n1' };
+    const bound = await api.request('POST', bindings, {
+      body: { metadata: { name: 'p' }, target },
+    });
+    const nameless = await api.request('POST', bindings, { body: { metadata: {}, target } });
+    const pod = (await api.request('GET', `${pods}/p`)).json;
+    expect([bound.status, nameless.status, pod.spec.nodeName]).toEqual([201, 400, 'n1']);
+  });
   it('refuses a second node', async () => {
     await createPod('p', { nodeName: 'n1' });
     const { status, json } = await bind('p', { name: 'n2' });

@@ -27,7 +27,7 @@ import { type GraphNode, nodeOf, OwnerGraph } from './graph.ts';
 import { blockingDependents, type OwnerState, planGarbage } from './plan.ts';
 
 /** Written all the time, owned by nobody, and gone by themselves after an hour. */
-const ignored: readonly Resource[] = [events];
+const ignored: readonly Resource[] = [events, { ...events, group: 'events.k8s.io' }];
 const discoveryRetryMs = 1_000;
 
 export function createGarbageCollector(deps: ControllerDeps): RunnableController {

@@ -138,6 +138,7 @@ const limitRanges: ResourceDefinition<LimitRange> = {
   shortNames: ['limits'],
   strategy: limitRangeStrategy,
   columns: limitRangeColumns,
+  awaitsCache: true,
 };
 
 const resourceQuotas: ResourceDefinition<ResourceQuota> = {
@@ -145,6 +146,7 @@ const resourceQuotas: ResourceDefinition<ResourceQuota> = {
   shortNames: ['quota'],
   strategy: resourceQuotaStrategy,
   columns: resourceQuotaColumns,
+  awaitsCache: true,
   subresources: { status: resourceQuotaStatus },
 };
 

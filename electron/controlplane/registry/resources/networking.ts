@@ -84,6 +84,7 @@ const ingressClasses: ResourceDefinition<IngressClass> = {
   ...networking('IngressClass', 'ingressclasses', { namespaced: false }),
   strategy: ingressClassStrategy,
   columns: ingressClassColumns,
+  awaitsCache: true,
 };
 
 const networkPolicies: ResourceDefinition<NetworkPolicy> = {

@@ -44,6 +44,7 @@ const priorityClasses: ResourceDefinition<PriorityClass> = {
   shortNames: ['pc'],
   strategy: priorityClassStrategy,
   columns: priorityClassColumns,
+  awaitsCache: true,
 };
 
 const runtimeClasses: ResourceDefinition<RuntimeClass> = {

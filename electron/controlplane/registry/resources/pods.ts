@@ -1,5 +1,5 @@
 // Pods in the resource table.
-import type { Pod } from '#kube/api/core.ts';
+import type { Binding, Pod } from '#kube/api/core.ts';
 import { podColumns } from '../columns/pods.ts';
 import type { ResourceDefinition } from '../resource.ts';
 import { podEphemeralContainers, podStatus, podStrategy } from '../strategies/pod/strategy.ts';
@@ -61,4 +61,13 @@ const pods: ResourceDefinition<Pod> = {
   },
 };
 
-export const podsResources: readonly ResourceDefinition[] = [generic(pods)];
+/** What came before pods/binding: the pod is named by the body. */
+const bindings: ResourceDefinition<Binding> = {
+  ...core('Binding', 'bindings'),
+  verbs: ['create'],
+  review: 'binding',
+  strategy: { validate: () => [] },
+  columns: [],
+};
+
+export const podsResources: readonly ResourceDefinition[] = [generic(pods), generic(bindings)];

@@ -65,6 +65,7 @@ const storageClasses: ResourceDefinition<StorageClass> = {
   shortNames: ['sc'],
   strategy: storageClassStrategy,
   columns: storageClassColumns,
+  awaitsCache: true,
 };
 
 const volumeAttributesClasses: ResourceDefinition<VolumeAttributesClass> = {

@@ -29,7 +29,7 @@ import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
-import { createEtcdServer } from './etcd/server.ts';
+import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
@@ -133,8 +133,13 @@ export class ControlPlane {
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
     this.#lead(handler, backing, authorityOf(pki, tokens));
-    await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(pki, server, backing);
+    const etcd = await this.#serveEtcd(pki, backing);
+    void this.#renewDaily(pki, async () => {
+      const serving = await pki.apiServer(servingNames);
+      server.setCertificate(serving);
+      etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
+      await backing.own?.opened.renew();
+    });
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -309,10 +314,10 @@ export class ControlPlane {
   }
 
   /** etcd's own API, for administrators of this machine. */
-  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<void> {
+  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<EtcdServer | undefined> {
     const { options, clock, random, logger } = this.#deps;
     const { etcdPort } = options;
-    if (etcdPort === undefined || own === undefined) return;
+    if (etcdPort === undefined || own === undefined) return undefined;
     const { keyPem, certPem } = await pki.apiServer(servingNames);
     let port = etcdPort;
     const server = createEtcdServer({
@@ -338,18 +343,18 @@ export class ControlPlane {
     }
     logger.info("Serves etcd's API", { port });
     this.#stops.push(() => server.close());
+    return server;
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  async #renewDaily(pki: ClusterPki, server: ApiServer, backing: Backing): Promise<void> {
+  async #renewDaily(pki: ClusterPki, renew: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#deps;
     const { signal } = this.#stopping;
     for (;;) {
       await delay(clock, dayMs, signal);
       if (signal.aborted) return;
       try {
-        server.setCertificate(await pki.apiServer(servingNames));
-        await backing.own?.opened.renew();
+        await renew();
         await this.#writeCredentials(pki, this.#apiPort);
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });

@@ -171,7 +171,10 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
       const machine = member.state.open(process, (error) => this.#end(member, error));
       const plan = this.#isFounding(member, opened.recovered !== undefined)
         ? this.#foundingPlan()
-        : planStart(record, opened.recovered, machine.applied());
+        : planStart(record, opened.recovered, {
+            applied: machine.applied(),
+            installedIndex: machine.installedIndex,
+          });
       onFound?.(id, opened.recovered, machine);
       const log = wrapLog?.(opened.log, id) ?? opened.log;
       await beginLog(log, plan);

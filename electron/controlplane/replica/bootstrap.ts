@@ -114,9 +114,13 @@ function checkRecord(
 function logIsGone(): BootstrapError {
   return new BootstrapError(
     'The log is gone: what this member promised to hold is lost. Restore its data directory from a ' +
-      'backup, or take the member out of the cluster and let it join with a new key.',
+      `backup. Without one: ${withoutLog}`,
   );
 }
+
+const withoutLog =
+  'take this member out of the cluster and invite it anew; if it is the only one, go on from its ' +
+  'database by `npm run cluster -- recover`.';
 
 export interface StartPlan {
   readonly start: RaftStart;
@@ -124,11 +128,17 @@ export interface StartPlan {
   readonly firstWrite: LogBatch | undefined;
 }
 
+/** What the state holds, and how it came to that (StateMachine.installedIndex). */
+export interface FoundState {
+  readonly applied: AppliedMark;
+  readonly installedIndex: number | undefined;
+}
+
 /** `addresses`: of this member, for a founder. Throws BootstrapError. */
 export function planStart(
   record: MemberRecord,
   recovered: RecoveredLog | undefined,
-  applied: AppliedMark,
+  { applied, installedIndex }: FoundState,
   addresses: readonly string[] = [],
 ): StartPlan {
   if (recovered === undefined && record.hasBegun) throw logIsGone();
@@ -144,12 +154,28 @@ export function planStart(
         'replaced by an older one, or lost. Put the newer database back, or take this member out ' +
         'of the cluster and let it join with a new key.',
     );
-  if (termAt(recovered, index) !== term) return beginBehind(applied, hardState);
+  if (termAt(recovered, index) !== term) {
+    if (installedIndex !== index) throw logIsOlder(recovered, applied);
+    return beginBehind(applied, hardState);
+  }
   const snapshot: SnapshotMark = { ...start, membership };
   return {
     start: { hardState, snapshot, entries, appliedIndex: index },
     firstWrite: undefined,
   };
+}
+
+/** Nothing is applied that the log does not hold, but for a snapshot. */
+function logIsOlder(
+  { start, entries }: RecoveredLog,
+  { index, term }: AppliedMark,
+): BootstrapError {
+  const last = entries.at(-1) ?? start;
+  return new BootstrapError(
+    `The database goes up to entry ${index} of term ${term}, which the log (up to entry ` +
+      `${last.index} of term ${last.term}) does not hold: it was put back from an older backup, and ` +
+      `what this member promised to hold is lost. Put the newer log back. Without it: ${withoutLog}`,
+  );
 }
 
 /** The first entry of the log makes the founder its only voter. */

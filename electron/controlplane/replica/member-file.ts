@@ -7,11 +7,12 @@ import {
   BootstrapError,
   planIdentity,
   planStart,
+  type FoundState,
   type MemberRecord,
   type StartWish,
 } from './bootstrap.ts';
 import type { MemberId, RaftStart } from '../raft/types.ts';
-import type { AppliedMark, LogStorage, RecoveredLog } from './types.ts';
+import type { LogStorage, RecoveredLog } from './types.ts';
 
 const formatVersion = 1;
 
@@ -69,8 +70,8 @@ export interface BeginMemberDeps {
     readonly log: LogStorage;
     readonly recovered: RecoveredLog | undefined;
   };
-  /** The state's, as it survived. A state that holds anything has an index of at least 1. */
-  readonly applied: AppliedMark;
+  /** As it survived. A state that holds anything has an index of at least 1. */
+  readonly state: FoundState;
   readonly failpoint?: Failpoint | undefined;
 }
 
@@ -82,7 +83,8 @@ export interface BegunMember {
 
 /** Throws BootstrapError, or what opening the log throws. */
 export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
-  const { file, memberId, wish, newClusterId, applied, failpoint } = deps;
+  const { file, memberId, wish, newClusterId, state, failpoint } = deps;
+  const { applied } = state;
   const found = { record: await readMemberFile(file), hasLog: deps.hasLog(), applied };
   const record = planIdentity(found, wish, memberId, newClusterId);
   failpoint?.('member:chosen');
@@ -91,7 +93,7 @@ export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
   const { log, recovered } = deps.openLog(record);
   try {
     const addresses = wish.type === 'join' ? [] : wish.addresses;
-    const plan = planStart(record, recovered, applied, addresses);
+    const plan = planStart(record, recovered, state, addresses);
     await beginLog(log, plan);
     failpoint?.('member:log-begun');
     const begun = { ...record, hasBegun: true };

@@ -138,6 +138,16 @@ describe('the plan', () => {
     expect(() => planRecovery({ self: 1, log, applied })).toThrow(/only voter/);
   });
 
+  const alone = { members: [self] };
+  for (const [name, log] of [
+    ['is gone', undefined],
+    ['was put back from an older backup', logOf(5, entries)],
+  ] as const)
+    it(`is made for the only voter when its log ${name}`, () => {
+      const mark = { index: 9, term: 4, membership: alone };
+      expect(planRecovery({ self: 1, log, applied: mark })).toMatchObject({ mark: { index: 9 } });
+    });
+
   const learner = { members: [member(1, 'learner'), member(2)] };
   it('is made for a learner, too', () => {
     const mark = { ...applied, membership: learner };
@@ -315,7 +325,7 @@ describe('a recovery', () => {
       newClusterId: 'never',
       hasLog: () => existsSync(path.join(folder, 'log')),
       openLog: (found) => openLogAt(folder, found.clusterId),
-      applied,
+      state: { applied, installedIndex: undefined },
     });
     begun.log.close();
     expect(begun.record).toMatchObject({ clusterId: 'new', hasBegun: true });

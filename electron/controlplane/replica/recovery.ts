@@ -60,7 +60,7 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
         'Recover on another machine, or from a backup.',
     );
   const before = membershipAt(entries, applied);
-  if (isOnlyVoter(self, before))
+  if (log !== undefined && isOnlyVoter(self, before) && holds(log, applied))
     throw new RecoveryRefusedError(
       'This machine is the only voter of its cluster: nothing is to be recovered. Start it.',
     );
@@ -72,6 +72,12 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
     unconfirmedEntries: index - known,
     before,
   };
+}
+
+/** Without the log's end, or the log, it does not start. */
+function holds({ start, entries }: RecoveredLog, { index, term }: AppliedMark): boolean {
+  const entry = index === start.index ? start : entries[index - start.index - 1];
+  return entry?.term === term;
 }
 
 function emptyLog({ index, term }: AppliedMark): RecoveredLog {

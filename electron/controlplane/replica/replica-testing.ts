@@ -33,6 +33,7 @@ export class TestDisk {
   start = { index: 0, term: 0 };
   entries: Entry[] = [];
   state: State = { mark: { index: 0, term: 0, membership: { members: [] } }, values: [] };
+  installedIndex: number | undefined;
 
   keep({ hardState, snapshot, entries }: LogBatch): void {
     if (snapshot !== undefined) {
@@ -139,6 +140,10 @@ export class TestMachine implements StateMachine<string> {
     return this.#mark;
   }
 
+  get installedIndex(): number | undefined {
+    return this.#disk.installedIndex;
+  }
+
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly string[] {
     if (this.applyError !== undefined) throw this.applyError;
     this.#note(`applied ${mark.index}`);
@@ -187,6 +192,7 @@ export class TestMachine implements StateMachine<string> {
     const finish = (): void => {
       this.#disk.state = (received as Received).state;
       this.#mark = received.mark;
+      this.#disk.installedIndex = received.mark.index;
       this.values = [...this.#disk.state.values];
       this.#note(`installed ${received.mark.index}`);
       done();
@@ -237,7 +243,10 @@ export class TestMember {
     const { hardState, start, entries, state } = disk;
     const record = { clusterId: 'c', memberId: id, name: '', begunAs: 'join', hasBegun: true };
     const recovered = { hardState, start, entries: [...entries] };
-    const plan = planStart(record as MemberRecord, recovered, state.mark);
+    const plan = planStart(record as MemberRecord, recovered, {
+      applied: state.mark,
+      installedIndex: disk.installedIndex,
+    });
     if (plan.firstWrite !== undefined) disk.keep(plan.firstWrite);
     this.replica = new Replica<string>({
       id,

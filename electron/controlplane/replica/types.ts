@@ -99,6 +99,8 @@ export interface ReceivedSnapshot {
 export interface StateMachine<Result> {
   /** The newest applied mark; at open: the one that survived. */
   applied(): AppliedMark;
+  /** Of a snapshot that was installed, until the state moves on: only such a one may be ahead of the log. */
+  readonly installedIndex: number | undefined;
   /**
    * Applies commands in order and moves the mark (which may be ahead of the last command: noops and
    * memberships move it too). Result i is command i's. Does not wait for the disk. Throws only

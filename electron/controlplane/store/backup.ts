@@ -118,10 +118,11 @@ export function beginAnew(database: Database, beginning: Beginning): void {
   const { clusterId, mark, bumpRevisionBy } = beginning;
   const meta = metaOf(database);
   const revision = meta.revision + bumpRevisionBy;
+  const { installedIndex: _before, ...kept } = meta;
   const { hash } = meta;
   database.transaction(() =>
     writeMeta(database, {
-      ...meta,
+      ...kept,
       clusterId,
       applied: mark,
       revision,

@@ -141,6 +141,7 @@ export class MemoryRows implements RowStorage {
     const content = decode(Buffer.concat(parts));
     if (content.meta.applied.index !== mark.index || content.meta.applied.term !== mark.term)
       throw new Error('the snapshot is of another index than announced');
+    content.meta = { ...content.meta, installedIndex: mark.index };
     const received: ReceivedContent = { mark, content, discard: () => undefined };
     return received;
   }

@@ -131,6 +131,22 @@ describe('a store opened again', () => {
     await store.close();
   });
 
+  it('refuses a log that was put back from an older backup than its database', async () => {
+    const log = join(directory, 'log');
+    const kept = `${directory}-log`;
+    const { store: early } = await open();
+    await early.put('a', bytes('1'), 0);
+    await early.close();
+    cpSync(log, kept, { recursive: true });
+    const { store: late } = await open();
+    await late.put('a', bytes('2'), 1);
+    await late.close();
+    rmSync(log, { recursive: true });
+    renameSync(kept, log);
+    await expect(open()).rejects.toThrow(StoreOpenError);
+    await expect(open()).rejects.toThrow(/put back from an older backup.*npm run cluster/);
+  });
+
   it('finishes a compaction that a crash cut short', async () => {
     const { store: before } = await open();
     for (let i = 0; i < 5; i++) await before.put('a', bytes(`${i}`), i);

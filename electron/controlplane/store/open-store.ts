@@ -85,7 +85,7 @@ export async function openReplicatedStore(
       newClusterId: uuid(random),
       hasLog: () => hasLog(directory),
       openLog: (record) => openLog({ ...logDeps(options), clusterId: record.clusterId, memberId }),
-      applied: state.applied(),
+      state: { applied: state.applied(), installedIndex: state.installedIndex },
       failpoint: options.failpoint,
     });
     state.adopt(begun.record.clusterId);

@@ -28,6 +28,8 @@ export interface StateMeta {
   /** Empty until the state belongs to a cluster. */
   readonly clusterId: string;
   readonly applied: AppliedMark;
+  /** Of a peer's snapshot this state is, and has not moved on from; absent: it is none. */
+  readonly installedIndex?: number;
   readonly revision: number;
   readonly compactedRevision: number;
   /** As of `compactedRevision` and `revision`. */
@@ -81,6 +83,7 @@ export interface RowStorage {
   hasRoom(bytes: number): boolean;
   /** A copy of what is written at this moment. Doesn't hold up writes. */
   copy(): Promise<SnapshotSource>;
+  /** Notes in it that it was received: `StateMeta.installedIndex`. */
   receive(mark: AppliedMark, chunks: AsyncIterable<Uint8Array>): Promise<ReceivedSnapshot>;
   /** Puts a received copy in the place of everything. `done` never synchronously. */
   install(received: ReceivedSnapshot, done: (error?: Error) => void): void;

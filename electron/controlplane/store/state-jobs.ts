@@ -4,14 +4,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { unreachable } from '#kube/base/assert.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
 import { openDatabase, sqliteFailure } from '#platform/sqlite.ts';
-import { verifyCopy } from './state-copy.ts';
+import { noteReceived, verifyCopy } from './state-copy.ts';
 
 export type StateJob =
   /** Makes all that is committed in `file` survive a power cut, and moves it out of its log. */
   | { readonly type: 'sync'; readonly file: string }
   /** Writes a copy of `file` as it is now to `to`, which does not exist, durably. */
   | { readonly type: 'copy'; readonly file: string; readonly to: string }
-  /** Checks a copy to its last byte, and makes it durable. */
+  /** Checks a received copy to its last byte, notes that it was received, and makes it durable. */
   | {
       readonly type: 'verify';
       readonly file: string;
@@ -54,6 +54,7 @@ function work(job: StateJob, failpoint: Failpoint | undefined): void {
     }
     case 'verify':
       verifyCopy(job.file, job);
+      noteReceived(job.file);
       return syncFile(job.file);
     default:
       unreachable(job);

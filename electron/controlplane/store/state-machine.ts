@@ -63,6 +63,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #mvcc: Mvcc;
   #clusterId: string;
   #applied: AppliedMark;
+  #installedIndex: number | undefined;
   /** What storage was handed, and what survives the machine. */
   #writtenIndex: number;
   #durableIndex: number;
@@ -91,6 +92,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     this.#mvcc = mvcc;
     this.#clusterId = meta.clusterId;
     this.#applied = meta.applied;
+    this.#installedIndex = meta.installedIndex;
     this.#writtenIndex = meta.applied.index;
     this.#durableIndex = meta.applied.index;
     const history = {
@@ -118,6 +120,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   applied(): AppliedMark {
     return this.#applied;
+  }
+
+  get installedIndex(): number | undefined {
+    return this.#installedIndex === this.#applied.index ? this.#installedIndex : undefined;
   }
 
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {
@@ -218,9 +224,11 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     if (this.#isInstalling) return false;
     const isNew = this.#applied.index > this.#writtenIndex || tail.removedCount > 0;
     if (!isNew) return true;
+    const { installedIndex } = this;
     const meta = this.#mvcc.meta({
       applied: this.#applied,
       clusterId: this.#clusterId,
+      ...(installedIndex === undefined ? {} : { installedIndex }),
       ...(this.#damage === undefined ? {} : { damage: this.#damage }),
     });
     try {
@@ -317,6 +325,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
       this.#mvcc = mvcc;
       this.#clusterId = meta.clusterId;
       this.#applied = meta.applied;
+      this.#installedIndex = meta.installedIndex;
       this.#writtenIndex = meta.applied.index;
       this.#durableIndex = meta.applied.index;
       this.#retry?.cancel();

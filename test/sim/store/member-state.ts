@@ -110,6 +110,10 @@ export class ObservedMachine implements StateMachine<CommandResult> {
     return this.kv.applied();
   }
 
+  get installedIndex(): number | undefined {
+    return this.kv.installedIndex;
+  }
+
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {
     const results = this.kv.apply(commands, mark);
     if (this.kv.ended === undefined)

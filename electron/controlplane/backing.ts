@@ -86,12 +86,14 @@ async function openOwn(deps: BackingDeps): Promise<Backing> {
     ...stableMs,
   });
   let wasRemoved = false;
-  replica.onChange(() => {
+  const tellRemoval = (): void => {
     const problem = members.problem();
-    if (wasRemoved || problem === undefined || replica.status().removedBy === undefined) return;
+    if (wasRemoved || problem === undefined || !replica.status().isRemoved) return;
     wasRemoved = true;
     onNotice(problem);
-  });
+  };
+  replica.onChange(tellRemoval);
+  tellRemoval();
   return {
     store,
     own: { opened, members },

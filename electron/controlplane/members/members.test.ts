@@ -27,7 +27,7 @@ function statusOf(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
       { id: 2, match: 10 },
       { id: 3, match: 10 },
     ],
-    removedBy: undefined,
+    isRemoved: false,
     ...more,
   } as unknown as ReplicaStatus;
 }

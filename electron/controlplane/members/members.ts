@@ -178,8 +178,8 @@ export class Members {
 }
 
 export function problemOf(status: ReplicaStatus): string | undefined {
-  const { membership, leader, removedBy, peers, id: self } = status;
-  if (removedBy !== undefined)
+  const { membership, leader, isRemoved, peers, id: self } = status;
+  if (isRemoved)
     return (
       'This machine was removed from the cluster. To come back, it has to be invited anew, and to ' +
       'join with an unused data directory.'

@@ -13,7 +13,12 @@ import {
   type MemberRecord,
   type StartWish,
 } from './bootstrap.ts';
-import { beginMember, readMemberFile, type BeginMemberDeps } from './member-file.ts';
+import {
+  beginMember,
+  readMemberFile,
+  writeMemberFile,
+  type BeginMemberDeps,
+} from './member-file.ts';
 import type { AppliedMark, LogBatch, RecoveredLog } from './types.ts';
 
 const nobody = { members: [] };
@@ -23,6 +28,7 @@ const founded: MemberRecord = {
   clusterId: 'c',
   memberId: 5,
   name: 'nas',
+  incarnation: 'disk',
   begunAs: 'new',
   hasBegun: true,
 };
@@ -109,7 +115,8 @@ describe('who a member is', () => {
   ];
   for (const { name, found, wish, want } of cases)
     it(name, () => {
-      const plan = (): MemberRecord => planIdentity(found, wish, 5, 'fresh');
+      const self = { memberId: 5, clusterId: 'fresh', incarnation: 'disk' };
+      const plan = (): MemberRecord => planIdentity(found, wish, self);
       if (!(want instanceof RegExp)) return expect(plan()).toEqual(want);
       expect(plan).toThrow(want);
       expect(plan).toThrow(BootstrapError);
@@ -134,10 +141,20 @@ describe('where a member begins', () => {
   };
 
   it('founds by the first entry: itself as the only voter, committed', () => {
-    const { start, firstWrite } = planStart(unfinished, undefined, of(nothing), ['nas:1']);
+    const { start, firstWrite } = planStart(unfinished, undefined, of(nothing), {
+      addresses: ['nas:1'],
+      entryVersion: 2,
+    });
     const [first] = start.entries;
     expect(first && decodeMembership(first.data).members).toEqual([
-      { id: 5, role: 'voter', name: 'nas', addresses: ['nas:1'] },
+      {
+        id: 5,
+        role: 'voter',
+        name: 'nas',
+        addresses: ['nas:1'],
+        incarnation: 'disk',
+        entryVersion: 2,
+      },
     ]);
     expect(start).toMatchObject({
       hardState: { term: 1, vote: 0, commit: 1 },
@@ -246,6 +263,8 @@ describe('member.json', () => {
       memberId: 5,
       wish: asNew,
       newClusterId: 'fresh',
+      newIncarnation: 'disk',
+      entryVersion: 2,
       hasLog: () => false,
       openLog: () => ({
         log: {
@@ -288,6 +307,17 @@ describe('member.json', () => {
     const { record } = await beginMember(deps({ newClusterId: 'another' }));
     expect(record.clusterId).toBe('fresh');
     await expect(beginMember(deps())).rejects.toThrow('The log is gone');
+  });
+
+  it('of a release that knew no incarnations is given one, once, which stays', async () => {
+    const given = deps();
+    const { incarnation: _none, ...old } = unfinished;
+    await writeMemberFile(given.file, old);
+    expect((await beginMember(given)).record.incarnation).toBe('disk');
+    const { newIncarnation: _other, ...same } = deps({ newClusterId: 'another' });
+    const later = { ...same, newIncarnation: 'never', hasLog: () => true };
+    await expect(beginMember(later)).rejects.toThrow('The log is gone');
+    expect((await readMemberFile(given.file))?.incarnation).toBe('disk');
   });
 
   const damaged: readonly [string, RegExp][] = [

@@ -16,6 +16,8 @@ export interface MemberIdentity {
   readonly memberId: MemberId;
   /** The machine's, for people. */
   readonly name: string;
+  /** Of this data directory: see announcements.ts. */
+  readonly incarnation: string;
 }
 
 export interface MemberRecord extends MemberIdentity {
@@ -45,15 +47,22 @@ export interface FoundMember {
   readonly applied: AppliedMark;
 }
 
+/** What becomes of a member that begins. */
+export interface NewIdentity {
+  readonly memberId: MemberId;
+  /** Of a cluster that is founded. */
+  readonly clusterId: string;
+  readonly incarnation: string;
+}
+
 /**
- * Who this member is to be, to be written to member.json before its log is opened. `newClusterId`
- * is used when a cluster is founded. Throws BootstrapError.
+ * Who this member is to be, to be written to member.json before its log is opened. Throws
+ * BootstrapError.
  */
 export function planIdentity(
   found: FoundMember,
   wish: StartWish,
-  memberId: MemberId,
-  newClusterId: string,
+  { memberId, clusterId, incarnation }: NewIdentity,
 ): MemberRecord {
   const { record, hasLog, applied } = found;
   if (record !== undefined) return checkRecord(record, found, wish, memberId);
@@ -64,9 +73,10 @@ export function planIdentity(
     );
   const { name } = wish;
   const founder: MemberRecord = {
-    clusterId: newClusterId,
+    clusterId,
     memberId,
     name,
+    incarnation,
     begunAs: 'new',
     hasBegun: false,
   };
@@ -111,6 +121,10 @@ function checkRecord(
   return record;
 }
 
+function founderOf({ memberId: id, name, incarnation }: MemberIdentity): Omit<Member, 'addresses'> {
+  return { id, role: 'voter', name, incarnation };
+}
+
 function logIsGone(): BootstrapError {
   return new BootstrapError(
     'The log is gone: what this member promised to hold is lost. Restore its data directory from a ' +
@@ -134,17 +148,17 @@ export interface FoundState {
   readonly installedIndex: number | undefined;
 }
 
-/** `addresses`: of this member, for a founder. Throws BootstrapError. */
+/** Throws BootstrapError. */
 export function planStart(
   record: MemberRecord,
   recovered: RecoveredLog | undefined,
   { applied, installedIndex }: FoundState,
-  addresses: readonly string[] = [],
+  founder: Pick<Member, 'addresses' | 'entryVersion'> = { addresses: [] },
 ): StartPlan {
   if (recovered === undefined && record.hasBegun) throw logIsGone();
   if (recovered === undefined)
     return record.begunAs === 'new'
-      ? foundBehind(applied, { id: record.memberId, role: 'voter', name: record.name, addresses })
+      ? foundBehind(applied, { ...founderOf(record), ...founder })
       : beginEmpty(applied);
   const { start, entries, hardState } = recovered;
   const { index, term, membership } = applied;

@@ -33,7 +33,7 @@ import {
   type RecoveryDeps,
   type StateRecovery,
 } from './recovery-run.ts';
-import { planRecovery, RecoveryRefusedError, revisionStep } from './recovery.ts';
+import { planRecovery, RecoveryRefusedError } from './recovery.ts';
 import type { AppliedMark, LogBatch, RecoveredLog } from './types.ts';
 
 function member(id: number, role: MemberRole = 'voter'): Member {
@@ -229,6 +229,7 @@ const record: MemberRecord = {
   clusterId: 'old',
   memberId: 1,
   name: 'm1',
+  incarnation: 'disk',
   begunAs: 'join',
   hasBegun: true,
 };
@@ -306,7 +307,7 @@ describe('a recovery', () => {
     expect(readJson(stateFile(folder))).toEqual({
       mark,
       values: ['a', 'b', 'c', 'd'],
-      recovered: { clusterId: 'new', mark, bumpRevisionBy: revisionStep },
+      recovered: { clusterId: 'new', mark },
     });
     expect(readJson(memberFile(folder))).toMatchObject({ clusterId: 'new', memberId: 1 });
     expect(path.basename(report.superseded)).toBe('superseded-2026-11-24T05-06-07Z');
@@ -323,6 +324,8 @@ describe('a recovery', () => {
       memberId: 1,
       wish: { type: 'restart', name: 'm1', addresses: [] },
       newClusterId: 'never',
+      newIncarnation: 'anew',
+      entryVersion: 2,
       hasLog: () => existsSync(path.join(folder, 'log')),
       openLog: (found) => openLogAt(folder, found.clusterId),
       state: { applied, installedIndex: undefined },

@@ -5,6 +5,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import type { Entry, HardState, Member, MemberId, Message } from '../raft/types.ts';
+import type { Announcement } from './announcements.ts';
 import { planStart, type MemberRecord } from './bootstrap.ts';
 import { Replica, type ReplicaDeps } from './replica.ts';
 import type {
@@ -271,6 +272,8 @@ export class TestGroup {
   readonly disks = new Map<MemberId, TestDisk>();
   readonly members = new Map<MemberId, TestMember>();
   readonly sent: Message[] = [];
+  /** What each member says of itself to others. */
+  readonly announced = new Map<MemberId, Announcement>();
   /** Says whether a message gets lost. */
   isLost: (message: Message) => boolean = () => false;
   #work: (() => void)[] = [];
@@ -335,7 +338,8 @@ export class TestGroup {
         if (handlers === undefined) throw new Error(`member ${to} is not there`);
         await handlers.onSnapshot(id, source.mark, source.chunks());
       },
-      setMembers: (members) => void member.knownTo.push([...members]),
+      setMembership: ({ members }) => void member.knownTo.push([...members]),
+      announced: (peer) => this.announced.get(peer),
       close: () => {
         member.handlers = undefined;
       },

@@ -37,6 +37,8 @@ export interface StateMachineDeps {
   /** Storage failed, or the state is not the others': nothing is answered any more. */
   readonly onFatal?: (error: unknown) => void;
   readonly watchLimits?: WatchLimits;
+  /** The newest version of commands it applies; an older release's in the simulation. */
+  readonly knownVersion?: number;
 }
 
 /** The tail goes to storage when it is this large: a transaction of some milliseconds. */
@@ -138,7 +140,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   #applyOne(applied: AppliedCommand, mark: AppliedMark): CommandResult {
     const { index, data } = applied;
-    if (isNewerCommand(data))
+    if (isNewerCommand(data, this.#deps.knownVersion))
       throw new CannotGoOnError(
         `Entry ${index} of the log was written by a newer release of Flotilla: update this machine. ` +
           'Nothing is lost, and it goes on from there.',

@@ -259,7 +259,11 @@ export class Misfortune {
     if (this.damaged.size > 0) return false;
     if (this.removed.has(id)) return true;
     for (const { running } of group.running()) {
-      const voters = votersOf(running.replica.standing.membership);
+      const { membership } = running.replica.standing;
+      // Of an old release, it would keep the others from the new one's commands for ever.
+      const known = membership.members.find((one) => one.id === id)?.entryVersion;
+      if (known !== commandVersion) return false;
+      const voters = votersOf(membership);
       const left = voters.filter((one) => one !== id).length;
       if (left < majority(voters.length + 1) || voters.length < 3) return false;
     }

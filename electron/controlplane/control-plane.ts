@@ -62,6 +62,8 @@ export interface ControlPlaneDeps {
   readonly logger: Logger;
   /** The disk failed under the store, or a part is broken: the process has to end. */
   readonly onFatal: (error: unknown) => void;
+  /** This process is to end in order, and to be started again. */
+  readonly onRestart: (why: string) => void;
   /** Something a person should know, while everything goes on. */
   readonly onNotice: (sentence: string) => void;
 }

@@ -15,6 +15,7 @@ import { TlsPeerTransport } from '../replica/peer-transport.ts';
 import { finishRecovery } from '../replica/recovery-run.ts';
 import { openReplicatedStore, type MemberSelf, type ReplicatedStore } from '../store/open-store.ts';
 import type { Invitation } from './invitation.ts';
+import { finishRestore } from './restoring.ts';
 
 export interface MemberStoreOptions {
   readonly dataDirectory: string;
@@ -36,6 +37,7 @@ export interface MemberStoreOptions {
 }
 
 export interface MemberStore extends ReplicatedStore {
+  readonly folder: string;
   /** Where this member listens for others; undefined: nowhere. */
   readonly address: string | undefined;
   /** As the other one said of itself; undefined: nothing yet. */
@@ -51,6 +53,9 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   const { dataDirectory, mustExist, name, invitation, pki } = options;
   const { clock, random, logger, onFatal } = options;
   const directory = path.join(dataDirectory, storeFolder);
+  const superseded = finishRestore(directory, clock);
+  if (superseded !== undefined)
+    logger.warn('A backup took the place of the store, which is kept', { superseded });
   finishRecovery(directory);
   const identity = await pki.peer(path.join(dataDirectory, 'pki'));
   const address = await memberAddress(options);
@@ -78,6 +83,7 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   });
   return {
     ...opened,
+    folder: directory,
     address,
     isAlwaysOn(id) {
       if (id === identity.memberId) return options.isAlwaysOn;

@@ -53,6 +53,8 @@ export function revisionAnew(revision: number, { nowMs, random }: Moment): numbe
   return (isPlausible ? byClock : revision + revisionStep) + Math.floor(random.next() * within);
 }
 
+const ancestorsMax = 16;
+
 /** When something begins anew. */
 export interface Moment {
   readonly nowMs: number;
@@ -151,12 +153,15 @@ export function beginAnew(database: Database, beginning: Beginning): void {
   const { clusterId, mark } = beginning;
   const meta = metaOf(database);
   const revision = revisionAnew(meta.revision, beginning);
-  const { installedIndex: _before, ...kept } = meta;
+  const { installedIndex: _none, ...kept } = meta;
   const { hash } = meta;
+  const before = [...(meta.ancestors ?? []), meta.clusterId].filter((id) => id !== '');
+  const ancestors = before.slice(-ancestorsMax);
   database.transaction(() =>
     writeMeta(database, {
       ...kept,
       clusterId,
+      ancestors,
       applied: mark,
       revision,
       compactedRevision: revision,

@@ -27,6 +27,8 @@ export interface StoredValue {
 export interface StateMeta {
   /** Empty until the state belongs to a cluster. */
   readonly clusterId: string;
+  /** Clusters that this one was restored or recovered from, the last at the end. */
+  readonly ancestors?: readonly string[];
   readonly applied: AppliedMark;
   /** Of a peer's snapshot this state is, and has not moved on from; absent: it is none. */
   readonly installedIndex?: number;

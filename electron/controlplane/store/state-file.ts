@@ -244,7 +244,8 @@ export function damaged(file: string, what: string, cause?: unknown): StoreOpenE
 function damagedSentence(file: string, what: string): string {
   return (
     `The database ${file} is damaged (${what}) and was left as it is: put a backup in its place, ` +
-    'or move it away to start with an empty cluster.'
+    'or move it away to start with an empty cluster. A member of several is removed instead ' +
+    '(`npm run cluster -- remove NAME` on the machine that leads) and invited anew.'
   );
 }
 function sentenceFor(error: unknown, file: string, directory: string): string {

@@ -64,6 +64,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   readonly #hub: WatchHub;
   #mvcc: Mvcc;
   #clusterId: string;
+  #ancestors: readonly string[];
   #applied: AppliedMark;
   #installedIndex: number | undefined;
   /** What storage was handed, and what survives the machine. */
@@ -93,6 +94,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     const { mvcc, meta } = Mvcc.load(deps.storage);
     this.#mvcc = mvcc;
     this.#clusterId = meta.clusterId;
+    this.#ancestors = meta.ancestors ?? [];
     this.#applied = meta.applied;
     this.#installedIndex = meta.installedIndex;
     this.#writtenIndex = meta.applied.index;
@@ -113,6 +115,11 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   /** Empty until `adopt`. */
   get clusterId(): string {
     return this.#clusterId;
+  }
+
+  /** The cluster's id, and those of the clusters it was restored or recovered from. */
+  get lineage(): readonly string[] {
+    return [this.#clusterId, ...this.#ancestors];
   }
 
   /** Whose state this is from now on; written with the next change. */
@@ -230,6 +237,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     const meta = this.#mvcc.meta({
       applied: this.#applied,
       clusterId: this.#clusterId,
+      ...(this.#ancestors.length === 0 ? {} : { ancestors: this.#ancestors }),
       ...(installedIndex === undefined ? {} : { installedIndex }),
       ...(this.#damage === undefined ? {} : { damage: this.#damage }),
     });
@@ -326,6 +334,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
       const { mvcc, meta } = Mvcc.load(this.#deps.storage);
       this.#mvcc = mvcc;
       this.#clusterId = meta.clusterId;
+      this.#ancestors = meta.ancestors ?? [];
       this.#applied = meta.applied;
       this.#installedIndex = meta.installedIndex;
       this.#writtenIndex = meta.applied.index;

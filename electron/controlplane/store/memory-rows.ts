@@ -122,6 +122,10 @@ export class MemoryRows implements RowStorage {
     return this.#options.isFull?.() !== true;
   }
 
+  check(): void {
+    // A simulated disk changes nothing behind a process's back.
+  }
+
   async copy(): Promise<SnapshotSource> {
     const bytes = encode(this.#content);
     return {

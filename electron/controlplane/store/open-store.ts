@@ -50,6 +50,8 @@ export interface ReplicatedStoreOptions {
   readonly mustExist?: boolean;
   /** Puts that would grow the database beyond this are refused; no bound by default. */
   readonly sizeBytesMax?: number;
+  /** Larger databases are checked to the last byte after the start, in the background. */
+  readonly checkedBytesMax?: number;
   readonly watchLimits?: WatchLimits;
   /** Size of the log's files; see replica/README.md. */
   readonly segmentBytes?: number;

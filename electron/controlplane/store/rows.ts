@@ -83,6 +83,11 @@ export interface RowStorage {
   size(): { readonly totalBytes: number; readonly usedBytes: number };
   /** False when the disk, or the bound set for it, would not take `bytes` more. */
   hasRoom(bytes: number): boolean;
+  /**
+   * Calls back when something in storage is found that is not what was written, with a sentence; looks
+   * for it a little at a time while nothing else waits. Nothing to do when all was checked at open.
+   */
+  check(onDamage: (sentence: string) => void): void;
   /** A copy of what is written at this moment. Doesn't hold up writes. */
   copy(): Promise<SnapshotSource>;
   /** Notes in it that it was received: `StateMeta.installedIndex`. */

@@ -23,7 +23,7 @@ import type {
   Txn,
 } from './commands.ts';
 import { HashClaims, type HashClaim } from './hash-claims.ts';
-import { Mvcc } from './mvcc.ts';
+import { DamagedRowError, Mvcc } from './mvcc.ts';
 import type { RowStorage } from './rows.ts';
 import { CompactedError, FutureRevisionError, NoSpaceError, UnavailableError } from './store.ts';
 import { failedWatch, WatchHub, type WatchLimits } from './watch-hub.ts';
@@ -108,6 +108,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
         this.#guarded(() => this.#mvcc.event(version)),
     };
     this.#hub = new WatchHub(history, deps.watchLimits);
+    deps.storage.check((sentence) => {
+      if (this.#ended === undefined) this.#fail(new DamagedRowError(sentence));
+    });
     // A compaction that a crash cut short goes on.
     if (mvcc.index.compactedRevision > 0) this.#startSweep();
   }

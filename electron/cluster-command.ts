@@ -1,7 +1,7 @@
 // `npm run cluster -- …`: what a person does about the members that keep the state. `members`,
 // `invite`, `remove` and `backup` ask the control plane that runs on the data directory, as the
-// administrator of its kubeconfig; `restore` and `recover` work on a directory nothing runs on.
-import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
+// administrator of its kubeconfig; `recover` works on a directory nothing runs on, `restore` on either.
+import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -28,7 +28,9 @@ const help = `The machines that keep a cluster's state.
                              cluster: carry it over safely, start with --join FILE, delete it
   remove NAME                for good: the machine can only come back by a new invitation
   backup FILE                the whole state, while everything runs (the folder pki is not in it)
-  restore FILE               into a data directory without a state; the next start goes on with it
+  restore FILE [--other-cluster]
+                             into a data directory without a state, which the next start goes on with; or in the
+                             place of the state of a control plane that runs alone, which starts again with it
   recover [--yes]            a majority is gone for good: go on from this machine alone. Without --yes it only
                              says what that would cost
 
@@ -43,6 +45,7 @@ interface Command {
   readonly words: readonly string[];
   readonly out: string | undefined;
   readonly isSure: boolean;
+  readonly isOther: boolean;
 }
 
 async function main(): Promise<void> {
@@ -63,12 +66,15 @@ function parse(args: readonly string[]): Command | undefined {
         data: { type: 'string' },
         out: { type: 'string' },
         yes: { type: 'boolean' },
+        'other-cluster': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     });
     if (values.help === true || positionals.length === 0) return undefined;
     const dataDirectory = path.resolve(values.data ?? path.join(homedir(), '.flotilla'));
-    return { dataDirectory, words: positionals, out: values.out, isSure: values.yes === true };
+    const isOther = values['other-cluster'] === true;
+    const isSure = values.yes === true;
+    return { dataDirectory, words: positionals, out: values.out, isSure, isOther };
   } catch (error) {
     const [reason = ''] = (error as Error).message.split('. ');
     throw new CommandError(`${reason}. \`npm run cluster -- --help\` tells what there is.`, {
@@ -172,8 +178,28 @@ async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<vo
 async function restore(command: Command): Promise<void> {
   const [file = ''] = taking(command, ['FILE']);
   const offline = await import('./controlplane/members/offline.ts');
-  await offline.restore(path.resolve(file), deps(command));
+  try {
+    await offline.restore(path.resolve(file), deps(command));
+  } catch (error) {
+    if ((error as Error).name !== 'DataDirectoryLockedError') throw error;
+    return await restoreRunning(command, path.resolve(file));
+  }
   say(`Restored into ${command.dataDirectory}: start it with --data ${command.dataDirectory}.`);
+}
+
+/** In the place of what the control plane that runs there serves. */
+async function restoreRunning(command: Command, file: string): Promise<void> {
+  const { checkBackup } = await import('./controlplane/store/backup.ts');
+  await checkBackup(file);
+  await withTransport(command, async (transport) => {
+    const query = { otherCluster: command.isOther || undefined };
+    const headers = { accept: 'application/json', 'content-type': 'application/octet-stream' };
+    const sent = { method: 'POST', path: backupPath, query, headers } as const;
+    const { status, body } = await transport.request(sent, createReadStream(file));
+    if (status >= 300) throw refusal(status, body);
+  });
+  say(`Restored: the control plane of ${command.dataDirectory} starts again with it. What was before is kept in
+${command.dataDirectory} as superseded-DATE.`);
 }
 
 async function recover(command: Command): Promise<void> {

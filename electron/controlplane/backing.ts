@@ -39,6 +39,8 @@ export interface BackingDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly onFatal: (error: unknown) => void;
+  /** This process is to end in order, and to be started again. */
+  readonly onRestart: (why: string) => void;
   /** A sentence for a person that changes nothing here. */
   readonly onNotice: (sentence: string) => void;
 }
@@ -75,7 +77,8 @@ async function openOwn(deps: BackingDeps): Promise<Backing> {
     isAlwaysOn,
   });
   const { store, replica } = opened;
-  const members = new Members({ opened, pki, clock });
+  const { random, onRestart: restart } = deps;
+  const members = new Members({ opened, pki, clock, random, restart });
   const stableMs = voterStableMs === undefined ? {} : { stableMs: voterStableMs };
   const voting = new Voting({
     replica,
@@ -86,12 +89,14 @@ async function openOwn(deps: BackingDeps): Promise<Backing> {
     ...stableMs,
   });
   let wasRemoved = false;
-  replica.onChange(() => {
+  const tellRemoval = (): void => {
     const problem = members.problem();
-    if (wasRemoved || problem === undefined || replica.status().removedBy === undefined) return;
+    if (wasRemoved || problem === undefined || !replica.status().isRemoved) return;
     wasRemoved = true;
     onNotice(problem);
-  });
+  };
+  replica.onChange(tellRemoval);
+  tellRemoval();
   return {
     store,
     own: { opened, members },

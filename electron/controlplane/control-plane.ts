@@ -31,7 +31,7 @@ import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
-import { createEtcdServer } from './etcd/server.ts';
+import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
@@ -65,6 +65,8 @@ export interface ControlPlaneDeps {
   readonly logger: Logger;
   /** The disk failed under the store, or a part is broken: the process has to end. */
   readonly onFatal: (error: unknown) => void;
+  /** This process is to end in order, and to be started again. */
+  readonly onRestart: (why: string) => void;
   /** Something a person should know, while everything goes on. */
   readonly onNotice: (sentence: string) => void;
 }
@@ -147,8 +149,14 @@ export class ControlPlane {
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
     this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
-    await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(keys, server, backing);
+    const etcd = await this.#serveEtcd(pki, backing);
+    void this.#renewDaily(pki, async () => {
+      const serving = await pki.apiServer(servingNames);
+      server.setCertificate(serving);
+      etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
+      await backing.own?.opened.renew();
+      await frontProxy.renew();
+    });
     return { apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
@@ -329,10 +337,10 @@ export class ControlPlane {
   }
 
   /** etcd's own API, for administrators of this machine. */
-  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<void> {
+  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<EtcdServer | undefined> {
     const { options, clock, random, logger } = this.#deps;
     const { etcdPort } = options;
-    if (etcdPort === undefined || own === undefined) return;
+    if (etcdPort === undefined || own === undefined) return undefined;
     const { keyPem, certPem } = await pki.apiServer(servingNames);
     let port = etcdPort;
     const server = createEtcdServer({
@@ -358,19 +366,18 @@ export class ControlPlane {
     }
     logger.info("Serves etcd's API", { port });
     this.#stops.push(() => server.close());
+    return server;
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */
-  async #renewDaily({ pki, frontProxy }: Keys, server: ApiServer, backing: Backing): Promise<void> {
+  async #renewDaily(pki: ClusterPki, renew: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#deps;
     const { signal } = this.#stopping;
     for (;;) {
       await delay(clock, dayMs, signal);
       if (signal.aborted) return;
       try {
-        server.setCertificate(await pki.apiServer(servingNames));
-        await backing.own?.opened.renew();
-        await frontProxy.renew();
+        await renew();
         await this.#writeCredentials(pki, this.#apiPort);
       } catch (error) {
         logger.error('Could not look after the certificates; tries again in a day', { error });

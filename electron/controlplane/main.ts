@@ -108,6 +108,16 @@ async function run(options: Options): Promise<void> {
   const invitation =
     options.join === undefined ? undefined : await acceptInvitation(options.join, directory);
   const name = await nodeName(options, invitation?.name);
+  let isStopping = false;
+  const stop = (why: string): void => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info('Control plane stops', { why });
+    void controlPlane.stop().then(() => {
+      lock.release();
+      process.exit(0);
+    });
+  };
   const controlPlane = new ControlPlane({
     options,
     nodeName: name,
@@ -125,20 +135,14 @@ async function run(options: Options): Promise<void> {
       if (isHopeless) cannotRun(error.message);
       process.exit(1);
     },
+    // The supervisor starts what ends unasked again.
+    onRestart: stop,
     onNotice(sentence) {
       logger.warn('A person should know', { sentence });
       channel.post({ type: 'notice', message: sentence });
     },
   });
-  let isStopping = false;
-  channel.onStop((why) => {
-    isStopping = true;
-    logger.info('Control plane stops', { why });
-    void controlPlane.stop().then(() => {
-      lock.release();
-      process.exit(0);
-    });
-  });
+  channel.onStop(stop);
   const started = await controlPlane.start().catch((error: unknown) => {
     // What is still missing is not waited for any more.
     if (isStopping) return undefined;

@@ -9,6 +9,10 @@
  * done · a slice of what was compacted is gone.
  * `snapshot`: copied · a part came in · all did · it is checked and durable · the state in use is
  * closed and its log gone · the snapshot is in its place, and the log knows nothing of it.
+ * `restore`: a part of the backup was copied · all of it · it is the beginning of another cluster · it
+ * has the state's name · it waits for the next start · the store until then is set aside.
+ * `recover`: the folder is copied · the copy is the beginning of another cluster · it is durable and
+ * named so · the old folder is set aside · the new one has its name.
  */
 export const failpointNames = [
   'log:before-write',
@@ -30,6 +34,17 @@ export const failpointNames = [
   'snapshot:checked',
   'snapshot:old-state-closed',
   'snapshot:in-place',
+  'restore:part',
+  'restore:copied',
+  'restore:begun-anew',
+  'restore:in-place',
+  'restore:staged',
+  'restore:set-aside',
+  'recover:copied',
+  'recover:begun-anew',
+  'recover:named',
+  'recover:set-aside',
+  'recover:in-place',
 ] as const;
 
 export type FailpointName = (typeof failpointNames)[number];

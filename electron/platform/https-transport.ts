@@ -3,6 +3,7 @@
 // a cable was pulled, where HTTP/1.1 would need a connection and a guess for each.
 // Connects when first used, and again by itself after a failure.
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { pipeline } from 'node:stream/promises';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import {
   TransportError,
@@ -29,8 +30,12 @@ export class HttpsTransport implements Transport {
     this.#clock = clock;
   }
 
-  async request(request: TransportRequest): Promise<TransportResponse> {
-    const { status, headers, stream } = await this.#open(request);
+  /** `upload`: the body, as it comes. An answer before its end makes the rest void. */
+  async request(
+    request: TransportRequest,
+    upload?: AsyncIterable<Uint8Array>,
+  ): Promise<TransportResponse> {
+    const { status, headers, stream } = await this.#open(request, upload);
     const parts: Uint8Array[] = [];
     try {
       for await (const chunk of stream) parts.push(chunk as Uint8Array);
@@ -53,7 +58,10 @@ export class HttpsTransport implements Transport {
     this.#session = undefined;
   }
 
-  #open(request: TransportRequest): Promise<{
+  #open(
+    request: TransportRequest,
+    upload?: AsyncIterable<Uint8Array>,
+  ): Promise<{
     readonly status: number;
     readonly headers: Readonly<Record<string, string>>;
     readonly stream: ClientHttp2Stream;
@@ -63,7 +71,7 @@ export class HttpsTransport implements Transport {
         return reject(new TransportError('the request was aborted'));
       const session = this.#connection();
       const stream = session.request(this.#headers(request), {
-        endStream: request.body === undefined,
+        endStream: request.body === undefined && upload === undefined,
       });
       this.#watchOver(session, stream);
       const abort = (): void => stream.close(constants.NGHTTP2_CANCEL);
@@ -85,7 +93,8 @@ export class HttpsTransport implements Transport {
           if (!name.startsWith(':')) headers[name] = String(value);
         resolve({ status: raw[':status'] ?? 0, headers, stream });
       });
-      if (request.body !== undefined) stream.end(request.body);
+      if (upload !== undefined) pipeline(upload, stream).catch(reject);
+      else if (request.body !== undefined) stream.end(request.body);
     });
   }
 

@@ -62,7 +62,7 @@ async function open(options: MemberOptions) {
     },
   });
   const { kv, store, replica } = opened;
-  const members = new Members({ opened, pki, clock });
+  const members = new Members({ opened, pki, clock, random, restart: () => undefined });
   let port = 0;
   const front = createEtcdServer({
     ...common,

@@ -1,6 +1,14 @@
 // What a person does about the members by `npm run cluster`, and the flags that say where the state
 // is kept: real processes on loopback, no containers.
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -33,9 +41,35 @@ describe('backup and restore', () => {
     expect(names).toContain('configmap/kept\n');
     expect(names).not.toContain('configmap/later\n');
 
+    // While it runs: it starts again with what the backup holds, and keeps what was before.
     const again = await clusterCommand('restore', file, '--data', first.dataDirectory);
-    expect(again.code).toBe(1);
-    expect(again.stderr).toContain('in use by');
+    expect(again).toMatchObject({ code: 0, stderr: '' });
+    const listed = await eventually(
+      async () => {
+        const { code, stdout } = await first.kubectl('get', 'configmap', '-o', 'name');
+        return code === 0 && !stdout.includes('later') ? stdout : undefined;
+      },
+      'it serves the backup',
+      20_000,
+    );
+    expect(listed).toContain('configmap/kept\n');
+    await first.kubectlOk('create', 'configmap', 'after');
+    const kept = readdirSync(first.dataDirectory).filter((name) => /^superseded-/.test(name));
+    expect(kept).toHaveLength(1);
+  }, 60_000);
+
+  it('take no damaged backup in the place of what is served', async () => {
+    const cluster = await new Cluster(['--no-agent']).start();
+    clusters.push(cluster);
+    const file = path.join(cluster.dataDirectory, 'copy.flotilla');
+    await clusterCommand('backup', file, '--data', cluster.dataDirectory);
+    const whole = readFileSync(file);
+    writeFileSync(file, whole.with(9_000, 255 - (whole[9_000] ?? 0)));
+    const refused = await clusterCommand('restore', file, '--data', cluster.dataDirectory);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('is damaged') });
+    const asked = await cluster.kubectl('create', '--raw', '/flotilla/backup', '-f', file);
+    expect(asked.stderr).toContain('is damaged');
+    await cluster.kubectlOk('create', 'configmap', 'goes-on');
   }, 60_000);
 });
 

@@ -213,4 +213,71 @@ const log: readonly Mutation[] = [
   },
 ];
 
-export const replicaMutations: readonly Mutation[] = [...driver, ...log];
+const membership: readonly Mutation[] = [
+  {
+    name: "let a member's key on another disk in",
+    file: `${replica}/announcements.ts`,
+    find: 'if (incarnation !== undefined && incarnation !== claim.incarnation)',
+    replace: "if (incarnation === 'never')",
+    caughtBy: sim('1-160', 'committed by a majority'),
+  },
+  {
+    name: 'let a log in that ends before what was acknowledged',
+    file: `${replica}/announcements.ts`,
+    find: 'if (claim.lastIndex >= acknowledged.index) return undefined;',
+    replace: 'if (claim.lastIndex >= 0) return undefined;',
+    caughtBy: test(
+      'peer-handshake',
+      'a member that says what it is with less than it acknowledged: lost-data',
+    ),
+  },
+  {
+    name: 'take a log that a newer leader has shortened for a loss',
+    file: `${replica}/announcements.ts`,
+    find: 'if (acknowledged === undefined || claim.term > acknowledged.term) return undefined;',
+    replace: 'if (acknowledged === undefined) return undefined;',
+    caughtBy: test(
+      'peer-handshake',
+      'is welcome when a newer leader had it give entries up: welcome',
+    ),
+  },
+  {
+    name: 'count what the greeting process itself has acknowledged',
+    file: `${replica}/peer-transport.ts`,
+    find: 'this.runs.get(peer) === run ? undefined :',
+    replace: 'this.runs.get(peer) === undefined ? undefined :',
+    caughtBy: test(
+      'peer-transport',
+      'to nobody for what was acknowledged by the process that greets',
+    ),
+  },
+  {
+    name: 'forget who was removed',
+    file: 'electron/controlplane/raft/membership.ts',
+    find: 'return { members, removed };\n}\n\nexport function votersOf',
+    replace: 'return { members };\n}\n\nexport function votersOf',
+    caughtBy: test('replica-group', 'adds nobody who was removed'),
+  },
+  {
+    name: 'note another disk in the place of the first',
+    file: `${replica}/announcements.ts`,
+    find: 'const { incarnation = said.incarnation } = member;',
+    replace: 'const { incarnation } = said;',
+    caughtBy: test(
+      'replica-group',
+      'keeps what members say of themselves, and of each disk only the first',
+    ),
+  },
+  {
+    name: 'go on from a state that is ahead of a log put back from an older backup',
+    file: `${replica}/bootstrap.ts`,
+    find: 'if (installedIndex !== index) throw logIsOlder(recovered, applied);',
+    replace: '',
+    caughtBy: test(
+      'bootstrap',
+      'refuses a state that is no snapshot, ahead of the log, of its term',
+    ),
+  },
+];
+
+export const replicaMutations: readonly Mutation[] = [...driver, ...log, ...membership];

@@ -190,6 +190,26 @@ const clients: readonly Mutation[] = [
     caughtBy: test('lease-expiry', 'is void in another term'),
   },
   {
+    name: 'write what not every member knows',
+    file: `${store}/replicated-kv.ts`,
+    find: 'if (version > this.#consensus.entryVersion())',
+    replace: 'if (version > 99)',
+    caughtBy: test(
+      'replicated-kv',
+      'is refused with what to do, and nothing happens, until all do',
+    ),
+  },
+  {
+    name: 'begin anew at a fixed step',
+    file: `${store}/backup.ts`,
+    find: ' + Math.floor(random.next() * within);',
+    replace: ';',
+    caughtBy: test(
+      'backup',
+      'is another on each member that begins with the same, also without a clock',
+    ),
+  },
+  {
     name: 'grow on a full disk',
     file: `${store}/replicated-kv.ts`,
     find: 'if (growthBytes > 0) this.#assertRoom(growthBytes);',

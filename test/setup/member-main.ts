@@ -9,6 +9,7 @@ import { backupChunks } from '../../electron/controlplane/store/backup.ts';
 import { writeChunks } from '../../electron/controlplane/store/state-copy.ts';
 import {
   openReplicatedStore,
+  type MemberSelf,
   type ReplicatedStore,
 } from '../../electron/controlplane/store/open-store.ts';
 import { armedFailpoint, report } from './member-failpoint.ts';
@@ -45,10 +46,10 @@ async function open(): Promise<ReplicatedStore> {
     ...(peer === undefined
       ? {}
       : {
-          transport: (clusterId: string) =>
+          transport: (self: MemberSelf) =>
             TlsPeerTransport.open({
+              ...self,
               id: memberId,
-              clusterId,
               credentials: peer.credentials,
               listen: { host: '127.0.0.1', port: peer.port },
               addresses: () => [`127.0.0.1:${peer.port}`],
@@ -81,8 +82,8 @@ async function answer(opened: ReplicatedStore, request: MemberRequest): Promise<
       return await writeChunks(request.file, backupChunks(await state.snapshot()));
     case 'standing': {
       const { role, leader } = replica.standing;
-      const { appliedIndex, durableIndex, firstIndex, removedBy } = replica.status();
-      return { role, leader, appliedIndex, durableIndex, firstIndex, removedBy };
+      const { appliedIndex, durableIndex, firstIndex, isRemoved } = replica.status();
+      return { role, leader, appliedIndex, durableIndex, firstIndex, isRemoved };
     }
     case 'add':
       return await replica.members.addMember(request.member);

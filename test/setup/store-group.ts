@@ -92,10 +92,10 @@ export class StoreGroup {
           ? { type: 'new', name, addresses: [] }
           : { type: 'join', name, clusterId: founder.clusterId },
       replica: { timing, knownMembers: [...this.#known] },
-      async transport(clusterId) {
+      async transport(self) {
         const transport = await TlsPeerTransport.open({
+          ...self,
           id,
-          clusterId,
           credentials,
           listen: { host: '127.0.0.1', port: 0 },
           addresses: (own) => [`127.0.0.1:${own}`],

@@ -4,6 +4,7 @@
 import { silentLogger } from '#kube/base/logger.ts';
 import { encodeMembership } from '../../electron/controlplane/raft/membership.ts';
 import type { Entry, Member, MemberId } from '../../electron/controlplane/raft/types.ts';
+import type { Announcement } from '../../electron/controlplane/replica/announcements.ts';
 import {
   beginLog,
   planStart,
@@ -23,7 +24,7 @@ import type {
   StateMachine,
 } from '../../electron/controlplane/replica/types.ts';
 import { MemoryDisk } from './disk.ts';
-import { SimNetwork } from './store/network.ts';
+import { SimNetwork, type Self } from './store/network.ts';
 import { Host, type Process, type World } from './store/world.ts';
 
 /** A member's state on its disk: what `open` finds again after a crash. */
@@ -40,6 +41,8 @@ export interface GroupOptions<Machine> {
   readonly world: World;
   /** An empty one, for a new member. */
   readonly newState: (id: MemberId, host: Host) => SimState<Machine>;
+  /** The newest version of entries that a member's release knows now; 1 when left out. */
+  readonly entryVersion?: (id: MemberId) => number;
   readonly segmentBytes?: number;
   readonly logLimits?: Partial<LogLimits>;
   readonly timing?: Partial<ReplicaTiming>;
@@ -67,8 +70,8 @@ export interface RunningMember<Result, Machine> {
 export interface SimMember<Result, Machine> {
   readonly id: MemberId;
   readonly host: Host;
-  readonly disk: MemoryDisk;
-  readonly state: SimState<Machine>;
+  disk: MemoryDisk;
+  state: SimState<Machine>;
   record: MemberRecord;
   running: RunningMember<Result, Machine> | undefined;
   /** It runs, or is about to. */
@@ -85,6 +88,7 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
   readonly members = new Map<MemberId, SimMember<Result, Machine>>();
   readonly #options: GroupOptions<Machine>;
   #founders: readonly Member[] = [];
+  #runs = 0;
 
   constructor(options: GroupOptions<Machine>) {
     this.#options = options;
@@ -100,6 +104,7 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
       addresses: [],
     }));
     for (const { id } of this.#founders) this.#make(id, 'new');
+    this.#founders = this.#founders.map((one) => ({ ...one, ...this.#announcement(one.id) }));
     await Promise.all(this.#founders.map(({ id }) => this.start(id)));
   }
 
@@ -110,19 +115,41 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
   }
 
   #make(id: MemberId, begunAs: MemberRecord['begunAs']): void {
-    const { world, newState, diskMs } = this.#options;
+    const { world, newState } = this.#options;
     const host = new Host(world);
-    const options = diskMs === undefined ? {} : { delayMs: diskMs };
+    const incarnation = `disk 1 of ${id}`;
     this.members.set(id, {
       id,
       host,
-      disk: new MemoryDisk({ clock: host.clock, random: world.random, ...options }),
+      disk: this.#newDisk(host),
       state: newState(id, host),
-      record: { clusterId, memberId: id, name: `m${id}`, begunAs, hasBegun: false },
+      record: { clusterId, memberId: id, name: `m${id}`, incarnation, begunAs, hasBegun: false },
       running: undefined,
       isUp: false,
       fatal: undefined,
     });
+  }
+
+  #newDisk({ clock }: Host): MemoryDisk {
+    const { world, diskMs } = this.#options;
+    const options = diskMs === undefined ? {} : { delayMs: diskMs };
+    return new MemoryDisk({ clock, random: world.random, ...options });
+  }
+
+  #announcement(id: MemberId): Announcement {
+    const { incarnation } = this.member(id).record;
+    return { incarnation, entryVersion: this.#options.entryVersion?.(id) ?? 1 };
+  }
+
+  /** Another disk with nothing on it, and the member's key put back from a copy. */
+  replaceDisk(id: MemberId): void {
+    this.crash(id);
+    const member = this.member(id);
+    const { host, record } = member;
+    member.disk = this.#newDisk(host);
+    member.state = this.#options.newState(id, host);
+    const incarnation = `disk 2 of ${id}`;
+    member.record = { ...record, incarnation, begunAs: 'join', hasBegun: false };
   }
 
   member(id: MemberId): SimMember<Result, Machine> {
@@ -171,7 +198,10 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
       const machine = member.state.open(process, (error) => this.#end(member, error));
       const plan = this.#isFounding(member, opened.recovered !== undefined)
         ? this.#foundingPlan()
-        : planStart(record, opened.recovered, machine.applied());
+        : planStart(record, opened.recovered, {
+            applied: machine.applied(),
+            installedIndex: machine.installedIndex,
+          });
       onFound?.(id, opened.recovered, machine);
       const log = wrapLog?.(opened.log, id) ?? opened.log;
       await beginLog(log, plan);
@@ -206,6 +236,7 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
     },
   ): void {
     const { world, logLimits, protocolLimits, timing, onRunning } = this.#options;
+    const announcement = this.#announcement(member.id);
     const { id, host } = member;
     const { process, log, plan, machine } = begun;
     const replica = new Replica<Result>({
@@ -214,7 +245,8 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
       start: plan.start,
       log,
       stateMachine: machine,
-      transport: this.network.attach(id, host),
+      transport: this.network.attach(id, host, this.#selfOf(plan, announcement)),
+      announcement,
       random: world.random,
       logger: silentLogger,
       onFatal: (error) => this.#end(member, error),
@@ -225,6 +257,12 @@ export class ReplicaGroup<Result, Machine extends StateMachine<Result>> {
     member.running = { replica, machine, process };
     onRunning?.(id);
     replica.start();
+  }
+
+  #selfOf({ start }: StartPlan, { incarnation, entryVersion }: Announcement): Self {
+    const lastIndex = start.entries.at(-1)?.index ?? start.snapshot.index;
+    const disk = { incarnation, run: `run ${++this.#runs}`, term: start.hardState.term, lastIndex };
+    return { disk, entryVersion };
   }
 
   /** The process has ended itself: its machine goes on. */

@@ -4,6 +4,7 @@
 import {
   createSecureServer,
   createServer,
+  type Http2SecureServer,
   type Http2Server,
   type Http2Session,
   type IncomingHttpHeaders,
@@ -82,7 +83,8 @@ const windowBytes = 4 * 1024 * 1024;
 
 export class GrpcServer {
   readonly #options: GrpcServerOptions;
-  readonly #server: Http2Server;
+  readonly #server: Http2Server | Http2SecureServer;
+  #secured: Http2SecureServer | undefined;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #allowed = new WeakSet<Http2Session>();
 
@@ -91,17 +93,12 @@ export class GrpcServer {
     const { tls } = options;
     const settings = { maxConcurrentStreams: streamsMax, initialWindowSize: windowBytes };
     const common = { settings, maxSessionMemory: sessionMegabytesMax };
-    this.#server =
-      tls === undefined
-        ? createServer(common)
-        : createSecureServer({
-            ...common,
-            key: tls.key,
-            cert: tls.cert,
-            ca: tls.ca,
-            requestCert: true,
-            rejectUnauthorized: true,
-          });
+    if (tls === undefined) this.#server = createServer(common);
+    else {
+      const { key, cert, ca } = tls;
+      const secure = { key, cert, ca, requestCert: true, rejectUnauthorized: true };
+      this.#server = this.#secured = createSecureServer({ ...common, ...secure });
+    }
     this.#server.on('session', (session) => this.#greet(session));
     this.#server.on('stream', (stream, headers) => this.#serve(stream, headers));
     this.#server.on('error', (error) => options.logger.error('gRPC server', { error }));
@@ -117,6 +114,12 @@ export class GrpcServer {
         resolve(typeof address === 'object' && address !== null ? address.port : port);
       });
     });
+  }
+
+  /** For connections from now on; nothing without TLS. */
+  setCertificate(certificate: Pick<GrpcTls, 'key' | 'cert'>): void {
+    const { tls } = this.#options;
+    if (tls !== undefined) this.#secured?.setSecureContext({ ca: tls.ca, ...certificate });
   }
 
   /** Cuts every connection. */

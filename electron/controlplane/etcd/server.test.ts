@@ -1,13 +1,17 @@
 // The front over a socket, asked message by message; etcdctl does the rest (test/compat).
+import { X509Certificate } from 'node:crypto';
 import { tmpdir } from 'node:os';
+import { connect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock, systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
+import { certify, testCa } from '../replica/peer-testing.ts';
 import { openMemoryKv } from '../store/memory-store.ts';
 import { GrpcClient, type ClientStream } from './grpc-client.ts';
 import { leaseGrantRequest, leaseGrantResponse } from './protocol-admin.ts';
 import * as wire from './protocol.ts';
+import type { GrpcTls } from './grpc-server.ts';
 import { createEtcdServer, type EtcdServer } from './server.ts';
 
 const watchLimits = {
@@ -21,10 +25,9 @@ let kv: ReturnType<typeof openMemoryKv>;
 let server: EtcdServer;
 let client: GrpcClient;
 
-beforeEach(async () => {
-  clock = new ManualClock();
-  kv = openMemoryKv({ clock, watchLimits });
-  server = createEtcdServer({
+function createServer(tls?: GrpcTls): EtcdServer {
+  return createEtcdServer({
+    ...(tls === undefined ? {} : { tls }),
     kv,
     cluster: {
       clusterId: 1,
@@ -38,6 +41,12 @@ beforeEach(async () => {
     logger: silentLogger,
     temporaryFolder: tmpdir(),
   });
+}
+
+beforeEach(async () => {
+  clock = new ManualClock();
+  kv = openMemoryKv({ clock, watchLimits });
+  server = createServer();
   const port = await server.listen(0, '127.0.0.1');
   client = new GrpcClient({ endpoints: [`http://127.0.0.1:${port}`], clock: systemClock });
 });
@@ -261,5 +270,33 @@ describe('calls', () => {
     });
     expect(await ended).toBeUndefined();
     expect(new Set(kept)).toEqual(new Set([0, 2]));
+  });
+});
+
+describe('its certificate', () => {
+  it('may be made anew while it serves: who connects then is shown the new one', async () => {
+    const made = (): { readonly key: string; readonly cert: string } => {
+      const { certPem, keyPem } = certify(testCa, { usages: ['server', 'client'] });
+      return { key: keyPem, cert: certPem };
+    };
+    const ca = testCa.certPem;
+    const secured = createServer({ ...made(), ca, authorize: () => true });
+    const port = await secured.listen(0, '127.0.0.1');
+    const shown = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        const own = { ...made(), ca, port, host: '127.0.0.1', ALPNProtocols: ['h2'] };
+        const socket = connect({ ...own, checkServerIdentity: () => undefined }, () => {
+          resolve(socket.getPeerX509Certificate()?.toString());
+          socket.destroy();
+        });
+        socket.once('error', reject);
+      });
+    const before = await shown();
+    const renewed = made();
+    secured.setCertificate(renewed);
+    const after = await shown();
+    await secured.close();
+    expect(after).not.toBe(before);
+    expect(after).toBe(new X509Certificate(renewed.cert).toString());
   });
 });

@@ -39,6 +39,8 @@ export interface EtcdServerOptions {
 export interface EtcdServer {
   /** Resolves to the port; 0 takes a free one. */
   listen(port: number, host: string): Promise<number>;
+  /** Made anew while running: for connections from now on. */
+  setCertificate(certificate: Pick<GrpcTls, 'key' | 'cert'>): void;
   close(): Promise<void>;
 }
 
@@ -63,6 +65,7 @@ export function createEtcdServer(options: EtcdServerOptions): EtcdServer {
   const server = new GrpcServer({ methods, requestBytesMax, logger, ...secured });
   return {
     listen: (port, host) => server.listen(port, host),
+    setCertificate: (certificate) => server.setCertificate(certificate),
     close: () => server.close(),
   };
 }

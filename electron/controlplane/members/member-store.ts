@@ -13,8 +13,9 @@ import type { MemberId } from '../raft/types.ts';
 import type { StartWish } from '../replica/bootstrap.ts';
 import { TlsPeerTransport } from '../replica/peer-transport.ts';
 import { finishRecovery } from '../replica/recovery-run.ts';
-import { openReplicatedStore, type ReplicatedStore } from '../store/open-store.ts';
+import { openReplicatedStore, type MemberSelf, type ReplicatedStore } from '../store/open-store.ts';
 import type { Invitation } from './invitation.ts';
+import { finishRestore } from './restoring.ts';
 
 export interface MemberStoreOptions {
   readonly dataDirectory: string;
@@ -36,6 +37,7 @@ export interface MemberStoreOptions {
 }
 
 export interface MemberStore extends ReplicatedStore {
+  readonly folder: string;
   /** Where this member listens for others; undefined: nowhere. */
   readonly address: string | undefined;
   /** As the other one said of itself; undefined: nothing yet. */
@@ -51,14 +53,17 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   const { dataDirectory, mustExist, name, invitation, pki } = options;
   const { clock, random, logger, onFatal } = options;
   const directory = path.join(dataDirectory, storeFolder);
+  const superseded = finishRestore(directory, clock);
+  if (superseded !== undefined)
+    logger.warn('A backup took the place of the store, which is kept', { superseded });
   finishRecovery(directory);
   const identity = await pki.peer(path.join(dataDirectory, 'pki'));
   const address = await memberAddress(options);
   const addresses = address === undefined ? [] : [address];
   const knownMembers = invitation?.members ?? [];
   let transport: TlsPeerTransport | undefined;
-  const open = async (clusterId: string, listen: string): Promise<TlsPeerTransport> => {
-    transport = await openTransport({ ...options, clusterId, identity, address: listen });
+  const open = async (self: MemberSelf, listen: string): Promise<TlsPeerTransport> => {
+    transport = await openTransport({ ...options, self, identity, address: listen });
     return transport;
   };
   const opened = await openReplicatedStore({
@@ -69,7 +74,7 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
       addresses,
     }),
     mustExist,
-    ...(address === undefined ? {} : { transport: (id: string) => open(id, address) }),
+    ...(address === undefined ? {} : { transport: (self: MemberSelf) => open(self, address) }),
     replica: { knownMembers },
     clock,
     random,
@@ -78,6 +83,7 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   });
   return {
     ...opened,
+    folder: directory,
     address,
     isAlwaysOn(id) {
       if (id === identity.memberId) return options.isAlwaysOn;
@@ -110,7 +116,7 @@ async function memberAddress(options: MemberStoreOptions): Promise<string | unde
 }
 
 async function openTransport(deps: {
-  readonly clusterId: string;
+  readonly self: MemberSelf;
   readonly identity: Awaited<ReturnType<ClusterPki['peer']>>;
   readonly address: string;
   readonly isAlwaysOn: boolean;
@@ -119,13 +125,13 @@ async function openTransport(deps: {
   readonly random: Random;
   readonly logger: Logger;
 }): Promise<TlsPeerTransport> {
-  const { clusterId, identity, address, isAlwaysOn, pki, clock, random, logger } = deps;
+  const { self, identity, address, isAlwaysOn, pki, clock, random, logger } = deps;
   const { memberId: id, certPem, keyPem } = identity;
   const listen = hostAndPort(address);
   try {
     return await TlsPeerTransport.open({
+      ...self,
       id,
-      clusterId,
       credentials: { caPem: pki.caPem, certPem, keyPem },
       listen,
       addresses: () => [address],

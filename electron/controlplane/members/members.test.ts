@@ -1,6 +1,7 @@
 // What a watcher of the members is told, and when.
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
+import { seededRandom } from '#kube/base/random.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import type { ReplicaStatus } from '../replica/replica.ts';
 import type { MemberStore } from './member-store.ts';
@@ -27,7 +28,7 @@ function statusOf(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
       { id: 2, match: 10 },
       { id: 3, match: 10 },
     ],
-    removedBy: undefined,
+    isRemoved: false,
     ...more,
   } as unknown as ReplicaStatus;
 }
@@ -40,7 +41,13 @@ function watched() {
     kv: { currentRevision: () => world.revision },
     clusterId: 'c',
   } as unknown as MemberStore;
-  const members = new Members({ opened, pki: undefined as unknown as ClusterPki, clock });
+  const members = new Members({
+    opened,
+    pki: undefined as unknown as ClusterPki,
+    clock,
+    random: seededRandom(1),
+    restart: () => undefined,
+  });
   const stopping = new AbortController();
   const told: string[] = [];
   const ended = (async () => {

@@ -2,6 +2,7 @@
 // why nothing can be answered when that is so. Changes are made on the member that leads.
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
+import type { Random } from '#kube/base/random.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import { isHostAndPort } from '../../options.ts';
 import type { ClusterInfo } from '../etcd/cluster-info.ts';
@@ -12,11 +13,15 @@ import { ReplicaUnavailableError } from '../replica/types.ts';
 import { backupChunks } from '../store/backup.ts';
 import type { Invitation } from './invitation.ts';
 import type { MemberStore } from './member-store.ts';
+import { stageRestore } from './restoring.ts';
 
 export interface MembersDeps {
   readonly opened: MemberStore;
   readonly pki: ClusterPki;
   readonly clock: Clock;
+  readonly random: Random;
+  /** Ends this process in order; whoever started it starts it again. */
+  readonly restart: (why: string) => void;
 }
 
 /** How often a report is made while somebody watches; it costs no I/O. */
@@ -142,6 +147,28 @@ export class Members {
     }
   }
 
+  /**
+   * Takes a backup in, checked whole; then this process ends, and the next one goes on with it, as
+   * another cluster. Throws MembershipRefusedError and what a backup is refused with.
+   */
+  async restore(
+    chunks: AsyncIterable<Uint8Array>,
+    { isOther, signal }: { readonly isOther: boolean; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { opened, clock, random, restart } = this.#deps;
+    const { members } = opened.replica.standing.membership;
+    const self = opened.replica.status().id;
+    if (members.some(({ id }) => id !== self))
+      throw new MembershipRefusedError(
+        `The state is kept by several machines (${namesOf(members)}), and a backup takes one back: remove the others first (\`npm run cluster -- remove NAME\`) and invite them anew afterwards, or put it into an unused data directory.`,
+      );
+    const { lineage } = opened.state;
+    const { folder } = opened;
+    await stageRestore(chunks, isOther, { folder, clock, random, lineage, signal });
+    // The answer goes first.
+    clock.timer(0, () => restart('a backup takes the place of the store'));
+  }
+
   /** For etcd's clients, whose ids are numbers. */
   clusterInfo(clientUrl: () => string): ClusterInfo {
     const { replica, clusterId } = this.#deps.opened;
@@ -178,8 +205,8 @@ export class Members {
 }
 
 export function problemOf(status: ReplicaStatus): string | undefined {
-  const { membership, leader, removedBy, peers, id: self } = status;
-  if (removedBy !== undefined)
+  const { membership, leader, isRemoved, peers, id: self } = status;
+  if (isRemoved)
     return (
       'This machine was removed from the cluster. To come back, it has to be invited anew, and to ' +
       'join with an unused data directory.'

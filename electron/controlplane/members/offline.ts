@@ -29,11 +29,12 @@ export interface OfflineDeps {
  * certificates that are there stay. Throws errors whose messages are sentences for a person.
  */
 export async function restore(file: string, deps: OfflineDeps): Promise<void> {
-  const { dataDirectory, clock } = deps;
+  const { dataDirectory, clock, random } = deps;
   openDataDirectory(dataDirectory);
   const lock = lockDataDirectory(dataDirectory, 'flotilla restore', clock);
   try {
-    await restoreBackup(file, path.join(dataDirectory, storeFolder), clock.now());
+    const directory = path.join(dataDirectory, storeFolder);
+    await restoreBackup(file, directory, { nowMs: clock.now(), random });
   } catch (error) {
     throw dataDirectoryError(error, dataDirectory) ?? error;
   } finally {
@@ -60,6 +61,6 @@ function recoveryDeps({ dataDirectory, clock, random, logger }: OfflineDeps): Re
     clock,
     random,
     logger,
-    openState: (directory) => openRecoverableState({ directory, clock, logger }),
+    openState: (directory) => openRecoverableState({ directory, clock, random, logger }),
   };
 }

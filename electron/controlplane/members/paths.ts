@@ -12,6 +12,7 @@ import type { ApiHandler, ApiRequest, ApiResponse } from '../apiserver/http.ts';
 import { jsonResponse } from '../apiserver/status-response.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import { ProposalUnknownError, ReplicaUnavailableError } from '../replica/types.ts';
+import { StoreOpenError } from '../store/state-file.ts';
 import { NoSpaceError, UnavailableError } from '../store/store.ts';
 import type { Members } from './members.ts';
 
@@ -38,6 +39,7 @@ export function createMemberPaths(members: Members | undefined): ApiHandler {
 async function answer(request: ApiRequest, members: Members): Promise<ApiResponse> {
   const { path, method } = request;
   if (path === backupPath && method === 'GET') return await backup(members);
+  if (path === backupPath && method === 'POST') return await restore(request, members);
   if (path === membersPath && method === 'GET')
     return request.query.get('watch') === 'true'
       ? watch(request, members)
@@ -81,6 +83,15 @@ async function backup(members: Members): Promise<ApiResponse> {
   };
 }
 
+async function restore(request: ApiRequest, members: Members): Promise<ApiResponse> {
+  const { openBody, query, signal } = request;
+  if (openBody === undefined) throw badRequest('A backup comes as the body of the request.');
+  const isOther = query.get('otherCluster') === 'true';
+  await members.restore(openBody(), { isOther, signal });
+  const message = 'The backup is whole: the control plane ends now and starts again with it.';
+  return jsonResponse(202, { kind: 'Status', apiVersion: 'v1', status: 'Success', message });
+}
+
 async function readJson(request: ApiRequest): Promise<Readonly<Record<string, unknown>>> {
   const text = Buffer.from(await request.readBody()).toString('utf8');
   try {
@@ -93,12 +104,13 @@ async function readJson(request: ApiRequest): Promise<Readonly<Record<string, un
 }
 
 function statusOf(error: unknown): unknown {
-  if (error instanceof MembershipRefusedError) return badRequest(error.message);
+  if (error instanceof MembershipRefusedError || error instanceof StoreOpenError)
+    return badRequest(error.message);
   if (error instanceof ReplicaUnavailableError || error instanceof UnavailableError)
     return serviceUnavailable(error.message);
-  if (error instanceof NoSpaceError)
+  if (error instanceof NoSpaceError || (error as NodeJS.ErrnoException).code === 'ENOSPC')
     return insufficientStorage(
-      `The disk of this machine has no room for a copy of the state (${error.message}): free some space, then ask again.`,
+      `The disk of this machine has no room for a copy of the state (${(error as Error).message}): free some space, then ask again.`,
     );
   if (error instanceof ProposalUnknownError)
     return timeout(

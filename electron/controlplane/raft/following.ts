@@ -6,6 +6,19 @@ import { assert } from '#kube/base/assert.ts';
 import type { Core } from './core.ts';
 import type { AppendRequest, Heartbeat, MemberId, Proposal, SnapshotMessage } from './types.ts';
 
+/** Nothing can mend it: this member's word does not hold. */
+export class LostEntriesError extends Error {
+  override readonly name = 'LostEntriesError';
+
+  constructor(acknowledged: number, lastIndex: number) {
+    super(
+      `Entry ${acknowledged} was acknowledged here, but the log ends at ${lastIndex}: this disk lost ` +
+        'data, or was put back from an older copy. Remove this member on the machine that leads, ' +
+        'invite it anew, and start it with an unused data directory.',
+    );
+  }
+}
+
 /** From the leader of our term: whoever campaigned gives up, and the timer starts again. */
 export function hearLeader(core: Core, leader: MemberId): void {
   assert(core.role.kind !== 'leader', `members ${core.id} and ${leader} lead term ${core.term}`);
@@ -85,11 +98,7 @@ export function refuseOldLeader(core: Core, to: MemberId): void {
 
 export function onHeartbeat(core: Core, { from, commit, readRound }: Heartbeat): void {
   const { log } = core;
-  assert(
-    commit <= log.lastIndex,
-    `entry ${commit} was acknowledged here, but the log ends at ${log.lastIndex}: this disk lost ` +
-      'data; remove this member and join it anew',
-  );
+  if (commit > log.lastIndex) throw new LostEntriesError(commit, log.lastIndex);
   log.commit = Math.max(log.commit, commit);
   core.send({ type: 'heartbeat-response', from: core.id, to: from, term: core.term, readRound });
 }

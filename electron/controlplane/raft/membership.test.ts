@@ -19,8 +19,11 @@ const member: fc.Arbitrary<Member> = fc.record({
   name: fc.string(),
   addresses: fc.array(fc.string(), { maxLength: 2 }),
 });
+const announcing: fc.Arbitrary<Member> = fc
+  .tuple(member, fc.string(), fc.nat())
+  .map(([of, incarnation, entryVersion]) => ({ ...of, incarnation, entryVersion }));
 const membership: fc.Arbitrary<Membership> = fc
-  .array(member, { maxLength: 7 })
+  .array(fc.oneof(member, announcing), { maxLength: 7 })
   .map((list) => list.reduce(withMember, nobody));
 
 const text = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -88,9 +91,22 @@ describe('a change', () => {
         const next = withMember(current, added);
         expect(isAllowedChange(current, next)).toBe(votersOf(next).length > 0);
         expect(isAllowedChange(current, kept)).toBe(votersOf(kept).length > 0);
-        expect(withoutMember(next, added.id)).toEqual(kept);
+        const left = withoutMember(next, added.id);
+        expect(left.members).toEqual(kept.members);
+        // Who was removed is never back, whatever else changes.
+        expect(decodeMembership(encodeMembership(left)).removed).toContain(added.id);
+        expect(isAllowedChange(left, withMember(left, added))).toBe(false);
       }),
     );
+  });
+
+  it('remembers the newest 128 who left', () => {
+    const many = Array.from({ length: 200 }, (_, i) => ({ ...one, id: i + 1 }) as Member);
+    const left = many.reduce(
+      (current, next) => withoutMember(withMember(current, next), next.id),
+      nobody,
+    );
+    expect(left.removed).toEqual(many.slice(-128).map(({ id }) => id));
   });
 });
 

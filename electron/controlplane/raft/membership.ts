@@ -8,16 +8,27 @@ import type { Member, MemberId, Membership } from './types.ts';
 const formatVersion = 1;
 const text = { encoder: new TextEncoder(), decoder: new TextDecoder('utf-8', { fatal: true }) };
 
+/**
+ * Of those that left before, nobody remembers: they are strangers with a log of the past and no vote.
+ * It is written with each membership and each state, so it has a bound: about 2 KiB.
+ */
+const removedMax = 128;
+
 export const nobody: Membership = { members: [] };
 
 export function encodeMembership(membership: Membership): Uint8Array {
-  const members = membership.members.map(({ id, role, name, addresses }) => ({
-    id,
-    role,
-    name,
-    addresses,
-  }));
-  return text.encoder.encode(JSON.stringify({ version: formatVersion, members }));
+  const { removed } = membership;
+  const members = membership.members.map(
+    ({ id, role, name, addresses, incarnation, entryVersion }) => ({
+      id,
+      role,
+      name,
+      addresses,
+      incarnation,
+      entryVersion,
+    }),
+  );
+  return text.encoder.encode(JSON.stringify({ version: formatVersion, members, removed }));
 }
 
 /** Throws when `data` is not a membership or of a version this program does not know. */
@@ -35,20 +46,39 @@ export function decodeMembership(data: Uint8Array): Membership {
   for (let i = 1; i < decoded.length; i += 1)
     if ((decoded[i - 1]?.id ?? 0) >= (decoded[i]?.id ?? 0))
       throw new TypeError('Members must be listed once each, by ascending id');
-  return { members: decoded };
+  const removed: unknown = value['removed'];
+  if (removed === undefined) return { members: decoded };
+  if (!Array.isArray(removed) || !removed.every((id) => isMemberId(id)))
+    throw new TypeError('Removed members must be listed by their ids');
+  return { members: decoded, removed };
 }
 
 function decodeMember(value: unknown): Member {
   if (!isRecord(value)) throw new TypeError('A member must be an object');
-  const { id, role, name, addresses } = value;
-  if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1)
+  const { id, role, name, addresses, incarnation, entryVersion } = value;
+  if (!isMemberId(id))
     throw new TypeError(`A member's id must be a whole number from 1, not ${String(id)}`);
   if (role !== 'voter' && role !== 'learner')
     throw new TypeError(`Member ${id} must be a voter or a learner, not ${String(role)}`);
   if (typeof name !== 'string') throw new TypeError(`Member ${id} must have a name`);
   if (!Array.isArray(addresses) || !addresses.every((address) => typeof address === 'string'))
     throw new TypeError(`Member ${id} must have a list of addresses`);
-  return { id, role, name, addresses };
+  if (incarnation !== undefined && typeof incarnation !== 'string')
+    throw new TypeError(`Member ${id}'s incarnation must be a text`);
+  if (entryVersion !== undefined && typeof entryVersion !== 'number')
+    throw new TypeError(`Member ${id}'s version of entries must be a number`);
+  return {
+    id,
+    role,
+    name,
+    addresses,
+    ...(incarnation === undefined ? {} : { incarnation }),
+    ...(entryVersion === undefined ? {} : { entryVersion }),
+  };
+}
+
+function isMemberId(value: unknown): value is MemberId {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -58,22 +88,30 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 /** Adds the member, or replaces the one of the same id. */
 export function withMember(membership: Membership, member: Member): Membership {
   const others = membership.members.filter(({ id }) => id !== member.id);
-  return { members: [...others, member].sort((a, b) => a.id - b.id) };
+  return { ...membership, members: [...others, member].sort((a, b) => a.id - b.id) };
 }
 
 export function withoutMember(membership: Membership, id: MemberId): Membership {
-  return { members: membership.members.filter((member) => member.id !== id) };
+  const members = membership.members.filter((member) => member.id !== id);
+  if (members.length === membership.members.length) return membership;
+  const removed = [...(membership.removed ?? []), id].slice(-removedMax);
+  return { members, removed };
 }
 
 export function votersOf(membership: Membership): MemberId[] {
   return membership.members.filter(({ role }) => role === 'voter').map(({ id }) => id);
 }
 
-/** Whether `next` may follow: it has a voter, and at most one voter comes or goes. */
+/**
+ * Whether `next` may follow: it has a voter, at most one voter comes or goes, and nobody is back who
+ * was removed.
+ */
 export function isAllowedChange(current: Membership, next: Membership): boolean {
   const before = votersOf(current);
   const after = votersOf(next);
   const kept = after.filter((voter) => before.includes(voter)).length;
+  const { removed = [] } = current;
+  if (next.members.some(({ id }) => removed.includes(id))) return false;
   return after.length > 0 && before.length + after.length - 2 * kept <= 1;
 }
 

@@ -217,6 +217,7 @@ class Group {
   change(machine: Machine): void {
     const { membership } = machine.raft.status();
     const id = 1 + Math.floor(this.random.next() * 5);
+    if (membership.removed?.includes(id) === true) return;
     const role = this.chance(0.7) ? 'voter' : 'learner';
     const next = this.chance(0.4)
       ? withoutMember(membership, id)

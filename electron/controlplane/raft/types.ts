@@ -21,12 +21,18 @@ export interface Member {
   readonly name: string;
   /** `host:port`, best first. Hints only: the member is known by its key. */
   readonly addresses: readonly string[];
+  /** Of the disk it joined with; absent until it said so. The protocol does not look at it. */
+  readonly incarnation?: string;
+  /** The newest version of entries that its release knows; absent: the first. The same. */
+  readonly entryVersion?: number;
 }
 
 /** Who takes part. A membership is in force from the moment its entry is *appended* (thesis §4.1). */
 export interface Membership {
   /** By id, ascending. */
   readonly members: readonly Member[];
+  /** Who was a member, the last to leave at the end: never one again. */
+  readonly removed?: readonly MemberId[];
 }
 
 /** `membership`: data is an encoded Membership (membership.ts), whole, not a difference. */

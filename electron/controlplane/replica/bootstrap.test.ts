@@ -9,10 +9,16 @@ import {
   planIdentity,
   planStart,
   type FoundMember,
+  type FoundState,
   type MemberRecord,
   type StartWish,
 } from './bootstrap.ts';
-import { beginMember, readMemberFile, type BeginMemberDeps } from './member-file.ts';
+import {
+  beginMember,
+  readMemberFile,
+  writeMemberFile,
+  type BeginMemberDeps,
+} from './member-file.ts';
 import type { AppliedMark, LogBatch, RecoveredLog } from './types.ts';
 
 const nobody = { members: [] };
@@ -22,6 +28,7 @@ const founded: MemberRecord = {
   clusterId: 'c',
   memberId: 5,
   name: 'nas',
+  incarnation: 'disk',
   begunAs: 'new',
   hasBegun: true,
 };
@@ -108,12 +115,17 @@ describe('who a member is', () => {
   ];
   for (const { name, found, wish, want } of cases)
     it(name, () => {
-      const plan = (): MemberRecord => planIdentity(found, wish, 5, 'fresh');
+      const self = { memberId: 5, clusterId: 'fresh', incarnation: 'disk' };
+      const plan = (): MemberRecord => planIdentity(found, wish, self);
       if (!(want instanceof RegExp)) return expect(plan()).toEqual(want);
       expect(plan).toThrow(want);
       expect(plan).toThrow(BootstrapError);
     });
 });
+
+function of(applied: AppliedMark, installedIndex?: number): FoundState {
+  return { applied, installedIndex };
+}
 
 describe('where a member begins', () => {
   const entry = (index: number, term: number): Entry => ({
@@ -129,10 +141,20 @@ describe('where a member begins', () => {
   };
 
   it('founds by the first entry: itself as the only voter, committed', () => {
-    const { start, firstWrite } = planStart(unfinished, undefined, nothing, ['nas:1']);
+    const { start, firstWrite } = planStart(unfinished, undefined, of(nothing), {
+      addresses: ['nas:1'],
+      entryVersion: 2,
+    });
     const [first] = start.entries;
     expect(first && decodeMembership(first.data).members).toEqual([
-      { id: 5, role: 'voter', name: 'nas', addresses: ['nas:1'] },
+      {
+        id: 5,
+        role: 'voter',
+        name: 'nas',
+        addresses: ['nas:1'],
+        incarnation: 'disk',
+        entryVersion: 2,
+      },
     ]);
     expect(start).toMatchObject({
       hardState: { term: 1, vote: 0, commit: 1 },
@@ -149,20 +171,20 @@ describe('where a member begins', () => {
 
   it('founds behind a state, so that newcomers are sent it, and of a later term', () => {
     const old = { ...some, membership: { members: [] } };
-    const { start, firstWrite } = planStart(unfinished, undefined, old);
+    const { start, firstWrite } = planStart(unfinished, undefined, of(old));
     expect(start.entries.map(({ index, term }) => [index, term])).toEqual([[8, 3]]);
     expect(firstWrite?.snapshot).toEqual({ index: 7, term: 2, membership: nobody });
     expect(start).toMatchObject({ appliedIndex: 7, hardState: { term: 3, vote: 0, commit: 8 } });
   });
 
   it('joins with nothing, in no membership, which is written down', () => {
-    const { start, firstWrite } = planStart({ ...joined, hasBegun: false }, undefined, nothing);
+    const { start, firstWrite } = planStart({ ...joined, hasBegun: false }, undefined, of(nothing));
     expect([start.entries, start.snapshot]).toEqual([[], nothing]);
     expect(firstWrite?.hardState).toEqual({ term: 0, vote: 0, commit: 0 });
   });
 
   it('goes on from log and state, without a write', () => {
-    const { start, firstWrite } = planStart(founded, log, some);
+    const { start, firstWrite } = planStart(founded, log, of(some));
     expect(firstWrite).toBeUndefined();
     expect(start).toEqual({
       hardState: log.hardState,
@@ -191,7 +213,7 @@ describe('where a member begins', () => {
   ];
   for (const { name, mark, want } of installed)
     it(`begins behind a snapshot that was installed just before a crash: ${name}`, () => {
-      const { start, firstWrite } = planStart(founded, log, mark);
+      const { start, firstWrite } = planStart(founded, log, of(mark, mark.index));
       expect(start).toEqual({
         hardState: want,
         snapshot: mark,
@@ -201,13 +223,28 @@ describe('where a member begins', () => {
       expect(firstWrite).toMatchObject({ snapshot: mark, entries: [] });
     });
 
+  for (const { name, mark } of installed)
+    for (const [what, installedIndex] of [
+      ['no snapshot', undefined],
+      ['a snapshot that it has moved on from', 3],
+    ] as const)
+      it(`refuses a state that is ${what}, ${name.replace(/:.*/, '')}`, () => {
+        const begin = (): unknown => planStart(founded, log, of(mark, installedIndex));
+        expect(begin).toThrow(BootstrapError);
+        expect(begin).toThrow(
+          new RegExp(
+            `up to entry ${mark.index} of term ${mark.term}.*up to entry 8 of term 3.*Put`,
+          ),
+        );
+      });
+
   it('refuses a state that is older than where the log begins', () => {
     const old = { index: 4, term: 2, membership: nobody };
-    expect(() => planStart(founded, log, old)).toThrow(/begins behind entry 5.* ends at 4/);
+    expect(() => planStart(founded, log, of(old))).toThrow(/begins behind entry 5.* ends at 4/);
   });
 
   it('refuses to begin with an empty log where there was one', () => {
-    expect(() => planStart(founded, undefined, some)).toThrow('The log is gone');
+    expect(() => planStart(founded, undefined, of(some))).toThrow('The log is gone');
   });
 });
 
@@ -226,6 +263,8 @@ describe('member.json', () => {
       memberId: 5,
       wish: asNew,
       newClusterId: 'fresh',
+      newIncarnation: 'disk',
+      entryVersion: 2,
       hasLog: () => false,
       openLog: () => ({
         log: {
@@ -239,7 +278,7 @@ describe('member.json', () => {
         },
         recovered: undefined,
       }),
-      applied: nothing,
+      state: { applied: nothing, installedIndex: undefined },
       ...more,
     };
   }
@@ -268,6 +307,17 @@ describe('member.json', () => {
     const { record } = await beginMember(deps({ newClusterId: 'another' }));
     expect(record.clusterId).toBe('fresh');
     await expect(beginMember(deps())).rejects.toThrow('The log is gone');
+  });
+
+  it('of a release that knew no incarnations is given one, once, which stays', async () => {
+    const given = deps();
+    const { incarnation: _none, ...old } = unfinished;
+    await writeMemberFile(given.file, old);
+    expect((await beginMember(given)).record.incarnation).toBe('disk');
+    const { newIncarnation: _other, ...same } = deps({ newClusterId: 'another' });
+    const later = { ...same, newIncarnation: 'never', hasLog: () => true };
+    await expect(beginMember(later)).rejects.toThrow('The log is gone');
+    expect((await readMemberFile(given.file))?.incarnation).toBe('disk');
   });
 
   const damaged: readonly [string, RegExp][] = [

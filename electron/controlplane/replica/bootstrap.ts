@@ -16,6 +16,8 @@ export interface MemberIdentity {
   readonly memberId: MemberId;
   /** The machine's, for people. */
   readonly name: string;
+  /** Of this data directory: see announcements.ts. */
+  readonly incarnation: string;
 }
 
 export interface MemberRecord extends MemberIdentity {
@@ -45,15 +47,22 @@ export interface FoundMember {
   readonly applied: AppliedMark;
 }
 
+/** What becomes of a member that begins. */
+export interface NewIdentity {
+  readonly memberId: MemberId;
+  /** Of a cluster that is founded. */
+  readonly clusterId: string;
+  readonly incarnation: string;
+}
+
 /**
- * Who this member is to be, to be written to member.json before its log is opened. `newClusterId`
- * is used when a cluster is founded. Throws BootstrapError.
+ * Who this member is to be, to be written to member.json before its log is opened. Throws
+ * BootstrapError.
  */
 export function planIdentity(
   found: FoundMember,
   wish: StartWish,
-  memberId: MemberId,
-  newClusterId: string,
+  { memberId, clusterId, incarnation }: NewIdentity,
 ): MemberRecord {
   const { record, hasLog, applied } = found;
   if (record !== undefined) return checkRecord(record, found, wish, memberId);
@@ -64,9 +73,10 @@ export function planIdentity(
     );
   const { name } = wish;
   const founder: MemberRecord = {
-    clusterId: newClusterId,
+    clusterId,
     memberId,
     name,
+    incarnation,
     begunAs: 'new',
     hasBegun: false,
   };
@@ -111,12 +121,20 @@ function checkRecord(
   return record;
 }
 
+function founderOf({ memberId: id, name, incarnation }: MemberIdentity): Omit<Member, 'addresses'> {
+  return { id, role: 'voter', name, incarnation };
+}
+
 function logIsGone(): BootstrapError {
   return new BootstrapError(
     'The log is gone: what this member promised to hold is lost. Restore its data directory from a ' +
-      'backup, or take the member out of the cluster and let it join with a new key.',
+      `backup. Without one: ${withoutLog}`,
   );
 }
+
+const withoutLog =
+  'take this member out of the cluster and invite it anew; if it is the only one, go on from its ' +
+  'database by `npm run cluster -- recover`.';
 
 export interface StartPlan {
   readonly start: RaftStart;
@@ -124,17 +142,23 @@ export interface StartPlan {
   readonly firstWrite: LogBatch | undefined;
 }
 
-/** `addresses`: of this member, for a founder. Throws BootstrapError. */
+/** What the state holds, and how it came to that (StateMachine.installedIndex). */
+export interface FoundState {
+  readonly applied: AppliedMark;
+  readonly installedIndex: number | undefined;
+}
+
+/** Throws BootstrapError. */
 export function planStart(
   record: MemberRecord,
   recovered: RecoveredLog | undefined,
-  applied: AppliedMark,
-  addresses: readonly string[] = [],
+  { applied, installedIndex }: FoundState,
+  founder: Pick<Member, 'addresses' | 'entryVersion'> = { addresses: [] },
 ): StartPlan {
   if (recovered === undefined && record.hasBegun) throw logIsGone();
   if (recovered === undefined)
     return record.begunAs === 'new'
-      ? foundBehind(applied, { id: record.memberId, role: 'voter', name: record.name, addresses })
+      ? foundBehind(applied, { ...founderOf(record), ...founder })
       : beginEmpty(applied);
   const { start, entries, hardState } = recovered;
   const { index, term, membership } = applied;
@@ -144,12 +168,28 @@ export function planStart(
         'replaced by an older one, or lost. Put the newer database back, or take this member out ' +
         'of the cluster and let it join with a new key.',
     );
-  if (termAt(recovered, index) !== term) return beginBehind(applied, hardState);
+  if (termAt(recovered, index) !== term) {
+    if (installedIndex !== index) throw logIsOlder(recovered, applied);
+    return beginBehind(applied, hardState);
+  }
   const snapshot: SnapshotMark = { ...start, membership };
   return {
     start: { hardState, snapshot, entries, appliedIndex: index },
     firstWrite: undefined,
   };
+}
+
+/** Nothing is applied that the log does not hold, but for a snapshot. */
+function logIsOlder(
+  { start, entries }: RecoveredLog,
+  { index, term }: AppliedMark,
+): BootstrapError {
+  const last = entries.at(-1) ?? start;
+  return new BootstrapError(
+    `The database goes up to entry ${index} of term ${term}, which the log (up to entry ` +
+      `${last.index} of term ${last.term}) does not hold: it was put back from an older backup, and ` +
+      `what this member promised to hold is lost. Put the newer log back. Without it: ${withoutLog}`,
+  );
 }
 
 /** The first entry of the log makes the founder its only voter. */

@@ -12,7 +12,8 @@ export class LogCorruptError extends Error {
     super(
       `The log is damaged: ${file}, byte ${offset}: ${problem}. This member can't go on from it ` +
         'without losing what it promised to hold. Restore its data directory from a backup, or ' +
-        'take the member out of the cluster and let it join again with an empty one.',
+        'remove the member (`npm run cluster -- remove NAME` on the machine that leads), invite it ' +
+        'anew, and start it with an unused one.',
     );
     this.file = file;
     this.offset = offset;

@@ -7,27 +7,32 @@ import {
   BootstrapError,
   planIdentity,
   planStart,
+  type FoundState,
   type MemberRecord,
   type StartWish,
 } from './bootstrap.ts';
 import type { MemberId, RaftStart } from '../raft/types.ts';
-import type { AppliedMark, LogStorage, RecoveredLog } from './types.ts';
+import type { LogStorage, RecoveredLog } from './types.ts';
 
 const formatVersion = 1;
 
 /** Undefined when there is none. Throws BootstrapError when it can't be understood. */
-export async function readMemberFile(file: string): Promise<MemberRecord | undefined> {
+export async function readMemberFile(file: string): Promise<ReadRecord | undefined> {
   const text = await readFileIfExists(file);
   return text === undefined ? undefined : parse(file, text);
 }
 
-export async function writeMemberFile(file: string, record: MemberRecord): Promise<void> {
-  const { clusterId, memberId, name, begunAs, hasBegun } = record;
-  const fields = { version: formatVersion, clusterId, memberId, name, begunAs, hasBegun };
+export async function writeMemberFile(file: string, record: ReadRecord): Promise<void> {
+  const { clusterId, memberId, name, incarnation, begunAs, hasBegun } = record;
+  const who = { clusterId, memberId, name, incarnation };
+  const fields = { version: formatVersion, ...who, begunAs, hasBegun };
   await writeFileAtomic(file, `${JSON.stringify(fields, undefined, 2)}\n`);
 }
 
-function parse(file: string, text: string): MemberRecord {
+/** A release that knew no incarnations wrote none. */
+export type ReadRecord = Omit<MemberRecord, 'incarnation'> & Partial<MemberRecord>;
+
+function parse(file: string, text: string): ReadRecord {
   const damaged = new BootstrapError(
     `${file} can't be read: put it back from a backup, or choose another data directory.`,
   );
@@ -38,10 +43,8 @@ function parse(file: string, text: string): MemberRecord {
     throw damaged;
   }
   if (typeof value !== 'object' || value === null) throw damaged;
-  const { version, clusterId, memberId, name, begunAs, hasBegun } = value as Record<
-    string,
-    unknown
-  >;
+  const fields = value as Record<string, unknown>;
+  const { version, clusterId, memberId, name, incarnation, begunAs, hasBegun } = fields;
   if (typeof version === 'number' && version > formatVersion)
     throw new BootstrapError(
       `${file} was written by a newer release: start that release again, or a newer one.`,
@@ -51,10 +54,12 @@ function parse(file: string, text: string): MemberRecord {
     typeof memberId === 'number' &&
     Number.isSafeInteger(memberId) &&
     typeof name === 'string' &&
+    (incarnation === undefined || typeof incarnation === 'string') &&
     (begunAs === 'new' || begunAs === 'join') &&
     typeof hasBegun === 'boolean';
   if (version !== formatVersion || !isSound) throw damaged;
-  return { clusterId, memberId, name, begunAs, hasBegun };
+  const known = incarnation === undefined ? {} : { incarnation };
+  return { clusterId, memberId, name, ...known, begunAs, hasBegun };
 }
 
 export interface BeginMemberDeps {
@@ -64,13 +69,17 @@ export interface BeginMemberDeps {
   readonly wish: StartWish;
   /** For a cluster that is founded now. */
   readonly newClusterId: string;
+  /** For a data directory that has none yet. */
+  readonly newIncarnation: string;
+  /** The newest that this release knows. */
+  readonly entryVersion: number;
   readonly hasLog: () => boolean;
   readonly openLog: (identity: MemberRecord) => {
     readonly log: LogStorage;
     readonly recovered: RecoveredLog | undefined;
   };
-  /** The state's, as it survived. A state that holds anything has an index of at least 1. */
-  readonly applied: AppliedMark;
+  /** As it survived. A state that holds anything has an index of at least 1. */
+  readonly state: FoundState;
   readonly failpoint?: Failpoint | undefined;
 }
 
@@ -82,16 +91,21 @@ export interface BegunMember {
 
 /** Throws BootstrapError, or what opening the log throws. */
 export async function beginMember(deps: BeginMemberDeps): Promise<BegunMember> {
-  const { file, memberId, wish, newClusterId, applied, failpoint } = deps;
-  const found = { record: await readMemberFile(file), hasLog: deps.hasLog(), applied };
-  const record = planIdentity(found, wish, memberId, newClusterId);
+  const { file, memberId, wish, newClusterId, newIncarnation, state, failpoint } = deps;
+  const { applied } = state;
+  const read = await readMemberFile(file);
+  const known = read && { incarnation: newIncarnation, ...read };
+  const found = { record: known, hasLog: deps.hasLog(), applied };
+  const self = { memberId, clusterId: newClusterId, incarnation: newIncarnation };
+  const record = planIdentity(found, wish, self);
   failpoint?.('member:chosen');
-  if (found.record === undefined) await writeMemberFile(file, record);
+  if (read?.incarnation === undefined) await writeMemberFile(file, record);
   failpoint?.('member:written');
   const { log, recovered } = deps.openLog(record);
   try {
     const addresses = wish.type === 'join' ? [] : wish.addresses;
-    const plan = planStart(record, recovered, applied, addresses);
+    const { entryVersion } = deps;
+    const plan = planStart(record, recovered, state, { addresses, entryVersion });
     await beginLog(log, plan);
     failpoint?.('member:log-begun');
     const begun = { ...record, hasBegun: true };

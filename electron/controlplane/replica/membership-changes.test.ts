@@ -49,7 +49,7 @@ function status(seen: readonly Seen[], self: MemberRole = 'voter'): ReplicaStatu
     waitingProposals: 0,
     waitingReads: 0,
     peers: seen.map(({ id, isActive }) => ({ id, heardMsAgo: isActive ? 1 : 60_000, isActive })),
-    removedBy: undefined,
+    isRemoved: false,
     hasRoom: true,
   };
 }

@@ -5,6 +5,7 @@
 // Source: etcd server.go (StrictReconfigCheck, readyPercentThreshold); thesis §4.2.1.
 import { encodeMembership, votersOf, withMember, withoutMember } from '../raft/membership.ts';
 import type { Member, MemberId, Membership } from '../raft/types.ts';
+import { entryVersionOf, withAnnouncements, type Announcement } from './announcements.ts';
 import { ReplicaUnavailableError } from './types.ts';
 import type { ReplicaStatus } from './replica.ts';
 
@@ -20,6 +21,8 @@ export interface MembershipChangesDeps {
   readonly status: () => ReplicaStatus;
   /** Resolves when it is committed. */
   readonly change: (encoded: Uint8Array) => Promise<void>;
+  /** What a member said of itself; undefined: nothing yet. */
+  readonly announced: (id: MemberId) => Announcement | undefined;
 }
 
 /**
@@ -28,6 +31,8 @@ export interface MembershipChangesDeps {
  */
 export class MembershipChanges {
   readonly #deps: MembershipChangesDeps;
+  /** Writes down what was announced. Never rejects. */
+  #noting: Promise<void> | undefined;
 
   constructor(deps: MembershipChangesDeps) {
     this.#deps = deps;
@@ -59,11 +64,28 @@ export class MembershipChanges {
     });
   }
 
+  /** Writes down what members have said of themselves since; called often, does it when it can. */
+  noteAnnouncements(): void {
+    const { status, announced, change } = this.#deps;
+    const { role, membership, isMembershipCommitted } = status();
+    if (role !== 'leader' || !isMembershipCommitted || this.#noting !== undefined) return;
+    const next = withAnnouncements(membership, announced);
+    if (next === undefined) return;
+    this.#noting = change(encodeMembership(next))
+      // Another change came first, or leadership went: the next call tries again.
+      .catch(() => undefined)
+      .finally(() => (this.#noting = undefined));
+  }
+
   async #change(decide: (status: ReplicaStatus) => Membership): Promise<void> {
+    await this.#noting;
     const status = this.#deps.status();
     if (status.role !== 'leader')
       throw new ReplicaUnavailableError('Only the leader may change the membership');
-    await this.#deps.change(encodeMembership(decide(status)));
+    const next = decide(status);
+    await this.#deps.change(
+      encodeMembership(withAnnouncements(next, this.#deps.announced) ?? next),
+    );
   }
 }
 
@@ -71,12 +93,18 @@ export function withAdded(
   { membership }: ReplicaStatus,
   { id, name, addresses }: Omit<Member, 'role'>,
 ): Membership {
+  if (membership.removed?.includes(id) === true)
+    throw new MembershipRefusedError(
+      `Member ${id} was removed: a machine that shall come back joins with a new key.`,
+    );
   const present = membership.members.find((member) => member.id === id);
   if (present !== undefined)
     throw new MembershipRefusedError(
       `${label(present)} is a member already: a machine that lost its data joins with a new key.`,
     );
-  return withMember(membership, { id, role: 'learner', name, addresses });
+  // Until it says what it knows, it is expected to know what all others do.
+  const entryVersion = entryVersionOf(membership);
+  return withMember(membership, { id, role: 'learner', name, addresses, entryVersion });
 }
 
 export function withPromoted(status: ReplicaStatus, id: MemberId): Membership {

@@ -7,12 +7,19 @@ import {
   encodeHello,
   GreetingReader,
   judgeHello,
+  judgeMember,
   readAnswer,
   type Greeting,
   type Hello,
+  type Judge,
 } from './peer-handshake.ts';
 
-const judge = { clusterId: 'ours', id: 2, isRemoved: (id: number) => id === 13 };
+const judge: Judge = {
+  clusterId: 'ours',
+  id: 2,
+  membership: () => ({ members: [], removed: [13] }),
+  acknowledged: () => undefined,
+};
 const hello: Hello = {
   clusterId: 'ours',
   from: 1,
@@ -128,6 +135,63 @@ describe('a hello', () => {
       const judged = judgeHello(greetingOf(encodeGreeting(hello, newest, oldest)), 1, judge);
       expect('reason' in judged).toBe(!isWelcome);
     });
+});
+
+describe('a member that says what it is', () => {
+  const disk = { incarnation: 'first', run: 'r', term: 4, lastIndex: 20 };
+  const pi = { id: 1, role: 'voter', name: 'pi', addresses: [] } as const;
+  const known = { ...pi, incarnation: 'first', entryVersion: 2 };
+  const cases = [
+    { name: 'is welcome as what it joined as', hello: { disk, entryVersion: 2 }, member: known },
+    { name: 'is welcome when it was updated', hello: { disk, entryVersion: 3 }, member: known },
+    { name: 'is welcome before anybody noted it', hello: { disk }, member: pi },
+    { name: 'is welcome with a log that only grew', hello: { disk }, member: pi, index: 20 },
+    {
+      name: 'is welcome when a newer leader had it give entries up',
+      hello: { disk: { ...disk, term: 6 } },
+      member: pi,
+      index: 25,
+    },
+    {
+      name: 'of an older release than what is written',
+      hello: { disk },
+      member: known,
+      want: 'too-old',
+    },
+    {
+      name: 'on another disk',
+      hello: { disk: { ...disk, incarnation: 'second' }, entryVersion: 2 },
+      member: known,
+      want: 'lost-data',
+    },
+    {
+      name: 'with less than it acknowledged',
+      hello: { disk, entryVersion: 2 },
+      member: known,
+      index: 21,
+      want: 'lost-data',
+    },
+  ];
+  for (const { name, hello: said, member, index, want } of cases)
+    it(`${name}: ${want ?? 'welcome'}`, () => {
+      const greeting = greetingOf(encodeHello({ ...hello, ...said }));
+      const judged = judgeHello(greeting, 1, {
+        ...judge,
+        membership: () => ({ members: [member] }),
+        acknowledged: () => (index === undefined ? undefined : { term: 5, index }),
+      });
+      expect('reason' in judged ? judged.reason : undefined).toBe(want);
+      if ('reason' in judged) expect(judged.message).toContain('Member pi');
+    });
+
+  it('is refused by name when it is a newcomer of an old release', () => {
+    const refusal = judgeMember(
+      { from: 9 },
+      { ...judge, membership: () => ({ members: [known] }) },
+    );
+    expect(refusal).toMatchObject({ reason: 'too-old' });
+    expect(refusal?.message).toContain('update Flotilla on that machine');
+  });
 });
 
 describe('an answer', () => {

@@ -3,7 +3,14 @@
 // each other why they don't talk; what comes after may.
 // Invariant: TLS has already shown that the other holds a member's key; this is about which one,
 // of which cluster.
-import type { MemberId } from '../raft/types.ts';
+import type { Member, MemberId, Membership } from '../raft/types.ts';
+import {
+  entryVersionOf,
+  lossOf,
+  lossSentence,
+  type Acknowledged,
+  type DiskClaim,
+} from './announcements.ts';
 import { PeerProtocolError } from './peer-bytes.ts';
 
 const magic = Buffer.from('FLTPEER\n', 'latin1');
@@ -29,17 +36,23 @@ export interface Hello {
   readonly addresses: readonly string[];
   /** Meant to run day and night, unlike a laptop. */
   readonly isAlwaysOn: boolean;
+  /** Absent: a release that did not say so. */
+  readonly disk?: DiskClaim;
+  /** The newest version of entries that its release knows. Absent: the first. */
+  readonly entryVersion?: number;
 }
 
 /** Why members don't talk. It does not go away by trying again soon. */
-export type RefusalReason = 'wrong-cluster' | 'not-me' | 'wrong-key' | 'removed' | 'version';
-const reasons: readonly unknown[] = [
+const reasons = [
   'wrong-cluster',
   'not-me',
   'wrong-key',
   'removed',
   'version',
-] satisfies RefusalReason[];
+  'too-old',
+  'lost-data',
+] as const;
+export type RefusalReason = (typeof reasons)[number];
 
 export interface Refusal {
   readonly reason: RefusalReason;
@@ -58,7 +71,10 @@ export interface Greeting {
 export interface Judge {
   readonly clusterId: string;
   readonly id: MemberId;
-  isRemoved(id: MemberId): boolean;
+  /** In force, as this member knows. */
+  membership(): Membership;
+  /** What the peer has acknowledged to this member, which leads, before its process `run`. */
+  acknowledged(peer: MemberId, run: string): Acknowledged | undefined;
 }
 
 export function encodeHello(hello: Hello): Buffer {
@@ -100,12 +116,36 @@ export function judgeHello(greeting: Greeting, certified: MemberId, judge: Judge
       reason: 'not-me',
       message: `${who} looked for member ${hello.to}, here is member ${judge.id}.`,
     };
-  if (judge.isRemoved(hello.from))
+  return judgeMember(hello, judge) ?? hello;
+}
+
+/** What the membership says of who greets. */
+export function judgeMember(
+  { from, disk, entryVersion = 1 }: Pick<Hello, 'from' | 'disk' | 'entryVersion'>,
+  judge: Pick<Judge, 'membership' | 'acknowledged'>,
+): Refusal | undefined {
+  const membership = judge.membership();
+  if (membership.removed?.includes(from) === true)
     return {
       reason: 'removed',
-      message: `${who} was removed from the cluster. A machine that shall come back joins anew, with an empty data directory.`,
+      message: `Member ${from} was removed from the cluster. A machine that shall come back is invited anew, and joins with an unused data directory.`,
     };
-  return hello;
+  const member = membership.members.find(({ id }) => id === from);
+  const wanted = entryVersionOf(membership);
+  if (entryVersion < wanted) return tooOld(member, { from, entryVersion }, wanted);
+  const loss = disk && lossOf(disk, member, judge.acknowledged(from, disk.run));
+  if (loss === undefined) return undefined;
+  return { reason: 'lost-data', message: lossSentence(member, from, loss) };
+}
+
+function tooOld(
+  member: Member | undefined,
+  { from, entryVersion }: { readonly from: MemberId; readonly entryVersion: number },
+  wanted: number,
+): Refusal {
+  const who = member === undefined || member.name === '' ? String(from) : member.name;
+  const message = `Member ${who} knows entries up to version ${entryVersion}, and this cluster writes version ${wanted}: update Flotilla on that machine.`;
+  return { reason: 'too-old', message };
 }
 
 /** Why the one we connected to does not want us; undefined: it does. */
@@ -115,7 +155,7 @@ export function readAnswer(greeting: Greeting): Refusal | undefined {
   if (reason === undefined) return judgeVersion(greeting);
   if (typeof message !== 'string') throw new PeerProtocolError('a refusal without a message');
   // A reason this release does not know is still a refusal.
-  return { reason: reasons.includes(reason) ? (reason as RefusalReason) : 'version', message };
+  return { reason: reasons.find((one) => one === reason) ?? 'version', message };
 }
 
 function judgeVersion({ newest, oldest }: Greeting): Refusal | undefined {
@@ -128,7 +168,8 @@ function judgeVersion({ newest, oldest }: Greeting): Refusal | undefined {
 }
 
 function helloOf(content: unknown): Hello {
-  const { clusterId, from, to, lane, addresses, isAlwaysOn } = recordOf(content);
+  const hello = recordOf(content);
+  const { clusterId, from, to, lane, addresses, isAlwaysOn, disk, entryVersion } = hello;
   if (typeof clusterId !== 'string' || clusterId === '')
     throw new PeerProtocolError('a hello without a cluster');
   if (!isMemberId(from) || !isMemberId(to)) throw new PeerProtocolError('a hello without members');
@@ -137,7 +178,31 @@ function helloOf(content: unknown): Hello {
     throw new PeerProtocolError('a hello without addresses');
   if (typeof isAlwaysOn !== 'boolean') throw new PeerProtocolError('a hello of no kind of machine');
   const known = addresses.slice(0, addressesMax);
-  return { clusterId, from, to, lane: lane as Lane, addresses: known, isAlwaysOn };
+  if (entryVersion !== undefined && !isNumber(entryVersion))
+    throw new PeerProtocolError('a hello of no version of entries');
+  return {
+    clusterId,
+    from,
+    to,
+    lane: lane as Lane,
+    addresses: known,
+    isAlwaysOn,
+    ...(disk === undefined ? {} : { disk: claimOf(disk) }),
+    ...(entryVersion === undefined ? {} : { entryVersion }),
+  };
+}
+
+function claimOf(value: unknown): DiskClaim {
+  const { incarnation, run, term, lastIndex } = recordOf(value);
+  if (typeof incarnation !== 'string' || typeof run !== 'string')
+    throw new PeerProtocolError('a hello of no disk');
+  if (!isNumber(term) || !isNumber(lastIndex))
+    throw new PeerProtocolError('a hello of a disk that holds nothing countable');
+  return { incarnation, run, term, lastIndex };
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function isMemberId(value: unknown): value is MemberId {

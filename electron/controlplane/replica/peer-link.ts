@@ -6,6 +6,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { MemberId, Message } from '../raft/types.ts';
+import type { Announcement } from './announcements.ts';
 import { encodeMessage } from './peer-codec.ts';
 import { dial, fails, type DialResult } from './peer-dial.ts';
 import type { Hello, Lane, Refusal } from './peer-handshake.ts';
@@ -22,6 +23,7 @@ export interface LinkDeps {
   hello(to: MemberId, lane: Lane): Hello;
   onUnreachable(peer: MemberId): void;
   onRemoved(by: MemberId): void;
+  onLostData(by: MemberId, sentence: string): void;
 }
 
 export interface LinkLimits {
@@ -61,6 +63,7 @@ export class PeerLink {
   /** Told as a change, not at each attempt. */
   private isReachable = true;
   private isAlwaysOn: boolean | undefined;
+  announced: Announcement | undefined;
 
   constructor(id: MemberId, deps: LinkDeps) {
     this.id = id;
@@ -79,8 +82,9 @@ export class PeerLink {
   }
 
   /** The peer said hello: it is there, and says where it can be found. */
-  heard(addresses: readonly string[], isAlwaysOn: boolean): void {
+  heard(addresses: readonly string[], { isAlwaysOn, disk, entryVersion = 1 }: Hello): void {
     this.isAlwaysOn = isAlwaysOn;
+    if (disk !== undefined) this.announced = { incarnation: disk.incarnation, entryVersion };
     this.learned = [...new Set([...addresses, ...this.learned])].slice(0, addressesMax);
     this.control.wake();
     this.bulk.wake();
@@ -171,6 +175,7 @@ export class PeerLink {
       this.deps.logger.warn('Peer refuses this member', { peer: this.id, ...refusal });
     this.refusal = refusal;
     if (refusal.reason === 'removed') this.deps.onRemoved(this.id);
+    if (refusal.reason === 'lost-data') this.deps.onLostData(this.id, refusal.message);
   }
 }
 

@@ -20,6 +20,7 @@ import {
   type KeyPairPem,
 } from '#platform/certificate.ts';
 import type { AppendRequest, Heartbeat, Member, MemberId, SnapshotMark } from '../raft/types.ts';
+import type { Acknowledged, DiskClaim } from './announcements.ts';
 import type { PeerCredentials } from './peer-dial.ts';
 import { encodeAnswer, GreetingReader, type Greeting, type Lane } from './peer-handshake.ts';
 import type { LinkLimits } from './peer-link.ts';
@@ -55,11 +56,13 @@ export function identify(ca: KeyPairPem = testCa, keyPem: string = makeKey()): I
 /** One thing that reached a member's driver. */
 export type Event =
   | { readonly type: 'message'; readonly message: Parameters<PeerHandlers['onMessage']>[0] }
-  | { readonly type: 'unreachable' | 'removed'; readonly peer: MemberId };
+  | { readonly type: 'unreachable' | 'removed' | 'lost-data'; readonly peer: MemberId };
 
 export class Recorder implements PeerHandlers {
   readonly events: Event[] = [];
+  readonly sentences: string[] = [];
   readonly waiting = new Set<() => void>();
+  acknowledgedBy: PeerHandlers['acknowledged'] = () => undefined;
   takeSnapshot: PeerHandlers['onSnapshot'] = () => Promise.reject(new Error('no snapshots here'));
 
   onMessage(message: Parameters<PeerHandlers['onMessage']>[0]): void {
@@ -70,6 +73,13 @@ export class Recorder implements PeerHandlers {
   }
   onRemoved(peer: MemberId): void {
     this.add({ type: 'removed', peer });
+  }
+  onLostData(peer: MemberId, sentence: string): void {
+    this.sentences.push(sentence);
+    this.add({ type: 'lost-data', peer });
+  }
+  acknowledged(peer: MemberId): Acknowledged | undefined {
+    return this.acknowledgedBy(peer);
   }
   onSnapshot(...parameters: Parameters<PeerHandlers['onSnapshot']>): Promise<void> {
     return this.takeSnapshot(...parameters);
@@ -116,6 +126,7 @@ export interface TestPeerOptions {
   readonly limits?: LinkLimits;
   readonly logger?: Logger;
   readonly snapshotBytesPerSecond?: number;
+  readonly disk?: DiskClaim;
   /** False: it listens only. */
   readonly isStarted?: boolean;
 }
@@ -126,6 +137,7 @@ export async function startPeer(options: TestPeerOptions = {}): Promise<TestPeer
   const recorder = new Recorder();
   const transport = await TlsPeerTransport.open({
     isAlwaysOn: true,
+    ...(options.disk === undefined ? {} : { disk: options.disk }),
     ...identity,
     clusterId: options.clusterId ?? clusterId,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },

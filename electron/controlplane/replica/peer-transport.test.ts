@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { jsonLogger, type Logger } from '#kube/base/logger.ts';
 import { systemClock } from '#kube/base/clock.ts';
+import type { Member } from '../raft/types.ts';
 import { FrameReader } from './peer-bytes.ts';
 import { decodeMessage, encodeMessage, frameTypes } from './peer-codec.ts';
 import {
@@ -43,7 +44,7 @@ async function start(options: TestPeerOptions = {}): Promise<TestPeer> {
 /** Two members that know each other. */
 async function startTwo(options: TestPeerOptions = {}): Promise<readonly [TestPeer, TestPeer]> {
   const [a, b] = [await start(options), await start()];
-  for (const { transport } of [a, b]) transport.setMembers([a.member, b.member]);
+  for (const { transport } of [a, b]) transport.setMembership({ members: [a.member, b.member] });
   return [a, b];
 }
 
@@ -117,7 +118,7 @@ describe('messages', () => {
   it('go to an address that works when another does not', async () => {
     const [a, b] = [await start(), await start()];
     // Port 1 is nobody's on loopback.
-    a.transport.setMembers([memberAt(b.id, 1, b.transport.port)]);
+    a.transport.setMembership({ members: [memberAt(b.id, 1, b.transport.port)] });
     a.transport.send(heartbeat(a.id, b.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     a.clock.advance(100);
@@ -129,7 +130,7 @@ describe('messages', () => {
 
   it('find a peer by what it said of itself', async () => {
     const [a, b] = [await start(), await start()];
-    a.transport.setMembers([a.member, b.member]);
+    a.transport.setMembership({ members: [a.member, b.member] });
     a.transport.send(heartbeat(a.id, b.id));
     await b.recorder.until(() => b.recorder.messages.length === 1);
     // b was told of no members at all.
@@ -165,11 +166,11 @@ describe('a connection', () => {
     const b = identify();
     const a = await start();
     const dead = memberAt(b.id, 1);
-    a.transport.setMembers([a.member, dead]);
+    a.transport.setMembership({ members: [a.member, dead] });
     a.transport.send(heartbeat(a.id, b.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     const living = await start({ identity: b });
-    living.transport.setMembers([a.member, living.member]);
+    living.transport.setMembership({ members: [a.member, living.member] });
     living.transport.send(heartbeat(b.id, a.id));
     await a.recorder.until(() => a.recorder.messages.length === 1);
     // The dead address has its turn first; no time passes until the other has.
@@ -193,7 +194,7 @@ describe('a connection', () => {
       // Reads, but never answers.
       socket.on('data', () => onConnect());
     });
-    a.transport.setMembers([fake.member]);
+    a.transport.setMembership({ members: [fake.member] });
     a.transport.send(heartbeat(a.id, identity.id));
     await connected;
     a.clock.advance(3999);
@@ -251,7 +252,7 @@ describe('overload', () => {
         socket.pause();
         onPaused();
       });
-      a.transport.setMembers([a.member, b.member, fake.member]);
+      a.transport.setMembership({ members: [a.member, b.member, fake.member] });
       a.transport.send(append(a.id, deaf.id, { index: 1, sizeBytes: 10 }));
       await paused;
       for (let i = 2; i < 2 + count; i += 1)
@@ -280,7 +281,7 @@ describe('overload', () => {
       frames.push(rest);
       socket.on('data', (chunk: Buffer) => frames.push(chunk));
     });
-    a.transport.setMembers([fake.member]);
+    a.transport.setMembership({ members: [fake.member] });
     for (let i = 1; i <= 20; i += 1)
       a.transport.send(append(a.id, identity.id, { index: i, sizeBytes: 1_000_000 }));
     a.transport.send(heartbeat(a.id, identity.id));
@@ -303,7 +304,7 @@ describe('a stranger is turned away', () => {
     const other = certify(undefined, { commonName: 'other-ca', usages: ['ca'] });
     const { logger, lines } = recordingLogger();
     const [a, b] = [await start({ identity: identify(other), logger }), await start()];
-    a.transport.setMembers([b.member]);
+    a.transport.setMembership({ members: [b.member] });
     a.transport.send(heartbeat(a.id, b.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     expect(lines.join()).toMatch(/Lost peer|certificate/);
@@ -350,7 +351,7 @@ describe('a stranger is turned away', () => {
         isSpokenTo = true;
       },
     );
-    a.transport.setMembers([fake.member]);
+    a.transport.setMembership({ members: [fake.member] });
     a.transport.send(heartbeat(a.id, expected.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     expect(isSpokenTo).toBe(false);
@@ -360,7 +361,7 @@ describe('a stranger is turned away', () => {
     const { logger, lines } = recordingLogger();
     const [a, b] = [await start({ logger }), await start()];
     const elsewhere = identify();
-    a.transport.setMembers([memberAt(elsewhere.id, b.transport.port)]);
+    a.transport.setMembership({ members: [memberAt(elsewhere.id, b.transport.port)] });
     a.transport.send(heartbeat(a.id, elsewhere.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     expect(lines.join()).toContain(`expected member ${elsewhere.id}, but there is member ${b.id}`);
@@ -408,7 +409,7 @@ describe('a refusal says why', () => {
       await start({ clusterId: 'old', logger: logs[0].logger }),
       await start({ logger: logs[1].logger }),
     ];
-    a.transport.setMembers([b.member]);
+    a.transport.setMembership({ members: [b.member] });
     a.transport.send(heartbeat(a.id, b.id));
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     expect(a.transport.peers()).toMatchObject([{ refusal: { reason: 'wrong-cluster' } }]);
@@ -423,7 +424,7 @@ describe('a refusal says why', () => {
     const [a, b] = await startTwo();
     a.transport.send(heartbeat(a.id, b.id));
     await b.recorder.until(() => b.recorder.messages.length === 1);
-    b.transport.setMembers([b.member]);
+    b.transport.setMembership({ members: [b.member], removed: [a.id] });
     await a.recorder.until(() => a.recorder.count('unreachable') === 1);
     a.clock.advance(100);
     await a.recorder.until(() => a.recorder.count('removed') === 1);
@@ -433,16 +434,54 @@ describe('a refusal says why', () => {
 
   it('to a removed member that was away, and has nothing to say', async () => {
     const [a, b] = [await start(), await start()];
-    b.transport.setMembers([a.member, b.member]);
-    b.transport.setMembers([b.member]);
-    a.transport.setMembers([a.member, b.member]);
+    // As after a restart: it has not seen the removal, its membership tells it.
+    b.transport.setMembership({ members: [b.member], removed: [a.id] });
+    a.transport.setMembership({ members: [a.member, b.member] });
     await a.recorder.until(() => a.recorder.count('removed') === 1);
+  });
+
+  const disk = { incarnation: 'first', run: 'r1', term: 3, lastIndex: 10 };
+  const recorded = (id: number, port: number): Member => ({
+    ...memberAt(id, port),
+    name: 'pi',
+    incarnation: 'first',
+  });
+
+  it("to a member's key on another disk, which is told what to do", async () => {
+    const [a, b] = [await start({ disk: { ...disk, incarnation: 'second' } }), await start()];
+    b.transport.setMembership({ members: [recorded(a.id, a.transport.port), b.member] });
+    a.transport.setMembership({ members: [a.member, b.member] });
+    await a.recorder.until(() => a.recorder.count('lost-data') === 1);
+    expect(a.recorder.sentences[0]).toMatch(/^Member pi came back .*another disk.* remove pi`/);
+    expect(b.transport.announced(a.id)).toBeUndefined();
+  });
+
+  it('to a member whose log ends before what it acknowledged to this leader', async () => {
+    const [a, b] = [await start({ disk }), await start()];
+    b.recorder.acknowledgedBy = () => ({ term: 3, index: 11 });
+    b.transport.setMembership({ members: [a.member, b.member] });
+    a.transport.setMembership({ members: [a.member, b.member] });
+    await a.recorder.until(() => a.recorder.count('lost-data') === 1);
+    expect(a.recorder.sentences[0]).toContain('acknowledged entry 11, but its log ended at 10');
+  });
+
+  it('to nobody for what was acknowledged by the process that greets', async () => {
+    const [a, b] = [await start({ disk }), await start()];
+    b.transport.setMembership({ members: [a.member, b.member] });
+    a.transport.setMembership({ members: [a.member, b.member] });
+    a.transport.send(heartbeat(a.id, b.id));
+    await b.recorder.until(() => b.recorder.messages.length === 1);
+    b.recorder.acknowledgedBy = () => ({ term: 3, index: 50 });
+    // Its other connection, later.
+    a.transport.send(append(a.id, b.id, { index: 1, sizeBytes: 10 }));
+    await b.recorder.until(() => b.recorder.messages.length === 2);
+    expect(b.transport.announced(a.id)).toEqual({ incarnation: 'first', entryVersion: 1 });
   });
 
   it('no more when the removal is undone', async () => {
     const [a, b] = await startTwo();
-    b.transport.setMembers([b.member]);
-    b.transport.setMembers([a.member, b.member]);
+    b.transport.setMembership({ members: [b.member], removed: [a.id] });
+    b.transport.setMembership({ members: [a.member, b.member] });
     a.transport.send(heartbeat(a.id, b.id));
     await b.recorder.until(() => b.recorder.messages.length === 1);
   });

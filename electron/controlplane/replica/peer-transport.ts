@@ -8,7 +8,9 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { memberIdOf, publicKeyDer } from '#platform/certificate.ts';
-import type { Member, MemberId, Message } from '../raft/types.ts';
+import { nobody } from '../raft/membership.ts';
+import type { MemberId, Membership, Message } from '../raft/types.ts';
+import type { Announcement, DiskClaim } from './announcements.ts';
 import { clientContext, type PeerCredentials } from './peer-dial.ts';
 import type { Hello } from './peer-handshake.ts';
 import { PeerLink, standardLimits, type LinkLimits, type PeerStatus } from './peer-link.ts';
@@ -30,6 +32,8 @@ export interface TlsPeerTransportDeps {
   addresses(port: number): readonly string[];
   /** What this machine says of itself: see Hello. */
   readonly isAlwaysOn: boolean;
+  readonly disk?: DiskClaim;
+  readonly entryVersion?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -41,9 +45,9 @@ export class TlsPeerTransport implements PeerTransport {
   private readonly deps: TlsPeerTransportDeps;
   private readonly listener: PeerListener;
   private readonly links = new Map<MemberId, PeerLink>();
-  private members = new Set<MemberId>();
-  /** Left the membership while this process ran. */
-  private readonly removed = new Set<MemberId>();
+  private membership: Membership = nobody;
+  /** Of each peer, the process that was let in last. */
+  private readonly runs = new Map<MemberId, string>();
   /** Snapshots on their way out. */
   private readonly streams = new Set<TLSSocket>();
   private context: SecureContext;
@@ -69,7 +73,13 @@ export class TlsPeerTransport implements PeerTransport {
     this.listener = new PeerListener(deps.credentials, {
       clock,
       logger,
-      judge: { id, clusterId, isRemoved: (peer) => this.removed.has(peer) },
+      judge: {
+        id,
+        clusterId,
+        membership: () => this.membership,
+        acknowledged: (peer, run) =>
+          this.runs.get(peer) === run ? undefined : this.handlers?.acknowledged(peer),
+      },
       handlers: () => (this.isClosed ? undefined : this.handlers),
       onHello: (hello, host) => this.learn(hello, host),
     });
@@ -90,15 +100,21 @@ export class TlsPeerTransport implements PeerTransport {
     this.listener.setCredentials(credentials);
   }
 
-  setMembers(members: readonly Member[]): void {
-    const before = this.members;
-    this.members = new Set(members.map(({ id }) => id));
-    for (const id of before) if (!this.members.has(id)) this.remove(id);
-    for (const { id, addresses } of members) {
-      // An uncommitted removal may be undone.
-      this.removed.delete(id);
+  /** Of a removal that is not committed yet the peer is told all the same: it may be undone. */
+  setMembership(membership: Membership): void {
+    const before = this.membership.members;
+    this.membership = membership;
+    for (const { id } of before) if (!this.isMember(id)) this.forget(id);
+    for (const { id, addresses } of membership.members)
       if (id !== this.deps.id) this.link(id).setAddresses(addresses);
-    }
+  }
+
+  announced(peer: MemberId): Announcement | undefined {
+    return this.links.get(peer)?.announced;
+  }
+
+  private isMember(id: MemberId): boolean {
+    return this.membership.members.some((member) => member.id === id);
   }
 
   send(message: Message): void {
@@ -148,37 +164,48 @@ export class TlsPeerTransport implements PeerTransport {
       hello: (to, lane) => this.hello(to, lane),
       onUnreachable: (peer) => this.handlers?.onUnreachable(peer),
       onRemoved: (by) => this.handlers?.onRemoved(by),
+      onLostData: (by, sentence) => this.handlers?.onLostData(by, sentence),
     });
     this.links.set(id, link);
     return link;
   }
 
   private hello(to: MemberId, lane: Hello['lane']): Hello {
-    const { id: from, clusterId, isAlwaysOn } = this.deps;
-    return { clusterId, from, to, lane, addresses: this.deps.addresses(this.port), isAlwaysOn };
+    const { id: from, clusterId, isAlwaysOn, disk, entryVersion } = this.deps;
+    return {
+      clusterId,
+      from,
+      to,
+      lane,
+      addresses: this.deps.addresses(this.port),
+      isAlwaysOn,
+      ...(disk === undefined ? {} : { disk }),
+      ...(entryVersion === undefined ? {} : { entryVersion }),
+    };
   }
 
-  private remove(id: MemberId): void {
+  private forget(id: MemberId): void {
     if (id === this.deps.id) return;
-    this.removed.add(id);
     this.links.get(id)?.close();
     this.links.delete(id);
     this.listener.drop(id);
   }
 
   /** Where the peer says it is, and, at the port it listens on, where it came from. */
-  private learn({ from, addresses, isAlwaysOn }: Hello, host: string): void {
+  private learn(hello: Hello, host: string): void {
+    const { from, addresses, disk } = hello;
+    if (disk !== undefined) this.runs.set(from, disk.run);
     if (!this.links.has(from)) this.forgetStrangers();
     const port = /:(\d+)$/.exec(addresses[0] ?? '')?.[1];
     const plain = host.replace(/^::ffff:/, '');
     const seen = plain.includes(':') ? `[${plain}]` : plain;
     const all = port === undefined ? addresses : [...addresses, `${seen}:${port}`];
-    this.link(from).heard(all, isAlwaysOn);
+    this.link(from).heard(all, hello);
   }
 
   /** Makes room for one more. */
   private forgetStrangers(): void {
-    const strangers = [...this.links.keys()].filter((id) => !this.members.has(id));
+    const strangers = [...this.links.keys()].filter((id) => !this.isMember(id));
     for (const id of strangers.slice(0, Math.max(0, strangers.length + 1 - strangersMax))) {
       this.links.get(id)?.close();
       this.links.delete(id);

@@ -17,23 +17,29 @@ import path from 'node:path';
 import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { lockDataDirectory, syncDirectory } from '#platform/sqlite.ts';
 import type { Membership } from '../raft/types.ts';
 import { openDisk } from './disk.ts';
 import type { MemberIdentity, MemberRecord } from './bootstrap.ts';
 import { openLog } from './log-storage.ts';
 import { readMemberFile, writeMemberFile } from './member-file.ts';
-import { planRecovery, RecoveryRefusedError, revisionStep, type RecoveryPlan } from './recovery.ts';
+import { planRecovery, RecoveryRefusedError, type RecoveryPlan } from './recovery.ts';
 import type { AppliedCommand, AppliedMark, RecoveredLog, StateMachine } from './types.ts';
 
 const commandsAtOnce = 500;
+
+type Identity = Omit<MemberIdentity, 'incarnation'>;
 
 /** A member's state, opened for recovery. */
 export interface RecoverableState extends Pick<
   StateMachine<unknown>,
   'applied' | 'apply' | 'close'
 > {
-  /** Makes it the first state of another cluster. Durable, with all that was applied, when done. */
+  /**
+   * Makes it the first state of another cluster, whose revisions nobody has seen. Durable, with all that was
+   * applied, when done.
+   */
   recover(change: StateRecovery): Promise<void>;
 }
 
@@ -41,8 +47,6 @@ export interface StateRecovery {
   readonly clusterId: string;
   /** Takes the place of the applied mark, at the same index. */
   readonly mark: AppliedMark;
-  /** The current revision is raised by so much, and everything before is compacted. */
-  readonly bumpRevisionBy: number;
 }
 
 export interface RecoveryDeps {
@@ -57,6 +61,8 @@ export interface RecoveryDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Where tests kill the process. */
+  readonly failpoint?: Failpoint | undefined;
   /** Undefined: there is none. */
   openState(folder: string): Promise<RecoverableState | undefined>;
 }
@@ -101,8 +107,11 @@ export async function recoverMember(deps: RecoveryDeps): Promise<RecoveryReport>
     const preview = previewOf(await recoverInto(copy, identity, deps));
     syncTree(copy);
     renameSync(copy, finished(folder));
+    deps.failpoint?.('recover:named');
     const superseded = setAside(folder, clock);
+    deps.failpoint?.('recover:set-aside');
     finishRecovery(folder);
+    deps.failpoint?.('recover:in-place');
     const { index, unconfirmedEntries } = preview;
     const fields = { clusterId, index, unconfirmedEntries, superseded };
     deps.logger.warn('Recovered the cluster from this member alone', fields);
@@ -112,7 +121,7 @@ export async function recoverMember(deps: RecoveryDeps): Promise<RecoveryReport>
 
 async function whileStopped<T>(
   { dataDirectory, folder, memberFile, clock }: RecoveryDeps,
-  work: (identity: MemberIdentity) => Promise<T>,
+  work: (identity: Identity) => Promise<T>,
 ): Promise<T> {
   const lock = lockDataDirectory(dataDirectory, 'flotilla recovery', clock);
   try {
@@ -165,13 +174,14 @@ function finished(folder: string): string {
 /** Everything that is new, in the folder `copy`. */
 async function recoverInto(
   copy: string,
-  identity: MemberIdentity,
+  identity: Identity,
   deps: RecoveryDeps,
 ): Promise<RecoveryPlan> {
   const { folder, logFolder, newClusterId } = deps;
   // Copying does not copy a folder's mode.
   mkdirSync(copy, { mode: 0o700 });
   cpSync(folder, copy, { recursive: true });
+  deps.failpoint?.('recover:copied');
   const logCopy = path.join(copy, logFolder);
   const state = await deps.openState(copy);
   if (state === undefined)
@@ -188,17 +198,21 @@ async function recoverInto(
     });
     applyAll(state, plan.commands);
     const { mark } = plan;
-    await state.recover({ clusterId: newClusterId, mark, bumpRevisionBy: revisionStep });
+    await state.recover({ clusterId: newClusterId, mark });
   } finally {
     state.close();
   }
   rmSync(logCopy, { recursive: true });
   await writeMemberFile(path.join(copy, deps.memberFile), founderOf(identity, newClusterId));
+  deps.failpoint?.('recover:begun-anew');
   return plan;
 }
 
 /** There is no log: the next start founds the cluster behind the state. */
-function founderOf({ memberId, name }: MemberIdentity, clusterId: string): MemberRecord {
+function founderOf(
+  { memberId, name }: Identity,
+  clusterId: string,
+): Omit<MemberRecord, 'incarnation'> {
   return { clusterId, memberId, name, begunAs: 'new', hasBegun: false };
 }
 
@@ -213,7 +227,7 @@ function applyAll(state: RecoverableState, commands: readonly AppliedCommand[]):
 /** Only to read it: nothing is made ready in the background. */
 function readLog(
   folder: string,
-  { clusterId, memberId }: MemberIdentity,
+  { clusterId, memberId }: Identity,
   { clock, random, logger }: RecoveryDeps,
 ): RecoveredLog | undefined {
   const disk = openDisk(folder);

@@ -33,7 +33,7 @@ import {
   type RecoveryDeps,
   type StateRecovery,
 } from './recovery-run.ts';
-import { planRecovery, RecoveryRefusedError, revisionStep } from './recovery.ts';
+import { planRecovery, RecoveryRefusedError } from './recovery.ts';
 import type { AppliedMark, LogBatch, RecoveredLog } from './types.ts';
 
 function member(id: number, role: MemberRole = 'voter'): Member {
@@ -138,6 +138,16 @@ describe('the plan', () => {
     expect(() => planRecovery({ self: 1, log, applied })).toThrow(/only voter/);
   });
 
+  const alone = { members: [self] };
+  for (const [name, log] of [
+    ['is gone', undefined],
+    ['was put back from an older backup', logOf(5, entries)],
+  ] as const)
+    it(`is made for the only voter when its log ${name}`, () => {
+      const mark = { index: 9, term: 4, membership: alone };
+      expect(planRecovery({ self: 1, log, applied: mark })).toMatchObject({ mark: { index: 9 } });
+    });
+
   const learner = { members: [member(1, 'learner'), member(2)] };
   it('is made for a learner, too', () => {
     const mark = { ...applied, membership: learner };
@@ -219,6 +229,7 @@ const record: MemberRecord = {
   clusterId: 'old',
   memberId: 1,
   name: 'm1',
+  incarnation: 'disk',
   begunAs: 'join',
   hasBegun: true,
 };
@@ -296,7 +307,7 @@ describe('a recovery', () => {
     expect(readJson(stateFile(folder))).toEqual({
       mark,
       values: ['a', 'b', 'c', 'd'],
-      recovered: { clusterId: 'new', mark, bumpRevisionBy: revisionStep },
+      recovered: { clusterId: 'new', mark },
     });
     expect(readJson(memberFile(folder))).toMatchObject({ clusterId: 'new', memberId: 1 });
     expect(path.basename(report.superseded)).toBe('superseded-2026-11-24T05-06-07Z');
@@ -313,9 +324,11 @@ describe('a recovery', () => {
       memberId: 1,
       wish: { type: 'restart', name: 'm1', addresses: [] },
       newClusterId: 'never',
+      newIncarnation: 'anew',
+      entryVersion: 2,
       hasLog: () => existsSync(path.join(folder, 'log')),
       openLog: (found) => openLogAt(folder, found.clusterId),
-      applied,
+      state: { applied, installedIndex: undefined },
     });
     begun.log.close();
     expect(begun.record).toMatchObject({ clusterId: 'new', hasBegun: true });

@@ -1,17 +1,14 @@
 // What becomes of a cluster whose majority is gone for good: one member's state, taken as it is, is
 // what a new cluster is founded behind, by that member alone. Pure: decides, changes nothing.
 // The new cluster has another id, so that members of the old one are refused when they come back;
-// its revisions go on far above all that anybody has seen, and everything before is compacted, so
-// that clients list again instead of going back in time.
+// its revisions go on above all that anybody has seen, and everything before is compacted, so that
+// clients list again instead of going back in time (../store/backup.ts).
 // Source: etcd etcdutl (snapshot restore with bumped revision); hashicorp/raft RecoverCluster
 // (which also keeps the whole log).
 import { decodeMembership, nobody } from '../raft/membership.ts';
 import type { Entry, MemberId, Membership } from '../raft/types.ts';
 import { withoutEnvelope } from './proposals.ts';
 import type { AppliedCommand, AppliedMark, RecoveredLog } from './types.ts';
-
-/** More writes than a cluster of this size makes in its life after its last contact with us. */
-export const revisionStep = 1_000_000_000;
 
 /** Nothing was changed. Its message is a sentence for a person. */
 export class RecoveryRefusedError extends Error {
@@ -60,7 +57,7 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
         'Recover on another machine, or from a backup.',
     );
   const before = membershipAt(entries, applied);
-  if (isOnlyVoter(self, before))
+  if (log !== undefined && isOnlyVoter(self, before) && holds(log, applied))
     throw new RecoveryRefusedError(
       'This machine is the only voter of its cluster: nothing is to be recovered. Start it.',
     );
@@ -72,6 +69,12 @@ export function planRecovery({ self, log, applied }: RecoveryInput): RecoveryPla
     unconfirmedEntries: index - known,
     before,
   };
+}
+
+/** Without the log's end, or the log, it does not start. */
+function holds({ start, entries }: RecoveredLog, { index, term }: AppliedMark): boolean {
+  const entry = index === start.index ? start : entries[index - start.index - 1];
+  return entry?.term === term;
 }
 
 function emptyLog({ index, term }: AppliedMark): RecoveredLog {

@@ -415,6 +415,67 @@ describe('the membership', () => {
     expect(one.knownTo.at(-1)?.map(({ id }) => id)).toEqual([1, 2]);
   });
 
+  it('keeps what members say of themselves, and of each disk only the first', async () => {
+    const own = { incarnation: 'own', entryVersion: 2 };
+    const { group, leader } = await three({ announcement: own });
+    const others = [1, 2, 3].filter((id) => id !== idOf(leader));
+    for (const id of others) group.announced.set(id, { incarnation: `d${id}`, entryVersion: 1 });
+    await group.advance(300);
+    const [first = 0, second = 0] = others;
+    const known = (): unknown =>
+      group.follower.replica.standing.membership.members.map(
+        ({ id, incarnation, entryVersion }) => [id, incarnation, entryVersion],
+      );
+    const want = (version: number): unknown =>
+      expect.arrayContaining([
+        [idOf(leader), 'own', 2],
+        [first, `d${first}`, version],
+        [second, `d${second}`, 1],
+      ]);
+    expect(known()).toEqual(want(1));
+    const { lastIndex } = leader.replica.status();
+    group.announced.set(first, { incarnation: 'another', entryVersion: 2 });
+    await group.advance(300);
+    expect(known()).toEqual(want(2));
+    await group.advance(1_000);
+    // Nothing new is said: nothing is written.
+    expect(leader.replica.status().lastIndex).toBe(lastIndex + 1);
+  });
+
+  it('adds nobody who was removed', async () => {
+    const { group, leader } = await three();
+    const { members } = leader.replica;
+    const id = idOf(group.follower);
+    const removed = watch(members.remove(id));
+    await group.advance(200);
+    expect(removed.outcome).toBeUndefined();
+    await expect(members.addMember({ id, name: 'back', addresses: [] })).rejects.toThrow(
+      'was removed: a machine that shall come back joins with a new key',
+    );
+    // Also where nobody has told it.
+    expect(leader.replica.status().isRemoved).toBe(false);
+    group.member(id).handlers?.onRemoved(1);
+    expect(group.member(id).replica.status().isRemoved).toBe(true);
+  });
+
+  it('ends a member that has lost what it promised, with what to do', async () => {
+    const { group, leader } = await three();
+    void leader.replica.propose(bytes('a'));
+    await group.advance(300);
+    const [one, other] = [1, 2, 3].filter((id) => id !== idOf(leader));
+    const ended = { name: 'CannotGoOnError', message: expect.stringMatching(/invite it anew/) };
+    // Its log is put back from an older copy, and the leader counts on what it acknowledged.
+    group.kill(one ?? 0);
+    group.disk(one ?? 0).entries.length = 0;
+    group.disk(one ?? 0).hardState = { term: 1, vote: 0, commit: 1 };
+    const again = group.start(one ?? 0);
+    await group.advance(300);
+    expect(again.fatal).toEqual([expect.objectContaining(ended)]);
+    const told = group.member(other ?? 0);
+    told.handlers?.onLostData(idOf(leader), 'Member m2: invite it anew.');
+    expect(told.fatal).toEqual([expect.objectContaining(ended)]);
+  });
+
   it('does not shrink below what runs, nor by the leader', async () => {
     const { group, leader } = await three();
     const [self, first, second] = [leader, ...group.members.values()].map(idOf);
@@ -446,10 +507,10 @@ describe('the membership', () => {
     const { group } = await three();
     const { follower } = group;
     const seen: unknown[] = [];
-    follower.replica.onChange(() => seen.push(follower.replica.status().removedBy));
+    follower.replica.onChange(() => seen.push(follower.replica.status().isRemoved));
     follower.handlers?.onRemoved(2);
     follower.handlers?.onRemoved(3);
-    expect(seen).toEqual([2]);
+    expect(seen).toEqual([true]);
   });
 
   it('may or may not have changed when the leader is lost meanwhile', async () => {

@@ -5,6 +5,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import type { Entry, HardState, Member, MemberId, Message } from '../raft/types.ts';
+import type { Announcement } from './announcements.ts';
 import { planStart, type MemberRecord } from './bootstrap.ts';
 import { Replica, type ReplicaDeps } from './replica.ts';
 import type {
@@ -33,6 +34,7 @@ export class TestDisk {
   start = { index: 0, term: 0 };
   entries: Entry[] = [];
   state: State = { mark: { index: 0, term: 0, membership: { members: [] } }, values: [] };
+  installedIndex: number | undefined;
 
   keep({ hardState, snapshot, entries }: LogBatch): void {
     if (snapshot !== undefined) {
@@ -139,6 +141,10 @@ export class TestMachine implements StateMachine<string> {
     return this.#mark;
   }
 
+  get installedIndex(): number | undefined {
+    return this.#disk.installedIndex;
+  }
+
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly string[] {
     if (this.applyError !== undefined) throw this.applyError;
     this.#note(`applied ${mark.index}`);
@@ -187,6 +193,7 @@ export class TestMachine implements StateMachine<string> {
     const finish = (): void => {
       this.#disk.state = (received as Received).state;
       this.#mark = received.mark;
+      this.#disk.installedIndex = received.mark.index;
       this.values = [...this.#disk.state.values];
       this.#note(`installed ${received.mark.index}`);
       done();
@@ -237,7 +244,10 @@ export class TestMember {
     const { hardState, start, entries, state } = disk;
     const record = { clusterId: 'c', memberId: id, name: '', begunAs: 'join', hasBegun: true };
     const recovered = { hardState, start, entries: [...entries] };
-    const plan = planStart(record as MemberRecord, recovered, state.mark);
+    const plan = planStart(record as MemberRecord, recovered, {
+      applied: state.mark,
+      installedIndex: disk.installedIndex,
+    });
     if (plan.firstWrite !== undefined) disk.keep(plan.firstWrite);
     this.replica = new Replica<string>({
       id,
@@ -262,6 +272,8 @@ export class TestGroup {
   readonly disks = new Map<MemberId, TestDisk>();
   readonly members = new Map<MemberId, TestMember>();
   readonly sent: Message[] = [];
+  /** What each member says of itself to others. */
+  readonly announced = new Map<MemberId, Announcement>();
   /** Says whether a message gets lost. */
   isLost: (message: Message) => boolean = () => false;
   #work: (() => void)[] = [];
@@ -326,7 +338,8 @@ export class TestGroup {
         if (handlers === undefined) throw new Error(`member ${to} is not there`);
         await handlers.onSnapshot(id, source.mark, source.chunks());
       },
-      setMembers: (members) => void member.knownTo.push([...members]),
+      setMembership: ({ members }) => void member.knownTo.push([...members]),
+      announced: (peer) => this.announced.get(peer),
       close: () => {
         member.handlers = undefined;
       },

@@ -9,6 +9,7 @@ import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
+import { LostEntriesError } from '../raft/following.ts';
 import { Raft } from '../raft/raft.ts';
 import type {
   HardState,
@@ -22,6 +23,7 @@ import type {
   Ready,
   Standing,
 } from '../raft/types.ts';
+import type { Acknowledged, Announcement } from './announcements.ts';
 import { Applier } from './applier.ts';
 import { CatchUp } from './catch-up.ts';
 import { Contacts, type PeerContact } from './contacts.ts';
@@ -35,6 +37,7 @@ import { Proposals } from './proposals.ts';
 import { Reads } from './reads.ts';
 import { Ticker } from './ticker.ts';
 import {
+  CannotGoOnError,
   ReplicaUnavailableError,
   type LogStorage,
   type PeerTransport,
@@ -81,6 +84,8 @@ export interface ReplicaDeps<Result> {
   readonly log: LogStorage;
   readonly stateMachine: StateMachine<Result>;
   readonly transport: PeerTransport;
+  /** What this member says of itself; left out by tests to whom it is all the same. */
+  readonly announcement?: Announcement;
   /** Whom to know before the first membership comes: a joiner's hints. */
   readonly knownMembers?: readonly Member[];
   readonly clock: Clock;
@@ -104,8 +109,8 @@ export interface ReplicaStatus extends RaftStatus {
   readonly waitingReads: number;
   /** Of the membership, without this member. */
   readonly peers: readonly PeerContact[];
-  /** A member said that this one is not in the cluster any more. */
-  readonly removedBy: MemberId | undefined;
+  /** A member said so, or the membership says it. */
+  readonly isRemoved: boolean;
   readonly hasRoom: boolean;
 }
 
@@ -133,7 +138,8 @@ export class Replica<Result> {
   #inputs: Input[] = [];
   #isTurnDue = false;
   #seen: Standing;
-  #removedBy: MemberId | undefined;
+  /** Says a peer. */
+  #isRemoved = false;
   /** The disk was full at the last write. */
   #isFull = false;
 
@@ -195,6 +201,7 @@ export class Replica<Result> {
     this.members = new MembershipChanges({
       status: () => this.status(),
       change: (encoded) => this.changeMembership(encoded),
+      announced: (peer) => (peer === id ? deps.announcement : transport.announced(peer)),
     });
   }
 
@@ -203,12 +210,16 @@ export class Replica<Result> {
     this.#phase = 'running';
     const { transport, knownMembers = [] } = this.#deps;
     const { members } = this.#seen.membership;
-    transport.setMembers(members.length === 0 ? knownMembers : members);
+    transport.setMembership(
+      members.length === 0 ? { members: knownMembers } : this.#seen.membership,
+    );
     transport.start({
       onMessage: (message) => this.#onMessage(message),
       onUnreachable: (peer) => this.#put({ type: 'unreachable', peer }),
       onSnapshot: (from, mark, chunks) => this.#catchUp.receive(from, mark, chunks),
       onRemoved: (by) => this.#onRemoved(by),
+      onLostData: (_by, sentence) => this.#fail(new CannotGoOnError(sentence)),
+      acknowledged: (peer) => this.#acknowledged(peer),
     });
     this.#ticker.start();
     // A single voter leads at once.
@@ -286,7 +297,7 @@ export class Replica<Result> {
       waitingProposals: this.#proposals.count,
       waitingReads: this.#reads.count,
       peers: this.#contacts.of(status.membership, status.id),
-      removedBy: this.#removedBy,
+      isRemoved: this.#isRemoved || status.membership.removed?.includes(status.id) === true,
       hasRoom: this.hasRoom(),
     };
   }
@@ -303,7 +314,7 @@ export class Replica<Result> {
 
   /**
    * Called when role, term, leader or membership changed, and when a peer said that this member is
-   * removed (`status().removedBy`). Returns how to stop it.
+   * removed (`status().isRemoved`). Returns how to stop it.
    */
   onChange(listener: (standing: Standing) => void): () => void {
     this.#listeners.add(listener);
@@ -514,6 +525,13 @@ export class Replica<Result> {
     this.#change.expire(nowMs);
     this.#transfer.expire(nowMs);
     this.#reads.retry();
+    if (this.#seen.role === 'leader') this.members.noteAnnouncements();
+  }
+
+  #acknowledged(peer: MemberId): Acknowledged | undefined {
+    const { role, term, progress } = this.#raft.status();
+    const match = progress.find(({ id }) => id === peer)?.match;
+    return role === 'leader' && match !== undefined ? { term, index: match } : undefined;
   }
 
   get #isAlone(): boolean {
@@ -522,8 +540,8 @@ export class Replica<Result> {
   }
 
   #onRemoved(by: MemberId): void {
-    if (this.#removedBy !== undefined) return;
-    this.#removedBy = by;
+    if (this.#isRemoved) return;
+    this.#isRemoved = true;
     this.#deps.logger.warn('This member is not in the cluster any more', { by });
     for (const listener of this.#listeners) listener(this.#seen);
   }
@@ -536,7 +554,7 @@ export class Replica<Result> {
     if (seen.role === role && seen.term === term && seen.leader === leader && !isOther) return;
     this.#seen = { role, term, leader, membership };
     if (isOther && membership.members.length > 0) {
-      transport.setMembers(membership.members);
+      transport.setMembership(membership);
       this.#contacts.keepOnly(membership);
     }
     this.#ticker.start();
@@ -545,8 +563,10 @@ export class Replica<Result> {
     for (const listener of this.#listeners) listener(this.#seen);
   }
 
-  #fail(error: Error): void {
+  #fail(cause: Error): void {
     if (this.#phase === 'failed') return;
+    const isLoss = cause instanceof LostEntriesError;
+    const error = isLoss ? new CannotGoOnError(cause.message, { cause }) : cause;
     const wasOpen = this.#isOpen;
     this.#phase = 'failed';
     this.#ticker.stop();

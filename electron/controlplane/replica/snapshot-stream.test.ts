@@ -26,7 +26,7 @@ afterEach(() => {
 async function startTwo(options: TestPeerOptions = {}): Promise<readonly [TestPeer, TestPeer]> {
   const [a, b] = [await startPeer(options), await startPeer()];
   open.push(a, b);
-  for (const { transport } of [a, b]) transport.setMembers([a.member, b.member]);
+  for (const { transport } of [a, b]) transport.setMembership({ members: [a.member, b.member] });
   return [a, b];
 }
 
@@ -183,7 +183,7 @@ describe('a snapshot', () => {
     const [a] = await startTwo();
     const source = sourceOf(() => chunksOf());
     await expect(a.transport.sendSnapshot(99, source)).rejects.toThrow('99 is not known');
-    a.transport.setMembers([memberAt(98, 1)]);
+    a.transport.setMembership({ members: [memberAt(98, 1)] });
     await expect(a.transport.sendSnapshot(98, source)).rejects.toThrow();
   });
 

@@ -1,7 +1,15 @@
 // The driver's neighbours as narrow interfaces: the log on disk, the peers, the state that entries
 // are applied to. The real ones are beside this file; a simulation brings its own.
 // Callbacks instead of promises where order matters: between two events nothing else runs.
-import type { Entry, HardState, Member, MemberId, Message, SnapshotMark } from '../raft/types.ts';
+import type {
+  Entry,
+  HardState,
+  MemberId,
+  Membership,
+  Message,
+  SnapshotMark,
+} from '../raft/types.ts';
+import type { Acknowledged, Announcement } from './announcements.ts';
 
 /** One directory of files, as little of it as the log and received snapshots need. */
 export interface Disk {
@@ -99,6 +107,8 @@ export interface ReceivedSnapshot {
 export interface StateMachine<Result> {
   /** The newest applied mark; at open: the one that survived. */
   applied(): AppliedMark;
+  /** Of a snapshot that was installed, until the state moves on: only such a one may be ahead of the log. */
+  readonly installedIndex: number | undefined;
   /**
    * Applies commands in order and moves the mark (which may be ahead of the last command: noops and
    * memberships move it too). Result i is command i's. Does not wait for the disk. Throws only
@@ -127,6 +137,10 @@ export interface PeerHandlers {
   onSnapshot(from: MemberId, mark: SnapshotMark, chunks: AsyncIterable<Uint8Array>): Promise<void>;
   /** The cluster does not know this member any more, says a peer. */
   onRemoved(by: MemberId): void;
+  /** This member has lost what it promised, says a peer, in a sentence for a person. */
+  onLostData(by: MemberId, sentence: string): void;
+  /** What the peer has acknowledged to this member; undefined: this one does not lead. */
+  acknowledged(peer: MemberId): Acknowledged | undefined;
 }
 
 /** Carries messages. Loses them rather than wait; never duplicates or reorders proposals. */
@@ -135,8 +149,10 @@ export interface PeerTransport {
   send(message: Message): void;
   /** Resolves when the peer holds it durably. */
   sendSnapshot(to: MemberId, source: SnapshotSource): Promise<void>;
-  /** Whom to know; addresses may change while running. */
-  setMembers(members: readonly Member[]): void;
+  /** Whom to know, and whom not any more; addresses may change while running. */
+  setMembership(membership: Membership): void;
+  /** What the peer said of itself; undefined: nothing yet. */
+  announced(peer: MemberId): Announcement | undefined;
   close(): void;
 }
 

@@ -15,16 +15,20 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { seededRandom, type Random } from '#kube/base/random.ts';
 import { openDatabase } from '#platform/sqlite.ts';
 import { bytes, show, text } from '../../../test/conformance/store.ts';
 import { openStoreIn } from '../../../test/setup/store.ts';
-import { backupChunks, restoreBackup } from './backup.ts';
+import { backupChunks, restoreBackup, revisionAnew } from './backup.ts';
 import type { ReplicatedStore } from './open-store.ts';
 import { writeChunks } from './state-copy.ts';
 import { stateFileIn, StoreOpenError } from './state-file.ts';
 import { CompactedError, type Store } from './store.ts';
 
 const nowMs = 2_000_000_000_000;
+const random: Random = { next: () => 0, bytes: (count) => new Uint8Array(count) };
+const moment = { nowMs, random };
+const begun = nowMs * 1_000;
 const markBytes = 'flotilla-backup1'.length;
 
 /** A backup of a store with some history, and what the store held. */
@@ -103,7 +107,7 @@ describe('a backup', () => {
     writing.abort();
     await written;
     for (const [i, taken] of files.entries()) {
-      await restoreBackup(taken, `${target}${i}`, nowMs);
+      await restoreBackup(taken, `${target}${i}`, moment);
       const restored = await openStoreIn(`${target}${i}`);
       const { items } = await restored.store.list('');
       await restored.store.close();
@@ -117,19 +121,19 @@ describe('a backup', () => {
 
   it('brings rows and leases back, in a cluster of its own', async () => {
     const { items, clusterId } = made;
-    await restoreBackup(file, target, nowMs);
+    await restoreBackup(file, target, moment);
     const { store, kv, ...restored } = await openStoreIn(target);
     expect((await store.list('')).items).toEqual(items);
     expect(restored.clusterId).not.toBe(clusterId);
     expect(await kv.lease(5)).toMatchObject({ ttlSeconds: 600, keys: ['leased'] });
-    expect(show((await store.put('a', bytes('3'), 3)).kv)).toBe(`a=3@2/${nowMs + 1}`);
+    expect(show((await store.put('a', bytes('3'), 3)).kv)).toBe(`a=3@2/${begun + 1}`);
     await store.close();
   });
 
   it('takes nobody back in time: what was seen before has to be listed again', async () => {
-    await restoreBackup(file, target, nowMs);
+    await restoreBackup(file, target, moment);
     const { store } = await openStoreIn(target);
-    expect([await store.currentRevision(), store.compactedRevision()]).toEqual([nowMs, nowMs]);
+    expect([await store.currentRevision(), store.compactedRevision()]).toEqual([begun, begun]);
     // 6 was the backup's; the others were seen after it was taken.
     for (const seen of [1, 6, 7, 500]) {
       await expect(store.get('a', seen)).rejects.toThrow(CompactedError);
@@ -140,20 +144,49 @@ describe('a backup', () => {
   });
 
   it('goes on above what was seen when it is put back a second time, also with a wrong clock', async () => {
-    await restoreBackup(file, target, nowMs);
+    await restoreBackup(file, target, moment);
     const { store } = await openStoreIn(target);
     for (let i = 0; i < 20; i++) await store.put(`later${i}`, bytes('x'), 0);
     const seen = await store.currentRevision();
     await store.close();
     const [again, early] = [path.join(folder, 'again'), path.join(folder, 'early')];
-    await restoreBackup(file, again, nowMs + 1_000);
+    await restoreBackup(file, again, { ...moment, nowMs: nowMs + 1 });
     const { store: second } = await openStoreIn(again);
     await expect(nextOf(second, seen)).rejects.toThrow(CompactedError);
     await second.close();
-    await restoreBackup(file, early, 0);
+    await restoreBackup(file, early, { ...moment, nowMs: 0 });
     const { store: third } = await openStoreIn(early);
     expect(await third.currentRevision()).toBe(1_000_000_006);
     await third.close();
+  });
+});
+
+describe('the revision of another beginning', () => {
+  const [first, second] = [seededRandom(1), seededRandom(2)];
+
+  it('is above all that was written since an earlier one, whatever the base', () => {
+    const one = revisionAnew(500, { nowMs, random: first });
+    const writtenSince = 900_000;
+    const later = { nowMs: nowMs + 1_000, random: second };
+    for (const base of [1, 500, 600, one + writtenSince]) {
+      const other = revisionAnew(base, later);
+      expect(other).toBeGreaterThan(one + writtenSince);
+      // Not so far that the next one would be below.
+      expect(other).toBeLessThan((nowMs + 2_000) * 1_000);
+    }
+  });
+
+  it('is another on each member that begins with the same, also without a clock', () => {
+    for (const at of [0, 60_000, nowMs]) {
+      const one = revisionAnew(500, { nowMs: at, random: first });
+      const other = revisionAnew(500, { nowMs: at, random: second });
+      expect(one).not.toBe(other);
+      expect(Math.min(one, other)).toBeGreaterThanOrEqual(1_000_000_500);
+      expect(Number.isSafeInteger(one)).toBe(true);
+    }
+    const one = revisionAnew(500, { nowMs: 0, random: first });
+    const other = revisionAnew(500, { nowMs: 0, random: second });
+    expect(Math.abs(one - other)).toBeGreaterThan(1_000_000);
   });
 });
 
@@ -217,7 +250,7 @@ describe('a restore', () => {
   for (const { name, content, want } of refusals)
     it(`refuses ${name}, and leaves nothing behind`, async () => {
       writeFileSync(file, content());
-      const refused = restoreBackup(file, target, nowMs);
+      const refused = restoreBackup(file, target, moment);
       await expect(refused).rejects.toThrow(StoreOpenError);
       await expect(refused).rejects.toThrow(file);
       await expect(refused).rejects.toThrow(want);
@@ -226,15 +259,15 @@ describe('a restore', () => {
 
   it('refuses what is not there, and what is no file', async () => {
     rmSync(file);
-    await expect(restoreBackup(file, target, nowMs)).rejects.toThrow(`There is no file ${file}`);
+    await expect(restoreBackup(file, target, moment)).rejects.toThrow(`There is no file ${file}`);
     mkdirSync(file);
-    await expect(restoreBackup(file, target, nowMs)).rejects.toThrow(`There is no file ${file}`);
+    await expect(restoreBackup(file, target, moment)).rejects.toThrow(`There is no file ${file}`);
   });
 
   it('refuses a directory that holds anything, and leaves it as it is', async () => {
     mkdirSync(target);
     writeFileSync(path.join(target, 'member.json'), '{}');
-    await expect(restoreBackup(file, target, nowMs)).rejects.toThrow('holds a cluster already');
+    await expect(restoreBackup(file, target, moment)).rejects.toThrow('holds a cluster already');
     expect(readdirSync(target)).toEqual(['member.json']);
   });
 
@@ -244,7 +277,7 @@ describe('a restore', () => {
     writeFileSync(path.join(target, 'unfinished.db-wal'), 'x');
     await expect(openStoreIn(target)).rejects.toThrow('restore it again');
     expect(existsSync(stateFileIn(target))).toBe(false);
-    await restoreBackup(file, target, nowMs);
+    await restoreBackup(file, target, moment);
     const { store } = await openStoreIn(target);
     expect(await store.count('')).toBe(3);
     await store.close();

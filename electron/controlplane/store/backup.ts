@@ -14,6 +14,8 @@ import {
   truncateSync,
 } from 'node:fs';
 import path from 'node:path';
+import type { Random } from '#kube/base/random.ts';
+import type { Failpoint } from '#platform/failpoints.ts';
 import { syncDirectory, type Database } from '#platform/sqlite.ts';
 import type { AppliedMark, SnapshotSource } from '../replica/types.ts';
 import type { StateMeta } from './rows.ts';
@@ -30,8 +32,38 @@ import { readMeta, writeMeta } from './state-schema.ts';
 const trailerMark = Buffer.from('flotilla-backup1');
 const trailerBytes = trailerMark.length + 32;
 
+/** A clock that says less was never set: 2020. */
+const setClockMs = 1_577_836_800_000;
 /** More writes than anybody saw after the backup was taken, should the clock be wrong. */
 const revisionStep = 1_000_000_000;
+/** So many microseconds are in the clock's millisecond. */
+const withinMs = 1_000;
+/** Among so many a revision is chosen where no clock says which came later. */
+const withoutClock = 1_000_000_000_000;
+
+/**
+ * Where the revisions of another beginning go on: at the microseconds since 1970, faster than which
+ * nothing writes. So what is put back or recovered later is above what was before, from whichever copy
+ * and on whichever member. With a clock that is wrong, chance keeps two of them apart.
+ */
+export function revisionAnew(revision: number, { nowMs, random }: Moment): number {
+  const byClock = nowMs * 1_000;
+  const isPlausible = nowMs > setClockMs && byClock > revision;
+  const within = isPlausible ? withinMs : withoutClock;
+  return (isPlausible ? byClock : revision + revisionStep) + Math.floor(random.next() * within);
+}
+
+const ancestorsMax = 16;
+
+/** When something begins anew. */
+export interface Moment {
+  readonly nowMs: number;
+  readonly random: Random;
+}
+
+export interface RestoreOptions extends Moment {
+  readonly failpoint?: Failpoint | undefined;
+}
 
 /**
  * The whole backup: a snapshot of the state (KvStateMachine.snapshot) with its trailer. The caller
@@ -48,12 +80,15 @@ export async function* backupChunks(snapshot: SnapshotSource): AsyncIterable<Uin
 
 /**
  * Puts a backup into `directory`, which must be empty or absent, as the state of a cluster that is
- * yet to be founded. Nobody who saw later revisions goes back in time: all before is compacted, and
- * revisions go on from the number of milliseconds since 1970, so also when the same backup is put
- * back a second time. Until all is there and durable, the directory holds no state. Throws
+ * yet to be founded. Nobody who saw later revisions goes back in time (revisionAnew). Until all is there and durable, the directory holds no state. Throws
  * StoreOpenError, and the errors of a full or broken disk.
  */
-export async function restoreBackup(file: string, directory: string, nowMs: number): Promise<void> {
+export async function restoreBackup(
+  file: string,
+  directory: string,
+  options: RestoreOptions,
+): Promise<void> {
+  const { failpoint } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   removeUnfinished(directory);
   if (readdirSync(directory).length > 0)
@@ -64,12 +99,15 @@ export async function restoreBackup(file: string, directory: string, nowMs: numb
   const unfinished = unfinishedFileIn(directory);
   try {
     await checkBackup(file);
-    await writeChunks(unfinished, readChunks(file));
+    await writeChunks(unfinished, readChunks(file), () => failpoint?.('restore:part'));
     truncateSync(unfinished, statSync(unfinished).size - trailerBytes);
+    failpoint?.('restore:copied');
     verify(unfinished, file);
-    restart(unfinished, nowMs);
+    restart(unfinished, options);
+    failpoint?.('restore:begun-anew');
     syncFile(unfinished);
     renameSync(unfinished, stateFileIn(directory));
+    failpoint?.('restore:in-place');
   } catch (error) {
     removeUnfinished(directory);
     throw error;
@@ -87,13 +125,11 @@ function verify(copy: string, file: string): void {
   }
 }
 
-function restart(unfinished: string, nowMs: number): void {
+function restart(unfinished: string, moment: Moment): void {
   const database = openForWriting(unfinished);
   try {
-    const { applied, revision } = metaOf(database);
-    const mark = { ...applied, membership: { members: [] } };
-    const bumpRevisionBy = Math.max(revisionStep, nowMs - revision);
-    beginAnew(database, { clusterId: '', mark, bumpRevisionBy });
+    const mark = { ...metaOf(database).applied, membership: { members: [] } };
+    beginAnew(database, { ...moment, clusterId: '', mark });
   } finally {
     database.close();
   }
@@ -106,23 +142,26 @@ function removeUnfinished(directory: string): void {
 }
 
 /** What makes a state the first of another cluster. */
-export interface Beginning {
+export interface Beginning extends Moment {
   readonly clusterId: string;
   /** Takes the place of the applied mark, at the same index. */
   readonly mark: AppliedMark;
-  readonly bumpRevisionBy: number;
 }
 
 /** Durable when the database is closed or synced. */
 export function beginAnew(database: Database, beginning: Beginning): void {
-  const { clusterId, mark, bumpRevisionBy } = beginning;
+  const { clusterId, mark } = beginning;
   const meta = metaOf(database);
-  const revision = meta.revision + bumpRevisionBy;
+  const revision = revisionAnew(meta.revision, beginning);
+  const { installedIndex: _none, ...kept } = meta;
   const { hash } = meta;
+  const before = [...(meta.ancestors ?? []), meta.clusterId].filter((id) => id !== '');
+  const ancestors = before.slice(-ancestorsMax);
   database.transaction(() =>
     writeMeta(database, {
-      ...meta,
+      ...kept,
       clusterId,
+      ancestors,
       applied: mark,
       revision,
       compactedRevision: revision,

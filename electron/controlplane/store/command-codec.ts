@@ -80,9 +80,9 @@ export function encodeCommand(command: Command): Uint8Array {
 }
 
 /** Written by a release that knows more than this one: it must not be left out. */
-export function isNewerCommand(data: Uint8Array): boolean {
+export function isNewerCommand(data: Uint8Array, known = commandVersion): boolean {
   const [version = 0, type = 0] = data;
-  return version > commandVersion || (version > 0 && type >= types.length);
+  return version > known || (version > 0 && type >= types.length);
 }
 
 /** Undefined for what is no command, or a newer one. */

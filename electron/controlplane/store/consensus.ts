@@ -2,6 +2,7 @@
 // for is committed at once, in groups. The real one is ../replica.
 import type { AppliedCommand } from '../replica/types.ts';
 import { ReplicaUnavailableError } from '../replica/types.ts';
+import { commandVersion } from './command-codec.ts';
 import type { CommandResult } from './commands.ts';
 import type { KvStateMachine } from './state-machine.ts';
 
@@ -20,6 +21,8 @@ export interface Consensus {
   leaderTerm(): number | undefined;
   /** One listener; also called at once. */
   onLeadership(listener: (isLeader: boolean) => void): void;
+  /** The newest version of commands that every member knows: newer ones must not be proposed. */
+  entryVersion(): number;
   /** False when the log has no room: only what frees space should be proposed. */
   hasRoom(): boolean;
   stop(): Promise<void>;
@@ -85,6 +88,10 @@ export class LocalConsensus implements Consensus {
 
   onLeadership(listener: (isLeader: boolean) => void): void {
     listener(true);
+  }
+
+  entryVersion(): number {
+    return commandVersion;
   }
 
   hasRoom(): boolean {

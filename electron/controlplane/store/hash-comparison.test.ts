@@ -33,6 +33,7 @@ class Group {
       readIndex: () => Promise.resolve(),
       leaderTerm: () => (id === 1 ? 1 : undefined),
       onLeadership: () => undefined,
+      entryVersion: () => 9,
       hasRoom: () => true,
       stop: () => Promise.resolve(),
     };

@@ -122,6 +122,10 @@ export class MemoryRows implements RowStorage {
     return this.#options.isFull?.() !== true;
   }
 
+  check(): void {
+    // A simulated disk changes nothing behind a process's back.
+  }
+
   async copy(): Promise<SnapshotSource> {
     const bytes = encode(this.#content);
     return {
@@ -141,6 +145,7 @@ export class MemoryRows implements RowStorage {
     const content = decode(Buffer.concat(parts));
     if (content.meta.applied.index !== mark.index || content.meta.applied.term !== mark.term)
       throw new Error('the snapshot is of another index than announced');
+    content.meta = { ...content.meta, installedIndex: mark.index };
     const received: ReceivedContent = { mark, content, discard: () => undefined };
     return received;
   }

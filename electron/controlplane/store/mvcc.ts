@@ -254,7 +254,9 @@ export class Mvcc {
   }
 
   /** What storage is to hold besides rows. */
-  meta(of: Pick<StateMeta, 'applied' | 'clusterId' | 'damage'>): StateMeta {
+  meta(
+    of: Pick<StateMeta, 'applied' | 'clusterId' | 'ancestors' | 'damage' | 'installedIndex'>,
+  ): StateMeta {
     const { currentRevision, compactedRevision } = this.index;
     const leases = this.leases.ids.map((id) => {
       const { ttlSeconds = 0, keptAt = 0 } = this.leases.get(id) ?? {};

@@ -131,6 +131,22 @@ describe('a store opened again', () => {
     await store.close();
   });
 
+  it('refuses a log that was put back from an older backup than its database', async () => {
+    const log = join(directory, 'log');
+    const kept = `${directory}-log`;
+    const { store: early } = await open();
+    await early.put('a', bytes('1'), 0);
+    await early.close();
+    cpSync(log, kept, { recursive: true });
+    const { store: late } = await open();
+    await late.put('a', bytes('2'), 1);
+    await late.close();
+    rmSync(log, { recursive: true });
+    renameSync(kept, log);
+    await expect(open()).rejects.toThrow(StoreOpenError);
+    await expect(open()).rejects.toThrow(/put back from an older backup.*npm run cluster/);
+  });
+
   it('finishes a compaction that a crash cut short', async () => {
     const { store: before } = await open();
     for (let i = 0; i < 5; i++) await before.put('a', bytes(`${i}`), i);
@@ -279,6 +295,29 @@ describe('a store whose disk fails', () => {
   });
 });
 
+describe('a database that is too large to be checked at the start', () => {
+  it('is checked in the background, and served no more when it is damaged', async () => {
+    const { store: before } = await open();
+    for (let i = 0; i < 300; i++) await before.put(`good${i}`, bytes('good'), 0);
+    await before.put('bad', new Uint8Array(100).fill(0x5a), 0);
+    await before.close();
+    const whole = await open({ checkedBytesMax: 0, onFatal: (error) => expect(error).toBeNull() });
+    await whole.store.close();
+    const file = readFileSync(stateFile());
+    const at = file.indexOf(Buffer.alloc(100, 0x5a));
+    writeFileSync(stateFile(), file.with(at + 10, 0x5b));
+    await expect(open()).rejects.toThrow('is not what was written');
+    const found = Promise.withResolvers<unknown>();
+    const { store } = await open({ checkedBytesMax: 0, onFatal: found.resolve });
+    // Nobody reads the row.
+    const error = await found.promise;
+    expect(error).toBeInstanceOf(DamagedRowError);
+    expect(String(error)).toMatch(/state\.db is damaged \(revision 301 is not what was written\)/);
+    await expect(store.get('good1')).rejects.toThrow(UnavailableError);
+    await store.close();
+  }, 20_000);
+});
+
 describe('what opening says when it cannot', () => {
   async function filled(): Promise<void> {
     const { store } = await open();
@@ -312,7 +351,7 @@ describe('what opening says when it cannot', () => {
     {
       name: 'a file that is no database',
       spoil: () => writeFileSync(stateFile(), 'not a database, but long enough to be read as one'),
-      want: /^The database DIR\/state\.db is damaged \(file is not a database\) and was left as it is: put a backup in its place, or move it away to start with an empty cluster\.$/,
+      want: /^The database DIR\/state\.db is damaged \(file is not a database\) and was left as it is: put a backup in its place, or move it away to start with an empty cluster\. A member of several is removed instead .* invited anew\.$/,
     },
     {
       name: 'a file with an overwritten page',

@@ -7,6 +7,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
+import { entryVersionOf, type DiskClaim } from '../replica/announcements.ts';
 import { BootstrapError, type StartWish } from '../replica/bootstrap.ts';
 import { openDisk } from '../replica/disk.ts';
 import { LogCorruptError, LogFullError, LogRefusedError } from '../replica/log-errors.ts';
@@ -17,6 +18,7 @@ import { Replica, type ReplicaDeps } from '../replica/replica.ts';
 import type { PeerTransport } from '../replica/types.ts';
 import type { MemberId } from '../raft/types.ts';
 import { beginAnew } from './backup.ts';
+import { commandVersion } from './command-codec.ts';
 import type { CommandResult } from './commands.ts';
 import type { Consensus } from './consensus.ts';
 import { KvStore } from './kv-store.ts';
@@ -39,7 +41,7 @@ export interface ReplicatedStoreOptions {
   /** The disk failed, or the state is not the others': end the process. */
   readonly onFatal: (error: unknown) => void;
   /** The way to other members, made once it is known of which cluster; none by default. */
-  readonly transport?: (clusterId: string) => Promise<PeerTransport>;
+  readonly transport?: (self: MemberSelf) => Promise<PeerTransport>;
   readonly replica?: Pick<
     ReplicaDeps<unknown>,
     'knownMembers' | 'timing' | 'logLimits' | 'protocolLimits'
@@ -48,12 +50,21 @@ export interface ReplicatedStoreOptions {
   readonly mustExist?: boolean;
   /** Puts that would grow the database beyond this are refused; no bound by default. */
   readonly sizeBytesMax?: number;
+  /** Larger databases are checked to the last byte after the start, in the background. */
+  readonly checkedBytesMax?: number;
   readonly watchLimits?: WatchLimits;
   /** Size of the log's files; see replica/README.md. */
   readonly segmentBytes?: number;
   /** Where tests kill the process. */
   readonly failpoint?: Failpoint;
   readonly threadProgram?: string;
+}
+
+/** What a member says to others of itself. */
+export interface MemberSelf {
+  readonly clusterId: string;
+  readonly disk: DiskClaim;
+  readonly entryVersion: number;
 }
 
 export interface ReplicatedStore {
@@ -83,13 +94,15 @@ export async function openReplicatedStore(
       memberId,
       wish,
       newClusterId: uuid(random),
+      newIncarnation: uuid(random),
+      entryVersion: commandVersion,
       hasLog: () => hasLog(directory),
       openLog: (record) => openLog({ ...logDeps(options), clusterId: record.clusterId, memberId }),
-      applied: state.applied(),
+      state: { applied: state.applied(), installedIndex: state.installedIndex },
       failpoint: options.failpoint,
     });
     state.adopt(begun.record.clusterId);
-    peers = await transport?.(begun.record.clusterId);
+    peers = await transport?.(selfOf(begun, random));
   } catch (error) {
     begun?.log.close();
     state.close();
@@ -103,6 +116,7 @@ export async function openReplicatedStore(
     log,
     stateMachine: state,
     transport: peers ?? noPeers,
+    announcement: { incarnation: record.incarnation, entryVersion: commandVersion },
     clock,
     random,
     schedule,
@@ -118,6 +132,14 @@ export async function openReplicatedStore(
   const tookMs = Math.round(clock.monotonicMs() - startedMs);
   logger.info('Opened the store', { directory, revision: state.currentRevision, tookMs });
   return { store: new KvStore(kv), kv, state, replica, clusterId: record.clusterId };
+}
+
+function selfOf({ record, start }: BegunMember, random: Random): MemberSelf {
+  const { clusterId, incarnation } = record;
+  const { term } = start.hardState;
+  const lastIndex = start.entries.at(-1)?.index ?? start.snapshot.index;
+  const disk = { incarnation, run: uuid(random), term, lastIndex };
+  return { clusterId, disk, entryVersion: commandVersion };
 }
 
 function isOnlyVoter({ standing }: Replica<CommandResult>, id: MemberId): boolean {
@@ -192,6 +214,7 @@ function consensusOf(replica: Replica<CommandResult>): Consensus {
       listener(replica.standing.role === 'leader');
       replica.onChange(({ role }) => listener(role === 'leader'));
     },
+    entryVersion: () => entryVersionOf(replica.standing.membership),
     hasRoom: () => replica.hasRoom(),
     stop: () => replica.stop({ transfer: true }),
   };
@@ -202,13 +225,14 @@ const noPeers: PeerTransport = {
   start() {},
   send() {},
   sendSnapshot: () => Promise.reject(new Error('this member knows no others')),
-  setMembers() {},
+  setMembership() {},
+  announced: () => undefined,
   close() {},
 };
 
 /** The state in a stopped member's folder, for a recovery. Undefined: there is none. */
 export async function openRecoverableState(
-  options: Pick<ReplicatedStoreOptions, 'directory' | 'clock' | 'logger'>,
+  options: Pick<ReplicatedStoreOptions, 'directory' | 'clock' | 'random' | 'logger'>,
 ): Promise<RecoverableState | undefined> {
   const { directory } = options;
   const file = stateFileIn(directory);
@@ -225,7 +249,7 @@ export async function openRecoverableState(
       state.close();
       const database = openForWriting(file);
       try {
-        beginAnew(database, change);
+        beginAnew(database, { ...change, nowMs: options.clock.now(), random: options.random });
       } finally {
         database.close();
       }

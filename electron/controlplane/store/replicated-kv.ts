@@ -178,6 +178,11 @@ export class ReplicatedKv implements Kv {
     const data = encodeCommand(command);
     if (data.length > commandBytesMax)
       throw new RangeError(`a write of ${data.length} bytes: at most ${commandBytesMax} are taken`);
+    const [version = 0] = data;
+    if (version > this.#consensus.entryVersion())
+      throw new UnavailableError(
+        `this needs version ${version} of commands, which not every member knows: update Flotilla on all machines that keep the state`,
+      );
     const proposal = this.#consensus.propose(data);
     this.#inFlight.add(proposal);
     this.#inFlightBytes += growthBytes;

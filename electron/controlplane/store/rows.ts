@@ -27,7 +27,11 @@ export interface StoredValue {
 export interface StateMeta {
   /** Empty until the state belongs to a cluster. */
   readonly clusterId: string;
+  /** Clusters that this one was restored or recovered from, the last at the end. */
+  readonly ancestors?: readonly string[];
   readonly applied: AppliedMark;
+  /** Of a peer's snapshot this state is, and has not moved on from; absent: it is none. */
+  readonly installedIndex?: number;
   readonly revision: number;
   readonly compactedRevision: number;
   /** As of `compactedRevision` and `revision`. */
@@ -79,8 +83,14 @@ export interface RowStorage {
   size(): { readonly totalBytes: number; readonly usedBytes: number };
   /** False when the disk, or the bound set for it, would not take `bytes` more. */
   hasRoom(bytes: number): boolean;
+  /**
+   * Calls back when something in storage is found that is not what was written, with a sentence; looks
+   * for it a little at a time while nothing else waits. Nothing to do when all was checked at open.
+   */
+  check(onDamage: (sentence: string) => void): void;
   /** A copy of what is written at this moment. Doesn't hold up writes. */
   copy(): Promise<SnapshotSource>;
+  /** Notes in it that it was received: `StateMeta.installedIndex`. */
   receive(mark: AppliedMark, chunks: AsyncIterable<Uint8Array>): Promise<ReceivedSnapshot>;
   /** Puts a received copy in the place of everything. `done` never synchronously. */
   install(received: ReceivedSnapshot, done: (error?: Error) => void): void;

@@ -5,7 +5,7 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
 import { sqliteFailure, syncDirectory, type Database, type Statement } from '#platform/sqlite.ts';
 import type { AppliedMark, ReceivedSnapshot, SnapshotSource } from '../replica/types.ts';
@@ -26,6 +26,8 @@ export interface SqliteRowsOptions {
   readonly mustExist?: boolean;
   /** Growth beyond this is refused as if the disk were full; no bound by default. */
   readonly sizeBytesMax?: number;
+  /** Larger files are checked to the last byte in the background; 32 MiB by default. */
+  readonly checkedBytesMax?: number;
   readonly failpoint?: Failpoint;
   /** The program of the thread beside this one; another one in tests. */
   readonly threadProgram?: string;
@@ -35,6 +37,8 @@ export interface SqliteRowsOptions {
 const freeBytesMin = 4 * 1024 * 1024;
 /** The disk's space is looked at again after so many bytes asked for. */
 const lookAgainBytes = 1024 * 1024;
+/** Between two slices of the check in the background. */
+const checkRestMs = 20;
 
 interface ReceivedFile extends ReceivedSnapshot {
   readonly file: string;
@@ -53,13 +57,22 @@ export class SqliteRows implements RowStorage {
   #freeBytes = Infinity;
   #askedBytes = Infinity;
   #copies = 0;
+  /** Up to which row the values were checked; undefined: all. */
+  #checkedTo: number | undefined;
+  #rest: Timer | undefined;
   #isClosed = false;
 
   /** Throws StoreOpenError, whose message is a sentence for a person. */
   constructor(options: SqliteRowsOptions) {
     this.#options = options;
     this.#thread = new StateThread(options.clock, options.threadProgram);
-    const { database, ...content } = openStateFile(options.directory, options.mustExist);
+    const { directory, mustExist, checkedBytesMax } = options;
+    const { database, isChecked, ...content } = openStateFile(
+      directory,
+      mustExist,
+      checkedBytesMax,
+    );
+    if (!isChecked) this.#checkedTo = 0;
     // Copies that a crash left behind.
     for (const name of readdirSync(options.directory))
       if (/^(copy|received)-\d+\.db/.test(name)) rmSync(this.#path(name), { force: true });
@@ -163,6 +176,23 @@ export class SqliteRows implements RowStorage {
     return this.#freeBytes >= freeBytesMin + bytes;
   }
 
+  check(onDamage: (sentence: string) => void): void {
+    if (this.#checkedTo === undefined || this.#isClosed) return;
+    const { clock } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const { place } = this;
+    this.#thread.run({ type: 'check', file: place, after: this.#checkedTo }, (error, answer) => {
+      // A snapshot that took the place of everything was checked itself.
+      if (this.#isClosed || this.#checkedTo === undefined) return;
+      if (error !== undefined) return onDamage(error.message);
+      this.#checkedTo = answer?.next;
+      if (this.#checkedTo === undefined) return;
+      // The disk and a core are others' for nine tenths of the time.
+      const restMs = Math.max(checkRestMs, 9 * (clock.monotonicMs() - startedMs));
+      this.#rest = clock.timer(restMs, () => this.check(onDamage));
+    });
+  }
+
   copy(): Promise<SnapshotSource> {
     const to = this.#path(`copy-${++this.#copies}.db`);
     rmSync(to, { force: true });
@@ -228,6 +258,7 @@ export class SqliteRows implements RowStorage {
     this.#database = openForWriting(place);
     this.#statements = prepare(this.#database);
     this.#content = undefined;
+    this.#checkedTo = undefined;
     this.#unsyncedBytes = 0;
     this.#size = sizeOf(this.#database);
   }
@@ -235,6 +266,7 @@ export class SqliteRows implements RowStorage {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#rest?.cancel();
     // The last connection to be closed moves the log into the file: that should be ours.
     this.#thread.settle();
     this.#thread.close();

@@ -1,7 +1,7 @@
 // Copies of state.db as files: read in chunks for a peer or a backup, taken in from one, checked to
 // the last row before anybody relies on them.
 import { closeSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
-import { readMeta } from './state-schema.ts';
+import { readMeta, writeMeta } from './state-schema.ts';
 import { openDatabase } from '#platform/sqlite.ts';
 import type { AppliedMark, SnapshotSource } from '../replica/types.ts';
 import type { StateMeta } from './rows.ts';
@@ -63,6 +63,19 @@ export async function writeChunks(
     throw error;
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** After a crash before the log knew of it, it is told from a state whose log was put back. */
+export function noteReceived(file: string): void {
+  const database = openDatabase(file);
+  try {
+    const meta = readMeta(database);
+    if (meta === undefined) throw damaged(file, 'what it says of itself is not what was written');
+    const { index } = meta.applied;
+    database.transaction(() => writeMeta(database, { ...meta, installedIndex: index }));
+  } finally {
+    database.close();
   }
 }
 

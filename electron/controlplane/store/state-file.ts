@@ -33,10 +33,12 @@ export interface StateContent {
 
 export interface StateFile extends StateContent {
   readonly database: Database;
+  /** To the last byte; else values are still to be checked. */
+  readonly isChecked: boolean;
 }
 
 /** A file up to this size is checked to its last byte at each start (some 0.2 s). */
-const checkedBytesMax = 32 * 1024 * 1024;
+export const checkedBytesMax = 32 * 1024 * 1024;
 const schemas: readonly unknown[] = [1, schemaVersion];
 
 export function stateFileIn(directory: string): string {
@@ -53,16 +55,21 @@ export function unfinishedFileIn(directory: string): string {
  * file is an error: the cluster's memory is gone, and an empty one in its place would hide it.
  * An older schema is made the present one. Throws StoreOpenError.
  */
-export function openStateFile(directory: string, mustExist = false): StateFile {
+export function openStateFile(
+  directory: string,
+  mustExist = false,
+  checkedMax = checkedBytesMax,
+): StateFile {
   const file = stateFileIn(directory);
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const isPresent = holdsData(file);
     if (!isPresent && existsSync(unfinishedFileIn(directory))) throw unfinished(directory);
     if (!isPresent && mustExist) throw vanished(file);
-    const content = isPresent ? inspect(file) : undefined;
+    const isChecked = !isPresent || statSync(file).size <= checkedMax;
+    const content = isPresent ? inspect(file, isChecked) : undefined;
     const database = openForWriting(file);
-    return { database, ...(content ?? readContent(database)) };
+    return { database, isChecked, ...(content ?? readContent(database)) };
   } catch (error) {
     if (error instanceof StoreOpenError) throw error;
     throw new StoreOpenError(file, sentenceFor(error, file, directory), error);
@@ -105,8 +112,7 @@ function hasUnfinishedLog(file: string): boolean {
 }
 
 /** Checks the file and reads it; undefined when it is to be made or migrated first. */
-function inspect(file: string): StateContent | undefined {
-  const isSmall = statSync(file).size <= checkedBytesMax;
+function inspect(file: string, isSmall: boolean): StateContent | undefined {
   const database = openDatabase(file, { isReadOnly: true });
   try {
     const schema = schemaOf(database);
@@ -181,6 +187,32 @@ export function readContent(database: Database, withValues = false): StateConten
   return { meta, rows };
 }
 
+const checkedRows = 256;
+const checkedBytes = 2 * 1024 * 1024;
+
+/**
+ * Checks rows behind `after`, values too: about as many as take some milliseconds. Where it stopped;
+ * undefined at the end. Throws StoreOpenError at the first that is not what was written.
+ */
+export function checkRows(database: Database, after: number): number | undefined {
+  const rows = database.prepare(
+    'SELECT id, mod_revision, key, create_revision, version, lease, checksum, value FROM kv ' +
+      `WHERE id > ? ORDER BY id LIMIT ${checkedRows}`,
+  );
+  let last: number | undefined;
+  let sizeBytes = 0;
+  for (const found of rows.iterate(after)) {
+    const head = headOf(found);
+    const value = found.value instanceof Uint8Array ? found.value : undefined;
+    if (rowChecksum(head, value) !== found.checksum)
+      throw damaged(database.file, `revision ${head.revision} is not what was written`);
+    last = head.row;
+    sizeBytes += value?.length ?? 0;
+    if (sizeBytes > checkedBytes) break;
+  }
+  return last;
+}
+
 function headOf(row: Readonly<Record<string, unknown>>): VersionHead {
   const key = row.key instanceof Buffer ? row.key.toString('latin1') : String(row.key);
   return {
@@ -244,7 +276,8 @@ export function damaged(file: string, what: string, cause?: unknown): StoreOpenE
 function damagedSentence(file: string, what: string): string {
   return (
     `The database ${file} is damaged (${what}) and was left as it is: put a backup in its place, ` +
-    'or move it away to start with an empty cluster.'
+    'or move it away to start with an empty cluster. A member of several is removed instead ' +
+    '(`npm run cluster -- remove NAME` on the machine that leads) and invited anew.'
   );
 }
 function sentenceFor(error: unknown, file: string, directory: string): string {

@@ -4,28 +4,33 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { unreachable } from '#kube/base/assert.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
 import { openDatabase, sqliteFailure } from '#platform/sqlite.ts';
-import { verifyCopy } from './state-copy.ts';
+import { checkRows } from './state-file.ts';
+import { noteReceived, verifyCopy } from './state-copy.ts';
 
 export type StateJob =
   /** Makes all that is committed in `file` survive a power cut, and moves it out of its log. */
   | { readonly type: 'sync'; readonly file: string }
   /** Writes a copy of `file` as it is now to `to`, which does not exist, durably. */
   | { readonly type: 'copy'; readonly file: string; readonly to: string }
-  /** Checks a copy to its last byte, and makes it durable. */
+  /** Checks a received copy to its last byte, notes that it was received, and makes it durable. */
   | {
       readonly type: 'verify';
       readonly file: string;
       readonly index: number;
       readonly term: number;
-    };
+    }
+  /** Checks some rows behind this one to their last byte. */
+  | { readonly type: 'check'; readonly file: string; readonly after: number };
 
 export interface StateAnswer {
+  /** Of a `check`: behind which row the next one goes on; absent at the end. */
+  readonly next?: number;
   readonly error?: string;
   /** The error is that the disk is full. */
   readonly isFull?: boolean;
 }
 
-function work(job: StateJob, failpoint: Failpoint | undefined): void {
+function work(job: StateJob, failpoint: Failpoint | undefined): StateAnswer {
   switch (job.type) {
     case 'sync': {
       // First the log itself: a checkpoint only syncs what it moves, and a reader may hold it back.
@@ -41,7 +46,7 @@ function work(job: StateJob, failpoint: Failpoint | undefined): void {
       } finally {
         database.close();
       }
-      return;
+      return {};
     }
     case 'copy': {
       const database = openDatabase(job.file, { isReadOnly: true });
@@ -50,13 +55,25 @@ function work(job: StateJob, failpoint: Failpoint | undefined): void {
       } finally {
         database.close();
       }
-      return syncFile(job.to);
+      syncFile(job.to);
+      return {};
     }
     case 'verify':
       verifyCopy(job.file, job);
-      return syncFile(job.file);
+      noteReceived(job.file);
+      syncFile(job.file);
+      return {};
+    case 'check': {
+      const database = openDatabase(job.file, { isReadOnly: true });
+      try {
+        const next = checkRows(database, job.after);
+        return next === undefined ? {} : { next };
+      } finally {
+        database.close();
+      }
+    }
     default:
-      unreachable(job);
+      return unreachable(job);
   }
 }
 
@@ -80,7 +97,7 @@ export function serveStateJobs(failpoint?: Failpoint): void {
     }
     let answer: StateAnswer = {};
     try {
-      work(job, failpoint);
+      answer = work(job, failpoint);
     } catch (error) {
       const isFull = sqliteFailure(error) === 'full';
       answer = { error: error instanceof Error ? error.message : String(error), isFull };

@@ -23,7 +23,7 @@ import type {
   Txn,
 } from './commands.ts';
 import { HashClaims, type HashClaim } from './hash-claims.ts';
-import { Mvcc } from './mvcc.ts';
+import { DamagedRowError, Mvcc } from './mvcc.ts';
 import type { RowStorage } from './rows.ts';
 import { CompactedError, FutureRevisionError, NoSpaceError, UnavailableError } from './store.ts';
 import { failedWatch, WatchHub, type WatchLimits } from './watch-hub.ts';
@@ -37,6 +37,8 @@ export interface StateMachineDeps {
   /** Storage failed, or the state is not the others': nothing is answered any more. */
   readonly onFatal?: (error: unknown) => void;
   readonly watchLimits?: WatchLimits;
+  /** The newest version of commands it applies; an older release's in the simulation. */
+  readonly knownVersion?: number;
 }
 
 /** The tail goes to storage when it is this large: a transaction of some milliseconds. */
@@ -62,7 +64,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   readonly #hub: WatchHub;
   #mvcc: Mvcc;
   #clusterId: string;
+  #ancestors: readonly string[];
   #applied: AppliedMark;
+  #installedIndex: number | undefined;
   /** What storage was handed, and what survives the machine. */
   #writtenIndex: number;
   #durableIndex: number;
@@ -90,7 +94,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     const { mvcc, meta } = Mvcc.load(deps.storage);
     this.#mvcc = mvcc;
     this.#clusterId = meta.clusterId;
+    this.#ancestors = meta.ancestors ?? [];
     this.#applied = meta.applied;
+    this.#installedIndex = meta.installedIndex;
     this.#writtenIndex = meta.applied.index;
     this.#durableIndex = meta.applied.index;
     const history = {
@@ -102,6 +108,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
         this.#guarded(() => this.#mvcc.event(version)),
     };
     this.#hub = new WatchHub(history, deps.watchLimits);
+    deps.storage.check((sentence) => {
+      if (this.#ended === undefined) this.#fail(new DamagedRowError(sentence));
+    });
     // A compaction that a crash cut short goes on.
     if (mvcc.index.compactedRevision > 0) this.#startSweep();
   }
@@ -111,6 +120,11 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#clusterId;
   }
 
+  /** The cluster's id, and those of the clusters it was restored or recovered from. */
+  get lineage(): readonly string[] {
+    return [this.#clusterId, ...this.#ancestors];
+  }
+
   /** Whose state this is from now on; written with the next change. */
   adopt(clusterId: string): void {
     this.#clusterId = clusterId;
@@ -118,6 +132,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   applied(): AppliedMark {
     return this.#applied;
+  }
+
+  get installedIndex(): number | undefined {
+    return this.#installedIndex === this.#applied.index ? this.#installedIndex : undefined;
   }
 
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {
@@ -132,7 +150,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   #applyOne(applied: AppliedCommand, mark: AppliedMark): CommandResult {
     const { index, data } = applied;
-    if (isNewerCommand(data))
+    if (isNewerCommand(data, this.#deps.knownVersion))
       throw new CannotGoOnError(
         `Entry ${index} of the log was written by a newer release of Flotilla: update this machine. ` +
           'Nothing is lost, and it goes on from there.',
@@ -218,9 +236,12 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     if (this.#isInstalling) return false;
     const isNew = this.#applied.index > this.#writtenIndex || tail.removedCount > 0;
     if (!isNew) return true;
+    const { installedIndex } = this;
     const meta = this.#mvcc.meta({
       applied: this.#applied,
       clusterId: this.#clusterId,
+      ...(this.#ancestors.length === 0 ? {} : { ancestors: this.#ancestors }),
+      ...(installedIndex === undefined ? {} : { installedIndex }),
       ...(this.#damage === undefined ? {} : { damage: this.#damage }),
     });
     try {
@@ -316,7 +337,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
       const { mvcc, meta } = Mvcc.load(this.#deps.storage);
       this.#mvcc = mvcc;
       this.#clusterId = meta.clusterId;
+      this.#ancestors = meta.ancestors ?? [];
       this.#applied = meta.applied;
+      this.#installedIndex = meta.installedIndex;
       this.#writtenIndex = meta.applied.index;
       this.#durableIndex = meta.applied.index;
       this.#retry?.cancel();

@@ -14,7 +14,7 @@ const workerFile = path.join(
   import.meta.filename.endsWith('.ts') ? 'state-worker.ts' : 'state-worker.js',
 );
 
-type Done = (error?: Error) => void;
+type Done = (error?: Error, answer?: StateAnswer) => void;
 
 interface Running {
   readonly worker: Worker;
@@ -69,10 +69,11 @@ export class StateThread {
     const finished = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(this.#program, { workerData: finished });
     const running: Running = { worker, waiting: [], posted: 0, finished, rest: undefined };
-    worker.on('message', ({ error, isFull }: StateAnswer) => {
+    worker.on('message', (answer: StateAnswer) => {
+      const { error, isFull } = answer;
       const done = running.waiting.shift();
       if (running.waiting.length === 0) this.#restLater(running);
-      if (error === undefined) done?.();
+      if (error === undefined) done?.(undefined, answer);
       else done?.(isFull === true ? new NoSpaceError(`no space left: ${error}`) : new Error(error));
     });
     worker.on('error', (error) => {

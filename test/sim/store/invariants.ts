@@ -88,6 +88,7 @@ export class Invariants {
   readonly #electorates = new Map<string, readonly MemberId[]>();
   readonly #windows = new Map<string, Window>();
   readonly #windowLimits: WindowLimits;
+  readonly #lost = new Set<MemberId>();
 
   constructor(report: Report, windowLimits: WindowLimits = noLimits) {
     this.#report = report;
@@ -97,11 +98,21 @@ export class Invariants {
 
   // ---- disks ----
 
+  /**
+   * A member's disk is another one now. What it promised until then stays as it was; what it does from
+   * now on must have no effect on the others.
+   */
+  onDiskLost(id: MemberId): void {
+    this.#lost.add(id);
+  }
+
   onWriting(id: MemberId, batch: LogBatch): void {
+    if (this.#lost.has(id)) return;
     this.#of(id).writing = batch;
   }
 
   onPersisted(id: MemberId, batch: LogBatch): void {
+    if (this.#lost.has(id)) return;
     const durable = this.#of(id);
     durable.writing = undefined;
     if (batch.snapshot !== undefined) {
@@ -157,6 +168,7 @@ export class Invariants {
 
   /** What a member finds at its start: all it was told is durable, and at most one write more. */
   onFound(id: MemberId, recovered: RecoveredLog | undefined, applied: AppliedMark): void {
+    if (this.#lost.has(id)) return;
     const durable = this.#of(id);
     this.#applied.set(id, applied.index);
     const { hardState } = durable;
@@ -189,6 +201,7 @@ export class Invariants {
   // ---- messages ----
 
   onSend(message: Message): void {
+    if (this.#lost.has(message.from)) return;
     switch (message.type) {
       case 'append':
         this.#lead(message.from, message.term);
@@ -305,6 +318,7 @@ export class Invariants {
 
   /** `state`: checksum of the whole state after all of them. */
   onApplied(id: MemberId, entries: readonly Position[], mark: AppliedMark, state: number): void {
+    if (this.#lost.has(id)) return;
     const before = this.#applied.get(id) ?? 0;
     if (mark.index <= before)
       this.#report('applied in order', `member ${id} applied ${mark.index} after ${before}`);
@@ -315,6 +329,7 @@ export class Invariants {
   }
 
   onInstalled(id: MemberId, mark: AppliedMark, state: number): void {
+    if (this.#lost.has(id)) return;
     this.#applied.set(id, mark.index);
     this.#decide(id, mark.index, mark.term);
     this.#agree(id, mark.index, state);

@@ -34,6 +34,8 @@ export interface MemberStateDeps {
   readonly observer: StateObserver;
   readonly watchLimits: WatchLimits;
   readonly syncMsMax: number;
+  /** The newest version of commands that the member's release knows. */
+  readonly entryVersion: number;
 }
 
 export class MemberState implements SimState<ObservedMachine> {
@@ -41,6 +43,8 @@ export class MemberState implements SimState<ObservedMachine> {
   isFull = false;
   /** The next sync fails. */
   isSyncFailing = false;
+  /** From its next start on. */
+  entryVersion: number;
   readonly #id: MemberId;
   readonly #world: World;
   readonly #observer: StateObserver;
@@ -52,6 +56,7 @@ export class MemberState implements SimState<ObservedMachine> {
     this.#world = world;
     this.#observer = deps.observer;
     this.#watchLimits = deps.watchLimits;
+    this.entryVersion = deps.entryVersion;
     this.#rows = new MemoryRows({
       schedule: (work) => {
         deps.host.clock.timer(world.integer(1, deps.syncMsMax), work);
@@ -79,8 +84,9 @@ export class MemberState implements SimState<ObservedMachine> {
       logger: silentLogger,
       onFatal: (error) => onFatal(error instanceof Error ? error : new Error(String(error))),
       watchLimits: this.#watchLimits,
+      knownVersion: this.entryVersion,
     });
-    return new ObservedMachine(this.#id, machine, this.#observer);
+    return new ObservedMachine(this.#id, machine, this.#observer, this.entryVersion);
   }
 
   crash(): void {
@@ -97,10 +103,12 @@ export class MemberState implements SimState<ObservedMachine> {
 
 export class ObservedMachine implements StateMachine<CommandResult> {
   readonly kv: KvStateMachine;
+  readonly entryVersion: number;
   readonly #id: MemberId;
   readonly #observer: StateObserver;
 
-  constructor(id: MemberId, kv: KvStateMachine, observer: StateObserver) {
+  constructor(id: MemberId, kv: KvStateMachine, observer: StateObserver, entryVersion: number) {
+    this.entryVersion = entryVersion;
     this.#id = id;
     this.kv = kv;
     this.#observer = observer;
@@ -108,6 +116,10 @@ export class ObservedMachine implements StateMachine<CommandResult> {
 
   applied(): AppliedMark {
     return this.kv.applied();
+  }
+
+  get installedIndex(): number | undefined {
+    return this.kv.installedIndex;
   }
 
   apply(commands: readonly AppliedCommand[], mark: AppliedMark): readonly CommandResult[] {

@@ -5,6 +5,7 @@ import { unreachable } from '#kube/base/assert.ts';
 import { encodeMembership, votersOf } from '../../../electron/controlplane/raft/membership.ts';
 import { majority } from '../../../electron/controlplane/raft/quorum.ts';
 import type { MemberId } from '../../../electron/controlplane/raft/types.ts';
+import { commandVersion } from '../../../electron/controlplane/store/command-codec.ts';
 import type { CommandResult } from '../../../electron/controlplane/store/commands.ts';
 import type { ReplicaGroup, SimMember } from '../replica-group.ts';
 import { pause } from './clients.ts';
@@ -30,6 +31,8 @@ export class Misfortune {
   readonly #deps: MisfortuneDeps;
   /** Their disks are damaged: they may refuse to start. */
   readonly damaged = new Set<MemberId>();
+  /** Of these, whose disk is another one now: nobody takes their word any more. */
+  readonly lost = new Set<MemberId>();
   /** They were taken out of the cluster; their processes and disks may still be there. */
   readonly removed = new Set<MemberId>();
   #nextId: MemberId;
@@ -42,8 +45,9 @@ export class Misfortune {
 
   async run(): Promise<void> {
     const { world, plan, group } = this.#deps;
-    const { weather } = plan;
+    const { weather, refusesRemoved } = plan;
     group.network.weather = weather;
+    group.network.refusesRemoved = refusesRemoved;
     while (!this.#isOver) {
       await pause(world, world.integer(1, plan.paceMs));
       if (this.#isOver) return;
@@ -60,6 +64,7 @@ export class Misfortune {
     group.network.healAll();
     for (const { disk } of group.members.values()) disk.setCapacity(Infinity);
     for (const state of states.values()) state.isFull = false;
+    for (const id of group.members.keys()) this.#update(id);
     void this.#keepRunning();
   }
 
@@ -68,7 +73,8 @@ export class Misfortune {
     const { world, group } = this.#deps;
     for (;;) {
       for (const member of group.members.values()) {
-        const isLost = this.damaged.has(member.id) && member.fatal?.name === 'LogCorruptError';
+        const isBroken = this.damaged.has(member.id) && member.fatal?.name === 'LogCorruptError';
+        const isLost = isBroken || this.lost.has(member.id);
         if (!member.isUp && !isLost) this.#startLater(member, world.integer(1, 100));
       }
       await pause(world, 300);
@@ -137,6 +143,8 @@ export class Misfortune {
         return member.host.skew(world.integer(-3_600_000, 3_600_000));
       case 'members':
         return this.#changeMembers();
+      case 'update':
+        return this.#update(id);
       case 'transfer':
         return this.#transfer(world.pick(ids));
       default:
@@ -155,6 +163,7 @@ export class Misfortune {
       | 'skew'
       | 'members'
       | 'transfer'
+      | 'update'
     >,
     member: Member,
   ): void {
@@ -181,6 +190,8 @@ export class Misfortune {
       }
       case 'flip':
         return this.#flip(member);
+      case 'lose-disk':
+        return this.#loseDisk(member);
       case 'log-full':
         return disk.setCapacity(disk.usedBytes());
       case 'state-full': {
@@ -221,13 +232,38 @@ export class Misfortune {
     member.disk.flipBit(name, world.integer(0, bits - 1));
   }
 
+  /** The machine gets an empty disk, and its key back: it would promise everything a second time. */
+  #loseDisk({ id }: Member): void {
+    const { world, group } = this.#deps;
+    if (!this.#isSpare(id)) return;
+    this.damaged.add(id);
+    this.lost.add(id);
+    world.count('disk lost');
+    group.replaceDisk(id);
+  }
+
+  /** To the present release, when it runs the one before. */
+  #update(id: MemberId): void {
+    const { world, group, states, note } = this.#deps;
+    const state = states.get(id);
+    if (state === undefined || state.entryVersion >= commandVersion) return;
+    note(`member ${id} is updated`);
+    world.count('release updated');
+    state.entryVersion = commandVersion;
+    if (group.member(id).isUp) group.kill(id);
+  }
+
   /** Whether the others are enough, also when the membership is about to change by one. */
   #isSpare(id: MemberId): boolean {
     const { group } = this.#deps;
     if (this.damaged.size > 0) return false;
     if (this.removed.has(id)) return true;
     for (const { running } of group.running()) {
-      const voters = votersOf(running.replica.standing.membership);
+      const { membership } = running.replica.standing;
+      // Of an old release, it would keep the others from the new one's commands for ever.
+      const known = membership.members.find((one) => one.id === id)?.entryVersion;
+      if (known !== commandVersion) return false;
+      const voters = votersOf(membership);
       const left = voters.filter((one) => one !== id).length;
       if (left < majority(voters.length + 1) || voters.length < 3) return false;
     }
@@ -286,6 +322,7 @@ export class Misfortune {
       void replica
         .changeMembership(
           encodeMembership({
+            ...replica.standing.membership,
             members: members.map((one) =>
               one.id === member.id || world.chance(0.2)
                 ? { ...one, role: one.role === 'voter' ? 'learner' : 'voter' }

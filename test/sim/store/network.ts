@@ -1,7 +1,12 @@
 // Simulated links between members: they lose, delay, reorder and duplicate messages and can be cut
 // one way. Only what a client proposed is neither duplicated nor reordered: the real transport
 // sends it once over TCP, and resending is the client's decision.
-import type { Member, MemberId, Message } from '../../../electron/controlplane/raft/types.ts';
+import type { MemberId, Membership, Message } from '../../../electron/controlplane/raft/types.ts';
+import type {
+  Announcement,
+  DiskClaim,
+} from '../../../electron/controlplane/replica/announcements.ts';
+import { judgeMember } from '../../../electron/controlplane/replica/peer-handshake.ts';
 import type {
   PeerHandlers,
   PeerTransport,
@@ -19,13 +24,25 @@ export interface Weather {
 
 export const calm: Weather = { lossRate: 0, duplicateRate: 0, delayMsMax: 2, straggleMsMax: 0 };
 
+/** What a process says of itself. */
+export interface Self {
+  readonly disk: DiskClaim;
+  readonly entryVersion: number;
+}
+
 interface Endpoint {
   readonly host: Host;
+  readonly self: Self;
   handlers: PeerHandlers | undefined;
+  membership: Membership;
+  /** By peer: the process that was let in last, and what it said. */
+  readonly welcome: Map<MemberId, Self>;
 }
 
 export class SimNetwork {
   weather: Weather = calm;
+  /** Whether a member that was removed is kept out at the door; else the protocol has to bear it. */
+  refusesRemoved = false;
   readonly #world: World;
   readonly #endpoints = new Map<MemberId, Endpoint>();
   readonly #cuts = new Set<string>();
@@ -64,8 +81,9 @@ export class SimNetwork {
   }
 
   /** A process's way to the others; the one it had before is gone. */
-  attach(id: MemberId, host: Host): PeerTransport {
-    const endpoint: Endpoint = { host, handlers: undefined };
+  attach(id: MemberId, host: Host, self: Self): PeerTransport {
+    const membership = { members: [] };
+    const endpoint: Endpoint = { host, self, handlers: undefined, membership, welcome: new Map() };
     this.#endpoints.set(id, endpoint);
     return {
       start: (handlers) => {
@@ -81,7 +99,10 @@ export class SimNetwork {
           if (this.#isAttached(id, endpoint)) this.onBroken(id, to);
         }
       },
-      setMembers: (_members: readonly Member[]) => {},
+      setMembership: (now) => {
+        endpoint.membership = now;
+      },
+      announced: (peer) => announcementOf(endpoint.welcome.get(peer)),
       close: () => {
         endpoint.handlers = undefined;
       },
@@ -135,6 +156,7 @@ export class SimNetwork {
 
   #deliver(message: Message, delayMs: number): void {
     const target = this.#endpoints.get(message.to);
+    const sender = this.#endpoints.get(message.from);
     const number = ++this.#sent;
     this.#world.after(delayMs, () => {
       const link = `${message.from}>${message.to}`;
@@ -147,10 +169,38 @@ export class SimNetwork {
       if (this.#isCut(message.from, message.to)) return;
       endpoint.host.process().schedule(() => {
         if (endpoint.handlers === undefined) return;
+        if (sender !== undefined && !this.#isWelcome(message, sender, endpoint)) return;
         this.onDeliver(message);
         endpoint.handlers.onMessage(message);
       });
     });
+  }
+
+  /** As the greeting is judged that goes before a process's first message. */
+  #isWelcome({ from, to }: Message, sender: Endpoint, receiver: Endpoint): boolean {
+    const { self } = sender;
+    const refusal = judgeMember(
+      { from, ...self },
+      {
+        membership: () => receiver.membership,
+        acknowledged: (peer, run) =>
+          receiver.welcome.get(peer)?.disk.run === run
+            ? undefined
+            : receiver.handlers?.acknowledged(peer),
+      },
+    );
+    if (refusal === undefined || (refusal.reason === 'removed' && !this.refusesRemoved)) {
+      receiver.welcome.set(from, self);
+      return true;
+    }
+    if (refusal.reason === 'removed') this.#world.count('removed member refused');
+    if (refusal.reason === 'too-old') this.#world.count('old release refused');
+    sender.host.process().schedule(() => {
+      if (this.#endpoints.get(from) !== sender) return;
+      if (refusal.reason === 'removed') sender.handlers?.onRemoved(to);
+      if (refusal.reason === 'lost-data') sender.handlers?.onLostData(to, refusal.message);
+    });
+    return false;
   }
 
   #unreachable(from: MemberId, peer: MemberId): void {
@@ -191,6 +241,10 @@ export class SimNetwork {
       this.#world.after(delayMs, resolve);
     });
   }
+}
+
+function announcementOf(self: Self | undefined): Announcement | undefined {
+  return self && { incarnation: self.disk.incarnation, entryVersion: self.entryVersion };
 }
 
 async function* stream(

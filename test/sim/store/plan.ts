@@ -27,6 +27,8 @@ export const faults = [
   'members',
   'transfer',
   'skew',
+  'lose-disk',
+  'update',
 ] as const;
 export type Fault = (typeof faults)[number];
 
@@ -45,6 +47,10 @@ export interface Plan {
   readonly keys: number;
   readonly valueBytesMax: number;
   readonly hasLeases: boolean;
+  /** Some members begin with the release before. */
+  readonly hasOldReleases: boolean;
+  /** A removed member is told so at the door. */
+  readonly refusesRemoved: boolean;
   readonly hasCompactions: boolean;
   readonly weather: Weather;
   readonly diskMsMax: number;
@@ -79,6 +85,8 @@ export function planFor(world: World): Plan {
     keys: world.pick([1, 3, 8]),
     valueBytesMax: world.pick([16, 16, 300, 3000]),
     hasLeases: world.chance(0.4),
+    hasOldReleases: world.chance(0.25),
+    refusesRemoved: world.chance(0.5),
     hasCompactions: world.chance(0.5),
     weather: chooseWeather(world),
     diskMsMax: world.pick([1, 5, 30]),

@@ -2,6 +2,7 @@
 // for an answer then, or for too long, never gets one: what became of the question is unknown.
 import { silentLogger } from '#kube/base/logger.ts';
 import type { MemberId } from '../../../electron/controlplane/raft/types.ts';
+import { entryVersionOf } from '../../../electron/controlplane/replica/announcements.ts';
 import type { CommandResult } from '../../../electron/controlplane/store/commands.ts';
 import { KvStore } from '../../../electron/controlplane/store/kv-store.ts';
 import { ReplicatedKv } from '../../../electron/controlplane/store/replicated-kv.ts';
@@ -38,6 +39,8 @@ export class Session {
           listener(replica.standing.role === 'leader');
           replica.onChange(({ role }) => listener(role === 'leader'));
         },
+        entryVersion: () =>
+          Math.min(machine.entryVersion, entryVersionOf(replica.standing.membership)),
         hasRoom: () => replica.hasRoom(),
         stop: () => replica.stop(),
       },

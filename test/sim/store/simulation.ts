@@ -10,6 +10,7 @@ import type { LogBatch, LogStorage } from '../../../electron/controlplane/replic
 import { votersOf } from '../../../electron/controlplane/raft/membership.ts';
 import { majority } from '../../../electron/controlplane/raft/quorum.ts';
 import type { MemoryDisk } from '../disk.ts';
+import { commandVersion } from '../../../electron/controlplane/store/command-codec.ts';
 import { ReplicaGroup } from '../replica-group.ts';
 import { Client, Compactor, LeaseHolder, pause, type ClientWorld } from './clients.ts';
 import type { Happening, Tally } from './happenings.ts';
@@ -109,13 +110,19 @@ class Simulation implements ClientWorld {
       newState: (id, host) => {
         const observer = { onApplied: this.#onApplied, onInstalled: this.#onInstalled };
         const syncMsMax = 4 * plan.diskMsMax;
-        const state = new MemberState(id, world, { host, observer, watchLimits, syncMsMax });
+        const isOld = plan.hasOldReleases && !this.isClosing && world.chance(0.5);
+        const entryVersion = isOld ? commandVersion - 1 : commandVersion;
+        const deps = { host, observer, watchLimits, syncMsMax, entryVersion };
+        const state = new MemberState(id, world, deps);
         this.#states.set(id, state);
         return state;
       },
+      entryVersion: (id) => this.#states.get(id)?.entryVersion ?? commandVersion,
       wrapLog: (log, id) => this.#observedLog(log, id),
-      onFound: (id, recovered, machine) =>
-        this.#invariants.onFound(id, recovered, machine.applied()),
+      onFound: (id, recovered, machine) => {
+        if (this.#misfortune.lost.has(id)) this.#invariants.onDiskLost(id);
+        this.#invariants.onFound(id, recovered, machine.applied());
+      },
       onRunning: (id) => this.#onRunning(id),
       onEnded: (id, error) => this.#onEnded(id, error),
     });
@@ -201,7 +208,9 @@ class Simulation implements ClientWorld {
     const isTold = error.message.includes('as it was told to') || error.message.includes('full');
     const isDamaged = this.#misfortune.damaged.has(id) && error.name === 'LogCorruptError';
     if (isDamaged) this.world.count('damage noticed at a start');
-    if (!isTold && !isDamaged)
+    const isLost = this.#misfortune.lost.has(id) && error.name === 'CannotGoOnError';
+    if (isLost) this.world.count('lost disk noticed');
+    if (!isTold && !isDamaged && !isLost)
       this.report('no member fails', `member ${id}: ${error.stack ?? error.message}`);
   }
 
@@ -377,10 +386,12 @@ class Simulation implements ClientWorld {
 
   /** A damaged disk, and a membership changed meanwhile: no majority is left, by bad luck. */
   #isStranded(): boolean {
-    const { damaged } = this.#misfortune;
+    const { damaged, lost } = this.#misfortune;
     return this.#group.running().some(({ running }) => {
       const voters = votersOf(running.replica.standing.membership);
-      const left = voters.filter((id) => !damaged.has(id) || this.#sessions.has(id));
+      const left = voters.filter(
+        (id) => !damaged.has(id) || (this.#sessions.has(id) && !lost.has(id)),
+      );
       return damaged.size > 0 && left.length < majority(voters.length);
     });
   }

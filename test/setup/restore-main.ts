@@ -1,0 +1,57 @@
+// A program for tests: takes a backup, puts one back or recovers, and is killed at the armed failpoint
+// (member-failpoint.ts). Ends with 0 when nothing killed it.
+import { createReadStream, existsSync } from 'node:fs';
+import path from 'node:path';
+import { systemClock as clock } from '#kube/base/clock.ts';
+import { silentLogger as logger } from '#kube/base/logger.ts';
+import { systemRandom as random } from '#kube/base/random.ts';
+import { finishRestore, stageRestore } from '../../electron/controlplane/members/restoring.ts';
+import { finishRecovery, recoverMember } from '../../electron/controlplane/replica/recovery-run.ts';
+import { backupChunks, restoreBackup } from '../../electron/controlplane/store/backup.ts';
+import { logFolder, openRecoverableState } from '../../electron/controlplane/store/open-store.ts';
+import { writeChunks } from '../../electron/controlplane/store/state-copy.ts';
+import { armedFailpoint } from './member-failpoint.ts';
+import { openStoreIn } from './store.ts';
+
+export type RestoreWork = 'back up' | 'restore' | 'stage' | 'finish' | 'recover';
+
+const [work, data = '', lineage = ''] = process.argv.slice(2);
+const folder = path.join(data, 'store');
+const backup = path.join(data, 'backup');
+const failpoint = armedFailpoint();
+const armed = failpoint === undefined ? {} : { failpoint };
+
+switch (work as RestoreWork) {
+  case 'back up': {
+    const { state } = await openStoreIn(folder);
+    const snapshot = await state.snapshot();
+    await writeChunks(backup, backupChunks(snapshot), () => failpoint?.('restore:part'));
+    process.exit(0);
+  }
+  case 'restore':
+    await restoreBackup(backup, folder, { nowMs: clock.now(), random, failpoint });
+    break;
+  case 'stage': {
+    const deps = { folder, clock, random, lineage: [lineage], ...armed };
+    await stageRestore(createReadStream(backup), false, deps);
+    break;
+  }
+  case 'finish':
+    finishRestore(folder, clock, failpoint);
+    break;
+  case 'recover':
+    finishRecovery(folder);
+    if (existsSync(folder))
+      await recoverMember({
+        dataDirectory: data,
+        folder,
+        memberFile: 'member.json',
+        logFolder,
+        newClusterId: 'recovered',
+        clock,
+        random,
+        logger,
+        failpoint,
+        openState: (directory) => openRecoverableState({ directory, clock, random, logger }),
+      });
+}

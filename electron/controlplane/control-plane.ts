@@ -42,7 +42,8 @@ import { startCompactor } from './store/compactor.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { UnavailableError, type Store } from './store/store.ts';
+import { UnavailableError } from './store/store.ts';
+import type { EncryptedStore } from './store/encrypted-store.ts';
 import { UiServer } from './ui-server.ts';
 import { UiSessions } from './ui-session.ts';
 
@@ -287,6 +288,7 @@ export class ControlPlane {
   ): Promise<void> {
     const { clock, random, logger } = this.#deps;
     startCompactor({ store, clock, logger, signal });
+    void this.#renewSecrets(store, signal);
     const common = { clock, random };
     const scheduler = new Scheduler({
       ...common,
@@ -306,6 +308,18 @@ export class ControlPlane {
       },
       signal,
     );
+  }
+
+  /** What an older release left in the clear, or older keys have encrypted. */
+  async #renewSecrets(store: EncryptedStore, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#deps;
+    try {
+      const count = await store.renew(signal);
+      if (count > 0) logger.info('Encrypted secrets with the present key', { count });
+    } catch (error) {
+      // The next start, or the next leader, tries again; each write encrypts as well.
+      if (!signal.aborted) logger.error('Could not encrypt older secrets', { error });
+    }
   }
 
   /** etcd's own API, for administrators of this machine. */
@@ -384,7 +398,7 @@ export class ControlPlane {
 
 interface LeaderParts {
   readonly handler: ApiHandler;
-  readonly store: Store;
+  readonly store: EncryptedStore;
   readonly authority: ClusterAuthority;
 }
 

@@ -13,6 +13,7 @@ import { dataDirectoryError, fullDisk, openDataDirectory } from '#platform/data-
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
+import { SealedValueError, SealingKeysError } from '#platform/sealing-keys.ts';
 import { DataDirectoryLockedError, lockDataDirectory, sqliteFailure } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
@@ -49,6 +50,7 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
     ListenError,
     OptionError,
     PkiError,
+    SealingKeysError,
     StoreOpenError,
   ];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
@@ -121,8 +123,8 @@ async function run(options: Options): Promise<void> {
     onFatal(error) {
       logger.error('The control plane ends: one of its parts failed', { error });
       // The next start would end the same way.
-      const isHopeless = error instanceof CannotGoOnError || error instanceof DamagedRowError;
-      if (isHopeless) cannotRun(error.message);
+      const hopeless = [CannotGoOnError, DamagedRowError, SealedValueError];
+      if (hopeless.some((kind) => error instanceof kind)) cannotRun((error as Error).message);
       process.exit(1);
     },
     onNotice(sentence) {

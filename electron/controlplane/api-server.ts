@@ -7,6 +7,8 @@ import type { Random } from '#kube/base/random.ts';
 import { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { createAdmissionChain } from './admission/chain.ts';
 import { standardPlugins } from './admission/plugins/standard.ts';
+import { AuditLog, type AuditSink } from './apiserver/audit/audit-log.ts';
+import type { AuditPolicy } from './apiserver/audit/policy.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
 import { bootstrapRbac } from './apiserver/identity/bootstrap/policy.ts';
@@ -55,6 +57,7 @@ export interface ApiServerParts {
   readonly storeProblem?: () => string | undefined;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
+  readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink };
   /** Share of the time since the last look in which the process was busy, 0 to 1. */
   readonly eventLoopUtilization: () => number;
   readonly clock: Clock;
@@ -133,7 +136,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),
     ],
   });
+  const audit = parts.audit && new AuditLog({ ...parts.audit, clock });
   const handler = createChain({
+    ...(audit === undefined ? {} : { audit }),
     authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,
     resources,

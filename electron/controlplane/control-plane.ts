@@ -18,9 +18,12 @@ import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
+import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
+import { defaultAuditPolicy } from './apiserver/audit/default-policy.ts';
+import { readAuditPolicy } from './apiserver/audit/policy-file.ts';
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
@@ -180,6 +183,7 @@ export class ControlPlane {
   async #startApi(pki: ClusterPki, port: number, backing: Backing): Promise<AssembledApiServer> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
+    const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
@@ -200,6 +204,7 @@ export class ControlPlane {
       },
       podsOnNode: (name) => podsOnNode(name),
       tokenKeyPem: await pki.tokenKey(),
+      audit,
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
@@ -229,6 +234,18 @@ export class ControlPlane {
     podsOnNode = (name) => informer.lister.byIndex('node', name);
     informers.start(this.#stopping.signal);
     return assembled;
+  }
+
+  async #openAudit() {
+    const { options, clock, logger } = this.#deps;
+    const { auditPolicy } = options;
+    const policy =
+      auditPolicy === undefined ? defaultAuditPolicy : await readAuditPolicy(auditPolicy);
+    const file = path.join(options.dataDirectory, 'logs', 'audit.log');
+    const sink = new LineFile({ file, clock, logger });
+    // The listeners stop before: their last requests are in it.
+    this.#stops.unshift(() => sink.flush());
+    return { policy, sink };
   }
 
   /** Creates what every cluster starts with; what a person changed since stays as it is. */

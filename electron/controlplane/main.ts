@@ -17,6 +17,7 @@ import { SealedValueError, SealingKeysError } from '#platform/sealing-keys.ts';
 import { DataDirectoryLockedError, lockDataDirectory, sqliteFailure } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
+import { AuditPolicyError } from './apiserver/audit/policy-file.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
@@ -44,6 +45,7 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
       !hasSpace(options.dataDirectory));
   if (isFull) return fullDisk(options.dataDirectory).message;
   const known = [
+    AuditPolicyError,
     DataDirectoryLockedError,
     DatastoreError,
     InvitationError,

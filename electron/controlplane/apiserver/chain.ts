@@ -7,10 +7,11 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { internalError, StatusError, timeout, tooManyRequests } from '#kube/machinery/status.ts';
+import type { AuditLog } from './audit/audit-log.ts';
 import type { Authenticator } from './identity/authentication.ts';
 import { forbiddenError } from './identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './identity/authorizer.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo } from './http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo, UserInfo } from './http.ts';
 import { impersonatedUser, withoutImpersonation } from './identity/impersonation.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { isLongRunning, onEnd, requestDeadlineMs } from './long-running.ts';
@@ -28,6 +29,8 @@ export interface ChainDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: ServerMetrics;
+  /** None: nothing is audited. */
+  readonly audit?: AuditLog;
   readonly limits?: Partial<RequestLimits>;
 }
 
@@ -42,6 +45,7 @@ export interface RequestLimits {
 const defaultLimits: RequestLimits = { readOnly: 400, mutating: 200, longRunning: 10_000 };
 
 interface Context {
+  readonly auditId: string;
   readonly request: ApiRequest;
   readonly info: RequestInfo;
 }
@@ -55,6 +59,7 @@ export function createChain(deps: ChainDeps): ApiHandler {
     measured(deps),
     deadline(deps),
     authentication(deps),
+    audited(deps),
     impersonation(deps),
     inflightLimits(deps),
     authorization(deps),
@@ -66,8 +71,8 @@ export function createChain(deps: ChainDeps): ApiHandler {
     dispatch,
   );
   return async (request) => {
-    const response = await whole({ request, info: unparsed });
     const auditId = request.headers['audit-id'] ?? uuid(deps.random);
+    const response = await whole({ request, info: unparsed, auditId });
     return { ...response, headers: { 'audit-id': auditId, ...response.headers } };
   };
 }
@@ -102,7 +107,7 @@ function errorsAsStatus(logger: Logger): Filter {
 }
 
 function requestInfo(): Filter {
-  return ({ request }, next) => next({ request, info: parseRequestInfo(request) });
+  return (context, next) => next({ ...context, info: parseRequestInfo(context.request) });
 }
 
 function measured({ clock, metrics, logger }: ChainDeps): Filter {
@@ -136,26 +141,56 @@ function deadline({ clock }: ChainDeps): Filter {
       });
     });
     try {
-      return await Promise.race([next({ info, request: { ...request, signal } }), expired]);
+      return await Promise.race([next({ ...context, request: { ...request, signal } }), expired]);
     } finally {
       timer?.cancel();
     }
   };
 }
 
-function authentication({ authenticate }: ChainDeps): Filter {
-  return async ({ request, info }, next) =>
-    next({ info, request: { ...request, user: await authenticate(request) } });
+function authentication({ authenticate, audit }: ChainDeps): Filter {
+  return async (context, next) => {
+    const { request, auditId } = context;
+    let user: UserInfo;
+    try {
+      user = await authenticate(request);
+    } catch (error) {
+      audit?.begin(auditId, context, undefined)?.failed(error);
+      throw error;
+    }
+    return next({ ...context, request: { ...request, user } });
+  };
+}
+
+function audited({ audit }: ChainDeps): Filter {
+  return async (context, next) => {
+    const entry = audit?.begin(context.auditId, context, context.request.user);
+    if (entry === undefined) return next(context);
+    let response: ApiResponse;
+    try {
+      response = await next({ ...context, request: entry.request });
+    } catch (error) {
+      entry.failed(error);
+      throw error;
+    }
+    if (isStreaming(response)) {
+      entry.started(response);
+      return whenStreamEnds(response, context.request, () => entry.completed(response));
+    }
+    entry.completed(response);
+    return response;
+  };
 }
 
 function impersonation({ authorize }: ChainDeps): Filter {
   return async (context, next) => {
-    const { request, info } = context;
+    const { request } = context;
     if (request.user === undefined) return next(context);
     const user = impersonatedUser(request, request.user, authorize);
     if (user === undefined) return next(context);
+    if (request.audit !== undefined) request.audit.impersonated = user;
     return next({
-      info,
+      ...context,
       request: { ...request, user, headers: withoutImpersonation(request.headers) },
     });
   };
@@ -205,6 +240,8 @@ function authorization({ authorize }: ChainDeps): Filter {
       fieldSelector: request.query.get('fieldSelector'),
     };
     const decision = authorize(attributes);
+    if (request.audit !== undefined)
+      request.audit.decision = { isAllowed: decision.allowed, reason: decision.reason };
     if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
     return next(context);
   };

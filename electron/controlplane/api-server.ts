@@ -21,6 +21,8 @@ import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { createChain } from './apiserver/chain.ts';
+import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
+import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health } from './apiserver/documents/health.ts';
@@ -137,7 +139,13 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     ],
   });
   const audit = parts.audit && new AuditLog({ ...parts.audit, clock });
+  const flowControl = new FlowControl({
+    clock,
+    widthOf: (info, query) => listWidth(registry, info, query),
+  });
+  followFlowObjects(registry, flowControl);
   const handler = createChain({
+    flowControl,
     ...(audit === undefined ? {} : { audit }),
     authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,

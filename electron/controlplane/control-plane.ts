@@ -24,6 +24,7 @@ import type { Options } from '../options.ts';
 import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
 import { defaultAuditPolicy } from './apiserver/audit/default-policy.ts';
 import { readAuditPolicy } from './apiserver/audit/policy-file.ts';
+import { bootstrapLevels, bootstrapSchemas } from './apiserver/flowcontrol/bootstrap.ts';
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
@@ -253,6 +254,8 @@ export class ControlPlane {
     const { serviceCidr } = clusterConfig;
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     for (const object of objects) await ensureObject(client, object);
+    const flows = [...bootstrapLevels, ...bootstrapSchemas];
+    await Promise.all(flows.map((object) => ensureObject(client, object)));
     await ensureBootstrapRbac(client);
     this.#missing = undefined;
   }

@@ -13,6 +13,7 @@ import { forbiddenError } from './identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './identity/authorizer.ts';
 import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo, UserInfo } from './http.ts';
 import { impersonatedUser, withoutImpersonation } from './identity/impersonation.ts';
+import type { FlowControl } from './flowcontrol/flow-control.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { isLongRunning, onEnd, requestDeadlineMs } from './long-running.ts';
 import { parseRequestInfo } from './request-info.ts';
@@ -31,21 +32,18 @@ export interface ChainDeps {
   readonly metrics: ServerMetrics;
   /** None: nothing is audited. */
   readonly audit?: AuditLog;
-  readonly limits?: Partial<RequestLimits>;
+  readonly flowControl: FlowControl;
+  /** Long requests that may be open at once. */
+  readonly longRunningMax?: number;
 }
 
-/** How many requests may be worked on at once; more are told to come again in a second. */
-export interface RequestLimits {
-  readonly readOnly: number;
-  readonly mutating: number;
-  /** Watches, followed logs and proxied streams, which may stay open for hours. */
-  readonly longRunning: number;
-}
-
-const defaultLimits: RequestLimits = { readOnly: 400, mutating: 200, longRunning: 10_000 };
+/** Watches, followed logs and proxied streams, which may stay open for hours. */
+const defaultLongRunningMax = 10_000;
 
 interface Context {
   readonly auditId: string;
+  /** Of the answer, whoever gives it; filters add to them. */
+  readonly answerHeaders: Record<string, string>;
   readonly request: ApiRequest;
   readonly info: RequestInfo;
 }
@@ -61,7 +59,7 @@ export function createChain(deps: ChainDeps): ApiHandler {
     authentication(deps),
     audited(deps),
     impersonation(deps),
-    inflightLimits(deps),
+    fairness(deps),
     authorization(deps),
   ];
   const dispatch: Next = ({ request, info }) =>
@@ -72,8 +70,9 @@ export function createChain(deps: ChainDeps): ApiHandler {
   );
   return async (request) => {
     const auditId = request.headers['audit-id'] ?? uuid(deps.random);
-    const response = await whole({ request, info: unparsed, auditId });
-    return { ...response, headers: { 'audit-id': auditId, ...response.headers } };
+    const answerHeaders = { 'audit-id': auditId };
+    const response = await whole({ request, info: unparsed, auditId, answerHeaders });
+    return { ...response, headers: { ...answerHeaders, ...response.headers } };
   };
 }
 
@@ -198,35 +197,49 @@ function impersonation({ authorize }: ChainDeps): Filter {
 
 const readOnlyVerbs: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head', 'options']);
 
-function inflightLimits({ metrics, limits: given }: ChainDeps): Filter {
-  const limits = { ...defaultLimits, ...given };
-  const running: Record<keyof RequestLimits, number> = { readOnly: 0, mutating: 0, longRunning: 0 };
+/** Long requests take no seat, since they would keep it; there is a bound on how many there are. */
+function fairness(deps: ChainDeps): Filter {
+  const { metrics, flowControl, longRunningMax = defaultLongRunningMax } = deps;
+  let longRunning = 0;
   return async (context, next) => {
-    const { request, info } = context;
-    const isLong = isLongRunning(request, info);
-    const short = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
-    const kind = isLong ? 'longRunning' : short;
-    // The cluster's own parts go on working whatever the others do.
-    const isExempt = request.user?.groups.includes('system:masters') === true;
-    if (!isExempt && running[kind] >= limits[kind])
-      throw tooManyRequests('Too many requests, please try again later.', 1);
-    running[kind] += 1;
-    if (!isLong) metrics.inflight(short, 1);
-    const leave = (): void => {
-      running[kind] -= 1;
-      if (!isLong) metrics.inflight(short, -1);
-    };
-    let response: ApiResponse;
-    try {
-      response = await next(context);
-    } catch (error) {
-      leave();
-      throw error;
+    const { request, info, answerHeaders } = context;
+    const { user } = request;
+    if (user === undefined) throw internalError('no user found for request');
+    if (isLongRunning(request, info)) {
+      // The cluster's own parts go on working whatever the others do.
+      if (longRunning >= longRunningMax && !user.groups.includes('system:masters'))
+        throw tooManyRequests('Too many requests, please try again later.', 1);
+      longRunning += 1;
+      return whileAnswered(context, next, () => (longRunning -= 1));
     }
-    if (isStreaming(response)) return whenStreamEnds(response, request, leave);
-    leave();
-    return response;
+    const deadlineMs = requestDeadlineMs(request.query.get('timeout'));
+    const seat = await flowControl.take(request, info, { user, deadlineMs });
+    Object.assign(answerHeaders, seat.headers);
+    const kind = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
+    metrics.inflight(kind, 1);
+    return whileAnswered(context, next, () => {
+      metrics.inflight(kind, -1);
+      seat.release();
+    });
   };
+}
+
+/** Calls `leave` once, when all of the answer is there or on its way. */
+async function whileAnswered(
+  context: Context,
+  next: Next,
+  leave: () => void,
+): Promise<ApiResponse> {
+  let response: ApiResponse;
+  try {
+    response = await next(context);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  if (isStreaming(response)) return whenStreamEnds(response, context.request, leave);
+  leave();
+  return response;
 }
 
 function authorization({ authorize }: ChainDeps): Filter {

@@ -126,6 +126,11 @@ export class Cacher {
     return () => void this.#wakeups.delete(wake);
   }
 
+  /** Objects in it. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   get watcherCount(): number {
     return this.#wakeups.size;
   }

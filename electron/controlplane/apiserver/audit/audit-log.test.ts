@@ -8,6 +8,7 @@ import { seededRandom } from '#kube/base/random.ts';
 import { notFound, unauthorized } from '#kube/machinery/status.ts';
 import { createChain, type ChainDeps } from '../chain.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from '../http.ts';
+import { FlowControl } from '../flowcontrol/flow-control.ts';
 import { ServerMetrics } from '../metrics.ts';
 import { AuditLog } from './audit-log.ts';
 import type { AuditPolicy } from './policy.ts';
@@ -39,6 +40,7 @@ function audited(policy: AuditPolicy, changes: Partial<ChainDeps> = {}) {
     random: seededRandom(1),
     logger: silentLogger,
     metrics: new ServerMetrics(),
+    flowControl: new FlowControl({ clock }),
     audit,
     ...changes,
   });

@@ -27,6 +27,7 @@ import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health } from './apiserver/documents/health.ts';
 import type { ApiHandler } from './apiserver/http.ts';
+import { auditFamilies, flowFamilies, storageFamilies } from './apiserver/metric-families.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
 import { OpenApi } from './apiserver/documents/openapi.ts';
 import { createPaths } from './apiserver/documents/paths.ts';
@@ -81,12 +82,16 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
   const table = new ResourceTable(builtInResources);
   const schemas = new SchemaRegistry(schemaDocuments);
   const registry = createRegistry({ store, table, schemas, clock, random, config, logger });
+  const audit = parts.audit && new AuditLog({ ...parts.audit, clock });
+  const flowControl = new FlowControl({
+    clock,
+    widthOf: (info, query) => listWidth(registry, info, query),
+  });
+  followFlowObjects(registry, flowControl);
   const metrics = new ServerMetrics([
-    {
-      name: 'apiserver_watchers',
-      help: 'Watches open now.',
-      value: () => registry.watcherCount(),
-    },
+    ...flowFamilies(flowControl),
+    ...(audit === undefined ? [] : auditFamilies(audit)),
+    ...storageFamilies(registry),
     {
       name: 'process_event_loop_utilization',
       help: 'Share of the time since the last look in which the event loop was busy.',
@@ -138,12 +143,6 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),
     ],
   });
-  const audit = parts.audit && new AuditLog({ ...parts.audit, clock });
-  const flowControl = new FlowControl({
-    clock,
-    widthOf: (info, query) => listWidth(registry, info, query),
-  });
-  followFlowObjects(registry, flowControl);
   const handler = createChain({
     flowControl,
     ...(audit === undefined ? {} : { audit }),

@@ -15,7 +15,7 @@ const annotations = { 'apf.kubernetes.io/autoupdate-spec': 'true' };
 
 type Queuing = readonly [queues: number, handSize: number, queueLengthLimit: number];
 
-function level(name: string, spec: PriorityLevelConfigurationSpec): PriorityLevelConfiguration {
+function levelOf(name: string, spec: PriorityLevelConfigurationSpec): PriorityLevelConfiguration {
   return {
     apiVersion,
     kind: 'PriorityLevelConfiguration',
@@ -44,17 +44,17 @@ function limited(
 }
 
 export const bootstrapLevels: readonly PriorityLevelConfiguration[] = [
-  level('exempt', {
+  levelOf('exempt', {
     type: 'Exempt',
     exempt: { nominalConcurrencyShares: 0, lendablePercent: 0 },
   }),
-  level('catch-all', limited(5, 0, undefined)),
-  level('system', limited(30, 33, [64, 6, 50])),
-  level('node-high', limited(40, 25, [64, 6, 50])),
-  level('leader-election', limited(10, 0, [16, 4, 50])),
-  level('workload-high', limited(40, 50, [128, 6, 50])),
-  level('workload-low', limited(100, 90, [128, 6, 50])),
-  level('global-default', limited(20, 50, [128, 6, 50])),
+  levelOf('catch-all', limited(5, 0, undefined)),
+  levelOf('system', limited(30, 33, [64, 6, 50])),
+  levelOf('node-high', limited(40, 25, [64, 6, 50])),
+  levelOf('leader-election', limited(10, 0, [16, 4, 50])),
+  levelOf('workload-high', limited(40, 50, [128, 6, 50])),
+  levelOf('workload-low', limited(100, 90, [128, 6, 50])),
+  levelOf('global-default', limited(20, 50, [128, 6, 50])),
 ];
 
 interface SchemaParts {
@@ -70,7 +70,7 @@ interface SchemaParts {
 function schema(name: string, parts: SchemaParts): FlowSchema {
   const { by, subjects, resources, paths } = parts;
   const isEverything = resources === undefined && paths === undefined;
-  const resourceRules = isEverything ? [rule(['*'], ['*'], ['*'], true)] : resources;
+  const resourceRules = isEverything ? [ruleOf(['*'], ['*'], ['*'], true)] : resources;
   const nonResourceRules = isEverything
     ? [{ verbs: ['*'], nonResourceURLs: ['*'] }]
     : paths && [{ verbs: ['get'], nonResourceURLs: [...paths] }];
@@ -93,15 +93,15 @@ function schema(name: string, parts: SchemaParts): FlowSchema {
   };
 }
 
-function rule(
+function ruleOf(
   verbs: readonly string[],
-  groups: readonly string[],
+  apiGroups: readonly string[],
   resources: readonly string[],
   clusterScope: boolean,
 ): ResourcePolicyRule {
   return {
     verbs: [...verbs],
-    apiGroups: [...groups],
+    apiGroups: [...apiGroups],
     resources: [...resources],
     namespaces: ['*'],
     clusterScope,
@@ -127,7 +127,7 @@ const everybody = groups('system:unauthenticated', 'system:authenticated');
 const manager = 'system:kube-controller-manager';
 const scheduler = 'system:kube-scheduler';
 const election = ['get', 'create', 'update'];
-const leases = rule(election, ['coordination.k8s.io'], ['leases'], false);
+const leases = ruleOf(election, ['coordination.k8s.io'], ['leases'], false);
 
 export const bootstrapSchemas: readonly FlowSchema[] = [
   schema('exempt', { level: 'exempt', precedence: 1, subjects: groups('system:masters') }),
@@ -152,14 +152,14 @@ export const bootstrapSchemas: readonly FlowSchema[] = [
       ...users(manager),
       ...systemAccounts('endpoint-controller', 'endpointslicemirroring-controller'),
     ],
-    resources: [rule(election, [''], ['endpoints'], false)],
+    resources: [ruleOf(election, [''], ['endpoints'], false)],
   }),
   schema('workload-leader-election', {
     level: 'leader-election',
     precedence: 200,
     by: 'ByUser',
     subjects: systemAccounts('*'),
-    resources: [rule(election, [''], ['endpoints', 'configmaps'], false), leases],
+    resources: [ruleOf(election, [''], ['endpoints', 'configmaps'], false), leases],
   }),
   schema('system-node-high', {
     level: 'node-high',
@@ -167,8 +167,8 @@ export const bootstrapSchemas: readonly FlowSchema[] = [
     by: 'ByUser',
     subjects: groups('system:nodes'),
     resources: [
-      rule(['*'], [''], ['nodes', 'nodes/status'], true),
-      rule(['*'], ['coordination.k8s.io'], ['leases'], false),
+      ruleOf(['*'], [''], ['nodes', 'nodes/status'], true),
+      ruleOf(['*'], ['coordination.k8s.io'], ['leases'], false),
     ],
   }),
   schema('system-nodes', {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, constantFrom, integer, nat, property, record, string } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PriorityLevelConfiguration } from '#kube/api/flowcontrol.ts';
 import { bootstrapLevels } from './bootstrap.ts';
@@ -163,11 +163,11 @@ describe('flows', () => {
   });
 
   it('are dealt hands of different queues, the same each time', () => {
-    fc.assert(
-      fc.property(
-        fc.string(),
-        fc.integer({ min: 1, max: 128 }),
-        fc.integer({ min: 1, max: 8 }),
+    assert(
+      property(
+        string(),
+        integer({ min: 1, max: 128 }),
+        integer({ min: 1, max: 8 }),
         (flow, count, size) => {
           const hand = dealHand(flow, count, size);
           expect(new Set(hand).size).toBe(Math.min(size, count));
@@ -221,22 +221,22 @@ it('whatever comes: nobody is lost, nobody uses what is guaranteed to others, no
     level('b', { shares: 3, lendablePercent: 0, queues: [2, 1, 3] }),
     level('c', { shares: 2, lendablePercent: 100, borrowingLimitPercent: 50 }),
   ];
-  const step = fc.record({
-    level: fc.constantFrom(...names),
-    flow: fc.constantFrom('x', 'y', 'z'),
-    width: fc.integer({ min: 1, max: 4 }),
-    what: fc.constantFrom('arrive', 'arrive', 'finish', 'leave'),
-    which: fc.nat(),
+  const step = record({
+    level: constantFrom(...names),
+    flow: constantFrom('x', 'y', 'z'),
+    width: integer({ min: 1, max: 4 }),
+    what: constantFrom('arrive', 'arrive', 'finish', 'leave'),
+    which: nat(),
   });
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+  assert(
+    property(array(step, { maxLength: 80 }), (steps) => {
       const queues = queuesOf(10, ...levels);
       const running = new Set<Ticket>();
       const waiting = new Set<Ticket>();
       const start = (tickets: readonly Ticket[]): void => {
-        for (const one of tickets) {
-          expect(waiting.delete(one)).toBe(true);
-          running.add(one);
+        for (const started of tickets) {
+          expect(waiting.delete(started)).toBe(true);
+          running.add(started);
         }
       };
       for (const [nowMs, { what, which, ...parts }] of steps.entries()) {
@@ -255,7 +255,7 @@ it('whatever comes: nobody is lost, nobody uses what is guaranteed to others, no
           queues.leave(one);
         }
         const counts = queues.counts();
-        expect(counts.reduce((sum, level) => sum + level.waiting, 0)).toBe(waiting.size);
+        expect(counts.reduce((sum, one) => sum + one.waiting, 0)).toBe(waiting.size);
         const seats = divideSeats(levels, 10);
         const load = counts.reduce(
           (sum, { name, inUse }) => sum + Math.max(inUse, seats.get(name)?.guaranteed ?? 0),

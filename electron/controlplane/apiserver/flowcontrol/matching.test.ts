@@ -17,7 +17,7 @@ const node = as('system:node:pi', 'system:nodes');
 function infoOf(text: string) {
   const [method, url = ''] = text.split(' ');
   const { pathname: path, searchParams: query } = new URL(url, 'https://x');
-  return parseRequestInfo({ method: method as HttpMethod, path, query } as never);
+  return parseRequestInfo({ method: method as HttpMethod, path, query });
 }
 
 const schemas = sortSchemas(bootstrapSchemas);
@@ -95,8 +95,10 @@ describe('a schema', () => {
   });
 
   it('of the same precedence comes in order of names', () => {
-    const named = (name: string): FlowSchema =>
-      ({ ...schema({}, { matchingPrecedence: 5 }), metadata: { name } }) as FlowSchema;
+    const named = (name: string): FlowSchema => ({
+      ...schema({}, { matchingPrecedence: 5 }),
+      metadata: { name },
+    });
     const sorted = sortSchemas([named('b'), named('a'), ...bootstrapSchemas.slice(0, 1)]);
     expect(sorted.map(({ metadata }) => metadata.name)).toEqual(['exempt', 'a', 'b']);
   });

@@ -135,6 +135,12 @@ export class Cacher {
     return this.#wakeups.size;
   }
 
+  /** Whether it holds what it held at `revision`, as far as is known here. */
+  isAsAt(revision: number): boolean {
+    if (revision > this.#revision || revision < this.#windowStart) return false;
+    return this.cursorAfter(revision) === this.#base + this.#events.length;
+  }
+
   /** The index of the first event after `revision`. */
   cursorAfter(revision: number): number {
     let low = 0;

@@ -56,12 +56,21 @@ export async function listObjects(deps: ListDeps, query: ListQuery): Promise<Lis
   return pageOfCache(deps.cacher, query, selector);
 }
 
-function pageOfCache(cacher: Cacher, query: ListQuery, selector: Selector): ListPage {
-  const { revision } = cacher;
+/** The cache has to be as it was at `revision`. */
+function pageOfCache(
+  cacher: Cacher,
+  query: ListQuery,
+  selector: Selector,
+  { revision, startKey }: { readonly revision: number; readonly startKey: string } = {
+    revision: cacher.revision,
+    startKey: '',
+  },
+): ListPage {
   const { matches, prefix, onlyKey } = selector;
   let items: readonly StoredObject[];
   if (onlyKey === undefined) items = cacher.list(prefix);
   else items = [cacher.get(onlyKey)].filter((stored) => stored !== undefined);
+  if (startKey !== '') items = items.filter(({ key }) => key >= startKey);
   if (matches !== undefined) items = items.filter(matches);
   if (query.limit === 0 || items.length <= query.limit)
     return { items, revision, continueToken: '', remaining: undefined };
@@ -96,6 +105,9 @@ async function listNextPage(
     throw badRequest('specifying resource version is not allowed when using continue');
   const { revision, start } = decodeToken(query.continueToken);
   const startKey = `${selector.prefix}${start}`;
+  // Nothing changed since the first page: the cache has the others too, decoded.
+  if (revision > deps.store.compactedRevision() && deps.cacher.isAsAt(revision))
+    return pageOfCache(deps.cacher, query, selector, { revision, startKey });
   try {
     return await pageOfStore(deps, query, selector, {
       revision: revision > 0 ? revision : undefined,

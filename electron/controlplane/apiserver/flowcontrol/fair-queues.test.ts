@@ -241,18 +241,18 @@ it('whatever comes: nobody is lost, nobody uses what is guaranteed to others, no
       };
       for (const [nowMs, { what, which, ...parts }] of steps.entries()) {
         const [from] = what === 'finish' ? [running] : [waiting];
-        const one = [...from][which % Math.max(1, from.size)];
+        const chosen = [...from][which % Math.max(1, from.size)];
         if (what === 'arrive') {
           const made: Ticket = parts;
           const arrival = queues.arrive(made, nowMs);
           if (arrival === 'runs') running.add(made);
           if (arrival === 'waits') waiting.add(made);
-        } else if (one !== undefined && what === 'finish') {
-          running.delete(one);
-          start(queues.finish(one, nowMs));
-        } else if (one !== undefined) {
-          waiting.delete(one);
-          queues.leave(one);
+        } else if (chosen !== undefined && what === 'finish') {
+          running.delete(chosen);
+          start(queues.finish(chosen, nowMs));
+        } else if (chosen !== undefined) {
+          waiting.delete(chosen);
+          queues.leave(chosen);
         }
         const counts = queues.counts();
         expect(counts.reduce((sum, one) => sum + one.waiting, 0)).toBe(waiting.size);

@@ -9,8 +9,13 @@ const resolutionMs = 2;
 if (file !== '' && process.argv[1]?.includes('controlplane') === true) {
   const delays = monitorEventLoopDelay({ resolution: resolutionMs });
   delays.enable();
+  let told = '';
   setInterval(() => {
-    if (!existsSync(file)) delays.reset();
-    writeFileSync(file, String(Math.max(0, delays.max / 1e6 - resolutionMs)));
+    const isRemoved = !existsSync(file);
+    if (isRemoved) delays.reset();
+    const text = String(Math.max(0, delays.max / 1e6 - resolutionMs));
+    // Each write costs what it measures.
+    if (isRemoved || text !== told) writeFileSync(file, text);
+    told = text;
   }, 100).unref();
 }

@@ -27,7 +27,7 @@ const help = `The machines that keep a cluster's state.
                              let another machine join, which will listen there. FILE is as good as the whole
                              cluster: carry it over safely, start with --join FILE, delete it
   remove NAME                for good: the machine can only come back by a new invitation
-  backup FILE                the whole state, while everything runs (the folder pki is not in it)
+  backup FILE                the whole state, while everything runs (not in it: the folder pki, whose keys Secrets need)
   restore FILE [--other-cluster]
                              into a data directory without a state, which the next start goes on with; or in the
                              place of the state of a control plane that runs alone, which starts again with it
@@ -147,7 +147,7 @@ async function backup(command: Command): Promise<void> {
     await save(answer.chunks, file);
   });
   say(
-    `The state is in ${file}. Keep a copy of ${path.join(command.dataDirectory, 'pki')} with it.`,
+    `The state is in ${file}. Keep a copy of ${path.join(command.dataDirectory, 'pki')} with it: the keys are there without which Secrets can't be read.`,
   );
 }
 
@@ -184,7 +184,10 @@ async function restore(command: Command): Promise<void> {
     if ((error as Error).name !== 'DataDirectoryLockedError') throw error;
     return await restoreRunning(command, path.resolve(file));
   }
-  say(`Restored into ${command.dataDirectory}: start it with --data ${command.dataDirectory}.`);
+  const pki = path.join(command.dataDirectory, 'pki');
+  say(
+    `Restored into ${command.dataDirectory}: start it with --data ${command.dataDirectory}. Its Secrets need the keys they were encrypted with: if ${pki} is not the folder of then, copy that there first.`,
+  );
 }
 
 /** In the place of what the control plane that runs there serves. */

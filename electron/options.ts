@@ -27,6 +27,8 @@ export interface Options {
   readonly join: string | undefined;
   /** Port of etcd's API; undefined: not served. */
   readonly etcdPort: number | undefined;
+  /** File, absolute; undefined: who changed what, without bodies. */
+  readonly auditPolicy: string | undefined;
   readonly help: boolean;
 }
 
@@ -58,6 +60,7 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
   --node-name NAME      this machine's name in the cluster (default: its host name)
   --no-agent            run no containers on this machine
   --no-install          never install Docker Engine by the system's package manager
+  --audit-policy FILE   what logs/audit.log tells, as an audit.k8s.io/v1 Policy (default: who changed what)
   --discovery off|IF,…  interfaces on which to look for machines (also: FLOTILLA_DISCOVERY; default: off)
   --help                this text
 
@@ -95,6 +98,7 @@ const flags = {
   'datastore-cert': { type: 'string' },
   'datastore-key': { type: 'string' },
   'etcd-port': { type: 'string' },
+  'audit-policy': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -136,6 +140,10 @@ export function parseOptions(
       values['etcd-port'] === undefined
         ? undefined
         : portNumber('--etcd-port', values['etcd-port'], 0),
+    auditPolicy:
+      values['audit-policy'] === undefined
+        ? undefined
+        : filePath('--audit-policy', values['audit-policy']),
     help: values.help === true,
   };
   refuseContradictions(options);
@@ -299,11 +307,13 @@ export function controlPlaneArguments(options: Options): string[] {
   args.push('--ui-port', String(options.uiPort), '--discovery', discovery);
   if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
   if (!options.agent) args.push('--no-agent');
-  const { datastore: etcd, memberAddress: address, isAlwaysOn, join, etcdPort } = options;
+  const { datastore: etcd, memberAddress: address, isAlwaysOn, join } = options;
+  const { etcdPort, auditPolicy } = options;
   if (address !== undefined) args.push('--member-address', address);
   if (isAlwaysOn !== undefined) args.push('--always-on', isAlwaysOn ? 'yes' : 'no');
   if (join !== undefined) args.push('--join', join);
   if (etcdPort !== undefined) args.push('--etcd-port', String(etcdPort));
+  if (auditPolicy !== undefined) args.push('--audit-policy', auditPolicy);
   if (etcd === undefined) return args;
   args.push('--datastore', `etcd://${etcd.endpoints.join(',')}`);
   for (const name of ['ca', 'cert', 'key'] as const) {

@@ -12,6 +12,8 @@ import { createAdmissionChain } from './admission/chain.ts';
 import type { DynamicDeps } from './admission/dynamic/deps.ts';
 import { resourceQuota } from './admission/limits/resource-quota.ts';
 import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts';
+import { AuditLog, type AuditSink } from './apiserver/audit/audit-log.ts';
+import type { AuditPolicy } from './apiserver/audit/policy.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './apiserver/identity/authorizer.ts';
@@ -30,10 +32,13 @@ import { ApiServices, remoteOf } from './apiserver/aggregation/api-services.ts';
 import { Backends } from './apiserver/aggregation/backends.ts';
 import { RemoteDocuments } from './apiserver/aggregation/remote-documents.ts';
 import { createChain } from './apiserver/chain.ts';
+import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
+import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health } from './apiserver/documents/health.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
+import { auditFamilies, flowFamilies, storageFamilies } from './apiserver/metric-families.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
 import { OpenApi } from './apiserver/documents/openapi.ts';
 import { createPaths } from './apiserver/documents/paths.ts';
@@ -71,6 +76,7 @@ export interface ApiServerParts {
   readonly storeProblem?: () => string | undefined;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
+  readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink };
   /** Share of the time since the last look in which the process was busy, 0 to 1. */
   readonly eventLoopUtilization: () => number;
   readonly clock: Clock;
@@ -104,12 +110,16 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     config,
     logger,
   });
+  const audit = parts.audit && new AuditLog({ ...parts.audit, clock });
+  const flowControl = new FlowControl({
+    clock,
+    widthOf: (info, query) => listWidth(registry, info, query),
+  });
+  followFlowObjects(registry, flowControl);
   const metrics = new ServerMetrics([
-    {
-      name: 'apiserver_watchers',
-      help: 'Watches open now.',
-      value: () => registry.watcherCount(),
-    },
+    ...flowFamilies(flowControl),
+    ...(audit === undefined ? [] : auditFamilies(audit)),
+    ...storageFamilies(registry),
     {
       name: 'process_event_loop_utilization',
       help: 'Share of the time since the last look in which the event loop was busy.',
@@ -176,6 +186,8 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     ],
   });
   const handler = createChain({
+    flowControl,
+    ...(audit === undefined ? {} : { audit }),
     authenticate: createAuthenticator(access.verifyToken, tokens.apiAudiences),
     authorize,
     resources: aggregator.around(resources),

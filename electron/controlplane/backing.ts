@@ -1,5 +1,5 @@
 // Where the state is kept, as the control plane needs to know it: on this machine (alone or as a
-// member of several) or in an etcd of the person's own.
+// member of several) or in an etcd of the person's own. Secrets lie encrypted in either.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
@@ -7,15 +7,23 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { hasBattery } from '#platform/battery.ts';
 import type { ClusterPki } from '#platform/pki.ts';
+import { SealingKeys } from '#platform/sealing-keys.ts';
 import type { Options } from '../options.ts';
 import { DatastoreError, openDatastore } from './datastore.ts';
 import type { Invitation } from './members/invitation.ts';
 import { openMemberStore, storeFolder, type MemberStore } from './members/member-store.ts';
 import { Members } from './members/members.ts';
 import { Voting } from './members/voting.ts';
+import { storagePrefix } from './registry/resource-table.ts';
+import { builtInResources } from './registry/resources.ts';
+import { EncryptedStore } from './store/encrypted-store.ts';
 import type { Store } from './store/store.ts';
 
-export interface Backing {
+export interface Backing extends PlainBacking {
+  readonly store: EncryptedStore;
+}
+
+interface PlainBacking {
   readonly store: Store;
   /** Undefined: an etcd keeps the state. */
   readonly own: { readonly opened: MemberStore; readonly members: Members } | undefined;
@@ -47,6 +55,20 @@ export interface BackingDeps {
 
 /** Throws errors whose messages are sentences for a person. */
 export async function openBacking(deps: BackingDeps): Promise<Backing> {
+  const { text, file } = await deps.pki.secretKeys();
+  const keys = new SealingKeys(text, file);
+  const plain = await openPlain(deps);
+  const store = new EncryptedStore({
+    inner: plain.store,
+    prefixes: builtInResources.filter((one) => one.isSecret).map((one) => storagePrefix(one)),
+    keys,
+    // Going on would be to leave it out.
+    onUnreadable: deps.onFatal,
+  });
+  return { ...plain, store };
+}
+
+async function openPlain(deps: BackingDeps): Promise<PlainBacking> {
   const { datastore, dataDirectory } = deps.options;
   if (datastore === undefined) return openOwn(deps);
   const folder = path.join(dataDirectory, storeFolder);
@@ -65,7 +87,7 @@ export async function openBacking(deps: BackingDeps): Promise<Backing> {
   };
 }
 
-async function openOwn(deps: BackingDeps): Promise<Backing> {
+async function openOwn(deps: BackingDeps): Promise<PlainBacking> {
   const { options, clock, logger, pki, voterStableMs, onNotice } = deps;
   const { dataDirectory, memberAddress: address } = options;
   const isAlwaysOn = options.isAlwaysOn ?? !hasBattery();

@@ -20,9 +20,13 @@ import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
+import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
+import { defaultAuditPolicy } from './apiserver/audit/default-policy.ts';
+import { readAuditPolicy } from './apiserver/audit/policy-file.ts';
+import { bootstrapLevels, bootstrapSchemas } from './apiserver/flowcontrol/bootstrap.ts';
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
@@ -45,7 +49,8 @@ import { startCompactor } from './store/compactor.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { UnavailableError, type Store } from './store/store.ts';
+import { UnavailableError } from './store/store.ts';
+import type { EncryptedStore } from './store/encrypted-store.ts';
 import { UiServer } from './ui-server.ts';
 import { UiSessions } from './ui-session.ts';
 
@@ -205,6 +210,7 @@ export class ControlPlane {
   ): Promise<AssembledApiServer> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
+    const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
@@ -226,6 +232,7 @@ export class ControlPlane {
       podsOnNode: (name) => podsOnNode(name),
       frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
+      audit,
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
@@ -257,11 +264,25 @@ export class ControlPlane {
     return assembled;
   }
 
+  async #openAudit() {
+    const { options, clock, logger } = this.#deps;
+    const { auditPolicy } = options;
+    const policy =
+      auditPolicy === undefined ? defaultAuditPolicy : await readAuditPolicy(auditPolicy);
+    const file = path.join(options.dataDirectory, 'logs', 'audit.log');
+    const sink = new LineFile({ file, clock, logger });
+    // The listeners stop before: their last requests are in it.
+    this.#stops.unshift(() => sink.flush());
+    return { policy, sink };
+  }
+
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     for (const object of objects) await ensureObject(client, object);
+    const flows = [...bootstrapLevels, ...bootstrapSchemas];
+    await Promise.all(flows.map((object) => ensureObject(client, object)));
     await ensureBootstrapRbac(client);
     this.#missing = undefined;
   }
@@ -314,6 +335,7 @@ export class ControlPlane {
   ): Promise<void> {
     const { clock, random, logger } = this.#deps;
     startCompactor({ store, clock, logger, signal });
+    void this.#renewSecrets(store, signal);
     const common = { clock, random };
     const scheduler = new Scheduler({
       ...common,
@@ -334,6 +356,18 @@ export class ControlPlane {
       },
       signal,
     );
+  }
+
+  /** What an older release left in the clear, or older keys have encrypted. */
+  async #renewSecrets(store: EncryptedStore, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#deps;
+    try {
+      const count = await store.renew(signal);
+      if (count > 0) logger.info('Encrypted secrets with the present key', { count });
+    } catch (error) {
+      // The next start, or the next leader, tries again; each write encrypts as well.
+      if (!signal.aborted) logger.error('Could not encrypt older secrets', { error });
+    }
   }
 
   /** etcd's own API, for administrators of this machine. */
@@ -412,7 +446,7 @@ export class ControlPlane {
 
 interface LeaderParts {
   readonly handler: ApiHandler;
-  readonly store: Store;
+  readonly store: EncryptedStore;
   readonly authority: ClusterAuthority;
   readonly probeApiService: AssembledApiServer['probeApiService'];
 }

@@ -13,9 +13,11 @@ import { dataDirectoryError, fullDisk, openDataDirectory } from '#platform/data-
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
+import { SealedValueError, SealingKeysError } from '#platform/sealing-keys.ts';
 import { DataDirectoryLockedError, lockDataDirectory, sqliteFailure } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
+import { AuditPolicyError } from './apiserver/audit/policy-file.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
@@ -43,12 +45,14 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
       !hasSpace(options.dataDirectory));
   if (isFull) return fullDisk(options.dataDirectory).message;
   const known = [
+    AuditPolicyError,
     DataDirectoryLockedError,
     DatastoreError,
     InvitationError,
     ListenError,
     OptionError,
     PkiError,
+    SealingKeysError,
     StoreOpenError,
   ];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
@@ -131,8 +135,8 @@ async function run(options: Options): Promise<void> {
     onFatal(error) {
       logger.error('The control plane ends: one of its parts failed', { error });
       // The next start would end the same way.
-      const isHopeless = error instanceof CannotGoOnError || error instanceof DamagedRowError;
-      if (isHopeless) cannotRun(error.message);
+      const hopeless = [CannotGoOnError, DamagedRowError, SealedValueError];
+      if (hopeless.some((kind) => error instanceof kind)) cannotRun((error as Error).message);
       process.exit(1);
     },
     // The supervisor starts what ends unasked again.

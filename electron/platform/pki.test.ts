@@ -24,6 +24,23 @@ function open(): Promise<ClusterPki> {
   return ClusterPki.open({ directory, clock, random: systemRandom });
 }
 
+describe('the keys of secrets', () => {
+  it('are kept as they are, readable to the owner only', async () => {
+    const { file } = await (await open()).secretKeys();
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    await writeFile(file, 'rotated');
+    expect(await (await open()).secretKeys()).toEqual({ text: 'rotated', file });
+  });
+
+  it('come back the same when the file was lost, and for each member of the cluster', async () => {
+    const { text, file } = await (await open()).secretKeys();
+    await rm(file);
+    expect((await (await open()).secretKeys()).text).toBe(text);
+    await rm(directory, { recursive: true });
+    expect((await (await open()).secretKeys()).text).not.toBe(text);
+  });
+});
+
 describe('the certificate authority', () => {
   it('is kept: a second start trusts what the first one signed', async () => {
     const first = await open();

@@ -3,7 +3,7 @@
 // The CA is never replaced silently: everything in the cluster trusts it. Certificates are valid
 // from a day ago, since a Raspberry Pi boots without knowing the time.
 // Source of names and groups: kubernetes kubeadm, "PKI certificates and requirements".
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, hkdfSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -21,6 +21,7 @@ import {
   type KeyPairPem,
 } from './certificate.ts';
 import { canonicalIpAddress } from './ip-address.ts';
+import { keyBytes } from './sealing-keys.ts';
 
 export type { KeyPairPem };
 
@@ -36,6 +37,7 @@ const backdatedMs = 5 * 60_000;
 export const tokenKeyName = 'sa.key';
 /** As kubeadm names it. */
 export const frontProxyName = 'front-proxy-client';
+export const secretKeysName = 'secrets.key';
 
 export interface PkiDeps {
   /** Holds `ca.crt` and `ca.key`; created with mode 0700. */
@@ -206,6 +208,22 @@ export class ClusterPki {
     const made = makeKey();
     await writeFileAtomic(file, made);
     return made;
+  }
+
+  /**
+   * The keys by which Secrets lie encrypted in the store, as SealingKeys reads them. Made when there
+   * are none, of the CA's key: so members of one cluster that begin to encrypt agree, and a lost
+   * file comes back as it was, if it was never changed.
+   */
+  async secretKeys(): Promise<{ readonly text: string; readonly file: string }> {
+    const file = join(this.#deps.directory, secretKeysName);
+    const kept = await readFileIfExists(file);
+    if (kept !== undefined) return { text: kept, file };
+    const der = createPrivateKey(this.#ca.keyPem).export({ type: 'pkcs8', format: 'der' });
+    const made = hkdfSync('sha256', der, '', 'flotilla: secrets at rest', keyBytes);
+    const text = `${Buffer.from(made).toString('base64')}\n`;
+    await writeFileAtomic(file, text);
+    return { text, file };
   }
 
   /** A certificate for somebody else's key, for `seconds` or a year. */

@@ -3,10 +3,11 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { machine, table, type Benchmark, type Report } from './harness.ts';
+import { api } from './api.ts';
 import { start } from './start.ts';
 import { store } from './store.ts';
 
-const benchmarks: readonly Benchmark[] = [start, store];
+const benchmarks: readonly Benchmark[] = [start, api, store];
 
 function usage(): never {
   const list = benchmarks.map(

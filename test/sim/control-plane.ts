@@ -14,6 +14,7 @@ import { serviceAccountGroups } from '../../electron/controlplane/apiserver/iden
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
+import type { Store } from '../../electron/controlplane/store/store.ts';
 
 export interface SimulatedControlPlane {
   readonly clock: ManualClock;
@@ -32,10 +33,13 @@ export interface SimulatedControlPlane {
   stop(): Promise<void>;
 }
 
-export async function startControlPlane(): Promise<SimulatedControlPlane> {
+/** `given`: a store of the test's own, in memory as well. */
+export async function startControlPlane(
+  given: { readonly store?: Store } = {},
+): Promise<SimulatedControlPlane> {
   const clock = new ManualClock();
   const random = seededRandom(7);
-  const store = openMemoryStore();
+  const { store = openMemoryStore() } = given;
   const stop = new AbortController();
   const logger: Logger =
     process.env['SIM_LOG'] === undefined

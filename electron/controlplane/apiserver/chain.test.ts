@@ -12,7 +12,9 @@ import {
 import { createAuthorizer } from './identity/authorization.ts';
 import { createChain, type ChainDeps } from './chain.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
+import { FlowControl } from './flowcontrol/flow-control.ts';
 import { ServerMetrics } from './metrics.ts';
+import { bootstrapLevels } from './flowcontrol/bootstrap.ts';
 import { bootstrapRbac } from './identity/bootstrap/policy.ts';
 import { GrantCache } from './identity/rbac/grants.ts';
 import { indexRbac } from './identity/rbac/objects.ts';
@@ -53,6 +55,7 @@ function chain(changes: Partial<ChainDeps> = {}): ReturnType<typeof createChain>
     random: seededRandom(1),
     logger: silentLogger,
     metrics,
+    flowControl: new FlowControl({ clock }),
     ...changes,
   });
 }
@@ -295,13 +298,25 @@ describe('the deadline', () => {
 });
 
 describe('limits on requests at once', () => {
-  const limits = { readOnly: 1, mutating: 1, longRunning: 1 };
+  /** One seat for people, and no queue. */
+  const oneSeat = (): Partial<ChainDeps> => {
+    const flowControl = new FlowControl({ clock, seats: 1 });
+    const levels = bootstrapLevels.map((level) => {
+      const nominalConcurrencyShares = level.metadata.name === 'global-default' ? 1 : 0;
+      const limited = { nominalConcurrencyShares, limitResponse: { type: 'Reject' } };
+      return level.spec.type === 'Exempt'
+        ? level
+        : { ...level, spec: { type: 'Limited', limited } };
+    });
+    flowControl.configure([], levels);
+    return { flowControl, longRunningMax: 1 };
+  };
   const user: UserInfo = { name: 'eve', groups: [] };
   const authorize = (): { allowed: boolean; reason: string } => ({ allowed: true, reason: '' });
 
   it('past them clients are told to come again, and let in when one has left', async () => {
     const { handler, release } = held();
-    const serve = chain({ resources: handler, limits, authorize });
+    const serve = chain({ resources: handler, ...oneSeat(), authorize });
     const first = serve(ask('/api/v1/pods', { user }));
     await settle();
     const second = await serve(ask('/api/v1/pods', { user }));
@@ -323,7 +338,7 @@ describe('limits on requests at once', () => {
 
   it('count reads, writes and watches apart', async () => {
     const { handler } = held();
-    const serve = chain({ resources: handler, limits, authorize });
+    const serve = chain({ resources: handler, longRunningMax: 1, authorize });
     void serve(ask('/api/v1/pods', { user }));
     void serve(ask('/api/v1/pods', { user, method: 'POST' }));
     void serve(ask('/api/v1/pods?watch=true', { user }));
@@ -343,7 +358,7 @@ describe('limits on requests at once', () => {
         yield 'x';
       })(),
     });
-    const serve = chain({ resources, limits, authorize });
+    const serve = chain({ resources, ...oneSeat(), authorize });
     const watch = '/api/v1/pods?watch=true';
     await serve(ask(watch, { user, signal: stop.signal }));
     expect((await serve(ask(watch, { user }))).status).toBe(429);
@@ -353,7 +368,7 @@ describe('limits on requests at once', () => {
 
   it("never hold up the cluster's masters", async () => {
     const { handler } = held();
-    const serve = chain({ resources: handler, limits, authorize });
+    const serve = chain({ resources: handler, ...oneSeat(), authorize });
     void serve(ask('/api/v1/pods', { user }));
     await settle();
     let isAnswered = false;

@@ -7,11 +7,13 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { internalError, StatusError, timeout, tooManyRequests } from '#kube/machinery/status.ts';
+import type { AuditLog } from './audit/audit-log.ts';
 import type { Authenticator } from './identity/authentication.ts';
 import { forbiddenError } from './identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './identity/authorizer.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo } from './http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, RequestInfo, UserInfo } from './http.ts';
 import { impersonatedUser, withoutImpersonation } from './identity/impersonation.ts';
+import type { FlowControl } from './flowcontrol/flow-control.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { isLongRunning, onEnd, requestDeadlineMs } from './long-running.ts';
 import { parseRequestInfo } from './request-info.ts';
@@ -28,20 +30,20 @@ export interface ChainDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: ServerMetrics;
-  readonly limits?: Partial<RequestLimits>;
+  /** None: nothing is audited. */
+  readonly audit?: AuditLog;
+  readonly flowControl: FlowControl;
+  /** Long requests that may be open at once. */
+  readonly longRunningMax?: number;
 }
 
-/** How many requests may be worked on at once; more are told to come again in a second. */
-export interface RequestLimits {
-  readonly readOnly: number;
-  readonly mutating: number;
-  /** Watches, followed logs and proxied streams, which may stay open for hours. */
-  readonly longRunning: number;
-}
-
-const defaultLimits: RequestLimits = { readOnly: 400, mutating: 200, longRunning: 10_000 };
+/** Watches, followed logs and proxied streams, which may stay open for hours. */
+const defaultLongRunningMax = 10_000;
 
 interface Context {
+  readonly auditId: string;
+  /** Of the answer, whoever gives it; filters add to them. */
+  readonly answerHeaders: Record<string, string>;
   readonly request: ApiRequest;
   readonly info: RequestInfo;
 }
@@ -55,8 +57,9 @@ export function createChain(deps: ChainDeps): ApiHandler {
     measured(deps),
     deadline(deps),
     authentication(deps),
+    audited(deps),
     impersonation(deps),
-    inflightLimits(deps),
+    fairness(deps),
     authorization(deps),
   ];
   const dispatch: Next = ({ request, info }) =>
@@ -66,9 +69,10 @@ export function createChain(deps: ChainDeps): ApiHandler {
     dispatch,
   );
   return async (request) => {
-    const response = await whole({ request, info: unparsed });
     const auditId = request.headers['audit-id'] ?? uuid(deps.random);
-    return { ...response, headers: { 'audit-id': auditId, ...response.headers } };
+    const answerHeaders = { 'audit-id': auditId };
+    const response = await whole({ request, info: unparsed, auditId, answerHeaders });
+    return { ...response, headers: { ...answerHeaders, ...response.headers } };
   };
 }
 
@@ -102,7 +106,7 @@ function errorsAsStatus(logger: Logger): Filter {
 }
 
 function requestInfo(): Filter {
-  return ({ request }, next) => next({ request, info: parseRequestInfo(request) });
+  return (context, next) => next({ ...context, info: parseRequestInfo(context.request) });
 }
 
 function measured({ clock, metrics, logger }: ChainDeps): Filter {
@@ -136,26 +140,56 @@ function deadline({ clock }: ChainDeps): Filter {
       });
     });
     try {
-      return await Promise.race([next({ info, request: { ...request, signal } }), expired]);
+      return await Promise.race([next({ ...context, request: { ...request, signal } }), expired]);
     } finally {
       timer?.cancel();
     }
   };
 }
 
-function authentication({ authenticate }: ChainDeps): Filter {
-  return async ({ request, info }, next) =>
-    next({ info, request: { ...request, user: await authenticate(request) } });
+function authentication({ authenticate, audit }: ChainDeps): Filter {
+  return async (context, next) => {
+    const { request, auditId } = context;
+    let user: UserInfo;
+    try {
+      user = await authenticate(request);
+    } catch (error) {
+      audit?.begin(auditId, context, undefined)?.failed(error);
+      throw error;
+    }
+    return next({ ...context, request: { ...request, user } });
+  };
+}
+
+function audited({ audit }: ChainDeps): Filter {
+  return async (context, next) => {
+    const entry = audit?.begin(context.auditId, context, context.request.user);
+    if (entry === undefined) return next(context);
+    let response: ApiResponse;
+    try {
+      response = await next({ ...context, request: entry.request });
+    } catch (error) {
+      entry.failed(error);
+      throw error;
+    }
+    if (isStreaming(response)) {
+      entry.started(response);
+      return whenStreamEnds(response, context.request, () => entry.completed(response));
+    }
+    entry.completed(response);
+    return response;
+  };
 }
 
 function impersonation({ authorize }: ChainDeps): Filter {
   return async (context, next) => {
-    const { request, info } = context;
+    const { request } = context;
     if (request.user === undefined) return next(context);
     const user = impersonatedUser(request, request.user, authorize);
     if (user === undefined) return next(context);
+    if (request.audit !== undefined) request.audit.impersonated = user;
     return next({
-      info,
+      ...context,
       request: { ...request, user, headers: withoutImpersonation(request.headers) },
     });
   };
@@ -163,35 +197,49 @@ function impersonation({ authorize }: ChainDeps): Filter {
 
 const readOnlyVerbs: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head', 'options']);
 
-function inflightLimits({ metrics, limits: given }: ChainDeps): Filter {
-  const limits = { ...defaultLimits, ...given };
-  const running: Record<keyof RequestLimits, number> = { readOnly: 0, mutating: 0, longRunning: 0 };
+/** Long requests take no seat, since they would keep it; there is a bound on how many there are. */
+function fairness(deps: ChainDeps): Filter {
+  const { metrics, flowControl, longRunningMax = defaultLongRunningMax } = deps;
+  let longRunning = 0;
   return async (context, next) => {
-    const { request, info } = context;
-    const isLong = isLongRunning(request, info);
-    const short = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
-    const kind = isLong ? 'longRunning' : short;
-    // The cluster's own parts go on working whatever the others do.
-    const isExempt = request.user?.groups.includes('system:masters') === true;
-    if (!isExempt && running[kind] >= limits[kind])
-      throw tooManyRequests('Too many requests, please try again later.', 1);
-    running[kind] += 1;
-    if (!isLong) metrics.inflight(short, 1);
-    const leave = (): void => {
-      running[kind] -= 1;
-      if (!isLong) metrics.inflight(short, -1);
-    };
-    let response: ApiResponse;
-    try {
-      response = await next(context);
-    } catch (error) {
-      leave();
-      throw error;
+    const { request, info, answerHeaders } = context;
+    const { user } = request;
+    if (user === undefined) throw internalError('no user found for request');
+    if (isLongRunning(request, info)) {
+      // The cluster's own parts go on working whatever the others do.
+      if (longRunning >= longRunningMax && !user.groups.includes('system:masters'))
+        throw tooManyRequests('Too many requests, please try again later.', 1);
+      longRunning += 1;
+      return whileAnswered(context, next, () => (longRunning -= 1));
     }
-    if (isStreaming(response)) return whenStreamEnds(response, request, leave);
-    leave();
-    return response;
+    const deadlineMs = requestDeadlineMs(request.query.get('timeout'));
+    const seat = await flowControl.take(request, info, { user, deadlineMs });
+    Object.assign(answerHeaders, seat.headers);
+    const kind = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
+    metrics.inflight(kind, 1);
+    return whileAnswered(context, next, () => {
+      metrics.inflight(kind, -1);
+      seat.release();
+    });
   };
+}
+
+/** Calls `leave` once, when all of the answer is there or on its way. */
+async function whileAnswered(
+  context: Context,
+  next: Next,
+  leave: () => void,
+): Promise<ApiResponse> {
+  let response: ApiResponse;
+  try {
+    response = await next(context);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  if (isStreaming(response)) return whenStreamEnds(response, context.request, leave);
+  leave();
+  return response;
 }
 
 function authorization({ authorize }: ChainDeps): Filter {
@@ -205,6 +253,8 @@ function authorization({ authorize }: ChainDeps): Filter {
       fieldSelector: request.query.get('fieldSelector'),
     };
     const decision = authorize(attributes);
+    if (request.audit !== undefined)
+      request.audit.decision = { isAllowed: decision.allowed, reason: decision.reason };
     if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
     return next(context);
   };

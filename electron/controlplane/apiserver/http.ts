@@ -27,6 +27,18 @@ export interface ApiRequest {
   /** Known already: client certificate, loopback identity, user-interface session. */
   readonly user?: UserInfo;
   readonly remoteAddress?: string;
+  /** For the audit log: whoever knows more of the request says so here. Undefined: it is not logged. */
+  readonly audit?: AuditNotes;
+}
+
+export interface AuditNotes {
+  readonly wantsBody: boolean;
+  /** Of the object in the body. */
+  target?: { readonly name?: string; readonly namespace?: string; readonly uid?: string };
+  /** The object in the body, as JSON; only when wanted. */
+  body?: string;
+  impersonated?: UserInfo;
+  decision?: { readonly isAllowed: boolean; readonly reason: string };
 }
 
 export interface ApiResponse {

@@ -7,12 +7,16 @@ import type { RequestInfo } from './http.ts';
 /** Upper bounds of the duration histogram, seconds. */
 const bucketsSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-export interface Gauge {
+/** Read when the page is asked for. */
+export interface Family {
   readonly name: string;
   readonly help: string;
-  /** Read when the page is asked for. */
-  readonly value: () => number;
+  readonly type?: 'gauge' | 'counter';
+  /** One number, or one for each set of labels. */
+  readonly value: () => number | Iterable<Sample>;
 }
+
+export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 interface Histogram {
   readonly counts: number[];
@@ -25,10 +29,10 @@ export class ServerMetrics {
   readonly #durations = new Map<string, Histogram>();
   readonly #inflight = new Map<string, number>();
   readonly #longRunning = new Map<string, number>();
-  readonly #gauges: readonly Gauge[];
+  readonly #families: readonly Family[];
 
-  constructor(gauges: readonly Gauge[] = []) {
-    this.#gauges = gauges;
+  constructor(families: readonly Family[] = []) {
+    this.#families = families;
   }
 
   /** One answered request; `durationMs` is left out for those that stream. */
@@ -72,9 +76,11 @@ export class ServerMetrics {
       'Watches, followed logs and proxied streams that are open.',
       this.#longRunning,
     );
-    for (const gauge of this.#gauges) {
-      lines.push(`# HELP ${gauge.name} ${gauge.help}`, `# TYPE ${gauge.name} gauge`);
-      lines.push(`${gauge.name} ${gauge.value()}`);
+    for (const { name, help, type = 'gauge', value: read } of this.#families) {
+      const value = read();
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+      if (typeof value === 'number') lines.push(`${name} ${value}`);
+      else for (const [own, one] of value) lines.push(`${name}{${labels(own)}} ${one}`);
     }
     return `${lines.join('\n')}\n`;
   }

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { memberIdOf, publicKeyDer, type KeyPairPem } from '#platform/certificate.ts';
-import { tokenKeyName } from '#platform/pki.ts';
+import { secretKeysName, tokenKeyName } from '#platform/pki.ts';
 import { isHostAndPort } from '../../options.ts';
 import type { Member, MemberId } from '../raft/types.ts';
 
@@ -20,6 +20,8 @@ export interface Invitation {
   readonly peer: KeyPairPem;
   /** Signs the tokens of service accounts: every member takes the others' for its own. */
   readonly tokenKeyPem: string;
+  /** By which Secrets lie encrypted in the store: a line for each, the first one writes. */
+  readonly secretKeys: string;
   /** The members there are, for the first contact. */
   readonly members: readonly Member[];
 }
@@ -29,7 +31,7 @@ export class InvitationError extends Error {
   override readonly name = 'InvitationError';
 }
 
-const format = 'flotilla-invitation-2';
+const format = 'flotilla-invitation-3';
 
 export function formatInvitation(invitation: Invitation): string {
   return `${JSON.stringify({ format, ...invitation }, undefined, 2)}\n`;
@@ -47,14 +49,17 @@ export function parseInvitation(text: string, source: string): Invitation {
     throw refused;
   }
   const invitation = recordOf(value);
-  const { format: found, clusterId, name, address, ca, peer, tokenKeyPem, members } = invitation;
+  const { format: found, clusterId, name, address, ca, peer, members } = invitation;
+  const { tokenKeyPem, secretKeys } = invitation;
   if (typeof found === 'string' && found.startsWith('flotilla-invitation-') && found !== format)
     throw new InvitationError(
       `${source} was made by another release of Flotilla: use the same release on both machines.`,
     );
   const isSound =
     found === format &&
-    [clusterId, name, address].every((part) => typeof part === 'string' && part !== '') &&
+    [clusterId, name, address, secretKeys].every(
+      (part) => typeof part === 'string' && part !== '',
+    ) &&
     isHostAndPort(String(address)) &&
     isKeyPair(ca) &&
     isKeyPair(peer) &&
@@ -119,11 +124,12 @@ async function readInvitation(file: string, dataDirectory: string): Promise<stri
 }
 
 /** A certificate is renewed with time; keys and the authority are what a member is known by. */
-function filesOf({ ca, peer, tokenKeyPem }: Invitation) {
+function filesOf({ ca, peer, tokenKeyPem, secretKeys }: Invitation) {
   return [
     { name: 'pki/ca.key', content: ca.keyPem, isIdentity: true },
     { name: 'pki/ca.crt', content: ca.certPem, isIdentity: true },
     { name: `pki/${tokenKeyName}`, content: tokenKeyPem, isIdentity: true },
+    { name: `pki/${secretKeysName}`, content: secretKeys, isIdentity: false },
     { name: 'pki/peer.key', content: peer.keyPem, isIdentity: true },
     { name: 'pki/peer.crt', content: peer.certPem, isIdentity: false },
   ];

@@ -96,6 +96,7 @@ export class Members {
         `There is a member ${name} already: remove it first, or choose another name.`,
       );
     const tokenKeyPem = await pki.tokenKey();
+    const { text: secretKeys } = await pki.secretKeys();
     const peer = pki.newPeer();
     const { memberId: id, certPem, keyPem } = peer;
     await replica.members.addMember({ id, name, addresses: [address] });
@@ -109,6 +110,7 @@ export class Members {
       ca: pki.ca,
       peer: { certPem, keyPem },
       tokenKeyPem,
+      secretKeys,
       members: known,
     };
   }

@@ -126,8 +126,19 @@ export class Cacher {
     return () => void this.#wakeups.delete(wake);
   }
 
+  /** Objects in it. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   get watcherCount(): number {
     return this.#wakeups.size;
+  }
+
+  /** Whether it holds what it held at `revision`, as far as is known here. */
+  isAsAt(revision: number): boolean {
+    if (revision > this.#revision || revision < this.#windowStart) return false;
+    return this.cursorAfter(revision) === this.#base + this.#events.length;
   }
 
   /** The index of the first event after `revision`. */

@@ -10,6 +10,10 @@ export class KeyedList<T extends { readonly key: string }> {
     this.#keys = [...this.#byKey.keys()].sort();
   }
 
+  get size(): number {
+    return this.#byKey.size;
+  }
+
   get(key: string): T | undefined {
     return this.#byKey.get(key);
   }

@@ -56,16 +56,21 @@ export async function listObjects(deps: ListDeps, query: ListQuery): Promise<Lis
   return pageOfCache(deps, query, selector);
 }
 
+/** The cache has to be as it was at `revision`. */
 async function pageOfCache(
   { cacher, codec }: ListDeps,
   query: ListQuery,
   selector: Selector,
+  { revision, startKey }: { readonly revision: number; readonly startKey: string } = {
+    revision: cacher.revision,
+    startKey: '',
+  },
 ): Promise<ListPage> {
-  const { revision } = cacher;
   const { matches, prefix, onlyKey } = selector;
   let items: readonly StoredObject[];
   if (onlyKey === undefined) items = cacher.list(prefix);
   else items = [cacher.get(onlyKey)].filter((stored) => stored !== undefined);
+  if (startKey !== '') items = items.filter(({ key }) => key >= startKey);
   if (matches !== undefined) {
     await codec.prepare(items);
     items = items.filter(matches);
@@ -104,6 +109,9 @@ async function listNextPage(
     throw badRequest('specifying resource version is not allowed when using continue');
   const { revision, start } = decodeToken(query.continueToken);
   const startKey = `${selector.prefix}${start}`;
+  // Nothing changed since the first page: the cache has the others too, decoded.
+  if (revision > deps.store.compactedRevision() && deps.cacher.isAsAt(revision))
+    return await pageOfCache(deps, query, selector, { revision, startKey });
   try {
     return await pageOfStore(deps, query, selector, {
       revision: revision > 0 ? revision : undefined,

@@ -64,6 +64,8 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   readonly listKind?: string;
   /** A write is answered when the cache has it: what is derived from it, or read there, then holds. */
   readonly awaitsCache?: boolean;
+  /** Its objects lie encrypted in the store. */
+  readonly isSecret?: boolean;
   /** Objects are deleted this long after their last write (Events). */
   readonly ttlSeconds?: number;
 }

@@ -28,12 +28,20 @@ export function typeHeadOf(definition: ResourceDefinition): string {
   return `{"apiVersion":"${apiVersionOfResource(definition)}","kind":"${definition.kind}",`;
 }
 
+interface Encoded {
+  readonly value: Uint8Array;
+  readonly object: KubeObject;
+}
+
+/** Events come within moments of the writes. */
+const maxWritten = 256;
+
 export class StorageCodec {
   readonly #headLength: number;
   readonly #versionHead: Uint8Array;
   readonly #applyDefaults: (object: KubeObject) => void;
-  /** What bytes were encoded from: the store's events carry the same arrays back. */
-  readonly #encoded = new WeakMap<Uint8Array, KubeObject>();
+  /** What was last encoded to be stored, by key: the store's events bring copies of those bytes. */
+  readonly #written = new Map<string, Encoded>();
   readonly #storedAs: StoredAs | undefined;
   readonly #storedCodec: StorageCodec | undefined;
   readonly #converted: Converted | undefined;
@@ -125,13 +133,40 @@ export class StorageCodec {
    * Once they are stored, `object` is shared and must not be changed.
    */
   encode(object: KubeObject): Uint8Array {
-    const value = encoder.encode(this.#text(object));
-    this.#encoded.set(value, object);
-    return value;
+    return encoder.encode(this.#text(object));
   }
 
+  /** Of a row. What this process wrote itself is not decoded. */
   stored(kv: KeyValue): StoredObject {
-    return new StoredObject(this, kv);
+    const own = this.#written.get(kv.key);
+    if (own === undefined || !isSame(own.value, kv.value)) return new StoredObject(this, kv);
+    const resourceVersion = String(kv.modRevision);
+    // A writer shares its object; a deletion's revision belongs to another one.
+    const { metadata } = own.object;
+    const isOwn = (metadata.resourceVersion ?? resourceVersion) === resourceVersion;
+    if (isOwn) metadata.resourceVersion = resourceVersion;
+    const object = isOwn
+      ? own.object
+      : { ...own.object, metadata: { ...metadata, resourceVersion } };
+    return new StoredObject(this, { ...kv, value: own.value }, object);
+  }
+
+  /** Remembers what is about to be stored. `object` is shared from now on. */
+  writing(key: string, value: Uint8Array, object: KubeObject): void {
+    // Where it is stored as another version, the bytes that come are not these.
+    if (this.#storedCodec !== undefined) return;
+    this.#written.delete(key);
+    if (this.#written.size >= maxWritten)
+      for (const oldest of this.#written.keys()) {
+        this.#written.delete(oldest);
+        break;
+      }
+    this.#written.set(key, { value, object });
+  }
+
+  /** The store refused it: the object may be changed and tried again. */
+  notWritten(key: string, value: Uint8Array): void {
+    if (this.#written.get(key)?.value === value) this.#written.delete(key);
   }
 
   /** What was just written: `value` is `object` encoded. From now on `object` is shared. */
@@ -143,11 +178,6 @@ export class StorageCodec {
   /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
   transient(key: string, object: KubeObject, revision: number): StoredObject {
     return this.written(key, this.encode(object), object, revision);
-  }
-
-  /** The object that `value` was encoded from, if this process did that. */
-  encodedFrom(value: Uint8Array): KubeObject | undefined {
-    return this.#encoded.get(value);
   }
 
   /** Of stored bytes. */
@@ -243,21 +273,12 @@ export class StoredObject {
   /** Shared by everyone: read-only. */
   get object(): KubeObject {
     if (this.#isForeign) throw internalError(new Error(`${this.key} was not converted`));
-    this.#object ??= this.#known();
     if (this.#object === undefined) {
       const { object, isCurrent } = this.#codec.decode(this.#value, this.revision);
       if (!isCurrent) this.#value = this.#codec.encode(object);
       this.#object = object;
     }
     return this.#object;
-  }
-
-  #known(): KubeObject | undefined {
-    const object = this.#codec.encodedFrom(this.#value);
-    const resourceVersion = String(this.revision);
-    // The writer sets the revision too, when it hears of it. A deletion's is another object.
-    if (object === undefined || object.metadata.resourceVersion === resourceVersion) return object;
-    return { ...object, metadata: { ...object.metadata, resourceVersion } };
   }
 
   /** A copy of one's own, free to change. */
@@ -276,4 +297,10 @@ export class StoredObject {
     void this.object;
     return this.#codec.splice(this.#value, revision);
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
 }

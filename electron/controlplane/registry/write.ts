@@ -178,6 +178,7 @@ export async function putObject(
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
   const bytes = await codec.encodeStored(object, value);
+  codec.writing(key, value, object);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
       ? store.put(key, bytes, expectedRevision, options)
@@ -188,6 +189,7 @@ export async function putObject(
   );
   if (result.ok)
     return codec.afterWrite({ key, value, modRevision: result.revision }, bytes, object);
+  codec.notWritten(key, value);
   if (guard === undefined) return undefined;
   const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
   if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();

@@ -8,13 +8,31 @@ export interface Random {
 }
 
 /** Backed by the platform's cryptographic source. */
-export const systemRandom: Random = {
-  next() {
-    const [word] = crypto.getRandomValues(new Uint32Array(1));
-    return (word ?? 0) / 4_294_967_296;
-  },
-  bytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
-};
+export const systemRandom: Random = pooledRandom();
+
+/** Asking the system costs 30 µs whatever the length, and every request needs a few bytes. */
+function pooledRandom(): Random {
+  const pool = new Uint8Array(4096);
+  let used = pool.length;
+  function bytes(length: number): Uint8Array {
+    if (length > pool.length) return crypto.getRandomValues(new Uint8Array(length));
+    if (used + length > pool.length) {
+      crypto.getRandomValues(pool);
+      used = 0;
+    }
+    const taken = pool.slice(used, used + length);
+    pool.fill(0, used, used + length);
+    used += length;
+    return taken;
+  }
+  return {
+    next() {
+      const word = bytes(4).reduce((sum, byte) => sum * 256 + byte, 0);
+      return word / 4_294_967_296;
+    },
+    bytes,
+  };
+}
 
 /** mulberry32: small, fast, good enough for simulation; never for secrets. */
 export function seededRandom(seed: number): Random {

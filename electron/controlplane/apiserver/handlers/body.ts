@@ -29,12 +29,25 @@ export async function readObject(
       ? { value: scope.deps.protobuf.decode(bytes), duplicates: [] }
       : await parseBody(scope, new TextDecoder().decode(bytes), { encoding, kind, validation });
   checkKind(scope, value, kind);
+  noteForAudit(scope, value);
   const { object, unknownFields } = decodeObject(scope.deps.schemas, kind.schema, value);
   judge(scope, kind, [...duplicates, ...unknownFields], validation);
   object['apiVersion'] = apiVersionOf(kind);
   object['kind'] = kind.kind;
   object['metadata'] ??= {};
   return object as unknown as KubeObject;
+}
+
+/** The log tells what was asked for, before anything is added to it. */
+function noteForAudit({ request }: RequestScope, value: Record<string, unknown>): void {
+  if (request.audit === undefined) return;
+  const { name, namespace, uid } = isObject(value['metadata']) ? value['metadata'] : {};
+  request.audit.target = {
+    ...(typeof name === 'string' ? { name } : {}),
+    ...(typeof namespace === 'string' ? { namespace } : {}),
+    ...(typeof uid === 'string' ? { uid } : {}),
+  };
+  if (request.audit.wantsBody) request.audit.body = JSON.stringify(value);
 }
 
 /** Unknown and duplicate fields are ignored, warned about, or refused. */

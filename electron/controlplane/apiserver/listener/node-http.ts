@@ -109,12 +109,15 @@ function drained(outgoing: ServerResponse): Promise<void> {
   return new Promise((resolve) => outgoing.once('drain', resolve));
 }
 
+/** Of every request in the end; without one, each abort would make an exception with its stack. */
+const gone = new Error('the client has its answer, or went away');
+
 /** Aborts when the exchange is over: answered, or the client went away before. */
 export function clientSignal(outgoing: Outgoing): AbortController {
   const controller = new AbortController();
-  outgoing.once('close', () => controller.abort());
+  outgoing.once('close', () => controller.abort(gone));
   // A connection reset while writing is the client's leave, not our failure.
-  outgoing.on('error', () => controller.abort());
+  outgoing.on('error', () => controller.abort(gone));
   return controller;
 }
 

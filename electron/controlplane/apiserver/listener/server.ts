@@ -37,6 +37,7 @@ export class ApiServer {
   readonly #server: Http2SecureServer;
   readonly #webSockets: WebSocketBridge;
   readonly #exchanges: Exchanges;
+  readonly #users = new WeakMap<TLSSocket, { readonly user: ConnectionUser }>();
   readonly #sessions = new Set<ServerHttp2Session>();
 
   constructor(deps: ApiServerDeps) {
@@ -133,17 +134,29 @@ export class ApiServer {
   }
 
   async #answer(incoming: Incoming, signal: AbortSignal): Promise<ApiResponse> {
-    const user = connectionUser(tlsSocket(incoming));
+    const user = this.#userOf(tlsSocket(incoming));
     if (user !== 'wrong')
       return this.#deps.handler(toApiRequest(incoming, { signal, ...(user && { user }) }));
     // A certificate of a stranger leaves the word to a token, if there is one.
     if (incoming.headers.authorization === undefined) throw unauthorized();
     return this.#deps.handler(toApiRequest(incoming, { signal }));
   }
+
+  /** A connection's certificate stays; reading it costs as much as the rest of a small request. */
+  #userOf(socket: TLSSocket): ConnectionUser {
+    let known = this.#users.get(socket);
+    if (known === undefined) {
+      known = { user: connectionUser(socket) };
+      this.#users.set(socket, known);
+    }
+    return known.user;
+  }
 }
 
+type ConnectionUser = UserInfo | 'wrong' | undefined;
+
 /** The user of the client certificate; `wrong` when one was shown that our CA didn't sign. */
-function connectionUser(socket: TLSSocket): UserInfo | 'wrong' | undefined {
+function connectionUser(socket: TLSSocket): ConnectionUser {
   // A session resumed without a certificate counts as authorized: look for the certificate first.
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return undefined;

@@ -70,6 +70,7 @@ const configMaps: ResourceDefinition<ConfigMap> = {
 
 const secrets: ResourceDefinition<Secret> = {
   ...core('Secret', 'secrets'),
+  isSecret: true,
   strategy: secretStrategy,
   columns: secretColumns,
   fieldSelectors: { type: (secret) => secret.type ?? '' },

@@ -91,7 +91,15 @@ async function run(step: Step, beside?: Beside): Promise<void> {
 }
 
 function vitest(project: string, args: readonly string[] = []): Step {
-  const fixed = ['run', '--config', 'test/vitest.config.ts', '--project', project];
+  // Unless told so, one processor is left idle.
+  const fixed = [
+    'run',
+    '--config',
+    'test/vitest.config.ts',
+    '--project',
+    project,
+    '--maxWorkers=100%',
+  ];
   return { name: `vitest: ${project}`, command: 'vitest', args: [...fixed, ...args] };
 }
 

@@ -47,7 +47,7 @@ export async function targetsOf(
   service: Service,
   port: string,
 ): Promise<readonly ProxyTarget[]> {
-  const { namespace = '', name = '' } = service.metadata;
+  const { namespace = '', name } = service.metadata;
   return serviceTargets(service, port, await slicesOf(registry, namespace, name));
 }
 

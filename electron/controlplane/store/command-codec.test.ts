@@ -140,12 +140,10 @@ describe('the command codec', () => {
     expect(decodeCommand(data.with(1, 200))).toBeUndefined();
     expect(decodeCommand(Uint8Array.of(...data, 0))).toBeUndefined();
     const newer = [data.with(0, commandVersion + 1), data.with(1, 200)];
-    expect(newer.map(isNewerCommand)).toEqual([true, true]);
-    expect([data, Uint8Array.of(...data, 0), new Uint8Array()].map(isNewerCommand)).toEqual([
-      false,
-      false,
-      false,
-    ]);
+    expect(newer.map((one) => isNewerCommand(one))).toEqual([true, true]);
+    expect(
+      [data, Uint8Array.of(...data, 0), new Uint8Array()].map((one) => isNewerCommand(one)),
+    ).toEqual([false, false, false]);
   });
 
   it('refuses transactions nested too deep on both sides', () => {

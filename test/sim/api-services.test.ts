@@ -7,10 +7,12 @@ import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import {
   apiServices,
+  configMaps,
   customResourceDefinitions,
   endpointSlices,
   namespaces,
   services,
+  type Resource,
 } from '#kube/client/resources.ts';
 import { builtInPriorities, unregistered } from '#kube/machinery/api-priorities.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
@@ -178,6 +180,34 @@ it('one that can’t be asked holds up the end of namespaces, and says so', asyn
   await cluster.client.delete(apiServices, { name: 'v1.sea.example.com' });
   await cluster.advance(20_000);
   await expect(cluster.client.get(namespaces, { name: 'port' })).rejects.toThrow('not found');
+});
+
+it('one that can’t be asked does not stop garbage collection, of new kinds neither', async () => {
+  const spec = { group: 'far.example.com' };
+  const metadata = { name: 'v1.far.example.com' };
+  await cluster.client.create(apiServices, { ...remote(spec), metadata });
+  await cluster.client.create(customResourceDefinitions, ships());
+  await cluster.advance(60_000);
+  const resource = { group: 'sea.example.com', version: 'v1', resource: 'ships', kind: 'Ship' };
+  const shipResource: Resource = { ...resource, namespaced: true };
+  const owner = await cluster.client.create(shipResource, {
+    apiVersion: 'sea.example.com/v1',
+    kind: 'Ship',
+    metadata: { name: 'one', namespace: 'default' },
+  });
+  const { uid = '' } = owner.metadata;
+  const ownerReferences = [{ apiVersion: owner.apiVersion, kind: owner.kind, name: 'one', uid }];
+  await cluster.client.create(configMaps, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'cargo', namespace: 'default', ownerReferences },
+  });
+  await cluster.settle();
+  await cluster.client.delete(shipResource, { namespace: 'default', name: 'one' });
+  // Each look at what is served waits some seconds for the one that does not answer.
+  await cluster.advance(60_000);
+  const ref = { namespace: 'default', name: 'cargo' };
+  await expect(cluster.client.get(configMaps, ref)).rejects.toThrow('not found');
 });
 
 function serviceOf(port: number): Service {

@@ -39,6 +39,8 @@ export interface AuditNotes {
   body?: string;
   impersonated?: UserInfo;
   decision?: { readonly isAllowed: boolean; readonly reason: string };
+  /** What admission puts down. */
+  annotations?: Record<string, string>;
 }
 
 export interface ApiResponse {

@@ -214,6 +214,18 @@ describe('a namespace', () => {
     ]);
   });
 
+  it('has the audit told of the level that it audits, also when nobody is warned', async () => {
+    const notes = new Map<string, string>();
+    const labels = { enforce: 'privileged', audit: 'baseline' };
+    const plugin = podSecurity(readerOf({ 'namespaces//default': labelled(labels) }));
+    const annotate = (key: string, value: string): void => void notes.set(key, value);
+    await run(plugin, { object: root, annotate });
+    expect(Object.fromEntries(notes)).toEqual({
+      'pod-security.kubernetes.io/enforce-policy': 'privileged:latest',
+      'pod-security.kubernetes.io/audit-violations': `would violate PodSecurity "baseline:latest": ${violation}`,
+    });
+  });
+
   it('warns of what violates the level that it warns of', async () => {
     expect(await answer({ warn: 'baseline', 'warn-version': 'v1.30' }, { object: root })).toEqual([
       '',

@@ -1,6 +1,5 @@
 // PodSecurity: pods keep to the level their namespace enforces; whoever writes a pod, or what makes
 // pods, is warned of the level it warns of. Who tightens a namespace is told which pods violate it.
-// Differs: what a namespace wants audited is not recorded.
 // Source: kubernetes pod-security-admission admission/admission.go.
 import type { Deployment } from '#kube/api/apps.ts';
 import type { CronJob } from '#kube/api/batch.ts';
@@ -21,6 +20,7 @@ import {
   type Policy,
 } from './policy.ts';
 
+const prefix = 'pod-security.kubernetes.io/';
 const namespaces = { group: '', version: 'v1', resource: 'namespaces' };
 const pods = { group: '', version: 'v1', resource: 'pods' };
 /** Pods looked at when a namespace is tightened. */
@@ -71,15 +71,15 @@ export function podSecurity(reader: ObjectReader): AdmissionPlugin {
           object as KubeObject,
         );
         if (template?.spec === undefined) return;
-        const { warn } = await policyIn(attributes.namespace, reader);
-        return warnOf(warn, template, attributes);
+        return tellOf(await policyIn(attributes.namespace, reader), template, attributes);
       }
       const pod = object as Pod;
       const old = attributes.oldObject as Pod | undefined;
       if (old !== undefined && !isSignificant(pod, old)) return;
       const policy = await policyIn(attributes.namespace, reader);
+      attributes.annotate?.(`${prefix}enforce-policy`, levelText(policy.enforce));
       enforce(policy.enforce, pod, attributes);
-      warnOf(policy.warn, pod, attributes);
+      tellOf(policy, pod, attributes);
     },
   };
 }
@@ -104,10 +104,17 @@ function enforce(level: LevelVersion, pod: Pod, { resource, name }: AdmissionAtt
   throw forbidden(resource, name, why);
 }
 
-function warnOf(level: LevelVersion, pod: PodLike, { warn }: AdmissionAttributes): void {
-  const violations = found(level, pod);
-  if (violations.length === 0) return;
-  warn(`would violate PodSecurity "${levelText(level)}": ${detailsText(violations)}`);
+/** Whoever writes it is warned of one level, the audit is told of another. */
+function tellOf(policy: Policy, pod: PodLike, { warn, annotate }: AdmissionAttributes): void {
+  const textOf = (level: LevelVersion): string | undefined => {
+    const violations = found(level, pod);
+    if (violations.length === 0) return undefined;
+    return `would violate PodSecurity "${levelText(level)}": ${detailsText(violations)}`;
+  };
+  const audited = textOf(policy.audit);
+  if (audited !== undefined) annotate?.(`${prefix}audit-violations`, audited);
+  const warned = textOf(policy.warn);
+  if (warned !== undefined) warn(warned);
 }
 
 function checkNamespace(attributes: AdmissionAttributes, reader: ObjectReader): void {

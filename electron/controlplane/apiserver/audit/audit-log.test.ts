@@ -128,6 +128,17 @@ describe('an event', () => {
     ]);
   });
 
+  it('has what admission put down', async () => {
+    const { ask, events } = audited(all('Metadata'), {
+      resources: async ({ audit }) => {
+        if (audit !== undefined) audit.annotations = { 'policy.example.com/why': 'odd' };
+        return { status: 201, headers: {}, body: '{}' };
+      },
+    });
+    await ask('/api/v1/namespaces/a/pods', { method: 'POST' });
+    expect(events()[0]).toMatchObject({ annotations: { 'policy.example.com/why': 'odd' } });
+  });
+
   it('says who was forbidden what', async () => {
     const { ask, events } = audited(all('Metadata'), {
       authorize: () => ({ allowed: false, reason: 'no role' }),

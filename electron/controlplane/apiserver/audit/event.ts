@@ -121,8 +121,9 @@ function statusFields({ status, message, reason, details, code }: Partial<Status
   return { metadata: {}, status, message, reason, details, code };
 }
 
-function annotations({ decision }: AuditNotes): Readonly<Record<string, string>> {
+function annotations({ decision, annotations }: AuditNotes): Readonly<Record<string, string>> {
   return {
+    ...annotations,
     'authorization.k8s.io/decision': decision?.isAllowed === true ? 'allow' : 'forbid',
     'authorization.k8s.io/reason': decision?.reason ?? '',
   };

@@ -98,6 +98,10 @@ export function attributesOf(scope: RequestScope, subject: AdmissionSubject): Ad
     options: subject.options ?? operationOptions(subject.operation, request.query),
     signal: request.signal,
     warn: (text) => void warnings.add(text),
+    annotate(key, value) {
+      if (request.audit !== undefined)
+        request.audit.annotations = { ...request.audit.annotations, [key]: value };
+    },
   };
 }
 

@@ -51,6 +51,17 @@ export class SealingKeys {
       );
   }
 
+  /** How all that is sealed begins; what says with which key comes within `headBytes`. */
+  static readonly mark: Uint8Array = mark;
+  static readonly headBytes = prefixBytes;
+
+  /** Why what begins so can't be opened, whatever its place: its key is not here. Undefined: it may be. */
+  problemOf(head: Uint8Array): string | undefined {
+    const id = idIn(head);
+    if (this.#keys.some((one) => one.id === id)) return undefined;
+    return `encrypted with the key ${id}, which is not in ${this.#file}`;
+  }
+
   isSealed(value: Uint8Array): boolean {
     return value.length >= mark.length && mark.equals(value.subarray(0, mark.length));
   }
@@ -73,11 +84,10 @@ export class SealingKeys {
 
   /** Throws SealedValueError. */
   open(sealed: Uint8Array, place: string): Uint8Array {
-    const id = Buffer.from(sealed.subarray(mark.length, mark.length + idLength)).toString();
-    const key = this.#keys.find((one) => one.id === id);
+    const key = this.#keys.find((one) => one.id === idIn(sealed));
     if (key === undefined)
       throw new SealedValueError(
-        `${place} is encrypted with the key ${id}, which is not in ${this.#file}: put that file back from a backup, or copy it from another member.`,
+        `${place} is ${this.problemOf(sealed)}: put that file back from a backup, or copy it from another member.`,
       );
     try {
       const nonceEnd = prefixBytes + nonceBytes;
@@ -100,6 +110,10 @@ export class SealingKeys {
       );
     }
   }
+}
+
+function idIn(sealed: Uint8Array): string {
+  return Buffer.from(sealed.subarray(mark.length, mark.length + idLength)).toString();
 }
 
 function sealingKey(line: string, where: string): SealingKey {

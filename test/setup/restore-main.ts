@@ -5,6 +5,7 @@ import path from 'node:path';
 import { systemClock as clock } from '#kube/base/clock.ts';
 import { silentLogger as logger } from '#kube/base/logger.ts';
 import { systemRandom as random } from '#kube/base/random.ts';
+import { SealingKeys } from '#platform/sealing-keys.ts';
 import { finishRestore, stageRestore } from '../../electron/controlplane/members/restoring.ts';
 import { finishRecovery, recoverMember } from '../../electron/controlplane/replica/recovery-run.ts';
 import { backupChunks, restoreBackup } from '../../electron/controlplane/store/backup.ts';
@@ -32,7 +33,8 @@ switch (work as RestoreWork) {
     await restoreBackup(backup, folder, { nowMs: clock.now(), random, failpoint });
     break;
   case 'stage': {
-    const deps = { folder, clock, random, lineage: [lineage], ...armed };
+    const keys = new SealingKeys(Buffer.alloc(32, 1).toString('base64'), 'secrets.key');
+    const deps = { folder, clock, random, lineage: [lineage], keys, ...armed };
     await stageRestore(createReadStream(backup), false, deps);
     break;
   }

@@ -4,6 +4,7 @@ import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { ClusterPki } from '#platform/pki.ts';
+import { SealingKeys } from '#platform/sealing-keys.ts';
 import { isHostAndPort } from '../../options.ts';
 import type { ClusterInfo } from '../etcd/cluster-info.ts';
 import type { Member } from '../raft/types.ts';
@@ -157,7 +158,7 @@ export class Members {
     chunks: AsyncIterable<Uint8Array>,
     { isOther, signal }: { readonly isOther: boolean; readonly signal: AbortSignal },
   ): Promise<void> {
-    const { opened, clock, random, restart } = this.#deps;
+    const { opened, pki, clock, random, restart } = this.#deps;
     const { members } = opened.replica.standing.membership;
     const self = opened.replica.status().id;
     if (members.some(({ id }) => id !== self))
@@ -166,7 +167,9 @@ export class Members {
       );
     const { lineage } = opened.state;
     const { folder } = opened;
-    await stageRestore(chunks, isOther, { folder, clock, random, lineage, signal });
+    const { text, file } = await pki.secretKeys();
+    const keys = new SealingKeys(text, file);
+    await stageRestore(chunks, isOther, { folder, clock, random, lineage, keys, signal });
     // The answer goes first.
     clock.timer(0, () => restart('a backup takes the place of the store'));
   }

@@ -11,6 +11,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { seededRandom } from '#kube/base/random.ts';
+import { SealingKeys } from '#platform/sealing-keys.ts';
 import { bytes, show } from '../../../test/conformance/store.ts';
 import { openStoreIn } from '../../../test/setup/store.ts';
 import { backupChunks } from '../store/backup.ts';
@@ -23,6 +24,7 @@ let folder: string;
 let backup: string;
 let lineage: readonly string[];
 let clock: ManualClock;
+const keys = new SealingKeys(`${Buffer.alloc(32, 1).toString('base64')}\n`, 'secrets.key');
 
 beforeEach(async () => {
   data = mkdtempSync(path.join(tmpdir(), 'flotilla-restoring-'));
@@ -41,7 +43,7 @@ beforeEach(async () => {
 afterEach(() => rmSync(data, { recursive: true, force: true }));
 
 function stage(deps: Partial<StagingDeps> = {}, isOther = false): Promise<void> {
-  const all = { folder, clock, random: seededRandom(1), lineage, ...deps };
+  const all = { folder, clock, random: seededRandom(1), lineage, keys, ...deps };
   return stageRestore(createReadStream(backup), isOther, all);
 }
 
@@ -85,6 +87,22 @@ describe('a backup that is put back while the control plane runs', () => {
     expect(finishRestore(folder, clock)).toBeDefined();
   });
 
+  it('whose Secrets nobody here can read is refused, and says which key is missing', async () => {
+    const { store, state } = await openStoreIn(folder);
+    await store.put('secret', keys.seal(bytes('pearl'), 'secret'), 0);
+    const snapshot = await state.snapshot();
+    await writeChunks(backup, backupChunks(snapshot));
+    snapshot.close();
+    await store.close();
+    const others = new SealingKeys(`${Buffer.alloc(32, 2).toString('base64')}\n`, 'secrets.key');
+    await expect(stage({ keys: others })).rejects.toThrow(
+      /Secrets that are encrypted with the key [0-9a-f]{8}, which is not in secrets\.key: add/,
+    );
+    expect(finishRestore(folder, clock)).toBeUndefined();
+    await stage();
+    expect(finishRestore(folder, clock)).toBeDefined();
+  });
+
   it('that is damaged, or broke off, changes nothing', async () => {
     const before = readdirSync(data).toSorted();
     const whole = readFileSync(backup);
@@ -92,7 +110,7 @@ describe('a backup that is put back while the control plane runs', () => {
     async function* of(part: Uint8Array): AsyncIterable<Uint8Array> {
       yield part;
     }
-    const deps = { folder, clock, random: seededRandom(1), lineage };
+    const deps = { folder, clock, random: seededRandom(1), lineage, keys };
     for (const part of [half, whole.with(5_000, 255 - (whole[5_000] ?? 0))])
       await expect(stageRestore(of(part), false, deps)).rejects.toThrow(StoreOpenError);
     const given = new AbortController();

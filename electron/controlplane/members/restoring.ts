@@ -6,11 +6,12 @@ import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
+import { SealingKeys } from '#platform/sealing-keys.ts';
 import { syncDirectory } from '#platform/sqlite.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import { setAside } from '../replica/recovery-run.ts';
 import { restoreBackup } from '../store/backup.ts';
-import { metaOf, writeChunks } from '../store/state-copy.ts';
+import { metaOf, valueHeads, writeChunks } from '../store/state-copy.ts';
 import { stateFileIn } from '../store/state-file.ts';
 
 export interface StagingDeps {
@@ -20,6 +21,8 @@ export interface StagingDeps {
   readonly random: Random;
   /** The cluster of the store, and those it was restored or recovered from. */
   readonly lineage: readonly string[];
+  /** Those there are: the backup's Secrets have to be readable. */
+  readonly keys: SealingKeys;
   /** Whoever asked has gone: nothing is put back. */
   readonly signal?: AbortSignal;
   readonly failpoint?: Failpoint;
@@ -33,7 +36,7 @@ export interface StagingDeps {
 export async function stageRestore(
   chunks: AsyncIterable<Uint8Array>,
   isOther: boolean,
-  { folder, clock, random, lineage, signal, failpoint }: StagingDeps,
+  { folder, clock, random, lineage, keys, signal, failpoint }: StagingDeps,
 ): Promise<void> {
   const work = unfinished(folder);
   if (existsSync(work) || existsSync(staged(folder)))
@@ -49,6 +52,7 @@ export async function stageRestore(
       throw new MembershipRefusedError(
         `The backup is of another cluster (${ancestors.at(-1) ?? 'unknown'}) than this one (${lineage[0]}): give another file, or say that it shall take this one's place (restore --other-cluster).`,
       );
+    assertReadable(stateFileIn(restored), keys);
     syncDirectory(work);
     signal?.throwIfAborted();
     renameSync(restored, staged(folder));
@@ -56,6 +60,16 @@ export async function stageRestore(
     failpoint?.('restore:staged');
   } finally {
     rmSync(work, { recursive: true, force: true });
+  }
+}
+
+function assertReadable(stateFile: string, keys: SealingKeys): void {
+  for (const head of valueHeads(stateFile, SealingKeys.mark, SealingKeys.headBytes)) {
+    const problem = keys.problemOf(head);
+    if (problem !== undefined)
+      throw new MembershipRefusedError(
+        `The backup has Secrets that are ${problem}: add that key there, a line of its own, from the folder pki of the cluster it is of.`,
+      );
   }
 }
 

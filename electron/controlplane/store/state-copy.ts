@@ -31,6 +31,19 @@ export function metaOf(file: string): StateMeta {
   }
 }
 
+/** The first `sizeBytes` of all values that begin with `mark`, each once. */
+export function valueHeads(file: string, mark: Uint8Array, sizeBytes: number): Uint8Array[] {
+  const database = openDatabase(file, { isReadOnly: true });
+  try {
+    const rows = database
+      .prepare('SELECT DISTINCT substr(value, 1, ?) AS head FROM kv WHERE substr(value, 1, ?) = ?')
+      .all(sizeBytes, mark.length, mark);
+    return rows.map(({ head }) => head as Uint8Array);
+  } finally {
+    database.close();
+  }
+}
+
 export async function* readChunks(file: string): AsyncIterable<Uint8Array> {
   const descriptor = openSync(file, 'r');
   try {

@@ -5,6 +5,7 @@ import { assert } from '#kube/base/assert.ts';
 import type { Event, Pod } from '#kube/api/core.ts';
 import * as kinds from '#kube/client/resources.ts';
 import { type App, listApps } from '../state/app.ts';
+import { type LoosePod, loosePods } from '../state/loose-pods.ts';
 import { describeMachine, type Machine } from '../state/machine.ts';
 import { useCluster } from './cluster.ts';
 import { useResources } from './resources.ts';
@@ -13,6 +14,7 @@ export interface HomeData {
   readonly apps: ComputedRef<readonly App[]>;
   readonly machines: ComputedRef<readonly Machine[]>;
   readonly pods: ShallowRef<readonly Pod[]>;
+  readonly loose: ComputedRef<readonly LoosePod[]>;
   readonly events: ShallowRef<readonly Event[]>;
   readonly isLoaded: ComputedRef<boolean>;
 }
@@ -41,6 +43,7 @@ export function followHome(): HomeData {
       host,
     }),
   );
+  const loose = computed(() => loosePods(pods.items.value, apps.value, nodes.items.value));
   const podsByNode = computed(() => Map.groupBy(pods.items.value, ({ spec }) => spec.nodeName));
   const machines = computed(() =>
     nodes.items.value
@@ -49,7 +52,7 @@ export function followHome(): HomeData {
   );
   const all = [deployments, daemonSets, replicationControllers, pods, services, nodes];
   const isLoaded = computed(() => all.every((list) => list.isLoaded.value));
-  return { apps, machines, pods: pods.items, events: events.items, isLoaded };
+  return { apps, machines, pods: pods.items, loose, events: events.items, isLoaded };
 }
 
 export function useHome(): HomeData {

@@ -50,7 +50,11 @@ export interface AppSources {
   readonly host: string;
 }
 
-const systemNamespaces = new Set(['kube-system', 'kube-public', 'kube-node-lease']);
+export const systemNamespaces: ReadonlySet<string> = new Set([
+  'kube-system',
+  'kube-public',
+  'kube-node-lease',
+]);
 
 /** Sorted by name; those in the system's namespaces and those owned by others are left out. */
 export function listApps(sources: AppSources): App[] {

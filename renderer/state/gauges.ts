@@ -15,7 +15,9 @@ export interface Gauge {
 
 export function machineGauges(machine: Machine, sample: NodeSample | undefined): Gauge[] {
   const { cores, memoryBytes, diskBytes } = machine;
-  const cpu = share(sample?.cpuNanoCores, cores * 1e9);
+  const measured = share(sample?.cpuNanoCores, cores * 1e9);
+  // Two clocks measure it: a busy machine seems to use a little more than there is.
+  const cpu = measured === undefined ? undefined : Math.min(1, measured);
   const memory = share(sample?.memoryWorkingSetBytes, memoryBytes);
   const disk = share(sample?.fsUsedBytes, sample?.fsCapacityBytes ?? diskBytes);
   return [

@@ -3,6 +3,7 @@ import type { Event, Node, Pod } from '#kube/api/core.ts';
 import type { App } from './app.ts';
 import { engineState } from './engine.ts';
 import { describeHome, homeNote } from './home.ts';
+import { loosePods } from './loose-pods.ts';
 import { machineGauges } from './gauges.ts';
 import { describeMachine, faceOf } from './machine.ts';
 import { appNameOfPod, tellStory } from './story.ts';
@@ -192,6 +193,23 @@ describe('describeHome', () => {
     expect(describeHome([app('web', trouble)], machines).attention.map(({ key }) => key)).toEqual([
       'machine/desk',
       'Deployment/default/web',
+    ]);
+  });
+
+  it('is not well while a pod is in trouble that belongs to no app', () => {
+    const waiting = {
+      state: { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } },
+    };
+    const pods = ['mine', 'miss'].map((name) => ({
+      metadata: { name, namespace: name === 'mine' ? 'kube-system' : 'default' },
+      spec: { nodeName: 'desk', containers: [{ name, image: 'nosuch/image:9' }] },
+      status: { phase: 'Pending', containerStatuses: [{ name, ...waiting }] },
+    })) as unknown as Pod[];
+    const web = { ...app('web', stateView('Running')), pods: [] };
+    const home = describeHome([web], [well], loosePods(pods, [web], []));
+    expect(home.headline).toBe('One thing needs you.');
+    expect(home.attention).toMatchObject([
+      { title: 'miss is in trouble', nextStep: { kind: 'machine', machine: 'desk' } },
     ]);
   });
 

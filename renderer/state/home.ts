@@ -1,6 +1,7 @@
 // The first line of the first page and what needs attention, most urgent first. Pure.
 import type { App } from './app.ts';
 import { capitalize, displayName, formatShare, joinWords, plural } from './format.ts';
+import type { LoosePod } from './loose-pods.ts';
 import type { Machine } from './machine.ts';
 import type { NextStep, Tone } from './vocabulary.ts';
 
@@ -21,8 +22,16 @@ export interface HomeView {
   readonly attention: readonly Attention[];
 }
 
-export function describeHome(apps: readonly App[], machines: readonly Machine[]): HomeView {
-  const attention = [...machines.flatMap(machineAttention), ...apps.flatMap(appAttention)];
+export function describeHome(
+  apps: readonly App[],
+  machines: readonly Machine[],
+  loose: readonly LoosePod[] = [],
+): HomeView {
+  const attention = [
+    ...machines.flatMap(machineAttention),
+    ...apps.flatMap(appAttention),
+    ...loose.flatMap(looseAttention),
+  ];
   return { headline: headline(apps, machines, attention), attention };
 }
 
@@ -46,10 +55,14 @@ function headline(
   return 'Everything is well.';
 }
 
+const machineKey = 'machine/';
+
 /** `One app`, `2 machines`, `3 things`: the cards below say which. */
 function needing(attention: readonly Attention[]): string {
   const apps = attention.filter(({ app }) => app !== undefined).length;
-  const noun = apps === attention.length ? 'app' : apps === 0 ? 'machine' : 'thing';
+  const machines = attention.filter(({ key }) => key.startsWith(machineKey)).length;
+  const noun =
+    apps === attention.length ? 'app' : machines === attention.length ? 'machine' : 'thing';
   return attention.length === 1 ? `One ${noun}` : plural(attention.length, noun);
 }
 
@@ -59,7 +72,7 @@ function machineAttention(machine: Machine): Attention[] {
   const trouble = engineTrouble(machine, see);
   if (trouble === undefined) return pressureAttention(machine, see);
   const original = 'original' in engine ? engine.original : undefined;
-  return [{ key: `machine/${name}`, app: undefined, original, ...trouble }];
+  return [{ key: `${machineKey}${name}`, app: undefined, original, ...trouble }];
 }
 
 type EngineTrouble = Pick<Attention, 'tone' | 'title' | 'text' | 'nextStep'> & Partial<Attention>;
@@ -136,7 +149,7 @@ function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble 
 function pressureAttention(machine: Machine, nextStep: NextStep): Attention[] {
   const ill = machine.health.filter(({ tone }) => tone === 'trouble');
   return ill.map((line) => ({
-    key: `machine/${machine.name}/${line.text}`,
+    key: `${machineKey}${machine.name}/${line.text}`,
     app: undefined,
     tone: 'trouble',
     title: `${machine.name} ${line.text.toLowerCase()}`,
@@ -159,6 +172,23 @@ function appAttention(app: App): Attention[] {
       original,
       nextStep,
       app,
+    },
+  ];
+}
+
+function looseAttention({ key, name, machine, state }: LoosePod): Attention[] {
+  const { word, tone, reason, original } = state;
+  if (word !== 'Trouble' && word !== 'Waiting') return [];
+  return [
+    {
+      key,
+      tone,
+      title: `${name} ${word === 'Trouble' ? 'is in trouble' : 'is waiting'}`,
+      text: `${capitalize(reason)}. It belongs to no app.`,
+      original,
+      nextStep:
+        machine === undefined ? undefined : { kind: 'machine', label: 'Look at it', machine },
+      app: undefined,
     },
   ];
 }

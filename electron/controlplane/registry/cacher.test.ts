@@ -167,7 +167,7 @@ describe('a cacher', () => {
     const { cacher, clock } = await open();
     const waiting = cacher.waitForRevision(7);
     clock.advance(3000);
-    await expect(waiting).rejects.toThrow('Too large resource version: 7, current: 0');
+    await expect(waiting).rejects.toThrow('Timeout: Too large resource version: 7, current: 0');
   });
 });
 

@@ -11,9 +11,10 @@ export class LogCorruptError extends Error {
   constructor(file: string, offset: number, problem: string) {
     super(
       `The log is damaged: ${file}, byte ${offset}: ${problem}. This member can't go on from it ` +
-        'without losing what it promised to hold. Restore its data directory from a backup, or ' +
-        'remove the member (`npm run cluster -- remove NAME` on the machine that leads), invite it ' +
-        'anew, and start it with an unused one.',
+        'without losing what it promised to hold. If other machines keep the state as well, take this ' +
+        'one out of the cluster (`npm run cluster -- remove NAME`) and invite it anew. If it is the ' +
+        'only one: put a backup back, or move the folder of the log away and go on from its database ' +
+        '(`npm run cluster -- recover`), which may lack the last writes.',
     );
     this.file = file;
     this.offset = offset;

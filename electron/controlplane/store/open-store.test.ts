@@ -351,7 +351,7 @@ describe('what opening says when it cannot', () => {
     {
       name: 'a file that is no database',
       spoil: () => writeFileSync(stateFile(), 'not a database, but long enough to be read as one'),
-      want: /^The database DIR\/state\.db is damaged \(file is not a database\) and was left as it is: put a backup in its place, or move it away to start with an empty cluster\. A member of several is removed instead .* invited anew\.$/,
+      want: /^The database DIR\/state\.db is damaged \(file is not a database\) and was left as it is\. If other machines .* put a backup back \(`npm run cluster -- restore FILE`\)\.$/,
     },
     {
       name: 'a file with an overwritten page',

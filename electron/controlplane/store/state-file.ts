@@ -275,9 +275,9 @@ export function damaged(file: string, what: string, cause?: unknown): StoreOpenE
 
 function damagedSentence(file: string, what: string): string {
   return (
-    `The database ${file} is damaged (${what}) and was left as it is: put a backup in its place, ` +
-    'or move it away to start with an empty cluster. A member of several is removed instead ' +
-    '(`npm run cluster -- remove NAME` on the machine that leads) and invited anew.'
+    `The database ${file} is damaged (${what}) and was left as it is. If other machines keep the ` +
+    'state as well, remove this one there (`npm run cluster -- remove NAME`) and invite it anew. If ' +
+    'it alone does: move its folder away and put a backup back (`npm run cluster -- restore FILE`).'
   );
 }
 function sentenceFor(error: unknown, file: string, directory: string): string {

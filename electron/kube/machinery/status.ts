@@ -49,7 +49,8 @@ export function qualifiedResource(resource: Resource): string {
 }
 
 function details(resource: Resource, name: string, causes?: StatusCause[]): StatusDetails {
-  const result: StatusDetails = { name, kind: resource.resource };
+  const result: StatusDetails = { kind: resource.resource };
+  if (name !== '') result.name = name;
   if (resource.group !== '') result.group = resource.group;
   if (causes !== undefined) result.causes = causes;
   return result;
@@ -190,7 +191,7 @@ export function expired(message: string): StatusError {
 
 /** 504: the client asked for a resourceVersion that does not exist yet. */
 export function resourceVersionTooLarge(asked: string, current: string): StatusError {
-  const message = `Too large resource version: ${asked}, current: ${current}`;
+  const message = `Timeout: Too large resource version: ${asked}, current: ${current}`;
   return make(504, 'Timeout', message, {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
     retryAfterSeconds: 1,

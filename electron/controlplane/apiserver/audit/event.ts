@@ -51,7 +51,7 @@ export function auditLine(audited: Audited, outcome: Outcome): string {
   const tail = {
     requestReceivedTimestamp: rfc3339Micro(audited.receivedMs),
     stageTimestamp: rfc3339Micro(outcome.atMs),
-    ...(isOver && notes.decision !== undefined ? { annotations: annotations(notes) } : {}),
+    ...(isOver && notes.decision !== undefined ? { annotations: annotationsOf(notes) } : {}),
   };
   const bodies =
     bodyField('requestObject', isOver ? notes.body : undefined, decision) +
@@ -121,7 +121,7 @@ function statusFields({ status, message, reason, details, code }: Partial<Status
   return { metadata: {}, status, message, reason, details, code };
 }
 
-function annotations({ decision, annotations }: AuditNotes): Readonly<Record<string, string>> {
+function annotationsOf({ decision, annotations }: AuditNotes): Readonly<Record<string, string>> {
   return {
     ...annotations,
     'authorization.k8s.io/decision': decision?.isAllowed === true ? 'allow' : 'forbid',

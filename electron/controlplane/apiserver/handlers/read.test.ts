@@ -104,7 +104,7 @@ describe('list', () => {
     const { status, json, headers } = await pending;
     expect([status, json.message, headers['retry-after']]).toEqual([
       504,
-      'Too large resource version: 9, current: 0',
+      'Timeout: Too large resource version: 9, current: 0',
       '1',
     ]);
   });

@@ -134,7 +134,7 @@ describe('watch', () => {
       object: {
         code: 504,
         reason: 'Timeout',
-        message: 'Too large resource version: 99, current: 0',
+        message: 'Timeout: Too large resource version: 99, current: 0',
         details: { causes: [{ reason: 'ResourceVersionTooLarge' }], retryAfterSeconds: 1 },
       },
     });

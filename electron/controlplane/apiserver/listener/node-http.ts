@@ -137,12 +137,16 @@ function plainHeaders(incoming: Incoming): Record<string, string> {
   return headers;
 }
 
-function readBody(incoming: Incoming): Promise<Uint8Array> {
+async function readBody(incoming: Incoming): Promise<Uint8Array> {
   const declaredBytes = Number(incoming.headers['content-length'] ?? 0);
-  if (declaredBytes > bodyLimitBytes) {
-    discard(incoming);
-    return Promise.reject(requestTooLarge(bodyLimitBytes));
-  }
+  const body = declaredBytes > bodyLimitBytes ? undefined : await readWithinLimit(incoming);
+  if (body !== undefined) return body;
+  await discard(incoming);
+  throw requestTooLarge(bodyLimitBytes);
+}
+
+/** Undefined: it is too large, and there may be more. */
+function readWithinLimit(incoming: Incoming): Promise<Uint8Array | undefined> {
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let sizeBytes = 0;
@@ -155,8 +159,7 @@ function readBody(incoming: Incoming): Promise<Uint8Array> {
     function onData(chunk: Uint8Array): void {
       sizeBytes += chunk.length;
       if (sizeBytes <= bodyLimitBytes) return void chunks.push(chunk);
-      finish(() => reject(requestTooLarge(bodyLimitBytes)));
-      discard(incoming);
+      finish(() => resolve(undefined));
     }
     function onEnd(): void {
       finish(() => resolve(new Uint8Array(Buffer.concat(chunks))));
@@ -173,12 +176,21 @@ function readBody(incoming: Incoming): Promise<Uint8Array> {
   });
 }
 
-/** Reads on into the void, so that the client gets to read the answer instead of a reset. */
-function discard(incoming: Incoming): void {
-  let sizeBytes = 0;
-  incoming.on('data', (chunk: Uint8Array) => {
-    sizeBytes += chunk.length;
-    if (sizeBytes > discardLimitBytes) incoming.destroy();
+/**
+ * Reads on into the void until the client has sent all, or far too much: an answer while it still
+ * sends ends in a reset, and may never be read.
+ */
+function discard(incoming: Incoming): Promise<void> {
+  return new Promise((resolve) => {
+    let sizeBytes = 0;
+    incoming.on('data', (chunk: Uint8Array) => {
+      sizeBytes += chunk.length;
+      if (sizeBytes <= discardLimitBytes) return;
+      incoming.pause();
+      resolve();
+    });
+    incoming.once('end', resolve).once('close', resolve).once('error', resolve);
+    if (incoming.destroyed || incoming.readableEnded) resolve();
+    incoming.resume();
   });
-  incoming.resume();
 }

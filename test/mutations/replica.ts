@@ -13,6 +13,13 @@ function sim(seeds: string, rule: string): Simulation {
 
 const driver: readonly Mutation[] = [
   {
+    name: 'leave the write in the cache of the kernel',
+    file: `${replica}/disk.ts`,
+    find: '((constants.O_DSYNC as number | undefined) ?? windowsWriteThrough)',
+    replace: '(isWindows ? windowsWriteThrough : 0)',
+    caughtBy: test('disk', 'has each write on the disk before it is done'),
+  },
+  {
     name: 'skip the fsync: promise while the disk still writes',
     file: `${replica}/duties.ts`,
     find: 'this.#deps.log.write(batch, (error) => {',
@@ -226,10 +233,7 @@ const membership: readonly Mutation[] = [
     file: `${replica}/announcements.ts`,
     find: 'if (claim.lastIndex >= acknowledged.index) return undefined;',
     replace: 'if (claim.lastIndex >= 0) return undefined;',
-    caughtBy: test(
-      'peer-handshake',
-      'a member that says what it is with less than it acknowledged: lost-data',
-    ),
+    caughtBy: test('peer-handshake', 'with less than it acknowledged: lost-data'),
   },
   {
     name: 'take a log that a newer leader has shortened for a loss',

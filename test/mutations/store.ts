@@ -77,7 +77,7 @@ const state: readonly Mutation[] = [
     file: `${store}/revision-index.ts`,
     find: 'if (version.version > 0) return true;',
     replace: 'if (version.version > 1) return true;',
-    caughtBy: sim('1-100', 'equal state'),
+    caughtBy: sim('1-100', 'no member fails'),
   },
   {
     name: 'answer from compacted history',
@@ -105,7 +105,7 @@ const state: readonly Mutation[] = [
     file: `${store}/state-machine.ts`,
     find: '      applied: this.#applied,\n',
     replace: '      applied: { ...this.#applied, index: this.#writtenIndex },\n',
-    caughtBy: sim('1-60', 'equal state'),
+    caughtBy: sim('1-60', 'no member fails'),
   },
   {
     name: 'call durable what is only written',

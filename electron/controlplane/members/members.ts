@@ -247,7 +247,8 @@ function memberReport(member: Member, status: ReplicaStatus): MemberReport {
   const seen = contact?.isActive === true ? 'running' : isJudge ? 'unreachable' : 'unknown';
   const lag = isSelf
     ? status.commit - status.appliedIndex
-    : match === undefined
+    : // Nothing was heard of it since this one leads: how far it is nobody knows.
+      match === undefined || match === 0
       ? null
       : Math.max(0, status.lastIndex - match);
   return { id, name, role, addresses, isLeader, isSelf, health: isSelf ? 'running' : seen, lag };

@@ -93,8 +93,9 @@ export function planIdentity(
     case 'restart':
       if (applied.index > 0) return founder;
       throw new BootstrapError(
-        'This data directory had a cluster, but its state and its log are gone: put the files ' +
-          'back from a backup, or choose another data directory to begin anew.',
+        'This data directory had a cluster, but its state and its log are gone: put a backup back ' +
+          '(`npm run cluster -- restore FILE`), or, if other machines keep the state as well, remove ' +
+          'this one there and invite it anew.',
       );
     default:
       return unreachable(wish);
@@ -166,7 +167,8 @@ export function planStart(
     throw new BootstrapError(
       `The log begins behind entry ${start.index}, but the database ends at ${index}: it was ` +
         'replaced by an older one, or lost. Put the newer database back, or take this member out ' +
-        'of the cluster and let it join with a new key.',
+        'of the cluster and invite it anew; one that is alone goes on from a backup ' +
+        '(`npm run cluster -- restore FILE`).',
     );
   if (termAt(recovered, index) !== term) {
     if (installedIndex !== index) throw logIsOlder(recovered, applied);

@@ -140,11 +140,17 @@ export class Segments {
       this.#isPreparing = false;
       if (header !== undefined) this.#addPrepared(header);
       else if (isDiskFull(error)) this.#waitForRoom();
-      else this.#failure = error;
+      else this.#fail(error);
       const onDecided = this.#onDecided;
       this.#onDecided = undefined;
       onDecided?.();
     });
+  }
+
+  /** Not full any more, but broken: the next write must come here, and be told. */
+  #fail(error: Error | undefined): void {
+    this.#failure = error;
+    this.#isFull = false;
   }
 
   #addPrepared(header: SegmentHeader): void {

@@ -276,6 +276,20 @@ describe('a full disk', () => {
     expect(w.open().recovered?.entries.length).toBe(index);
   });
 
+  it('that fails when it is asked again is not full any more: the next write tells', () => {
+    const w = world({ capacityBytes: 2 * segmentBytes + 5000 });
+    const { log } = w.open();
+    let index = 0;
+    while (log.hasRoom()) w.write(log, { entries: [entry(++index, 1, 1000)] });
+    w.disk.setCapacity(10 * segmentBytes);
+    w.disk.failNext();
+    w.clock.advance(5000);
+    expect(log.hasRoom()).toBe(true);
+    let error: Error | undefined;
+    while (error === undefined) error = w.write(log, { entries: [entry(++index, 1, 1000)] });
+    expect(error.message).toContain('EIO');
+  });
+
   it('gets along with the segments that compaction empties', () => {
     const w = world({ capacityBytes: 2 * segmentBytes + 5000 });
     const { log } = w.open();

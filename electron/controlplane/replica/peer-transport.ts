@@ -45,7 +45,10 @@ export class TlsPeerTransport implements PeerTransport {
   private readonly deps: TlsPeerTransportDeps;
   private readonly listener: PeerListener;
   private readonly links = new Map<MemberId, PeerLink>();
+  /** In force, committed or not: whom to talk to. */
   private membership: Membership = nobody;
+  /** Committed: whom to let in. */
+  private agreed: Membership = nobody;
   /** Of each peer, the process that was let in last. */
   private readonly runs = new Map<MemberId, string>();
   /** Snapshots on their way out. */
@@ -76,7 +79,7 @@ export class TlsPeerTransport implements PeerTransport {
       judge: {
         id,
         clusterId,
-        membership: () => this.membership,
+        membership: () => this.agreed,
         acknowledged: (peer, run) =>
           this.runs.get(peer) === run ? undefined : this.handlers?.acknowledged(peer),
       },
@@ -100,10 +103,10 @@ export class TlsPeerTransport implements PeerTransport {
     this.listener.setCredentials(credentials);
   }
 
-  /** Of a removal that is not committed yet the peer is told all the same: it may be undone. */
-  setMembership(membership: Membership): void {
+  setMembership(membership: Membership, agreed = membership): void {
     const before = this.membership.members;
     this.membership = membership;
+    this.agreed = agreed;
     for (const { id } of before) if (!this.isMember(id)) this.forget(id);
     for (const { id, addresses } of membership.members)
       if (id !== this.deps.id) this.link(id).setAddresses(addresses);

@@ -93,6 +93,17 @@ describe('three replicas', () => {
     expect(promises).toEqual([]);
   });
 
+  it('keep nobody out by a removal that is not committed', async () => {
+    const { group, leader } = await three();
+    const removed = [...group.members.keys()].find((id) => id !== idOf(leader)) ?? 0;
+    isolate(group, leader);
+    void leader.replica.members.remove(removed).catch(() => undefined);
+    await group.settle();
+    const { membership } = leader.replica.standing;
+    expect(membership.removed).toEqual([removed]);
+    expect(leader.agreed.at(-1)?.removed ?? []).toEqual([]);
+  });
+
   it('say that there is no leader instead of waiting, when a write is asked for', async () => {
     const group = new TestGroup(3);
     const alone = group.start(1);

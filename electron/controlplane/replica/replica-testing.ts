@@ -4,7 +4,7 @@
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
-import type { Entry, HardState, Member, MemberId, Message } from '../raft/types.ts';
+import type { Entry, HardState, Member, MemberId, Membership, Message } from '../raft/types.ts';
 import type { Announcement } from './announcements.ts';
 import { planStart, type MemberRecord } from './bootstrap.ts';
 import { Replica, type ReplicaDeps } from './replica.ts';
@@ -229,6 +229,8 @@ export class TestMember {
   readonly machine: TestMachine;
   readonly replica: Replica<string>;
   readonly knownTo: Member[][] = [];
+  /** The committed memberships that the transport was told. */
+  readonly agreed: Membership[] = [];
   handlers: PeerHandlers | undefined;
   isDead = false;
 
@@ -338,7 +340,10 @@ export class TestGroup {
         if (handlers === undefined) throw new Error(`member ${to} is not there`);
         await handlers.onSnapshot(id, source.mark, source.chunks());
       },
-      setMembership: ({ members }) => void member.knownTo.push([...members]),
+      setMembership({ members }, agreed) {
+        member.knownTo.push([...members]);
+        if (agreed !== undefined) member.agreed.push(agreed);
+      },
       announced: (peer) => this.announced.get(peer),
       close: () => {
         member.handlers = undefined;

@@ -16,6 +16,7 @@ import type {
   Input,
   Member,
   MemberId,
+  Membership,
   Message,
   RaftConfig,
   RaftStart,
@@ -138,6 +139,8 @@ export class Replica<Result> {
   #inputs: Input[] = [];
   #isTurnDue = false;
   #seen: Standing;
+  /** The committed membership that the transport was told. */
+  #agreed: Membership | undefined;
   /** Says a peer. */
   #isRemoved = false;
   /** The disk was full at the last write. */
@@ -209,10 +212,10 @@ export class Replica<Result> {
     assert(this.#phase === 'new', 'a replica is started once');
     this.#phase = 'running';
     const { transport, knownMembers = [] } = this.#deps;
-    const { members } = this.#seen.membership;
-    transport.setMembership(
-      members.length === 0 ? { members: knownMembers } : this.#seen.membership,
-    );
+    const inForce = this.#seen.membership;
+    this.#agreed = this.#applier.mark.membership;
+    const isKnown = inForce.members.length > 0;
+    transport.setMembership(isKnown ? inForce : { members: knownMembers }, this.#agreed);
     transport.start({
       onMessage: (message) => this.#onMessage(message),
       onUnreachable: (peer) => this.#put({ type: 'unreachable', peer }),
@@ -297,7 +300,7 @@ export class Replica<Result> {
       waitingProposals: this.#proposals.count,
       waitingReads: this.#reads.count,
       peers: this.#contacts.of(status.membership, status.id),
-      isRemoved: this.#isRemoved || status.membership.removed?.includes(status.id) === true,
+      isRemoved: this.#isRemoved || this.#agreed?.removed?.includes(status.id) === true,
       hasRoom: this.hasRoom(),
     };
   }
@@ -551,12 +554,14 @@ export class Replica<Result> {
     const { role, term, leader, membership } = this.#raft.standing;
     const seen = this.#seen;
     const isOther = seen.membership !== membership;
+    const agreed = this.#applier.mark.membership;
+    if (membership.members.length > 0 && (isOther || agreed !== this.#agreed)) {
+      this.#agreed = agreed;
+      transport.setMembership(membership, agreed);
+    }
     if (seen.role === role && seen.term === term && seen.leader === leader && !isOther) return;
     this.#seen = { role, term, leader, membership };
-    if (isOther && membership.members.length > 0) {
-      transport.setMembership(membership);
-      this.#contacts.keepOnly(membership);
-    }
+    if (isOther && membership.members.length > 0) this.#contacts.keepOnly(membership);
     this.#ticker.start();
     this.#transfer.seen(this.#seen, this.#deps.id);
     logger.info('Consensus', { role, term, leader, members: membership.members.length });

@@ -149,8 +149,12 @@ export interface PeerTransport {
   send(message: Message): void;
   /** Resolves when the peer holds it durably. */
   sendSnapshot(to: MemberId, source: SnapshotSource): Promise<void>;
-  /** Whom to know, and whom not any more; addresses may change while running. */
-  setMembership(membership: Membership): void;
+  /**
+   * Whom to know, and whom not any more; addresses may change while running. Who is let in goes by
+   * `agreed`, which is committed: by a removal that never comes about, the leader that undoes it would
+   * be kept out for ever.
+   */
+  setMembership(membership: Membership, agreed?: Membership): void;
   /** What the peer said of itself; undefined: nothing yet. */
   announced(peer: MemberId): Announcement | undefined;
   close(): void;

@@ -413,7 +413,7 @@ describe('what opening says when it cannot', () => {
         rmSync(stateFile());
         rmSync(join(directory, 'log'), { recursive: true });
       },
-      want: /^DIR\/state\.db is missing or empty, but this data directory had a cluster: put the/,
+      want: /^DIR\/state\.db is missing or empty, but this data directory had a cluster: put a backup back /,
     },
     {
       name: 'a vanished log',

@@ -101,8 +101,9 @@ function unfinished(directory: string): StoreOpenError {
 function vanished(file: string): StoreOpenError {
   return new StoreOpenError(
     file,
-    `${file} is missing or empty, but this data directory had a cluster: put the file back from a ` +
-      'backup, or choose another data directory to begin anew.',
+    `${file} is missing or empty, but this data directory had a cluster: put a backup back ` +
+      '(`npm run cluster -- restore FILE`). If other machines keep the state as well, remove this one ' +
+      'there and invite it anew; if an etcd does, start with --datastore as before.',
   );
 }
 

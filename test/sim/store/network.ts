@@ -99,8 +99,8 @@ export class SimNetwork {
           if (this.#isAttached(id, endpoint)) this.onBroken(id, to);
         }
       },
-      setMembership: (now) => {
-        endpoint.membership = now;
+      setMembership: (inForce, agreed = inForce) => {
+        endpoint.membership = agreed;
       },
       announced: (peer) => announcementOf(endpoint.welcome.get(peer)),
       close: () => {

@@ -113,11 +113,11 @@ describe('applyJsonPatch', () => {
     [[{ op: 'add', value: 1 }], 'add operation failed to decode path: missing value'],
   ];
   it.each(wrong)('answers 422 to %j', (patch, detail) => {
-    const causes = [{ reason: 'UnexpectedServerResponse', message: detail }];
     expect(() => applyJsonPatch({ a: 1, list: [1] }, patch)).toThrow(
       expect.objectContaining({
         code: 422,
-        status: expect.objectContaining({ details: { causes } }),
+        status: expect.objectContaining({ details: {} }),
+        cause: new Error(detail),
       }),
     );
   });

@@ -117,6 +117,8 @@ describe('arithmetic', () => {
   it('subtracting what was added gives the amount back', () => {
     fc.assert(
       fc.property(anyQuantity(), anyQuantity(), (a, b) => {
+        // Beyond 2^63 - 1 a binary amount is cut.
+        fc.pre([a, b].every((one) => Math.abs(toNumber(one)) < 2 ** 61));
         expect(compareQuantities(subtractQuantities(addQuantities(a, b), b), a)).toBe(0);
       }),
     );

@@ -232,10 +232,13 @@ export function hasReason(error: unknown, reason: string): boolean {
   return error instanceof StatusError && error.reason === reason;
 }
 
-/** 422 for a request that is well-formed but can't be carried out, such as a patch that fails. */
+/**
+ * 422 for a request that is well-formed but can't be carried out, such as a patch that fails. As in
+ * Kubernetes the Status does not say why: `detail` is the error's cause.
+ */
 export function unprocessable(detail: string): StatusError {
   const message = 'the server rejected our request due to an error in our request';
-  return make(422, 'Invalid', message, {
-    causes: [{ reason: 'UnexpectedServerResponse', message: detail }],
-  });
+  const error = make(422, 'Invalid', message, {});
+  error.cause = new Error(detail);
+  return error;
 }

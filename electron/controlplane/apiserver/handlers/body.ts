@@ -24,10 +24,12 @@ export async function readObject(
   )
     throw unsupportedMediaType('protobuf', ['application/json', 'application/yaml']);
   const bytes = await scope.request.readBody();
+  const text = encoding === 'protobuf' ? '' : new TextDecoder().decode(bytes);
   const { value, duplicates } =
     encoding === 'protobuf'
       ? { value: scope.deps.protobuf.decode(bytes), duplicates: [] }
-      : await parseBody(scope, new TextDecoder().decode(bytes), { encoding, kind, validation });
+      : await parseBody(scope, text, { encoding, kind, validation });
+  if (!isObject(value)) throw noObject(value, kind, text);
   checkKind(scope, value, kind);
   noteForAudit(scope, value);
   const { object, unknownFields } = decodeObject(scope.deps.schemas, kind.schema, value);
@@ -96,20 +98,17 @@ async function parseYamlBody(
   }
 }
 
+function noObject(value: unknown, kind: BodyKind, text: string): StatusError {
+  const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value;
+  const detail =
+    `json: cannot unmarshal ${type} into Go value of type ` +
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
+    'Kind string "json:\\"kind,omitempty\\"" }';
+  return unrecognizedError(kind.kind, detail, text);
+}
+
 /** A body without apiVersion and kind is taken for what the URL says. */
-function checkKind(
-  scope: RequestScope,
-  value: unknown,
-  expected: BodyKind,
-): asserts value is Record<string, unknown> {
-  if (!isObject(value)) {
-    const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value;
-    throw badRequest(
-      `couldn't get version/kind; json parse error: json: cannot unmarshal ${type} into Go value ` +
-        'of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
-        'Kind string "json:\\"kind,omitempty\\"" }',
-    );
-  }
+function checkKind(scope: RequestScope, value: Record<string, unknown>, expected: BodyKind): void {
   const { apiVersion = '', kind = '' } = value;
   const version = parseApiVersion(textOf(apiVersion));
   const given = {
@@ -119,6 +118,8 @@ function checkKind(
   if (expected.isAnyGroup === true && given.kind === expected.kind) return;
   if (given.kind !== expected.kind || given.group !== expected.group)
     throw kindMismatch(scope, given, expected);
+  if (given.version !== expected.version && !isKnown(scope, given))
+    throw kindMismatch(scope, given, expected);
   if (given.version !== expected.version)
     throw badRequest(
       `the API version in the data (${apiVersionOf(given)}) does not match the expected ` +
@@ -126,9 +127,12 @@ function checkKind(
     );
 }
 
+function isKnown({ deps }: RequestScope, given: GroupVersionKind): boolean {
+  return deps.registry.table.lookupKind(given) !== undefined;
+}
+
 function kindMismatch(scope: RequestScope, given: GroupVersionKind, expected: BodyKind) {
-  const isKnown = scope.deps.registry.table.lookupKind(given) !== undefined;
-  const why = isKnown
+  const why = isKnown(scope, given)
     ? `converting (${given.version}.${given.kind}) to ` +
       `(${expected.group.split('.')[0] || 'core'}.${expected.kind}): unknown conversion`
     : `no kind "${given.kind}" is registered for version "${apiVersionOf(given)}" ` +

@@ -57,6 +57,17 @@ describe('patch', () => {
     const { status, json } = await patch('json-patch+json', body);
     expect([status, json.spec.replicas]).toEqual([200, 4]);
   });
+  it('JSON: that fails has the Status of Kubernetes, and a warning that says why', async () => {
+    const body = [{ op: 'remove', path: '/spec/nope' }];
+    const { status, json, headers } = await patch('json-patch+json', body);
+    expect(status).toBe(422);
+    expect(json).toMatchObject({
+      reason: 'Invalid',
+      message: 'the server rejected our request due to an error in our request',
+      details: {},
+    });
+    expect(headers['warning']).toContain('Unable to remove nonexistent key: nope');
+  });
   it('leaves status to the status subresource', async () => {
     const body = { status: { replicas: 5 } };
     expect((await patch('merge-patch+json', body)).json.status).toEqual({});

@@ -166,10 +166,21 @@ function invalidPatch(shown: string, why: string): StatusError {
   return invalid({ group: '', kind: '' }, '', [invalidField(field('patch'), shown, why)]);
 }
 
+/** The Status of one that fails does not say why, as in Kubernetes; a warning does. */
+function patchedByOperations({ warnings }: RequestScope, base: object, patch: unknown): unknown {
+  try {
+    return applyJsonPatch(base, patch);
+  } catch (error) {
+    if (error instanceof StatusError && error.cause instanceof Error)
+      warnings.add(error.cause.message);
+    throw error;
+  }
+}
+
 function patchedValue(scope: RequestScope, { patch, base, kind }: PatchTask): unknown {
   switch (patch.type) {
     case 'application/json-patch+json':
-      return applyJsonPatch(base, patch.value);
+      return patchedByOperations(scope, base, patch.value);
     case 'application/merge-patch+json':
       return mergePatch(base, patch.value);
     case 'application/strategic-merge-patch+json':

@@ -159,6 +159,24 @@ describe('what create refuses', () => {
       ],
     },
     {
+      name: 'a list',
+      body: '[]',
+      want: [
+        400,
+        'BadRequest',
+        'the object provided is unrecognized (must be of type ConfigMap): couldn\'t get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" } (5b5d)',
+      ],
+    },
+    {
+      name: 'a version that does not exist',
+      body: { ...configMap('cm'), apiVersion: 'v2' },
+      want: [
+        400,
+        'BadRequest',
+        'ConfigMap in version "v2" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" in scheme "pkg/api/legacyscheme/scheme.go:30"',
+      ],
+    },
+    {
       name: 'an empty body',
       body: '',
       want: [

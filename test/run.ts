@@ -27,15 +27,19 @@ function types(folder: string): Step {
   return { name: `types: ${folder}`, command: 'tsc', args: ['-p', folder] };
 }
 
-/** What no single test shows: that the store holds in any weather, and that the tests can fail. */
-const proofs: readonly Step[] = [
-  {
-    name: 'simulation: 2000 seeds',
-    command: 'node',
-    args: ['test/sim/store/run.ts', '--seeds', '1-2000', '--all-storms'],
-  },
-  { name: 'mutations', command: 'node', args: ['test/mutations/run.ts'] },
-];
+/** What no single test shows: that the store holds in any weather. */
+const simulation: Step = {
+  name: 'simulation: 2000 seeds',
+  command: 'node',
+  args: ['test/sim/store/run.ts', '--seeds', '1-2000', '--all-storms'],
+};
+
+/** And that the tests can fail. */
+const mutations: Step = {
+  name: 'mutations',
+  command: 'node',
+  args: ['test/mutations/run.ts'],
+};
 
 /** The system suites and what each needs; a suite file that is not listed here needs nothing. */
 const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
@@ -111,6 +115,7 @@ if (only !== undefined && only !== 'unit' && only !== 'system') {
 if (only === undefined) for (const step of checks) await run(step);
 if (only !== 'unit' && isStale()) await build();
 if (only === undefined || only === 'unit') await run(vitest('unit', rest));
+if (only === undefined) await run(simulation);
 if (only === undefined || only === 'system') {
   const missing = await prepareMachine();
   const excluded: string[] = [];
@@ -138,15 +143,13 @@ function withoutNetwork(step: Step): Step {
 
 /** The system suites mostly wait for other processes: what needs the processor runs beside them. */
 async function runAll(excluded: readonly string[]): Promise<void> {
-  const proving = async (): Promise<void> => {
-    for (const step of proofs) await run(step, { priority: constants.priority.PRIORITY_LOW });
-  };
   // Its cluster is a fake, its browser is real.
   const pages = 'test/e2e/renderer.test.ts';
   const looking = excluded.includes(pages)
     ? undefined
     : run(withoutNetwork({ ...vitest('system', [pages]), name: 'vitest: pages' }), { priority: 0 });
-  await Promise.all([run(vitest('system', [...excluded, '--exclude', pages])), looking, proving()]);
+  const proving = run(mutations, { priority: constants.priority.PRIORITY_LOW });
+  await Promise.all([run(vitest('system', [...excluded, '--exclude', pages])), looking, proving]);
 }
 
 for (const name of skipped) process.stdout.write(`skipped ${name}\n`);

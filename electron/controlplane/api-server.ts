@@ -37,7 +37,7 @@ import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health } from './apiserver/documents/health.ts';
-import type { ApiHandler, UserInfo } from './apiserver/http.ts';
+import type { ApiHandler, RequestInfo, UserInfo } from './apiserver/http.ts';
 import { auditFamilies, flowFamilies, storageFamilies } from './apiserver/metric-families.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
 import { OpenApi } from './apiserver/documents/openapi.ts';
@@ -116,16 +116,19 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     widthOf: (info, query) => listWidth(registry, info, query),
   });
   followFlowObjects(registry, flowControl);
-  const metrics = new ServerMetrics([
-    ...flowFamilies(flowControl),
-    ...(audit === undefined ? [] : auditFamilies(audit)),
-    ...storageFamilies(registry),
-    {
-      name: 'process_event_loop_utilization',
-      help: 'Share of the time since the last look in which the event loop was busy.',
-      value: parts.eventLoopUtilization,
-    },
-  ]);
+  const metrics = new ServerMetrics(
+    [
+      ...flowFamilies(flowControl),
+      ...(audit === undefined ? [] : auditFamilies(audit)),
+      ...storageFamilies(registry),
+      {
+        name: 'process_event_loop_utilization',
+        help: 'Share of the time since the last look in which the event loop was busy.',
+        value: parts.eventLoopUtilization,
+      },
+    ],
+    (info) => isServed(table, info),
+  );
   const health = new Health([
     { name: 'etcd', check: async () => void (await store.currentRevision()) },
     { name: 'etcd-readiness', readyOnly: true, check: () => storeReadiness(parts) },
@@ -202,6 +205,13 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     return remote === undefined ? undefined : aggregator.probe(remote);
   };
   return { handler, registry, tokens, probeApiService };
+}
+
+function isServed(table: ResourceTable, info: RequestInfo): boolean {
+  const { group, version, resource, subresource } = info;
+  const definition = table.lookup(group, version, resource);
+  if (definition === undefined) return false;
+  return subresource === '' || Object.hasOwn(definition.subresources ?? {}, subresource);
 }
 
 /** The servers behind this one. */

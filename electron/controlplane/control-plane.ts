@@ -15,7 +15,7 @@ import { InformerFactory } from '#kube/client/informer.ts';
 import { nodes, pods, services } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
-import { hasReason, serviceUnavailable } from '#kube/machinery/status.ts';
+import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
@@ -145,12 +145,15 @@ export class ControlPlane {
     const { handler, tokens, probeApiService } = assembled;
     late.set(handler);
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
-    await this.#bootstrap(client, apiPort);
-    await ensureClusterTrust(client, {
-      clientCaPem: pki.caPem,
-      frontProxyCaPem: frontProxy.caPem,
-      nowMs: clock.now(),
-    });
+    await this.#unlessRefused(() => this.#bootstrap(client, apiPort));
+    await this.#unlessRefused(() =>
+      ensureClusterTrust(client, {
+        clientCaPem: pki.caPem,
+        frontProxyCaPem: frontProxy.caPem,
+        nowMs: clock.now(),
+      }),
+    );
+    this.#missing = undefined;
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
     this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
@@ -284,7 +287,21 @@ export class ControlPlane {
     const flows = [...bootstrapLevels, ...bootstrapSchemas];
     await Promise.all(flows.map((object) => ensureObject(client, object)));
     await ensureBootstrapRbac(client);
-    this.#missing = undefined;
+  }
+
+  /**
+   * What a release adds to a cluster that is there may wait for the next start: a full disk, or a
+   * webhook that is down, keeps no cluster from serving what it has.
+   */
+  async #unlessRefused(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof StatusError) || !existsSync(this.#marker)) throw error;
+      this.#deps.logger.error('An object of the cluster itself is missing until the next start', {
+        error,
+      });
+    }
   }
 
   async #restoreService(client: RestClient, apiServerPort: number): Promise<void> {

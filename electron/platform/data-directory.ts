@@ -31,7 +31,12 @@ function makeFolders(folder: string): void {
   if (existsSync(folder)) return void mkdirSync(folder, { recursive: true });
   const above = dirname(folder);
   if (above !== folder) makeFolders(above);
-  mkdirSync(folder, { mode: 0o700 });
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // Another start may have been faster.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !existsSync(folder)) throw error;
+  }
 }
 
 /** The sentence in an error of the file system or of SQLite; undefined when there is none. */

@@ -103,7 +103,10 @@ export interface NodeChildOptions {
  */
 export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
 
-/** Young objects get 8 MB instead of 16 to die in, three times over: the price in speed is lost in the noise. */
+/**
+ * Young objects get 8 MB instead of 16 to die in, three times over. Puts in a second differ by less than
+ * from run to run (test/bench, `store one`).
+ */
 export const heapArguments = ['--max-semi-space-size=8'];
 
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */

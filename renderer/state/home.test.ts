@@ -230,6 +230,12 @@ describe('machineGauges', () => {
       [undefined, 'unknown'],
     ]);
   });
+
+  it('has no more than there is, also when two clocks make it so', () => {
+    const sample = { cpuNanoCores: 4.2e9 } as Parameters<typeof machineGauges>[1];
+    const [processor] = machineGauges(describeMachine(node('nuc'), []), sample);
+    expect(processor).toMatchObject({ share: 1, text: '100 % of 4 cores' });
+  });
 });
 
 describe('tellStory', () => {

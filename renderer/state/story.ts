@@ -1,6 +1,7 @@
 // The day's story: Events as sentences about apps and machines, newest first. Noise is left out,
 // repetitions are told once, a change of version is one story. Pure. Reasons: kubernetes pkg/kubelet/events, pkg/controller.
 import type { Event, Pod } from '#kube/api/core.ts';
+import { systemNamespaces } from './app.ts';
 import { unschedulableWords } from './copy-state.ts';
 import { displayName } from './format.ts';
 import type { Tone } from './vocabulary.ts';
@@ -54,8 +55,6 @@ const tellers: Readonly<Record<string, Teller>> = {
   Rebooted: (subject) => tell(`${subject} was restarted`, 'wait'),
   RemovingNode: (subject) => tell(`${subject} left`, 'gone'),
 };
-
-const systemNamespaces = new Set(['kube-system', 'kube-public', 'kube-node-lease']);
 
 /** The same sentence again within this time is the same line. */
 const foldMs = 10 * 60_000;

@@ -197,7 +197,7 @@ it('an old version of a kind is written, changed, stored as the new one and acte
   expect(JSON.parse(await spec('v1'))).toEqual({ crew: { size: 3 }, captain: 'Ahab' });
   expect(JSON.parse(await spec('v1alpha1'))).toEqual({ crew: '3', captain: 'Ahab' });
   await eventually(
-    () => cluster.kubectlOk('get', 'configmap', 'boat-pequod').catch(() => undefined),
+    async () => (await cluster.kubectl('get', 'configmap', 'boat-pequod')).code === 0,
     'the operator has seen the boat',
   );
 });

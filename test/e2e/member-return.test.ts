@@ -63,14 +63,18 @@ describe('a member', () => {
     await Promise.all(['one', 'three'].map((name) => group.start(name)));
     const away = new Cluster(['--no-agent'], group.directory('two'));
     group.running.set('two', away);
-    // It never gets ready.
-    away.start().catch(() => undefined);
+    const started = away.start().then(
+      () => 'ready',
+      (error: unknown) => String(error),
+    );
     await eventually(
       async () => away.stderr.includes('This machine was removed from the cluster'),
       'it is told',
       20_000,
     );
     expect(away.stderr).toContain('invited anew');
+    await away.stop();
+    expect(await started).toMatch(/^Error: exit/);
   }, 60_000);
 
   it('of several takes no backup in the place of its state, and says what to do', async () => {

@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AssertionError } from '#kube/base/assert.ts';
 import { ManualClock } from '#kube/base/clock.ts';
@@ -14,6 +15,7 @@ import { createChain, type ChainDeps } from './chain.ts';
 import type { ApiRequest, ApiResponse, UserInfo } from './http.ts';
 import { FlowControl } from './flowcontrol/flow-control.ts';
 import { ServerMetrics } from './metrics.ts';
+import { parseRequestInfo } from './request-info.ts';
 import { bootstrapLevels } from './flowcontrol/bootstrap.ts';
 import { bootstrapRbac } from './identity/bootstrap/policy.ts';
 import { GrantCache } from './identity/rbac/grants.ts';
@@ -366,6 +368,41 @@ describe('limits on requests at once', () => {
     expect((await serve(ask(watch, { user }))).status).toBe(200);
   });
 
+  it("never keep the cluster's own parts from watching", async () => {
+    const resources = async (): Promise<ApiResponse> => ({
+      status: 200,
+      headers: {},
+      body: (async function* () {
+        yield 'x';
+      })(),
+    });
+    const serve = chain({ resources, longRunningMax: 1, authorize });
+    const watch = (name: string, groups: string[]) =>
+      serve(ask('/api/v1/pods?watch=true', { user: { name, groups } }));
+    await watch('eve', []);
+    const own = [
+      watch('system:kube-scheduler', []),
+      watch('system:node:pi', ['system:nodes']),
+      watch('system:serviceaccount:kube-system:x', ['system:serviceaccounts:kube-system']),
+      watch('admin', ['system:masters']),
+    ];
+    expect((await Promise.all(own)).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect((await watch('eve', [])).status).toBe(429);
+  });
+
+  it('count a connection that is gone already once', async () => {
+    const connection = new PassThrough();
+    const resources = async (): Promise<ApiResponse> => {
+      connection.destroy();
+      return { status: 101, headers: {}, connection };
+    };
+    const serve = chain({ resources, longRunningMax: 1, authorize });
+    await serve(ask('/api/v1/namespaces/a/pods/b/exec', { user }));
+    await settle();
+    const open = /apiserver_longrunning_requests\{[^}]*\} (-?\d+)/.exec(metrics.render())?.[1];
+    expect(open).toBe('0');
+  });
+
   it("never hold up the cluster's masters", async () => {
     const { handler } = held();
     const serve = chain({ resources: handler, ...oneSeat(), authorize });
@@ -379,6 +416,19 @@ describe('limits on requests at once', () => {
 });
 
 describe('metrics', () => {
+  it('have no label that a client made up', () => {
+    const served = new ServerMetrics([], ({ resource }) => resource === 'pods');
+    const info = parseRequestInfo({
+      method: 'GET',
+      path: '/apis/made.up/v1/things',
+      query: new URLSearchParams(),
+    });
+    for (const code of [200, 401, 403, 429]) served.observe(info, code, 1);
+    served.longRunning(info, 1);
+    expect(served.render()).not.toMatch(/made\.up|things/);
+    expect(served.render()).toContain('apiserver_request_total{verb="LIST",code="401"} 1');
+  });
+
   it('count requests by verb, resource and code', async () => {
     const serve = chain();
     await serve(ask('/api/v1/namespaces/a/pods', { user: admin }));

@@ -197,6 +197,21 @@ function impersonation({ authorize }: ChainDeps): Filter {
 
 const readOnlyVerbs: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head', 'options']);
 
+const ownUsers: ReadonlySet<string> = new Set([
+  'system:kube-scheduler',
+  'system:kube-controller-manager',
+]);
+const ownGroups: ReadonlySet<string> = new Set([
+  'system:masters',
+  'system:nodes',
+  'system:serviceaccounts:kube-system',
+]);
+
+/** The cluster's own parts go on working whatever the others do. */
+function isOwnPart({ name, groups }: UserInfo): boolean {
+  return ownUsers.has(name) || groups.some((group) => ownGroups.has(group));
+}
+
 /** Long requests take no seat, since they would keep it; there is a bound on how many there are. */
 function fairness(deps: ChainDeps): Filter {
   const { metrics, flowControl, longRunningMax = defaultLongRunningMax } = deps;
@@ -206,8 +221,7 @@ function fairness(deps: ChainDeps): Filter {
     const { user } = request;
     if (user === undefined) throw internalError('no user found for request');
     if (isLongRunning(request, info)) {
-      // The cluster's own parts go on working whatever the others do.
-      if (longRunning >= longRunningMax && !user.groups.includes('system:masters'))
+      if (longRunning >= longRunningMax && !isOwnPart(user))
         throw tooManyRequests('Too many requests, please try again later.', 1);
       longRunning += 1;
       return whileAnswered(context, next, () => (longRunning -= 1));
@@ -272,8 +286,8 @@ function whenStreamEnds(
   callback: () => void,
 ): ApiResponse {
   const { body, connection } = response;
-  connection?.once('close', callback);
   if (connection?.destroyed === true) callback();
+  else connection?.once('close', callback);
   if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return response;
   return { ...response, body: onEnd(body, request.signal, callback) };
 }

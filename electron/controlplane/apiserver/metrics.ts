@@ -30,16 +30,21 @@ export class ServerMetrics {
   readonly #inflight = new Map<string, number>();
   readonly #longRunning = new Map<string, number>();
   readonly #families: readonly Family[];
+  readonly #isServed: (info: RequestInfo) => boolean;
 
-  constructor(families: readonly Family[] = []) {
+  /** `isServed`: whether a request's group, version, resource and subresource are in the table. */
+  constructor(
+    families: readonly Family[] = [],
+    isServed: (info: RequestInfo) => boolean = () => true,
+  ) {
     this.#families = families;
+    this.#isServed = isServed;
   }
 
   /** One answered request; `durationMs` is left out for those that stream. */
   observe(info: RequestInfo, code: number, durationMs?: number): void {
-    // A path that leads nowhere could be any text: its resource is not a label.
     const isKnown = code !== 404 && code !== 400;
-    const target = isKnown ? targetLabels(info) : { verb: verbLabel(info) };
+    const target = isKnown ? this.#target(info) : { verb: verbLabel(info) };
     add(this.#requests, labels({ ...target, code: String(code) }), 1);
     if (durationMs !== undefined && isKnown) this.#observeDuration(labels(target), durationMs);
   }
@@ -49,7 +54,13 @@ export class ServerMetrics {
   }
 
   longRunning(info: RequestInfo, change: 1 | -1): void {
-    add(this.#longRunning, labels(targetLabels(info)), change);
+    add(this.#longRunning, labels(this.#target(info)), change);
+  }
+
+  /** A path that leads nowhere, or to another server, could be any text: that is no label. */
+  #target(info: RequestInfo): Record<string, string> {
+    if (!info.isResourceRequest || this.#isServed(info)) return targetLabels(info);
+    return { verb: verbLabel(info) };
   }
 
   render(): string {

@@ -6,7 +6,7 @@
 import { encodeMembership, votersOf, withMember, withoutMember } from '../raft/membership.ts';
 import type { Member, MemberId, Membership } from '../raft/types.ts';
 import { entryVersionOf, withAnnouncements, type Announcement } from './announcements.ts';
-import { ReplicaUnavailableError } from './types.ts';
+import { ProposalUnknownError, ReplicaUnavailableError } from './types.ts';
 import type { ReplicaStatus } from './replica.ts';
 
 /** Nothing was changed. The message says why, and what to do. */
@@ -31,7 +31,7 @@ export interface MembershipChangesDeps {
  */
 export class MembershipChanges {
   readonly #deps: MembershipChangesDeps;
-  /** Writes down what was announced. Never rejects. */
+  /** Writes down what was announced. Rejects only by a programmer's error. */
   #noting: Promise<void> | undefined;
 
   constructor(deps: MembershipChangesDeps) {
@@ -72,8 +72,12 @@ export class MembershipChanges {
     const next = withAnnouncements(membership, announced);
     if (next === undefined) return;
     this.#noting = change(encodeMembership(next))
-      // Another change came first, or leadership went: the next call tries again.
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        // Another change came first, or leadership went: the next call tries again.
+        const isPassing =
+          error instanceof ReplicaUnavailableError || error instanceof ProposalUnknownError;
+        if (!isPassing) throw error;
+      })
       .finally(() => (this.#noting = undefined));
   }
 

@@ -71,7 +71,7 @@ export interface Greeting {
 export interface Judge {
   readonly clusterId: string;
   readonly id: MemberId;
-  /** In force, as this member knows. */
+  /** Committed, as far as this member knows. */
   membership(): Membership;
   /** What the peer has acknowledged to this member, which leads, before its process `run`. */
   acknowledged(peer: MemberId, run: string): Acknowledged | undefined;

@@ -191,6 +191,7 @@ export class TlsPeerTransport implements PeerTransport {
     if (id === this.deps.id) return;
     this.links.get(id)?.close();
     this.links.delete(id);
+    this.runs.delete(id);
     this.listener.drop(id);
   }
 

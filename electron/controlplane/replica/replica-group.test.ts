@@ -97,8 +97,9 @@ describe('three replicas', () => {
     const { group, leader } = await three();
     const removed = [...group.members.keys()].find((id) => id !== idOf(leader)) ?? 0;
     isolate(group, leader);
-    void leader.replica.members.remove(removed).catch(() => undefined);
+    const removal = watch(leader.replica.members.remove(removed));
     await group.settle();
+    expect(removal.outcome).toBe('waiting');
     const { membership } = leader.replica.standing;
     expect(membership.removed).toEqual([removed]);
     expect(leader.agreed.at(-1)?.removed ?? []).toEqual([]);

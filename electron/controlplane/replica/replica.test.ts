@@ -92,10 +92,11 @@ describe('a single replica', () => {
   it('tells a proposal that no write came to in time that it never happens', async () => {
     const { group, one } = await single();
     one.log.isHeld = true;
-    void one.replica.propose(bytes('a')).catch(() => undefined);
+    const begun = watch(one.replica.propose(bytes('a')));
     await group.settle();
     const seen = watch(one.replica.propose(bytes('b')));
     await group.advance(7_000);
+    expect(begun.outcome).toBeInstanceOf(ProposalUnknownError);
     expect(seen.outcome).toBeInstanceOf(ReplicaUnavailableError);
     one.log.release();
     await group.settle();

@@ -555,11 +555,10 @@ export class Replica<Result> {
     const seen = this.#seen;
     const isOther = seen.membership !== membership;
     const agreed = this.#applier.mark.membership;
-    if (membership.members.length > 0 && (isOther || agreed !== this.#agreed)) {
-      this.#agreed = agreed;
-      transport.setMembership(membership, agreed);
-    }
-    if (seen.role === role && seen.term === term && seen.leader === leader && !isOther) return;
+    const isSame = !isOther && agreed === this.#agreed;
+    if (seen.role === role && seen.term === term && seen.leader === leader && isSame) return;
+    this.#agreed = agreed;
+    if (!isSame && membership.members.length > 0) transport.setMembership(membership, agreed);
     this.#seen = { role, term, leader, membership };
     if (isOther && membership.members.length > 0) this.#contacts.keepOnly(membership);
     this.#ticker.start();

@@ -80,8 +80,9 @@ export async function* backupChunks(snapshot: SnapshotSource): AsyncIterable<Uin
 
 /**
  * Puts a backup into `directory`, which must be empty or absent, as the state of a cluster that is
- * yet to be founded. Nobody who saw later revisions goes back in time (revisionAnew). Until all is there and durable, the directory holds no state. Throws
- * StoreOpenError, and the errors of a full or broken disk.
+ * yet to be founded. Nobody who saw later revisions goes back in time (revisionAnew). Until all is
+ * there and durable, the directory holds no state. Throws StoreOpenError, and the errors of a full or
+ * broken disk.
  */
 export async function restoreBackup(
   file: string,

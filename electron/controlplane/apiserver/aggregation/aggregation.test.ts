@@ -163,10 +163,11 @@ interface Asked {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly user?: UserInfo;
+  readonly remoteAddress?: string;
 }
 
 function call(
-  method: 'GET' | 'POST' | 'PUT',
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
   url: string,
   asked: Asked = {},
 ): Promise<ApiResponse> {
@@ -182,10 +183,11 @@ function call(
     readBody: () => Promise.resolve(bytes),
     signal: stop.signal,
     user: asked.user ?? admin,
+    ...(asked.remoteAddress === undefined ? {} : { remoteAddress: asked.remoteAddress }),
   });
 }
 
-async function ask(method: 'GET' | 'POST' | 'PUT', url: string, asked: Asked = {}) {
+async function ask(method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, asked: Asked = {}) {
   const { status, body, headers } = await call(method, url, asked);
   let text = '';
   if (typeof body === 'string') text = body;
@@ -228,7 +230,12 @@ async function register(spec: object = {}, status = 'True'): Promise<void> {
 describe('a group that another server answers for', () => {
   it('is passed on with who asks, and nothing that the client says of that itself', async () => {
     await register();
-    const user = { name: 'jané', uid: 'u1', groups: ['crew', 'officers'], extra: { 'a/b': ['1'] } };
+    const user = {
+      name: 'jané',
+      uid: 'u1',
+      groups: ['crew', 'offizière'],
+      extra: { 'a/b': ['1'] },
+    };
     const masters = { ...user, groups: [...user.groups, 'system:masters'] };
     const headers = { authorization: 'Bearer x', 'x-remote-user': 'root', 'x-remote-extra-a': 'b' };
     const asked = { user: masters, headers, body: { a: 1 } };
@@ -246,11 +253,33 @@ describe('a group that another server answers for', () => {
       remote: [
         ['x-remote-user', Buffer.from('jané').toString('latin1')],
         ['x-remote-uid', 'u1'],
-        ['x-remote-group', 'crew, officers, system:masters, system:authenticated'],
+        [
+          'x-remote-group',
+          `crew, ${Buffer.from('offizière').toString('latin1')}, system:masters, system:authenticated`,
+        ],
         ['x-remote-extra-a%2fb', '1'],
       ],
     });
     expect(sockets.every((socket) => socket.destroyed)).toBe(true);
+  });
+
+  it('gets the options of a DELETE, which are in its body', async () => {
+    await register();
+    const asked = { body: { dryRun: ['All'] } };
+    const { json } = await ask('DELETE', `${base}/namespaces/default/ships/a`, asked);
+    expect(json).toMatchObject({ method: 'DELETE', body: '{"dryRun":["All"]}' });
+  });
+
+  it('learns by which machines a request came', async () => {
+    await register();
+    let came: unknown;
+    answer = (request, response) => {
+      came = request.headers['x-forwarded-for'];
+      response.end('{}');
+    };
+    const asked = { headers: { 'x-forwarded-for': '10.0.0.1' }, remoteAddress: '10.0.0.2' };
+    await ask('GET', `${base}/ships`, asked);
+    expect(came).toBe('10.0.0.1, 10.0.0.2');
   });
 
   it('is asked only by those who may', async () => {
@@ -386,6 +415,21 @@ describe('discovery', () => {
     expect(await get()).toMatchObject({ freshness: 'Current' });
   });
 
+  it('tells of a server that is known to be away what it last said', async () => {
+    await register();
+    const get = async () => {
+      const { json } = await ask('GET', '/apis', { headers: { accept: aggregated } });
+      return json.items.find(({ metadata }: Json) => metadata.name === 'sea.example.com')
+        .versions[0];
+    };
+    expect(await get()).toMatchObject({ freshness: 'Current' });
+    const url = '/apis/apiregistration.k8s.io/v1/apiservices/v1.sea.example.com';
+    const present = (await ask('GET', url)).json;
+    const conditions = [{ type: 'Available', status: 'False', reason: 'Tested', message: '' }];
+    await ask('PUT', `${url}/status`, { body: { ...present, status: { conditions } } });
+    expect(await get()).toMatchObject({ freshness: 'Stale', resources: [{ resource: 'ships' }] });
+  });
+
   it('shows a server for metrics in the place of our own', async () => {
     const path = '/apis/metrics.k8s.io/v1beta1';
     expect((await ask('GET', path)).json.resources[0].kind).toBe('NodeMetrics');
@@ -436,6 +480,23 @@ describe('the probe', () => {
       `failing or missing response from ${url}: bad status from ${url}: 403`,
     );
     expect(await api.probeApiService(apiService('nobody'))).toBe('no endpoints available');
+  });
+  it('is content with one of several that answers', async () => {
+    const url = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/harbour-1';
+    const slice = (await ask('GET', url)).json;
+    const endpoints = [{ addresses: ['127.0.0.2'] }, ...slice.endpoints];
+    await ask('PUT', url, { body: { ...slice, ports: [{ name: 'https', port: 1 }], endpoints } });
+    expect(await api.probeApiService(apiService())).toBeUndefined();
+  });
+  it('gives up a server that says too much', async () => {
+    await register();
+    answer = (_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      const chunk = Buffer.alloc(1024 * 1024, ' ');
+      for (let sent = 0; sent < 33; sent++) response.write(chunk);
+      response.end('{}');
+    };
+    expect(await api.probeApiService(apiService())).toContain('the answer is longer than');
   });
   it('gives up a server that says nothing', async () => {
     const asked = new Promise<void>((resolve) => (answer = () => resolve()));

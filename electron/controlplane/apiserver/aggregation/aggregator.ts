@@ -126,8 +126,6 @@ export class Aggregator {
     try {
       return await Promise.race([answered, limit]);
     } finally {
-      limit.catch(() => undefined);
-      answered.catch(() => undefined);
       expiry.abort();
     }
   }

@@ -31,8 +31,8 @@ export interface RemoteDocumentsDeps {
 
 export class RemoteDocuments implements RemoteDiscovery, RemoteOpenApi {
   readonly #deps: RemoteDocumentsDeps;
-  /** By service and path; of those that are registered, no others. */
-  readonly #kept = new Map<string, Kept>();
+  /** By service, then by path; of services that are registered, no others. */
+  readonly #kept = new Map<string, Map<string, Kept>>();
   readonly #asking = new Map<string, Promise<Kept>>();
   #seen = 0;
   #groupVersions: readonly RemoteGroupVersion[] = [];
@@ -63,7 +63,7 @@ export class RemoteDocuments implements RemoteDiscovery, RemoteOpenApi {
 
   async refresh(): Promise<void> {
     const remotes = this.#deps.apiServices.remotes();
-    this.#forget();
+    this.#look();
     if (remotes.length === 0 && this.#groupVersions.length === 0) return;
     const found = await Promise.all(remotes.map((remote) => this.#groupVersion(remote)));
     const form = JSON.stringify(found);
@@ -120,27 +120,37 @@ export class RemoteDocuments implements RemoteDiscovery, RemoteOpenApi {
     return documents.flat();
   }
 
-  /** What was said may not hold for what was registered since. */
-  #forget(): void {
-    const { generation } = this.#deps.apiServices;
-    if (this.#seen === generation) return;
-    this.#seen = generation;
-    this.#kept.clear();
+  /** What was said may not hold for what was registered since: it is asked for again. */
+  #look(): void {
+    const { apiServices } = this.#deps;
+    if (this.#seen === apiServices.generation) return;
+    this.#seen = apiServices.generation;
+    const registered = new Set(apiServices.remotes().map(serviceKey));
+    for (const [service, documents] of this.#kept)
+      if (!registered.has(service)) this.#kept.delete(service);
+      else for (const [path, kept] of documents) documents.set(path, { ...kept, atMs: -Infinity });
+  }
+
+  #documentsOf(remote: RemoteApi): Map<string, Kept> {
+    const key = serviceKey(remote);
+    const documents = this.#kept.get(key) ?? new Map<string, Kept>();
+    this.#kept.set(key, documents);
+    return documents;
   }
 
   async #document(remote: RemoteApi, path: string, accept: string): Promise<Kept> {
-    this.#forget();
-    const { namespace, name, port } = remote.service;
-    const key = `${namespace}/${name}:${port}${path}`;
+    this.#look();
+    const documents = this.#documentsOf(remote);
+    const key = `${serviceKey(remote)}${path}`;
     const nowMs = this.#deps.clock.monotonicMs();
-    const kept = this.#kept.get(key);
+    const kept = documents.get(path);
     if (!remote.isAvailable) return { atMs: nowMs, isCurrent: false, document: kept?.document };
     if (kept !== undefined && nowMs - kept.atMs < (kept.isCurrent ? freshMs : retryMs)) return kept;
     const asking = this.#asking.get(key) ?? this.#ask(remote, path, accept, kept);
     this.#asking.set(key, asking);
     try {
       const made = await asking;
-      this.#kept.set(key, made);
+      documents.set(path, made);
       return made;
     } finally {
       this.#asking.delete(key);
@@ -171,4 +181,9 @@ export class RemoteDocuments implements RemoteDiscovery, RemoteOpenApi {
       return { atMs: clock.monotonicMs(), isCurrent: false, document: kept?.document };
     }
   }
+}
+
+function serviceKey({ service }: RemoteApi): string {
+  const { namespace, name, port } = service;
+  return `${namespace}/${name}:${port}`;
 }

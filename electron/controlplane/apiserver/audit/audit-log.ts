@@ -11,7 +11,7 @@ import { decideAudit, hasBodies, type AuditLevel, type AuditPolicy } from './pol
 export interface AuditSink {
   /** False: there is no room, the line is lost. */
   write(line: string): boolean;
-  /** Returns when all lines are in the file. */
+  /** Returns when all lines are in the file, but for those that a write has taken already. */
   flushSync(): void;
 }
 

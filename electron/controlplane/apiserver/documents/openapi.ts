@@ -139,6 +139,7 @@ export class OpenApi {
   }
 
   async #wholeIndex(): Promise<CachedDocument> {
+    const generation = this.#generation;
     const others = await this.#remotes.openApiIndex();
     const remote = JSON.stringify(others);
     if (this.#index?.remote === remote) return this.#index.document;
@@ -153,7 +154,8 @@ export class OpenApi {
       await setImmediate();
     }
     const document = new CachedDocument({ paths: { ...paths, ...others } });
-    this.#index = { remote, document };
+    // Something may have been defined meanwhile.
+    if (generation === this.#generation) this.#index = { remote, document };
     return document;
   }
 

@@ -130,6 +130,27 @@ describe('flows', () => {
     expect(turns).toBeLessThanOrEqual(7);
   });
 
+  it('that were at rest have saved up nothing', () => {
+    const queues = queuesOf(1, level('a', { shares: 1, queues: [2, 1, 50] }));
+    const busy = 's';
+    const rested =
+      ['a', 'b', 'c', 'd'].find((one) => dealHand(one, 2, 1)[0] !== dealHand(busy, 2, 1)[0]) ?? '';
+    let current = ticket('a', busy);
+    queues.arrive(current, 0);
+    for (let i = 0; i < 20; i++) queues.arrive(ticket('a', busy), 0);
+    let nowMs = 0;
+    const next = (): string => {
+      nowMs += 1000;
+      const [started] = queues.finish(current, nowMs);
+      current = started ?? current;
+      return current.flow;
+    };
+    for (let i = 0; i < 10; i++) next();
+    for (let i = 0; i < 5; i++) queues.arrive(ticket('a', rested), nowMs);
+    const turns = [1, 2, 3, 4, 5, 6].map(next);
+    expect(turns.filter((flow) => flow === rested)).toHaveLength(3);
+  });
+
   it('whose requests last longer come less often', () => {
     const queues = queuesOf(1, level('a', { shares: 1, queues: [2, 1, 50] }));
     // Names whose hands are different queues.

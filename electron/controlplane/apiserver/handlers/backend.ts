@@ -50,6 +50,8 @@ export function askBackend(
       headers,
       signal,
     });
+    // Node by itself frames no body of a DELETE: its options would be lost.
+    outgoing.useChunkedEncodingByDefault = method !== 'GET' && method !== 'HEAD';
     outgoing.once('error', reject);
     outgoing.once('response', (incoming) => resolve({ incoming, isUpgraded: false }));
     outgoing.once('upgrade', (incoming, _socket, head) => {

@@ -14,6 +14,9 @@ import type { Registry } from '../registry/registry.ts';
 import type { KubeletClient } from './handlers/kubelet-client.ts';
 import { serviceTargets, type ProxyTarget } from './handlers/proxy-target.ts';
 
+/** Of an agent's refusal. */
+const maxWords = 4096;
+
 export interface ServiceName {
   readonly namespace: string;
   readonly name: string;
@@ -93,7 +96,10 @@ export async function dialPod(
     signal,
   });
   if ('connection' in answer) return answer.connection as Socket;
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of answer.chunks) chunks.push(chunk);
-  throw new Error(Buffer.concat(chunks).toString());
+  let words = '';
+  for await (const chunk of answer.chunks) {
+    words += Buffer.from(chunk).toString();
+    if (words.length > maxWords) break;
+  }
+  throw new Error(words.slice(0, maxWords));
 }

@@ -7,7 +7,7 @@ import { createEnvironment, createMatcher } from './environment.ts';
 import { compile, errorText } from './program.ts';
 import { plainValue } from './values.ts';
 
-/** What all expressions of one policy may cost for one request. */
+/** What all expressions of one policy may cost for one request and one parameter. */
 export const requestBudget = 200_000;
 
 const common = ['object', 'oldObject', 'request'];
@@ -113,6 +113,8 @@ function lazyVariables(
     if (failures.has(name)) throw failures.get(name);
     const expression = expressions.get(name);
     if (expression === undefined) return undefined;
+    // Until it has a value: one that asks for itself, by whatever way, gets this.
+    failures.set(name, new Error(`undeclared reference to '${name}'`));
     try {
       const value = expression.run({ ...variables, variables: all });
       values.set(name, value);

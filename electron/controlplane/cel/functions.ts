@@ -100,13 +100,12 @@ function registerTexts(env: Environment, { budget, matches }: FunctionDeps): voi
     const done = limit < 0 ? count : Math.min(count, limit);
     if (text.length + done * next.length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
     let rest = done;
-    const pattern = old === '' ? '' : old;
-    if (pattern === '') {
+    if (old === '') {
       const parts = Array.from(text);
       return parts.map((part) => (rest-- > 0 ? next : '') + part).join('') + (rest > 0 ? next : '');
     }
-    const parts = text.split(pattern);
-    return parts.reduce((made, part) => made + (rest-- > 0 ? next : pattern) + part);
+    const parts = text.split(old);
+    return parts.reduce((made, part) => made + (rest-- > 0 ? next : old) + part);
   };
   env.registerFunction(
     'string.replace(string, string): string',
@@ -184,13 +183,11 @@ function registerQuantities(env: Environment): void {
   env.registerFunction('Quantity.sign(): int', (a: Quantity) =>
     BigInt(Math.sign(compareQuantities(a.text, '0'))),
   );
-  env.registerFunction('Quantity.isInteger(): bool', (a: Quantity) =>
-    Number.isSafeInteger(toNumber(a.text)),
-  );
+  env.registerFunction('Quantity.isInteger(): bool', (a: Quantity) => integerIn(a) !== undefined);
   env.registerFunction('Quantity.asInteger(): int', (a: Quantity) => {
-    const value = toNumber(a.text);
-    if (!Number.isSafeInteger(value)) throw new Error('cannot convert value to integer');
-    return BigInt(value);
+    const value = integerIn(a);
+    if (value === undefined) throw new Error('cannot convert value to integer');
+    return value;
   });
   env.registerFunction('Quantity.asApproximateFloat(): double', (a: Quantity) => toNumber(a.text));
   const textOf = (value: Quantity | bigint): string =>
@@ -209,6 +206,14 @@ function registerQuantities(env: Environment): void {
   env.registerFunction('string(Quantity): string', (a: Quantity) =>
     formatQuantity(parseQuantity(a.text)),
   );
+}
+
+/** Undefined: it has a fraction, or more than 64 bits. */
+function integerIn({ text }: Quantity): bigint | undefined {
+  const { nanos } = parseQuantity(text);
+  const value = nanos / 1_000_000_000n;
+  const isWhole = nanos % 1_000_000_000n === 0n && BigInt.asIntN(64, value) === value;
+  return isWhole ? value : undefined;
 }
 
 function registerAddresses(env: Environment): void {
@@ -249,6 +254,7 @@ function registerAddresses(env: Environment): void {
   );
   env.registerFunction('string(IP): string', ({ text }: IP) => text);
   env.registerOperator('IP == IP', (a: IP, b: IP) => a.text === b.text);
+  env.registerOperator('CIDR == CIDR', (a: CIDR, b: CIDR) => a.text === b.text);
   env.registerFunction('CIDR.containsIP(string): bool', ({ text }: CIDR, address: string) =>
     cidrContains(text, ip(address).text),
   );
@@ -275,6 +281,7 @@ function registerAddresses(env: Environment): void {
 
 function registerUrls(env: Environment): void {
   env.registerType('Url', Url);
+  env.registerOperator('Url == Url', (a: Url, b: Url) => a.url.href === b.url.href);
   const isUrl = (text: string): boolean =>
     text.startsWith('/') || (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text));
   env.registerFunction('isURL(string): bool', isUrl);

@@ -15,6 +15,7 @@ import type { ControllerDeps, RunnableController } from './deps.ts';
 import { ignoreNotFound } from './ownership.ts';
 
 const cleanupFinalizer = 'customresourcecleanup.apiextensions.k8s.io';
+const failedReason = 'InstanceDeletionFailed';
 /** While objects with finalizers are left, nobody tells us when they go. */
 const retryMs = 1_000;
 
@@ -74,11 +75,15 @@ class CustomResourceDefinitionController implements RunnableController {
   async #cleanUp(definition: CustomResourceDefinition): Promise<ReconcileResult> {
     const finalizers = definition.metadata.finalizers ?? [];
     if (!finalizers.includes(cleanupFinalizer)) return {};
-    const begun = await this.#setTerminating(definition, {
-      status: 'True',
-      reason: 'InstanceDeletionInProgress',
-      message: 'CustomResource deletion is in progress',
-    });
+    // Each write comes back as an event: to and fro it would never end.
+    const hasFailed = conditionOf(definition, 'Terminating')?.reason === failedReason;
+    const begun = hasFailed
+      ? definition
+      : await this.#setTerminating(definition, {
+          status: 'True',
+          reason: 'InstanceDeletionInProgress',
+          message: 'CustomResource deletion is in progress',
+        });
     try {
       const left = await this.#deleteInstances(begun);
       if (left > 0) return { requeueAfterMs: retryMs };
@@ -86,7 +91,7 @@ class CustomResourceDefinitionController implements RunnableController {
       if (!(error instanceof StatusError)) throw error;
       await this.#setTerminating(begun, {
         status: 'True',
-        reason: 'InstanceDeletionFailed',
+        reason: failedReason,
         message: `could not list instances: ${error.message}`,
       });
       throw error;
@@ -146,9 +151,8 @@ function resourceOf(definition: CustomResourceDefinition): Resource | undefined 
   if (conditionOf(definition, 'Established')?.status !== 'True') return undefined;
   const { spec, status } = definition;
   const { plural, kind } = status?.acceptedNames ?? spec.names;
-  const served = spec.versions.filter((version) => version.served);
-  // The stored version needs no converter, which may be gone.
-  const version = served.find(({ storage }) => storage) ?? served[0] ?? spec.versions[0];
+  // The stored version needs no converter, which may be gone; it is there while the definition goes.
+  const version = spec.versions.find(({ storage }) => storage);
   if (version === undefined) return undefined;
   const namespaced = spec.scope === 'Namespaced';
   return { group: spec.group, version: version.name, resource: plural, kind, namespaced };

@@ -64,7 +64,7 @@ class ResourceQuotaController implements RunnableController {
   readonly #discovery: Controller;
   /** By `count/` name. */
   #served = new Map<string, DiscoveredResource>();
-  /** By `count/` name: only kinds that a quota counts. */
+  /** By `count/` name: only kinds that some quota has counted. */
   readonly #followed = new Map<string, Followed>();
   /** Key of a quota → when others changed what is used of it. */
   readonly #chargedMs = new Map<string, number>();

@@ -95,6 +95,8 @@ export class CacheWatch implements AsyncIterableIterator<WatchItem> {
       const { prepare } = this.#options;
       const failure = prepare === undefined ? undefined : await this.#prepare(prepare);
       if (failure !== undefined) return { done: false, value: failure };
+      // It may have been closed while somebody converted.
+      if (this.#isClosed) continue;
       const item = this.#take();
       if (item !== undefined) return { done: false, value: item };
       if (this.#isOver()) this.#close();

@@ -101,14 +101,13 @@ export class ResourceRegistry {
     else await this.cacher.waitForRevision(asked);
     const from = sendInitialEvents || asked === 0 ? 'state' : asked;
     const { codec } = this.#deps;
-    if (from === 'state')
+    const { converted } = this.definition;
+    if (from === 'state' && converted !== undefined)
       await untilPrepared(() => codec.prepare(this.cacher.list(onlyKey ?? prefix)));
     const options: CacheWatchOptions = {
       prefix: onlyKey ?? prefix,
       matches,
-      ...(this.definition.converted === undefined
-        ? {}
-        : { prepare: (items) => codec.prepare(items) }),
+      ...(converted === undefined ? {} : { prepare: (items) => codec.prepare(items) }),
       from,
       hasInitialEventsEnd: sendInitialEvents,
       allowBookmarks,

@@ -93,7 +93,17 @@ export class StorageCodec {
   prepare(items: readonly StoredObject[]): Promise<void> | undefined {
     if (this.#converted === undefined) return undefined;
     const foreign = items.filter(({ isReady }) => !isReady);
-    return foreign.length === 0 ? undefined : this.#convertRows(this.#converted, foreign);
+    if (foreign.length === 0) return undefined;
+    const fresh = foreign.filter(({ conversion }) => conversion === undefined);
+    if (fresh.length > 0) {
+      const conversion = this.#convertRows(this.#converted, fresh).finally(() => {
+        for (const row of fresh) row.conversion = undefined;
+      });
+      for (const row of fresh) row.conversion = conversion;
+    }
+    // Whoever comes while a row is converted waits for the same.
+    const conversions = new Set(foreign.flatMap(({ conversion }) => conversion ?? []));
+    return Promise.all(conversions).then(() => undefined);
   }
 
   async #convertRows({ by }: Converted, rows: readonly StoredObject[]): Promise<void> {
@@ -119,9 +129,9 @@ export class StorageCodec {
     };
   }
 
-  /** What is answered for a row that was just written: where others convert, what they make of it. */
+  /** What is answered for a row that was just written: where it is stored as another version, what comes back of it. */
   async afterWrite(row: Row, bytes: Uint8Array, object: KubeObject): Promise<StoredObject> {
-    if (this.#converted?.stored === undefined)
+    if (this.#storedCodec === undefined)
       return this.written(row.key, row.value, object, row.modRevision);
     const stored = new StoredObject(this, { ...row, value: bytes });
     await this.prepare([stored]);
@@ -235,6 +245,8 @@ export class StoredObject {
   #object: KubeObject | undefined;
   #json: Uint8Array | undefined;
   #isForeign = false;
+  /** Under way. */
+  conversion: Promise<void> | undefined;
   /** The row is of a version that is not stored any more: a write of the same brings it up to date. */
   readonly isOutdated: boolean = false;
 

@@ -19,6 +19,7 @@ import {
   unsupportedMediaType,
 } from '#kube/machinery/status.ts';
 import { strategicMergePatch } from '#kube/machinery/strategic-patch.ts';
+import { supportsVerb } from '../../registry/resource-table.ts';
 import type { StoredObject } from '../../registry/storage-codec.ts';
 import type { ApiResponse } from '../http.ts';
 import { contentTypeOf } from '../representation/negotiation.ts';
@@ -45,7 +46,9 @@ export interface PatchBody {
 
 export async function handlePatch(scope: RequestScope): Promise<ApiResponse> {
   outputForm(scope);
-  const { info, resource } = scope;
+  const { info, resource, definition } = scope;
+  // Nothing comes while its definition goes.
+  const mayCome = supportsVerb(definition, 'create');
   const isApply = isApplyRequest(scope);
   const parameters = parsePatchParameters(scope.request.query, isApply);
   const { dryRun, validation } = parameters;
@@ -57,7 +60,7 @@ export async function handlePatch(scope: RequestScope): Promise<ApiResponse> {
       namespace: info.namespace,
       name: info.name,
       rules: rulesOf(scope),
-      mayCreate: isApply && info.subresource === '' ? 'always' : 'never',
+      mayCreate: isApply && info.subresource === '' && mayCome ? 'always' : 'never',
       validateCreate: createOptions(scope, dryRun).validate,
       async change(old) {
         const next = patched(old);

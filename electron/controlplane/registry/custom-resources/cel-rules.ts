@@ -5,7 +5,7 @@ import { Optional, type Environment } from '@marcbachmann/cel-js';
 import type { JSONSchemaProps, ValidationRule } from '#kube/api/apiextensions.ts';
 import { deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { FieldPath, invalid, forbidden, required, type FieldError } from '#kube/machinery/field.ts';
-import { childSchema } from '#kube/machinery/structural/structural.ts';
+import { childSchema, childSchemas } from '#kube/machinery/structural/structural.ts';
 import { correlated, fieldOf } from '#kube/machinery/structural/values.ts';
 import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
 import { createEnvironment, type Matches } from '../../cel/environment.ts';
@@ -220,14 +220,11 @@ function failure(rule: ValidationRule, path: FieldPath, type: string, message: s
 const ruled = new WeakMap<JSONSchemaProps, boolean>();
 
 /** Whether there is a rule here or below. */
-export function hasRules(schema: JSONSchemaProps): boolean {
+function hasRules(schema: JSONSchemaProps): boolean {
   const known = ruled.get(schema);
   if (known !== undefined) return known;
-  const { properties = {}, items, additionalProperties } = schema;
-  const children = Object.values(properties);
-  if (items !== undefined) children.push(items);
-  if (typeof additionalProperties === 'object') children.push(additionalProperties);
-  const found = (schema['x-kubernetes-validations'] ?? []).length > 0 || children.some(hasRules);
+  const found =
+    (schema['x-kubernetes-validations'] ?? []).length > 0 || childSchemas(schema).some(hasRules);
   ruled.set(schema, found);
   return found;
 }

@@ -3,6 +3,7 @@
 // Source: kubernetes apiextensions-apiserver pkg/apiserver/conversion/webhook_converter.go.
 import type { CustomResourceDefinition } from '#kube/api/apiextensions.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import type { Clock } from '#kube/base/clock.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { deepCopy, deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { field, fieldErrorText } from '#kube/machinery/field.ts';
@@ -14,13 +15,15 @@ import type { VersionConverter } from '../resource.ts';
 
 const group = 'apiextensions.k8s.io';
 const knownVersions = ['v1', 'v1beta1'];
-const timeoutMs = 30_000;
+/** For all calls of one conversion, however many objects there are. */
+const patienceMs = 30_000;
 /** Objects in one call, unless they are large. */
 const maxObjects = 100;
 const maxChunkLength = 1024 * 1024;
 
 export interface ConversionDeps {
   readonly webhooks: WebhookCaller;
+  readonly clock: Clock;
   readonly random: Random;
 }
 
@@ -37,8 +40,10 @@ export function webhookConverter(
   return {
     async convert(objects, apiVersion) {
       const made: KubeObject[] = [];
+      const endMs = deps.clock.monotonicMs() + patienceMs;
       for (const chunk of chunksOf(objects)) {
-        const call = { objects: chunk, apiVersion, version, address };
+        const timeoutMs = endMs - deps.clock.monotonicMs();
+        const call = { objects: chunk, apiVersion, version, address, timeoutMs };
         made.push(...(await convertChunk(deps, call)));
       }
       return made;
@@ -68,16 +73,21 @@ interface Call {
   readonly apiVersion: string;
   readonly version: string;
   readonly address: WebhookAddress;
+  readonly timeoutMs: number;
 }
 
 async function convertChunk({ webhooks, random }: ConversionDeps, call: Call) {
-  const { objects, apiVersion, version, address } = call;
+  const { objects, apiVersion, version, address, timeoutMs } = call;
   const [first] = objects;
   if (first === undefined) return [];
   const what = `conversion webhook for ${gvkText(gvkOf(first))}`;
   const uid = uuid(random);
   const request = { uid, desiredAPIVersion: apiVersion, objects };
   const review = { kind: 'ConversionReview', apiVersion: `${group}/${version}`, request };
+  if (timeoutMs <= 0)
+    throw unknownFailure(
+      `${what} failed: not all objects were converted within ${patienceMs / 1000} s`,
+    );
   let converted: readonly unknown[];
   try {
     converted = readConverted(await webhooks.call({ address, review, timeoutMs }), uid, version);

@@ -55,7 +55,8 @@ export function customKinds(
   };
   return {
     definitions: versions
-      .filter(({ served }) => served)
+      // While a definition goes, what is stored is deleted by its own version, served or not.
+      .filter((version) => version.served || (version === storage && isTerminating(crd)))
       .map((version) => (version === storage ? stored : another(version))),
     schemas: new Map(
       versions.map((version) => [

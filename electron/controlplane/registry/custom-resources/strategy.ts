@@ -2,8 +2,6 @@
 // On updates only what changed is judged, so that a stricter schema does not lock old objects up.
 // Source: kubernetes apiextensions-apiserver pkg/registry/customresource/{strategy,validator}.go.
 import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
-import type { KubeObject } from '#kube/api/object.ts';
-import type { FieldError } from '#kube/machinery/field.ts';
 import type { StatusSubresource, Strategy } from '../resource.ts';
 import { loadEngine, needsEngine } from './engine.ts';
 import { validateObject } from './validate.ts';
@@ -15,7 +13,7 @@ export function customStrategy(
   const isDemanding = needsEngine(schema);
   return {
     load: () => (isDemanding ? loadEngine() : undefined),
-    validate: (object, old) => judge(schema, object, old),
+    validate: (object, old) => validateObject(schema, object, old),
     // Without a status subresource, status is a field like any other.
     ...(hasStatus ? {} : { generationFields: 'all' as const }),
   };
@@ -24,13 +22,5 @@ export function customStrategy(
 export function statusRulesOf(
   schema: JSONSchemaProps,
 ): NonNullable<StatusSubresource['validateUpdate']> {
-  return (next, old) => judge(schema, next, old);
-}
-
-function judge(
-  schema: JSONSchemaProps,
-  object: KubeObject,
-  old: KubeObject | undefined,
-): FieldError[] {
-  return validateObject(schema, object, old);
+  return (next, old) => validateObject(schema, next, old);
 }

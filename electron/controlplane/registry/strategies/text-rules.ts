@@ -127,6 +127,7 @@ export function isUnixId(id: number): string[] {
   return id >= 0 && id <= maxInt32 ? [] : [rangeMessage(0, maxInt32)];
 }
 
+/** As Kubernetes' older fields are read: zeros in front count for nothing. Formats and CEL refuse them. */
 export function isIPv4(text: string): boolean {
   const parts = text.split('.');
   return parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256);

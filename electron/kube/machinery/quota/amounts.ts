@@ -47,10 +47,12 @@ export function sumAmounts(
 
 /** What `a` has more than `b`; never negative. */
 export function surplusOf(a: Amounts, b: Amounts): Record<string, Quantity> {
-  return mapAmounts(a, (amount, name) => {
+  const surplus: Record<string, Quantity> = {};
+  for (const [name, amount] of Object.entries(a)) {
     const less = amountIn(b, name) ?? 0;
-    return compareQuantities(amount, less) > 0 ? subtractQuantities(amount, less) : '0';
-  });
+    surplus[name] = compareQuantities(amount, less) > 0 ? subtractQuantities(amount, less) : '0';
+  }
+  return surplus;
 }
 
 export function onlyNamed(amounts: Amounts, names: Iterable<string>): Record<string, Quantity> {
@@ -87,13 +89,4 @@ export function showAmounts(amounts: Amounts): string {
     .toSorted()
     .map((name) => `${name}=${canonicalQuantity(amounts[name] ?? 0)}`)
     .join(',');
-}
-
-function mapAmounts(
-  amounts: Amounts,
-  change: (amount: Quantity, name: string) => Quantity,
-): Record<string, Quantity> {
-  return Object.fromEntries(
-    Object.entries(amounts).map(([name, amount]) => [name, change(amount, name)]),
-  );
 }

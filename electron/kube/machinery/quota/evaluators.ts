@@ -102,6 +102,9 @@ const pods: QuotaEvaluator = {
   },
   missing(names, object) {
     const { spec } = object as Pod;
+    // What the pod asks for as a whole, its containers need not.
+    const { requests = {}, limits = {} } = spec.resources ?? {};
+    if (Object.keys(requests).length + Object.keys(limits).length > 0) return undefined;
     const required = requiredNames.filter((name) => names.includes(name));
     const containers: readonly Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
     const parts = required.toSorted().flatMap((name) => {

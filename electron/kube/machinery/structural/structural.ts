@@ -48,6 +48,9 @@ function dropUndefined(object: Fields): void {
 /** `schema` undefined: nothing is known of the value, so nothing of it stays. */
 function prune(schema: JSONSchemaProps | undefined, value: unknown, walk: Walk): void {
   if (Array.isArray(value)) {
+    // Of these items nothing is known, and nothing has to be.
+    if (schema?.items === undefined && schema?.['x-kubernetes-preserve-unknown-fields'] === true)
+      return;
     for (const [index, item] of value.entries())
       pruneChild(schema?.items, item, { ...walk, path: `${walk.path}[${index}]` });
     return;

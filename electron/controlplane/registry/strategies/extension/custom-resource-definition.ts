@@ -35,10 +35,7 @@ export const customResourceDefinitionStrategy: Strategy<CustomResourceDefinition
     const service = spec.conversion.webhook?.clientConfig?.service;
     if (service !== undefined) service.port ??= 443;
   },
-  validate: (definition, old) => [
-    ...validateDefinition(definition),
-    ...validateSchemas(definition, old),
-  ],
+  validate: (definition) => [...validateDefinition(definition), ...validateSchemas(definition)],
   validateUpdate: validateDefinitionUpdate,
   allocate: acceptNames,
   deletionFinalizers: [cleanupFinalizer],
@@ -65,10 +62,7 @@ function schemasOf({ spec }: CustomResourceDefinition): VersionSchema[] {
   );
 }
 
-function validateSchemas(
-  definition: CustomResourceDefinition,
-  _old: CustomResourceDefinition | undefined,
-): FieldError[] {
+function validateSchemas(definition: CustomResourceDefinition): FieldError[] {
   const engine = {
     context: valueContext(),
     checkExpression: (text: string) => ruleEngine().checkExpression(text),

@@ -353,6 +353,15 @@ function validateNarrowing(
     'x-kubernetes-int-or-string',
   ] as const)
     if (schema[name] === true) say(name, 'must be false to be structural');
+  // Differs: Kubernetes takes rules here since 1.31. Nobody would ask them.
+  if ((schema['x-kubernetes-validations'] ?? []).length > 0)
+    say('x-kubernetes-validations', 'must be empty to be structural');
+  for (const name of [
+    'x-kubernetes-list-type',
+    'x-kubernetes-list-map-keys',
+    'x-kubernetes-map-type',
+  ] as const)
+    if (schema[name] !== undefined) say(name, 'must be undefined to be structural');
   const inner = { depth: depth + 1, place };
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     const at = path.child('properties').key(name);

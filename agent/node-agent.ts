@@ -92,6 +92,7 @@ export class NodeAgent {
     this.#events = new ApiEventRecorder({ client, clock, logger, component: 'kubelet', host });
     this.#registrar = new NodeRegistrar({
       client,
+      events: this.#events,
       clock,
       logger,
       nodeName: host,

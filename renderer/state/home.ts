@@ -116,7 +116,8 @@ function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble 
       return {
         tone: 'trouble',
         title: `Docker is stopped on ${name}`,
-        text: 'Apps on it can\'t be started or looked after until Docker runs again. Start it with "systemctl start docker" on that machine; everything else follows by itself.',
+        text: "Apps on it can't be started or looked after until Docker runs again. Start it on that machine; everything else follows by itself.",
+        showsOriginal: true,
         nextStep: see,
       };
     case 'forbidden':

@@ -9,27 +9,38 @@ import { store } from './store.ts';
 
 const benchmarks: readonly Benchmark[] = [start, api, store];
 
-function usage(): never {
+function usage(mistake?: string): never {
   const list = benchmarks.map(
     ({ name, about, parts = [] }) =>
       `  ${name.padEnd(10)} ${about}${parts.length === 0 ? '' : `\n${' '.repeat(13)}parts: ${parts.join(', ')}`}`,
   );
   const usageLine = 'npm run bench -- NAME [PART…] [--pairs N] [--json FILE]';
-  process.stderr.write(`${usageLine}\n\n${list.join('\n')}\n`);
+  const first = mistake === undefined ? '' : `${mistake}\n`;
+  process.stderr.write(`${first}${usageLine}\n\n${list.join('\n')}\n`);
   process.exit(2);
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'string' }, pairs: { type: 'string' } },
-});
+function options() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { json: { type: 'string' }, pairs: { type: 'string' } },
+    });
+  } catch (error) {
+    return usage((error as Error).message);
+  }
+}
+
+const { values, positionals } = options();
 const [wanted, ...only] = positionals;
 const benchmark = benchmarks.find(({ name }) => name === wanted);
+if (wanted === undefined) usage();
+if (benchmark === undefined) usage(`There is no benchmark "${wanted}".`);
+const unknown = only.find((part) => benchmark.parts?.includes(part) !== true);
+if (unknown !== undefined) usage(`The benchmark "${wanted}" has no part "${unknown}".`);
 const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
-const isSound =
-  only.every((part) => benchmark?.parts?.includes(part) === true) &&
-  (pairs === undefined || (Number.isInteger(pairs) && pairs > 0));
-if (benchmark === undefined || !isSound) usage();
+if (pairs !== undefined && !(Number.isInteger(pairs) && pairs > 0))
+  usage(`--pairs takes a number from 1 on, not "${values.pairs}".`);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const rows = await benchmark.run({ say, only, pairs });

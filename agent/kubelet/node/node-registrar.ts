@@ -5,8 +5,10 @@ import type { Lease } from '#kube/api/coordination.ts';
 import type { Node, NodeStatus } from '#kube/api/core.ts';
 import { delay, rfc3339Micro, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { leases, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { getCondition } from '#kube/machinery/conditions.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { withoutHeartbeats } from './node-status.ts';
@@ -14,6 +16,7 @@ import { messageOf } from '../../error-message.ts';
 
 export interface NodeRegistrarDeps {
   readonly client: RestClient;
+  readonly events: EventRecorder;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly nodeName: string;
@@ -100,7 +103,9 @@ export class NodeRegistrar {
     this.#writtenAtMs = -Infinity;
     const status = await this.#deps.status(undefined);
     const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata, spec: {}, status };
-    return client.create(nodes, fresh, { signal });
+    const node = await client.create(nodes, fresh, { signal });
+    this.#tellReadiness(undefined, status);
+    return node;
   }
 
   async #writeStatus(node: Node): Promise<void> {
@@ -111,7 +116,19 @@ export class NodeRegistrar {
     if (!isOld && deepEqual(withoutHeartbeats(status), before)) return;
     this.#node = await this.#putStatus(node, status);
     this.#writtenAtMs = clock.monotonicMs();
+    this.#tellReadiness(node.status, status);
     onWritten(status);
+  }
+
+  /** An event when the node has become Ready, or no longer is. */
+  #tellReadiness(before: NodeStatus | undefined, status: NodeStatus): void {
+    const { events, nodeName } = this.#deps;
+    const isReady = isReadyBy(status);
+    if (isReady === isReadyBy(before)) return;
+    const reason = isReady ? 'NodeReady' : 'NodeNotReady';
+    // By its name as uid: so `kubectl describe node` looks for them.
+    const about = { kind: 'Node', name: nodeName, uid: nodeName };
+    events.event(about, 'Normal', reason, `Node ${nodeName} status is now: ${reason}`);
   }
 
   /** Somebody else (labels, taints, annotations) may have written in between. */
@@ -151,4 +168,8 @@ export class NodeRegistrar {
       this.#lease = await client.create(leases, fresh, { signal });
     }
   }
+}
+
+function isReadyBy(status: NodeStatus | undefined): boolean {
+  return getCondition(status?.conditions, 'Ready')?.status === 'True';
 }

@@ -70,17 +70,26 @@ function showTally(tally: Tally): void {
     process.stdout.write(`${String(tally.get(what) ?? 0).padStart(9)}  ${what}\n`);
 }
 
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        seed: { type: 'string' },
+        seeds: { type: 'string' },
+        trace: { type: 'boolean', default: false },
+        workers: { type: 'string', default: `${availableParallelism()}` },
+        'until-broken': { type: 'boolean', default: false },
+        'all-storms': { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${usage}`);
+    return process.exit(2);
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string' },
-      seeds: { type: 'string' },
-      trace: { type: 'boolean', default: false },
-      workers: { type: 'string', default: `${availableParallelism()}` },
-      'until-broken': { type: 'boolean', default: false },
-      'all-storms': { type: 'boolean', default: false },
-    },
-  });
+  const values = options();
   const [from = 1, to = from] = (values.seeds ?? values.seed ?? '1-100').split('-').map(Number);
   const workers = Number(values.workers);
   if (![from, to, workers].every(Number.isSafeInteger) || workers < 1) {

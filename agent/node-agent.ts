@@ -19,6 +19,7 @@ import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
 import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
+import { PressureKeeper } from './kubelet/pressure/pressure-keeper.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
@@ -77,6 +78,8 @@ export class NodeAgent {
   readonly #events: ApiEventRecorder;
   readonly #registrar: NodeRegistrar;
   readonly #engine: EngineKeeper;
+  readonly #volumes: Volumes;
+  #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
   #imagesAtMs = -Infinity;
@@ -102,6 +105,11 @@ export class NodeAgent {
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
+    this.#volumes = new Volumes({
+      rootDirectory: path.join(deps.dataDirectory, 'pods'),
+      mounter: systemMounter,
+      isRoot: this.#environment.isRoot,
+    });
   }
 
   /** Resolves when everything runs; the node may not be Ready yet. */
@@ -111,7 +119,9 @@ export class NodeAgent {
     const facts = await this.#readFacts();
     const informers = new InformerFactory({ client, clock, random, logger });
     const kubelet = this.#makeKubelet(informers, facts);
-    await this.#startServer(kubelet, facts);
+    const collector = this.#makeCollector();
+    await this.#startServer(kubelet, collector, facts);
+    this.#startPressureKeeper(kubelet, collector);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     const running = kubelet.start();
     await this.#startProxy(informers);
@@ -169,7 +179,7 @@ export class NodeAgent {
   }
 
   #makeKubelet(informers: InformerFactory, facts: MachineFacts): Kubelet {
-    const { client, clock, random, logger, nodeName, dataDirectory, runtimeName } = this.#deps;
+    const { client, clock, random, logger, nodeName, runtimeName } = this.#deps;
     let isRegistering = false;
     return new Kubelet({
       runtime: this.#runtime,
@@ -178,11 +188,7 @@ export class NodeAgent {
       pods: informers.informer(pods, { fieldSelector: `spec.nodeName=${nodeName}` }),
       services: informers.informer(services),
       events: this.#events,
-      volumes: new Volumes({
-        rootDirectory: path.join(dataDirectory, 'pods'),
-        mounter: systemMounter,
-        isRoot: this.#environment.isRoot,
-      }),
+      volumes: this.#volumes,
       node: {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
@@ -203,15 +209,39 @@ export class NodeAgent {
     });
   }
 
-  async #startServer(kubelet: Kubelet, machine: MachineFacts): Promise<void> {
-    const { clock, logger, nodeName, dataDirectory, userId } = this.#deps;
-    const collector = new Collector({
+  #makeCollector(): Collector {
+    const { clock, dataDirectory } = this.#deps;
+    return new Collector({
       clock,
       cgroups: systemCgroups,
       dataDirectory,
       targets: () => this.#targets.get(),
       diskBytes: (id) => this.#runtime.containerDiskBytes(id),
     });
+  }
+
+  #startPressureKeeper(kubelet: Kubelet, collector: Collector): void {
+    const { clock, logger, nodeName, dataDirectory } = this.#deps;
+    this.#pressure = new PressureKeeper({
+      runtime: this.#runtime,
+      events: this.#events,
+      clock,
+      logger,
+      nodeName,
+      dataDirectory,
+      pods: () => kubelet.pods(),
+      evict: (pod, message) => kubelet.evict(pod, message),
+      sample: () => collector.once(),
+      memoryAvailableBytes: async () => (await this.#readFacts()).memoryAvailableBytes,
+      volumeBytes: (podUid) => this.#volumes.diskBytes(podUid),
+      onChange: () => this.#registrar.trigger(),
+      signal: this.#stopping.signal,
+    });
+    this.#pressure.start();
+  }
+
+  async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
+    const { clock, logger, nodeName, userId } = this.#deps;
     const routes = new Routes({
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
@@ -290,6 +320,10 @@ export class NodeAgent {
       facts,
       previous,
       engine,
+      isShort: {
+        memory: this.#pressure?.isShort('memory') === true,
+        'ephemeral-storage': this.#pressure?.isShort('ephemeral-storage') === true,
+      },
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,

@@ -279,6 +279,42 @@ describe('a pod', () => {
     expect(statusOf()?.phase).toBe('Running');
   });
 
+  it('that has to give way ends as Failed at once, says why, and stays so', async () => {
+    await start();
+    api.put(podOf({ terminationGracePeriodSeconds: 600 }));
+    await until('ready', () => isReady());
+    kubelet.evict(api.pods.get('p') ?? podOf(), 'The node was low on resource: memory. ');
+    const status = () => api.pods.get('p')?.status;
+    await until('ended', () => status()?.containerStatuses?.[0]?.state?.terminated !== undefined);
+    expect(status()).toMatchObject({
+      phase: 'Failed',
+      reason: 'Evicted',
+      message: 'The node was low on resource: memory. ',
+    });
+    expect(status()?.conditions).toContainEqual(
+      expect.objectContaining({
+        type: 'DisruptionTarget',
+        status: 'True',
+        reason: 'TerminationByKubelet',
+      }),
+    );
+    expect(runtime.calls).toContain('stop web 1');
+    expect(events).toContain('Evicted: The node was low on resource: memory. ');
+    await settled();
+    expect(runtime.calls.filter((call) => call === 'start web')).toHaveLength(1);
+  });
+
+  it('that has to give way while its image is fetched never starts', async () => {
+    runtime.onPull = () => new Promise(() => {});
+    await start();
+    api.put(podOf({ containers: [{ name: 'web', image: 'big:1' }] }));
+    await until('pulls', () => runtime.calls.includes('pull big:1'));
+    kubelet.evict(api.pods.get('p') ?? podOf(), 'The node was low on resource: memory. ');
+    await until('failed', () => api.pods.get('p')?.status?.reason === 'Evicted');
+    await settled();
+    expect(runtime.calls).not.toContain('start web');
+  });
+
   it('tells how far its image is, at most once a second, and only what is new', async () => {
     const pull = Promise.withResolvers<void>();
     let tell: (progress: PullProgress) => void = () => {};

@@ -171,6 +171,11 @@ export class DockerClient {
     return attempt(() => this.#docker.listImages());
   }
 
+  /** Untags; the image goes with its last tag. */
+  async removeImage(name: string): Promise<void> {
+    await attempt(() => this.#docker.getImage(name).remove());
+  }
+
   /** Resolves when the pull is done. */
   async pullImage(
     name: string,

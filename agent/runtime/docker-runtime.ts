@@ -58,6 +58,8 @@ export class DockerRuntime implements Runtime {
   #mayLowerOomScore = true;
   #network: Promise<PodNetwork> | undefined;
   #sandboxImage: Promise<void> | undefined;
+  /** As the engine said when it was last asked for its version, that is since it last came up. */
+  #rootDirectory: string | undefined;
 
   constructor(deps: DockerRuntimeDeps) {
     this.#deps = deps;
@@ -70,6 +72,7 @@ export class DockerRuntime implements Runtime {
 
   async version(): Promise<RuntimeVersion> {
     const facts = await this.#client.facts();
+    this.#rootDirectory = facts.rootDir;
     return { name: 'docker', version: facts.version };
   }
 
@@ -262,6 +265,7 @@ export class DockerRuntime implements Runtime {
         names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
         sizeBytes: image.Size,
         user: image.Config?.User ?? '',
+        isPulled: (image.RepoDigests ?? []).length > 0,
       };
     } catch (error) {
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -293,7 +297,26 @@ export class DockerRuntime implements Runtime {
       names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
       sizeBytes: image.Size,
       user: '',
+      isPulled: (image.RepoDigests ?? []).some((digest) => digest !== '<none>@<none>'),
     }));
+  }
+
+  async removeImage({ id, names }: ImageStatus): Promise<void> {
+    // Docker would take away a name from an image in use, as long as it has another.
+    const [user] = await this.#client.listContainers({ ancestor: [id] });
+    if (user !== undefined)
+      throw new RuntimeError('conflict', `image ${id} is used by container ${user.Id}`);
+    // It takes no id of an image that has several names. A digest goes with its repository's last tag.
+    const tags = names.filter((name) => !name.includes('@') && name !== '<none>:<none>');
+    for (const name of tags.length === 0 ? [id] : tags)
+      await this.#client.removeImage(name).catch((error: unknown) => {
+        if (!isRuntimeError(error, 'notFound')) throw error;
+      });
+  }
+
+  async storageDirectory(): Promise<string> {
+    this.#rootDirectory ??= (await this.#client.facts()).rootDir;
+    return this.#rootDirectory;
   }
 
   containerDiskBytes(id: string): Promise<number | undefined> {

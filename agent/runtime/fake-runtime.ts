@@ -241,12 +241,23 @@ export class FakeRuntime implements Runtime {
     await this.onPull(name, onProgress);
     if (this.pullable !== undefined && !this.pullable.has(name))
       throw new RuntimeError('notFound', `manifest for ${name} not found: manifest unknown`);
-    this.addImage(name);
+    this.addImage(name, { isPulled: true });
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {
     this.#check();
     return [...this.#images.values()];
+  }
+
+  async removeImage({ id, names }: ImageStatus): Promise<void> {
+    this.#check();
+    if ([...this.#containers.values()].some(({ status }) => status.imageId === id))
+      throw new RuntimeError('conflict', `image ${id} is used by a container`);
+    for (const name of names) this.#images.delete(name);
+  }
+
+  async storageDirectory(): Promise<string> {
+    return '/';
   }
 
   async containerDiskBytes(id: string): Promise<number | undefined> {
@@ -285,8 +296,10 @@ export class FakeRuntime implements Runtime {
 
   // What tests and the bench do from outside.
 
-  addImage(name: string, user = ''): void {
-    this.#images.set(name, { id: `sha256:${name}`, names: [name], sizeBytes: 1_000_000, user });
+  addImage(name: string, more: Partial<ImageStatus> = {}): void {
+    const id = `sha256:${name}`;
+    const image = { id, names: [name], sizeBytes: 1_000_000, user: '', isPulled: false, ...more };
+    this.#images.set(name, image);
   }
 
   addLog(id: string, line: string): void {

@@ -158,6 +158,8 @@ export interface ImageStatus {
   readonly sizeBytes: number;
   /** The user that the image runs as: '' (root), a number, or a name. */
   readonly user: string;
+  /** It came from a registry and can be fetched from there again; false: it was made or loaded here. */
+  readonly isPulled: boolean;
 }
 
 export interface RegistryAuth {
@@ -260,6 +262,10 @@ export interface Runtime {
     onProgress?: (progress: PullProgress) => void,
   ): Promise<void>;
   listImages(): Promise<readonly ImageStatus[]>;
+  /** Idempotent. A conflict: a container of anybody's is made of it, running or not. */
+  removeImage(image: ImageStatus): Promise<void>;
+  /** The directory on this machine where images and containers' own layers lie. */
+  storageDirectory(): Promise<string>;
   /** Bytes in the container's own layer; undefined when that can't be told. */
   containerDiskBytes(id: string): Promise<number | undefined>;
   /** Container state changes as they happen; throws when the engine goes away. */

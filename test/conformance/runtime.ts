@@ -12,6 +12,8 @@ import {
 export interface RuntimeUnderTest {
   readonly runtime: Runtime;
   readonly image: string;
+  /** Two names of one image that nothing else uses, made anew for each run. */
+  readonly spareImage: readonly [string, string];
   /** A name that can't be pulled. */
   readonly missingImage: string;
   /** A second Runtime over the same engine: what an agent sees after a restart. */
@@ -199,6 +201,31 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       expect(await runtime.imageStatus(test.image)).toMatchObject({
         sizeBytes: expect.any(Number),
       });
+    });
+
+    it('removes an image by all its names, but not while a container is made of it', async () => {
+      const [name] = test.spareImage;
+      const spare = await runtime.imageStatus(name);
+      if (spare === undefined) throw new Error(`${name} is not there`);
+      expect(spare.names).toEqual(expect.arrayContaining([...test.spareImage]));
+      expect(spare.isPulled).toBe(false);
+      const other = { ...pod, uid: `${pod.uid}-images`, name: 'pod-images' };
+      const more = { name: 'user', image: name };
+      const sandboxId = await runtime.runSandbox(sandboxConfig(other));
+      const id = await runtime.createContainer(containerConfig(other, sandboxId, more));
+      await expect(runtime.removeImage(spare)).rejects.toSatisfy((error) =>
+        isRuntimeError(error, 'conflict'),
+      );
+      expect(await runtime.imageStatus(name)).toBeDefined();
+      await runtime.removeContainer(id);
+      await runtime.removeSandbox(sandboxId);
+      await runtime.removeImage(spare);
+      for (const gone of test.spareImage) expect(await runtime.imageStatus(gone)).toBeUndefined();
+      await runtime.removeImage(spare);
+    });
+
+    it('tells the directory where images lie', async () => {
+      expect(await runtime.storageDirectory()).toMatch(/^\//);
     });
 
     it('runs commands in a container and returns output and exit code', async () => {

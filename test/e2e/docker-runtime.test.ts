@@ -11,6 +11,7 @@ import { DockerRuntime } from '../../agent/runtime/docker-runtime.ts';
 
 const socketPath = '/var/run/docker.sock';
 const image = 'flotilla-test/busybox:1';
+const spareImage = ['flotilla-test/spare:1', 'flotilla-test/other-spare:2'] as const;
 
 if (existsSync(socketPath)) {
   const directory = mkdtempSync(join(tmpdir(), 'flotilla-runtime-'));
@@ -26,11 +27,13 @@ if (existsSync(socketPath)) {
 
   runtimeConformance('docker', async () => {
     importBusybox();
+    makeSpareImage();
     const message = join(directory, 'termination-log');
     writeFileSync(message, '');
     return {
       runtime,
       image,
+      spareImage,
       missingImage: '127.0.0.1:1/nosuch:1',
       restarted: make,
       real: true,
@@ -43,6 +46,14 @@ if (existsSync(socketPath)) {
     await client.removeNetwork((await runtime.network()).name);
     rmSync(directory, { recursive: true });
   });
+}
+
+/** One of its own, since an image with a child can't go. */
+function makeSpareImage(): void {
+  const [name, another] = spareImage;
+  const script = `tar -C /usr/bin -c busybox | docker import - ${name} >/dev/null`;
+  execFileSync('sh', ['-c', script]);
+  execFileSync('docker', ['tag', name, another]);
 }
 
 /** An image with nothing but a static busybox. */

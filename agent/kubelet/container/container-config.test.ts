@@ -20,7 +20,7 @@ function config(
     environment: new Map([['NAME', 'world']]),
     mounts: [],
     terminationMessageHostPath: '/data/t',
-    image: { id: 'i', names: [], sizeBytes: 0, user: more.user ?? '' },
+    image: { id: 'i', names: [], sizeBytes: 0, user: more.user ?? '', isPulled: true },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,
   });
@@ -85,7 +85,14 @@ describe('the container', () => {
 describe('the user', () => {
   const cases = [
     { name: "the image's", container: {}, pod: {}, user: '7', want: '' },
-    { name: "the pod's", container: {}, pod: { runAsUser: 5 }, user: '', want: '5' },
+    {
+      name: "the pod's",
+      container: {},
+      pod: { runAsUser: 5 },
+      user: '',
+      isPulled: false,
+      want: '5',
+    },
     {
       name: "the container's over the pod's",
       container: { runAsUser: 6, runAsGroup: 8 },

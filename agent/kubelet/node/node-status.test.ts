@@ -34,6 +34,7 @@ function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFac
     facts: { ...facts, ...machine },
     previous: undefined,
     engine: undefined,
+    isShort: { memory: false, 'ephemeral-storage': false },
     runtimeVersion: 'docker://28.0.0',
     kubeletPort: 10_250,
     images: [],
@@ -78,14 +79,20 @@ describe('the node', () => {
   });
 
   const pressures = [
-    { type: 'MemoryPressure', machine: { memoryAvailableBytes: 1000 }, want: 'True' },
-    { type: 'DiskPressure', machine: { diskAvailableBytes: 1000 }, want: 'True' },
-    { type: 'DiskPressure', machine: { diskAvailableBytes: 5 * gib }, want: 'False' },
-    { type: 'PIDPressure', machine: { pidCount: 32_000 }, want: 'True' },
-    { type: 'PIDPressure', machine: {}, want: 'False' },
+    { type: 'MemoryPressure', short: 'memory', want: 'True' },
+    { type: 'MemoryPressure', short: 'ephemeral-storage', want: 'False' },
+    { type: 'DiskPressure', short: 'ephemeral-storage', want: 'True' },
+    { type: 'DiskPressure', short: 'memory', want: 'False' },
+    { type: 'PIDPressure', pidCount: 32_000, want: 'True' },
+    { type: 'PIDPressure', want: 'False' },
   ];
-  it.each(pressures)('has $type $want with $machine', ({ type, machine, want }) => {
-    expect(condition(status({}, machine), type)?.status).toBe(want);
+  it.each(pressures)('has $type $want when short of $short', ({ type, short, pidCount, want }) => {
+    const isShort = {
+      memory: short === 'memory',
+      'ephemeral-storage': short === 'ephemeral-storage',
+    };
+    const result = status({ isShort }, pidCount === undefined ? {} : { pidCount });
+    expect(condition(result, type)?.status).toBe(want);
   });
 
   it('keeps transition times and foreign conditions, and tells the same apart from heartbeats', () => {

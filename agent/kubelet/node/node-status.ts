@@ -2,6 +2,7 @@
 // Source: kubernetes pkg/kubelet/nodestatus/setters.go, kubelet_node_status.go.
 import type { NodeCondition, NodeStatus } from '#kube/api/core.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
+import type { Starved } from '../pressure/eviction.ts';
 
 export const kubeletVersion = 'v1.35.0';
 export const maxPods = 110;
@@ -40,6 +41,8 @@ export interface NodeStatusInput {
   readonly facts: MachineFacts;
   readonly previous: NodeStatus | undefined;
   readonly engine: EngineProblem | undefined;
+  /** What this machine is short of, or was until a moment ago. */
+  readonly isShort: Readonly<Record<Starved, boolean>>;
   /** `docker://20.10.24`; '' while unknown. */
   readonly runtimeVersion: string;
   readonly kubeletPort: number;
@@ -122,17 +125,14 @@ function conditions(input: NodeStatusInput): NodeCondition[] {
   ];
 }
 
-function verdicts({ facts, engine }: NodeStatusInput): Verdict[] {
-  const lowMemory = facts.memoryAvailableBytes < 100 * mib;
-  // Differs: Kubernetes says "pressure" at 10 %; on a home machine's big disk that is plenty.
-  const lowDisk = facts.diskAvailableBytes < Math.min(facts.diskBytes * 0.1, 1024 * mib);
+function verdicts({ facts, engine, isShort }: NodeStatusInput): Verdict[] {
   const lowPids = facts.pidCount > facts.pidLimit * 0.9;
   return [
-    verdict('MemoryPressure', lowMemory, [
+    verdict('MemoryPressure', isShort.memory, [
       ['KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'],
       ['KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
     ]),
-    verdict('DiskPressure', lowDisk, [
+    verdict('DiskPressure', isShort['ephemeral-storage'], [
       ['KubeletHasDiskPressure', 'kubelet has disk pressure'],
       ['KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
     ]),

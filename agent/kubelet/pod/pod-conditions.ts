@@ -11,10 +11,15 @@ export interface ConditionInput {
   readonly init: readonly ContainerStatus[];
   readonly main: readonly ContainerStatus[];
   readonly hasSandbox: boolean;
+  /** Why the kubelet ended the pod through no fault of its own. */
+  readonly disruption: string | undefined;
   readonly nowMs: number;
 }
 
 type Verdict = Pick<PodCondition, 'status' | 'reason' | 'message'>;
+
+/** Why, of a DisruptionTarget that is the kubelet's. */
+export const kubeletDisruption = 'TerminationByKubelet';
 
 const isTrue: Verdict = { status: 'True' };
 
@@ -28,6 +33,12 @@ export function podConditions(input: ConditionInput): PodCondition[] {
     ['ContainersReady', containersReady],
     ['PodScheduled', isTrue],
   ]);
+  if (input.disruption !== undefined)
+    verdicts.set('DisruptionTarget', {
+      status: 'True',
+      reason: kubeletDisruption,
+      message: input.disruption,
+    });
   const own = [...verdicts].map(([type, verdict]) => {
     const before = previous.find((condition) => condition.type === type);
     const kept = before?.status === verdict.status ? before.lastTransitionTime : undefined;

@@ -23,7 +23,14 @@ export interface StatusInput {
   /** Nothing of the pod will run again: it was deleted, evicted, or ran out of time. */
   readonly isTerminal: boolean;
   /** Set when the kubelet itself ended the pod. */
-  readonly failure?: { readonly reason: string; readonly message: string };
+  readonly failure?: PodFailure;
+}
+
+export interface PodFailure {
+  readonly reason: string;
+  readonly message: string;
+  /** Not the pod's own fault: who owns it need not count it (`podFailurePolicy` of Jobs). */
+  readonly isDisruption: boolean;
 }
 
 export function computePodStatus(input: StatusInput): PodStatus {
@@ -51,12 +58,17 @@ export function computePodStatus(input: StatusInput): PodStatus {
     status.hostIPs = input.nodeIps.map((ip) => ({ ip }));
   }
   setPodIps(status, input);
-  if (failure !== undefined) Object.assign(status, failure);
+  if (failure !== undefined) {
+    status.reason = failure.reason;
+    status.message = failure.message;
+  }
   if (pod.metadata.generation !== undefined) status.observedGeneration = pod.metadata.generation;
   const hasSandbox = observed.sandboxes.some(
     (sandbox) => sandbox.ready && (sandbox.ip !== '' || sandbox.hostNetwork),
   );
-  status.conditions = podConditions({ pod, status, init, main, hasSandbox, nowMs: input.nowMs });
+  const disruption = failure?.isDisruption === true ? failure.message : undefined;
+  const { nowMs } = input;
+  status.conditions = podConditions({ pod, status, init, main, hasSandbox, disruption, nowMs });
   return status;
 }
 

@@ -14,7 +14,7 @@ import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
 import type { PodKiller } from './pod-killer.ts';
-import { computePodStatus } from './pod-status.ts';
+import { computePodStatus, type PodFailure } from './pod-status.ts';
 import type { PodSync } from './pod-sync.ts';
 import type { StatusWriter } from './status-writer.ts';
 import { messageOf } from '../../error-message.ts';
@@ -57,7 +57,7 @@ export class PodWorker {
   #errorsInRow = 0;
   #timer: Timer | undefined;
   #syncAbort = new AbortController();
-  #failure: { readonly reason: string; readonly message: string } | undefined;
+  #failure: PodFailure | undefined;
 
   constructor(deps: PodWorkerDeps, pod: Pod) {
     this.#deps = deps;
@@ -99,6 +99,14 @@ export class PodWorker {
     this.wake();
   }
 
+  /** The machine needs what this pod uses: it ends now, as Failed. */
+  evict(message: string): void {
+    if (this.#phase !== 'sync' || this.#failure !== undefined) return;
+    this.#failure = { reason: 'Evicted', message, isDisruption: true };
+    this.#syncAbort.abort();
+    this.wake();
+  }
+
   /** Something may have changed. Never waits. */
   wake(): void {
     this.#isDirty = true;
@@ -132,7 +140,11 @@ export class PodWorker {
   #onError(error: unknown): void {
     // An engine that comes back wakes every worker.
     if (isRuntimeError(error, 'unavailable') || this.#isStopped) return;
-    if (this.#isTerminating() && this.#phase === 'sync') return this.#wakeAfter(0);
+    const isEnding = this.#isTerminating() || this.#failure !== undefined;
+    if (isEnding && this.#syncAbort.signal.aborted && this.#phase === 'sync') {
+      this.#syncAbort = new AbortController();
+      return this.#wakeAfter(0);
+    }
     this.#warn('Pod not synced', error);
     const delayMs = Math.min(errorRetryMs.first * 2 ** this.#errorsInRow++, errorRetryMs.max);
     this.#wakeAfter(delayMs);
@@ -154,8 +166,9 @@ export class PodWorker {
 
   #graceSeconds(): number {
     const { metadata, spec } = this.#pod;
-    // Who removes a pod that still runs, without waiting for our word, has no patience left.
-    if (this.#isGone) return forcedGraceSeconds;
+    // Who removes a pod that still runs, without waiting for our word, has no patience left; nor has
+    // a machine that runs out of memory.
+    if (this.#isGone || this.#failure?.isDisruption === true) return forcedGraceSeconds;
     const own = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds;
     return own ?? defaultGracePeriodSeconds;
   }
@@ -172,6 +185,7 @@ export class PodWorker {
       this.#failure = {
         reason: 'DeadlineExceeded',
         message: 'Pod was active on the node longer than the specified deadline',
+        isDisruption: false,
       };
       return 0;
     }

@@ -1,13 +1,14 @@
 // Brings pod statuses to the API server: per pod the newest one, one request at a time, again until
 // it is taken. Conditions that others own are taken from the object as it is there.
 // Source: kubernetes pkg/kubelet/status/status_manager.go.
-import type { Pod, PodStatus } from '#kube/api/core.ts';
+import type { Pod, PodCondition, PodStatus } from '#kube/api/core.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { pods } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
+import { kubeletDisruption } from './pod-conditions.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface StatusWriterDeps {
@@ -169,7 +170,11 @@ function ownPart(status: PodStatus = {}): unknown {
 }
 
 function withForeignConditions(wanted: PodStatus, current: PodStatus | undefined): PodStatus {
-  const own = (wanted.conditions ?? []).filter(({ type }) => ownConditions.has(type));
-  const foreign = (current?.conditions ?? []).filter(({ type }) => !ownConditions.has(type));
+  const isOurs = ({ type, reason }: PodCondition): boolean =>
+    // Others set DisruptionTarget as well.
+    ownConditions.has(type) || (type === 'DisruptionTarget' && reason === kubeletDisruption);
+  const own = (wanted.conditions ?? []).filter(isOurs);
+  const types = new Set([...ownConditions, ...own.map(({ type }) => type)]);
+  const foreign = (current?.conditions ?? []).filter(({ type }) => !types.has(type));
   return { ...wanted, conditions: [...own, ...foreign] };
 }

@@ -11,6 +11,7 @@ import type { MountConfig } from '../../runtime/runtime.ts';
 import { ContainerConfigError } from '../container/environment.ts';
 import { expandReferences } from '../container/expansion.ts';
 import { writePayload } from './atomic-writer.ts';
+import { directoryBytes } from './directory-size.ts';
 import { prepareHostPath } from './host-path.ts';
 import { VolumeError, volumePayload, type PayloadInput } from './payload.ts';
 import type { Mounter } from './tmpfs.ts';
@@ -136,6 +137,11 @@ export class Volumes {
     for (const point of await mounter.mountsUnder(await realpath(directory)))
       await mounter.unmount(point);
     await rm(directory, { recursive: true, force: true });
+  }
+
+  /** What the pod's own volumes hold of the disk. */
+  diskBytes(podUid: string): Promise<number> {
+    return directoryBytes(join(this.#podDirectory(podUid), 'volumes'));
   }
 
   /** Uids of pods that have a directory here. */

@@ -1,0 +1,81 @@
+// Removes images that nothing uses when the disk they lie on fills up. Never touches volumes, nor
+// images that a container of anybody's is made of (the engine refuses that).
+// Source: kubernetes pkg/kubelet/images/image_gc_manager.go.
+import type { ObjectReference } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
+import { bytesToFree, removalOrder, type DiskSpace, type KnownImage } from './image-garbage.ts';
+
+export interface ImageCollectorDeps {
+  readonly runtime: Runtime;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly node: ObjectReference;
+  /** Of the file system that a directory is on. */
+  readonly diskSpace: (directory: string) => Promise<DiskSpace>;
+  /** Names of images that pods of this node ask for, whether they run yet or not. */
+  readonly wanted: () => ReadonlySet<string>;
+}
+
+export class ImageCollector {
+  readonly #deps: ImageCollectorDeps;
+  #known = new Map<string, KnownImage>();
+
+  constructor(deps: ImageCollectorDeps) {
+    this.#deps = deps;
+  }
+
+  /** Looks once, and makes room if there is too little. Throws RuntimeError. */
+  async collect(): Promise<void> {
+    const { runtime, clock, events, node } = this.#deps;
+    const nowMs = clock.now();
+    await this.#learn(nowMs);
+    const askedBytes = bytesToFree(await this.#space());
+    if (askedBytes === 0) return;
+    let foundBytes = 0;
+    for (const image of removalOrder([...this.#known.values()], nowMs)) {
+      try {
+        await runtime.removeImage(image);
+      } catch (error) {
+        // Somebody else's container is made of it.
+        if (!isRuntimeError(error, 'conflict')) throw error;
+        continue;
+      }
+      this.#known.delete(image.id);
+      foundBytes += image.sizeBytes;
+      this.#deps.logger.info('Image removed to free disk space', { image: image.names[0] });
+      if (bytesToFree(await this.#space()) === 0) return;
+    }
+    const message = `Failed to garbage collect required amount of images. Attempted to free ${askedBytes} bytes, but only found ${foundBytes} bytes eligible to free.`;
+    events.event(node, 'Warning', 'FreeDiskSpaceFailed', message);
+  }
+
+  async #space(): Promise<DiskSpace> {
+    const { runtime, diskSpace } = this.#deps;
+    return diskSpace(await runtime.storageDirectory());
+  }
+
+  /** Nothing of this is kept over a restart: what was unused before counts as unused since then. */
+  async #learn(nowMs: number): Promise<void> {
+    const { runtime, wanted } = this.#deps;
+    const names = wanted();
+    const pods = await runtime.listPods();
+    const used = new Set(
+      pods.flatMap(({ containers }) => containers.map(({ imageId }) => imageId)),
+    );
+    const known = new Map<string, KnownImage>();
+    for (const image of await runtime.listImages()) {
+      const before = this.#known.get(image.id);
+      const isUsed = used.has(image.id) || image.names.some((name) => names.has(name));
+      known.set(image.id, {
+        image,
+        firstSeenMs: before?.firstSeenMs ?? nowMs,
+        lastUsedMs: isUsed ? nowMs : (before?.lastUsedMs ?? 0),
+      });
+    }
+    this.#known = known;
+  }
+}

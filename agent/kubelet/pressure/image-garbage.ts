@@ -1,0 +1,40 @@
+// Pure: when images have to make room, and which go first. Only what a registry gave goes: an image
+// that was built or loaded on this machine may be nowhere else.
+// Source: kubernetes pkg/kubelet/images/image_gc_manager.go.
+import type { ImageStatus } from '../../runtime/runtime.ts';
+
+export interface DiskSpace {
+  readonly sizeBytes: number;
+  readonly availableBytes: number;
+}
+
+export interface KnownImage {
+  readonly image: ImageStatus;
+  /** Since when this agent knows it. */
+  readonly firstSeenMs: number;
+  /** When a container or pod last needed it; 0: not since this agent began. */
+  readonly lastUsedMs: number;
+}
+
+const gib = 1024 ** 3;
+/** A pod may be on its way to it. */
+const minAgeMs = 120_000;
+
+/** How many bytes images should give up; 0: none. */
+export function bytesToFree({ sizeBytes, availableBytes }: DiskSpace): number {
+  // Differs: Kubernetes begins at 15 % and stops at 20 %, which of a home's big disk is plenty.
+  const low = Math.min(0.15 * sizeBytes, 10 * gib);
+  const enough = Math.min(0.2 * sizeBytes, 15 * gib);
+  return availableBytes >= low ? 0 : Math.ceil(enough - availableBytes);
+}
+
+/** Those that may go, unused for longest first. What is in use has `lastUsedMs` of now. */
+export function removalOrder(images: readonly KnownImage[], nowMs: number): readonly ImageStatus[] {
+  return images
+    .filter(({ image, firstSeenMs, lastUsedMs }) => {
+      const isOld = nowMs - firstSeenMs >= minAgeMs;
+      return image.isPulled && isOld && lastUsedMs < nowMs;
+    })
+    .sort((a, b) => a.lastUsedMs - b.lastUsedMs || a.firstSeenMs - b.firstSeenMs)
+    .map(({ image }) => image);
+}

@@ -233,7 +233,7 @@ export class NodeAgent {
       evict: (pod, message) => kubelet.evict(pod, message),
       sample: () => collector.once(),
       memoryAvailableBytes: async () => (await this.#readFacts()).memoryAvailableBytes,
-      volumeBytes: (podUid) => this.#volumes.diskBytes(podUid),
+      volumeBytes: (pod) => this.#volumes.diskBytes(pod),
       onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });

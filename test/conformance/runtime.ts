@@ -204,19 +204,19 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     });
 
     it('removes an image by all its names, but not while a container is made of it', async () => {
-      const [name] = test.spareImage;
-      const spare = await runtime.imageStatus(name);
-      if (spare === undefined) throw new Error(`${name} is not there`);
+      const [spareName] = test.spareImage;
+      const spare = await runtime.imageStatus(spareName);
+      if (spare === undefined) throw new Error(`${spareName} is not there`);
       expect(spare.names).toEqual(expect.arrayContaining([...test.spareImage]));
       expect(spare.isPulled).toBe(false);
-      const other = { ...pod, uid: `${pod.uid}-images`, name: 'pod-images' };
-      const more = { name: 'user', image: name };
-      const sandboxId = await runtime.runSandbox(sandboxConfig(other));
-      const id = await runtime.createContainer(containerConfig(other, sandboxId, more));
+      const owner = { ...pod, uid: `${pod.uid}-images`, name: 'pod-images' };
+      const more = { name: 'user', image: spareName };
+      const sandboxId = await runtime.runSandbox(sandboxConfig(owner));
+      const id = await runtime.createContainer(containerConfig(owner, sandboxId, more));
       await expect(runtime.removeImage(spare)).rejects.toSatisfy((error) =>
         isRuntimeError(error, 'conflict'),
       );
-      expect(await runtime.imageStatus(name)).toBeDefined();
+      expect(await runtime.imageStatus(spareName)).toBeDefined();
       await runtime.removeContainer(id);
       await runtime.removeSandbox(sandboxId);
       await runtime.removeImage(spare);

@@ -1,5 +1,6 @@
 // Keeps this machine from running full: removes unused images every five minutes if the disk needs
-// it, and looks every ten seconds whether pods have to give way.
+// it, looks every ten seconds whether pods have to give way, and every minute at those that may hold
+// only so much of the disk.
 import { statfs } from 'node:fs/promises';
 import type { ObjectReference, Pod } from '#kube/api/core.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
@@ -9,7 +10,8 @@ import type { Sample } from '../../metrics/collector.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
 import { EvictionManager } from './eviction-manager.ts';
-import type { ContainerUsage, NodeSupply, PodUsage, Starved } from './eviction.ts';
+import type { NodeSupply, PodUsage, Starved } from './eviction.ts';
+import { hasStorageLimits, overLimit, type StorageUse } from './storage-limits.ts';
 import { ImageCollector } from './image-collector.ts';
 import type { DiskSpace } from './image-garbage.ts';
 
@@ -25,13 +27,14 @@ export interface PressureDeps {
   readonly evict: (pod: Pod, message: string) => void;
   readonly sample: () => Promise<Sample>;
   readonly memoryAvailableBytes: () => Promise<number>;
-  /** What a pod's own volumes hold. */
-  readonly volumeBytes: (podUid: string) => Promise<number>;
+  /** What a pod's own volumes hold, by name. */
+  readonly volumeBytes: (pod: Pod) => Promise<ReadonlyMap<string, number>>;
   readonly onChange: () => void;
   readonly signal: AbortSignal;
 }
 
 const imagesIntervalMs = 300_000;
+const limitsIntervalMs = 60_000;
 
 export class PressureKeeper {
   readonly #deps: PressureDeps;
@@ -64,15 +67,37 @@ export class PressureKeeper {
   /** Until the signal aborts. */
   start(): void {
     void this.#evictions.run();
-    void this.#keepImages();
+    void this.#every(imagesIntervalMs, () => this.#collectImages());
+    void this.#every(limitsIntervalMs, () => this.#enforceLimits());
   }
 
-  async #keepImages(): Promise<void> {
+  async #every(intervalMs: number, look: () => Promise<void>): Promise<void> {
     const { clock, signal } = this.#deps;
     while (!signal.aborted) {
-      await this.#collectImages();
-      await delay(clock, imagesIntervalMs, signal);
+      await look();
+      await delay(clock, intervalMs, signal);
     }
+  }
+
+  async #enforceLimits(): Promise<void> {
+    const { logger, evict } = this.#deps;
+    const limited = this.#running().filter(hasStorageLimits);
+    if (limited.length === 0) return;
+    try {
+      const observed = await this.#deps.runtime.listPods();
+      for (const pod of limited) {
+        const why = overLimit(pod, await this.#storageUse(pod, observed));
+        if (why !== undefined) evict(pod, why);
+      }
+    } catch (error) {
+      if (!isRuntimeError(error, 'unavailable'))
+        logger.warn('Storage limits not looked at', { error: messageOf(error) });
+    }
+  }
+
+  #running(): readonly Pod[] {
+    const phases = new Set(['Pending', 'Running']);
+    return this.#deps.pods().filter(({ status }) => phases.has(status?.phase ?? ''));
   }
 
   async #collectImages(): Promise<void> {
@@ -94,22 +119,27 @@ export class PressureKeeper {
   }
 
   async #usage(what: Starved): Promise<readonly PodUsage[]> {
-    const { pods, runtime } = this.#deps;
-    const running = pods().filter(
-      ({ status }) => status?.phase === 'Running' || status?.phase === 'Pending',
-    );
+    const running = this.#running();
     if (what === 'memory') return memoryUsage(running, await this.#deps.sample());
-    const observed = await runtime.listPods();
-    return Promise.all(running.map((pod) => this.#diskUsage(pod, observed)));
+    const observed = await this.#deps.runtime.listPods();
+    const usages: PodUsage[] = [];
+    for (const pod of running) {
+      const { containerBytes, volumeBytes } = await this.#storageUse(pod, observed);
+      const containers = [...containerBytes].map(([name, bytes]) => ({ name, bytes }));
+      const inVolumes = [...volumeBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+      usages.push({ pod, containers, volumeBytes: inVolumes });
+    }
+    return usages;
   }
 
-  async #diskUsage(pod: Pod, observed: readonly ObservedPod[]): Promise<PodUsage> {
+  async #storageUse(pod: Pod, observed: readonly ObservedPod[]): Promise<StorageUse> {
     const { runtime, volumeBytes } = this.#deps;
-    const { uid = '' } = pod.metadata;
-    const containers: ContainerUsage[] = [];
-    for (const { id, name } of observed.find((entry) => entry.pod.uid === uid)?.containers ?? [])
-      containers.push({ name, bytes: (await runtime.containerDiskBytes(id).catch(() => 0)) ?? 0 });
-    return { pod, containers, volumeBytes: await volumeBytes(uid) };
+    const seen = observed.find((entry) => entry.pod.uid === pod.metadata.uid);
+    const containerBytes = new Map<string, number>();
+    // Newest first: of a container that was restarted only the newest counts.
+    for (const { id, name } of seen?.containers.toReversed() ?? [])
+      containerBytes.set(name, (await runtime.containerDiskBytes(id)) ?? 0);
+    return { containerBytes, volumeBytes: await volumeBytes(pod) };
   }
 }
 

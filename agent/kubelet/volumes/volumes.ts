@@ -139,9 +139,13 @@ export class Volumes {
     await rm(directory, { recursive: true, force: true });
   }
 
-  /** What the pod's own volumes hold of the disk. */
-  diskBytes(podUid: string): Promise<number> {
-    return directoryBytes(join(this.#podDirectory(podUid), 'volumes'));
+  /** What each of the pod's own volumes holds of the disk, by name. */
+  async diskBytes(pod: Pod): Promise<ReadonlyMap<string, number>> {
+    const sizes = new Map<string, number>();
+    for (const volume of pod.spec.volumes ?? [])
+      if (volume.hostPath === undefined)
+        sizes.set(volume.name, await directoryBytes(this.#volumePath(pod, volume)));
+    return sizes;
   }
 
   /** Uids of pods that have a directory here. */

@@ -2,8 +2,15 @@
 // labels → what they say. Labels are the agent's only memory of a pod.
 // Source: kubernetes v1.23 pkg/kubelet/dockershim (names, labels, namespace modes), kubelet
 // pkg/kubelet/types/labels.go.
+import path from 'node:path';
 import type { ContainerCreate } from './docker-client.ts';
-import type { ContainerConfig, PodRef, PortMapping, SandboxConfig } from './runtime.ts';
+import type {
+  ContainerConfig,
+  MountConfig,
+  PodRef,
+  PortMapping,
+  SandboxConfig,
+} from './runtime.ts';
 import { sandboxImageName } from './sandbox-image.ts';
 
 export const label = {
@@ -69,6 +76,8 @@ export interface SandboxPlace {
   readonly networkName: string;
   /** False where the kernel forbids negative scores (no CAP_SYS_RESOURCE). */
   readonly mayLowerOomScore: boolean;
+  /** Where the engine keeps its own files. */
+  readonly engineDirectory: string;
 }
 
 export function sandboxBody(config: SandboxConfig, place: SandboxPlace): ContainerCreate {
@@ -158,7 +167,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
         Source: mount.hostPath,
         Target: mount.containerPath,
         ReadOnly: mount.readOnly,
-        BindOptions: { Propagation: mount.propagation },
+        BindOptions: { Propagation: propagation(mount, place.engineDirectory) },
       })),
       CpuShares: resources.cpuShares,
       CpuPeriod: resources.cpuQuotaMicros > 0 ? 100_000 : 0,
@@ -181,6 +190,19 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
   if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
   return body;
+}
+
+/**
+ * Docker takes no mount that contains its own directory and would keep what it mounts there later:
+ * such a one (`hostPath: /`) sees the machine's mounts as they come and go.
+ */
+function propagation(mount: MountConfig, engineDirectory: string): MountConfig['propagation'] {
+  const [source, engine] = [mount.hostPath, engineDirectory].map((name) => path.join(name, '/'));
+  const meets =
+    source !== undefined &&
+    engine !== undefined &&
+    (source.startsWith(engine) || engine.startsWith(source));
+  return meets && mount.propagation === 'rprivate' ? 'rslave' : mount.propagation;
 }
 
 function pidMode(config: ContainerConfig, sandbox: string): string {

@@ -49,6 +49,7 @@ export interface DockerRuntimeDeps {
   readonly clock: Clock;
 }
 
+const defaultRootDirectory = '/var/lib/docker';
 const execOutputLimitBytes = 10 * 1024;
 const archOfDocker = { amd64: 'amd64', x86_64: 'amd64', arm64: 'arm64', aarch64: 'arm64' } as const;
 
@@ -133,6 +134,7 @@ export class DockerRuntime implements Runtime {
       identity: this.#deps.identity,
       networkName: network?.name ?? 'host',
       mayLowerOomScore: this.#mayLowerOomScore,
+      engineDirectory: this.#rootDirectory ?? defaultRootDirectory,
     };
   }
 
@@ -160,6 +162,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async createContainer(config: ContainerConfig): Promise<string> {
+    await this.storageDirectory();
     const place = this.#place(undefined);
     if (config.resources.oomScoreAdj >= 0 || !place.mayLowerOomScore)
       return this.#create(containerBody(config, place));

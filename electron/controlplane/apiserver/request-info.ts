@@ -10,7 +10,8 @@ type Target = Pick<ApiRequest, 'method' | 'path' | 'query'>;
 
 /** Throws a 400 StatusError when a segment is not properly percent-encoded or hides a slash. */
 export function parseRequestInfo(request: Target): RequestInfo {
-  const segments = request.path.split('/').filter((segment) => segment !== '');
+  // Within the path an empty segment is a name that nothing has.
+  const segments = request.path.replaceAll(/^\/+|\/+$/g, '').split('/');
   const [prefix, ...rest] = segments;
   if (prefix === 'api' && rest.length >= 2) {
     const [version = '', ...tail] = rest;

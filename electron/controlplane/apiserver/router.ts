@@ -83,6 +83,7 @@ function handlerOf(scope: RequestScope): Handler {
   if (info.subresource === '') return objectHandler(scope);
   const subresource = definition.subresources?.[info.subresource];
   if (subresource === undefined || info.name === '') throw pageNotFound();
+  if (info.rest.length > 0 && info.subresource !== 'proxy') throw pageNotFound();
   return subresourceHandler(scope, subresource);
 }
 

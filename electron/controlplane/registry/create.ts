@@ -101,6 +101,8 @@ function fillSystemMetadata(deps: WriteDeps, object: KubeObject): void {
   const { metadata } = object;
   object.apiVersion = deps.codec.apiVersion;
   object.kind = deps.codec.kind;
+  // Rules look at names; that it is missing is told among the other errors.
+  metadata.name ??= '';
   metadata.creationTimestamp = timestampAfter(deps, 0);
   metadata.uid = uuid(deps.random);
   delete metadata.resourceVersion;

@@ -85,9 +85,9 @@ function checkType(
     throw badRequest(
       `failed to merge config: expected objects of the same type, but got ${expected.kind} and ${given}`,
     );
-  const { name = '' } = isObject(metadata) ? metadata : {};
+  const { name } = isObject(metadata) ? metadata : {};
   throw badRequest(
-    `failed to create typed patch object (${info.namespace}/${String(name)}; ${wanted}, ` +
+    `failed to create typed patch object (${info.namespace}/${typeof name === 'string' ? name : ''}; ${wanted}, ` +
       `Kind=${given}): no corresponding type for ${wanted}, Kind=${given}`,
   );
 }

@@ -79,7 +79,7 @@ export function splitProxyPath(
   path: string,
   restCount: number,
 ): { readonly prefix: string; readonly rest: string } {
-  const segments = [...path.matchAll(/[^/]+/g)];
+  const segments = [...path.replace(/\/+$/, '').matchAll(/(?<=\/)[^/]*/g)];
   const last = segments[segments.length - 1 - restCount];
   const end = last === undefined ? path.length : last.index + last[0].length;
   return { prefix: path.slice(0, end), rest: path.slice(end) };

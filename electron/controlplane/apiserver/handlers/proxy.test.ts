@@ -26,7 +26,7 @@ describe('what a proxy request names', () => {
   const paths = [
     { path: '/api/v1/namespaces/a/pods/b/proxy', count: 0, rest: '' },
     { path: '/api/v1/namespaces/a/pods/b/proxy/', count: 0, rest: '/' },
-    { path: '/api/v1//namespaces/a/pods/b/proxy/x//y%2F/', count: 2, rest: '/x//y%2F/' },
+    { path: '/api/v1/namespaces/a/pods/b/proxy/x//y%2F/', count: 3, rest: '/x//y%2F/' },
     { path: '/api/v1/namespaces/proxy/pods/proxy/proxy/proxy', count: 1, rest: '/proxy' },
   ];
   it.each(paths)('the rest of $path', ({ path, count, rest }) => {

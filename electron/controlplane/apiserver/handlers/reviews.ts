@@ -35,9 +35,10 @@ export async function handleReview(scope: RequestScope): Promise<ApiResponse> {
 }
 
 function answer(scope: RequestScope, body: KubeObject): object | Promise<object> {
-  switch (scope.definition.review) {
-    case 'self-subject':
-      return selfSubject(scope, body as unknown as SelfSubjectReview);
+  const { review } = scope.definition;
+  if (review === 'self-subject') return selfSubject(scope, body as unknown as SelfSubjectReview);
+  (body as { spec?: object }).spec ??= {};
+  switch (review) {
     case 'token':
       return token(scope, body as unknown as TokenReview);
     case 'self-subject-access':

@@ -29,6 +29,22 @@ async function createPod(name: string, spec: object = {}) {
   return json;
 }
 
+describe('what is more than a subresource', () => {
+  it.each([
+    `${deployments}/web/status/x`,
+    `${deployments}/web/scale/anything/at/all`,
+    `${pods}/web/log/x`,
+    `${pods}//web`,
+    '/api//v1/pods',
+    '/api/v1//pods',
+  ])('is not found: %s', async (path) => {
+    await createPod('web');
+    expect((await api.request('GET', path)).status).toBe(404);
+    const patch = { body: { spec: { replicas: 1 } }, headers: merge };
+    expect((await api.request('PATCH', path, patch)).status).toBe(404);
+  });
+});
+
 describe('scale', () => {
   beforeEach(async () => {
     const labels = { app: 'web' };

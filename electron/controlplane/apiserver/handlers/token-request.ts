@@ -33,6 +33,7 @@ export async function handleTokenRequest(scope: RequestScope): Promise<ApiRespon
   checkPlace(body, name, namespace);
   const { object: account } = await resource.get(namespace, name);
   const { tokens } = deps.access;
+  (body as { spec?: object }).spec ??= {};
   const seconds = (body.spec.expirationSeconds ??= defaultSeconds);
   if ((body.spec.audiences ?? []).length === 0) body.spec.audiences = [...tokens.apiAudiences];
   const errors = validate(seconds);

@@ -528,3 +528,22 @@ describe('connections that leave HTTP', () => {
     await Promise.all([once(third.socket, 'close'), server.stop()]);
   });
 });
+
+describe('headers over HTTP/1.1', () => {
+  it('of more than 64 KiB are refused by name', async () => {
+    const answer = await http1('/', { headers: { 'x-much': 'a'.repeat(70_000) } });
+    expect([answer.status, answer.text]).toEqual([431, '431 Request Header Fields Too Large\n']);
+  });
+
+  it('of less come through, as over HTTP/2', async () => {
+    const authorization = `Bearer ${'a'.repeat(40_000)}`;
+    handler = async ({ headers }) => ({
+      status: 200,
+      headers: {},
+      body: String(headers['authorization']?.length),
+    });
+    const overOne = await http1('/', { headers: { authorization } });
+    const overTwo = await http2().request({ method: 'GET', path: '/', headers: { authorization } });
+    expect([overOne.text, new TextDecoder().decode(overTwo.body)]).toEqual(['40007', '40007']);
+  });
+});

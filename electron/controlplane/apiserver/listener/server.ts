@@ -23,6 +23,14 @@ const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
 const handshakeTimeoutMs = 10_000;
 
+/** What HTTP/1.1's parser refuses, by its code. */
+const malformed: Readonly<Record<string, string | undefined>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+/** Of all headers together; Node's own limit is 16 KiB. Tokens and client certificates are smaller. */
+const maxHeadersBytes = 64 * 1024;
+
 export interface ApiServerDeps {
   readonly handler: ApiHandler;
   readonly certificate: KeyPairPem;
@@ -54,8 +62,10 @@ export class ApiServer {
       minVersion: 'TLSv1.2',
       handshakeTimeout: handshakeTimeoutMs,
       settings: { maxConcurrentStreams: 1000 },
+      // An option of HTTP/1.1 servers, which this is as well; the types don't know.
+      ...({ maxHeaderSize: maxHeadersBytes } as object),
     });
-    // Properties of HTTP/1.1 servers, which this is as well; the types don't know.
+    // Their properties.
     Object.assign(this.#server, {
       headersTimeout: headersTimeoutMs,
       requestTimeout: requestTimeoutMs,
@@ -117,9 +127,19 @@ export class ApiServer {
       this.#deps.logger.debug('A TLS handshake failed', { reason: error.message });
       socket.destroy();
     });
-    server.on('clientError', (_error: Error, socket: Socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
-      else socket.destroy();
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      const refusal = malformed[error.code ?? ''] ?? '400 Bad Request';
+      this.#deps.logger.info('A request was refused before it was whole', {
+        refusal,
+        reason: error.message,
+        from: socket.remoteAddress,
+      });
+      if (!socket.writable) return void socket.destroy();
+      const text = `${refusal}\n`;
+      socket.end(
+        `HTTP/1.1 ${refusal}\r\ncontent-type: text/plain\r\n` +
+          `content-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`,
+      );
     });
     server.on('request', (incoming: Incoming, outgoing: Outgoing) => {
       void this.#exchanges.serve(incoming, outgoing, (request, signal) =>

@@ -165,11 +165,11 @@ export class FieldManager {
       throw badRequest('metadata.managedFields must be nil');
     const mistakes = findMistakes(this.#shapes, schema, config);
     if (mistakes === '') return;
-    const { namespace = '', name = '' } = isObject(metadata) ? metadata : {};
+    const { namespace, name } = isObject(metadata) ? metadata : {};
     // Differs: Kubernetes answers 500 with the same text.
     throw badRequest(
-      `failed to create typed patch object (${String(namespace)}/${String(name)}; ` +
-        `${String(apiVersion)}, Kind=${String(kind)}): ${mistakes}`,
+      `failed to create typed patch object (${textOf(namespace)}/${textOf(name)}; ` +
+        `${textOf(apiVersion)}, Kind=${textOf(kind)}): ${mistakes}`,
     );
   }
 
@@ -282,4 +282,9 @@ function withoutManagedFields(object: object): object {
   if (metadata?.managedFields === undefined) return object;
   const { managedFields: _, ...rest } = metadata;
   return { ...object, metadata: rest };
+}
+
+/** Anything else than a text is one of the mistakes. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }

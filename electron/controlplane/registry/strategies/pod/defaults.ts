@@ -22,9 +22,11 @@ import { canonicalOrSame, canonicalize } from '../quantities.ts';
 const defaultFileMode = 420;
 
 export function applyPodDefaults(pod: Pod): void {
-  const { spec } = pod;
+  // Admission reads them before anything is validated.
+  const spec = (pod.spec ??= { containers: [] });
+  spec.containers ??= [];
   applyPodSpecDefaults(spec);
-  for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) {
+  for (const container of [...spec.containers, ...(spec.initContainers ?? [])]) {
     requestWhatIsLimited(container.resources);
     if (spec.hostNetwork === true)
       for (const port of container.ports ?? []) port.hostPort ||= port.containerPort;

@@ -7,6 +7,7 @@ import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Clock } from '#kube/base/clock.ts';
+import { exactJson } from '#kube/machinery/exact-json.ts';
 import {
   WebhookError,
   webhookUrl,
@@ -163,7 +164,7 @@ function refused(status: number, text: string): WebhookError {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return exactJson(text);
   } catch {
     throw new WebhookError(
       `couldn't get version/kind; json parse error: ${JSON.stringify(text.slice(0, 200))} is no JSON`,

@@ -20,6 +20,7 @@ export function celValue(
     return list;
   }
   if (isObject(value)) return mapOf(known, value, sizes);
+  if (typeof value === 'bigint') return known?.type === 'number' ? Number(value) : value;
   if (typeof value === 'number')
     return Number.isInteger(value) && known?.type !== 'number' ? BigInt(value) : value;
   return typeof value === 'string' ? textValue(known?.format, value) : value;

@@ -66,6 +66,9 @@ function graceOf(
   return { seconds: requested, endMs, isFirst: false };
 }
 
+/** The last that RFC 3339 can say. */
+const endOfTimeMs = Date.UTC(9999, 11, 31, 23, 59, 59);
+
 function startDeletion(
   strategy: Strategy,
   object: KubeObject,
@@ -76,7 +79,7 @@ function startDeletion(
   const { metadata } = object;
   if (isFirst && (metadata.generation ?? 0) > 0)
     metadata.generation = (metadata.generation ?? 0) + 1;
-  metadata.deletionTimestamp ??= rfc3339(endMs);
+  metadata.deletionTimestamp ??= rfc3339(Math.min(endMs, endOfTimeMs));
   if (graceSeconds !== undefined) metadata.deletionGracePeriodSeconds = graceSeconds;
   if (isFirst) strategy.onDeletionStart?.(object);
 }

@@ -7,6 +7,7 @@
 // converts, rows of other versions have to be prepared before they are looked at; others never wait.
 import type { KubeObject } from '#kube/api/object.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
+import { exactJson } from '#kube/machinery/exact-json.ts';
 import { internalError } from '#kube/machinery/status.ts';
 import type { KeyValue } from '../store/store.ts';
 import type { Converted, ResourceDefinition, StoredAs } from './resource.ts';
@@ -195,7 +196,7 @@ export class StorageCodec {
     const text = decoder.decode(value);
     const object =
       this.#storedAs === undefined || this.#storedCodec === undefined
-        ? (JSON.parse(text) as KubeObject)
+        ? (exactJson(text) as KubeObject)
         : this.#storedAs.fromStored(this.#storedCodec.decode(value, 0).object);
     this.#applyDefaults(object);
     // Also false for bytes that this codec did not write: then they are encoded anew.
@@ -269,7 +270,7 @@ export class StoredObject {
 
   /** The row as it lies in the store, for whoever converts it. */
   parsedRow(): KubeObject {
-    const object = JSON.parse(decoder.decode(this.#value)) as KubeObject;
+    const object = exactJson(decoder.decode(this.#value)) as KubeObject;
     if (this.revision !== 0) object.metadata.resourceVersion = String(this.revision);
     return object;
   }

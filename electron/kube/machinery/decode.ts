@@ -4,6 +4,7 @@
 // Source: sigs.k8s.io/json; kubernetes apiserver pkg/endpoints/handlers/rest.go (decode errors).
 import { unreachable } from '../base/assert.ts';
 import { isObject, setOwn } from './equality.ts';
+import { isInt64 } from './exact-json.ts';
 import { canonicalQuantity } from './quantity.ts';
 import type { Decoded, Schema, SchemaRegistry } from './schema.ts';
 import { badRequest, StatusError } from './status.ts';
@@ -216,6 +217,8 @@ function checkBase64(text: string): void {
 }
 
 function isInRange(value: unknown, format: string | undefined): boolean {
+  if (typeof value === 'bigint')
+    return format === 'double' || (format === 'int64' && isInt64(value));
   if (typeof value !== 'number' || !Number.isFinite(value)) return false;
   if (format === 'double') return true;
   if (!Number.isInteger(value)) return false;
@@ -247,8 +250,10 @@ function jsonKind(value: unknown, goTypeText: string): string {
   if (Array.isArray(value)) return 'array';
   if (typeof value === 'boolean') return 'bool';
   // Go prints a number that does not fit, but not one that met a wrong type.
-  const isMisfit = typeof value === 'number' && /^(?:int|float)/.test(goTypeText);
-  return isMisfit ? `number ${value}` : value === null ? 'null' : typeof value;
+  const isNumber = typeof value === 'number' || typeof value === 'bigint';
+  const isMisfit = isNumber && /^(?:int|float)/.test(goTypeText);
+  if (isMisfit) return `number ${value}`;
+  return isNumber ? 'number' : value === null ? 'null' : typeof value;
 }
 
 function goTypeName(name: string): string {

@@ -1,6 +1,7 @@
-// JSON as Kubernetes reads it: JSON.parse for the value, and a scanner of our own for what
+// JSON as Kubernetes reads it: exactJson for the value, and a scanner of our own for what
 // JSON.parse does not tell: Go's wording of syntax errors, keys given twice, and how deep it goes.
 // Source of the wording: Go encoding/json scanner.go; sigs.k8s.io/json for duplicate fields.
+import { exactJson } from './exact-json.ts';
 import { badRequest } from './status.ts';
 
 export interface ParsedJson {
@@ -25,7 +26,7 @@ export function parseJson(text: string, options: ParseJsonOptions = {}): ParsedJ
   if (depthOf(text) > maxDepth) throw badRequest('exceeded max depth');
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = exactJson(text);
   } catch {
     // The scanner finds the same error and says it in Go's words.
     new Scanner(text).scan();

@@ -2,6 +2,7 @@
 // are bounded by the library, keys that are no scalars and results past a limit are refused here.
 // How long it takes is not bounded here: see yaml.ts.
 // Source: sigs.k8s.io/yaml (YAML is read as JSON: keys are texts), go-yaml for the wording.
+import '#kube/machinery/exact-json.ts';
 import { isScalar, parseDocument, visit, type Document } from 'yaml';
 
 /** A body says at most 3 MiB; as JSON it is longer only if it repeats itself, or is all commas. */
@@ -22,6 +23,7 @@ export function yamlToJson(text: string): YamlAsJson {
     logLevel: 'error',
     uniqueKeys: false,
     prettyErrors: false,
+    intAsBigInt: true,
   });
   const [error] = document.errors;
   if (error !== undefined) throw error;

@@ -2,6 +2,7 @@
 // is what its server-side apply may change although another name owns it; and the annotation follows
 // what kubectl applies, so that both ways can take turns.
 // Source: kubernetes apimachinery pkg/util/managedfields/internal/lastapplied{manager,updater}.go.
+import { exactJson } from '../exact-json.ts';
 import { isObject, stableStringify } from '../equality.ts';
 import type { Schema } from '../schema.ts';
 import { canonicalValue } from './canonical.ts';
@@ -60,7 +61,7 @@ function annotationOf(object: object): string {
 
 function parse(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = exactJson(text);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

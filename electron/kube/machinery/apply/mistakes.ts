@@ -48,8 +48,8 @@ function walk(search: Search, given: Schema, place: Place): void {
 }
 
 const typesOf: Readonly<Record<string, readonly string[]>> = {
-  'any scalar': ['string', 'number', 'boolean'],
-  'numeric (int or float)': ['number'],
+  'any scalar': ['string', 'number', 'bigint', 'boolean'],
+  'numeric (int or float)': ['number', 'bigint'],
 };
 
 function scalar(search: Search, place: Place, wanted: string): void {

@@ -42,7 +42,7 @@ export function validateValue(schema: JSONSchemaProps, value: unknown, walk: Val
   checkType(schema, value, walk);
   checkCombinations(schema, value, walk);
   if (typeof value === 'string') checkText(schema, value, walk);
-  else if (typeof value === 'number') checkNumber(schema, value, walk);
+  else if (typeof value === 'number' || typeof value === 'bigint') checkNumber(schema, value, walk);
   else if (Array.isArray(value)) checkList(schema, value, walk);
   checkEnum(schema, value, walk);
   if (isObject(value)) checkObject(schema, value, walk);
@@ -60,6 +60,7 @@ function complain(walk: ValueWalk, value: unknown, detail: string): void {
 export function typeOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
+  if (typeof value === 'bigint') return 'integer';
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number';
   return typeof value;
 }
@@ -137,7 +138,7 @@ function checkText(schema: JSONSchemaProps, value: string, walk: ValueWalk): voi
   }
 }
 
-function checkNumber(schema: JSONSchemaProps, value: number, walk: ValueWalk): void {
+function checkNumber(schema: JSONSchemaProps, value: number | bigint, walk: ValueWalk): void {
   const { maximum, minimum, exclusiveMaximum, exclusiveMinimum, multipleOf, format } = schema;
   if (maximum !== undefined) {
     if (exclusiveMaximum === true && value >= maximum)
@@ -157,7 +158,9 @@ function checkNumber(schema: JSONSchemaProps, value: number, walk: ValueWalk): v
     complain(walk, value, `must be of type ${format ?? 'int64'}: ${JSON.stringify(value)}`);
 }
 
-function isMultiple(value: number, of: number): boolean {
+function isMultiple(value: number | bigint, of: number): boolean {
+  if (typeof value === 'bigint')
+    return Number.isInteger(of) ? value % BigInt(of) === 0n : isMultiple(Number(value), of);
   const quotient = value / of;
   return Math.abs(quotient - Math.round(quotient)) < 1e-9;
 }

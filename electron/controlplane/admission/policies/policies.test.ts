@@ -196,6 +196,20 @@ describe('a validation', () => {
       want: '',
     },
     {
+      name: 'uses variables, which may not use each other',
+      spec: {
+        variables: [
+          { name: 'a', expression: 'variables.b' },
+          { name: 'b', expression: 'variables.a' },
+        ],
+        validations: [{ expression: 'variables.b == 4' }],
+      },
+      want: denied(
+        `expression 'variables.b == 4' resulted in error: composited variable "b" fails to evaluate: ` +
+          `composited variable "a" fails to evaluate: undeclared reference to 'b'`,
+      ),
+    },
+    {
       name: 'is not asked where the conditions are not met',
       spec: {
         matchConditions: [{ name: 'x', expression: 'object.metadata.name != "one"' }],

@@ -264,6 +264,17 @@ describe('a custom resource', () => {
     expect((await api.request('GET', ships.replace('/v1/', '/v1beta1/'))).status).toBe(404);
   });
 
+  it('is answered as it was stored, not as it was sent', async () => {
+    const second = structuredClone(version('v2'));
+    second.schema.openAPIV3Schema.properties.spec.properties.crew = { type: 'integer' };
+    await define(definition({ versions: [version('v1'), second] }));
+    const body = { ...ship('x', { crew: 50 }), apiVersion: 'sea.example.com/v2' };
+    const made = await api.request('POST', ships.replace('/v1/', '/v2/'), { body });
+    expect(made.status).toBe(201);
+    expect(made.json).toMatchObject({ apiVersion: 'sea.example.com/v2', spec: { name: 'argo' } });
+    expect(made.json.spec).not.toHaveProperty('crew');
+  });
+
   it('keeps what it was when the storage version changes', async () => {
     const made = await define(definition({ versions: [version('v1'), version('v2')] }));
     await api.request('POST', ships, { body: ship('x') });
@@ -332,6 +343,11 @@ describe('a custom resource', () => {
       status: 'True',
     });
     expect((await api.request('POST', ships, { body: ship('y') })).status).toBe(405);
+    const applied = await api.request('PATCH', `${ships}/y?fieldManager=one`, {
+      body: ship('y'),
+      headers: { 'content-type': 'application/apply-patch+yaml' },
+    });
+    expect(applied.status).toBe(404);
     await api.request('DELETE', ships);
     const terminating = (await api.request('GET', `${definitions}/ships.sea.example.com`)).json;
     await api.request('PUT', `${definitions}/ships.sea.example.com`, {

@@ -151,6 +151,11 @@ describe('a definition', () => {
       'anyOf[0].type: Forbidden: must be empty to be structural',
     ],
     [
+      'rules in allOf',
+      { type: 'object', allOf: [{ 'x-kubernetes-validations': [{ rule: 'true' }] }] },
+      'openAPIV3Schema.allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural',
+    ],
+    [
       'fields only in allOf',
       { type: 'object', allOf: [{ properties: { x: { minimum: 1 } } }] },
       'openAPIV3Schema.properties[x]: Required value: because it is defined in spec.versions[0].schema.openAPIV3Schema.allOf[0].properties[x]',

@@ -63,7 +63,12 @@ describe('applyCustomDefaults', () => {
     want: object;
   }[] = [
     { name: 'what is missing', properties: { a: withDefault }, given: {}, want: { a: 'd' } },
-    { name: 'not what is there', properties: { a: withDefault }, given: { a: '' }, want: { a: '' } },
+    {
+      name: 'not what is there',
+      properties: { a: withDefault },
+      given: { a: '' },
+      want: { a: '' },
+    },
     {
       name: 'a null that is not allowed',
       properties: { a: withDefault },

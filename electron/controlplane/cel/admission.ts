@@ -3,7 +3,8 @@
 // Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
 import { Budget, BudgetError } from './budget.ts';
 import { registerAuthorizer } from './authorizer.ts';
-import { createEnvironment, createMatcher } from './environment.ts';
+import { createEnvironment } from './environment.ts';
+import { createPatterns } from './patterns.ts';
 import { compile, errorText } from './program.ts';
 import { plainValue } from './values.ts';
 
@@ -31,7 +32,7 @@ export interface Expression {
 export class AdmissionExpressions {
   readonly #budget = new Budget();
   readonly #environments = new Map<Surroundings, ReturnType<typeof createEnvironment>>();
-  readonly #matches = createMatcher();
+  readonly #patterns = createPatterns();
 
   /** `types`: what it may come to, if that matters. Throws an Error that says why it is no such expression. */
   compile(text: string, where: Surroundings, types?: readonly string[]): Expression {
@@ -86,7 +87,7 @@ export class AdmissionExpressions {
     const known = this.#environments.get(where);
     if (known !== undefined) return known;
     const names = surroundings[where];
-    const env = createEnvironment(this.#budget, this.#matches, names);
+    const env = createEnvironment(this.#budget, this.#patterns, names);
     registerAuthorizer(env, this.#budget);
     this.#environments.set(where, env);
     return env;

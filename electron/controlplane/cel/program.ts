@@ -2,7 +2,7 @@
 // evaluator's one entry for sub-expressions is wrapped; cel.test.ts fails should it move.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
-import { replaced } from './functions.ts';
+import { replaced } from './texts.ts';
 
 /** What is left to the tests of a longer one: no one writes such rules by hand. */
 const maxExpressionLength = 16_384;
@@ -21,6 +21,7 @@ interface Evaluator {
 interface Node {
   op: string;
   args: unknown;
+  setMeta: (name: 'evaluate', value: Node['evaluate']) => void;
   evaluate: (evaluator: Evaluator, node: unknown, context: unknown) => unknown;
 }
 
@@ -46,7 +47,7 @@ export function errorText(error: unknown): string {
   return line.replace(/^No such key/, 'no such key');
 }
 
-/** Puts our functions in the place of unbounded ones; collects the variables' names. */
+/** Puts our functions in the place of unbounded ones and of such that lose keys; collects the variables' names. */
 function rename(node: unknown, names: Set<string>): void {
   if (Array.isArray(node)) {
     for (const one of node) rename(one, names);
@@ -55,11 +56,20 @@ function rename(node: unknown, names: Set<string>): void {
   if (typeof node !== 'object' || node === null || !('op' in node) || !('args' in node)) return;
   const { op, args } = node as unknown as Node;
   if (op === 'id') names.add(String(args));
+  if (op === 'map') (node as unknown as Node).setMeta('evaluate', evaluateMap);
   if ((op === 'rcall' || op === 'call') && Array.isArray(args)) {
     const ours = Object.hasOwn(replaced, String(args[0])) ? replaced[String(args[0])] : undefined;
     if (ours !== undefined) args[0] = ours;
   }
   rename(args, names);
+}
+
+/** The library makes objects of maps, whose keys are texts only. */
+function evaluateMap(evaluator: Evaluator, node: unknown, context: unknown): Map<unknown, unknown> {
+  const map = new Map<unknown, unknown>();
+  for (const [key, value] of (node as { args: readonly [unknown, unknown][] }).args)
+    map.set(evaluator.run(key, context), evaluator.run(value, context));
+  return map;
 }
 
 const counted = new WeakSet<Evaluator>();

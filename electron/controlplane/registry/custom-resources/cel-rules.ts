@@ -8,7 +8,8 @@ import { FieldPath, invalid, forbidden, required, type FieldError } from '#kube/
 import { childSchema, childSchemas } from '#kube/machinery/structural/structural.ts';
 import { correlated, fieldOf } from '#kube/machinery/structural/values.ts';
 import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
-import { createEnvironment, type Matches } from '../../cel/environment.ts';
+import { createEnvironment } from '../../cel/environment.ts';
+import type { Patterns } from '../../cel/patterns.ts';
 import { compile, errorText, type Program } from '../../cel/program.ts';
 import { celValue, escapedName } from '../../cel/values.ts';
 
@@ -33,8 +34,8 @@ export class CelRules {
   readonly #budget = new Budget();
   readonly #compiled = new WeakMap<JSONSchemaProps, readonly CompiledRule[]>();
 
-  constructor(matches: Matches) {
-    this.#env = createEnvironment(this.#budget, matches, ['self', 'oldSelf']);
+  constructor(patterns: Patterns) {
+    this.#env = createEnvironment(this.#budget, patterns, ['self', 'oldSelf']);
   }
 
   /** Throws an Error that says why. */

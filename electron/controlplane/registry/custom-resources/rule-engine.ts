@@ -2,7 +2,7 @@
 // Rules by CEL, counted.
 import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
-import { createMatcher } from '../../cel/environment.ts';
+import { createPatterns } from '../../cel/patterns.ts';
 import { CelRules } from './cel-rules.ts';
 
 export interface RuleEngine {
@@ -15,10 +15,10 @@ export interface RuleEngine {
 }
 
 export function createRuleEngine(): RuleEngine {
-  const matches = createMatcher();
-  const rules = new CelRules(matches);
+  const patterns = createPatterns();
+  const rules = new CelRules(patterns);
   return {
-    matches,
+    matches: (pattern, text) => patterns.matches(pattern, text),
     checkExpression: (text) => rules.compile(text),
     validateRules: (schema, object, old) => rules.validate(schema, object, old),
   };

@@ -2,6 +2,7 @@
 // surroundings that differ in their variables; each run is counted against the budget of its request.
 // Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
 import { Budget, BudgetError } from './budget.ts';
+import { TypeScope, type ObjectTypes } from './admission-types.ts';
 import { registerAuthorizer } from './authorizer.ts';
 import { createEnvironment } from './environment.ts';
 import { createPatterns } from './patterns.ts';
@@ -33,6 +34,8 @@ export class AdmissionExpressions {
   readonly #budget = new Budget();
   readonly #environments = new Map<Surroundings, ReturnType<typeof createEnvironment>>();
   readonly #patterns = createPatterns();
+  /** With no variables: what types are declared upon. */
+  #functions: ReturnType<typeof createEnvironment> | undefined;
 
   /** `types`: what it may come to, if that matters. Throws an Error that says why it is no such expression. */
   compile(text: string, where: Surroundings, types?: readonly string[]): Expression {
@@ -41,24 +44,29 @@ export class AdmissionExpressions {
     this.#budget.left = requestBudget;
     try {
       const { type, run } = compile(env, this.#budget, text);
-      if (types !== undefined && type !== 'dyn' && !types.includes(type))
-        throw new Error(
-          `must evaluate to ${types.length === 1 ? (types[0] ?? '') : `one of the types: [${types.join(' ')}]`}`,
-        );
+      const why = unfitting(type, types);
+      if (why !== undefined) throw new Error(why);
       return { text, run };
     } finally {
       this.#budget.left = left;
     }
   }
 
+  /** Where expressions are checked against types, and a policy's variables are declared. */
+  scope(where: Surroundings, types?: ObjectTypes): TypeScope {
+    this.#functions ??= this.#environment([]);
+    return new TypeScope(this.#functions, surroundings[where], types);
+  }
+
   /** Why the text is no such expression; undefined: it is one. */
-  complaint(text: string, where: Surroundings, types?: readonly string[]): string | undefined {
+  complaint(text: string, scope: TypeScope, types?: readonly string[]): string | undefined {
+    let type: string;
     try {
-      this.compile(text, where, types);
-      return undefined;
+      type = scope.check(text);
     } catch (error) {
-      return `compilation failed: ${errorText(error)}`;
+      return `compilation failed: ${error instanceof Error ? error.message : String(error)}`;
     }
+    return unfitting(type, types);
   }
 
   /** From here on a request's expressions are counted. Nothing may be awaited before they are done. */
@@ -86,12 +94,22 @@ export class AdmissionExpressions {
   #environmentOf(where: Surroundings): ReturnType<typeof createEnvironment> {
     const known = this.#environments.get(where);
     if (known !== undefined) return known;
-    const names = surroundings[where];
-    const env = createEnvironment(this.#budget, this.#patterns, names);
-    registerAuthorizer(env, this.#budget);
+    const env = this.#environment(surroundings[where]);
     this.#environments.set(where, env);
     return env;
   }
+
+  #environment(names: readonly string[]): ReturnType<typeof createEnvironment> {
+    const env = createEnvironment(this.#budget, this.#patterns, names);
+    registerAuthorizer(env, this.#budget);
+    return env;
+  }
+}
+
+function unfitting(type: string, types: readonly string[] | undefined): string | undefined {
+  if (types === undefined || type === 'dyn' || types.includes(type)) return undefined;
+  const [only = ''] = types;
+  return `must evaluate to ${types.length === 1 ? only : `one of the types: [${types.join(' ')}]`}`;
 }
 
 /** How Kubernetes tells of an expression that came to nothing. */

@@ -2,6 +2,7 @@
 // evaluator's one entry for sub-expressions is wrapped; cel.test.ts fails should it move.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
+import { compileError } from './compile-error.ts';
 import { replaced } from './texts.ts';
 
 /** What is left to the tests of a longer one: no one writes such rules by hand. */
@@ -22,23 +23,45 @@ interface Node {
   op: string;
   args: unknown;
   setMeta: (name: 'evaluate', value: Node['evaluate']) => void;
+  readonly meta: { readonly macro?: Macro };
   evaluate: (evaluator: Evaluator, node: unknown, context: unknown) => unknown;
 }
 
-/** Throws an Error that says why the text is no expression. */
+interface Macro {
+  readonly args?: readonly unknown[];
+  typeCheck: (checker: Checker, macro: Macro, context: unknown) => unknown;
+}
+interface Checker {
+  check: (node: unknown, context: unknown) => unknown;
+}
+
+/** Throws a CompileError that says why the text is no expression. */
 export function compile(env: Environment, budget: Budget, text: string): Program {
-  if (text.length > maxExpressionLength) throw new Error('the expression is too long');
-  const parsed = env.parse(text);
-  const names = new Set<string>();
-  rename(parsed.ast, names);
-  const { valid, error, type = 'dyn' } = parsed.check();
-  if (!valid) throw error ?? new Error('the expression has no type');
+  const { parsed, names, type } = check(env, text);
   count(parsed.ast as unknown as Node, budget);
   return {
     usesOldSelf: names.has('oldSelf'),
     type,
     run: (variables) => parsed(variables),
   };
+}
+
+/** Against what its environment declares, without running it. Throws as `compile`. */
+export function check(env: Environment, text: string) {
+  if (text.length > maxExpressionLength) throw new Error('the expression is too long');
+  const knows = (name: string): boolean =>
+    env.getDefinitions().functions.some((one) => one.name === name);
+  let parsed: ReturnType<Environment['parse']>;
+  try {
+    parsed = env.parse(text);
+  } catch (error) {
+    throw compileError(text, error, knows);
+  }
+  const names = new Set<string>();
+  rename(parsed.ast, names);
+  const { valid, error, type = 'dyn' } = parsed.check();
+  if (!valid) throw compileError(text, error, knows);
+  return { parsed, names, type };
 }
 
 /** Why an expression could not be compiled or came to nothing, in CEL's words and one line. */
@@ -60,8 +83,20 @@ function rename(node: unknown, names: Set<string>): void {
   if ((op === 'rcall' || op === 'call') && Array.isArray(args)) {
     const ours = Object.hasOwn(replaced, String(args[0])) ? replaced[String(args[0])] : undefined;
     if (ours !== undefined) args[0] = ours;
+    if (op === 'call' && args[0] === 'has') checkPresence(node as unknown as Node);
   }
   rename(args, names);
+}
+
+/** The library does not ask whether the field is declared. */
+function checkPresence({ meta: { macro } }: Node): void {
+  if (macro === undefined) return;
+  const { typeCheck } = macro;
+  macro.typeCheck = (checker, own, context) => {
+    const type = typeCheck(checker, own, context);
+    checker.check(own.args?.[0], context);
+    return type;
+  };
 }
 
 /** The library makes objects of maps, whose keys are texts only. */

@@ -10,7 +10,8 @@ import { correlated, fieldOf } from '#kube/machinery/structural/values.ts';
 import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
 import { createEnvironment } from '../../cel/environment.ts';
 import type { Patterns } from '../../cel/patterns.ts';
-import { compile, errorText, type Program } from '../../cel/program.ts';
+import { check, compile, errorText, type Program } from '../../cel/program.ts';
+import { resourceFields, TypeDeclarer, type TypeSchema } from '../../cel/types.ts';
 import { celValue, escapedName } from '../../cel/values.ts';
 
 interface CompiledRule {
@@ -18,6 +19,9 @@ interface CompiledRule {
   readonly program: Program;
   readonly message: Program | undefined;
 }
+
+/** The type of an expression of a rule. Throws a CompileError. */
+export type RuleChecker = (rule: Pick<ValidationRule, 'optionalOldSelf'>, text: string) => string;
 
 interface Walk {
   readonly path: string;
@@ -31,17 +35,25 @@ interface Walk {
 
 export class CelRules {
   readonly #env: Environment;
+  /** With no variables: what types are declared upon. */
+  readonly #functions: Environment;
   readonly #budget = new Budget();
   readonly #compiled = new WeakMap<JSONSchemaProps, readonly CompiledRule[]>();
 
   constructor(patterns: Patterns) {
     this.#env = createEnvironment(this.#budget, patterns, ['self', 'oldSelf']);
+    this.#functions = createEnvironment(this.#budget, patterns, []);
   }
 
-  /** Throws an Error that says why. */
-  compile(expression: string): Program {
-    this.#budget.left = objectBudget;
-    return compile(this.#env, this.#budget, expression);
+  checker(schema: JSONSchemaProps, isRoot: boolean): RuleChecker {
+    const base = this.#functions;
+    const declared = base.clone();
+    const type = new TypeDeclarer(declared).declare(isRoot ? asResource(schema) : schema);
+    declared.registerVariable('self', type);
+    const always = declared.clone().registerVariable('oldSelf', type);
+    const optional = declared.clone().registerVariable('oldSelf', `optional<${type}>`);
+    return ({ optionalOldSelf }, text) =>
+      check(optionalOldSelf === true ? optional : always, text).type;
   }
 
   validate(schema: JSONSchemaProps, object: unknown, old: unknown): FieldError[] {
@@ -170,6 +182,10 @@ export class CelRules {
     }
     return defaultMessage(rule);
   }
+}
+
+function asResource(schema: JSONSchemaProps): TypeSchema {
+  return { ...schema, properties: { ...schema.properties, ...resourceFields } };
 }
 
 /** The root has the fields of every object, whatever its schema says. */

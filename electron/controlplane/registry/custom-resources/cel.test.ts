@@ -213,7 +213,55 @@ describe('a transition rule', () => {
 describe('an expression', () => {
   const wrong = ['self.', 'nobody == 1', '1 + "a"', 'self.replicas.unknownFunction()', 'self == '];
   it.each(wrong)('%s does not compile', (rule) => {
-    expect(() => engine.checkExpression(rule)).toThrow(Error);
+    expect(() => engine.checker({ type: 'object', properties }, false)({}, rule)).toThrow(Error);
+  });
+
+  const said: readonly [rule: string, message: string][] = [
+    ['self.bogus == 1', "1:5: undefined field 'bogus'\n | self.bogus == 1\n | ....^"],
+    ['has(self.bogus)', "1:9: undefined field 'bogus'"],
+    [
+      "self.replicas + 'a' == ''",
+      "1:15: found no matching overload for '_+_' applied to '(int, string)'",
+    ],
+    ['self.ratio == 1', "1:12: found no matching overload for '_==_' applied to '(double, int)'"],
+    ['self.widgets.all(w, w.bar == 1)', "1:22: undefined field 'bar'"],
+    ["self.details['a'] == 1", "applied to '(string, int)'"],
+    [
+      'self.names.matches("a")',
+      "1:19: found no matching overload for 'matches' applied to 'list(string).(string)'",
+    ],
+    ['self.health.bogus', "1:12: type 'string' does not support field selection"],
+    ['bogus(self) == 1', "1:6: undeclared reference to 'bogus' (in container '')"],
+    ['other == 1', "1:1: undeclared reference to 'other' (in container '')"],
+    [
+      'self.replicas && true',
+      "1:15: found no matching overload for '_&&_' applied to '(int, bool)'",
+    ],
+    ['true &&\n self.bogus', "2:6: undefined field 'bogus'\n |  self.bogus\n | .....^"],
+    ['self.', '1:6: Syntax error: '],
+  ];
+  it.each(said)('%s is refused in Kubernetes’ words', (rule, message) => {
+    const checker = engine.checker({ type: 'object', properties }, false);
+    expect(() => checker({}, rule)).toThrow(message);
+  });
+
+  it.each(holding.filter((rule) => !/nothing|bogus/.test(rule)))('%s has types', (rule) => {
+    expect(engine.checker({ type: 'object', properties }, false)({}, rule)).toBe('bool');
+  });
+
+  it('sees what every object has at the root, and an old self that may be missing', () => {
+    const checker = engine.checker(
+      { type: 'object', properties: { spec: { type: 'object', properties } } },
+      true,
+    );
+    expect(checker({}, 'self.metadata.name == self.kind && self.spec == oldSelf.spec')).toBe(
+      'bool',
+    );
+    expect(() => checker({}, 'self.metadata.labels == null')).toThrow("undefined field 'labels'");
+    expect(
+      checker({ optionalOldSelf: true }, 'oldSelf.hasValue() && oldSelf.value() != self'),
+    ).toBe('bool');
+    expect(() => checker({}, 'oldSelf.hasValue()')).toThrow('no matching overload');
   });
 
   const many = { ...spec, list: Array.from({ length: 3000 }, (_, index) => index) };

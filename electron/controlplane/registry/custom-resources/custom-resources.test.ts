@@ -35,6 +35,21 @@ describe('rules in CEL', () => {
     );
   });
 
+  it('have to fit the types of their schema, unless they were there before', async () => {
+    const rule = 'self.name == self.size';
+    const answer = await api.request('POST', definitions, { body: ruled({ rule }) });
+    expect(answer.status).toBe(422);
+    expect(answer.json.message).toContain(
+      `x-kubernetes-validations[0].rule: Invalid value: "${rule}": compilation failed: ERROR: <input>:1:11: found no matching overload for '_==_' applied to '(string, int)'\n | ${rule}\n | ..........^`,
+    );
+    const other = await api.request('POST', definitions, { body: ruled({ rule: 'self.size' }) });
+    expect(other.json.message).toContain('cel expression must evaluate to a bool');
+    const spoken = ruled({ rule: 'true', messageExpression: 'self.size' });
+    expect((await api.request('POST', definitions, { body: spoken })).json.message).toContain(
+      'messageExpression must evaluate to a string',
+    );
+  });
+
   it('are asked of every write, defaults filled in', async () => {
     await define(
       ruled({ rule: 'self.size <= self.replicas', message: 'too few', fieldPath: '.size' }),

@@ -12,6 +12,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { deepCopy, isObject } from '#kube/machinery/equality.ts';
+import type { RuleEngine } from '../../custom-resources/engine.ts';
 import { asGiven } from '../text-rules.ts';
 import { pruneUnknown } from '#kube/machinery/structural/structural.ts';
 import { validateValue, type ValueContext } from '#kube/machinery/structural/values.ts';
@@ -23,7 +24,7 @@ const maxDepth = 100;
 export function validateStructural(
   schema: JSONSchemaProps,
   path: FieldPath,
-  engine: Pick<Place, 'context' | 'checkExpression'>,
+  engine: Pick<Place, 'context' | 'checker' | 'isKnown'>,
 ): FieldError[] {
   const errors = validateNode(schema, path, { level: 'root', depth: 0, ...engine });
   const metadata = schema.properties?.['metadata'];
@@ -37,8 +38,9 @@ interface Place {
   readonly level: Level;
   readonly depth: number;
   readonly context: ValueContext;
-  /** Throws an Error for what is no expression. */
-  readonly checkExpression: (text: string) => unknown;
+  readonly checker: RuleEngine['checker'];
+  /** The schema was there before, and what is asked of expressions may have become stricter. */
+  readonly isKnown: boolean;
 }
 
 const typeMissing: Readonly<Record<Level, string>> = {
@@ -264,17 +266,31 @@ const reasons = [
 function validateRules(
   schema: JSONSchemaProps,
   path: FieldPath,
-  { checkExpression }: Place,
+  { checker, isKnown, level }: Place,
 ): FieldError[] {
   const errors: FieldError[] = [];
-  for (const [index, rule] of (schema['x-kubernetes-validations'] ?? []).entries()) {
+  const rules = schema['x-kubernetes-validations'] ?? [];
+  if (rules.length === 0 || isKnown) return errors;
+  const typeOf = checker(schema, level === 'root');
+  for (const [index, rule] of rules.entries()) {
     const at = path.child('x-kubernetes-validations').index(index);
     const { rule: text = '', message, messageExpression, reason, fieldPath } = asGiven(rule);
     if (text.trim() === '') errors.push(required(at.child('rule'), 'rule is not specified'));
-    else errors.push(...checkCompiles(text, at.child('rule'), checkExpression));
+    else
+      errors.push(
+        ...checkExpression(text, at.child('rule'), {
+          typeOf: () => typeOf(rule, text),
+          type: 'bool',
+          otherwise: 'cel expression must evaluate to a bool',
+        }),
+      );
     if (messageExpression !== undefined)
       errors.push(
-        ...checkCompiles(messageExpression, at.child('messageExpression'), checkExpression),
+        ...checkExpression(messageExpression, at.child('messageExpression'), {
+          typeOf: () => typeOf(rule, messageExpression),
+          type: 'string',
+          otherwise: 'messageExpression must evaluate to a string',
+        }),
       );
     if (message !== undefined && message.trim() === '')
       errors.push(invalid(at.child('message'), message, 'message must be non-empty if specified'));
@@ -288,16 +304,23 @@ function validateRules(
   return errors;
 }
 
-function checkCompiles(
+interface WantedType {
+  /** Throws an Error for what is no expression. */
+  readonly typeOf: () => string;
+  readonly type: string;
+  readonly otherwise: string;
+}
+
+function checkExpression(
   text: string,
   path: FieldPath,
-  checkExpression: Place['checkExpression'],
+  { typeOf, type, otherwise }: WantedType,
 ): FieldError[] {
   try {
-    checkExpression(text);
-    return [];
+    const found = typeOf();
+    return found === type || found === 'dyn' ? [] : [invalid(path, text, otherwise)];
   } catch (error) {
-    const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const why = error instanceof Error ? error.message : String(error);
     return [invalid(path, text, `compilation failed: ${why}`)];
   }
 }

@@ -1,16 +1,13 @@
 // Expressions that judge a request: conditions of webhooks, admission policies. Compiled in one of three
 // surroundings that differ in their variables; each run is counted against the budget of its request.
 // Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
-import { Budget, BudgetError } from './budget.ts';
+import { Budget, BudgetError, requestBudget } from './budget.ts';
 import { TypeScope, type ObjectTypes } from './admission-types.ts';
 import { registerAuthorizer } from './authorizer.ts';
 import { createEnvironment } from './environment.ts';
 import { createPatterns } from './patterns.ts';
 import { compile, errorText } from './program.ts';
 import { plainValue } from './values.ts';
-
-/** What all expressions of one policy may cost for one request and one parameter. */
-export const requestBudget = 200_000;
 
 const common = ['object', 'oldObject', 'request'];
 const surroundings = {
@@ -69,9 +66,12 @@ export class AdmissionExpressions {
     return unfitting(type, types);
   }
 
-  /** From here on a request's expressions are counted. Nothing may be awaited before they are done. */
-  begin(): void {
-    this.#budget.left = requestBudget;
+  /** Counts what the work's expressions cost, which may be this much. */
+  counted<T>(limit: number, work: () => T): { readonly value: T; readonly cost: number } {
+    const left = Math.max(0, Math.min(limit, requestBudget));
+    this.#budget.left = left;
+    const value = work();
+    return { value, cost: Math.min(left, left - this.#budget.left) };
   }
 
   /** An object as expressions see it; nothing at all is null. */

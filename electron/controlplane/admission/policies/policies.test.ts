@@ -368,6 +368,32 @@ describe('params', () => {
     expect((await create({ a: '', b: '', c: '' })).status).toBe(201);
   });
 
+  it('are judged one after the other, others have their turn, and all have one budget', async () => {
+    const many = configMaps.replace('default', 'many');
+    await api.request('POST', '/api/v1/namespaces', { body: { metadata: { name: 'many' } } });
+    for (let n = 0; n < 30; n++)
+      await api.request('POST', many, {
+        body: { metadata: { name: `p${n}`, labels: { many: 'yes' } } },
+      });
+    const costly = `lists.range(40).all(a, lists.range(40).all(b, lists.range(12).all(c, a + b + c >= 0)))`;
+    await install(
+      { ...spec, validations: [{ expression: costly }] },
+      bound({ namespace: 'many', selector: { matchLabels: { many: 'yes' } } }),
+    );
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      if (isOver) return;
+      turns++;
+      setImmediate(count);
+    };
+    count();
+    const { json } = await create();
+    isOver = true;
+    expect(json.message).toContain('running out of cost budget');
+    expect(turns).toBeGreaterThan(10);
+  });
+
   it('that can not be had are passed over with Ignore', async () => {
     const unknown = { apiVersion: 'x.example/v1', kind: 'X' };
     await install({ ...spec, failurePolicy: 'Ignore', paramKind: unknown }, bound({ name: 'x' }));

@@ -2,7 +2,7 @@
 // expression runs.
 // Source: kubernetes apiserver pkg/cel/common/schemas.go (SchemaDeclType).
 import type { Environment } from '@marcbachmann/cel-js';
-import { escapedName } from './values.ts';
+import { escapedName } from './field-names.ts';
 
 /** What a type is made of: structural schemas of custom resources have this form, and those of built-in kinds. */
 export interface TypeSchema {

@@ -11,8 +11,11 @@ import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
 import { createEnvironment } from '../../cel/environment.ts';
 import type { Patterns } from '../../cel/patterns.ts';
 import { check, compile, errorText, type Program } from '../../cel/program.ts';
-import { resourceFields, TypeDeclarer, type TypeSchema } from '../../cel/types.ts';
-import { celValue, escapedName } from '../../cel/values.ts';
+import { estimateCost } from '../../cel/cost.ts';
+import { sizedOf, sizeOnly } from '../../cel/sizes.ts';
+import { resourceFields, TypeDeclarer } from '../../cel/types.ts';
+import { escapedName } from '../../cel/field-names.ts';
+import { celValue } from '../../cel/values.ts';
 
 interface CompiledRule {
   readonly rule: ValidationRule;
@@ -20,8 +23,11 @@ interface CompiledRule {
   readonly message: Program | undefined;
 }
 
-/** The type of an expression of a rule. Throws a CompileError. */
-export type RuleChecker = (rule: Pick<ValidationRule, 'optionalOldSelf'>, text: string) => string;
+/** What is known of an expression of a rule before it runs. Throws a CompileError. */
+export type RuleChecker = (
+  rule: Pick<ValidationRule, 'optionalOldSelf'>,
+  text: string,
+) => { readonly type: string; readonly cost: number };
 
 interface Walk {
   readonly path: string;
@@ -52,8 +58,11 @@ export class CelRules {
     declared.registerVariable('self', type);
     const always = declared.clone().registerVariable('oldSelf', type);
     const optional = declared.clone().registerVariable('oldSelf', `optional<${type}>`);
-    return ({ optionalOldSelf }, text) =>
-      check(optionalOldSelf === true ? optional : always, text).type;
+    const sized = sizedOf(isRoot ? asResource(schema) : schema) ?? sizeOnly(1);
+    return ({ optionalOldSelf }, text) => {
+      const { type: found, parsed } = check(optionalOldSelf === true ? optional : always, text);
+      return { type: found, cost: estimateCost(parsed.ast, { self: sized, oldSelf: sized }) };
+    };
   }
 
   validate(schema: JSONSchemaProps, object: unknown, old: unknown): FieldError[] {
@@ -184,7 +193,7 @@ export class CelRules {
   }
 }
 
-function asResource(schema: JSONSchemaProps): TypeSchema {
+function asResource(schema: JSONSchemaProps): JSONSchemaProps {
   return { ...schema, properties: { ...schema.properties, ...resourceFields } };
 }
 

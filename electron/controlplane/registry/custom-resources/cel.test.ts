@@ -246,7 +246,7 @@ describe('an expression', () => {
   });
 
   it.each(holding.filter((rule) => !/nothing|bogus/.test(rule)))('%s has types', (rule) => {
-    expect(engine.checker({ type: 'object', properties }, false)({}, rule)).toBe('bool');
+    expect(engine.checker({ type: 'object', properties }, false)({}, rule).type).toBe('bool');
   });
 
   it('sees what every object has at the root, and an old self that may be missing', () => {
@@ -254,12 +254,12 @@ describe('an expression', () => {
       { type: 'object', properties: { spec: { type: 'object', properties } } },
       true,
     );
-    expect(checker({}, 'self.metadata.name == self.kind && self.spec == oldSelf.spec')).toBe(
+    expect(checker({}, 'self.metadata.name == self.kind && self.spec == oldSelf.spec').type).toBe(
       'bool',
     );
     expect(() => checker({}, 'self.metadata.labels == null')).toThrow("undefined field 'labels'");
     expect(
-      checker({ optionalOldSelf: true }, 'oldSelf.hasValue() && oldSelf.value() != self'),
+      checker({ optionalOldSelf: true }, 'oldSelf.hasValue() && oldSelf.value() != self').type,
     ).toBe('bool');
     expect(() => checker({}, 'oldSelf.hasValue()')).toThrow('no matching overload');
   });

@@ -12,10 +12,16 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { deepCopy, isObject } from '#kube/machinery/equality.ts';
-import type { RuleEngine } from '../../custom-resources/engine.ts';
-import { asGiven } from '../text-rules.ts';
+import { maxItems } from '../../../cel/sizes.ts';
 import { pruneUnknown } from '#kube/machinery/structural/structural.ts';
 import { validateValue, type ValueContext } from '#kube/machinery/structural/values.ts';
+
+import {
+  validateRules,
+  validateTotalCost,
+  type ExpressionCost,
+  type ExpressionPlace,
+} from './expression-rules.ts';
 
 const types = ['array', 'boolean', 'integer', 'number', 'object', 'string'];
 /** Deeper ones no client can read, and no walk of ours should have to. */
@@ -26,24 +32,20 @@ export function validateStructural(
   path: FieldPath,
   engine: Pick<Place, 'context' | 'checker' | 'isKnown'>,
 ): FieldError[] {
-  const errors = validateNode(schema, path, { level: 'root', depth: 0, ...engine });
+  const costs: ExpressionCost[] = [];
+  const place: Place = { level: 'root', depth: 0, cardinality: 1, costs, ...engine };
+  const errors = [...validateNode(schema, path, place), ...validateTotalCost(costs, path)];
   const metadata = schema.properties?.['metadata'];
   if (metadata !== undefined) errors.push(...validateMetadata(metadata, path));
   return errors;
 }
 
-type Level = 'root' | 'field' | 'item';
-
-interface Place {
-  readonly level: Level;
+interface Place extends ExpressionPlace {
   readonly depth: number;
   readonly context: ValueContext;
-  readonly checker: RuleEngine['checker'];
-  /** The schema was there before, and what is asked of expressions may have become stricter. */
-  readonly isKnown: boolean;
 }
 
-const typeMissing: Readonly<Record<Level, string>> = {
+const typeMissing: Readonly<Record<Place['level'], string>> = {
   root: 'must not be empty at the root',
   field: 'must not be empty for specified object fields',
   item: 'must not be empty for specified array items',
@@ -65,19 +67,27 @@ function validateNode(schema: JSONSchemaProps, path: FieldPath, place: Place): F
     errors.push(
       ...validateNode(child, path.child('properties').key(name), { ...inner, level: 'field' }),
     );
+  const many = {
+    ...inner,
+    cardinality: multiplied(place.cardinality, maxItems(schema)),
+  };
   if (typeof additionalProperties === 'object')
     errors.push(
       ...validateNode(additionalProperties, path.child('additionalProperties'), {
-        ...inner,
+        ...many,
         level: 'field',
       }),
     );
   if (items !== undefined)
-    errors.push(...validateNode(items, path.child('items'), { ...inner, level: 'item' }));
+    errors.push(...validateNode(items, path.child('items'), { ...many, level: 'item' }));
   for (const { child, at } of alternatives(schema, path))
     errors.push(...validateNarrowing(child, at, { schema, path, depth: 0, place }));
   if (errors.length === 0) errors.push(...validateDefault(schema, path, place));
   return errors;
+}
+
+function multiplied(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a * b;
 }
 
 function validateUnsupported(schema: JSONSchemaProps, path: FieldPath): FieldError[] {
@@ -253,75 +263,6 @@ function validatePattern(
         `must be a valid regular expression, but isn't: ${why}`,
       ),
     ];
-  }
-}
-
-const reasons = [
-  'FieldValueInvalid',
-  'FieldValueForbidden',
-  'FieldValueRequired',
-  'FieldValueDuplicate',
-];
-
-function validateRules(
-  schema: JSONSchemaProps,
-  path: FieldPath,
-  { checker, isKnown, level }: Place,
-): FieldError[] {
-  const errors: FieldError[] = [];
-  const rules = schema['x-kubernetes-validations'] ?? [];
-  if (rules.length === 0 || isKnown) return errors;
-  const typeOf = checker(schema, level === 'root');
-  for (const [index, rule] of rules.entries()) {
-    const at = path.child('x-kubernetes-validations').index(index);
-    const { rule: text = '', message, messageExpression, reason, fieldPath } = asGiven(rule);
-    if (text.trim() === '') errors.push(required(at.child('rule'), 'rule is not specified'));
-    else
-      errors.push(
-        ...checkExpression(text, at.child('rule'), {
-          typeOf: () => typeOf(rule, text),
-          type: 'bool',
-          otherwise: 'cel expression must evaluate to a bool',
-        }),
-      );
-    if (messageExpression !== undefined)
-      errors.push(
-        ...checkExpression(messageExpression, at.child('messageExpression'), {
-          typeOf: () => typeOf(rule, messageExpression),
-          type: 'string',
-          otherwise: 'messageExpression must evaluate to a string',
-        }),
-      );
-    if (message !== undefined && message.trim() === '')
-      errors.push(invalid(at.child('message'), message, 'message must be non-empty if specified'));
-    if (message?.trim().includes('\n') === true)
-      errors.push(invalid(at.child('message'), message, 'message must not contain line breaks'));
-    if (reason !== undefined && !reasons.includes(reason))
-      errors.push(notSupported(at.child('reason'), reason, reasons));
-    if (fieldPath !== undefined && !/^(?:\.[A-Za-z_][\w-]*|\['[^']*'\])+$/.test(fieldPath))
-      errors.push(invalid(at.child('fieldPath'), fieldPath, 'fieldPath must be a valid path'));
-  }
-  return errors;
-}
-
-interface WantedType {
-  /** Throws an Error for what is no expression. */
-  readonly typeOf: () => string;
-  readonly type: string;
-  readonly otherwise: string;
-}
-
-function checkExpression(
-  text: string,
-  path: FieldPath,
-  { typeOf, type, otherwise }: WantedType,
-): FieldError[] {
-  try {
-    const found = typeOf();
-    return found === type || found === 'dyn' ? [] : [invalid(path, text, otherwise)];
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return [invalid(path, text, `compilation failed: ${why}`)];
   }
 }
 

@@ -1,6 +1,6 @@
 // What an expression costs at most, by the sizes of what it sees: told before it ever runs.
 // Differs: of what nothing is known (a number as a text) is taken to fit into a request, where Kubernetes
-// takes it to be endless; a few functions are estimated lower. What Kubernetes takes is never refused here.
+// takes it to be endless; a few functions are estimated lower: what Kubernetes takes is to be taken here, too.
 // Source: cel-go checker/cost.go, kubernetes apiserver pkg/cel/library/cost.go.
 import { maxRequestBytes, sizeOnly, type Sized } from './sizes.ts';
 
@@ -39,8 +39,9 @@ function estimate(node: AstNode, scope: Scope): Estimate {
       return { cost: 1, sized: scope.get(String(node.args)) };
     case '.':
     case '.?': {
-      const left = estimate(args[0], scope);
-      return { cost: left.cost + 1, sized: left.sized?.field(String(args[1])) };
+      const [of, name] = node.args as readonly [AstNode, string];
+      const left = estimate(of, scope);
+      return { cost: left.cost + 1, sized: left.sized?.field(name) };
     }
     case '[]':
     case '[?]': {

@@ -22,6 +22,7 @@ import { equalValues } from './equality.ts';
 import { canonicalAddress, cidrContains, maskedAddress } from './addresses.ts';
 import { registerLists } from './lists.ts';
 import { registerMacros } from './macros.ts';
+import { registerNamespace } from './namespaces.ts';
 import { registerSemver } from './semver.ts';
 import { registerTexts, type TextDeps } from './texts.ts';
 
@@ -66,9 +67,6 @@ export class Format {
     this.name = name;
   }
 }
-/** What `format.…` and `ip.…` are members of: nothing but their types counts. */
-class FormatNamespace {}
-class IPNamespace {}
 
 export function registerFunctions(env: Environment, deps: TextDeps): void {
   registerMacros(env);
@@ -193,8 +191,7 @@ function registerAddresses(env: Environment): void {
         cidrContains(one, text),
       ),
   );
-  env.registerType('IPNamespace', IPNamespace);
-  env.registerConstant('ip', 'IPNamespace', new IPNamespace());
+  registerNamespace(env, 'ip', 'IPNamespace');
   env.registerFunction(
     'IPNamespace.isCanonical(string): bool',
     (_: unknown, text: string) => ip(text).text === text,
@@ -295,8 +292,7 @@ const formats: Readonly<Record<string, Rule>> = {
 
 function registerFormats(env: Environment): void {
   env.registerType('Format', Format);
-  env.registerType('FormatNamespace', FormatNamespace);
-  env.registerConstant('format', 'FormatNamespace', new FormatNamespace());
+  registerNamespace(env, 'format', 'FormatNamespace');
   for (const name of Object.keys(formats))
     env.registerFunction(`FormatNamespace.${name}(): Format`, () => new Format(name));
   env.registerFunction(

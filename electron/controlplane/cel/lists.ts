@@ -4,11 +4,9 @@ import { Optional, type Environment } from '@marcbachmann/cel-js';
 import { Duration } from '@marcbachmann/cel-js/evaluator';
 import type { Budget } from './budget.ts';
 import { compareValues, equalValues } from './equality.ts';
+import { registerNamespace } from './namespaces.ts';
 
 type List = readonly unknown[];
-
-class ListsNamespace {}
-class SetsNamespace {}
 
 export function registerLists(env: Environment, budget: Budget): void {
   env.registerFunction('list.isSorted(): bool', (list: List) =>
@@ -62,8 +60,7 @@ function registerExtensions(env: Environment, budget: Budget): void {
   env.registerFunction('list.flatten(int): list', flatten);
   env.registerFunction('list<A>.first(): optional<A>', (list: List) => Optional.of(list[0]));
   env.registerFunction('list<A>.last(): optional<A>', (list: List) => Optional.of(list.at(-1)));
-  env.registerType('ListsNamespace', ListsNamespace);
-  env.registerConstant('lists', 'ListsNamespace', new ListsNamespace());
+  registerNamespace(env, 'lists', 'ListsNamespace');
   env.registerFunction('ListsNamespace.range(int): list<int>', (_: unknown, size: bigint) => {
     budget.spend(Math.max(0, Number(size)));
     return Array.from({ length: Math.max(0, Number(size)) }, (_item, index) => BigInt(index));
@@ -79,8 +76,7 @@ function slice(list: List, from: bigint, to: bigint): List {
 }
 
 function registerSets(env: Environment, budget: Budget): void {
-  env.registerType('SetsNamespace', SetsNamespace);
-  env.registerConstant('sets', 'SetsNamespace', new SetsNamespace());
+  registerNamespace(env, 'sets', 'SetsNamespace');
   const has = (list: List, item: unknown): boolean => {
     budget.spend(list.length / 10);
     return list.some((one) => equalValues(one, item));

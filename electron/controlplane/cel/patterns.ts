@@ -27,8 +27,7 @@ export function createPatterns(): Patterns {
     findAll(pattern, text, limit) {
       const found: string[] = [];
       const matcher = compile(pattern).matcher(text);
-      while ((limit < 0 || found.length < limit) && matcher.find())
-        found.push(matcher.group() ?? '');
+      while (found.length !== limit && matcher.find()) found.push(matcher.group() ?? '');
       return found;
     },
   };

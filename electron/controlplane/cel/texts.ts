@@ -6,6 +6,7 @@ import { Duration } from '@marcbachmann/cel-js/evaluator';
 import type { Budget } from './budget.ts';
 import { durationText, timeText } from './durations.ts';
 import { formatted } from './formatting.ts';
+import { registerNamespace } from './namespaces.ts';
 import type { Patterns } from './patterns.ts';
 
 /** Calls of these names mean another function here: the library's can take as long as one likes. */
@@ -85,8 +86,6 @@ function registerReplacements(env: Environment, { budget }: TextDeps): void {
   );
 }
 
-class StringsNamespace {}
-
 const escapes: Readonly<Record<string, string>> = {
   '\x07': '\\a',
   '\b': '\\b',
@@ -108,12 +107,10 @@ function registerStrings(env: Environment, { budget }: TextDeps): void {
   env.registerFunction('string.format(list): string', (text: string, values: readonly unknown[]) =>
     formatted(text, values, budget),
   );
-  env.registerType('StringsNamespace', StringsNamespace);
-  env.registerConstant('strings', 'StringsNamespace', new StringsNamespace());
+  registerNamespace(env, 'strings', 'StringsNamespace');
   env.registerFunction(
     'StringsNamespace.quote(string): string',
-    (_: unknown, text: string) =>
-      `"${text.replaceAll(/[\x07\b\f\n\r\t\v\\"]/g, (one) => escapes[one] ?? one)}"`,
+    (_: unknown, text: string) => `"${Array.from(text, (one) => escapes[one] ?? one).join('')}"`,
   );
 }
 

@@ -83,7 +83,7 @@ export class TypeDeclarer {
 
   /** An object type of fields whose types are declared. */
   fields(types: Readonly<Record<string, string>>, name = this.#newName()): string {
-    this.#env.registerType(name, { ctor: class {}, fields: { ...types } });
+    this.#env.registerType(name, { ctor: class extends Declared {}, fields: { ...types } });
     this.#env.registerOperator(`${name} == ${name}`, never);
     this.#env.registerOperator(`${name} == null`, never);
     return name;
@@ -123,6 +123,11 @@ export class TypeDeclarer {
   #newName(): string {
     return `Object${++this.#count}`;
   }
+}
+
+/** Of every declared type. */
+class Declared {
+  readonly isDeclared = true;
 }
 
 /** Nothing runs with declared types: they are for checking. */

@@ -63,8 +63,13 @@ export function commandQuery(options: CommandOptions): URLSearchParams {
   const names = { stdin: 'input', stdout: 'output', stderr: 'error', tty: 'tty' } as const;
   for (const name of Object.keys(names) as Flag[])
     if (options[name] === true) query.set(names[name], '1');
-  for (const word of options.command ?? []) query.append('command', String(word));
+  for (const word of listOf(options.command)) query.append('command', String(word));
   return query;
+}
+
+/** Webhooks may have put anything there. */
+export function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }
 
 export function portForwardOptions(query: URLSearchParams): PortForwardOptions {

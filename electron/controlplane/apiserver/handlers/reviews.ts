@@ -30,8 +30,8 @@ export async function handleReview(scope: RequestScope): Promise<ApiResponse> {
   const { dryRun, validation } = parseWriteParameters(scope.request.query, 'CreateOptions');
   const body = await readObject(scope, objectKind(scope), validation);
   placeInNamespace(scope, body);
-  const { name = '' } = body.metadata;
-  const subject = { operation: 'CREATE', name, object: body, dryRun: dryRun === true } as const;
+  const { name } = body.metadata;
+  const subject = { operation: 'CREATE', name, object: body, dryRun } as const;
   const attributes = admissionAttributesOf(scope, subject);
   await scope.deps.admission.admit(attributes);
   await scope.deps.admission.validate(attributes);

@@ -14,6 +14,7 @@ import {
   admitConnect,
   commandOptions,
   commandQuery,
+  listOf,
   portForwardOptions,
 } from './connect-options.ts';
 import type { RequestScope } from './scope.ts';
@@ -46,7 +47,7 @@ export async function handlePortForward(scope: RequestScope): Promise<ApiRespons
   const { namespace, name } = scope.info;
   const pod = await podOf(scope);
   const options = await admitConnect(scope, name, portForwardOptions(scope.request.query));
-  const { ports = [] } = options;
+  const ports = listOf(options.ports);
   const query = new URLSearchParams(ports.length === 0 ? {} : { ports: ports.join(',') });
   return passOn(scope, nodeOf(pod), { path: pathOf('portForward', namespace, name), query });
 }

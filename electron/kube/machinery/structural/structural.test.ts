@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
-import { schemas } from '../../../../test/setup/api.ts';
+import meta from '../../../../resources/schema/meta.v1.json' with { type: 'json' };
+import { SchemaRegistry } from '../schema.ts';
 import { applyCustomDefaults, decodeCustom, pruneUnknown } from './structural.ts';
 
+const schemas = new SchemaRegistry([meta]);
 const text: JSONSchemaProps = { type: 'string' };
 const spec = (properties: Record<string, JSONSchemaProps>): JSONSchemaProps => ({
   type: 'object',

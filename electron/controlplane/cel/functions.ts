@@ -153,24 +153,26 @@ function integerIn({ text }: Quantity): bigint | undefined {
   return isWhole ? value : undefined;
 }
 
+const isAddress = (text: string): boolean => isIPv4(text) || (isIPv6(text) && !text.includes('.'));
+
+const ip = (text: string): IP => {
+  if (!isAddress(text)) throw new Error(`IP Address ${JSON.stringify(text)} parse error`);
+  return new IP(canonicalAddress(text));
+};
+
+const cidr = (text: string): CIDR => {
+  if (!isCidr(text))
+    throw new Error(
+      `network address parse error during conversion from string: ${JSON.stringify(text)}`,
+    );
+  return new CIDR(text);
+};
+
 function registerAddresses(env: Environment): void {
   env.registerType('IP', IP);
   env.registerType('CIDR', CIDR);
-  const isAddress = (text: string): boolean =>
-    isIPv4(text) || (isIPv6(text) && !text.includes('.'));
   env.registerFunction('isIP(string): bool', isAddress);
   env.registerFunction('isCIDR(string): bool', isCidr);
-  const ip = (text: string): IP => {
-    if (!isAddress(text)) throw new Error(`IP Address ${JSON.stringify(text)} parse error`);
-    return new IP(canonicalAddress(text));
-  };
-  const cidr = (text: string): CIDR => {
-    if (!isCidr(text))
-      throw new Error(
-        `network address parse error during conversion from string: ${JSON.stringify(text)}`,
-      );
-    return new CIDR(text);
-  };
   env.registerFunction('ip(string): IP', ip);
   env.registerFunction('cidr(string): CIDR', cidr);
   const isV4 = ({ text }: IP): boolean => isIPv4(text);
@@ -206,6 +208,10 @@ function registerAddresses(env: Environment): void {
   env.registerFunction('string(IP): string', ({ text }: IP) => text);
   env.registerOperator('IP == IP', (a: IP, b: IP) => a.text === b.text);
   env.registerOperator('CIDR == CIDR', (a: CIDR, b: CIDR) => a.text === b.text);
+  registerNetworks(env);
+}
+
+function registerNetworks(env: Environment): void {
   env.registerFunction('CIDR.containsIP(string): bool', ({ text }: CIDR, address: string) =>
     cidrContains(text, ip(address).text),
   );

@@ -114,7 +114,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/apiserver': /^(node:|ws$|yaml$|protobufjs\/light\.js$)/,
   'electron/controlplane/registry': /^yaml$/,
   'electron/controlplane/registry/custom-resources': /^@marcbachmann\/cel-js$/,
-  'electron/controlplane/cel': /^(@bufbuild\/re2|@marcbachmann\/cel-js(\/evaluator)?)$/,
+  'electron/controlplane/cel': /^(re2js|@marcbachmann\/cel-js(\/evaluator)?)$/,
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,

@@ -1,5 +1,6 @@
 // Puts the API server together: store → registry → router → chain. No listeners here: the result
 // answers requests, whoever brings them.
+import { setImmediate } from 'node:timers/promises';
 import type { APIService } from '#kube/api/apiregistration.ts';
 import type { Pod } from '#kube/api/core.ts';
 import { assert } from '#kube/base/assert.ts';
@@ -253,6 +254,7 @@ export function dynamicDeps({ registry, schemas, authorize, ...parts }: DynamicP
     reader,
     configurations: (plural) => reader.list({ ...group, resource: plural }, ''),
     kinds: new KindVersions(registry, schemas),
+    nextTurn: () => setImmediate(),
     authorize: (user, question) => authorize(questionOf(user, question)),
   };
 }

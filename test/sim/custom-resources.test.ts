@@ -137,6 +137,25 @@ it('a definition takes its objects with it though its converter is gone', async 
   });
 });
 
+it('a definition of which nothing is served any more goes, too, in a few writes', async () => {
+  const { client } = cluster;
+  await client.create(ships, ship('argo'));
+  const { name } = definition().metadata;
+  const made = await client.get(customResourceDefinitions, { name });
+  for (const version of made.spec.versions) version.served = false;
+  await client.update(customResourceDefinitions, made);
+  await cluster.settle();
+  const revision = async () =>
+    Number((await client.list(customResourceDefinitions)).metadata.resourceVersion);
+  const before = await revision();
+  await client.delete(customResourceDefinitions, { name });
+  await cluster.advance(3_000);
+  await expect(client.get(customResourceDefinitions, { name })).rejects.toMatchObject({
+    code: 404,
+  });
+  expect((await revision()) - before).toBeLessThan(10);
+});
+
 it('a definition that goes takes its objects with it, once their finalizers let it', async () => {
   const { client } = cluster;
   await client.create(ships, ship('argo'));

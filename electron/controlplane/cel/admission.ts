@@ -1,14 +1,13 @@
 // Expressions that judge a request: conditions of webhooks, admission policies. Compiled in one of three
 // surroundings that differ in their variables; each run is counted against the budget of its request.
 // Source: kubernetes apiserver pkg/admission/plugin/cel/{compile,condition,composition}.go.
-import { Budget, BudgetError } from './budget.ts';
+import { Budget, BudgetError, requestBudget } from './budget.ts';
+import { TypeScope, type ObjectTypes } from './admission-types.ts';
 import { registerAuthorizer } from './authorizer.ts';
-import { createEnvironment, createMatcher } from './environment.ts';
+import { createEnvironment } from './environment.ts';
+import { createPatterns } from './patterns.ts';
 import { compile, errorText } from './program.ts';
 import { plainValue } from './values.ts';
-
-/** What all expressions of one policy may cost for one request and one parameter. */
-export const requestBudget = 200_000;
 
 const common = ['object', 'oldObject', 'request'];
 const surroundings = {
@@ -31,7 +30,9 @@ export interface Expression {
 export class AdmissionExpressions {
   readonly #budget = new Budget();
   readonly #environments = new Map<Surroundings, ReturnType<typeof createEnvironment>>();
-  readonly #matches = createMatcher();
+  readonly #patterns = createPatterns();
+  /** With no variables: what types are declared upon. */
+  #functions: ReturnType<typeof createEnvironment> | undefined;
 
   /** `types`: what it may come to, if that matters. Throws an Error that says why it is no such expression. */
   compile(text: string, where: Surroundings, types?: readonly string[]): Expression {
@@ -40,29 +41,37 @@ export class AdmissionExpressions {
     this.#budget.left = requestBudget;
     try {
       const { type, run } = compile(env, this.#budget, text);
-      if (types !== undefined && type !== 'dyn' && !types.includes(type))
-        throw new Error(
-          `must evaluate to ${types.length === 1 ? (types[0] ?? '') : `one of the types: [${types.join(' ')}]`}`,
-        );
+      const why = unfitting(type, types);
+      if (why !== undefined) throw new Error(why);
       return { text, run };
     } finally {
       this.#budget.left = left;
     }
   }
 
-  /** Why the text is no such expression; undefined: it is one. */
-  complaint(text: string, where: Surroundings, types?: readonly string[]): string | undefined {
-    try {
-      this.compile(text, where, types);
-      return undefined;
-    } catch (error) {
-      return `compilation failed: ${errorText(error)}`;
-    }
+  /** Where expressions are checked against types, and a policy's variables are declared. */
+  scope(where: Surroundings, types?: ObjectTypes): TypeScope {
+    this.#functions ??= this.#environment([]);
+    return new TypeScope(this.#functions, surroundings[where], types);
   }
 
-  /** From here on a request's expressions are counted. Nothing may be awaited before they are done. */
-  begin(): void {
-    this.#budget.left = requestBudget;
+  /** Why the text is no such expression; undefined: it is one. */
+  complaint(text: string, scope: TypeScope, types?: readonly string[]): string | undefined {
+    let type: string;
+    try {
+      type = scope.check(text);
+    } catch (error) {
+      return `compilation failed: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    return unfitting(type, types);
+  }
+
+  /** Counts what the work's expressions cost, which may be this much. */
+  counted<T>(limit: number, work: () => T): { readonly value: T; readonly cost: number } {
+    const left = Math.max(0, Math.min(limit, requestBudget));
+    this.#budget.left = left;
+    const value = work();
+    return { value, cost: Math.min(left, left - this.#budget.left) };
   }
 
   /** An object as expressions see it; nothing at all is null. */
@@ -85,12 +94,22 @@ export class AdmissionExpressions {
   #environmentOf(where: Surroundings): ReturnType<typeof createEnvironment> {
     const known = this.#environments.get(where);
     if (known !== undefined) return known;
-    const names = surroundings[where];
-    const env = createEnvironment(this.#budget, this.#matches, names);
-    registerAuthorizer(env, this.#budget);
+    const env = this.#environment(surroundings[where]);
     this.#environments.set(where, env);
     return env;
   }
+
+  #environment(names: readonly string[]): ReturnType<typeof createEnvironment> {
+    const env = createEnvironment(this.#budget, this.#patterns, names);
+    registerAuthorizer(env, this.#budget);
+    return env;
+  }
+}
+
+function unfitting(type: string, types: readonly string[] | undefined): string | undefined {
+  if (types === undefined || type === 'dyn' || types.includes(type)) return undefined;
+  const [only = ''] = types;
+  return `must evaluate to ${types.length === 1 ? only : `one of the types: [${types.join(' ')}]`}`;
 }
 
 /** How Kubernetes tells of an expression that came to nothing. */

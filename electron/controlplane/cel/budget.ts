@@ -4,6 +4,12 @@
 /** What all rules of one object may cost together: some hundred milliseconds at most. */
 export const objectBudget = 200_000;
 
+/** What all expressions of one policy may cost for one request and one parameter, or those of one webhook. */
+export const requestBudget = 200_000;
+
+/** What the expressions of all policies may cost for one request together. */
+export const policiesBudget = 2_000_000;
+
 export class BudgetError extends Error {
   override readonly name = 'BudgetError';
 }

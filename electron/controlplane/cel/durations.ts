@@ -1,4 +1,5 @@
-// Durations in Go's form, `1h30m`. Source: Go time.ParseDuration.
+// Durations in Go's form, `1h30m`, and times and durations as texts. Source: Go time.ParseDuration.
+import type { Duration } from '@marcbachmann/cel-js/evaluator';
 
 const nanosOf: Readonly<Record<string, number>> = {
   ns: 1,
@@ -21,4 +22,19 @@ export function parseDuration(text: string): bigint | undefined {
   for (const [, count = '', unit = ''] of parts) nanos += Number(count) * (nanosOf[unit] ?? 0);
   if (!Number.isFinite(nanos)) return undefined;
   return BigInt(Math.round(nanos)) * (sign === '-' ? -1n : 1n);
+}
+
+/** As `string()` gives it: in seconds, `3600s`. */
+export function durationText({ seconds, nanos }: Duration): string {
+  const isNegative = seconds < 0n || nanos < 0;
+  const whole = seconds < 0n ? -seconds : seconds;
+  const fraction = String(Math.abs(nanos)).padStart(9, '0').replace(/0+$/, '');
+  return `${isNegative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}s`;
+}
+
+/** RFC 3339, with only as many digits after the second as there are. */
+export function timeText(time: Date): string {
+  return time
+    .toISOString()
+    .replace(/\.(\d*?)0*Z$/, (_, digits: string) => (digits === '' ? 'Z' : `.${digits}Z`));
 }

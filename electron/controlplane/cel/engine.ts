@@ -4,6 +4,7 @@ import { assert } from '#kube/base/assert.ts';
 import type { AdmissionExpressions } from './admission.ts';
 
 export type { AdmissionExpressions, Surroundings } from './admission.ts';
+export type { TypeScope } from './admission-types.ts';
 
 // Like the module it stands for, there is one for the process.
 let engine: typeof import('./admission.ts') | undefined;

@@ -1,6 +1,5 @@
-// The functions Kubernetes adds to CEL: lists, quantities, IPs and CIDRs, URLs, named formats, and of
-// CEL's own those that need another implementation here, since one call must not cost the server dear.
-// Source: kubernetes apiserver pkg/cel/library/{lists,quantity,ip,cidr,urls,format,regex}.go.
+// The functions Kubernetes adds to CEL. Here: quantities, IPs and CIDRs, URLs, named formats.
+// Source: kubernetes apiserver pkg/cel/library/{quantity,ip,cidr,urls,format}.go.
 import { Optional, type Environment } from '@marcbachmann/cel-js';
 import {
   formatQuantity,
@@ -19,21 +18,21 @@ import {
   isQualifiedName,
 } from '#kube/machinery/names.ts';
 import { hasFormat, isCidr, isIPv4, isIPv6 } from '#kube/machinery/structural/formats.ts';
+import { equalValues } from './equality.ts';
 import { canonicalAddress, cidrContains, maskedAddress } from './addresses.ts';
-import type { Budget } from './budget.ts';
-
-/** Calls of these names mean another function here: the library's can take as long as one likes. */
-export const replaced: Readonly<Record<string, string>> = {
-  matches: 'boundedMatches',
-  join: 'boundedJoin',
-};
-
-const maxTextLength = 3 * 1024 * 1024;
+import { registerLists } from './lists.ts';
+import { registerMacros } from './macros.ts';
+import { registerNamespace } from './namespaces.ts';
+import { registerSemver } from './semver.ts';
+import { registerTexts, type TextDeps } from './texts.ts';
 
 export class Quantity {
   readonly text: string;
   constructor(text: string) {
     this.text = text;
+  }
+  compareTo(other: Quantity): number {
+    return compareQuantities(this.text, other.text);
   }
 }
 export class IP {
@@ -41,11 +40,17 @@ export class IP {
   constructor(text: string) {
     this.text = text;
   }
+  compareTo(other: IP): number {
+    return this.text === other.text ? 0 : this.text < other.text ? -1 : 1;
+  }
 }
 export class CIDR {
   readonly text: string;
   constructor(text: string) {
     this.text = text;
+  }
+  compareTo(other: CIDR): number {
+    return this.text === other.text ? 0 : this.text < other.text ? -1 : 1;
   }
 }
 export class Url {
@@ -62,99 +67,31 @@ export class Format {
     this.name = name;
   }
 }
-/** What `format.…` is a member of: nothing but its type counts. */
-class FormatNamespace {
-  readonly name = 'format';
-}
 
-export interface FunctionDeps {
-  readonly budget: Budget;
-  readonly matches: (pattern: string, text: string) => boolean;
-}
-
-export function registerFunctions(env: Environment, deps: FunctionDeps): void {
+export function registerFunctions(env: Environment, deps: TextDeps): void {
+  registerMacros(env);
   registerTexts(env, deps);
-  registerLists(env);
+  registerLists(env, deps.budget);
+  registerOptionals(env);
   registerQuantities(env);
   registerAddresses(env);
   registerUrls(env);
   registerFormats(env);
+  registerSemver(env);
 }
 
-function registerTexts(env: Environment, { budget, matches }: FunctionDeps): void {
-  const test = (text: string, pattern: string): boolean => {
-    budget.spend((text.length * Math.max(1, pattern.length)) / 50);
-    return matches(pattern, text);
-  };
-  const join = (list: readonly string[], separator: string): string => {
-    const length = list.reduce((sum, one) => sum + one.length + separator.length, 0);
-    if (length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
-    return list.join(separator);
-  };
-  env.registerFunction('string.boundedMatches(string): bool', test);
-  env.registerFunction('boundedMatches(string, string): bool', test);
-  env.registerFunction('list.boundedJoin(): string', (list: string[]) => join(list, ''));
-  env.registerFunction('list.boundedJoin(string): string', join);
-  const replace = (text: string, old: string, next: string, limit: number): string => {
-    const count = old === '' ? Array.from(text).length + 1 : text.split(old).length - 1;
-    const done = limit < 0 ? count : Math.min(count, limit);
-    if (text.length + done * next.length > maxTextLength) budget.spend(Number.POSITIVE_INFINITY);
-    let rest = done;
-    if (old === '') {
-      const parts = Array.from(text);
-      return parts.map((part) => (rest-- > 0 ? next : '') + part).join('') + (rest > 0 ? next : '');
-    }
-    const parts = text.split(old);
-    return parts.reduce((made, part) => made + (rest-- > 0 ? next : old) + part);
-  };
+function registerOptionals(env: Environment): void {
   env.registerFunction(
-    'string.replace(string, string): string',
-    (text: string, old: string, next: string) => replace(text, old, next, -1),
+    'OptionalNamespace.ofNonZeroValue(A): optional<A>',
+    (_: unknown, value: unknown) => (isZero(value) ? Optional.none() : Optional.of(value)),
   );
-  env.registerFunction(
-    'string.replace(string, string, int): string',
-    (text: string, old: string, next: string, limit: bigint) =>
-      replace(text, old, next, Number(limit)),
-  );
-  env.registerFunction(
-    'string.charAt(int): string',
-    (text: string, at: bigint) => Array.from(text)[Number(at)] ?? '',
-  );
+  env.registerOperator('optional<A> == optional<A>', equalValues);
 }
 
-type Comparable = bigint | number | string;
-
-function compare(a: unknown, b: unknown): number {
-  if (a instanceof Date && b instanceof Date) return a.getTime() - b.getTime();
-  const [left, right] = [a as Comparable, b as Comparable];
-  return left < right ? -1 : left > right ? 1 : 0;
-}
-
-function registerLists(env: Environment): void {
-  env.registerFunction('list.isSorted(): bool', (list: unknown[]) =>
-    list.every((item, index) => index === 0 || compare(list[index - 1], item) <= 0),
-  );
-  env.registerFunction('list.sum(): dyn', (list: (bigint | number)[]) =>
-    list.reduce(
-      (sum: bigint | number, item) =>
-        typeof sum === 'bigint' && typeof item === 'bigint'
-          ? sum + item
-          : Number(sum) + Number(item),
-      typeof list[0] === 'number' ? 0 : 0n,
-    ),
-  );
-  const extreme = (list: readonly unknown[], sign: number): unknown => {
-    if (list.length === 0) throw new Error(`${sign < 0 ? 'min' : 'max'} called on empty list`);
-    return list.reduce((best, item) => (compare(item, best) * sign > 0 ? item : best));
-  };
-  env.registerFunction('list.min(): dyn', (list: unknown[]) => extreme(list, -1));
-  env.registerFunction('list.max(): dyn', (list: unknown[]) => extreme(list, 1));
-  env.registerFunction('list.indexOf(dyn): int', (list: unknown[], item: unknown) =>
-    BigInt(list.findIndex((one) => one === item)),
-  );
-  env.registerFunction('list.lastIndexOf(dyn): int', (list: unknown[], item: unknown) =>
-    BigInt(list.lastIndexOf(item)),
-  );
+function isZero(value: unknown): boolean {
+  if (Array.isArray(value) || value instanceof Uint8Array) return value.length === 0;
+  if (value instanceof Map) return value.size === 0;
+  return value === null || value === '' || value === false || value === 0 || value === 0n;
 }
 
 function registerQuantities(env: Environment): void {
@@ -216,24 +153,26 @@ function integerIn({ text }: Quantity): bigint | undefined {
   return isWhole ? value : undefined;
 }
 
+const isAddress = (text: string): boolean => isIPv4(text) || (isIPv6(text) && !text.includes('.'));
+
+const ip = (text: string): IP => {
+  if (!isAddress(text)) throw new Error(`IP Address ${JSON.stringify(text)} parse error`);
+  return new IP(canonicalAddress(text));
+};
+
+const cidr = (text: string): CIDR => {
+  if (!isCidr(text))
+    throw new Error(
+      `network address parse error during conversion from string: ${JSON.stringify(text)}`,
+    );
+  return new CIDR(text);
+};
+
 function registerAddresses(env: Environment): void {
   env.registerType('IP', IP);
   env.registerType('CIDR', CIDR);
-  const isAddress = (text: string): boolean =>
-    isIPv4(text) || (isIPv6(text) && !text.includes('.'));
   env.registerFunction('isIP(string): bool', isAddress);
   env.registerFunction('isCIDR(string): bool', isCidr);
-  const ip = (text: string): IP => {
-    if (!isAddress(text)) throw new Error(`IP Address ${JSON.stringify(text)} parse error`);
-    return new IP(canonicalAddress(text));
-  };
-  const cidr = (text: string): CIDR => {
-    if (!isCidr(text))
-      throw new Error(
-        `network address parse error during conversion from string: ${JSON.stringify(text)}`,
-      );
-    return new CIDR(text);
-  };
   env.registerFunction('ip(string): IP', ip);
   env.registerFunction('cidr(string): CIDR', cidr);
   const isV4 = ({ text }: IP): boolean => isIPv4(text);
@@ -246,15 +185,33 @@ function registerAddresses(env: Environment): void {
     'IP.isLoopback(): bool',
     ({ text }: IP) => text === '::1' || text.startsWith('127.'),
   );
+  env.registerFunction(
+    'IP.isGlobalUnicast(): bool',
+    ({ text }: IP) =>
+      !['0.0.0.0', '255.255.255.255', '::', '::1'].includes(text) &&
+      !['127.0.0.0/8', '224.0.0.0/4', '169.254.0.0/16', 'ff00::/8', 'fe80::/10'].some((one) =>
+        cidrContains(one, text),
+      ),
+  );
+  registerNamespace(env, 'ip', 'IPNamespace');
+  env.registerFunction(
+    'IPNamespace.isCanonical(string): bool',
+    (_: unknown, text: string) => ip(text).text === text,
+  );
   env.registerFunction('IP.isLinkLocalMulticast(): bool', ({ text }: IP) =>
     cidrContains(isIPv4(text) ? '224.0.0.0/24' : 'ff02::/16', text),
   );
   env.registerFunction('IP.isLinkLocalUnicast(): bool', ({ text }: IP) =>
     cidrContains(isIPv4(text) ? '169.254.0.0/16' : 'fe80::/10', text),
   );
+  env.registerFunction('string(CIDR): string', ({ text }: CIDR) => text);
   env.registerFunction('string(IP): string', ({ text }: IP) => text);
   env.registerOperator('IP == IP', (a: IP, b: IP) => a.text === b.text);
   env.registerOperator('CIDR == CIDR', (a: CIDR, b: CIDR) => a.text === b.text);
+  registerNetworks(env);
+}
+
+function registerNetworks(env: Environment): void {
   env.registerFunction('CIDR.containsIP(string): bool', ({ text }: CIDR, address: string) =>
     cidrContains(text, ip(address).text),
   );
@@ -341,8 +298,7 @@ const formats: Readonly<Record<string, Rule>> = {
 
 function registerFormats(env: Environment): void {
   env.registerType('Format', Format);
-  env.registerType('FormatNamespace', FormatNamespace);
-  env.registerConstant('format', 'FormatNamespace', new FormatNamespace());
+  registerNamespace(env, 'format', 'FormatNamespace');
   for (const name of Object.keys(formats))
     env.registerFunction(`FormatNamespace.${name}(): Format`, () => new Format(name));
   env.registerFunction(

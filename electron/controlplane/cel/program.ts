@@ -2,7 +2,8 @@
 // evaluator's one entry for sub-expressions is wrapped; cel.test.ts fails should it move.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
-import { replaced } from './functions.ts';
+import { compileError } from './compile-error.ts';
+import { replaced } from './texts.ts';
 
 /** What is left to the tests of a longer one: no one writes such rules by hand. */
 const maxExpressionLength = 16_384;
@@ -21,17 +22,22 @@ interface Evaluator {
 interface Node {
   op: string;
   args: unknown;
+  setMeta: (name: 'evaluate', value: Node['evaluate']) => void;
+  readonly meta: { readonly macro?: Macro };
   evaluate: (evaluator: Evaluator, node: unknown, context: unknown) => unknown;
 }
 
-/** Throws an Error that says why the text is no expression. */
+interface Macro {
+  readonly args?: readonly unknown[];
+  typeCheck: (checker: Checker, macro: Macro, context: unknown) => unknown;
+}
+interface Checker {
+  check: (node: unknown, context: unknown) => unknown;
+}
+
+/** Throws a CompileError that says why the text is no expression. */
 export function compile(env: Environment, budget: Budget, text: string): Program {
-  if (text.length > maxExpressionLength) throw new Error('the expression is too long');
-  const parsed = env.parse(text);
-  const names = new Set<string>();
-  rename(parsed.ast, names);
-  const { valid, error, type = 'dyn' } = parsed.check();
-  if (!valid) throw error ?? new Error('the expression has no type');
+  const { parsed, names, type } = check(env, text);
   count(parsed.ast as unknown as Node, budget);
   return {
     usesOldSelf: names.has('oldSelf'),
@@ -40,13 +46,31 @@ export function compile(env: Environment, budget: Budget, text: string): Program
   };
 }
 
+/** Against what its environment declares, without running it. Throws as `compile`. */
+export function check(env: Environment, text: string) {
+  if (text.length > maxExpressionLength) throw new Error('the expression is too long');
+  const knows = (name: string): boolean =>
+    env.getDefinitions().functions.some((one) => one.name === name);
+  let parsed: ReturnType<Environment['parse']>;
+  try {
+    parsed = env.parse(text);
+  } catch (error) {
+    throw compileError(text, error, knows);
+  }
+  const names = new Set<string>();
+  rename(parsed.ast, names);
+  const { valid, error, type = 'dyn' } = parsed.check();
+  if (!valid) throw compileError(text, error, knows);
+  return { parsed, names, type };
+}
+
 /** Why an expression could not be compiled or came to nothing, in CEL's words and one line. */
 export function errorText(error: unknown): string {
   const [line = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
   return line.replace(/^No such key/, 'no such key');
 }
 
-/** Puts our functions in the place of unbounded ones; collects the variables' names. */
+/** Puts our functions in the place of unbounded ones and of such that lose keys; collects the variables' names. */
 function rename(node: unknown, names: Set<string>): void {
   if (Array.isArray(node)) {
     for (const one of node) rename(one, names);
@@ -55,11 +79,32 @@ function rename(node: unknown, names: Set<string>): void {
   if (typeof node !== 'object' || node === null || !('op' in node) || !('args' in node)) return;
   const { op, args } = node as unknown as Node;
   if (op === 'id') names.add(String(args));
+  if (op === 'map') (node as unknown as Node).setMeta('evaluate', evaluateMap);
   if ((op === 'rcall' || op === 'call') && Array.isArray(args)) {
     const ours = Object.hasOwn(replaced, String(args[0])) ? replaced[String(args[0])] : undefined;
     if (ours !== undefined) args[0] = ours;
+    if (op === 'call' && args[0] === 'has') checkPresence(node as unknown as Node);
   }
   rename(args, names);
+}
+
+/** The library does not ask whether the field is declared. */
+function checkPresence({ meta: { macro } }: Node): void {
+  if (macro === undefined) return;
+  const { typeCheck } = macro;
+  macro.typeCheck = (checker, own, context) => {
+    const type = typeCheck(checker, own, context);
+    checker.check(own.args?.[0], context);
+    return type;
+  };
+}
+
+/** The library makes objects of maps, whose keys are texts only. */
+function evaluateMap(evaluator: Evaluator, node: unknown, context: unknown): Map<unknown, unknown> {
+  const map = new Map<unknown, unknown>();
+  for (const [key, value] of (node as { args: readonly [unknown, unknown][] }).args)
+    map.set(evaluator.run(key, context), evaluator.run(value, context));
+  return map;
 }
 
 const counted = new WeakSet<Evaluator>();

@@ -6,6 +6,7 @@ import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import { isObject } from '#kube/machinery/equality.ts';
 import { childSchema } from '#kube/machinery/structural/structural.ts';
 import { parseDuration } from './durations.ts';
+import { escapedName } from './field-names.ts';
 
 /** `sizes`: takes how much is in each list and map. */
 export function celValue(
@@ -86,22 +87,4 @@ function textValue(format: string | undefined, text: string): unknown {
     default:
       return text;
   }
-}
-
-const reserved: ReadonlySet<string> = new Set(
-  (
-    'true false null in as break const continue else for function if import let loop package ' +
-    'namespace return var void while'
-  ).split(' '),
-);
-
-/** Undefined: no rule can speak of that field. */
-export function escapedName(name: string): string | undefined {
-  if (reserved.has(name)) return `__${name}__`;
-  if (!/^[A-Za-z_.\-/][A-Za-z0-9_.\-/]*$/.test(name)) return undefined;
-  return name
-    .replaceAll('__', '__underscores__')
-    .replaceAll('.', '__dot__')
-    .replaceAll('-', '__dash__')
-    .replaceAll('/', '__slash__');
 }

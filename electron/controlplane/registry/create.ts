@@ -82,6 +82,7 @@ async function createOnce(
     ...strategy.validate(object),
     ...(strategy.validateCreate?.(object) ?? []),
   ]);
+  strategy.complete?.(object, deps.kindTypes);
   for (const text of strategy.warnings?.(object) ?? []) options.warn?.(text);
   const guard = await allocate(deps, object, undefined);
   await options.validate?.(object, undefined);

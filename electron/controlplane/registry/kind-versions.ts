@@ -2,12 +2,12 @@
 // Source: kubernetes apimachinery pkg/runtime/mapper.go, apiserver pkg/admission/conversion.go.
 import type { GroupVersionKind, GroupVersionResource, KubeObject } from '#kube/api/object.ts';
 import { decodeObject } from '#kube/machinery/decode.ts';
-import { deepCopy } from '#kube/machinery/equality.ts';
+import { deepCopy, isObject } from '#kube/machinery/equality.ts';
 import { fieldMatcher } from '#kube/machinery/field-selector.ts';
 import { parseApiVersion } from '#kube/machinery/gvk.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { LabelMatcher } from '#kube/machinery/selector.ts';
-import { hasReason, internalError } from '#kube/machinery/status.ts';
+import { badRequest, hasReason, internalError } from '#kube/machinery/status.ts';
 import type { Registry } from './registry.ts';
 import type { ResourceDefinition } from './resource.ts';
 import { apiVersionOfResource, storagePrefix } from './resource-table.ts';
@@ -74,6 +74,8 @@ export class KindVersions {
     const [family = ''] = kind.group.split('.');
     const name =
       definition?.schema ?? `${family === '' ? 'core' : family}/${kind.version}.${kind.kind}`;
+    // Options of connections have no schema here: they are what a webhook makes of them.
+    if (!this.#schemas.has(name)) return asObject(value);
     const object = decodeObject(this.#schemas, name, value).object as unknown as KubeObject;
     object.metadata ??= {} as KubeObject['metadata'];
     if (definition !== undefined) this.#registry.resource(definition).applyDefaults(object);
@@ -138,4 +140,9 @@ async function converted(
   copy.apiVersion = apiVersionOfResource(to);
   copy.kind = to.kind;
   return copy;
+}
+
+function asObject(value: unknown): KubeObject {
+  if (!isObject(value)) throw badRequest('the object provided is unrecognized');
+  return deepCopy(value) as unknown as KubeObject;
 }

@@ -2,7 +2,8 @@
 // the verbs, each a thin call of the file that holds its rules.
 import type { DeleteOptions } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
-import { applySchemaDefaults } from '#kube/machinery/schema.ts';
+import { applySchemaDefaults, type SchemaRegistry } from '#kube/machinery/schema.ts';
+import type { KindTypes } from '../cel/policy-types.ts';
 import { CacheWatch, type CacheWatchOptions } from './cache-watch.ts';
 import { Cacher } from './cacher.ts';
 import { createObject } from './create.ts';
@@ -10,7 +11,7 @@ import { deleteObject, deleteObjects, type DeleteRequest, type DeleteResult } fr
 import { listObjects, type ListPage, type ListQuery } from './list.ts';
 import type { RegistryDeps } from './registry.ts';
 import type { ResourceDefinition } from './resource.ts';
-import { storageKey } from './resource-table.ts';
+import { storageKey, type ResourceTable } from './resource-table.ts';
 import { parseResourceVersion } from './resource-version.ts';
 import { selectorOf, type Selection } from './selection.ts';
 import { StorageCodec, type StoredObject } from './storage-codec.ts';
@@ -25,6 +26,20 @@ export interface WatchQuery extends Selection {
   readonly allowBookmarks: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+}
+
+function kindTypesOf(table: ResourceTable, schemas: SchemaRegistry): KindTypes {
+  return {
+    resolve: (name) => (schemas.has(name) ? schemas.get(name) : undefined),
+    kindOf(group, version, plural) {
+      const found = table.lookup(group, version, plural);
+      return found && { group, version, kind: found.kind };
+    },
+    schemaOf(kind) {
+      const found = table.lookupKind(kind);
+      return found && schemas.get(found.schema);
+    },
+  };
 }
 
 export class ResourceRegistry {
@@ -56,6 +71,7 @@ export class ResourceRegistry {
       config,
       mutex: new Mutex(),
       builtIn: table.builtIn,
+      kindTypes: kindTypesOf(table, schemas),
       applyDefaults: defaultsOf(definition),
     };
   }

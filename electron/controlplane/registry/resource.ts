@@ -6,6 +6,7 @@ import type { KubeObject } from '#kube/api/object.ts';
 import type { FieldSet } from '#kube/machinery/apply/field-set.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
+import type { KindTypes } from '../cel/policy-types.ts';
 
 export type Verb =
   | 'get'
@@ -156,6 +157,8 @@ export interface Strategy<T extends KubeObject = KubeObject> {
   readonly warnings?: (object: T) => readonly string[];
   /** Fills in what must be unique in the cluster (ClusterIPs, node ports). Mutates `next`. */
   readonly allocate?: (next: T, old: T | undefined, context: AllocationContext<T>) => FieldError[];
+  /** Fills in what follows from the schemas of other kinds (a policy's status). Mutates `next`. */
+  readonly complete?: (next: T, kinds: KindTypes) => void;
   /** PUT of an absent object creates it. */
   readonly allowCreateOnUpdate?: boolean;
   /** PUT without resourceVersion is refused. Most kinds allow it. */

@@ -126,6 +126,7 @@ async function updateOnce(
     ...validateObjectMetaUpdate(next.metadata, old.object.metadata, field('metadata')),
     ...rules.validate(next, old.object),
   ]);
+  if (rules.isSpecChange(next, old.object)) definition.strategy.complete?.(next, deps.kindTypes);
   for (const text of rules.warnings?.(next) ?? []) options.warn?.(text);
   const guard = await allocate(deps, next, old.object);
   await options.validate?.(next, old.object);

@@ -12,6 +12,7 @@ import {
   staleMessage,
 } from '#kube/machinery/status.ts';
 import type { StatusError } from '#kube/machinery/status.ts';
+import type { KindTypes } from '../cel/policy-types.ts';
 import type { PutOptions, Store, WriteResult } from '../store/store.ts';
 import type { Cacher } from './cacher.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
@@ -29,6 +30,7 @@ export interface WriteDeps {
   readonly config: ClusterConfig;
   readonly mutex: Mutex;
   readonly builtIn: readonly ResourceDefinition[];
+  readonly kindTypes: KindTypes;
   /** Schema defaults, then the strategy's. Idempotent. */
   readonly applyDefaults: (object: KubeObject) => void;
 }

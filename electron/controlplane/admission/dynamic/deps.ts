@@ -41,6 +41,8 @@ export interface DynamicDeps {
   readonly kinds: KindVersions;
   readonly webhooks: WebhookCaller;
   readonly authorize: (user: UserInfo, question: ResourceQuestion | PathQuestion) => Answer;
+  /** Resolves when others have had their turn. */
+  readonly nextTurn: () => Promise<void>;
   readonly random: Random;
   readonly logger: Logger;
 }

@@ -10,11 +10,24 @@ import type { AdmissionAttributes, ObjectReader } from '../chain.ts';
 import type { Equivalent, KindVersions } from './deps.ts';
 
 const group = 'admissionregistration.k8s.io';
+const questions: ReadonlySet<string> = new Set([
+  'authentication.k8s.io/selfsubjectreviews',
+  'authentication.k8s.io/tokenreviews',
+  'authorization.k8s.io/localsubjectaccessreviews',
+  'authorization.k8s.io/selfsubjectaccessreviews',
+  'authorization.k8s.io/selfsubjectrulesreviews',
+  'authorization.k8s.io/subjectaccessreviews',
+]);
 const namespaces: GroupVersionResource = { group: '', version: 'v1', resource: 'namespaces' };
 
 /** Nothing may keep anybody from repairing what keeps everybody from everything. */
 export function isExempt({ resource }: AdmissionAttributes): boolean {
   return resource.group === group;
+}
+
+/** Policies are not asked about questions: who judges by them could be kept from all answers. */
+export function isQuestion({ resource }: AdmissionAttributes): boolean {
+  return questions.has(`${resource.group}/${resource.resource}`);
 }
 
 /** A Namespace counts as being in itself. */
@@ -124,6 +137,7 @@ export function matchesObject({ objectSelector }: Selectors, attributes: Admissi
   const selector = labelSelectorMatcher(objectSelector ?? {});
   if (selector.isEverything) return true;
   return [attributes.object, attributes.oldObject].some(
-    (object) => object !== undefined && selector.matches(object.metadata.labels),
+    // Options of a connection have no labels to be chosen by.
+    (object) => object?.metadata !== undefined && selector.matches(object.metadata.labels),
   );
 }

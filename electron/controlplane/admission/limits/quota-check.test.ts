@@ -213,6 +213,13 @@ describe('refuses', () => {
     expect(await refusal(attempt)).toBe(`pods "web" is forbidden: ${want}`);
   });
 
+  it('nothing for containers that say nothing where their pod does', () => {
+    const amounts = { hard: { 'limits.cpu': '2' }, used: { 'limits.cpu': '0' } };
+    const resources = { requests: { cpu: '1' }, limits: { cpu: '1' } };
+    const object = podOf({ containers: [containerOf({})], resources }) as KubeObject;
+    expect(charge(quotaOf(amounts), { object })).toEqual({ 'limits.cpu': '1' });
+  });
+
   it('nothing for a limit that was lowered below what is used, if it adds nothing to it', () => {
     const amounts = {
       hard: { pods: '5', 'requests.cpu': '1' },

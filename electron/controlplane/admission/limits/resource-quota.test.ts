@@ -80,6 +80,8 @@ it('forty writers at once, through two servers, get what there is and no more', 
     6,
     { 'requests.cpu': '1800m' },
   ]);
+  // Nothing is charged twice, though many had to try again.
+  expect(await usedOf('count')).toEqual({ pods: '6' });
   const refused = answers.filter(({ status }) => status !== 201);
   expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([403]));
   expect(refused[0]?.json.message).toMatch(

@@ -12,7 +12,10 @@ export function namespaceLifecycle(reader: ObjectReader): AdmissionPlugin {
   return {
     name: 'NamespaceLifecycle',
     handles: ({ operation, namespace, resource }) =>
-      (operation === 'CREATE' && namespace !== '') ||
+      // An answer to what one may do there would tell whether there is such a namespace.
+      (operation === 'CREATE' &&
+        namespace !== '' &&
+        resource.resource !== 'localsubjectaccessreviews') ||
       (operation === 'DELETE' && resource.group === '' && resource.resource === 'namespaces'),
     validate({ operation, name }) {
       if (operation === 'DELETE') refuseImmortal(name);

@@ -368,6 +368,32 @@ describe('params', () => {
     expect((await create({ a: '', b: '', c: '' })).status).toBe(201);
   });
 
+  it('are judged one after the other, others have their turn, and all have one budget', async () => {
+    const many = configMaps.replace('default', 'many');
+    await api.request('POST', '/api/v1/namespaces', { body: { metadata: { name: 'many' } } });
+    for (let n = 0; n < 30; n++)
+      await api.request('POST', many, {
+        body: { metadata: { name: `p${n}`, labels: { many: 'yes' } } },
+      });
+    const costly = `lists.range(40).all(a, lists.range(40).all(b, lists.range(12).all(c, a + b + c >= 0)))`;
+    await install(
+      { ...spec, validations: [{ expression: costly }] },
+      bound({ namespace: 'many', selector: { matchLabels: { many: 'yes' } } }),
+    );
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      if (isOver) return;
+      turns++;
+      setImmediate(count);
+    };
+    count();
+    const { json } = await create();
+    isOver = true;
+    expect(json.message).toContain('running out of cost budget');
+    expect(turns).toBeGreaterThan(10);
+  });
+
   it('that can not be had are passed over with Ignore', async () => {
     const unknown = { apiVersion: 'x.example/v1', kind: 'X' };
     await install({ ...spec, failurePolicy: 'Ignore', paramKind: unknown }, bound({ name: 'x' }));
@@ -395,7 +421,7 @@ describe('a policy is refused', () => {
     {
       name: 'when a validation is no truth',
       spec: { validations: [{ expression: '1 + 1' }] },
-      want: 'spec.validations[0].expression: Invalid value: "1 + 1": compilation failed: must evaluate to bool',
+      want: 'spec.validations[0].expression: Invalid value: "1 + 1": must evaluate to bool',
     },
     {
       name: 'when a message asks who may what',
@@ -405,6 +431,30 @@ describe('a policy is refused', () => {
         ],
       },
       want: 'spec.validations[0].messageExpression: Invalid value: ',
+    },
+    {
+      name: 'when variables use each other',
+      spec: {
+        variables: [
+          { name: 'a', expression: 'variables.b' },
+          { name: 'b', expression: 'variables.a' },
+        ],
+        validations: [{ expression: 'variables.b == 4' }],
+      },
+      want: `spec.variables[0].expression: Invalid value: "variables.b": compilation failed: ERROR: <input>:1:10: undefined field 'b'`,
+    },
+    {
+      name: 'when it asks of the request what is not there',
+      spec: { validations: [{ expression: 'request.userInfo.name == "x"' }] },
+      want: `compilation failed: ERROR: <input>:1:17: undefined field 'name'`,
+    },
+    {
+      name: 'when a variable is of another type',
+      spec: {
+        variables: [{ name: 'a', expression: 'request.userInfo.groups' }],
+        validations: [{ expression: 'variables.a == 4' }],
+      },
+      want: `found no matching overload for '_==_' applied to '(list(string), int)'`,
     },
     {
       name: 'when a variable uses what is not there',
@@ -421,6 +471,80 @@ describe('a policy is refused', () => {
     });
     expect(json.code).toBe(422);
     expect(json.message).toContain(want);
+  });
+});
+
+describe('the types of a policy', () => {
+  const typeChecking = async (spec: Given): Promise<unknown> => {
+    const { json } = await api.request('POST', `${group}/validatingadmissionpolicies`, {
+      body: policyOf(spec),
+    });
+    expect(json.status.observedGeneration).toBe(1);
+    return json.status.typeChecking;
+  };
+  const warning = (fieldRef: string, text: string) => ({
+    expressionWarnings: [{ fieldRef, warning: text }],
+  });
+
+  it('are told in its status where they do not fit', async () => {
+    const spec = {
+      validations: [
+        { expression: 'object.data.size() > 0' },
+        { expression: 'object.spec.replicas > 1' },
+      ],
+    };
+    expect(await typeChecking(spec)).toEqual(
+      warning(
+        'spec.validations[1].expression',
+        "/v1, Kind=ConfigMap: ERROR: <input>:1:7: undefined field 'spec'\n | object.spec.replicas > 1\n | ......^\n",
+      ),
+    );
+  });
+
+  it('are those of each kind, of its params and variables', async () => {
+    const resourceRules = [
+      {
+        operations: ['*'],
+        apiGroups: ['apps'],
+        apiVersions: ['v1'],
+        resources: ['*/scale', 'deployments', 'replicasets'],
+      },
+    ];
+    const spec = {
+      paramKind: { apiVersion: 'v1', kind: 'ConfigMap' },
+      matchConstraints: { resourceRules },
+      variables: [{ name: 'n', expression: 'object.spec.replicas' }],
+      validations: [
+        {
+          expression:
+            'variables.n < int(params.data.max) && has(object.spec.template.spec.hostNetwork)',
+          messageExpression: 'params.data.max + object.metadata.name',
+        },
+        { expression: 'object.spec.paused', messageExpression: '"a" + variables.n' },
+      ],
+    };
+    expect(await typeChecking(spec)).toMatchObject({
+      expressionWarnings: [
+        {
+          fieldRef: 'spec.validations[1].expression',
+          warning: expect.stringMatching(
+            /^apps\/v1, Kind=ReplicaSet: ERROR: <input>:1:12: undefined field 'paused'/,
+          ),
+        },
+        {
+          fieldRef: 'spec.validations[1].messageExpression',
+          warning: expect.stringMatching(
+            /^apps\/v1, Kind=Deployment: .*'\(string, int\)'\n.*\n.*\n\napps\/v1, Kind=ReplicaSet: /,
+          ),
+        },
+      ],
+    });
+  });
+
+  it('say nothing where any kind is meant, or all is well', async () => {
+    const resourceRules = [{ ...rules[0], apiGroups: ['*'] }];
+    const validations = [{ expression: 'object.nothing == 1' }];
+    expect(await typeChecking({ matchConstraints: { resourceRules }, validations })).toEqual({});
   });
 });
 

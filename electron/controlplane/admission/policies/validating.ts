@@ -8,12 +8,14 @@ import type {
 import type { KubeObject } from '#kube/api/object.ts';
 import { forbidden, notFound, StatusError } from '#kube/machinery/status.ts';
 import type { AdmissionExpressions } from '../../cel/admission.ts';
+import { policiesBudget } from '../../cel/budget.ts';
 import { loadExpressions } from '../../cel/engine.ts';
 import type { AdmissionAttributes, AdmissionPlugin } from '../chain.ts';
 import { authorizerOf } from '../dynamic/authorizer.ts';
 import type { DynamicDeps } from '../dynamic/deps.ts';
 import {
   isExempt,
+  isQuestion,
   matchesNamespace,
   matchesObject,
   matchingRule,
@@ -42,7 +44,8 @@ export function validatingPolicies(deps: DynamicDeps): AdmissionPlugin {
     deps.configurations('validatingadmissionpolicies') as readonly ValidatingAdmissionPolicy[];
   return {
     name: 'ValidatingAdmissionPolicy',
-    handles: (attributes) => !isExempt(attributes) && policies().length > 0,
+    handles: (attributes) =>
+      !isExempt(attributes) && !isQuestion(attributes) && policies().length > 0,
     async validate(attributes) {
       const bindings = deps.configurations(
         'validatingadmissionpolicybindings',
@@ -67,6 +70,8 @@ class PolicyRun {
   readonly #compiled: WeakMap<KubeObject, CompiledPolicy | Error>;
   readonly #versions: Versions;
   #namespace: Promise<KubeObject | undefined> | undefined;
+  #left = policiesBudget;
+  #spent = 0;
 
   constructor(
     deps: DynamicDeps,
@@ -165,12 +170,25 @@ class PolicyRun {
       authorizer: authorizerOf(attributes, authorize),
     };
     const ignoresFailure = policy.spec.failurePolicy === 'Ignore';
-    return params.map((one) =>
-      evaluatePolicy(expressions, compiled, {
-        variables: { ...common, params: expressions.value(one) },
-        ignoresFailure,
-      }),
-    );
+    const results: PolicyResult[] = [];
+    for (const one of params) {
+      await this.#rest();
+      const variables = { ...common, params: expressions.value(one) };
+      const { value, cost } = expressions.counted(this.#left, () =>
+        evaluatePolicy(expressions, compiled, { variables, ignoresFailure }),
+      );
+      this.#left -= cost;
+      this.#spent += cost;
+      results.push(value);
+    }
+    return results;
+  }
+
+  /** Others have their turn after every few milliseconds of this. */
+  async #rest(): Promise<void> {
+    if (this.#spent < costOfATurn) return;
+    this.#spent = 0;
+    await this.#deps.nextTurn();
   }
 
   /** Null for what is in no namespace; a Namespace is in none. Throws 404. */
@@ -226,6 +244,7 @@ class PolicyRun {
   }
 }
 
+const costOfATurn = 20_000;
 const maxAnnotationLength = 10 * 1024;
 
 interface Evaluated {

@@ -11,6 +11,7 @@ import { uuid } from '#kube/base/random.ts';
 import { forbidden, internalError, timeout } from '#kube/machinery/status.ts';
 import { WebhookError } from '#kube/machinery/webhook.ts';
 import type { AdmissionExpressions, Expression } from '../../cel/admission.ts';
+import { requestBudget } from '../../cel/budget.ts';
 import { loadExpressions } from '../../cel/engine.ts';
 import type { AdmissionAttributes } from '../chain.ts';
 import { authorizerOf } from '../dynamic/authorizer.ts';
@@ -105,14 +106,15 @@ export class WebhookDispatch {
       if (ignoresFailure) return false;
       throw forbidden(attributes.resource, attributes.name, (error as Error).message);
     }
-    expressions.begin();
     const variables = {
       object: expressions.value(objects.object),
       oldObject: expressions.value(objects.oldObject),
       request: expressions.value(admissionRequest(attributes, match)),
       authorizer: authorizerOf(attributes, this.#deps.authorize),
     };
-    const result = judgeConditions(conditions, variables, { expressions, ignoresFailure });
+    const { value: result } = expressions.counted(requestBudget, () =>
+      judgeConditions(conditions, variables, { expressions, ignoresFailure }),
+    );
     if (result.kind === 'error')
       throw forbidden(attributes.resource, attributes.name, result.message);
     return result.kind === 'yes';

@@ -19,6 +19,7 @@ import {
 } from '#kube/machinery/status.ts';
 import { TransportError, type TransportStream } from '#kube/client/transport.ts';
 import type { ApiResponse } from '../http.ts';
+import { admitConnect, proxyOptions } from './connect-options.ts';
 import type { KubeletRequest } from './kubelet-client.ts';
 import { parseInteger } from './options.ts';
 import type { RequestScope } from './scope.ts';
@@ -159,7 +160,11 @@ export async function handleNodeProxy(scope: RequestScope): Promise<ApiResponse>
     const value = headers[name];
     if (value !== undefined) passed[name] = value;
   }
-  const path = `/${info.rest.join('/')}`;
+  const { path = '/' } = await admitConnect(
+    scope,
+    info.name,
+    proxyOptions('NodeProxyOptions', `/${info.rest.join('/')}`),
+  );
   const body = await request.readBody();
   const hasBody = body.length > 0 ? { body } : {};
   const stream = await reach(scope, nodeName, {

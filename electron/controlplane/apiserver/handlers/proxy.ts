@@ -18,37 +18,39 @@ import {
   splitProxyPath,
   type ProxyTarget,
 } from './proxy-target.ts';
-import { attributesOf, type RequestScope } from './scope.ts';
+import { admitConnect, proxyOptions } from './connect-options.ts';
+import type { RequestScope } from './scope.ts';
 import { isUpgrade } from './streams.ts';
 
 export async function handlePodProxy(scope: RequestScope): Promise<ApiResponse> {
   const { scheme, name, port } = parseProxyName(scope.info.name, 'pod');
   const stored = await scope.resource.get(scope.info.namespace, name);
-  await askAdmission(scope, name);
-  return proxy(scope, podTarget(stored.object as Pod, port), scheme);
+  const path = await admittedPath(scope, name, 'PodProxyOptions');
+  return proxy(scope, podTarget(stored.object as Pod, port), { scheme, path });
 }
 
 export async function handleServiceProxy(scope: RequestScope): Promise<ApiResponse> {
   const { info, deps, resource } = scope;
   const { scheme, name, port } = parseProxyName(info.name, 'service');
   const stored = await resource.get(info.namespace, name);
-  await askAdmission(scope, name);
+  const path = await admittedPath(scope, name, 'ServiceProxyOptions');
   const targets = await targetsOf(deps.registry, stored.object as Service, port);
   const target = targets[Math.floor(deps.random.next() * targets.length)];
   assert(target, 'one of some');
-  return proxy(scope, target, scheme);
+  return proxy(scope, target, { scheme, path });
 }
 
-async function askAdmission(scope: RequestScope, name: string): Promise<void> {
-  const attributes = attributesOf(scope, { operation: 'CONNECT', name, dryRun: false });
-  await scope.deps.admission.admit(attributes);
-  await scope.deps.admission.validate(attributes);
+/** What is asked of the backend: the request's own path, unless a webhook wants another. */
+async function admittedPath(scope: RequestScope, name: string, kind: string): Promise<string> {
+  const { rest } = splitProxyPath(scope.request.path, scope.info.rest.length);
+  const { path } = await admitConnect(scope, name, proxyOptions(kind, rest));
+  return typeof path === 'string' && path.startsWith('/') ? path : '/';
 }
 
 async function proxy(
   scope: RequestScope,
   target: ProxyTarget,
-  scheme: 'http' | 'https',
+  { scheme, path }: { readonly scheme: 'http' | 'https'; readonly path: string },
 ): Promise<ApiResponse> {
   const { request, info } = scope;
   const { prefix, rest } = splitProxyPath(request.path, info.rest.length);
@@ -60,7 +62,7 @@ async function proxy(
   const connection = await dial(scope, target, scheme);
   try {
     const answer = await askBackend(request, connection, {
-      path: `${rest === '' ? '/' : rest}${search}`,
+      path: `${path}${search}`,
       host: `${target.pod}:${target.port}`,
       headers: passedHeaders(request.headers),
     });

@@ -22,14 +22,19 @@ import { nodeNameOf } from '../identity/node-authorizer.ts';
 import { placeInNamespace, readObject } from './body.ts';
 import { parseWriteParameters } from './options.ts';
 import { outputForm, respondValue } from './respond.ts';
-import type { RequestScope } from './scope.ts';
+import { attributesOf as admissionAttributesOf, type RequestScope } from './scope.ts';
 import { objectKind } from './write.ts';
 
 export async function handleReview(scope: RequestScope): Promise<ApiResponse> {
   outputForm(scope);
-  const { validation } = parseWriteParameters(scope.request.query, 'CreateOptions');
+  const { dryRun, validation } = parseWriteParameters(scope.request.query, 'CreateOptions');
   const body = await readObject(scope, objectKind(scope), validation);
   placeInNamespace(scope, body);
+  const { name } = body.metadata;
+  const subject = { operation: 'CREATE', name, object: body, dryRun } as const;
+  const attributes = admissionAttributesOf(scope, subject);
+  await scope.deps.admission.admit(attributes);
+  await scope.deps.admission.validate(attributes);
   const answered = { ...body, status: await answer(scope, body) };
   return respondValue(scope, answered, 201);
 }

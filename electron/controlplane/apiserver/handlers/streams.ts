@@ -9,9 +9,15 @@ import type { Pod } from '#kube/api/core.ts';
 import { badRequest } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse } from '../http.ts';
 import { forbiddenError } from '../identity/authorization.ts';
-import { isTrue } from '../request-info.ts';
 import { containerOf, failureOf } from './connect.ts';
-import { attributesOf, type RequestScope } from './scope.ts';
+import {
+  admitConnect,
+  commandOptions,
+  commandQuery,
+  listOf,
+  portForwardOptions,
+} from './connect-options.ts';
+import type { RequestScope } from './scope.ts';
 
 export async function handleExec(scope: RequestScope): Promise<ApiResponse> {
   return handleCommand(scope, 'exec');
@@ -22,53 +28,46 @@ export async function handleAttach(scope: RequestScope): Promise<ApiResponse> {
 }
 
 async function handleCommand(scope: RequestScope, kind: 'exec' | 'attach'): Promise<ApiResponse> {
-  const { query } = scope.request;
-  const { pod, nodeName } = await checkedPod(scope);
-  const container = containerOf(pod, query.get('container') ?? '');
-  const passed = new URLSearchParams();
-  const isWanted = (name: string, otherwise: boolean): boolean =>
-    query.has(name) ? isTrue(query.get(name)) : otherwise;
-  const wanted = {
-    input: isWanted('stdin', false),
-    output: isWanted('stdout', true),
-    error: isWanted('stderr', true),
-    tty: isWanted('tty', false),
-  };
-  for (const [name, value] of Object.entries(wanted)) if (value) passed.set(name, '1');
-  if (kind === 'exec') for (const word of query.getAll('command')) passed.append('command', word);
-  if (kind === 'exec' && !passed.has('command'))
+  const pod = await podOf(scope);
+  const options = await admitConnect(
+    scope,
+    scope.info.name,
+    commandOptions(kind, scope.request.query),
+  );
+  const nodeName = nodeOf(pod);
+  const container = containerOf(pod, options.container ?? '');
+  const query = commandQuery(options);
+  if (kind === 'exec' && !query.has('command'))
     throw badRequest('you must specify at least one command for the container');
   const { namespace, name } = scope.info;
-  return passOn(scope, nodeName, { path: pathOf(kind, namespace, name, container), query: passed });
+  return passOn(scope, nodeName, { path: pathOf(kind, namespace, name, container), query });
 }
 
 export async function handlePortForward(scope: RequestScope): Promise<ApiResponse> {
-  const { nodeName } = await checkedPod(scope);
   const { namespace, name } = scope.info;
-  const query = new URLSearchParams();
-  for (const ports of scope.request.query.getAll('ports')) query.append('ports', ports);
-  return passOn(scope, nodeName, { path: pathOf('portForward', namespace, name), query });
+  const pod = await podOf(scope);
+  const options = await admitConnect(scope, name, portForwardOptions(scope.request.query));
+  const ports = listOf(options.ports);
+  const query = new URLSearchParams(ports.length === 0 ? {} : { ports: ports.join(',') });
+  return passOn(scope, nodeOf(pod), { path: pathOf('portForward', namespace, name), query });
 }
 
 function pathOf(...segments: readonly string[]): string {
   return `/${segments.map(encodeURIComponent).join('/')}`;
 }
 
-/** The pod, once the client may do this and the pod is somewhere. */
-async function checkedPod(
-  scope: RequestScope,
-): Promise<{ readonly pod: Pod; readonly nodeName: string }> {
-  const { info, request, resource, deps } = scope;
+/** The pod, once the client may do this. */
+async function podOf(scope: RequestScope): Promise<Pod> {
+  const { info, request, resource } = scope;
   if (!isUpgrade(request)) throw badRequest('Upgrade request required');
   authorizeWebSocket(scope);
-  const stored = await resource.get(info.namespace, info.name);
-  const attributes = attributesOf(scope, { operation: 'CONNECT', name: info.name, dryRun: false });
-  await deps.admission.admit(attributes);
-  await deps.admission.validate(attributes);
-  const pod = stored.object as Pod;
-  const nodeName = pod.spec?.nodeName ?? '';
-  if (nodeName === '') throw badRequest(`pod ${info.name} does not have a host assigned`);
-  return { pod, nodeName };
+  return (await resource.get(info.namespace, info.name)).object as Pod;
+}
+
+function nodeOf({ metadata, spec }: Pod): string {
+  const nodeName = spec?.nodeName ?? '';
+  if (nodeName === '') throw badRequest(`pod ${metadata.name ?? ''} does not have a host assigned`);
+  return nodeName;
 }
 
 /** A WebSocket is a GET to the chain; who may only read must not run commands by it. */

@@ -8,15 +8,26 @@ import { FieldPath, invalid, forbidden, required, type FieldError } from '#kube/
 import { childSchema, childSchemas } from '#kube/machinery/structural/structural.ts';
 import { correlated, fieldOf } from '#kube/machinery/structural/values.ts';
 import { Budget, BudgetError, objectBudget } from '../../cel/budget.ts';
-import { createEnvironment, type Matches } from '../../cel/environment.ts';
-import { compile, errorText, type Program } from '../../cel/program.ts';
-import { celValue, escapedName } from '../../cel/values.ts';
+import { createEnvironment } from '../../cel/environment.ts';
+import type { Patterns } from '../../cel/patterns.ts';
+import { check, compile, errorText, type Program } from '../../cel/program.ts';
+import { estimateCost } from '../../cel/cost.ts';
+import { sizedOf, sizeOnly } from '../../cel/sizes.ts';
+import { resourceFields, TypeDeclarer } from '../../cel/types.ts';
+import { escapedName } from '../../cel/field-names.ts';
+import { celValue } from '../../cel/values.ts';
 
 interface CompiledRule {
   readonly rule: ValidationRule;
   readonly program: Program;
   readonly message: Program | undefined;
 }
+
+/** What is known of an expression of a rule before it runs. Throws a CompileError. */
+export type RuleChecker = (
+  rule: Pick<ValidationRule, 'optionalOldSelf'>,
+  text: string,
+) => { readonly type: string; readonly cost: number };
 
 interface Walk {
   readonly path: string;
@@ -30,17 +41,28 @@ interface Walk {
 
 export class CelRules {
   readonly #env: Environment;
+  /** With no variables: what types are declared upon. */
+  readonly #functions: Environment;
   readonly #budget = new Budget();
   readonly #compiled = new WeakMap<JSONSchemaProps, readonly CompiledRule[]>();
 
-  constructor(matches: Matches) {
-    this.#env = createEnvironment(this.#budget, matches, ['self', 'oldSelf']);
+  constructor(patterns: Patterns) {
+    this.#env = createEnvironment(this.#budget, patterns, ['self', 'oldSelf']);
+    this.#functions = createEnvironment(this.#budget, patterns, []);
   }
 
-  /** Throws an Error that says why. */
-  compile(expression: string): Program {
-    this.#budget.left = objectBudget;
-    return compile(this.#env, this.#budget, expression);
+  checker(schema: JSONSchemaProps, isRoot: boolean): RuleChecker {
+    const base = this.#functions;
+    const declared = base.clone();
+    const type = new TypeDeclarer(declared).declare(isRoot ? asResource(schema) : schema);
+    declared.registerVariable('self', type);
+    const always = declared.clone().registerVariable('oldSelf', type);
+    const optional = declared.clone().registerVariable('oldSelf', `optional<${type}>`);
+    const sized = sizedOf(isRoot ? asResource(schema) : schema) ?? sizeOnly(1);
+    return ({ optionalOldSelf }, text) => {
+      const { type: found, parsed } = check(optionalOldSelf === true ? optional : always, text);
+      return { type: found, cost: estimateCost(parsed.ast, { self: sized, oldSelf: sized }) };
+    };
   }
 
   validate(schema: JSONSchemaProps, object: unknown, old: unknown): FieldError[] {
@@ -169,6 +191,10 @@ export class CelRules {
     }
     return defaultMessage(rule);
   }
+}
+
+function asResource(schema: JSONSchemaProps): JSONSchemaProps {
+  return { ...schema, properties: { ...schema.properties, ...resourceFields } };
 }
 
 /** The root has the fields of every object, whatever its schema says. */

@@ -94,6 +94,10 @@ const holding = [
   'self.list.indexOf(2) == 1',
   "quantity('1Gi').isGreaterThan(quantity('500Mi')) && isQuantity('5m') && !isQuantity('five')",
   "quantity('1').add(quantity('500m')) == quantity('1500m')",
+  "quantity('50000000G').asInteger() == 50000000000000000",
+  "quantity('9223372036854775807').isInteger() && !quantity('9223372036854775808').isInteger()",
+  "cidr('10.0.0.0/8') == cidr('10.0.0.0/8') && cidr('10.0.0.0/8') != cidr('10.0.0.0/9')",
+  "url('https://a.b/c') == url('https://a.b/c') && url('https://a.b/c') != url('https://a.b/d')",
   "isIP('10.0.0.1') && ip('::1').family() == 6 && ip('127.0.0.1').isLoopback()",
   "cidr('10.0.0.0/8').containsIP('10.2.3.4') && !cidr('10.0.0.0/8').containsIP(ip('11.0.0.1'))",
   "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && cidr('10.1.2.3/8').masked().prefixLength() == 8",
@@ -107,6 +111,40 @@ const holding = [
   'self.list.filter(x, x > 1).map(x, x * 2) == [4, 6]',
   'self.list.exists_one(x, x == 2)',
   'cel.bind(x, self.replicas, x == 3)',
+  'sets.contains(self.list, [3, 1, 1]) && !sets.contains(self.list, [4])',
+  "sets.equivalent(self.names, ['b', 'a', 'b']) && !sets.equivalent(self.names, ['b'])",
+  "sets.intersects(self.names, ['b', 'c']) && !sets.intersects(self.names, [])",
+  "'ab 12 cd 34'.find('[0-9]+') == '12' && 'ab'.find('[0-9]') == ''",
+  "'12 cd 34'.findAll('[0-9]+') == ['12', '34'] && '1 2'.findAll('[0-9]', 1) == ['1']",
+  'self.list.all(i, v, v == i + 1) && self.stateCounts.all(k, v, k.size() > v)',
+  'self.list.exists(i, v, i == 2 && v == 3) && !self.details.exists(k, v, k == v)',
+  'self.list.existsOne(i, v, v == 2) && self.list.existsOne(v, v > 2)',
+  '[0, 1].exists(i, v, 1 / v == 1)',
+  'self.list.transformList(i, v, i * v) == [0, 2, 6]',
+  "self.details.transformList(k, v, v != 'x', k + v) == ['by']",
+  "self.details.transformMap(k, v, v + '!') == {'a': 'x!', 'b': 'y!'}",
+  "self.details.transformMap(k, v, k == 'a', v.size()) == {'a': 1} && [5].transformMap(i, v, v) == {0: 5}",
+  "self.details.transformMapEntry(k, v, {v: k}) == {'x': 'a', 'y': 'b'}",
+  "self.names.transformMapEntry(i, v, i > 0, {v: i}) == {'b': 1}",
+  '[3, 1, 2].sort() == [1, 2, 3] && self.list.sortBy(e, -e) == [3, 2, 1]',
+  "self.widgets.sortBy(w, w.foo)[0].key == 'x'",
+  "[1, 1, 2].distinct() == [1, 2] && [{'a': 1}, {'a': 1}].distinct().size() == 1",
+  '[[1], [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3]',
+  'self.list.slice(1, 3) == [2, 3] && self.list.reverse() == [3, 2, 1] && lists.range(3) == [0, 1, 2]',
+  'self.list.first().value() == 1 && self.list.last().orValue(0) == 3 && !self.empty.first().hasValue()',
+  "'%s: %d of %.2f'.format([self.names, self.replicas, 1.234]) == '[a, b]: 3 of 1.23'",
+  "'%x %X %o %b %e %%'.format([255, 'z', 8, 5, 1000.0]) == 'ff 7A 10 101 1.000000e+03 %'",
+  'strings.quote(\'a"b\') == \'"a\\\\"b"\'',
+  "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('1.0.0-rc.1').compareTo(semver('1.0.0')) == -1",
+  "semver('v1.2', true).minor() == 2 && !isSemver('v1.2') && isSemver('01.2', true)",
+  "ip.isCanonical('::1') && !ip.isCanonical('0:0::1') && ip('1.2.3.4').isGlobalUnicast()",
+  "string(cidr('10.0.0.0/8')) == '10.0.0.0/8'",
+  "!optional.ofNonZeroValue('').hasValue() && self.?replicas.optMap(r, r + 1).value() == 4",
+  'self.?health.optFlatMap(h, optional.none()) == optional.none()',
+  "string(self.created) == '2026-01-01T00:00:00Z' && string(duration('1h1.5s')) == '3601.5s'",
+  "int(timestamp('1970-01-01T00:00:09Z')) == 9 && timestamp(self.created) == self.created",
+  "[duration('1s'), duration('2s')].sum() == duration('3s') && self.empty.transformList(i, v, i).sum() == 0",
+  "{1: 'a'}[1] == 'a' && 1 in {1: 'a'} && {true: 'b'}[true] == 'b'",
 ];
 
 describe('a rule that holds', () => {
@@ -175,7 +213,55 @@ describe('a transition rule', () => {
 describe('an expression', () => {
   const wrong = ['self.', 'nobody == 1', '1 + "a"', 'self.replicas.unknownFunction()', 'self == '];
   it.each(wrong)('%s does not compile', (rule) => {
-    expect(() => engine.checkExpression(rule)).toThrow(Error);
+    expect(() => engine.checker({ type: 'object', properties }, false)({}, rule)).toThrow(Error);
+  });
+
+  const said: readonly [rule: string, message: string][] = [
+    ['self.bogus == 1', "1:5: undefined field 'bogus'\n | self.bogus == 1\n | ....^"],
+    ['has(self.bogus)', "1:9: undefined field 'bogus'"],
+    [
+      "self.replicas + 'a' == ''",
+      "1:15: found no matching overload for '_+_' applied to '(int, string)'",
+    ],
+    ['self.ratio == 1', "1:12: found no matching overload for '_==_' applied to '(double, int)'"],
+    ['self.widgets.all(w, w.bar == 1)', "1:22: undefined field 'bar'"],
+    ["self.details['a'] == 1", "applied to '(string, int)'"],
+    [
+      'self.names.matches("a")',
+      "1:19: found no matching overload for 'matches' applied to 'list(string).(string)'",
+    ],
+    ['self.health.bogus', "1:12: type 'string' does not support field selection"],
+    ['bogus(self) == 1', "1:6: undeclared reference to 'bogus' (in container '')"],
+    ['other == 1', "1:1: undeclared reference to 'other' (in container '')"],
+    [
+      'self.replicas && true',
+      "1:15: found no matching overload for '_&&_' applied to '(int, bool)'",
+    ],
+    ['true &&\n self.bogus', "2:6: undefined field 'bogus'\n |  self.bogus\n | .....^"],
+    ['self.', '1:6: Syntax error: '],
+  ];
+  it.each(said)('%s is refused in Kubernetes’ words', (rule, message) => {
+    const checker = engine.checker({ type: 'object', properties }, false);
+    expect(() => checker({}, rule)).toThrow(message);
+  });
+
+  it.each(holding.filter((rule) => !/nothing|bogus/.test(rule)))('%s has types', (rule) => {
+    expect(engine.checker({ type: 'object', properties }, false)({}, rule).type).toBe('bool');
+  });
+
+  it('sees what every object has at the root, and an old self that may be missing', () => {
+    const checker = engine.checker(
+      { type: 'object', properties: { spec: { type: 'object', properties } } },
+      true,
+    );
+    expect(checker({}, 'self.metadata.name == self.kind && self.spec == oldSelf.spec').type).toBe(
+      'bool',
+    );
+    expect(() => checker({}, 'self.metadata.labels == null')).toThrow("undefined field 'labels'");
+    expect(
+      checker({ optionalOldSelf: true }, 'oldSelf.hasValue() && oldSelf.value() != self').type,
+    ).toBe('bool');
+    expect(() => checker({}, 'oldSelf.hasValue()')).toThrow('no matching overload');
   });
 
   const many = { ...spec, list: Array.from({ length: 3000 }, (_, index) => index) };

@@ -189,6 +189,40 @@ describe('objects in another version', () => {
   });
 });
 
+it('what all watches wait for is converted once', async () => {
+  await define();
+  const watches = await Promise.all(
+    Array.from({ length: 5 }, () => api.watch(`${ships2}?watch=true`)),
+  );
+  const events = watches.map((watch) => watch.next());
+  await make('x');
+  for (const { object } of await Promise.all(events)) expect(object.spec.title).toBe('argo');
+  expect(asked).toHaveLength(1);
+  await Promise.all(watches.map((watch) => watch.close()));
+});
+
+it('a watch that waits for a conversion ends when the definition changes', async () => {
+  const made = await define();
+  const watch = await api.watch(`${ships2}?watch=true`);
+  const wasAsked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  const convertNow = convert;
+  convert = async (request) => {
+    wasAsked.resolve();
+    await answer.promise;
+    return convertNow(request);
+  };
+  const event = watch.next();
+  await make('x');
+  await wasAsked.promise;
+  const body = structuredClone(made);
+  body.spec.names.shortNames = ['boat'];
+  const changed = await api.request('PUT', `${definitions}/ships.sea.example.com`, { body });
+  expect(changed.status).toBe(200);
+  answer.resolve();
+  expect(await event).toBeUndefined();
+});
+
 it('rows of an older storage version are converted, and brought up to date by the next write', async () => {
   const made = await define();
   await make('x');

@@ -35,6 +35,21 @@ describe('rules in CEL', () => {
     );
   });
 
+  it('have to fit the types of their schema, unless they were there before', async () => {
+    const rule = 'self.name == self.size';
+    const answer = await api.request('POST', definitions, { body: ruled({ rule }) });
+    expect(answer.status).toBe(422);
+    expect(answer.json.message).toContain(
+      `x-kubernetes-validations[0].rule: Invalid value: "${rule}": compilation failed: ERROR: <input>:1:11: found no matching overload for '_==_' applied to '(string, int)'\n | ${rule}\n | ..........^`,
+    );
+    const other = await api.request('POST', definitions, { body: ruled({ rule: 'self.size' }) });
+    expect(other.json.message).toContain('cel expression must evaluate to a bool');
+    const spoken = ruled({ rule: 'true', messageExpression: 'self.size' });
+    expect((await api.request('POST', definitions, { body: spoken })).json.message).toContain(
+      'messageExpression must evaluate to a string',
+    );
+  });
+
   it('are asked of every write, defaults filled in', async () => {
     await define(
       ruled({ rule: 'self.size <= self.replicas', message: 'too few', fieldPath: '.size' }),
@@ -264,6 +279,17 @@ describe('a custom resource', () => {
     expect((await api.request('GET', ships.replace('/v1/', '/v1beta1/'))).status).toBe(404);
   });
 
+  it('is answered as it was stored, not as it was sent', async () => {
+    const second = structuredClone(version('v2'));
+    second.schema.openAPIV3Schema.properties.spec.properties.crew = { type: 'integer' };
+    await define(definition({ versions: [version('v1'), second] }));
+    const body = { ...ship('x', { crew: 50 }), apiVersion: 'sea.example.com/v2' };
+    const made = await api.request('POST', ships.replace('/v1/', '/v2/'), { body });
+    expect(made.status).toBe(201);
+    expect(made.json).toMatchObject({ apiVersion: 'sea.example.com/v2', spec: { name: 'argo' } });
+    expect(made.json.spec).not.toHaveProperty('crew');
+  });
+
   it('keeps what it was when the storage version changes', async () => {
     const made = await define(definition({ versions: [version('v1'), version('v2')] }));
     await api.request('POST', ships, { body: ship('x') });
@@ -332,6 +358,11 @@ describe('a custom resource', () => {
       status: 'True',
     });
     expect((await api.request('POST', ships, { body: ship('y') })).status).toBe(405);
+    const applied = await api.request('PATCH', `${ships}/y?fieldManager=one`, {
+      body: ship('y'),
+      headers: { 'content-type': 'application/apply-patch+yaml' },
+    });
+    expect(applied.status).toBe(404);
     await api.request('DELETE', ships);
     const terminating = (await api.request('GET', `${definitions}/ships.sea.example.com`)).json;
     await api.request('PUT', `${definitions}/ships.sea.example.com`, {

@@ -16,6 +16,12 @@ async function define(body: Json = definition()): Promise<Json> {
   return answer.json;
 }
 
+function listRule(rule: string, messageExpression?: string): Json {
+  const rules = [{ rule, messageExpression }];
+  const a = { type: 'array', items: { type: 'string' }, 'x-kubernetes-validations': rules };
+  return { type: 'object', properties: { a } };
+}
+
 describe('a definition', () => {
   it('is established by the write that makes it, with its names and defaults', async () => {
     const made = await define();
@@ -149,6 +155,37 @@ describe('a definition', () => {
       'types in anyOf',
       { type: 'object', properties: { a: { type: 'string', anyOf: [{ type: 'string' }] } } },
       'anyOf[0].type: Forbidden: must be empty to be structural',
+    ],
+    [
+      'rules in allOf',
+      { type: 'object', allOf: [{ 'x-kubernetes-validations': [{ rule: 'true' }] }] },
+      'openAPIV3Schema.allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural',
+    ],
+    [
+      'rules that go through endless lists in endless lists',
+      listRule('self.all(a, self.all(b, a == b))'),
+      'properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)',
+    ],
+    [
+      'messages that go through endless lists in endless lists',
+      listRule('true', 'self.filter(a, self.all(b, a == b))[0]'),
+      'properties[a].x-kubernetes-validations[0].messageExpression: Forbidden: estimated messageExpression cost exceeds budget by factor of more than 100x',
+    ],
+    [
+      'rules in places that nothing bounds',
+      {
+        type: 'object',
+        properties: {
+          a: {
+            type: 'array',
+            items: {
+              type: 'string',
+              'x-kubernetes-validations': [{ rule: "self.matches('^[a-z]+$')" }],
+            },
+          },
+        },
+      },
+      'items.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema',
     ],
     [
       'fields only in allOf',

@@ -2,24 +2,24 @@
 // Rules by CEL, counted.
 import type { JSONSchemaProps } from '#kube/api/apiextensions.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
-import { createMatcher } from '../../cel/environment.ts';
-import { CelRules } from './cel-rules.ts';
+import { createPatterns } from '../../cel/patterns.ts';
+import { CelRules, type RuleChecker } from './cel-rules.ts';
 
 export interface RuleEngine {
   /** Throws an Error for what is no pattern. */
   matches(pattern: string, text: string): boolean;
-  /** Throws an Error for what is no expression. */
-  checkExpression(text: string): { readonly usesOldSelf: boolean };
+  /** Checks expressions that stand at a schema, against its types. */
+  checker(schema: JSONSchemaProps, isRoot: boolean): RuleChecker;
   /** All rules of the schema, over an object that is otherwise legal. */
   validateRules(schema: JSONSchemaProps, object: unknown, old: unknown): FieldError[];
 }
 
 export function createRuleEngine(): RuleEngine {
-  const matches = createMatcher();
-  const rules = new CelRules(matches);
+  const patterns = createPatterns();
+  const rules = new CelRules(patterns);
   return {
-    matches,
-    checkExpression: (text) => rules.compile(text),
+    matches: (pattern, text) => patterns.matches(pattern, text),
+    checker: (schema, isRoot) => rules.checker(schema, isRoot),
     validateRules: (schema, object, old) => rules.validate(schema, object, old),
   };
 }

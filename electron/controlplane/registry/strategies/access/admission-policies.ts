@@ -1,5 +1,6 @@
 // Policies in CEL that writes are checked against, and where they hold.
-// Differs: expressions are compiled without the types of what they are held against.
+// Expressions are checked against what is known of any request; where the objects' own types say they can't
+// hold, the policy's status tells so.
 // Source: kubernetes pkg/apis/admissionregistration/{v1/defaults.go,validation/validation.go}.
 import type {
   ParamRef,
@@ -20,7 +21,8 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
-import { loadExpressions } from '../../../cel/engine.ts';
+import { admissionExpressions, loadExpressions, type TypeScope } from '../../../cel/engine.ts';
+import { typeWarnings } from '../../../cel/policy-types.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven, check, checkChoice } from '../text-rules.ts';
@@ -43,8 +45,29 @@ export const validatingAdmissionPolicyStrategy: Strategy<ValidatingAdmissionPoli
   },
   load: () => loadExpressions().then(() => {}),
   validate: ({ spec }, old) =>
-    validatePolicy(spec, field('spec'), new Set(old === undefined ? [] : expressionsOf(old.spec))),
+    validatePolicy(spec, field('spec'), {
+      policy: admissionExpressions().scope('policy'),
+      message: admissionExpressions().scope('message'),
+      known: new Set(old === undefined ? [] : expressionsOf(old.spec)),
+    }),
+  complete(policy, kinds) {
+    const expressionWarnings = typeWarnings(admissionExpressions(), policy.spec, kinds);
+    policy.status = {
+      ...policy.status,
+      ...(policy.metadata.generation === undefined
+        ? {}
+        : { observedGeneration: policy.metadata.generation }),
+      typeChecking: expressionWarnings.length === 0 ? {} : { expressionWarnings },
+    };
+  },
 };
+
+interface Scopes {
+  readonly policy: TypeScope;
+  /** Who may what is nothing that messages could tell. */
+  readonly message: TypeScope;
+  readonly known: ReadonlySet<string>;
+}
 
 export const validatingAdmissionPolicyStatus: StatusSubresource<ValidatingAdmissionPolicy> = {
   type: 'status',
@@ -62,8 +85,9 @@ function expressionsOf(spec: ValidatingAdmissionPolicySpec): string[] {
 function validatePolicy(
   spec: ValidatingAdmissionPolicySpec,
   path: FieldPath,
-  known: ReadonlySet<string>,
+  scopes: Scopes,
 ): FieldError[] {
+  const { known } = scopes;
   const { paramKind, matchConstraints, validations = [], auditAnnotations = [] } = spec;
   const errors = checkChoice(path.child('failurePolicy'), spec.failurePolicy, failurePolicies);
   if (paramKind !== undefined)
@@ -78,10 +102,10 @@ function validatePolicy(
   }
   errors.push(
     ...validateConditions(spec.matchConditions ?? [], path.child('matchConditions'), {
-      where: 'policy',
+      scope: scopes.policy,
       known,
     }),
-    ...validateVariables(spec.variables ?? [], path.child('variables'), known),
+    ...validateVariables(spec.variables ?? [], path.child('variables'), scopes),
   );
   if (validations.length + auditAnnotations.length === 0)
     errors.push(
@@ -91,7 +115,7 @@ function validatePolicy(
       ),
     );
   for (const [index, validation] of validations.entries())
-    errors.push(...validateValidation(validation, path.child('validations').index(index), known));
+    errors.push(...validateValidation(validation, path.child('validations').index(index), scopes));
   for (const [index, annotation] of auditAnnotations.entries()) {
     const { key = '', valueExpression = '' } = asGiven(annotation);
     const itemPath = path.child('auditAnnotations').index(index);
@@ -102,7 +126,7 @@ function validatePolicy(
       errors.push(required(itemPath.child('valueExpression'), 'valueExpression is not specified'));
     errors.push(
       ...checkExpression(valueExpression, itemPath.child('valueExpression'), {
-        where: 'message',
+        scope: scopes.message,
         types: ['string', 'null'],
         known,
       }),
@@ -114,7 +138,7 @@ function validatePolicy(
 function validateVariables(
   variables: readonly { readonly name: string; readonly expression: string }[],
   path: FieldPath,
-  known: ReadonlySet<string>,
+  { policy, message, known }: Scopes,
 ): FieldError[] {
   const seen = new Set<string>();
   return variables.flatMap((variable, index) => {
@@ -128,7 +152,9 @@ function validateVariables(
     seen.add(name);
     if (expression.trim() === '')
       errors.push(required(at.child('expression'), 'expression is not specified'));
-    errors.push(...checkExpression(expression, at.child('expression'), { where: 'policy', known }));
+    errors.push(...checkExpression(expression, at.child('expression'), { scope: policy, known }));
+    policy.add(name, expression);
+    message.add(name, expression);
     return errors;
   });
 }
@@ -138,7 +164,7 @@ const reasons = ['Forbidden', 'Invalid', 'RequestEntityTooLarge', 'Unauthorized'
 function validateValidation(
   validation: Validation,
   path: FieldPath,
-  known: ReadonlySet<string>,
+  { policy, message: messageScope, known }: Scopes,
 ): FieldError[] {
   const { expression = '', message, messageExpression, reason } = asGiven(validation);
   const errors: FieldError[] = [];
@@ -161,12 +187,12 @@ function validateValidation(
     );
   errors.push(
     ...checkExpression(expression, path.child('expression'), {
-      where: 'policy',
+      scope: policy,
       types: ['bool'],
       known,
     }),
     ...checkExpression(messageExpression ?? '', path.child('messageExpression'), {
-      where: 'message',
+      scope: messageScope,
       types: ['string'],
       known,
     }),

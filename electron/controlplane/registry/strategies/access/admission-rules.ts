@@ -14,7 +14,7 @@ import {
   type FieldError,
   type FieldPath,
 } from '#kube/machinery/field.ts';
-import { admissionExpressions, type Surroundings } from '../../../cel/engine.ts';
+import { admissionExpressions, type TypeScope } from '../../../cel/engine.ts';
 import { isQualifiedName } from '#kube/machinery/names.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven, check } from '../text-rules.ts';
@@ -127,7 +127,8 @@ export function validateMatch(match: MatchResources, path: FieldPath): FieldErro
 
 /** An expression that was there before is left alone: rules may have become stricter. */
 export interface ExpressionRule {
-  readonly where: Surroundings;
+  /** Its surroundings, with the variables that were declared before it. */
+  readonly scope: TypeScope;
   readonly types?: readonly string[];
   readonly known: ReadonlySet<string>;
 }
@@ -135,10 +136,10 @@ export interface ExpressionRule {
 export function checkExpression(
   text: string,
   path: FieldPath,
-  { where, types, known }: ExpressionRule,
+  { scope, types, known }: ExpressionRule,
 ): FieldError[] {
   if (text.trim() === '' || known.has(text)) return [];
-  const complaint = admissionExpressions().complaint(text, where, types);
+  const complaint = admissionExpressions().complaint(text, scope, types);
   return complaint === undefined ? [] : [invalid(path, text, complaint)];
 }
 
@@ -146,7 +147,7 @@ export function checkExpression(
 export function validateConditions(
   conditions: readonly MatchCondition[],
   path: FieldPath,
-  expressions: Pick<ExpressionRule, 'where' | 'known'>,
+  expressions: Pick<ExpressionRule, 'scope' | 'known'>,
 ): FieldError[] {
   const seen = new Set<string>();
   const errors = conditions.flatMap((condition, index) => {

@@ -15,7 +15,7 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
-import { loadExpressions } from '../../../cel/engine.ts';
+import { admissionExpressions, loadExpressions } from '../../../cel/engine.ts';
 import type { Strategy } from '../../resource.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven } from '../text-rules.ts';
@@ -96,7 +96,13 @@ function validateWebhook(
   path: FieldPath,
   known: ReadonlySet<string>,
 ): FieldError[] {
-  const { name = '', sideEffects, timeoutSeconds, rules = [] } = asGiven(webhook);
+  const {
+    name = '',
+    sideEffects,
+    timeoutSeconds,
+    rules = [],
+    matchConditions = [],
+  } = asGiven(webhook);
   const errors = [
     ...validateFullName(name, path.child('name')),
     ...rules.flatMap((rule, index) => validateRule(rule, path.child('rules').index(index))),
@@ -124,10 +130,13 @@ function validateWebhook(
       ['IfNeeded', 'Never'],
       path.child('reinvocationPolicy'),
     ),
-    ...validateConditions(webhook.matchConditions ?? [], path.child('matchConditions'), {
-      where: 'condition',
-      known,
-    }),
+    // Loaded only if there are any.
+    ...(matchConditions.length === 0
+      ? []
+      : validateConditions(matchConditions, path.child('matchConditions'), {
+          scope: admissionExpressions().scope('condition'),
+          known,
+        })),
   ];
 }
 

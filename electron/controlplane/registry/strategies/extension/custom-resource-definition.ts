@@ -4,12 +4,13 @@
 // Source: kubernetes apiextensions-apiserver pkg/registry/customresourcedefinition/{strategy,etcd}.go,
 // pkg/apis/apiextensions/v1/defaults.go.
 import type { CustomResourceDefinition, JSONSchemaProps } from '#kube/api/apiextensions.ts';
-import { deepCopy } from '#kube/machinery/equality.ts';
+import { deepCopy, deepEqual } from '#kube/machinery/equality.ts';
 import { field, type FieldError } from '#kube/machinery/field.ts';
 import {
   loadEngine,
   needsEngine,
   ruleEngine,
+  type RuleEngine,
   valueContext,
 } from '../../custom-resources/engine.ts';
 import { decideNames, setCondition, takenNames } from '../../custom-resources/names.ts';
@@ -35,7 +36,10 @@ export const customResourceDefinitionStrategy: Strategy<CustomResourceDefinition
     const service = spec.conversion.webhook?.clientConfig?.service;
     if (service !== undefined) service.port ??= 443;
   },
-  validate: (definition) => [...validateDefinition(definition), ...validateSchemas(definition)],
+  validate: (definition, old) => [
+    ...validateDefinition(definition),
+    ...validateSchemas(definition, old),
+  ],
   validateUpdate: validateDefinitionUpdate,
   allocate: acceptNames,
   deletionFinalizers: [cleanupFinalizer],
@@ -62,16 +66,18 @@ function schemasOf({ spec }: CustomResourceDefinition): VersionSchema[] {
   );
 }
 
-function validateSchemas(definition: CustomResourceDefinition): FieldError[] {
-  const engine = {
-    context: valueContext(),
-    checkExpression: (text: string) => ruleEngine().checkExpression(text),
-  };
+function validateSchemas(
+  definition: CustomResourceDefinition,
+  old: CustomResourceDefinition | undefined,
+): FieldError[] {
+  const before = old === undefined ? [] : schemasOf(old).map(([, schema]) => schema);
+  const context = valueContext();
+  const checker: RuleEngine['checker'] = (...given) => ruleEngine().checker(...given);
   return schemasOf(definition).flatMap(([index, schema]) =>
     validateStructural(
       schema,
       field('spec', 'versions').index(index).child('schema', 'openAPIV3Schema'),
-      engine,
+      { context, checker, isKnown: before.some((one) => deepEqual(one, schema)) },
     ),
   );
 }

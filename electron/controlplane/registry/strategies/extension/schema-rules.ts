@@ -12,9 +12,16 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { deepCopy, isObject } from '#kube/machinery/equality.ts';
-import { asGiven } from '../text-rules.ts';
+import { maxItems } from '../../../cel/sizes.ts';
 import { pruneUnknown } from '#kube/machinery/structural/structural.ts';
 import { validateValue, type ValueContext } from '#kube/machinery/structural/values.ts';
+
+import {
+  validateRules,
+  validateTotalCost,
+  type ExpressionCost,
+  type ExpressionPlace,
+} from './expression-rules.ts';
 
 const types = ['array', 'boolean', 'integer', 'number', 'object', 'string'];
 /** Deeper ones no client can read, and no walk of ours should have to. */
@@ -23,25 +30,22 @@ const maxDepth = 100;
 export function validateStructural(
   schema: JSONSchemaProps,
   path: FieldPath,
-  engine: Pick<Place, 'context' | 'checkExpression'>,
+  engine: Pick<Place, 'context' | 'checker' | 'isKnown'>,
 ): FieldError[] {
-  const errors = validateNode(schema, path, { level: 'root', depth: 0, ...engine });
+  const costs: ExpressionCost[] = [];
+  const place: Place = { level: 'root', depth: 0, cardinality: 1, costs, ...engine };
+  const errors = [...validateNode(schema, path, place), ...validateTotalCost(costs, path)];
   const metadata = schema.properties?.['metadata'];
   if (metadata !== undefined) errors.push(...validateMetadata(metadata, path));
   return errors;
 }
 
-type Level = 'root' | 'field' | 'item';
-
-interface Place {
-  readonly level: Level;
+interface Place extends ExpressionPlace {
   readonly depth: number;
   readonly context: ValueContext;
-  /** Throws an Error for what is no expression. */
-  readonly checkExpression: (text: string) => unknown;
 }
 
-const typeMissing: Readonly<Record<Level, string>> = {
+const typeMissing: Readonly<Record<Place['level'], string>> = {
   root: 'must not be empty at the root',
   field: 'must not be empty for specified object fields',
   item: 'must not be empty for specified array items',
@@ -63,19 +67,27 @@ function validateNode(schema: JSONSchemaProps, path: FieldPath, place: Place): F
     errors.push(
       ...validateNode(child, path.child('properties').key(name), { ...inner, level: 'field' }),
     );
+  const many = {
+    ...inner,
+    cardinality: multiplied(place.cardinality, maxItems(schema)),
+  };
   if (typeof additionalProperties === 'object')
     errors.push(
       ...validateNode(additionalProperties, path.child('additionalProperties'), {
-        ...inner,
+        ...many,
         level: 'field',
       }),
     );
   if (items !== undefined)
-    errors.push(...validateNode(items, path.child('items'), { ...inner, level: 'item' }));
+    errors.push(...validateNode(items, path.child('items'), { ...many, level: 'item' }));
   for (const { child, at } of alternatives(schema, path))
     errors.push(...validateNarrowing(child, at, { schema, path, depth: 0, place }));
   if (errors.length === 0) errors.push(...validateDefault(schema, path, place));
   return errors;
+}
+
+function multiplied(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a * b;
 }
 
 function validateUnsupported(schema: JSONSchemaProps, path: FieldPath): FieldError[] {
@@ -251,54 +263,6 @@ function validatePattern(
         `must be a valid regular expression, but isn't: ${why}`,
       ),
     ];
-  }
-}
-
-const reasons = [
-  'FieldValueInvalid',
-  'FieldValueForbidden',
-  'FieldValueRequired',
-  'FieldValueDuplicate',
-];
-
-function validateRules(
-  schema: JSONSchemaProps,
-  path: FieldPath,
-  { checkExpression }: Place,
-): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const [index, rule] of (schema['x-kubernetes-validations'] ?? []).entries()) {
-    const at = path.child('x-kubernetes-validations').index(index);
-    const { rule: text = '', message, messageExpression, reason, fieldPath } = asGiven(rule);
-    if (text.trim() === '') errors.push(required(at.child('rule'), 'rule is not specified'));
-    else errors.push(...checkCompiles(text, at.child('rule'), checkExpression));
-    if (messageExpression !== undefined)
-      errors.push(
-        ...checkCompiles(messageExpression, at.child('messageExpression'), checkExpression),
-      );
-    if (message !== undefined && message.trim() === '')
-      errors.push(invalid(at.child('message'), message, 'message must be non-empty if specified'));
-    if (message?.trim().includes('\n') === true)
-      errors.push(invalid(at.child('message'), message, 'message must not contain line breaks'));
-    if (reason !== undefined && !reasons.includes(reason))
-      errors.push(notSupported(at.child('reason'), reason, reasons));
-    if (fieldPath !== undefined && !/^(?:\.[A-Za-z_][\w-]*|\['[^']*'\])+$/.test(fieldPath))
-      errors.push(invalid(at.child('fieldPath'), fieldPath, 'fieldPath must be a valid path'));
-  }
-  return errors;
-}
-
-function checkCompiles(
-  text: string,
-  path: FieldPath,
-  checkExpression: Place['checkExpression'],
-): FieldError[] {
-  try {
-    checkExpression(text);
-    return [];
-  } catch (error) {
-    const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    return [invalid(path, text, `compilation failed: ${why}`)];
   }
 }
 

@@ -1,5 +1,7 @@
 // The table of controllers: name → factory. Each acts under its own account.
 import { createAdmissionPolicyController } from './admission-policy.ts';
+import { createCertificateApprover } from './access/certificate-approval.ts';
+import { createCertificateCleaner } from './access/certificate-cleaner.ts';
 import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
@@ -42,7 +44,9 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
   clusterroleaggregation: createRoleAggregationController,
+  csrapproving: createCertificateApprover,
   csrsigning: createCertificateController,
+  csrcleaner: createCertificateCleaner,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
   validatingadmissionpolicystatus: createAdmissionPolicyController,
@@ -68,7 +72,9 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   tainteviction: 'node-controller',
   podgc: 'pod-garbage-collector',
   clusterroleaggregation: 'clusterrole-aggregation-controller',
+  csrapproving: 'certificate-controller',
   csrsigning: 'certificate-controller',
+  csrcleaner: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
   validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
   apiserviceregistration: 'api-service-controller',

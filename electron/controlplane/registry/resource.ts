@@ -189,8 +189,8 @@ export interface StatusSubresource<T extends KubeObject = KubeObject> {
   readonly type: 'status';
   /** It is part of the spec after all: metadata.generation goes up with it. */
   readonly changesSpec?: boolean;
-  /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. */
-  readonly prepareForUpdate?: (next: T, old: T) => void;
+  /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. `now`: RFC 3339. */
+  readonly prepareForUpdate?: (next: T, old: T, now: string) => void;
   /** What prepareForUpdate takes back: nobody comes to own it. Given together with it. */
   readonly resetFields?: FieldSet;
   readonly validateUpdate?: (next: T, old: T) => FieldError[];

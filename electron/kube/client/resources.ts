@@ -18,6 +18,7 @@ import type { ValidatingAdmissionPolicy } from '../api/admissionregistration.ts'
 import type { APIService } from '../api/apiregistration.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
+import type { SubjectAccessReview } from '../api/authorization.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
@@ -114,6 +115,14 @@ export const certificateSigningRequests: Resource<CertificateSigningRequest> = {
   version: 'v1',
   resource: 'certificatesigningrequests',
   kind: 'CertificateSigningRequest',
+  namespaced: false,
+};
+
+export const subjectAccessReviews: Resource<SubjectAccessReview> = {
+  group: 'authorization.k8s.io',
+  version: 'v1',
+  resource: 'subjectaccessreviews',
+  kind: 'SubjectAccessReview',
   namespaced: false,
 };
 

@@ -3,7 +3,7 @@
 // Adding a kind touches resources.ts, its schema and its strategy, nothing else.
 // Source of the strategy's steps: kubernetes apiserver pkg/registry/rest/{create,update,delete}.go.
 import type { KubeObject } from '#kube/api/object.ts';
-import type { FieldSet } from '#kube/machinery/apply/field-set.ts';
+import type { FieldPathElements, FieldSet } from '#kube/machinery/apply/field-set.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
 
@@ -193,6 +193,8 @@ export interface StatusSubresource<T extends KubeObject = KubeObject> {
   readonly prepareForUpdate?: (next: T, old: T, now: string) => void;
   /** What prepareForUpdate takes back: nobody comes to own it. Given together with it. */
   readonly resetFields?: FieldSet;
+  /** In place of it: all that can come to be owned, with what is below. `*`: any item. */
+  readonly onlyFields?: readonly FieldPathElements[];
   readonly validateUpdate?: (next: T, old: T) => FieldError[];
 }
 

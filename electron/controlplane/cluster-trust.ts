@@ -91,7 +91,9 @@ export function trustData(
 /** The bundle with `pem` in it, and without what is expired or no certificate. */
 function withCertificate(bundle: string, pem: string, nowMs: number): string {
   const found = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const kept = found.filter((one) => (certificateExpiryMs(one) ?? 0) > nowMs).map((one) => `${one}\n`);
+  const kept = found
+    .filter((one) => (certificateExpiryMs(one) ?? 0) > nowMs)
+    .map((one) => `${one}\n`);
   const own = `${pem.trim()}\n`;
   return [...new Set([...kept, own])].join('');
 }

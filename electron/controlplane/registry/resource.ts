@@ -55,7 +55,7 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   /** A question: what is created is answered and kept nowhere. Its handler's name. */
   readonly review?: Review;
   /** Worked out for whoever asks, and kept nowhere. Its handler's name. */
-  readonly computed?: 'node-metrics' | 'pod-metrics';
+  readonly computed?: 'component-status' | 'node-metrics' | 'pod-metrics';
   /** Every answer carries it as a warning. */
   readonly deprecation?: string;
   /** Defined at run time: no protobuf, no strategic merge. */

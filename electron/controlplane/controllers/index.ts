@@ -13,6 +13,8 @@ import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { ControllerDeps, ControllerFactory } from './deps.ts';
+import { createDisruptionController } from './disruption/disruption.ts';
+import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createNamespaceController } from './namespace.ts';
@@ -37,6 +39,8 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   replicaset: createReplicaSetController,
   replicationcontroller: createReplicationController,
   daemonset: createDaemonSetController,
+  disruption: createDisruptionController,
+  staledisruption: createStaleDisruptionController,
   endpointslice: createEndpointSliceController,
   customresourcedefinition: createCustomResourceDefinitionController,
   garbagecollector: createGarbageCollector,
@@ -65,6 +69,8 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   replicaset: 'replicaset-controller',
   replicationcontroller: 'replication-controller',
   daemonset: 'daemon-set-controller',
+  disruption: 'disruption-controller',
+  staledisruption: 'disruption-controller',
   endpointslice: 'endpointslice-controller',
   customresourcedefinition: 'custom-resource-definition-controller',
   garbagecollector: 'generic-garbage-collector',

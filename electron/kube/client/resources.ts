@@ -22,6 +22,7 @@ import type { SubjectAccessReview } from '../api/authorization.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
+import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
@@ -100,6 +101,14 @@ export const endpointSlices: Resource<EndpointSlice> = {
   version: 'v1',
   resource: 'endpointslices',
   kind: 'EndpointSlice',
+  namespaced: true,
+};
+
+export const podDisruptionBudgets: Resource<PodDisruptionBudget> = {
+  group: 'policy',
+  version: 'v1',
+  resource: 'poddisruptionbudgets',
+  kind: 'PodDisruptionBudget',
   namespaced: true,
 };
 

@@ -16,6 +16,8 @@ import type { ControllerDeps, ControllerFactory } from './deps.ts';
 import { createDisruptionController } from './disruption/disruption.ts';
 import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
+import { createEndpointsController } from './endpoints/endpoints.ts';
+import { createEndpointMirroringController } from './endpoints/mirroring.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
@@ -41,7 +43,9 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   daemonset: createDaemonSetController,
   disruption: createDisruptionController,
   staledisruption: createStaleDisruptionController,
+  endpoints: createEndpointsController,
   endpointslice: createEndpointSliceController,
+  endpointslicemirroring: createEndpointMirroringController,
   customresourcedefinition: createCustomResourceDefinitionController,
   garbagecollector: createGarbageCollector,
   nodelifecycle: createNodeLifecycleController,
@@ -71,7 +75,9 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   daemonset: 'daemon-set-controller',
   disruption: 'disruption-controller',
   staledisruption: 'disruption-controller',
+  endpoints: 'endpoint-controller',
   endpointslice: 'endpointslice-controller',
+  endpointslicemirroring: 'endpointslicemirroring-controller',
   customresourcedefinition: 'custom-resource-definition-controller',
   garbagecollector: 'generic-garbage-collector',
   nodelifecycle: 'node-controller',

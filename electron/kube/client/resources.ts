@@ -2,6 +2,7 @@
 // TypeScript type. Kinds met only at run time come from discovery.ts.
 import type {
   ConfigMap,
+  Endpoints,
   Event,
   Namespace,
   Node,
@@ -37,6 +38,7 @@ export interface Resource<T extends KubeObject = KubeObject> extends GroupVersio
 
 export const pods: Resource<Pod> = core('pods', 'Pod');
 export const services: Resource<Service> = core('services', 'Service');
+export const endpoints: Resource<Endpoints> = core('endpoints', 'Endpoints');
 export const configMaps: Resource<ConfigMap> = core('configmaps', 'ConfigMap');
 export const secrets: Resource<Secret> = core('secrets', 'Secret');
 export const serviceAccounts: Resource<ServiceAccount> = core('serviceaccounts', 'ServiceAccount');

@@ -26,6 +26,7 @@ const served = [
   resources.controllerRevisions,
   resources.leases,
   resources.endpointSlices,
+  resources.endpoints,
 ];
 
 export class TestCluster {

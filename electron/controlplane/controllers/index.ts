@@ -18,6 +18,7 @@ import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
 import { createEndpointsController } from './endpoints/endpoints.ts';
 import { createEndpointMirroringController } from './endpoints/mirroring.ts';
+import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
@@ -58,6 +59,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
   validatingadmissionpolicystatus: createAdmissionPolicyController,
+  flowschema: createFlowSchemaController,
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
   resourcequota: createResourceQuotaController,
@@ -89,6 +91,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   csrcleaner: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
   validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
+  flowschema: 'flow-schema-controller',
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',
   resourcequota: 'resourcequota-controller',

@@ -12,6 +12,7 @@ import { conflict, hasReason, invalid } from '#kube/machinery/status.ts';
 import { createObject, hasStatus, validateMeta } from './create.ts';
 import type { ResourceDefinition, StatusSubresource } from './resource.ts';
 import { storageKey } from './resource-table.ts';
+import { checkObjectVersion } from './resource-version.ts';
 import type { StoredObject } from './storage-codec.ts';
 import {
   allocate,
@@ -167,6 +168,7 @@ function checkResourceVersion(
     const path = field('metadata', 'resourceVersion');
     throw invalid(definition, name, [invalidField(path, 0, 'must be specified for an update')]);
   }
+  checkObjectVersion(resourceVersion);
   if (resourceVersion !== String(old.revision)) throw staleError(definition, name);
 }
 

@@ -23,6 +23,7 @@ import type { SubjectAccessReview } from '../api/authorization.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
+import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
@@ -106,6 +107,11 @@ export const endpointSlices: Resource<EndpointSlice> = {
   namespaced: true,
 };
 
+export const flowSchemas: Resource<FlowSchema> = flowControl('flowschemas', 'FlowSchema');
+export const priorityLevelConfigurations: Resource<PriorityLevelConfiguration> = flowControl(
+  'prioritylevelconfigurations',
+  'PriorityLevelConfiguration',
+);
 export const podDisruptionBudgets: Resource<PodDisruptionBudget> = {
   group: 'policy',
   version: 'v1',
@@ -177,4 +183,9 @@ function core(resource: string, kind: string): Resource<never> {
 
 function apps(resource: string, kind: string): Resource<never> {
   return { group: 'apps', version: 'v1', resource, kind, namespaced: true };
+}
+
+function flowControl(resource: string, kind: string): Resource<never> {
+  const group = 'flowcontrol.apiserver.k8s.io';
+  return { group, version: 'v1', resource, kind, namespaced: false };
 }

@@ -119,7 +119,8 @@ describe('an eviction', () => {
     for (const name of names) await makePod(name);
     await makeBudget({ currentHealthy: 6, disruptionsAllowed: 2 });
     const answers = await Promise.all(names.map((name) => evict(name)));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 201, 429, 429, 429, 429]);
+    const count = (code: number) => answers.filter(({ status }) => status === code).length;
+    expect([count(201), count(429)]).toEqual([2, 4]);
   });
 
   it('keeps to preconditions', async () => {

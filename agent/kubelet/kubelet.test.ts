@@ -77,9 +77,11 @@ let runtime: FakeRuntime;
 let events: string[];
 let running: AbortController;
 let kubelet: Kubelet;
+let allocatable: Record<string, string>;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'flotilla-kubelet-'));
+  allocatable = {};
   api = new FakeApi();
   clock = new ManualClock();
   runtime = new FakeRuntime(clock);
@@ -108,7 +110,11 @@ async function start(): Promise<void> {
       event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`),
     },
     volumes: new Volumes({ rootDirectory: directory, mounter: systemMounter, isRoot: false }),
-    node: { ips: () => ['192.168.1.5'], allocatable: () => ({}), memoryBytes: () => 1e9 },
+    node: {
+      ips: () => ['192.168.1.5'],
+      allocatable: () => allocatable,
+      memoryBytes: () => 1e9,
+    },
     clock,
     random: seededRandom(1),
     logger: silentLogger,
@@ -480,6 +486,67 @@ describe('probes', () => {
       () => web()?.restartCount === 1 && web()?.state?.running !== undefined,
     );
     expect(events).toContain('Killing: Container web failed liveness probe, will be restarted');
+  });
+});
+
+describe('a pod that is resized', () => {
+  const withCpu = (cpu: string, more = {}) => ({
+    containers: [{ name: 'web', image: 'web:1', resources: { requests: { cpu } }, ...more }],
+  });
+  function resize(cpu: string, name = 'p'): void {
+    const pod = api.pods.get(name) ?? podOf();
+    const generation = (pod.metadata.generation ?? 1) + 1;
+    api.put({ ...pod, metadata: { ...pod.metadata, generation }, spec: withCpu(cpu) });
+  }
+  const condition = (type: string) =>
+    statusOf()?.conditions?.find((entry) => entry.type === type)?.reason;
+  const shares = () => runtime.running('uid-p', 'web')?.limits?.cpuShares;
+
+  it('gets it without a restart, and says so', async () => {
+    await runningPod(withCpu('500m'));
+    expect(web()).toMatchObject({
+      allocatedResources: { cpu: '500m' },
+      resources: { requests: { cpu: '500m' } },
+    });
+    resize('1');
+    await until('resized', () => web()?.resources?.requests?.['cpu'] === '1');
+    expect([shares(), web()?.restartCount]).toEqual([1024, 0]);
+    expect(events).toContain('ResizeCompleted: Container web has what it was resized to');
+  });
+
+  it('waits for room, and has what it had meanwhile', async () => {
+    allocatable = { cpu: '2' };
+    await runningPod(withCpu('1'));
+    api.put({ ...podOf(withCpu('1'), 'other') });
+    await until('other', () => isReady('other'));
+    resize('5');
+    await until('infeasible', () => condition('PodResizePending') === 'Infeasible');
+    resize('2');
+    await until('deferred', () => condition('PodResizePending') === 'Deferred');
+    expect([shares(), web()?.allocatedResources]).toEqual([1024, { cpu: '1' }]);
+    resize('500m', 'other');
+    resize('1500m');
+    await until('resized', () => web()?.allocatedResources?.['cpu'] === '1500m');
+    expect([shares(), condition('PodResizePending')]).toEqual([1536, undefined]);
+    resize('2');
+    await until('deferred again', () => condition('PodResizePending') === 'Deferred');
+    api.remove('other');
+    await until('resized', () => web()?.allocatedResources?.['cpu'] === '2');
+  });
+
+  it('whose engine refuses says so, and tries again', async () => {
+    await runningPod(withCpu('1'));
+    runtime.unresizable.set('web', 'memory is in use');
+    resize('2');
+    await until('told', () => condition('PodResizeInProgress') === 'Error');
+    expect(web()).toMatchObject({
+      allocatedResources: { cpu: '2' },
+      resources: { requests: { cpu: '1' } },
+    });
+    runtime.unresizable.clear();
+    clock.advance(30_000);
+    await until('resized', () => web()?.resources?.requests?.['cpu'] === '2');
+    expect(condition('PodResizeInProgress')).toBeUndefined();
   });
 });
 

@@ -1,7 +1,7 @@
 // The kubelet: merges what the API, the engine, probes and referenced objects say into one worker
 // per pod uid. Holds no state of its own beyond the workers: after a restart it finds the containers
 // by their labels and goes on. Source: kubernetes pkg/kubelet/kubelet.go (syncLoopIteration).
-import type { Pod, Service } from '#kube/api/core.ts';
+import type { Pod, PodStatus, Service } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -35,7 +35,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
-  readonly node: Omit<NodeView, 'services'>;
+  readonly node: Omit<NodeView, 'services' | 'pods'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -118,8 +118,10 @@ export class Kubelet {
   #onPod(pod: Pod): void {
     const { uid = '' } = pod.metadata;
     const worker = this.#workers.get(uid);
-    if (worker !== undefined) return worker.update(pod);
-    this.#addWorker(pod);
+    if (worker === undefined) return void this.#addWorker(pod);
+    const hasChanged = worker.pod.metadata.generation !== pod.metadata.generation;
+    worker.update(pod);
+    if (hasChanged || isOver(pod.status)) this.#wakeResizes();
   }
 
   #addWorker(pod: Pod): PodWorker {
@@ -136,7 +138,13 @@ export class Kubelet {
     else worker?.gone();
   }
 
+  /** There may be room now. */
+  #wakeResizes(): void {
+    for (const worker of this.#workers.values()) if (worker.isResizePending) worker.wake();
+  }
+
   #onTerminated(uid: string): void {
+    this.#wakeResizes();
     const pod = this.#workers.get(uid)?.pod;
     // While the API still shows it, the worker stays: the pod must not start anew.
     const shown =
@@ -181,7 +189,11 @@ export class Kubelet {
       this.#deps;
     const wake = (uid: string) => this.#workers.get(uid)?.wake();
     const services = this.#deps.services.lister;
-    const node: NodeView = { ...this.#deps.node, services: () => services.list() };
+    const node: NodeView = {
+      ...this.#deps.node,
+      services: () => services.list(),
+      pods: () => this.pods().filter(({ status }) => !isOver(status)),
+    };
     const runner = new ProbeRunner(runtime);
     const prober = new Prober({ runner, events, clock, random, onChange: wake });
     const hooks = new Hooks({ runner, events, clock });
@@ -213,6 +225,10 @@ export class Kubelet {
       if (!hasReason(error, 'NotFound') && !hasReason(error, 'Conflict')) throw error;
     }
   }
+}
+
+function isOver(status: PodStatus | undefined): boolean {
+  return status?.phase === 'Succeeded' || status?.phase === 'Failed';
 }
 
 /** All that is known of a pod whose object is gone. */

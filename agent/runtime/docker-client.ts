@@ -84,6 +84,10 @@ export class DockerClient {
     await attempt(() => this.#docker.getContainer(id).stop({ t: graceSeconds }));
   }
 
+  async updateContainer(id: string, body: object): Promise<void> {
+    await attempt(() => this.#docker.getContainer(id).update(body));
+  }
+
   async killContainer(id: string): Promise<void> {
     await attempt(() => this.#docker.getContainer(id).kill());
   }

@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { ContainerCreate } from './docker-client.ts';
 import type {
   ContainerConfig,
+  ContainerLimits,
   MountConfig,
   PodRef,
   PortMapping,
@@ -25,6 +26,7 @@ export const label = {
   sandbox: 'io.kubernetes.sandbox.id',
   attempt: 'io.kubernetes.container.restartCount',
   specHash: 'io.kubernetes.container.hash',
+  limits: 'flotilla.dev/limits',
   image: 'flotilla.dev/image',
   terminationMessage: 'io.kubernetes.container.terminationMessagePath',
 } as const;
@@ -152,6 +154,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       [label.sandbox]: config.sandboxId,
       [label.attempt]: String(config.attempt),
       [label.specHash]: config.specHash,
+      [label.limits]: limitsText(config.resources),
       [label.image]: config.image,
       [label.terminationMessage]: config.terminationMessageHostPath,
     },
@@ -169,12 +172,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
         ReadOnly: mount.readOnly,
         BindOptions: { Propagation: propagation(mount, place.engineDirectory) },
       })),
-      CpuShares: resources.cpuShares,
-      CpuPeriod: resources.cpuQuotaMicros > 0 ? 100_000 : 0,
-      CpuQuota: resources.cpuQuotaMicros,
-      Memory: resources.memoryBytes,
-      // The same as Memory: no swap.
-      MemorySwap: resources.memoryBytes,
+      ...limitsBody(resources),
       OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
       Privileged: security.privileged,
       ReadonlyRootfs: security.readOnlyRootFilesystem,
@@ -203,6 +201,31 @@ function propagation(mount: MountConfig, engineDirectory: string): MountConfig['
     engine !== undefined &&
     (source.startsWith(engine) || engine.startsWith(source));
   return meets && mount.propagation === 'rprivate' ? 'rslave' : mount.propagation;
+}
+
+function limitsText({ cpuShares, cpuQuotaMicros, memoryBytes }: ContainerLimits): string {
+  return [cpuShares, cpuQuotaMicros, memoryBytes].join('/');
+}
+
+/** Undefined: it was created by an agent that did not write them down. */
+export function limitsOfLabels(labels: Labels): ContainerLimits | undefined {
+  const [cpuShares, cpuQuotaMicros, memoryBytes] = (labels[label.limits] ?? '')
+    .split('/')
+    .map(Number);
+  if (cpuShares === undefined || cpuQuotaMicros === undefined || memoryBytes === undefined)
+    return undefined;
+  return { cpuShares, cpuQuotaMicros, memoryBytes };
+}
+
+export function limitsBody({ cpuShares, cpuQuotaMicros, memoryBytes }: ContainerLimits) {
+  return {
+    CpuShares: cpuShares,
+    CpuPeriod: cpuQuotaMicros > 0 ? 100_000 : 0,
+    CpuQuota: cpuQuotaMicros,
+    Memory: memoryBytes,
+    // The same as Memory: no swap.
+    MemorySwap: memoryBytes,
+  };
 }
 
 function pidMode(config: ContainerConfig, sandbox: string): string {

@@ -1,7 +1,7 @@
 // Reads pods back from Docker: container list and inspections → ObservedPod. Inspections are kept
 // as long as the list shows the same state, so that looking again costs one call.
 import type { ContainerDetails, ContainerSummary, DockerClient } from './docker-client.ts';
-import { isSandbox, label, labelNumber, podOfLabels } from './docker-config.ts';
+import { isSandbox, label, labelNumber, limitsOfLabels, podOfLabels } from './docker-config.ts';
 import {
   emptyPod,
   isRuntimeError,
@@ -113,7 +113,9 @@ function containerStatus(details: ContainerDetails): ContainerStatus {
   // Created with an exit code: its program could not be started. Docker gives it no times.
   const hasFailed = state.Status === 'created' && state.ExitCode !== 0;
   const failedAtMs = hasFailed ? timeMs(details.Created) : 0;
+  const askedLimits = limitsOfLabels(labels);
   return {
+    ...(askedLimits === undefined ? {} : { askedLimits }),
     id: details.Id,
     name: labels[label.container] ?? '',
     sandboxId: labels[label.sandbox] ?? '',
@@ -131,6 +133,11 @@ function containerStatus(details: ContainerDetails): ContainerStatus {
     imageId: details.Image,
     tty: config.Tty,
     terminationMessageHostPath: labels[label.terminationMessage] ?? '',
+    limits: {
+      cpuShares: details.HostConfig.CpuShares ?? 0,
+      cpuQuotaMicros: details.HostConfig.CpuQuota ?? 0,
+      memoryBytes: details.HostConfig.Memory ?? 0,
+    },
   };
 }
 

@@ -8,6 +8,7 @@ import {
   containerBody,
   identityFilters,
   label,
+  limitsBody,
   sandboxBody,
   type NodeIdentity,
   type SandboxPlace,
@@ -27,6 +28,7 @@ import {
   isRuntimeError,
   RuntimeError,
   type ContainerConfig,
+  type ContainerLimits,
   type ContainerProcess,
   type ExecResult,
   type ImageStatus,
@@ -184,6 +186,11 @@ export class DockerRuntime implements Runtime {
     await this.#unless(['notFound', 'conflict'], () =>
       this.#client.stopContainer(id, graceSeconds),
     );
+    this.#observer.forget(id);
+  }
+
+  async updateLimits(id: string, limits: ContainerLimits): Promise<void> {
+    await this.#client.updateContainer(id, limitsBody(limits));
     this.#observer.forget(id);
   }
 

@@ -7,6 +7,7 @@ import {
   emptyPod,
   RuntimeError,
   type ContainerConfig,
+  type ContainerLimits,
   type ContainerProcess,
   type ContainerStatus,
   type ExecResult,
@@ -40,6 +41,10 @@ function pid(number: number): number {
   return 10_000_000 + number;
 }
 
+function limitsOf({ cpuShares, cpuQuotaMicros, memoryBytes }: ContainerLimits): ContainerLimits {
+  return { cpuShares, cpuQuotaMicros, memoryBytes };
+}
+
 export type ExecHandler = (id: string, command: readonly string[]) => Promise<ExecResult>;
 
 export class FakeRuntime implements Runtime {
@@ -58,6 +63,8 @@ export class FakeRuntime implements Runtime {
   readonly stubborn = new Set<string>();
   /** Names of containers that can't be started, and why. */
   readonly unstartable = new Map<string, string>();
+  /** Names of containers whose limits can't be changed, and why. */
+  readonly unresizable = new Map<string, string>();
   /** What a pull goes through before it is done; throws to fail it. */
   onPull: (name: string, tell: (progress: PullProgress) => void) => Promise<void> = async () => {};
   /** What processes that are talked to do; by default they say what they hear. */
@@ -157,6 +164,8 @@ export class FakeRuntime implements Runtime {
       imageId: image.id,
       tty: config.tty,
       terminationMessageHostPath: config.terminationMessageHostPath,
+      limits: limitsOf(config.resources),
+      askedLimits: limitsOf(config.resources),
     };
     this.#containers.set(id, { config, status, lines: [], ended: [] });
     this.#did(`create ${config.name}`, config.pod.uid, id);
@@ -192,6 +201,14 @@ export class FakeRuntime implements Runtime {
       container.ended.push(resolve);
       this.#clock.timer(graceSeconds * 1000, () => this.exitContainer(id, 137));
     });
+  }
+
+  async updateLimits(id: string, limits: ContainerLimits): Promise<void> {
+    const container = this.#container(id);
+    const error = this.unresizable.get(container.config.name);
+    if (error !== undefined) throw new RuntimeError('other', error);
+    container.status = { ...container.status, limits: limitsOf(limits) };
+    this.calls.push(`update ${container.config.name}`);
   }
 
   async removeContainer(id: string): Promise<void> {

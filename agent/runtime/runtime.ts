@@ -50,13 +50,17 @@ export interface MountConfig {
   readonly propagation: 'rprivate' | 'rslave' | 'rshared';
 }
 
-export interface ContainerResources {
+/** What can be changed while a container runs. */
+export interface ContainerLimits {
   /** Relative weight; 1024 is one core. */
   readonly cpuShares: number;
   /** 0: no limit. Per period of 100 ms. */
   readonly cpuQuotaMicros: number;
   /** 0: no limit. */
   readonly memoryBytes: number;
+}
+
+export interface ContainerResources extends ContainerLimits {
   readonly oomScoreAdj: number;
 }
 
@@ -141,6 +145,10 @@ export interface ContainerStatus {
   readonly imageId: string;
   readonly tty: boolean;
   readonly terminationMessageHostPath: string;
+  /** Undefined: not known. */
+  readonly limits?: ContainerLimits;
+  /** What it was created with; the engine may not be able to set it. */
+  readonly askedLimits?: ContainerLimits;
 }
 
 /** All that the engine knows about one pod; containers and sandboxes newest first. */
@@ -244,6 +252,8 @@ export interface Runtime {
   startContainer(id: string): Promise<void>;
   /** Asks the container to stop, kills it after the grace period; resolves when it is gone. */
   stopContainer(id: string, graceSeconds: number): Promise<void>;
+  /** Of a running container. */
+  updateLimits(id: string, limits: ContainerLimits): Promise<void>;
   /** Idempotent; kills when it still runs. */
   removeContainer(id: string): Promise<void>;
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;

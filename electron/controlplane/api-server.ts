@@ -37,7 +37,7 @@ import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
 import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
-import { Health } from './apiserver/documents/health.ts';
+import { Health, problemOf } from './apiserver/documents/health.ts';
 import type { ApiHandler, RequestInfo, UserInfo } from './apiserver/http.ts';
 import { auditFamilies, flowFamilies, storageFamilies } from './apiserver/metric-families.ts';
 import { ServerMetrics } from './apiserver/metrics.ts';
@@ -172,6 +172,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     ]),
     kubelet,
     access,
+    storeProblem: () => problemOf(() => storeReadiness(parts)),
     clock,
     random,
     logger,

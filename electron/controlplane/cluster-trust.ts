@@ -1,13 +1,12 @@
 // Tells servers behind the API server whom to believe: the ConfigMap extension-apiserver-authentication
 // of kube-system. Each member of the control plane has a front-proxy CA of its own and adds it there.
 // Source: kubernetes pkg/controlplane/controller/clusterauthenticationtrust.
-import { X509Certificate } from 'node:crypto';
 import type { ConfigMap } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { configMaps } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import type { KeyPairPem } from '#platform/certificate.ts';
+import { certificateExpiryMs, type KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki, frontProxyName, type PkiDeps } from '#platform/pki.ts';
 
 /** Signs only whom those servers believe: a client of the cluster must never be mistaken for it. */
@@ -92,16 +91,9 @@ export function trustData(
 /** The bundle with `pem` in it, and without what is expired or no certificate. */
 function withCertificate(bundle: string, pem: string, nowMs: number): string {
   const found = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const kept = found.filter((one) => expiresAfter(one, nowMs)).map((one) => `${one}\n`);
+  const kept = found
+    .filter((one) => (certificateExpiryMs(one) ?? 0) > nowMs)
+    .map((one) => `${one}\n`);
   const own = `${pem.trim()}\n`;
   return [...new Set([...kept, own])].join('');
-}
-
-function expiresAfter(pem: string, nowMs: number): boolean {
-  try {
-    return Date.parse(new X509Certificate(pem).validTo) > nowMs;
-  } catch {
-    // Not a certificate: of no use to anybody.
-    return false;
-  }
 }

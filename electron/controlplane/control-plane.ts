@@ -18,7 +18,7 @@ import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeKubeconfig } from '#platform/kubeconfig.ts';
-import { subjectIdentity } from '#platform/certificate.ts';
+import { certificateExpiryMs, subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
@@ -477,11 +477,16 @@ function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuth
   return {
     caPem: pki.caPem,
     secretToken: (...subject) => tokens.issueForSecret(...subject),
+    examine(asked) {
+      const decision = decideSigning(asked);
+      return 'refused' in decision ? decision : decision.request;
+    },
     certify({ seconds, ...asked }) {
       const decision = decideSigning(asked);
       if ('refused' in decision) return decision;
       return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
     },
+    expiryOf: certificateExpiryMs,
   };
 }
 

@@ -71,6 +71,7 @@ describe('the signers', () => {
     ],
     ['usages beside', client, { commonName: 'carol' }, [...forClient, 'any'], /usages/],
     ['a node', kubelet, node, forClient, 'client'],
+    ['a node that signs nothing', kubelet, node, ['client auth'], /usages/],
     ['a node with names', kubelet, { ...node, dnsNames: ['pi'] }, forClient, /not allowed/],
     [
       'a node of more groups',

@@ -16,7 +16,8 @@ export type SigningDecision =
 
 const nodes = 'system:nodes';
 const nodePrefix = 'system:node:';
-/** Beside what a certificate is for. */
+const clientSigner = 'kubernetes.io/kube-apiserver-client';
+/** Beside what a certificate is for. Agents must ask for the first, and nothing else. */
 const keyUsages = ['digital signature', 'key encipherment'];
 
 export function decideSigning({ requestPem, signerName, usages }: SigningRequest): SigningDecision {
@@ -26,7 +27,8 @@ export function decideSigning({ requestPem, signerName, usages }: SigningRequest
   const purpose = signerName === 'kubernetes.io/kubelet-serving' ? 'server auth' : 'client auth';
   const areRight =
     usages.includes(purpose) &&
-    usages.every((usage) => usage === purpose || keyUsages.includes(usage));
+    usages.every((usage) => usage === purpose || keyUsages.includes(usage)) &&
+    (signerName === clientSigner || usages.includes('digital signature'));
   if (!areRight)
     return {
       refused: `usages did not match: ${purpose} is what this signer is for, beside ${keyUsages.join(', ')}`,
@@ -39,7 +41,7 @@ export function decideSigning({ requestPem, signerName, usages }: SigningRequest
 function subjectProblem(signerName: string, request: CertificateRequestInfo): string | undefined {
   const { commonName, organizations, dnsNames, ipAddresses, hasOtherNames } = request;
   if (commonName === '') return 'subject common name is missing';
-  if (signerName === 'kubernetes.io/kube-apiserver-client')
+  if (signerName === clientSigner)
     return organizations.includes('system:masters')
       ? 'system:masters is not signed for'
       : undefined;

@@ -138,6 +138,16 @@ export function peerMemberId(certificate: X509Certificate): number | undefined {
   return memberIdOf(new Uint8Array(publicKey));
 }
 
+/** Undefined: it can't be read. */
+export function certificateExpiryMs(pem: string): number | undefined {
+  try {
+    return Date.parse(new X509Certificate(pem).validTo);
+  } catch {
+    // What others made may be anything.
+    return undefined;
+  }
+}
+
 /** Common name and organizations, as an API server reads an identity. Undefined: no common name. */
 export function subjectIdentity(
   certificate: X509Certificate,

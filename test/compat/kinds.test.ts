@@ -335,8 +335,14 @@ describe('kubectl', () => {
   });
 
   it('warns of deprecated kinds', async () => {
-    const { stderr } = await cluster.kubectl('get', 'componentstatuses');
+    const { stderr, stdout } = await cluster.kubectl('get', 'cs');
     expect(stderr).toContain('Warning: v1 ComponentStatus is deprecated in v1.19+');
-    expect(stderr).toContain('No resources found');
+    expect(stdout.split('\n').map((line) => line.split(/ +/).slice(0, 3))).toEqual([
+      ['NAME', 'STATUS', 'MESSAGE'],
+      ['scheduler', 'Healthy', 'ok'],
+      ['controller-manager', 'Healthy', 'ok'],
+      ['etcd-0', 'Healthy', 'ok'],
+      [''],
+    ]);
   });
 });

@@ -142,6 +142,18 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       expect(listed.map((entry) => entry.pod)).toEqual([pod]);
     });
 
+    it('changes the limits of what runs, and remembers what it was created with', async () => {
+      const [before] = (await runtime.getPod(pod)).containers;
+      const limits = { cpuShares: 512, cpuQuotaMicros: 50_000, memoryBytes: 64 * 1024 * 1024 };
+      await runtime.updateLimits(before?.id ?? '', limits);
+      const [after] = (await test.restarted().getPod(pod)).containers;
+      expect(after).toMatchObject({
+        limits,
+        askedLimits: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0 },
+        state: 'running',
+      });
+    });
+
     it('keeps pods apart', async () => {
       await start(other);
       const one = await runtime.getPod(pod);

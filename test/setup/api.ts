@@ -87,6 +87,7 @@ export interface TestApiOptions {
   readonly store?: Store;
   readonly clock?: ManualClock;
   readonly webhooks?: WebhookCaller;
+  readonly storeProblem?: () => string | undefined;
 }
 
 export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -123,6 +124,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
         return Promise.resolve(options.kubeletUpgrade(request));
       },
     },
+    storeProblem: async () => options.storeProblem?.(),
     access: accessOf(registry, options.authorize, { clock, random }),
     clock,
     random,

@@ -1,6 +1,7 @@
 // Who may what, in the real API server with the real controllers: roles that aggregate, tokens and
 // certificates that controllers hand out, and that nobody grants more than they hold.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { rfc3339 } from '#kube/base/clock.ts';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from '#kube/api/rbac.ts';
@@ -15,7 +16,7 @@ import {
   type Resource,
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { makeCertificateRequest } from '../setup/certificate-request.ts';
+import { makeCertificateRequest, type RequestSubject } from '../setup/certificate-request.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 let sim: SimulatedControlPlane;
@@ -313,6 +314,92 @@ describe('a certificate request', () => {
     expect(
       await refusal(bob.updateStatus(certificateSigningRequests, { ...signed, status })),
     ).toContain('user not permitted to sign requests');
+  });
+
+  it('is dated by the server, and goes an hour after it was decided', async () => {
+    const request = await ask(sim.client);
+    expect(await approve(sim.client, request)).toBe('');
+    await sim.settle();
+    const read = async () => sim.client.get(certificateSigningRequests, { name: 'carol' });
+    const now = rfc3339(sim.clock.now());
+    const times = { lastUpdateTime: now, lastTransitionTime: now };
+    expect((await read()).status?.conditions).toEqual([{ ...approved, ...times }]);
+    await sim.advance(3_590_000);
+    expect((await read()).metadata.name).toBe('carol');
+    await sim.advance(15_000);
+    expect(await refusal(read())).toContain('not found');
+  });
+
+  describe('of an agent', () => {
+    const ref = { name: 'pi' };
+    const rights = 'system:certificates.k8s.io:certificatesigningrequests:';
+    const subject = { commonName: 'system:node:pi', organizations: ['system:nodes'] };
+
+    async function askForNode(client: RestClient, more: Partial<RequestSubject> = {}) {
+      const { requestPem } = makeCertificateRequest({ ...subject, ...more });
+      await client.create(certificateSigningRequests, {
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: ref,
+        spec: {
+          request: btoa(requestPem),
+          signerName: 'kubernetes.io/kube-apiserver-client-kubelet',
+          usages: ['client auth', 'digital signature'],
+        },
+      });
+      await sim.settle();
+    }
+
+    async function decision() {
+      const { status = {} } = await sim.client.get(certificateSigningRequests, ref);
+      return [status.conditions?.[0]?.message, status.certificate];
+    }
+
+    async function grant(user: string, right: string) {
+      await sim.client.create(clusterRoleBindings, {
+        ...bind(user, `${rights}${right}`),
+        kind: 'ClusterRoleBinding',
+        metadata: { name: right },
+      });
+    }
+
+    it('is approved and signed for who may have any node approved', async () => {
+      await grant('joiner', 'nodeclient');
+      await sim.client.create(clusterRoleBindings, {
+        ...bind('joiner', 'system:node-bootstrapper'),
+        kind: 'ClusterRoleBinding',
+        metadata: { name: 'joiner' },
+      });
+      await askForNode(sim.clientAs('joiner'));
+      expect(await decision()).toEqual([
+        'Auto approving kubelet client certificate after SubjectAccessReview.',
+        btoa('a certificate'),
+      ]);
+    });
+
+    it('is approved for the node itself', async () => {
+      await grant('system:node:pi', 'selfnodeclient');
+      await askForNode(sim.clientAs('system:node:pi', ['system:nodes']));
+      expect(await decision()).toEqual([
+        'Auto approving self kubelet client certificate after SubjectAccessReview.',
+        btoa('a certificate'),
+      ]);
+    });
+
+    it('is approved when the right comes later, and never for another node', async () => {
+      await askForNode(sim.clientAs('system:node:other', ['system:nodes']));
+      await grant('system:node:other', 'selfnodeclient');
+      await sim.advance(60_000);
+      expect(await decision()).toEqual([undefined, undefined]);
+      await grant('system:node:other', 'nodeclient');
+      await sim.advance(120_000);
+      expect((await decision())[1]).toBe(btoa('a certificate'));
+    });
+
+    it('that the signer would refuse waits for a person', async () => {
+      await askForNode(sim.client, { dnsNames: ['pi'] });
+      expect(await decision()).toEqual([undefined, undefined]);
+    });
   });
 
   it('for the masters is refused', async () => {

@@ -8,6 +8,7 @@ import { InformerFactory } from '#kube/client/informer.ts';
 import { events, namespaces, nodes, pods } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { makeKey } from '#platform/certificate.ts';
+import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
@@ -90,7 +91,12 @@ export async function startControlPlane(
       authority: {
         caPem: 'the CA',
         secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+        examine: (request) => {
+          const decision = decideSigning(request);
+          return 'refused' in decision ? decision : decision.request;
+        },
         certify: () => ({ certificatePem: 'a certificate' }),
+        expiryOf: () => undefined,
       },
       probeApiService,
       clock,

@@ -7,7 +7,7 @@ import type { Quantity } from '#kube/api/scalars.ts';
 import { toInteger, toMilli } from '#kube/machinery/quantity.ts';
 import type {
   ContainerConfig,
-  ContainerResources,
+  ContainerLimits,
   DnsConfig,
   ImageStatus,
   MountConfig,
@@ -116,7 +116,7 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     image: container.image ?? '',
     env: [...environment].map(([name, value]) => `${name}=${value}`),
     mounts: [...input.mounts, message],
-    resources: containerResources(input),
+    resources: { ...containerLimits(container), oomScoreAdj: oomScoreAdjust(input) },
     security: containerSecurity(pod, container, input.image),
     hostNetwork: spec.hostNetwork ?? false,
     hostPid: spec.hostPID ?? false,
@@ -140,8 +140,8 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
 const minCpuShares = 2;
 const minCpuQuotaMicros = 1000;
 
-function containerResources(input: ContainerConfigInput): ContainerResources {
-  const { limits = {}, requests = {} } = input.container.resources ?? {};
+export function containerLimits(container: Container): ContainerLimits {
+  const { limits = {}, requests = {} } = container.resources ?? {};
   const milli = (quantity: Quantity | undefined) =>
     quantity === undefined ? 0 : toMilli(quantity);
   const cpuLimit = milli(limits['cpu']);
@@ -152,7 +152,6 @@ function containerResources(input: ContainerConfigInput): ContainerResources {
     // Per period of 100 ms: one core is 100 000 µs.
     cpuQuotaMicros: cpuLimit === 0 ? 0 : Math.max(minCpuQuotaMicros, cpuLimit * 100),
     memoryBytes,
-    oomScoreAdj: oomScoreAdjust(input),
   };
 }
 

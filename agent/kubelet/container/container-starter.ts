@@ -26,6 +26,8 @@ export interface NodeView {
   readonly allocatable: () => Readonly<Record<string, Quantity>>;
   readonly memoryBytes: () => number;
   readonly services: () => readonly Service[];
+  /** All that are not over, this one too. */
+  readonly pods: () => readonly Pod[];
 }
 
 export interface ContainerStarterDeps {

@@ -1,8 +1,11 @@
 // Pure: what the engine shows of one container → its entry in PodStatus.
 // Source: kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses).
 import type { Container, ContainerState, ContainerStatus as ApiStatus } from '#kube/api/core.ts';
+import type { Quantity } from '#kube/api/scalars.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
+import { quantityFromBytes, quantityFromMilli } from '#kube/machinery/quantity.ts';
 import type { ContainerStatus } from '../../runtime/runtime.ts';
+import { containerLimits } from '../container/container-config.ts';
 import type { ProbeResults } from './pod-actions.ts';
 
 export interface Waiting {
@@ -25,6 +28,7 @@ export interface ContainerView {
   readonly runtimeName: string;
   /** Init containers are ready when they have succeeded. */
   readonly isInit: boolean;
+  readonly isEphemeral: boolean;
 }
 
 export function containerStatus(view: ContainerView): ApiStatus {
@@ -44,6 +48,8 @@ export function containerStatus(view: ContainerView): ApiStatus {
     state: stateOf(view, latest),
     lastState: {},
   };
+  // What somebody looks with has nothing of its own.
+  if (!view.isEphemeral) Object.assign(status, resourcesOf(container, latest));
   const containerId = latest === undefined ? previous?.containerID : idOf(view, latest);
   if (containerId !== undefined) status.containerID = containerId;
   const last = latest?.state === 'exited' && view.waiting !== undefined ? latest : before;
@@ -53,6 +59,39 @@ export function containerStatus(view: ContainerView): ApiStatus {
   else if (previous?.lastState !== undefined && previous.restartCount === status.restartCount)
     status.lastState = previous.lastState;
   return status;
+}
+
+/** What it was given, and what the engine shows of it. */
+function resourcesOf(
+  container: Container,
+  latest: ContainerStatus | undefined,
+): Pick<ApiStatus, 'resources' | 'allocatedResources'> {
+  const { claims: _, ...resources } = container.resources ?? {};
+  const { requests } = resources;
+  const allocated = requests === undefined ? {} : { allocatedResources: requests };
+  const has = latest?.state === 'running' ? latest.limits : undefined;
+  if (has === undefined) return { ...allocated, resources };
+  const wanted = containerLimits(container);
+  const shown = { requests: { ...requests }, limits: { ...resources.limits } };
+  if (has.cpuShares !== wanted.cpuShares)
+    shown.requests['cpu'] = quantityFromMilli(Math.ceil((has.cpuShares * 1000) / 1024));
+  if (has.cpuQuotaMicros !== wanted.cpuQuotaMicros)
+    set(shown.limits, 'cpu', has.cpuQuotaMicros, quantityFromMilli(has.cpuQuotaMicros / 100));
+  if (has.memoryBytes !== wanted.memoryBytes)
+    set(shown.limits, 'memory', has.memoryBytes, quantityFromBytes(has.memoryBytes));
+  for (const part of ['requests', 'limits'] as const)
+    if (Object.keys(shown[part]).length === 0) delete (shown as Partial<typeof shown>)[part];
+  return { ...allocated, resources: shown };
+}
+
+function set(
+  list: Record<string, Quantity>,
+  name: string,
+  amount: number,
+  quantity: Quantity,
+): void {
+  if (amount === 0) delete list[name];
+  else list[name] = quantity;
 }
 
 function idOf(view: ContainerView, status: ContainerStatus): string {

@@ -46,6 +46,7 @@ function container(name: string, more: Partial<ContainerStatus> = {}): Container
   };
 }
 
+const small = { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 64 };
 const exited = (exitCode: number) => ({ state: 'exited', exitCode }) as const;
 
 function actions(
@@ -60,6 +61,7 @@ function actions(
     observed,
     probes: () => ({}),
     specHash: () => 'h',
+    limits: () => small,
     knownRestarts: () => undefined,
     ...more,
   });
@@ -290,5 +292,44 @@ describe('what a pod needs next', () => {
   ];
   it.each(cases)('$name', ({ result, want }) => {
     expect(brief(result)).toEqual(want);
+  });
+});
+
+describe('a container that was resized', () => {
+  const large = { ...small, memoryBytes: 128 };
+  const both = (more: Partial<ContainerStatus>) => [container('a', more), container('b')];
+  const policy = (resourceName: string) => ({
+    containers: [
+      { name: 'a', resizePolicy: [{ resourceName, restartPolicy: 'RestartContainer' }] },
+      { name: 'b' },
+    ],
+  });
+  const resized = (spec: Partial<PodSpec>, status: Partial<ContainerStatus>) => {
+    const { updates, ...rest } = actions(spec, [sandbox()], both(status));
+    return { ...brief({ ...rest, updates }), updates: updates.map(({ name }) => name) };
+  };
+
+  it('is updated while it runs', () => {
+    expect(resized({}, { limits: large })).toEqual({ ...nothing, updates: ['a'] });
+    expect(resized({}, { limits: small })).toEqual({ ...nothing, updates: [] });
+  });
+
+  it('is restarted if its policy says so of what changed', () => {
+    expect(resized(policy('memory'), { limits: large, askedLimits: large })).toEqual({
+      ...nothing,
+      kills: ['a'],
+      updates: [],
+    });
+    expect(resized(policy('cpu'), { limits: large, askedLimits: large })).toEqual({
+      ...nothing,
+      updates: ['a'],
+    });
+  });
+
+  it('is not restarted for what the engine could not set', () => {
+    expect(resized(policy('memory'), { limits: large, askedLimits: small })).toEqual({
+      ...nothing,
+      updates: ['a'],
+    });
   });
 });

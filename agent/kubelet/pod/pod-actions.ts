@@ -2,7 +2,7 @@
 // pod and the same observation give the same actions; pod-sync.ts carries them out and looks again.
 // Source: kubernetes pkg/kubelet/kuberuntime/{kuberuntime_manager,kuberuntime_container}.go.
 import type { Container, Pod } from '#kube/api/core.ts';
-import type { ContainerStatus, ObservedPod } from '../../runtime/runtime.ts';
+import type { ContainerLimits, ContainerStatus, ObservedPod } from '../../runtime/runtime.ts';
 
 export interface ContainerKill {
   readonly id: string;
@@ -11,6 +11,12 @@ export interface ContainerKill {
   readonly message: string;
   /** Left out: the container's definition changed. */
   readonly failedProbe?: 'liveness' | 'startup';
+}
+
+export interface ContainerUpdate {
+  readonly id: string;
+  readonly name: string;
+  readonly limits: ContainerLimits;
 }
 
 export interface ContainerStart {
@@ -31,6 +37,8 @@ export interface PodActions {
   readonly sandboxId: string;
   readonly kills: readonly ContainerKill[];
   readonly starts: readonly ContainerStart[];
+  /** Of containers that go on running. */
+  readonly updates: readonly ContainerUpdate[];
 }
 
 export interface ProbeResults {
@@ -45,6 +53,7 @@ export interface ActionInput {
   readonly observed: ObservedPod;
   readonly probes: (containerName: string) => ProbeResults;
   readonly specHash: (container: Container) => string;
+  readonly limits: (container: Container) => ContainerLimits;
   /** From the pod's status: survives the removal of every dead container. */
   readonly knownRestarts: (containerName: string) => number | undefined;
 }
@@ -87,6 +96,7 @@ export function computePodActions(input: ActionInput): PodActions {
     sandboxId: '',
     kills: [],
     starts,
+    updates: [],
   };
 }
 
@@ -143,12 +153,13 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
   const latest = latestContainers(input.observed, sandboxId);
   const kills: ContainerKill[] = [];
   const starts: ContainerStart[] = [];
+  const updates: ContainerUpdate[] = [];
   const result = { createSandbox: false, sandboxAttempt: 0, sandboxId };
   const ephemeral = ephemeralStarts(input);
   starts.push(...ephemeral);
-  const init = initActions(input, latest, { kills, starts });
-  if (init === 'failed') return { ...result, killPod: true, kills: [], starts: [] };
-  if (init === 'waiting') return { ...result, killPod: false, kills, starts };
+  const init = initActions(input, latest, { kills, starts, updates });
+  if (init === 'failed') return { ...result, killPod: true, kills: [], starts: [], updates: [] };
+  if (init === 'waiting') return { ...result, killPod: false, kills, starts, updates };
   let keptCount = 0;
   for (const container of pod.spec.containers) {
     const status =
@@ -159,13 +170,18 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
       continue;
     }
     const kill = killOf(input, container, status);
-    if (kill === undefined) keptCount++;
-    else kills.push(kill);
+    if (kill !== undefined) kills.push(kill);
+    else {
+      keptCount++;
+      updates.push(...updatesOf(input, container, status));
+    }
   }
   // Nothing to run and nothing to start: finished. Sidecars end with the pod.
   const isForPeople = (start: ContainerStart): boolean => ephemeral.includes(start);
   const killPod = keptCount === 0 && starts.every(isForPeople) && kills.length === 0;
-  return { ...result, killPod, kills: killPod ? [] : kills, starts: killPod ? [] : starts };
+  return killPod
+    ? { ...result, killPod, kills: [], starts: [], updates: [] }
+    : { ...result, killPod, kills, starts, updates };
 }
 
 /** Once each, whatever the others do; never again, and the pod ends without them. */
@@ -184,12 +200,15 @@ function ephemeralStarts(input: ActionInput): readonly ContainerStart[] {
 function killOf(
   input: ActionInput,
   container: Container,
-  { id, specHash }: ContainerStatus,
+  status: ContainerStatus,
 ): ContainerKill | undefined {
   const { name } = container;
+  const { id, specHash } = status;
   const probes = input.probes(name);
   if (specHash !== input.specHash(container))
     return { id, name, message: `Container ${name} definition changed, will be restarted` };
+  if (needsRestart(input, container, status))
+    return { id, name, message: `Container ${name} resize requires restart` };
   for (const failedProbe of ['liveness', 'startup'] as const)
     if (probes[failedProbe] === false) {
       const message = `Container ${name} failed ${failedProbe} probe, will be restarted`;
@@ -198,13 +217,59 @@ function killOf(
   return undefined;
 }
 
+function updatesOf(
+  input: ActionInput,
+  container: Container,
+  status: ContainerStatus,
+): readonly ContainerUpdate[] {
+  if (changedLimits(input, container, status).length === 0) return [];
+  return [{ id: status.id, name: container.name, limits: input.limits(container) }];
+}
+
+const parts = { cpu: ['cpuShares', 'cpuQuotaMicros'], memory: ['memoryBytes'] } as const;
+
+type Resizable = keyof typeof parts;
+
+function changedLimits(
+  { limits }: ActionInput,
+  container: Container,
+  { limits: has }: ContainerStatus,
+): readonly Resizable[] {
+  return has === undefined ? [] : differing(limits(container), has);
+}
+
+function differing(a: ContainerLimits, b: ContainerLimits): readonly Resizable[] {
+  return (['cpu', 'memory'] as const).filter((what) =>
+    parts[what].some((part) => a[part] !== b[part]),
+  );
+}
+
+/** An engine that can't set what it was asked for at the start would be asked for ever. */
+function needsRestart(input: ActionInput, container: Container, status: ContainerStatus): boolean {
+  const { askedLimits } = status;
+  const changed = changedLimits(input, container, status);
+  const isNew =
+    askedLimits === undefined ? changed : differing(input.limits(container), askedLimits);
+  return (container.resizePolicy ?? []).some(
+    ({ resourceName, restartPolicy }) =>
+      restartPolicy === 'RestartContainer' &&
+      changed.some((what) => what === resourceName && isNew.includes(what)),
+  );
+}
+
 type InitProgress = 'done' | 'waiting' | 'failed';
+
+interface Plan {
+  readonly kills: ContainerKill[];
+  readonly starts: ContainerStart[];
+  readonly updates: ContainerUpdate[];
+}
 
 /** One init container at a time, in order; sidecars have to have started before the next one. */
 function initActions(
   input: ActionInput,
   latest: ReadonlyMap<string, ContainerStatus>,
-  out: { readonly kills: ContainerKill[]; readonly starts: ContainerStart[] },
+  out: Plan,
 ): InitProgress {
   const { pod } = input;
   const isInitialized = pod.spec.containers.some((container) => {
@@ -232,13 +297,14 @@ function sidecarActions(
   input: ActionInput,
   container: Container,
   status: ContainerStatus | undefined,
-  out: { readonly kills: ContainerKill[]; readonly starts: ContainerStart[] },
+  out: Plan,
 ): boolean {
   if (status?.state !== 'running') {
     out.starts.push(startOf(input, container));
     return false;
   }
   const kill = killOf(input, container, status);
-  if (kill !== undefined) out.kills.push(kill);
+  if (kill === undefined) out.updates.push(...updatesOf(input, container, status));
+  else out.kills.push(kill);
   return container.startupProbe === undefined || input.probes(container.name).startup === true;
 }

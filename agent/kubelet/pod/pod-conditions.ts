@@ -3,6 +3,7 @@
 import type { ContainerStatus, Pod, PodCondition, PodStatus } from '#kube/api/core.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { isSidecar } from './pod-actions.ts';
+import type { PendingResize } from './pod-resize.ts';
 
 export interface ConditionInput {
   readonly pod: Pod;
@@ -14,7 +15,26 @@ export interface ConditionInput {
   /** Why the kubelet ended the pod through no fault of its own. */
   readonly disruption: string | undefined;
   readonly nowMs: number;
+  readonly resize: ResizeState;
 }
+
+/** What keeps containers from having what they were resized to. */
+export interface ResizeState {
+  readonly pending?: PendingResize;
+  /** The engine's words. */
+  readonly error?: string;
+}
+
+const resizeConditions = ['PodResizePending', 'PodResizeInProgress'];
+/** Nobody else sets these. */
+export const ownConditions: ReadonlySet<string> = new Set([
+  'PodReadyToStartContainers',
+  'Initialized',
+  'Ready',
+  'ContainersReady',
+  'PodScheduled',
+  ...resizeConditions,
+]);
 
 type Verdict = Pick<PodCondition, 'status' | 'reason' | 'message'>;
 
@@ -32,6 +52,7 @@ export function podConditions(input: ConditionInput): PodCondition[] {
     ['Ready', readyVerdict(input, containersReady)],
     ['ContainersReady', containersReady],
     ['PodScheduled', isTrue],
+    ...resizeVerdicts(input.resize),
   ]);
   if (input.disruption !== undefined)
     verdicts.set('DisruptionTarget', {
@@ -51,7 +72,16 @@ export function podConditions(input: ConditionInput): PodCondition[] {
     if (generation !== undefined) condition.observedGeneration = generation;
     return condition;
   });
-  return [...own, ...previous.filter((condition) => !verdicts.has(condition.type))];
+  const isKept = ({ type }: PodCondition) => !ownConditions.has(type) && !verdicts.has(type);
+  return [...own, ...previous.filter(isKept)];
+}
+
+function resizeVerdicts({ pending, error }: ResizeState): [string, Verdict][] {
+  const verdicts: [string, Verdict][] = [];
+  if (pending !== undefined) verdicts.push(['PodResizePending', { status: 'True', ...pending }]);
+  if (error !== undefined)
+    verdicts.push(['PodResizeInProgress', { status: 'True', reason: 'Error', message: error }]);
+  return verdicts;
 }
 
 function initializedVerdict({ pod, status, init, main }: ConditionInput): Verdict {

@@ -7,7 +7,7 @@ import { rfc3339 } from '#kube/base/clock.ts';
 import type { ObservedPod } from '../../runtime/runtime.ts';
 import { containerStatus, type Waiting } from './container-status.ts';
 import { isSidecar, latestContainers, type ProbeResults } from './pod-actions.ts';
-import { podConditions } from './pod-conditions.ts';
+import { podConditions, type ResizeState } from './pod-conditions.ts';
 
 export interface StatusInput {
   readonly pod: Pod;
@@ -22,6 +22,7 @@ export interface StatusInput {
   readonly nowMs: number;
   /** Nothing of the pod will run again: it was deleted, evicted, or ran out of time. */
   readonly isTerminal: boolean;
+  readonly resize?: ResizeState;
   /** Set when the kubelet itself ended the pod. */
   readonly failure?: PodFailure;
 }
@@ -36,10 +37,10 @@ export interface PodFailure {
 export function computePodStatus(input: StatusInput): PodStatus {
   const { pod, observed, failure } = input;
   const previous = pod.status ?? {};
-  const init = (pod.spec.initContainers ?? []).map((entry) => statusOf(input, entry, true));
-  const main = pod.spec.containers.map((entry) => statusOf(input, entry, false));
+  const init = (pod.spec.initContainers ?? []).map((entry) => statusOf(input, entry, 'init'));
+  const main = pod.spec.containers.map((entry) => statusOf(input, entry, 'main'));
   const ephemeral = (pod.spec.ephemeralContainers ?? []).map((entry) =>
-    statusOf(input, entry as Container, false),
+    statusOf(input, entry as Container, 'ephemeral'),
   );
   const phase = failure === undefined ? phaseOf(input, init, main) : 'Failed';
   const status: PodStatus = {
@@ -67,12 +68,17 @@ export function computePodStatus(input: StatusInput): PodStatus {
     (sandbox) => sandbox.ready && (sandbox.ip !== '' || sandbox.hostNetwork),
   );
   const disruption = failure?.isDisruption === true ? failure.message : undefined;
-  const { nowMs } = input;
-  status.conditions = podConditions({ pod, status, init, main, hasSandbox, disruption, nowMs });
+  const { nowMs, resize = {} } = input;
+  const known = { pod, status, init, main, hasSandbox, disruption, nowMs, resize };
+  status.conditions = podConditions(known);
   return status;
 }
 
-function statusOf(input: StatusInput, container: Container, isInit: boolean): ApiStatus {
+function statusOf(
+  input: StatusInput,
+  container: Container,
+  role: 'init' | 'main' | 'ephemeral',
+): ApiStatus {
   const { pod, observed } = input;
   const name = container.name;
   const previous = [
@@ -89,7 +95,8 @@ function statusOf(input: StatusInput, container: Container, isInit: boolean): Ap
     previous,
     terminationMessage: input.terminationMessage,
     runtimeName: input.runtimeName,
-    isInit,
+    isInit: role === 'init',
+    isEphemeral: role === 'ephemeral',
   });
 }
 

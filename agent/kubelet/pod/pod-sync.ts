@@ -5,7 +5,13 @@ import type { Pod } from '#kube/api/core.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
-import { containerHash, podRef, sandboxConfig } from '../container/container-config.ts';
+import {
+  containerHash,
+  containerLimits,
+  podRef,
+  sandboxConfig,
+} from '../container/container-config.ts';
+import { containerReference } from '../container/event-target.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
 import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
@@ -34,6 +40,8 @@ export interface SyncInput {
   readonly qosClass: string;
   /** Why containers don't run; kept up to date here. By container name. */
   readonly waiting: Map<string, Waiting>;
+  /** Whose limits the engine would not change, and why; kept up to date here. */
+  readonly failedResizes: Map<string, string>;
   /** Aborts when the pod is deleted meanwhile. */
   readonly signal: AbortSignal;
   /** `waiting` says something new while a long start is under way. */
@@ -44,6 +52,8 @@ export interface SyncInput {
 export type RetryAfterMs = number | undefined;
 
 const failedSetUpRetryMs = 2_000;
+/** Memory that is in use can't be taken away; it may be given back. */
+const failedResizeRetryMs = 30_000;
 
 export class PodSync {
   readonly #deps: PodSyncDeps;
@@ -53,11 +63,12 @@ export class PodSync {
   }
 
   async sync(input: SyncInput): Promise<RetryAfterMs> {
-    const { pod, observed, waiting } = input;
+    const { pod, observed, waiting, failedResizes } = input;
     const { killer, runtime } = this.#deps;
     const actions = this.#actions(input);
     if (actions.killPod)
       await killer.killPod(pod, observed, pod.spec.terminationGracePeriodSeconds ?? 30);
+    await this.#resize(input, actions);
     for (const kill of actions.kills) await killer.killContainer(pod, observed, kill);
     for (const status of observed.containers)
       if (status.state === 'running') waiting.delete(status.name);
@@ -66,7 +77,7 @@ export class PodSync {
     if (objects === undefined) return failedSetUpRetryMs;
     // What was just stopped is started in the next round, from a fresh look.
     if (actions.kills.length > 0) return 0;
-    if (!willStart) return undefined;
+    if (!willStart) return failedResizes.size === 0 ? undefined : failedResizeRetryMs;
     const sandboxId = actions.createSandbox
       ? await this.#createSandbox(pod, actions.sandboxAttempt)
       : actions.sandboxId;
@@ -87,11 +98,28 @@ export class PodSync {
       observed,
       probes: (name) => prober.results(pod.metadata.uid ?? '', name),
       specHash: containerHash,
+      limits: containerLimits,
       knownRestarts: (name) => {
         const status = statuses.find((entry) => entry.name === name);
         return status?.containerID === undefined ? undefined : status.restartCount;
       },
     });
+  }
+
+  async #resize({ pod, failedResizes }: SyncInput, { updates }: PodActions): Promise<void> {
+    const { runtime, events } = this.#deps;
+    failedResizes.clear();
+    for (const { id, name, limits } of updates)
+      try {
+        await runtime.updateLimits(id, limits);
+        const message = `Container ${name} has what it was resized to`;
+        events.event(containerReference(pod, name), 'Normal', 'ResizeCompleted', message);
+      } catch (error) {
+        if (isRuntimeError(error, 'unavailable')) throw error;
+        const message = `Container ${name} can't be resized: ${messageOf(error)}`;
+        failedResizes.set(name, message);
+        events.event(containerReference(pod, name), 'Warning', 'ResizeError', message);
+      }
   }
 
   /** Undefined: something is missing; running containers go on with what they have. */

@@ -4,6 +4,7 @@
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
@@ -14,6 +15,7 @@ import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
 import type { PodKiller } from './pod-killer.ts';
+import { admitResize, type PendingResize } from './pod-resize.ts';
 import { computePodStatus, type PodFailure } from './pod-status.ts';
 import type { PodSync } from './pod-sync.ts';
 import type { StatusWriter } from './status-writer.ts';
@@ -21,6 +23,7 @@ import { messageOf } from '../../error-message.ts';
 
 export interface PodWorkerDeps {
   readonly runtime: Runtime;
+  readonly events: EventRecorder;
   readonly runtimeName: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -48,6 +51,8 @@ const errorRetryMs = { first: 500, max: 10_000 };
 export class PodWorker {
   readonly #deps: PodWorkerDeps;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #failedResizes = new Map<string, string>();
+  #pending: PendingResize | undefined;
   #pod: Pod;
   #phase: Phase = 'sync';
   #isGone = false;
@@ -66,6 +71,11 @@ export class PodWorker {
 
   get pod(): Pod {
     return this.#pod;
+  }
+
+  /** A resize waits until others make room. */
+  get isResizePending(): boolean {
+    return this.#pending !== undefined;
   }
 
   get isTerminated(): boolean {
@@ -190,10 +200,11 @@ export class PodWorker {
       return 0;
     }
     const retryAfterMs = await this.#deps.sync.sync({
-      pod: this.#deps.statuses.newest(this.#pod),
+      pod: this.#admitted(),
       observed,
       qosClass: this.#deps.qosClass(this.#pod),
       waiting: this.#waiting,
+      failedResizes: this.#failedResizes,
       signal: this.#syncAbort.signal,
       onWaiting: (now) => this.#setStatus(now),
     });
@@ -203,6 +214,19 @@ export class PodWorker {
     // A change made here shows its consequences in another look (probes, the next init container).
     if (isDifferent(observed, after)) return 0;
     return earliest(retryAfterMs, deadlineMs);
+  }
+
+  /** The pod with what the node has room for. */
+  #admitted(): Pod {
+    const { statuses, node, events } = this.#deps;
+    const newest = statuses.newest(this.#pod);
+    const { uid } = newest.metadata;
+    const others = node.pods().filter(({ metadata }) => metadata.uid !== uid);
+    const { pod, pending } = admitResize(newest, { allocatable: node.allocatable(), others });
+    if (pending !== undefined && pending.reason !== this.#pending?.reason)
+      events.event(pod, 'Warning', `Resize${pending.reason}`, pending.message);
+    this.#pending = pending;
+    return pod;
   }
 
   /** Milliseconds until activeDeadlineSeconds are over. */
@@ -271,9 +295,15 @@ export class PodWorker {
   #setStatus(observed: ObservedPod): void {
     const { statuses, messages, prober, node, clock } = this.#deps;
     const { uid = '' } = this.#pod.metadata;
-    const pod = statuses.newest(this.#pod);
+    const pod = this.#admitted();
+    const [error] = this.#failedResizes.values();
+    const resize = {
+      ...(this.#pending === undefined ? {} : { pending: this.#pending }),
+      ...(error === undefined ? {} : { error }),
+    };
     const status = computePodStatus({
       pod,
+      resize,
       observed,
       waiting: this.#waiting,
       probes: (name) => prober.results(uid, name),
@@ -285,7 +315,7 @@ export class PodWorker {
       isTerminal: this.#isTerminating(),
       ...(this.#failure === undefined ? {} : { failure: this.#failure }),
     });
-    statuses.set(pod, status);
+    statuses.set(statuses.newest(this.#pod), status);
   }
 }
 

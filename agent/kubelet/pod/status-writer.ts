@@ -8,7 +8,7 @@ import { pods } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason } from '#kube/machinery/status.ts';
-import { kubeletDisruption } from './pod-conditions.ts';
+import { kubeletDisruption, ownConditions } from './pod-conditions.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface StatusWriterDeps {
@@ -31,13 +31,6 @@ interface Entry {
 }
 
 const retryDelayMs = { first: 200, max: 5_000 };
-const ownConditions = new Set([
-  'PodReadyToStartContainers',
-  'Initialized',
-  'Ready',
-  'ContainersReady',
-  'PodScheduled',
-]);
 
 export class StatusWriter {
   readonly #deps: StatusWriterDeps;

@@ -10,17 +10,20 @@ import {
 import {
   allVerbs,
   type ConnectSubresource,
+  type ResourceDefinition,
   type ScaleSubresource,
   type Subresource,
   type Verb,
 } from '../registry/resource.ts';
 import { supportsVerb } from '../registry/resource-table.ts';
 import type { ApiRequest, ApiResponse, RequestInfo } from './http.ts';
+import { handleComponentGet, handleComponentList } from './handlers/component-status.ts';
 import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
 import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
-import { handleBinding, handleBindingByName, handleEviction } from './handlers/pod-actions.ts';
+import { handleEviction } from './handlers/eviction.ts';
+import { handleBinding, handleBindingByName } from './handlers/binding.ts';
 import { handlePodProxy, handleServiceProxy } from './handlers/proxy.ts';
 import { handleGet, handleList } from './handlers/read.ts';
 import { handleScaleGet, handleScalePatch, handleScaleUpdate } from './handlers/scale.ts';
@@ -105,9 +108,9 @@ function objectHandler({ definition, info, request }: RequestScope): Handler {
   const isOne = info.name !== '';
   switch (verb) {
     case 'get':
-      return definition.computed === undefined ? handleGet : handleMetricsGet;
+      return definition.computed === undefined ? handleGet : computed(definition.computed).get;
     case 'list':
-      return definition.computed === undefined ? handleList : handleMetricsList;
+      return definition.computed === undefined ? handleList : computed(definition.computed).list;
     case 'watch':
       // The old form of watching has its verb from the path, whatever the method.
       return request.method === 'GET' || request.method === 'HEAD' ? handleWatch : notAllowed();
@@ -127,6 +130,12 @@ function objectHandler({ definition, info, request }: RequestScope): Handler {
     default:
       return unreachable(verb);
   }
+}
+
+function computed(how: NonNullable<ResourceDefinition['computed']>) {
+  return how === 'component-status'
+    ? { get: handleComponentGet, list: handleComponentList }
+    : { get: handleMetricsGet, list: handleMetricsList };
 }
 
 function notAllowed(): never {

@@ -16,13 +16,23 @@ export interface ClusterAuthority {
     account: { readonly name: string; readonly uid: string },
     secretName: string,
   ): string;
-  /** A certificate, or why the request can't be signed. */
-  certify(request: {
-    readonly requestPem: string;
-    readonly signerName: string;
-    readonly usages: readonly string[];
-    readonly seconds?: number;
-  }): { readonly certificatePem: string } | { readonly refused: string };
+  /** For whom a request is, or why it can't be signed. */
+  examine(request: CertificateRequest): { readonly commonName: string } | Refusal;
+  certify(
+    request: CertificateRequest & { readonly seconds?: number },
+  ): { readonly certificatePem: string } | Refusal;
+  /** In ms; undefined: this is no certificate. */
+  expiryOf(certificatePem: string): number | undefined;
+}
+
+export interface CertificateRequest {
+  readonly requestPem: string;
+  readonly signerName: string;
+  readonly usages: readonly string[];
+}
+
+export interface Refusal {
+  readonly refused: string;
 }
 
 export interface ControllerDeps {

@@ -1,5 +1,7 @@
 // The table of controllers: name → factory. Each acts under its own account.
 import { createAdmissionPolicyController } from './admission-policy.ts';
+import { createCertificateApprover } from './access/certificate-approval.ts';
+import { createCertificateCleaner } from './access/certificate-cleaner.ts';
 import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
@@ -11,7 +13,12 @@ import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { ControllerDeps, ControllerFactory } from './deps.ts';
+import { createDisruptionController } from './disruption/disruption.ts';
+import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
+import { createEndpointsController } from './endpoints/endpoints.ts';
+import { createEndpointMirroringController } from './endpoints/mirroring.ts';
+import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
@@ -35,17 +42,24 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   replicaset: createReplicaSetController,
   replicationcontroller: createReplicationController,
   daemonset: createDaemonSetController,
+  disruption: createDisruptionController,
+  staledisruption: createStaleDisruptionController,
+  endpoints: createEndpointsController,
   endpointslice: createEndpointSliceController,
+  endpointslicemirroring: createEndpointMirroringController,
   customresourcedefinition: createCustomResourceDefinitionController,
   garbagecollector: createGarbageCollector,
   nodelifecycle: createNodeLifecycleController,
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
   clusterroleaggregation: createRoleAggregationController,
+  csrapproving: createCertificateApprover,
   csrsigning: createCertificateController,
+  csrcleaner: createCertificateCleaner,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
   validatingadmissionpolicystatus: createAdmissionPolicyController,
+  flowschema: createFlowSchemaController,
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
   resourcequota: createResourceQuotaController,
@@ -61,16 +75,23 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   replicaset: 'replicaset-controller',
   replicationcontroller: 'replication-controller',
   daemonset: 'daemon-set-controller',
+  disruption: 'disruption-controller',
+  staledisruption: 'disruption-controller',
+  endpoints: 'endpoint-controller',
   endpointslice: 'endpointslice-controller',
+  endpointslicemirroring: 'endpointslicemirroring-controller',
   customresourcedefinition: 'custom-resource-definition-controller',
   garbagecollector: 'generic-garbage-collector',
   nodelifecycle: 'node-controller',
   tainteviction: 'node-controller',
   podgc: 'pod-garbage-collector',
   clusterroleaggregation: 'clusterrole-aggregation-controller',
+  csrapproving: 'certificate-controller',
   csrsigning: 'certificate-controller',
+  csrcleaner: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
   validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
+  flowschema: 'flow-schema-controller',
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',
   resourcequota: 'resourcequota-controller',

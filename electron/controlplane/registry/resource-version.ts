@@ -7,9 +7,16 @@ export function parseResourceVersion(text: string): number {
   if (text === '') return 0;
   const revision = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(revision)) return revision;
-  const why = /^\d+$/.test(text) ? 'value out of range' : 'invalid syntax';
-  const quoted = JSON.stringify(text);
-  throw badRequest(
-    `resourceVersion: Invalid value: ${quoted}: strconv.ParseUint: parsing ${quoted}: ${why}`,
-  );
+  throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(text)}: ${why(text)}`);
+}
+
+/** Of an object that is written. Differs: Kubernetes says 500 with the same words. */
+export function checkObjectVersion(text: string): void {
+  if (!/^\d+$/.test(text)) throw badRequest(why(text));
+}
+
+/** In Go's words. */
+function why(text: string): string {
+  const problem = /^\d+$/.test(text) ? 'value out of range' : 'invalid syntax';
+  return `strconv.ParseUint: parsing ${JSON.stringify(text)}: ${problem}`;
 }

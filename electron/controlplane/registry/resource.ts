@@ -3,7 +3,7 @@
 // Adding a kind touches resources.ts, its schema and its strategy, nothing else.
 // Source of the strategy's steps: kubernetes apiserver pkg/registry/rest/{create,update,delete}.go.
 import type { KubeObject } from '#kube/api/object.ts';
-import type { FieldSet } from '#kube/machinery/apply/field-set.ts';
+import type { FieldPathElements, FieldSet } from '#kube/machinery/apply/field-set.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { FieldError } from '#kube/machinery/field.ts';
 import type { KindTypes } from '../cel/policy-types.ts';
@@ -56,7 +56,7 @@ export interface ResourceDefinition<T extends KubeObject = KubeObject> {
   /** A question: what is created is answered and kept nowhere. Its handler's name. */
   readonly review?: Review;
   /** Worked out for whoever asks, and kept nowhere. Its handler's name. */
-  readonly computed?: 'node-metrics' | 'pod-metrics';
+  readonly computed?: 'component-status' | 'node-metrics' | 'pod-metrics';
   /** Every answer carries it as a warning. */
   readonly deprecation?: string;
   /** Defined at run time: no protobuf, no strategic merge. */
@@ -192,10 +192,12 @@ export interface StatusSubresource<T extends KubeObject = KubeObject> {
   readonly type: 'status';
   /** It is part of the spec after all: metadata.generation goes up with it. */
   readonly changesSpec?: boolean;
-  /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. */
-  readonly prepareForUpdate?: (next: T, old: T) => void;
+  /** Mutates `next`; default: everything but status and a few metadata fields is taken from old. `now`: RFC 3339. */
+  readonly prepareForUpdate?: (next: T, old: T, now: string) => void;
   /** What prepareForUpdate takes back: nobody comes to own it. Given together with it. */
   readonly resetFields?: FieldSet;
+  /** In place of it: all that can come to be owned, with what is below. `*`: any item. */
+  readonly onlyFields?: readonly FieldPathElements[];
   readonly validateUpdate?: (next: T, old: T) => FieldError[];
 }
 

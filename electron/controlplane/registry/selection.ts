@@ -28,17 +28,25 @@ export interface Selector {
 /** Throws 400 for a field label that the resource does not support. */
 export function selectorOf(definition: ResourceDefinition, selection: Selection): Selector {
   const { namespace, labels, fields } = selection;
-  for (const term of fields.terms) checkFieldLabel(definition, term.field);
+  const isAsked = objectMatcher(definition, selection);
   const prefix = storagePrefix(definition, namespace);
   const name = fields.exactValue('metadata.name');
   const isLocated = !definition.namespaced || namespace !== '';
   const isOne = name !== undefined && name !== '' && isLocated;
   const onlyKey = isOne ? storageKey(definition, namespace, name) : undefined;
   if (labels.isEverything && fields.isEverything) return { prefix, onlyKey, matches: undefined };
-  const matches = ({ object }: StoredObject): boolean =>
+  return { prefix, onlyKey, matches: ({ object }) => isAsked(object) };
+}
+
+/** Which objects have the labels and fields asked for. Throws as `selectorOf`. */
+export function objectMatcher(
+  definition: ResourceDefinition,
+  { labels, fields }: Selection,
+): (object: KubeObject) => boolean {
+  for (const term of fields.terms) checkFieldLabel(definition, term.field);
+  return (object) =>
     labels.matches(object.metadata.labels) &&
     fields.matches((label) => fieldValue(definition, object, label));
-  return { prefix, onlyKey, matches };
 }
 
 function checkFieldLabel(definition: ResourceDefinition, label: string): void {

@@ -3,6 +3,7 @@
 // may change is said by UpdateRules.
 // Source: kubernetes apiserver pkg/registry/rest/update.go, registry/generic/registry/store.go.
 import type { KubeObject } from '#kube/api/object.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
 import { isSameButTimes } from '#kube/machinery/apply/manager-entries.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField, type FieldError } from '#kube/machinery/field.ts';
@@ -11,6 +12,7 @@ import { conflict, hasReason, invalid } from '#kube/machinery/status.ts';
 import { createObject, hasStatus, validateMeta } from './create.ts';
 import type { ResourceDefinition, StatusSubresource } from './resource.ts';
 import { storageKey } from './resource-table.ts';
+import { checkObjectVersion } from './resource-version.ts';
 import type { StoredObject } from './storage-codec.ts';
 import {
   allocate,
@@ -29,7 +31,7 @@ import {
 
 export interface UpdateRules {
   /** Mutates `next`: takes back what this way of writing may not change. */
-  readonly prepare: (next: KubeObject, old: KubeObject) => void;
+  readonly prepare: (next: KubeObject, old: KubeObject, now: string) => void;
   readonly validate: (next: KubeObject, old: KubeObject) => FieldError[];
   readonly isSpecChange: (next: KubeObject, old: KubeObject) => boolean;
   readonly warnings?: (next: KubeObject) => readonly string[];
@@ -117,7 +119,7 @@ async function updateOnce(
   await definition.strategy.load?.(next);
   fillSystemMetadata(deps, next, old.object);
   const { managedFields } = next.metadata;
-  rules.prepare(next, old.object);
+  rules.prepare(next, old.object, rfc3339(deps.clock.now()));
   if (managedFields !== undefined) next.metadata.managedFields = managedFields;
   else delete next.metadata.managedFields;
   deps.applyDefaults(next);
@@ -167,6 +169,7 @@ function checkResourceVersion(
     const path = field('metadata', 'resourceVersion');
     throw invalid(definition, name, [invalidField(path, 0, 'must be specified for an update')]);
   }
+  checkObjectVersion(resourceVersion);
   if (resourceVersion !== String(old.revision)) throw staleError(definition, name);
 }
 

@@ -2,6 +2,7 @@
 // TypeScript type. Kinds met only at run time come from discovery.ts.
 import type {
   ConfigMap,
+  Endpoints,
   Event,
   Namespace,
   Node,
@@ -18,9 +19,12 @@ import type { ValidatingAdmissionPolicy } from '../api/admissionregistration.ts'
 import type { APIService } from '../api/apiregistration.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
+import type { SubjectAccessReview } from '../api/authorization.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
+import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
+import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
@@ -35,6 +39,7 @@ export interface Resource<T extends KubeObject = KubeObject> extends GroupVersio
 
 export const pods: Resource<Pod> = core('pods', 'Pod');
 export const services: Resource<Service> = core('services', 'Service');
+export const endpoints: Resource<Endpoints> = core('endpoints', 'Endpoints');
 export const configMaps: Resource<ConfigMap> = core('configmaps', 'ConfigMap');
 export const secrets: Resource<Secret> = core('secrets', 'Secret');
 export const serviceAccounts: Resource<ServiceAccount> = core('serviceaccounts', 'ServiceAccount');
@@ -102,6 +107,19 @@ export const endpointSlices: Resource<EndpointSlice> = {
   namespaced: true,
 };
 
+export const flowSchemas: Resource<FlowSchema> = flowControl('flowschemas', 'FlowSchema');
+export const priorityLevelConfigurations: Resource<PriorityLevelConfiguration> = flowControl(
+  'prioritylevelconfigurations',
+  'PriorityLevelConfiguration',
+);
+export const podDisruptionBudgets: Resource<PodDisruptionBudget> = {
+  group: 'policy',
+  version: 'v1',
+  resource: 'poddisruptionbudgets',
+  kind: 'PodDisruptionBudget',
+  namespaced: true,
+};
+
 export const clusterRoles: Resource<ClusterRole> = {
   group: 'rbac.authorization.k8s.io',
   version: 'v1',
@@ -114,6 +132,14 @@ export const certificateSigningRequests: Resource<CertificateSigningRequest> = {
   version: 'v1',
   resource: 'certificatesigningrequests',
   kind: 'CertificateSigningRequest',
+  namespaced: false,
+};
+
+export const subjectAccessReviews: Resource<SubjectAccessReview> = {
+  group: 'authorization.k8s.io',
+  version: 'v1',
+  resource: 'subjectaccessreviews',
+  kind: 'SubjectAccessReview',
   namespaced: false,
 };
 
@@ -157,4 +183,9 @@ function core(resource: string, kind: string): Resource<never> {
 
 function apps(resource: string, kind: string): Resource<never> {
   return { group: 'apps', version: 'v1', resource, kind, namespaced: true };
+}
+
+function flowControl(resource: string, kind: string): Resource<never> {
+  const group = 'flowcontrol.apiserver.k8s.io';
+  return { group, version: 'v1', resource, kind, namespaced: false };
 }

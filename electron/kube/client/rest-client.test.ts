@@ -143,6 +143,12 @@ describe('trying again', () => {
     expect(transport.requests).toHaveLength(1);
   });
 
+  it('takes a 429 without a time for an answer', async () => {
+    transport.answer = () => ({ status: 429, body: tooManyRequests('no budget', 0).status });
+    await expect(client.get(pods, ref)).rejects.toThrow('no budget');
+    expect(transport.requests).toHaveLength(1);
+  });
+
   it('repeats anything turned away with 429 after the time the server names', async () => {
     const answers = [{ status: 429, body: tooManyRequests('busy', 3).status }, { body: pod }];
     transport.answer = () => answers.shift() ?? new Error('asked too often');

@@ -1,5 +1,6 @@
 // Typed verbs of the Kubernetes API over any Transport. Failure answers become StatusError; reads
-// that got no answer, and anything turned away with 429, are tried again within bounds.
+// that got no answer, and anything turned away for a while (429 with a time), are tried again within
+// bounds.
 // Knows nothing of caches: see informer.ts. Source: client-go rest/{client,request,with_retry}.go.
 import { type Clock, delay, systemClock } from '../base/clock.ts';
 import { jitter, type Random, systemRandom } from '../base/random.ts';
@@ -288,7 +289,9 @@ export class RestClient {
       return jitter(this.#random, retryBaseMs * 2 ** attempt, 1);
     }
     const retryAfterSeconds = error.status.details?.retryAfterSeconds;
-    const isRetriable = error.code === 429 || (isRead && error.code === 503);
+    // Without a time it is an answer: a disruption budget refuses.
+    const isThrottled = error.code === 429 && (retryAfterSeconds ?? 0) > 0;
+    const isRetriable = isThrottled || (isRead && error.code === 503);
     if (!isRetriable || attempt >= throttleRetriesMax) return undefined;
     if (error.code === 503 && attempt >= transportRetriesMax) return undefined;
     return Math.max(1, retryAfterSeconds ?? 1) * 1000;

@@ -207,7 +207,7 @@ export function tooManyRequests(
   retryAfterSeconds: number,
   causes?: StatusCause[],
 ): StatusError {
-  const info: StatusDetails = { retryAfterSeconds };
+  const info: StatusDetails = retryAfterSeconds === 0 ? {} : { retryAfterSeconds };
   if (causes !== undefined) info.causes = causes;
   return make(429, 'TooManyRequests', message, info);
 }

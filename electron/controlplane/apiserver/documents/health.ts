@@ -32,7 +32,7 @@ export class Health {
     if (name === undefined) return this.#answerAll(request, endpoint, checks);
     const single = checks.find((check) => check.name === name);
     if (single === undefined) throw pageNotFound();
-    const reason = await run(single);
+    const reason = await problemOf(single.check);
     return reason === undefined
       ? textResponse(200, 'ok')
       : textResponse(500, `internal server error: ${reason}\n`);
@@ -51,7 +51,7 @@ export class Health {
         lines.push(`[+]${check.name} excluded: ok`);
         continue;
       }
-      const reason = await run(check);
+      const reason = await problemOf(check.check);
       isWell &&= reason === undefined;
       // The reasons may tell too much to strangers; the log has them.
       lines.push(
@@ -68,9 +68,9 @@ export class Health {
   }
 }
 
-async function run(check: HealthCheck): Promise<string | undefined> {
+export async function problemOf(check: HealthCheck['check']): Promise<string | undefined> {
   try {
-    return await check.check();
+    return await check();
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

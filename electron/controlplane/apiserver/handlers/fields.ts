@@ -50,19 +50,24 @@ export class FieldTracker {
       manager: managerOf(request),
       apiVersion: apiVersionOf(definition),
       subresource: info.subresource,
-      resetFields: this.#resetFields(definition, info.subresource),
+      ...this.#ownable(definition, info.subresource),
       time: rfc3339(deps.clock.now()),
     };
   }
 
   /** What a request of this kind can't change, as UpdateRules have it. */
-  #resetFields(definition: ResourceDefinition, subresource: string): FieldSet {
+  #ownable(
+    definition: ResourceDefinition,
+    subresource: string,
+  ): Pick<Writer, 'resetFields' | 'onlyFields'> {
     const found = definition.subresources?.[subresource];
-    if (found?.type !== 'status') return hasStatus(definition) ? onlyStatus : {};
-    if (found.resetFields !== undefined) return found.resetFields;
+    if (found?.type !== 'status') return { resetFields: hasStatus(definition) ? onlyStatus : {} };
+    const { resetFields, onlyFields } = found;
+    if (onlyFields !== undefined) return { resetFields: {}, onlyFields };
+    if (resetFields !== undefined) return { resetFields };
     const known = this.#statusResets.get(definition) ?? this.#allButStatus(definition);
     this.#statusResets.set(definition, known);
-    return known;
+    return { resetFields: known };
   }
 
   #allButStatus({ schema }: ResourceDefinition): FieldSet {

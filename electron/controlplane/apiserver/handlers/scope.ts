@@ -32,6 +32,8 @@ export interface RouterDeps {
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
   readonly access: Access;
+  /** Why the store does not answer; undefined: it does. */
+  readonly storeProblem: () => Promise<string | undefined>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

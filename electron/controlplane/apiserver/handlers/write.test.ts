@@ -299,6 +299,15 @@ describe('update', () => {
       'Operation cannot be fulfilled on configmaps "cm": the object has been modified; please apply your changes to the latest version and try again',
     ]);
   });
+  it('with a resourceVersion that is no number is a 400', async () => {
+    await api.request('POST', configMaps, { body: configMap('cm', { a: '1' }) });
+    const body = configMap('cm', { a: '2' }, { resourceVersion: 'abc' });
+    const { status, json } = await api.request('PUT', `${configMaps}/cm`, { body });
+    expect([status, json.message]).toEqual([
+      400,
+      'strconv.ParseUint: parsing "abc": invalid syntax',
+    ]);
+  });
   it('without resourceVersion is unconditional', async () => {
     await created(configMap('cm'));
     const { status, json } = await api.request('PUT', `${configMaps}/cm`, {

@@ -1,6 +1,5 @@
 // Issues the certificates that were approved, for the signers that are the cluster's own. What can't
 // be signed gets a Failed condition that says why.
-// Differs: requests are not approved by themselves, and old ones are not removed.
 // Source: kubernetes pkg/controller/certificates/{certificate_controller,signer/signer}.go.
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import { rfc3339 } from '#kube/base/clock.ts';

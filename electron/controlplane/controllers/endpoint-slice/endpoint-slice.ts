@@ -6,6 +6,7 @@ import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import type { Informer } from '#kube/client/informer.ts';
 import { endpointSlices, keyOf, nodes, parseKey, pods, services } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
 import type { ControllerDeps, RunnableController } from '../deps.ts';
@@ -15,6 +16,7 @@ import { addressTypes, endpointGroups } from './endpoints.ts';
 import {
   managedByLabel,
   managedByUs,
+  ownerOfService,
   planSlices,
   serviceNameLabel,
   type SliceChanges,
@@ -40,7 +42,7 @@ class EndpointSliceController implements RunnableController {
     this.#pods = deps.informers.informer(pods);
     this.#nodes = deps.informers.informer(nodes);
     this.#slices = deps.informers.informer(endpointSlices, {
-      indexers: { [serviceIndex]: serviceKeys },
+      indexers: { [serviceIndex]: sliceKeys(managedByUs) },
     });
     this.#controller = new Controller({
       name: 'endpointslice-controller',
@@ -50,7 +52,7 @@ class EndpointSliceController implements RunnableController {
       reconcile: (key, signal) => this.#reconcile(key, signal),
     });
     this.#controller.watch(this.#services);
-    this.#controller.watch(this.#slices, serviceKeys);
+    this.#controller.watch(this.#slices, sliceKeys(managedByUs));
     this.#controller.watchWith(this.#pods, {
       onAdd: (pod) => this.#enqueueFor(pod),
       onUpdate: (old, pod) => {
@@ -88,41 +90,46 @@ class EndpointSliceController implements RunnableController {
     for (const addressType of types) {
       const groups = endpointGroups(view, addressType);
       const slices = existing.filter((slice) => slice.addressType === addressType);
-      await this.#apply(planSlices({ service, addressType, existing: slices, groups }));
+      await applySlices(
+        this.#deps.client,
+        planSlices({ owner: ownerOfService(service), addressType, existing: slices, groups }),
+      );
       if (signal.aborted) return {};
     }
     // Slices of a family the Service no longer has.
     const stale = existing.filter(
       ({ addressType }) => !types.some((type_) => type_ === addressType),
     );
-    await this.#apply({ create: [], update: [], remove: stale });
+    await applySlices(this.#deps.client, { create: [], update: [], remove: stale });
     return {};
   }
 
   #nodesByName(): Map<string, Node> {
     return new Map(this.#nodes.lister.list().map((node) => [node.metadata.name, node]));
   }
+}
 
-  async #apply(changes: SliceChanges): Promise<void> {
-    const { client } = this.#deps;
-    for (const slice of changes.create) await client.create(endpointSlices, slice);
-    for (const slice of changes.update) await client.update(endpointSlices, slice);
-    for (const { metadata } of changes.remove) {
-      const { namespace, name, uid } = metadata;
-      const options = { preconditions: { uid } };
-      await client.delete(endpointSlices, { namespace, name }, options).catch(ignoreNotFound);
-    }
+export async function applySlices(client: RestClient, changes: SliceChanges): Promise<void> {
+  for (const slice of changes.create) await client.create(endpointSlices, slice);
+  for (const slice of changes.update) await client.update(endpointSlices, slice);
+  for (const { metadata } of changes.remove) {
+    const { namespace, name, uid } = metadata;
+    const options = { preconditions: { uid } };
+    await client.delete(endpointSlices, { namespace, name }, options).catch(ignoreNotFound);
   }
 }
 
-function serviceKeys({ metadata }: EndpointSlice): string[] {
-  const service = metadata.labels?.[serviceNameLabel];
-  if (service === undefined || metadata.labels?.[managedByLabel] !== managedByUs) return [];
-  return [`${metadata.namespace}/${service}`];
+/** The key of the Service whose slice it is, if `managedBy` made it. */
+export function sliceKeys(managedBy: string): (slice: EndpointSlice) => string[] {
+  return ({ metadata }) => {
+    const service = metadata.labels?.[serviceNameLabel];
+    if (service === undefined || metadata.labels?.[managedByLabel] !== managedBy) return [];
+    return [`${metadata.namespace}/${service}`];
+  };
 }
 
 /** Whether the change means nothing to any Service. */
-function isSameEndpoint(old: Pod, pod: Pod): boolean {
+export function isSameEndpoint(old: Pod, pod: Pod): boolean {
   return deepEqual(endpointFacts(old), endpointFacts(pod));
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Pod, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { endpointGroups } from './endpoints.ts';
-import { planSlices } from './slices.ts';
+import { ownerOfService, planSlices } from './slices.ts';
 
 function service(spec: Partial<Service['spec']> = {}): Service {
   return {
@@ -109,7 +109,12 @@ describe('slices', () => {
     const pods = Array.from({ length: podCount }, (_, i) => pod(`p${i}`, { ip: `10.0.1.${i}` }));
     const view = { service: service(spec), pods, nodes };
     const groups = endpointGroups(view, 'IPv4');
-    return planSlices({ service: view.service, addressType: 'IPv4', existing, groups });
+    return planSlices({
+      owner: ownerOfService(view.service),
+      addressType: 'IPv4',
+      existing,
+      groups,
+    });
   }
   function sizes(slices: readonly EndpointSlice[]): number[] {
     return slices.map(({ endpoints = [] }) => endpoints.length);

@@ -2,6 +2,7 @@
 // Source: kubernetes staging endpointslice/reconciler.go reconcileByPortMapping.
 import type { Service } from '#kube/api/core.ts';
 import type { Endpoint, EndpointSlice } from '#kube/api/discovery.ts';
+import type { KubeObject } from '#kube/api/object.ts';
 import { deepCopy, deepEqual } from '#kube/machinery/equality.ts';
 import { controllerRef } from '#kube/machinery/ownership.ts';
 import { type AddressType, type EndpointGroup, isHeadless, portsKey } from './endpoints.ts';
@@ -9,7 +10,7 @@ import { type AddressType, type EndpointGroup, isHeadless, portsKey } from './en
 export const serviceNameLabel = 'kubernetes.io/service-name';
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 export const managedByUs = 'endpointslice-controller.k8s.io';
-const headlessLabel = 'service.kubernetes.io/headless';
+export const headlessLabel = 'service.kubernetes.io/headless';
 
 export const endpointsPerSliceMax = 100;
 
@@ -19,8 +20,16 @@ export interface SliceChanges {
   readonly remove: readonly EndpointSlice[];
 }
 
+/** Whose slices they are: a Service's own, or mirrored Endpoints'. */
+export interface SliceOwner {
+  readonly object: KubeObject;
+  readonly serviceName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly managedBy: string;
+}
+
 export interface SliceView {
-  readonly service: Service;
+  readonly owner: SliceOwner;
   readonly addressType: AddressType;
   /** Of this Service and address type, managed by us. */
   readonly existing: readonly EndpointSlice[];
@@ -28,7 +37,7 @@ export interface SliceView {
 }
 
 export function planSlices(view: SliceView): SliceChanges {
-  const { service, addressType, existing } = view;
+  const { owner, addressType, existing } = view;
   // A Service with no endpoints keeps one empty slice, so that consumers know it was looked at.
   const groups = view.groups.length > 0 ? view.groups : [{ ports: [], endpoints: [] }];
   const create: EndpointSlice[] = [];
@@ -40,11 +49,11 @@ export function planSlices(view: SliceView): SliceChanges {
     const { kept, added } = distribute(group, slices);
     for (const [slice, endpoints] of kept) {
       unused.delete(slice);
-      const next = dress(deepCopy(slice), service, group, endpoints);
+      const next = dress(deepCopy(slice), owner, group, endpoints);
       if (!deepEqual(next, slice)) update.push(next);
     }
     for (const endpoints of added)
-      create.push(dress(emptySlice(service, addressType), service, group, endpoints));
+      create.push(dress(emptySlice(owner, addressType), owner, group, endpoints));
   }
   return { create, update, remove: [...unused] };
 }
@@ -84,8 +93,8 @@ function identity({ targetRef, addresses }: Pick<Endpoint, 'targetRef' | 'addres
   return `${targetRef?.uid ?? ''} ${addresses.join(',')}`;
 }
 
-function emptySlice(service: Service, addressType: AddressType): EndpointSlice {
-  const { namespace, name } = service.metadata;
+function emptySlice({ object }: SliceOwner, addressType: AddressType): EndpointSlice {
+  const { namespace = '', name } = object.metadata;
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
@@ -93,7 +102,7 @@ function emptySlice(service: Service, addressType: AddressType): EndpointSlice {
       name: '',
       generateName: `${name}-`,
       namespace,
-      ownerReferences: [controllerRef(service)],
+      ownerReferences: [controllerRef(object)],
     },
     addressType,
   };
@@ -101,22 +110,24 @@ function emptySlice(service: Service, addressType: AddressType): EndpointSlice {
 
 function dress(
   slice: EndpointSlice,
-  service: Service,
+  owner: SliceOwner,
   group: EndpointGroup,
   endpoints: readonly Endpoint[],
 ): EndpointSlice {
-  slice.metadata.labels = labelsFor(service);
+  slice.metadata.labels = labelsFor(owner);
   slice.endpoints = [...endpoints];
   slice.ports = [...group.ports];
   return slice;
 }
 
-function labelsFor(service: Service): Record<string, string> {
-  const labels: Record<string, string> = {};
-  for (const [key, value] of Object.entries(service.metadata.labels ?? {}))
-    if (key !== headlessLabel) labels[key] = value;
-  labels[serviceNameLabel] = service.metadata.name;
-  labels[managedByLabel] = managedByUs;
+function labelsFor({ labels, serviceName, managedBy }: SliceOwner): Record<string, string> {
+  return { ...labels, [serviceNameLabel]: serviceName, [managedByLabel]: managedBy };
+}
+
+export function ownerOfService(service: Service): SliceOwner {
+  const labels: Record<string, string> = { ...service.metadata.labels };
+  delete labels[headlessLabel];
   if (isHeadless(service)) labels[headlessLabel] = '';
-  return labels;
+  const serviceName = service.metadata.name;
+  return { object: service, serviceName, labels, managedBy: managedByUs };
 }

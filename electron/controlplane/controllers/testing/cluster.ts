@@ -26,6 +26,7 @@ const served = [
   resources.controllerRevisions,
   resources.leases,
   resources.endpointSlices,
+  resources.endpoints,
 ];
 
 export class TestCluster {
@@ -42,6 +43,8 @@ export class TestCluster {
     const authority: ClusterAuthority = {
       caPem: 'the CA',
       secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+      examine: () => ({ commonName: 'system:node:node-1' }),
+      expiryOf: () => undefined,
       certify: () => ({ certificatePem: 'a certificate' }),
     };
     const probeApiService = () => Promise.resolve(undefined);

@@ -157,11 +157,11 @@ const podTemplates: ResourceDefinition<PodTemplate> = {
   columns: podTemplateColumns,
 };
 
-/** Nobody can write one, and nothing does: lists are empty. */
 const componentStatuses: ResourceDefinition<ComponentStatus> = {
   ...core('ComponentStatus', 'componentstatuses', { namespaced: false }),
   shortNames: ['cs'],
   verbs: ['get', 'list'],
+  computed: 'component-status',
   deprecation: 'v1 ComponentStatus is deprecated in v1.19+',
   strategy: componentStatusStrategy,
   columns: componentStatusColumns,

@@ -2,6 +2,7 @@
 import type { Binding, Pod } from '#kube/api/core.ts';
 import { podColumns } from '../columns/pods.ts';
 import type { ResourceDefinition } from '../resource.ts';
+import { podResize } from '../strategies/pod/resize.ts';
 import { podEphemeralContainers, podStatus, podStrategy } from '../strategies/pod/strategy.ts';
 import { core, generic, proxyVerbs } from './define.ts';
 
@@ -24,6 +25,7 @@ const pods: ResourceDefinition<Pod> = {
   subresources: {
     status: podStatus,
     ephemeralcontainers: podEphemeralContainers,
+    resize: podResize,
     log: { type: 'connect', handler: 'pod-log', kind: 'Pod', verbs: ['get'] },
     exec: {
       type: 'connect',

@@ -18,7 +18,9 @@ import {
   isEmptySet,
   sorted,
   union,
+  within,
   withoutTrees,
+  type FieldPathElements,
   type FieldSet,
 } from './field-set.ts';
 import { isLastAppliedManager, ownedByLastApplied, refreshLastApplied } from './last-applied.ts';
@@ -46,6 +48,8 @@ export interface Writer {
   readonly subresource: string;
   /** What this way of writing never changes, whatever it brings: nobody owns it by it. */
   readonly resetFields: FieldSet;
+  /** If given, all that it can change. */
+  readonly onlyFields?: readonly FieldPathElements[];
   /** RFC 3339. */
   readonly time: string;
 }
@@ -129,7 +133,7 @@ export class FieldManager {
     const owners = this.#ownersBefore(schema, given.live, writer);
     const owner: Owner = {
       ...identityOf(writer, 'Apply'),
-      fields: withoutTrees(fieldsOf(this.#shapes, schema, config), writer.resetFields),
+      fields: ownable(fieldsOf(this.#shapes, schema, config), writer),
       time: writer.time,
     };
     const key = ownerKey(owner);
@@ -140,10 +144,10 @@ export class FieldManager {
     const next = this.#pruned(schema, merged, { owners, last: last?.fields });
     const comparison = compare(this.#shapes, schema, { old: values.live, next });
     const { added, modified, removed } = comparison;
-    const taken = withoutTrees(union(added, modified), writer.resetFields);
+    const taken = ownable(union(added, modified), writer);
     const conflicts = conflictsWith(owners, key, taken);
     if (!given.isForced) this.#refuse(schema, conflicts, { live, writer });
-    loseFields(owners, key, union(taken, withoutTrees(removed, writer.resetFields)));
+    loseFields(owners, key, union(taken, ownable(removed, writer)));
     const own = difference(owner.fields, systemFields);
     // Not by the comparison: an order of items is nobody's field, but it is applied.
     const isSame = deepEqual(next, values.live);
@@ -198,7 +202,7 @@ export class FieldManager {
       comparison.added,
       comparison.modified,
       comparison.removed,
-    ].map((set) => withoutTrees(set, writer.resetFields)) as [FieldSet, FieldSet, FieldSet];
+    ].map((set) => ownable(set, writer)) as [FieldSet, FieldSet, FieldSet];
     const taken = union(added, modified);
     loseFields(owners, '', union(taken, removed));
     const fields = difference(taken, systemFields);
@@ -252,6 +256,10 @@ function ownersFor(old: KubeObject | undefined, next: KubeObject, { subresource 
   if (isReset(given)) return new Map();
   const owners = readOwners(given);
   return owners === undefined || owners.size === 0 ? storedOwners(stored) : owners;
+}
+
+function ownable(set: FieldSet, { onlyFields, resetFields }: Writer): FieldSet {
+  return onlyFields === undefined ? withoutTrees(set, resetFields) : within(set, onlyFields);
 }
 
 function identityOf({ manager, apiVersion, subresource }: Writer, operation: Owner['operation']) {

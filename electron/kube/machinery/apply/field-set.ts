@@ -108,6 +108,22 @@ export function withoutTrees(a: FieldSet, b: FieldSet): FieldSet {
   });
 }
 
+/** What of `set` one of the paths leads to, with all below it. `*` stands for any element. */
+export function within(set: FieldSet, paths: readonly FieldPathElements[]): FieldSet {
+  if (paths.some((path) => path.length === 0)) return set;
+  const result: Record<string, FieldSet> = {};
+  for (const element of Object.keys(inside(set))) {
+    const deeper = paths
+      .filter(([first]) => first === element || first === '*')
+      .map((path) => path.slice(1));
+    const child = set[element] as FieldSet;
+    const inner = within(child, deeper);
+    const isWhole = deeper.some((path) => path.length === 0);
+    if (isWhole || !isEmptySet(inner)) result[element] = inner;
+  }
+  return result;
+}
+
 function combine(
   a: FieldSet,
   b: FieldSet,

@@ -5,6 +5,7 @@ import type { PolicyRule } from '#kube/api/rbac.ts';
 import { events, read, rule } from './vocabulary.ts';
 
 const csr = 'certificates.k8s.io';
+const flowControl = 'flowcontrol.apiserver.k8s.io';
 const signers =
   'kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving';
 
@@ -93,7 +94,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(`${read} create`, 'core', 'persistentvolumeclaims'),
     events,
   ],
-  // Differs: in Kubernetes parts of the API server do what these two do, as a master.
+  // Differs: in Kubernetes parts of the API server do what these three do, as a master.
+  'flow-schema-controller': [
+    rule(read, flowControl, 'flowschemas prioritylevelconfigurations'),
+    rule('update', flowControl, 'flowschemas/status'),
+  ],
   'api-service-controller': [
     rule(`${read} create delete update`, 'apiregistration.k8s.io', 'apiservices'),
     rule('update', 'apiregistration.k8s.io', 'apiservices/status'),

@@ -7,6 +7,7 @@ import type {
   CertificateSigningRequest,
   CertificateSigningRequestCondition,
 } from '#kube/api/certificates.ts';
+import { fieldSet } from '#kube/machinery/apply/field-set.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import {
   duplicate,
@@ -38,13 +39,14 @@ export const certificateSigningRequestStrategy: Strategy<CertificateSigningReque
 /** Only Approved and Denied come and stay here. */
 export const certificateApproval: StatusSubresource<CertificateSigningRequest> = {
   type: 'status',
-  prepareForUpdate(next, old) {
+  prepareForUpdate(next, old, now) {
     const conditions = asked(next);
     next.spec = old.spec;
     next.status = { ...old.status };
     delete next.status.conditions;
-    if (conditions !== undefined) next.status.conditions = withTimes(conditions, asked(old));
+    if (conditions !== undefined) next.status.conditions = withTimes(conditions, asked(old), now);
   },
+  resetFields: fieldSet(['f:spec'], ['f:status', 'f:certificate']),
   validateUpdate: (next, old) => [...validateConditions(next), ...validateKept(next, old)],
 };
 
@@ -52,8 +54,19 @@ function asked({ status }: CertificateSigningRequest): Conditions | undefined {
   return status?.conditions;
 }
 
+/** What was decided stays as it is, also in the hands of who writes it as it does not remember it. */
 export const certificateStatus: StatusSubresource<CertificateSigningRequest> = {
   type: 'status',
+  prepareForUpdate(next, old, now) {
+    next.spec = old.spec;
+    const decided = (asked(old) ?? []).filter(({ type }) => decisions.includes(type));
+    const conditions = asked(next)?.map(
+      (condition) => decided.find(({ type }) => type === condition.type) ?? condition,
+    );
+    if (conditions !== undefined)
+      next.status = { ...next.status, conditions: withTimes(conditions, asked(old), now) };
+  },
+  resetFields: fieldSet(['f:spec']),
   validateUpdate: (next, old) => [
     ...validateConditions(next),
     ...validateKept(next, old),
@@ -215,16 +228,18 @@ function validateDecisions(
     );
 }
 
-/** Times nobody gave: those of the old condition if it is the same. */
+/** Times nobody gave: now, but a condition that was there already is as old as it was. */
 function withTimes(
   conditions: Conditions,
-  old: Conditions = [],
+  old: Conditions | undefined,
+  now: string,
 ): CertificateSigningRequestCondition[] {
   return conditions.map((condition) => {
-    const before = old.find(
+    const before = old?.find(
       ({ type, status }) => type === condition.type && status === condition.status,
     );
-    const { lastTransitionTime = before?.lastTransitionTime } = condition;
-    return lastTransitionTime === undefined ? condition : { ...condition, lastTransitionTime };
+    const { lastUpdateTime = now, lastTransitionTime = before?.lastTransitionTime ?? now } =
+      condition;
+    return { ...condition, lastUpdateTime, lastTransitionTime };
   });
 }

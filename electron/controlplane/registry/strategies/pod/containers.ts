@@ -15,7 +15,7 @@ import { isDns1123Label } from '#kube/machinery/names.ts';
 import { asGiven, check, isPortName, isPortNumber } from '../text-rules.ts';
 import { validateEnv, validateEnvFrom } from './env.ts';
 import { validateLifecycle, validateProbe } from './probes.ts';
-import { validateResourceRequirements } from './resources.ts';
+import { validateResizePolicy, validateResourceRequirements } from './resources.ts';
 import { validateSecurityContext } from './security.ts';
 import { descendingPathMessages } from './volumes.ts';
 
@@ -24,6 +24,7 @@ export interface PodScope {
   /** The legal volumes by name. */
   readonly volumes: ReadonlyMap<string, Volume>;
   readonly graceSeconds: number | undefined;
+  readonly restartPolicy: string | undefined;
 }
 
 export function validateContainers(
@@ -110,6 +111,11 @@ export function validateContainer(
     ...validateMounts(container, scope, path.child('volumeMounts')),
     ...choice(path.child('imagePullPolicy'), imagePullPolicy, pullPolicies),
     ...validateResourceRequirements(container.resources, path.child('resources')),
+    ...validateResizePolicy(
+      container.resizePolicy ?? [],
+      path.child('resizePolicy'),
+      scope.restartPolicy,
+    ),
     ...validateSecurityContext(container.securityContext, path.child('securityContext')),
   ];
 }

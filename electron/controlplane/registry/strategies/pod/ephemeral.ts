@@ -53,6 +53,7 @@ function validateEphemeralContainers(
   const scope = {
     volumes: validateVolumes(spec.volumes ?? [], field('spec', 'volumes')).legal,
     graceSeconds: spec.terminationGracePeriodSeconds,
+    restartPolicy: spec.restartPolicy,
   };
   const errors: FieldError[] = [];
   for (const [index, container] of list.entries()) {

@@ -1,10 +1,12 @@
 // Requests and limits: known resources, sane amounts, no request above its limit.
 // Source: kubernetes pkg/apis/core/validation/validation.go validateResourceRequirements.
-import type { ResourceRequirements } from '#kube/api/core.ts';
+import type { ContainerResizePolicy, ResourceRequirements } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import {
+  duplicate,
   forbidden,
   invalid,
+  notSupported,
   required,
   type FieldError,
   type FieldPath,
@@ -154,4 +156,32 @@ export function validateResourceName(name: string, path: FieldPath): FieldError[
   return isKnown
     ? []
     : [invalid(path, name, 'must be a standard resource type or fully qualified')];
+}
+
+const resizable = ['cpu', 'memory'];
+const policies = ['NotRequired', 'RestartContainer'];
+
+export function validateResizePolicy(
+  given: readonly ContainerResizePolicy[],
+  path: FieldPath,
+  podRestartPolicy: string | undefined,
+): FieldError[] {
+  const names = given.map(({ resourceName }) => resourceName);
+  return given.flatMap((policy, index) => {
+    const { resourceName = '', restartPolicy = '' } = policy as Partial<ContainerResizePolicy>;
+    const errors: FieldError[] = [];
+    if (names.indexOf(resourceName) < index)
+      errors.push(duplicate(path.index(index), resourceName));
+    errors.push(...choice(resourceName, resizable, path), ...choice(restartPolicy, policies, path));
+    if (podRestartPolicy === 'Never' && restartPolicy !== 'NotRequired')
+      errors.push(
+        invalid(path, restartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"),
+      );
+    return errors;
+  });
+}
+
+function choice(value: string, supported: readonly string[], path: FieldPath): FieldError[] {
+  if (value === '') return [required(path, '')];
+  return supported.includes(value) ? [] : [notSupported(path, value, supported)];
 }

@@ -60,6 +60,7 @@ export const podEphemeralContainers: StatusSubresource<Pod> = {
     if (old.status === undefined) delete next.status;
     else next.status = deepCopy(old.status);
   },
+  onlyFields: [['f:spec', 'f:ephemeralContainers']],
   validateUpdate: validateEphemeralContainersUpdate,
 };
 

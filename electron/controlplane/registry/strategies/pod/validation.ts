@@ -85,7 +85,7 @@ function validatePodSpec(
 ): FieldError[] {
   const graceSeconds = spec.terminationGracePeriodSeconds;
   const volumes = validateVolumes(spec.volumes ?? [], path.child('volumes'));
-  const scope = { volumes: volumes.legal, graceSeconds };
+  const scope = { volumes: volumes.legal, graceSeconds, restartPolicy: spec.restartPolicy };
   const containers = spec.containers ?? [];
   return [
     ...(graceSeconds === undefined

@@ -1,5 +1,5 @@
-// Writes to a pod that are not updates of it: binding to a node, eviction.
-// Source: kubernetes pkg/registry/core/pod/storage/{storage,eviction}.go.
+// Binding a pod to a node.
+// Source: kubernetes pkg/registry/core/pod/storage/storage.go.
 import type { Binding, Pod } from '#kube/api/core.ts';
 import type { Status } from '#kube/api/meta.ts';
 import type { Eviction } from '#kube/api/policy.ts';
@@ -11,8 +11,7 @@ import type { StoredObject } from '../../registry/storage-codec.ts';
 import { serverRules } from '../../registry/update.ts';
 import type { ApiResponse } from '../http.ts';
 import { readObject } from './body.ts';
-import { deleteWriteOptions } from './delete.ts';
-import { parseWriteParameters, validateDeleteOptions } from './options.ts';
+import { parseWriteParameters } from './options.ts';
 import { outputForm, respondValue } from './respond.ts';
 import { attributesOf, type BodyKind, type RequestScope } from './scope.ts';
 
@@ -22,14 +21,8 @@ const bindingKind: BodyKind = {
   kind: 'Binding',
   schema: 'core/v1.Binding',
 };
-const evictionKind: BodyKind = {
-  group: 'policy',
-  version: 'v1',
-  kind: 'Eviction',
-  schema: 'policy/v1.Eviction',
-};
 
-const created: Status = {
+export const created: Status = {
   kind: 'Status',
   apiVersion: 'v1',
   metadata: {},
@@ -80,7 +73,7 @@ export async function handleBindingByName(scope: RequestScope): Promise<ApiRespo
   return handleBinding({ ...scope, request, info, definition, resource });
 }
 
-function checkUrlName({ info }: RequestScope, { kind, metadata }: Binding | Eviction): void {
+export function checkUrlName({ info }: RequestScope, { kind, metadata }: Binding | Eviction): void {
   // The types promise a name, the wire does not.
   const name = metadata.name ?? '';
   const namespace = metadata.namespace ?? '';
@@ -128,33 +121,4 @@ function setScheduled(pod: Pod, now: string): void {
   const others = (pod.status?.conditions ?? []).filter(({ type }) => type !== 'PodScheduled');
   const scheduled = { type: 'PodScheduled', status: 'True', lastTransitionTime: now };
   pod.status = { ...pod.status, conditions: [...others, scheduled] };
-}
-
-/** No disruption budgets are served yet: an eviction is a delete under another permission. */
-export async function handleEviction(scope: RequestScope): Promise<ApiResponse> {
-  outputForm(scope);
-  const { info, resource, request } = scope;
-  const { dryRun, validation } = parseWriteParameters(request.query, 'CreateOptions');
-  const eviction = (await readObject(scope, evictionKind, validation)) as Eviction;
-  checkUrlName(scope, eviction);
-  const options = { ...eviction.deleteOptions };
-  if (dryRun) options.dryRun = ['All'];
-  validateDeleteOptions(options);
-  const target = { namespace: info.namespace, name: info.name, options };
-  const { validate: _, ...written } = deleteWriteOptions(scope, options);
-  await admitEviction(scope, eviction, written.dryRun === true);
-  await resource.delete(target, written);
-  return respondValue(scope, created, 201);
-}
-
-/** Plugins are asked about the eviction, not about the delete that it leads to. */
-async function admitEviction(
-  scope: RequestScope,
-  object: Eviction,
-  dryRun: boolean,
-): Promise<void> {
-  const subject = { operation: 'CREATE', name: scope.info.name, object, dryRun } as const;
-  const attributes = attributesOf(scope, subject);
-  await scope.deps.admission.admit(attributes);
-  await scope.deps.admission.validate(attributes);
 }

@@ -5,11 +5,11 @@ import { systemClock } from '#kube/base/clock.ts';
 import { GrpcClient } from '../../electron/controlplane/etcd/grpc-client.ts';
 import * as wire from '../../electron/controlplane/etcd/protocol.ts';
 import { Child, serve } from './child.ts';
+import type { StallOptions } from './member.ts';
 import {
   keyOf,
   load,
   paced,
-  putMany,
   valueOf,
   worstPutMs,
   type LoadOptions,
@@ -24,17 +24,15 @@ const txnTypes = { request: wire.txnRequest, response: wire.txnResponse };
 const compactionTypes = { request: wire.compactionRequest, response: wire.headerOnly };
 const keysPerTxn = 50;
 const fillers = 4;
+/** Whose history is compacted; a multiple of `keysPerTxn`. */
+const historyKeys = 1000;
 
 interface FillOptions {
   readonly endpoint: string;
   readonly keyCount: number;
 }
 
-export interface StallOptions {
-  readonly endpoint: string;
-  readonly revisions: number;
-  readonly callers: number;
-}
+type EtcdStallOptions = StallOptions & { readonly endpoint: string };
 
 export class EtcdClient {
   readonly #child = new Child(import.meta.filename, { args: ['serve'] });
@@ -56,8 +54,8 @@ export class EtcdClient {
     return this.#child.call('fill', task);
   }
 
-  /** Writes revisions, compacts them, and gives the worst put meanwhile. */
-  stall(task: StallOptions): Promise<number> {
+  /** Writes history, many rows in a transaction, compacts it, and gives the worst put meanwhile. */
+  stall(task: EtcdStallOptions): Promise<number> {
     return this.#child.call('stall', task);
   }
 
@@ -80,15 +78,16 @@ export function etcdPut(client: GrpcClient): Put {
     );
 }
 
-async function fill(client: GrpcClient, keyCount: number): Promise<void> {
+/** `rowCount` puts of `keyCount` keys in turn. */
+async function fill(client: GrpcClient, rowCount: number, keyCount = rowCount): Promise<void> {
   let next = 0;
   async function filler(): Promise<void> {
-    while (next < keyCount) {
+    while (next < rowCount) {
       const first = next;
       next += keysPerTxn;
-      const success = Array.from({ length: Math.min(keysPerTxn, keyCount - first) }, (_, i) => ({
+      const success = Array.from({ length: Math.min(keysPerTxn, rowCount - first) }, (_, i) => ({
         request_put: wire.putRequest.make({
-          key: keyOf(first + i),
+          key: keyOf((first + i) % keyCount),
           value: bufferOf(valueOf(first + i)),
         }),
       }));
@@ -99,15 +98,15 @@ async function fill(client: GrpcClient, keyCount: number): Promise<void> {
   await Promise.all(Array.from({ length: fillers }, filler));
 }
 
-async function stall(client: GrpcClient, { revisions, callers }: StallOptions): Promise<number> {
+async function stall(client: GrpcClient, { revisions, ...look }: StallOptions): Promise<number> {
   const put = etcdPut(client);
-  await putMany(put, { puts: revisions, callers: 256, keyCount: 1000 });
+  await fill(client, revisions, historyKeys);
   const last = (await put(keyOf(0), valueOf(0))) as wire.PutResponse;
   const request = wire.compactionRequest.make({
     revision: last.header?.revision ?? 0,
     physical: true,
   });
-  return worstPutMs(put, callers, () =>
+  return worstPutMs(put, look, () =>
     client.unary('/etcdserverpb.KV/Compact', compactionTypes, request, timeoutMs),
   );
 }
@@ -135,5 +134,5 @@ if (isChild)
       withClient(task.endpoint, (client) => paced(etcdPut(client), task)),
     fill: ({ endpoint, keyCount }: FillOptions) =>
       withClient(endpoint, (client) => fill(client, keyCount)),
-    stall: (task: StallOptions) => withClient(task.endpoint, (client) => stall(client, task)),
+    stall: (task: EtcdStallOptions) => withClient(task.endpoint, (client) => stall(client, task)),
   });

@@ -82,10 +82,13 @@ export async function putMany(
   });
 }
 
-/** The longest that any put of some callers took which was under way during `work`. */
+/**
+ * The longest that any put of some callers took which was under way during `work`, or began while
+ * it lasted, which is looked at for `patienceMs` at most.
+ */
 export async function worstPutMs(
   put: Put,
-  callers: number,
+  { callers, patienceMs }: { readonly callers: number; readonly patienceMs: number },
   work: () => Promise<unknown>,
 ): Promise<number> {
   let worstMs = 0;
@@ -99,9 +102,17 @@ export async function worstPutMs(
       worstMs = Math.max(worstMs, performance.now() - beforeMs);
     }
   });
-  await work();
-  state.isDone = true;
-  await putting;
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise((resolve) => {
+    timer = setTimeout(resolve, patienceMs);
+  });
+  try {
+    await Promise.race([work(), patience]);
+  } finally {
+    clearTimeout(timer);
+    state.isDone = true;
+    await putting;
+  }
   return worstMs;
 }
 

@@ -8,7 +8,7 @@ import { freePort } from '../setup/etcd.ts';
 import { root } from '../setup/machine.ts';
 import { Child } from './child.ts';
 import type { LoadOptions, LoadResult, PaceOptions } from './load.ts';
-import type { MemberOptions, MemberStatus } from './member.ts';
+import type { MemberOptions, MemberStatus, StallOptions } from './member.ts';
 import type { Group, Server } from './server-group.ts';
 
 const bundles = path.join(root, 'out/bench');
@@ -79,7 +79,7 @@ export class MemberServer implements Server {
     return this.child.call('paced', task);
   }
 
-  stall(task: { readonly revisions: number; readonly callers: number }): Promise<number> {
+  stall(task: StallOptions): Promise<number> {
     return this.child.call('stall', task);
   }
 }

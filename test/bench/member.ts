@@ -36,6 +36,13 @@ export interface MemberOptions {
   readonly invitation?: string;
 }
 
+export interface StallOptions {
+  readonly revisions: number;
+  readonly callers: number;
+  /** A compaction that takes longer is looked at no longer. */
+  readonly patienceMs: number;
+}
+
 export interface MemberStatus {
   readonly isLeader: boolean;
   readonly voters: number;
@@ -89,11 +96,11 @@ async function open(options: MemberOptions) {
     },
     load: (task: LoadOptions) => load(put, task),
     paced: (task: PaceOptions) => paced(put, task),
-    /** As etcd-client.ts does it. */
-    async stall({ revisions, callers }: { readonly revisions: number; callers: number }) {
+    /** As etcd-client.ts does it, but with a revision for each row. */
+    async stall({ revisions, ...look }: StallOptions) {
       await putMany(put, { puts: revisions, callers: 256, keyCount: 1000 });
       const revision = await store.currentRevision();
-      return worstPutMs(put, callers, () => store.compact(revision));
+      return worstPutMs(put, look, () => store.compact(revision));
     },
     async stop() {
       await front.close();

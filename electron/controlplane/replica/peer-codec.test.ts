@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DropReason, Message } from '../raft/types.ts';
+import type { AppendRequest, DropReason, Message } from '../raft/types.ts';
 import { FrameReader, PeerProtocolError } from './peer-bytes.ts';
-import { decodeMessage, encodeMessage } from './peer-codec.ts';
+import { decodeMessage, encodeMessage, MessageEncoder } from './peer-codec.ts';
 
 const ends = { from: 7, to: 2 ** 48 - 1 };
 
@@ -221,5 +221,41 @@ describe('frames', () => {
     const frame = encodeMessage({ type: 'timeout-now', ...ends, term: 3 });
     expect(framesOf([frame.subarray(0, -1)])).toEqual([]);
     expect(framesOf([frame.subarray(0, -1), frame.subarray(-1)])).toHaveLength(1);
+  });
+});
+
+describe('MessageEncoder', () => {
+  const entries = [{ index: 5, term: 2, kind: 'command' as const, data: Buffer.from('data') }];
+  const first: AppendRequest = {
+    type: 'append',
+    from: 1,
+    to: 2,
+    term: 2,
+    previousIndex: 4,
+    previousTerm: 2,
+    commit: 3,
+    entries,
+  };
+
+  it('gives several peers the same bytes of the same entries', () => {
+    const encoder = new MessageEncoder();
+    const frame = encoder.encode(first);
+    expect(encoder.encode({ ...first, to: 3 })).toBe(frame);
+    expect(frame).toEqual(encodeMessage(first));
+  });
+
+  it.each<Partial<AppendRequest>>([
+    { term: 3 },
+    { previousIndex: 3 },
+    { previousTerm: 1 },
+    { commit: 4 },
+    { entries: [...entries] },
+    { entries: [] },
+  ])('encodes anew what differs: %o', (difference) => {
+    const encoder = new MessageEncoder();
+    const other = { ...first, to: 3, ...difference };
+    const frame = encoder.encode(first);
+    expect(encoder.encode(other)).toEqual(encodeMessage(other));
+    expect(encoder.encode(other)).not.toBe(frame);
   });
 });

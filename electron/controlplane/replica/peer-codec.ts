@@ -5,6 +5,7 @@
 import { assert, unreachable } from '#kube/base/assert.ts';
 import { decodeMembership, encodeMembership } from '../raft/membership.ts';
 import type {
+  AppendRequest,
   DropReason,
   Entry,
   EntryKind,
@@ -69,6 +70,33 @@ export function encodeMessage(message: Message): Buffer {
   writer.number(message.term);
   writeBody(writer, message);
   return writer.finish();
+}
+
+/** Several peers are mostly sent the same entries: those are encoded once. Holds one frame. */
+export class MessageEncoder {
+  private append: AppendRequest | undefined;
+  private frame: Buffer | undefined;
+
+  /** As `encodeMessage`; nobody may change the bytes. */
+  encode(message: Message): Buffer {
+    if (message.type !== 'append' || message.entries.length === 0) return encodeMessage(message);
+    if (this.frame === undefined || this.append === undefined || !isSame(this.append, message)) {
+      this.append = message;
+      this.frame = encodeMessage(message);
+    }
+    return this.frame;
+  }
+}
+
+/** But for the receiver, which is not in the bytes. */
+function isSame(one: AppendRequest, other: AppendRequest): boolean {
+  return (
+    one.entries === other.entries &&
+    one.term === other.term &&
+    one.previousIndex === other.previousIndex &&
+    one.previousTerm === other.previousTerm &&
+    one.commit === other.commit
+  );
 }
 
 /** `body`: a frame's. Entries and proposals are views of it. Throws PeerProtocolError. */

@@ -7,7 +7,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { MemberId, Message } from '../raft/types.ts';
 import type { Announcement } from './announcements.ts';
-import { encodeMessage } from './peer-codec.ts';
+import type { MessageEncoder } from './peer-codec.ts';
 import { dial, fails, type DialResult } from './peer-dial.ts';
 import type { Hello, Lane, Refusal } from './peer-handshake.ts';
 import { PeerLane, type LaneLimits } from './peer-lane.ts';
@@ -19,6 +19,8 @@ export interface LinkDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly limits: LinkLimits;
+  /** Of all links. */
+  readonly encoder: MessageEncoder;
   context(): SecureContext;
   hello(to: MemberId, lane: Lane): Hello;
   onUnreachable(peer: MemberId): void;
@@ -73,7 +75,7 @@ export class PeerLink {
   }
 
   send(message: Message): void {
-    this[laneOf(message)].send(encodeMessage(message));
+    this[laneOf(message)].send(this.deps.encoder.encode(message));
   }
 
   setAddresses(addresses: readonly string[]): void {

@@ -11,6 +11,7 @@ import { memberIdOf, publicKeyDer } from '#platform/certificate.ts';
 import { nobody } from '../raft/membership.ts';
 import type { MemberId, Membership, Message } from '../raft/types.ts';
 import type { Announcement, DiskClaim } from './announcements.ts';
+import { MessageEncoder } from './peer-codec.ts';
 import { clientContext, type PeerCredentials } from './peer-dial.ts';
 import type { Hello } from './peer-handshake.ts';
 import { PeerLink, standardLimits, type LinkLimits, type PeerStatus } from './peer-link.ts';
@@ -51,6 +52,7 @@ export class TlsPeerTransport implements PeerTransport {
   private agreed: Membership = nobody;
   /** Of each peer, the process that was let in last. */
   private readonly runs = new Map<MemberId, string>();
+  private readonly encoder = new MessageEncoder();
   /** Snapshots on their way out. */
   private readonly streams = new Set<TLSSocket>();
   private context: SecureContext;
@@ -163,6 +165,7 @@ export class TlsPeerTransport implements PeerTransport {
       random,
       logger,
       limits,
+      encoder: this.encoder,
       context: () => this.context,
       hello: (to, lane) => this.hello(to, lane),
       onUnreachable: (peer) => this.handlers?.onUnreachable(peer),

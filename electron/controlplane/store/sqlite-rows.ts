@@ -35,8 +35,8 @@ export interface SqliteRowsOptions {
 
 /** Growth is refused when the disk has less left: room for deletes, compaction, SQLite's log. */
 const freeBytesMin = 4 * 1024 * 1024;
-/** The disk's space is looked at again after so many bytes asked for. */
-const lookAgainBytes = 1024 * 1024;
+/** The disk's space is looked at again after so many bytes asked for: it holds the event loop up. */
+const lookAgainBytes = { min: 1024 * 1024, max: 32 * 1024 * 1024, shareOfFree: 1 / 256 };
 /** Between two slices of the check in the background. */
 const checkRestMs = 20;
 
@@ -168,7 +168,9 @@ export class SqliteRows implements RowStorage {
     const { directory, sizeBytesMax = Infinity } = this.#options;
     if (this.#size.usedBytes + bytes > sizeBytesMax) return false;
     this.#askedBytes += bytes;
-    if (this.#askedBytes > lookAgainBytes || this.#freeBytes < freeBytesMin + bytes) {
+    const { min, max, shareOfFree } = lookAgainBytes;
+    const isOld = this.#askedBytes > Math.min(max, Math.max(min, this.#freeBytes * shareOfFree));
+    if (isOld || this.#freeBytes < freeBytesMin + bytes) {
       this.#askedBytes = 0;
       this.#reserve.take();
       this.#freeBytes = freeBytes(directory);

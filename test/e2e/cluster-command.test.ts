@@ -13,7 +13,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, eventually } from '../setup/cluster.ts';
-import { etcdctlOk, freePort, startEtcd } from '../setup/etcd.ts';
+import { etcdctlOk, startEtcd } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 import { clusterCommand, MemberGroup } from '../setup/members.ts';
 
 describe('backup and restore', () => {

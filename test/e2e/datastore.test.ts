@@ -8,12 +8,12 @@ import { Cluster, eventually } from '../setup/cluster.ts';
 import {
   etcdctl,
   etcdctlOk,
-  freePort,
   startEtcd,
   writeCertificates,
   type CertificateFiles,
   type RealEtcd,
 } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-datastore-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,14 +4,8 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, eventually } from '../setup/cluster.ts';
-import {
-  etcdctl,
-  etcdctlOk,
-  freePort,
-  RunningEtcdctl,
-  startEtcd,
-  type EtcdEndpoint,
-} from '../setup/etcd.ts';
+import { etcdctl, etcdctlOk, RunningEtcdctl, startEtcd, type EtcdEndpoint } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 import { clusterCommand, MemberGroup } from '../setup/members.ts';
 
 const group = new MemberGroup();

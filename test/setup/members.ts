@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { MembersReport } from '#kube/api/flotilla.ts';
 import { Cluster, eventually, type ToolResult } from './cluster.ts';
-import { freePort } from './etcd.ts';
+import { freePort } from './free-port.ts';
 import { root } from './machine.ts';
 
 /** Votes are given after this, not after minutes. */

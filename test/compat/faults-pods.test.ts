@@ -2,6 +2,8 @@
 // failing init containers, programs that ignore SIGTERM, deletion by force.
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ContainerStatus, Pod } from '#kube/api/core.ts';
+import { events as eventResource, pods } from '#kube/client/resources.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
@@ -65,31 +67,21 @@ async function becomes(name: string, pattern: RegExp, withinMs = 20_000): Promis
   );
 }
 
-interface ContainerStatus {
-  readonly restartCount: number;
-  readonly state: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  readonly lastState: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+async function podNamed(name: string): Promise<Pod> {
+  return (await cluster.client()).get(pods, { namespace: 'default', name });
 }
 
 async function statusOf(name: string): Promise<ContainerStatus> {
-  const text = await cluster.kubectlOk('get', 'pod', name, '-o', 'json');
-  const { status } = JSON.parse(text) as { status: { containerStatuses: ContainerStatus[] } };
-  const [first] = status.containerStatuses;
+  const [first] = (await podNamed(name)).status?.containerStatuses ?? [];
   if (first === undefined) throw new Error(`${name} has no container status`);
   return first;
 }
 
 /** `reason: message` of each event about a pod, oldest first. */
 async function events(name: string): Promise<string[]> {
-  const out = await cluster.kubectlOk(
-    'get',
-    'events',
-    '--field-selector',
-    `involvedObject.name=${name}`,
-    '-o',
-    'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}',
-  );
-  return out.trim().split('\n');
+  const options = { namespace: 'default', fieldSelector: `involvedObject.name=${name}` };
+  const { items } = await (await cluster.client()).list(eventResource, options);
+  return items.map(({ reason, message }) => `${reason}: ${message}`);
 }
 
 function dockerIdsOf(uid: string): string[] {
@@ -99,7 +91,7 @@ function dockerIdsOf(uid: string): string[] {
 }
 
 async function uidOf(name: string): Promise<string> {
-  return await cluster.kubectlOk('get', 'pod', name, '-o', 'jsonpath={.metadata.uid}');
+  return (await podNamed(name)).metadata.uid ?? '';
 }
 
 describe('a container that crashes again and again', () => {
@@ -114,7 +106,7 @@ describe('a container that crashes again and again', () => {
         message: `back-off 10s restarting failed container=main pod=crashes_default(${uid})`,
       },
     });
-    expect(status.lastState['terminated']).toMatchObject({ exitCode: 3, reason: 'Error' });
+    expect(status.lastState?.terminated).toMatchObject({ exitCode: 3, reason: 'Error' });
     const told = await eventually(async () => {
       const all = await events('crashes');
       return all.some((text) => text.startsWith('BackOff')) && all;
@@ -160,7 +152,7 @@ describe('a container that takes more memory than it may', () => {
     await apply('greedy', { command, resources: '{ limits: { memory: 16Mi } }' });
     await becomes('greedy', /(OOMKilled|CrashLoopBackOff) +\d/);
     const { state, lastState } = await statusOf('greedy');
-    const ended = state['terminated'] ?? lastState['terminated'];
+    const ended = state?.terminated ?? lastState?.terminated;
     expect(ended).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
   });
 });

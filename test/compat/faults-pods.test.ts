@@ -55,16 +55,12 @@ async function line(name: string): Promise<string> {
   return (await cluster.kubectlOk('get', 'pod', name, '--no-headers')).trim();
 }
 
-async function becomes(name: string, pattern: RegExp, withinMs = 20_000): Promise<string> {
-  return await eventually(
-    async () => {
-      const text = await line(name);
-      if (!pattern.test(text)) throw new Error(text);
-      return text;
-    },
-    `${name} shows ${pattern.source}`,
-    withinMs,
-  );
+async function becomes(name: string, pattern: RegExp): Promise<string> {
+  return await eventually(async () => {
+    const text = await line(name);
+    if (!pattern.test(text)) throw new Error(text);
+    return text;
+  }, `${name} shows ${pattern.source}`);
 }
 
 async function podNamed(name: string): Promise<Pod> {
@@ -118,7 +114,7 @@ describe('a container that crashes again and again', () => {
     const first = await cluster.kubectlOk('logs', 'crashes', '--previous');
     expect(first).toMatch(/^[0-9a-f-]{36}\n$/);
     expect(await cluster.kubectlOk('logs', 'crashes')).toBe(first);
-    await becomes('crashes', /CrashLoopBackOff +2 \(/, 25_000);
+    await becomes('crashes', /CrashLoopBackOff +2 \(/);
     const second = await cluster.kubectlOk('logs', 'crashes', '--previous');
     expect(second).toMatch(/^[0-9a-f-]{36}\n$/);
     expect(second).not.toBe(first);
@@ -141,7 +137,7 @@ describe('an image', () => {
       `ErrImageNeverPull: Container image "${image}" is not present with pull policy of Never`,
     );
     execFileSync('docker', ['tag', webImage, image]);
-    await becomes('vanishes', /1\/1 +Running/, 30_000);
+    await becomes('vanishes', /1\/1 +Running/);
     execFileSync('docker', ['rmi', image], { stdio: 'ignore' });
   });
 });
@@ -195,7 +191,7 @@ describe('a pod that ignores SIGTERM', () => {
     await cluster.kubectlOk('delete', 'pod', 'deaf');
     const tookMs = performance.now() - startedMs;
     expect(tookMs).toBeGreaterThan(2_900);
-    expect(tookMs).toBeLessThan(8_000);
+    expect(tookMs, 'not the default of 30 s').toBeLessThan(20_000);
     expect(dockerIdsOf(uid)).toEqual([]);
   });
 
@@ -205,7 +201,7 @@ describe('a pod that ignores SIGTERM', () => {
     const uid = await uidOf('forced');
     const startedMs = performance.now();
     const result = await cluster.kubectl('delete', 'pod', 'forced', '--force', '--grace-period=0');
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(result.stdout).toMatch(/^pod "forced" force deleted/);
     expect((await cluster.kubectl('get', 'pod', 'forced')).stderr).toContain('NotFound');
     await eventually(() => dockerIdsOf(uid).length === 0, 'its containers are gone', 10_000);

@@ -78,7 +78,6 @@ export class MemberGroup {
     return await eventually(
       async () => (await this.report(name)).members.find(({ isLeader }) => isLeader)?.name,
       'somebody leads',
-      20_000,
     );
   }
 
@@ -94,7 +93,6 @@ export class MemberGroup {
       async () =>
         (await this.report(name)).members.filter(({ role }) => role === 'voter').length === count,
       `${count} voters`,
-      20_000,
     );
   }
 

@@ -84,8 +84,8 @@ describe('an engine that stops while pods run', () => {
     const containers = await containerStates(cluster);
     await engine.open();
     await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready again');
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=20s');
-    await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=20s');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=60s');
+    await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=60s');
     expect(await podFacts(cluster)).toBe(before);
     expect(await containerStates(cluster)).toEqual(containers);
   });
@@ -118,7 +118,7 @@ describe('an engine that stops while pods run', () => {
       await engine.open();
     }
     await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready');
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=20s');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=60s');
     expect(await podFacts(cluster)).toBe(before);
     expect(await containerStates(cluster)).toEqual(containers);
     expect(cluster.childPids('agent')).toEqual([agent]);

@@ -44,7 +44,7 @@ function tally(texts: readonly string[]): number[] {
 
 describe('kubectl', () => {
   it('finds one node, Ready, with its facts', async () => {
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s');
     const wide = await cluster.kubectlOk('get', 'nodes', '-o', 'wide');
     const [head = '', row = ''] = wide.split('\n');
     expect(head.split(/\s{2,}/).map((cell) => cell.trim())).toEqual([

@@ -53,12 +53,12 @@ async function podNamed(name: string): Promise<Pod> {
 }
 
 async function isReady(name: string): Promise<void> {
-  await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=30s');
+  await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
 }
 
 async function ends(name: string, phase: 'Succeeded' | 'Failed'): Promise<Pod> {
   const wanted = `--for=jsonpath={.status.phase}=${phase}`;
-  await cluster.kubectlOk('wait', wanted, `pod/${name}`, '--timeout=30s');
+  await cluster.kubectlOk('wait', wanted, `pod/${name}`, '--timeout=60s');
   return podNamed(name);
 }
 
@@ -348,7 +348,7 @@ describe('a probe', () => {
     writeFileSync(file, '');
     await isReady('moody');
     rmSync(file);
-    const args = ['wait', '--for=condition=Ready=false', 'pod/moody', '--timeout=30s'];
+    const args = ['wait', '--for=condition=Ready=false', 'pod/moody', '--timeout=60s'];
     await cluster.kubectlOk(...args);
   });
 
@@ -477,13 +477,13 @@ describe('controllers on a real node', () => {
     await cluster.apply(
       JSON.stringify({ apiVersion: 'apps/v1', kind: 'DaemonSet', metadata, spec }),
     );
-    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=30s');
+    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=60s');
     const name = () => cluster.kubectlOk('get', 'pods', '-l', 'app=daemon', '-o', 'name');
     const before = await name();
     expect(before).toMatch(/^pod\/daemon-\w+\n$/);
     await cluster.kubectlOk('delete', '-l', 'app=daemon', 'pods');
     await eventually(async () => ![before, ''].includes(await name()), 'another pod');
-    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=30s');
+    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=60s');
   });
 
   it('a ReplicationController keeps as many pods as it says', async () => {
@@ -497,7 +497,7 @@ describe('controllers on a real node', () => {
         'wait',
         `--for=jsonpath={.status.readyReplicas}=${count}`,
         'rc/copies',
-        '--timeout=30s',
+        '--timeout=60s',
       );
     await ready(2);
     await cluster.kubectlOk('scale', 'rc/copies', '--replicas=1');

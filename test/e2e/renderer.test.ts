@@ -69,7 +69,7 @@ async function visit(
   const context = await browser.newContext({ colorScheme: theme, reducedMotion: 'reduce' });
   const page = await context.newPage();
   await page.addInitScript(noteLongTasks);
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(60_000);
   open.push({ page, fake });
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));

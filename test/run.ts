@@ -3,7 +3,7 @@
 // Arguments go to the last step: `npm test -- unit`, `npm test -- system test/compat`.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { constants, setPriority } from 'node:os';
+import { availableParallelism, constants, setPriority } from 'node:os';
 import path from 'node:path';
 import { build, isStale } from '../electron/build.ts';
 import { prepareMachine, root, type Missing } from './setup/machine.ts';
@@ -14,13 +14,14 @@ interface Step {
   readonly args: readonly string[];
 }
 
+/** Each takes one processor; the longest first. */
 const checks: readonly Step[] = [
-  { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
-  { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
-  ...['kube', 'platform', 'controlplane', 'desktop'].map((folder) => types(`electron/${folder}`)),
-  types('agent'),
   types('test'),
+  types('electron/controlplane'),
   { name: 'types: renderer', command: 'vue-tsc', args: ['-p', 'renderer'] },
+  { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
+  ...['electron/kube', 'electron/desktop', 'agent', 'electron/platform'].map(types),
+  { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
 ];
 
 function types(folder: string): Step {
@@ -62,25 +63,42 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/proxy.test.ts': ['nftables'],
 };
 
+/**
+ * The system suites that have nothing of the machine but processes, files and ports of their own:
+ * they may run beside anything. All others run one after another.
+ */
+const apart: readonly string[] = [
+  ...['admission', 'apply', 'bad-input', 'custom-resources', 'etcd-store', 'etcdctl', 'kinds']
+    .concat('operator')
+    .map((name) => `test/compat/${name}.test.ts`),
+  ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
+    .concat('restore-crashes', 'store-group')
+    .map((name) => `test/e2e/${name}.test.ts`),
+];
+
+/** Its cluster is a fake, its browser is real. */
+const pages = 'test/e2e/renderer.test.ts';
+
 let passed = 0;
 const failures: string[] = [];
 const skipped: string[] = [];
 
-/** How a step runs while others do: it is kept quiet until it ends. */
-interface Beside {
+interface Manner {
+  /** As others run at the same time, what it says comes when it has ended. */
+  readonly isBeside: boolean;
   /** From 0 to 19 (Unix' nice). */
-  readonly priority: number;
+  readonly priority?: number;
 }
 
-async function run(step: Step, beside?: Beside): Promise<void> {
+async function run(step: Step, { isBeside, priority = 0 }: Manner): Promise<void> {
   const startedMs = Date.now();
-  const output = beside === undefined ? 'inherit' : 'pipe';
+  const output = isBeside ? 'pipe' : 'inherit';
   const child = spawn(path.resolve(root, 'node_modules/.bin', step.command), step.args, {
     cwd: root,
     stdio: ['inherit', output, output],
     env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
   });
-  if (beside !== undefined && child.pid !== undefined) setPriority(child.pid, beside.priority);
+  if (priority !== 0 && child.pid !== undefined) setPriority(child.pid, priority);
   const said: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (chunk: Buffer) => said.push(chunk));
@@ -94,39 +112,20 @@ async function run(step: Step, beside?: Beside): Promise<void> {
   else failures.push(step.name);
 }
 
-function vitest(project: string, args: readonly string[] = []): Step {
+function vitest(name: string, project: 'unit' | 'system', args: readonly string[]): Step {
   // Unless told so, one processor is left idle.
-  const fixed = [
-    'run',
-    '--config',
-    'test/vitest.config.ts',
-    '--project',
-    project,
-    '--maxWorkers=100%',
-  ];
-  return { name: `vitest: ${project}`, command: 'vitest', args: [...fixed, ...args] };
+  const fixed = ['run', '--config', 'test/vitest.config.ts', '--maxWorkers=100%', '--project'];
+  return { name: `vitest: ${name}`, command: 'vitest', args: [...fixed, project, ...args] };
 }
 
-const [only, ...rest] = process.argv.slice(2);
-if (only !== undefined && only !== 'unit' && only !== 'system') {
-  process.stderr.write(`npm test [-- unit|system [FILTER …]], not "${only}".\n`);
-  process.exit(2);
-}
-if (only === undefined) for (const step of checks) await run(step);
-if (only !== 'unit' && isStale()) await build();
-if (only === undefined || only === 'unit') await run(vitest('unit', rest));
-if (only === undefined) await run(simulation);
-if (only === undefined || only === 'system') {
-  const missing = await prepareMachine();
-  const excluded: string[] = [];
-  for (const [suite, parts] of Object.entries(needs)) {
-    const why = parts.flatMap((part) => missing[part] ?? []);
-    if (why.length === 0 || !existsSync(path.join(root, suite))) continue;
-    skipped.push(`${suite}: ${why.join('; ')}`);
-    excluded.push('--exclude', suite.endsWith('.ts') ? suite : `${suite}/**`);
+/** As many at a time as there are processors. */
+async function runChecks(): Promise<void> {
+  const waiting = [...checks];
+  async function work(): Promise<void> {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+      await run(next, { isBeside: true });
   }
-  if (only === undefined) await runAll(excluded);
-  else await run(vitest('system', [...rest, ...excluded]));
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
 /**
@@ -141,15 +140,59 @@ function withoutNetwork(step: Step): Step {
   return { ...step, command: unshare, args: ['--net', 'sh', '-c', script, program, ...step.args] };
 }
 
-/** The system suites mostly wait for other processes: what needs the processor runs beside them. */
-async function runAll(excluded: readonly string[]): Promise<void> {
-  // Its cluster is a fake, its browser is real.
-  const pages = 'test/e2e/renderer.test.ts';
-  const looking = excluded.includes(pages)
-    ? undefined
-    : run(withoutNetwork({ ...vitest('system', [pages]), name: 'vitest: pages' }), { priority: 0 });
-  const proving = run(mutations, { priority: constants.priority.PRIORITY_LOW });
-  await Promise.all([run(vitest('system', [...excluded, '--exclude', pages])), looking, proving]);
+function except(suites: readonly string[]): string[] {
+  return suites.flatMap((suite) => ['--exclude', suite.endsWith('.ts') ? suite : `${suite}/**`]);
+}
+
+/** Names what has to be skipped. */
+function leaveOut(missing: Missing): string[] {
+  const left: string[] = [];
+  for (const [suite, parts] of Object.entries(needs)) {
+    const why = parts.flatMap((part) => missing[part] ?? []);
+    if (why.length === 0 || !existsSync(path.join(root, suite))) continue;
+    skipped.push(`${suite}: ${why.join('; ')}`);
+    left.push(suite);
+  }
+  return left;
+}
+
+/** Two rows, as each mostly waits for other processes, and with what they leave the mutations. */
+async function runSystem(left: readonly string[]): Promise<void> {
+  const beside: Manner = { isBeside: true };
+  const looking = withoutNetwork(vitest('pages', 'system', [pages]));
+  async function runApart(): Promise<void> {
+    if (!left.includes(pages)) await run(looking, beside);
+    await run(vitest('system, apart', 'system', [...apart, ...except(left)]), beside);
+  }
+  await Promise.all([
+    run(vitest('system', 'system', except([...left, ...apart, pages])), { isBeside: false }),
+    runApart(),
+    run(mutations, { isBeside: true, priority: constants.priority.PRIORITY_LOW }),
+  ]);
+}
+
+/** What the machine lacks is fetched while the processors are busy with what needs none of it. */
+async function runAll(): Promise<void> {
+  const preparing = prepareMachine();
+  // Told below, where it is waited for.
+  preparing.catch(() => undefined);
+  await runChecks();
+  if (isStale()) await build();
+  await run(vitest('unit', 'unit', []), { isBeside: false });
+  await run(simulation, { isBeside: false });
+  await runSystem(leaveOut(await preparing));
+}
+
+const [only, ...rest] = process.argv.slice(2);
+if (only === undefined) await runAll();
+else if (only === 'unit') await run(vitest('unit', only, rest), { isBeside: false });
+else if (only === 'system') {
+  if (isStale()) await build();
+  const left = leaveOut(await prepareMachine());
+  await run(vitest('system', only, [...rest, ...except(left)]), { isBeside: false });
+} else {
+  process.stderr.write(`npm test [-- unit|system [FILTER …]], not "${only}".\n`);
+  process.exit(2);
 }
 
 for (const name of skipped) process.stdout.write(`skipped ${name}\n`);

@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { mutationPlugin } from './mutations/plugin.ts';
 import vue from '@vitejs/plugin-vue';
+import type { Plugin } from 'vite';
 
 const unit = [
   'electron/**/*.test.ts',
@@ -11,15 +12,29 @@ const unit = [
   'test/interaction/**/*.test.ts',
 ];
 
+const properties = new URL('setup/properties.ts', import.meta.url).pathname;
+const seeded: Plugin = {
+  name: 'seeded',
+  enforce: 'pre',
+  resolveId: (id, importer) =>
+    id === 'fast-check' && importer !== properties ? properties : undefined,
+};
+
 export default defineConfig({
-  plugins: [vue(), mutationPlugin()],
+  plugins: [vue(), mutationPlugin(), seeded],
   test: {
     root: new URL('..', import.meta.url).pathname,
     projects: [
       // A busy machine is no failure: only what hangs runs into this.
       {
         extends: true,
-        test: { name: 'unit', include: unit, pool: 'threads', testTimeout: 60_000 },
+        test: {
+          name: 'unit',
+          include: unit,
+          pool: 'threads',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         extends: true,

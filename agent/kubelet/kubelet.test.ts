@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import type { Pod, PodSpec, Service } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
@@ -132,13 +132,18 @@ function podOf(spec: Partial<PodSpec> = {}, name = 'p'): Pod {
   return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers, ...spec } };
 }
 
-/** Lets everything that can happen without time passing happen. */
+/**
+ * Lets everything that can happen without time passing happen: files are written meanwhile, which may
+ * take any number of turns.
+ */
 async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 300_000; turn++) {
-    if (isSo()) return;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  throw new Error(`it never came about: ${what}; calls: ${runtime.calls.join(', ')}`);
+  const { signal } = running;
+  let isOver = false;
+  onTestFailed(() => {
+    if (!isOver) process.stderr.write(`waited for: ${what}; calls: ${runtime.calls.join(', ')}\n`);
+  });
+  while (!isSo() && !signal.aborted) await new Promise((resolve) => setImmediate(resolve));
+  isOver = true;
 }
 
 /** As the node lifecycle controller does. */

@@ -4,7 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from '../setup/cluster.ts';
-import { freePort } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 import type { Group, Server } from './server-group.ts';
 
 const etcdBinary = '/usr/bin/etcd';

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { nodeBundles } from '../../electron/build.ts';
 import { eventually } from '../setup/cluster.ts';
-import { freePort } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 import { root } from '../setup/machine.ts';
 import { Child } from './child.ts';
 import type { LoadOptions, LoadResult, PaceOptions } from './load.ts';

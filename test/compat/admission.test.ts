@@ -17,7 +17,7 @@ const run = (name: string, ...more: string[]) =>
 it('a quota holds, says why, and gives back', async () => {
   await cluster.kubectlOk(...lab, 'create', 'quota', 'team', '--hard=pods=1,requests.cpu=1');
   const counted = '--for=jsonpath={.status.used.pods}=0';
-  await cluster.kubectlOk(...lab, 'wait', counted, 'quota/team', '--timeout=30s');
+  await cluster.kubectlOk(...lab, 'wait', counted, 'quota/team', '--timeout=60s');
   expect((await run('a')).stderr).toBe(
     'Error from server (Forbidden): pods "a" is forbidden: failed quota: team: must specify requests.cpu for: a\n',
   );

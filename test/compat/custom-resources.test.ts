@@ -88,7 +88,7 @@ it('kubectl defines a kind and uses it like any other', async () => {
     'wait',
     '--for=condition=Established',
     'crd/ships.sea.example.com',
-    '--timeout=10s',
+    '--timeout=60s',
   );
   expect(await cluster.kubectlOk('get', 'crd')).toMatch(
     /^NAME +CREATED AT\nships\.sea\.example\.com +20/,
@@ -163,7 +163,7 @@ it('kubectl is told what is wrong, in the words it knows', async () => {
 it('a definition that is deleted takes its objects and its kind with it', async () => {
   await cluster.apply(definition('Raft', 'rafts'));
   await cluster.apply(object('Raft', 'one', '{ size: 1 }'));
-  await cluster.kubectlOk('delete', 'crd', 'rafts.sea.example.com', '--timeout=30s');
+  await cluster.kubectlOk('delete', 'crd', 'rafts.sea.example.com', '--timeout=60s');
   const gone = await cluster.kubectl('get', 'rafts');
   expect(gone.stderr).toContain('the server could not find the requested resource');
   await cluster.apply(definition('Raft', 'rafts'));
@@ -273,7 +273,7 @@ it('another server answers for a group, as if it were one API', async () => {
     const { port } = backend.address() as AddressInfo;
     await cluster.apply(harbourObjects(address, port, Buffer.from(pki.caPem).toString('base64')));
     const name = 'apiservice/v1.harbour.example.com';
-    await cluster.kubectlOk('wait', '--for=condition=Available', name, '--timeout=30s');
+    await cluster.kubectlOk('wait', '--for=condition=Available', name, '--timeout=60s');
     expect(await cluster.kubectlOk('get', 'apiservice', 'v1.harbour.example.com')).toMatch(
       /v1\.harbour\.example\.com\s+default\/harbour\s+True\s/,
     );
@@ -285,7 +285,7 @@ it('another server answers for a group, as if it were one API', async () => {
     );
     expect(askedBy).toContain('kubernetes-admin');
     await cluster.kubectlOk('delete', 'service', 'harbour');
-    await cluster.kubectlOk('wait', '--for=condition=Available=False', name, '--timeout=30s');
+    await cluster.kubectlOk('wait', '--for=condition=Available=False', name, '--timeout=60s');
     const refused = await cluster.kubectl('get', '--raw', '/apis/harbour.example.com/v1/quays');
     expect(refused.stderr).toContain('the server is currently unable to handle the request');
   } finally {

@@ -17,18 +17,6 @@ import {
   type EtcdEndpoint,
 } from '../setup/etcd.ts';
 
-storeConformance('etcd store', async ({ watchLimits } = {}) => {
-  const etcd = await startEtcd();
-  return {
-    store: openEtcdStore({
-      endpoints: [etcd.url],
-      clock: systemClock,
-      ...(watchLimits === undefined ? {} : { watchLimits }),
-    }),
-    dispose: () => etcd.stop(),
-  };
-});
-
 describe('over mutual TLS, with three members', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-etcd-tls-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -21,7 +21,7 @@ describe('a full disk', () => {
     for (let i = 0; i < 10; i++)
       await cluster.kubectlOk('create', 'configmap', `big-${i}`, `--from-file=${big}`);
     rmSync(big);
-  }, 60_000);
+  });
   afterAll(async () => {
     await cluster.destroy();
     disk.destroy();
@@ -41,7 +41,7 @@ describe('a full disk', () => {
     expect(await backup(file)).toMatchObject({ code: 0, stderr: '' });
     // For the next ones.
     renameSync(file, path.join(other.directory, 'whole'));
-  }, 60_000);
+  });
 
   it('below the backup: it is said which file, and nothing of it is left', async () => {
     other.fill();
@@ -52,7 +52,7 @@ describe('a full disk', () => {
       [expect.stringMatching(/second can't be written: ENOSPC/), ''],
     ]);
     expect(readdirSync(other.directory).toSorted()).toEqual(['filler', 'whole']);
-  }, 30_000);
+  });
 
   it('below the directory it is put into: nothing is left that is taken for a state', async () => {
     const whole = path.join(other.directory, 'whole');
@@ -61,5 +61,5 @@ describe('a full disk', () => {
     const refused = await clusterCommand('restore', whole, '--data', target);
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('is full')]);
     expect(existsSync(path.join(target, 'store/state.db'))).toBe(false);
-  }, 30_000);
+  });
 });

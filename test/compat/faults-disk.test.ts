@@ -241,8 +241,7 @@ spec:
     await eventually(
       async () => (await cluster.kubectl('get', 'pod', 'graceful')).stderr.includes('NotFound'),
       'the pod is gone',
-      30_000,
     );
     await eventually(async () => (await cluster.containers()).length === 0, 'so is its container');
-  }, 120_000);
+  });
 });

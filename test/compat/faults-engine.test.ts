@@ -83,9 +83,9 @@ describe('an engine that stops while pods run', () => {
     const before = await podFacts(cluster);
     const containers = await containerStates(cluster);
     await engine.open();
-    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready again', 15_000);
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=20s');
-    await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=20s');
+    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready again');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=60s');
+    await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=60s');
     expect(await podFacts(cluster)).toBe(before);
     expect(await containerStates(cluster)).toEqual(containers);
   });
@@ -96,7 +96,7 @@ describe('an engine that stops while pods run', () => {
     await cluster.kubectlOk('scale', 'deployment/kept', '--replicas=3');
     await cluster.kubectlOk('delete', 'pod', '-l', 'app=kept', '--wait=false');
     await engine.open();
-    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready again', 15_000);
+    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready again');
     await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=60s');
     const pods = await eventually(async () => {
       const names = (await cluster.kubectlOk('get', 'pods', '-o', 'name')).trim().split('\n');
@@ -117,8 +117,8 @@ describe('an engine that stops while pods run', () => {
       await engine.close();
       await engine.open();
     }
-    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready', 15_000);
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=20s');
+    await eventually(async () => (await shownStatus(cluster)) === 'Ready', 'Ready');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'pods', '--all', '--timeout=60s');
     expect(await podFacts(cluster)).toBe(before);
     expect(await containerStates(cluster)).toEqual(containers);
     expect(cluster.childPids('agent')).toEqual([agent]);
@@ -143,7 +143,7 @@ describe('a machine without an engine', () => {
   });
 
   it('shows its node NotReady, with a reason and what to do', async () => {
-    const ready = await eventually(() => nodeReady(cluster), 'a registered node', 10_000);
+    const ready = await eventually(() => nodeReady(cluster), 'a registered node');
     expect(ready.status).toBe('False');
     expect(ready.reason).toBe('ContainerEngineStopped');
     expect(ready.message).toBe(

@@ -2,6 +2,8 @@
 // failing init containers, programs that ignore SIGTERM, deletion by force.
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ContainerStatus, Pod } from '#kube/api/core.ts';
+import { events as eventResource, pods } from '#kube/client/resources.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
@@ -53,43 +55,29 @@ async function line(name: string): Promise<string> {
   return (await cluster.kubectlOk('get', 'pod', name, '--no-headers')).trim();
 }
 
-async function becomes(name: string, pattern: RegExp, withinMs = 20_000): Promise<string> {
-  return await eventually(
-    async () => {
-      const text = await line(name);
-      if (!pattern.test(text)) throw new Error(text);
-      return text;
-    },
-    `${name} shows ${pattern.source}`,
-    withinMs,
-  );
+async function becomes(name: string, pattern: RegExp): Promise<string> {
+  return await eventually(async () => {
+    const text = await line(name);
+    if (!pattern.test(text)) throw new Error(text);
+    return text;
+  }, `${name} shows ${pattern.source}`);
 }
 
-interface ContainerStatus {
-  readonly restartCount: number;
-  readonly state: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  readonly lastState: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+async function podNamed(name: string): Promise<Pod> {
+  return (await cluster.client()).get(pods, { namespace: 'default', name });
 }
 
 async function statusOf(name: string): Promise<ContainerStatus> {
-  const text = await cluster.kubectlOk('get', 'pod', name, '-o', 'json');
-  const { status } = JSON.parse(text) as { status: { containerStatuses: ContainerStatus[] } };
-  const [first] = status.containerStatuses;
+  const [first] = (await podNamed(name)).status?.containerStatuses ?? [];
   if (first === undefined) throw new Error(`${name} has no container status`);
   return first;
 }
 
 /** `reason: message` of each event about a pod, oldest first. */
 async function events(name: string): Promise<string[]> {
-  const out = await cluster.kubectlOk(
-    'get',
-    'events',
-    '--field-selector',
-    `involvedObject.name=${name}`,
-    '-o',
-    'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}',
-  );
-  return out.trim().split('\n');
+  const options = { namespace: 'default', fieldSelector: `involvedObject.name=${name}` };
+  const { items } = await (await cluster.client()).list(eventResource, options);
+  return items.map(({ reason, message }) => `${reason}: ${message}`);
 }
 
 function dockerIdsOf(uid: string): string[] {
@@ -99,7 +87,7 @@ function dockerIdsOf(uid: string): string[] {
 }
 
 async function uidOf(name: string): Promise<string> {
-  return await cluster.kubectlOk('get', 'pod', name, '-o', 'jsonpath={.metadata.uid}');
+  return (await podNamed(name)).metadata.uid ?? '';
 }
 
 describe('a container that crashes again and again', () => {
@@ -114,7 +102,7 @@ describe('a container that crashes again and again', () => {
         message: `back-off 10s restarting failed container=main pod=crashes_default(${uid})`,
       },
     });
-    expect(status.lastState['terminated']).toMatchObject({ exitCode: 3, reason: 'Error' });
+    expect(status.lastState?.terminated).toMatchObject({ exitCode: 3, reason: 'Error' });
     const told = await eventually(async () => {
       const all = await events('crashes');
       return all.some((text) => text.startsWith('BackOff')) && all;
@@ -126,7 +114,7 @@ describe('a container that crashes again and again', () => {
     const first = await cluster.kubectlOk('logs', 'crashes', '--previous');
     expect(first).toMatch(/^[0-9a-f-]{36}\n$/);
     expect(await cluster.kubectlOk('logs', 'crashes')).toBe(first);
-    await becomes('crashes', /CrashLoopBackOff +2 \(/, 25_000);
+    await becomes('crashes', /CrashLoopBackOff +2 \(/);
     const second = await cluster.kubectlOk('logs', 'crashes', '--previous');
     expect(second).toMatch(/^[0-9a-f-]{36}\n$/);
     expect(second).not.toBe(first);
@@ -149,7 +137,7 @@ describe('an image', () => {
       `ErrImageNeverPull: Container image "${image}" is not present with pull policy of Never`,
     );
     execFileSync('docker', ['tag', webImage, image]);
-    await becomes('vanishes', /1\/1 +Running/, 30_000);
+    await becomes('vanishes', /1\/1 +Running/);
     execFileSync('docker', ['rmi', image], { stdio: 'ignore' });
   });
 });
@@ -160,7 +148,7 @@ describe('a container that takes more memory than it may', () => {
     await apply('greedy', { command, resources: '{ limits: { memory: 16Mi } }' });
     await becomes('greedy', /(OOMKilled|CrashLoopBackOff) +\d/);
     const { state, lastState } = await statusOf('greedy');
-    const ended = state['terminated'] ?? lastState['terminated'];
+    const ended = state?.terminated ?? lastState?.terminated;
     expect(ended).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
   });
 });
@@ -203,7 +191,7 @@ describe('a pod that ignores SIGTERM', () => {
     await cluster.kubectlOk('delete', 'pod', 'deaf');
     const tookMs = performance.now() - startedMs;
     expect(tookMs).toBeGreaterThan(2_900);
-    expect(tookMs).toBeLessThan(8_000);
+    expect(tookMs, 'not the default of 30 s').toBeLessThan(20_000);
     expect(dockerIdsOf(uid)).toEqual([]);
   });
 
@@ -213,7 +201,7 @@ describe('a pod that ignores SIGTERM', () => {
     const uid = await uidOf('forced');
     const startedMs = performance.now();
     const result = await cluster.kubectl('delete', 'pod', 'forced', '--force', '--grace-period=0');
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(result.stdout).toMatch(/^pod "forced" force deleted/);
     expect((await cluster.kubectl('get', 'pod', 'forced')).stderr).toContain('NotFound');
     await eventually(() => dockerIdsOf(uid).length === 0, 'its containers are gone', 10_000);

@@ -10,9 +10,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { Informer } from '#kube/client/informer.ts';
 import { configMaps } from '#kube/client/resources.ts';
-import { RestClient } from '#kube/client/rest-client.ts';
-import { HttpsTransport } from '#platform/https-transport.ts';
-import { readKubeconfig } from '#platform/kubeconfig.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
 import { Cluster, eventually, type ClusterOptions } from '../setup/cluster.ts';
 import { ensureTestImages } from '../setup/images.ts';
 import { webApp } from './manifests.ts';
@@ -26,13 +24,6 @@ function cluster(args: string[], dataDirectory?: string, options?: ClusterOption
   const made = new Cluster(args, dataDirectory, options);
   cleanUps.push(() => made.destroy());
   return made;
-}
-
-/** As kubectl does: over HTTPS, with the admin's certificate. */
-async function adminClient(of: Cluster): Promise<RestClient> {
-  const transport = new HttpsTransport(await readKubeconfig(of.kubeconfig), systemClock);
-  cleanUps.push(() => transport.close());
-  return new RestClient({ transport, userAgent: 'faults' });
 }
 
 interface Acknowledged {
@@ -76,7 +67,7 @@ describe('a control plane that is killed five times while clients write', () => 
 
   it('keeps what it acknowledged, in order; watches and controllers go on', async () => {
     const running = await cluster([]).start();
-    const client = await adminClient(running);
+    const client = await running.client();
     const deps = { client, clock: systemClock, random: systemRandom, logger: silentLogger };
     const informer = new Informer<ConfigMap>(deps, { resource: configMaps, namespace: 'default' });
     const added: string[] = [];
@@ -169,7 +160,7 @@ describe('SIGTERM while everybody is connected', () => {
     );
     await eventually(async () => (await fetch(`http://127.0.0.1:${nodePort}/`)).ok, 'it answers');
     await eventually(() => logs.stdout !== '', 'the log is followed');
-    const writer = new Writer(await adminClient(running), 'w');
+    const writer = new Writer(await running.client(), 'w');
     await eventually(() => writer.acknowledged.length > 20, 'writes go on');
 
     const startedMs = performance.now();
@@ -182,7 +173,7 @@ describe('SIGTERM while everybody is connected', () => {
     expect(running.stderr).not.toContain('did not stop in time');
 
     await running.start();
-    const client = await adminClient(running);
+    const client = await running.client();
     const { items } = await client.list(configMaps, { namespace: 'default' });
     const names = new Set(items.map(({ metadata }) => metadata.name));
     expect(writer.acknowledged.filter((one) => !names.has(one.name))).toEqual([]);

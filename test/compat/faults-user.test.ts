@@ -49,7 +49,7 @@ describe('a start without root, and without access to Docker', () => {
   });
 
   it('has a node that names the permission that is missing, and the remedy', async () => {
-    const found = await eventually(node, 'a registered node', 10_000);
+    const found = await eventually(node, 'a registered node');
     const ready = found.status.conditions?.find(({ type }) => type === 'Ready');
     expect(ready).toMatchObject({
       status: 'False',

@@ -44,7 +44,7 @@ function tally(texts: readonly string[]): number[] {
 
 describe('kubectl', () => {
   it('finds one node, Ready, with its facts', async () => {
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s');
     const wide = await cluster.kubectlOk('get', 'nodes', '-o', 'wide');
     const [head = '', row = ''] = wide.split('\n');
     expect(head.split(/\s{2,}/).map((cell) => cell.trim())).toEqual([
@@ -81,10 +81,10 @@ describe('kubectl', () => {
         async () => tally(await answers(url, 12)).length === 3,
         `three answer at ${url}`,
       );
-      const counts = tally(await answers(url, 150));
+      const counts = tally(await answers(url, 90));
       expect(counts, url).toHaveLength(3);
-      // 150 draws of 3: a fair coin gives fewer than 28 to one of them once in ten million.
-      expect(counts[0], url).toBeGreaterThanOrEqual(20);
+      // 90 draws of 3: chance gives fewer than 8 to one of them once in ten million.
+      expect(counts[0], url).toBeGreaterThanOrEqual(8);
     }
     expect(await cluster.apply(webApp('even'))).toBe(
       'deployment.apps/even unchanged\nservice/even unchanged\n',

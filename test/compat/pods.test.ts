@@ -3,14 +3,15 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp2Server } from 'node:http2';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#kube/api/core.ts';
+import { events as eventResource, pods } from '#kube/client/resources.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
+import { freePort } from '../setup/free-port.ts';
 import { ImageRegistry } from '../setup/registry.ts';
 
 const cluster = new Cluster();
@@ -48,16 +49,16 @@ async function run(name: string, container: Container, spec: Partial<PodSpec> = 
 }
 
 async function podNamed(name: string): Promise<Pod> {
-  return JSON.parse(await cluster.kubectlOk('get', 'pod', name, '-o', 'json')) as Pod;
+  return (await cluster.client()).get(pods, { namespace: 'default', name });
 }
 
 async function isReady(name: string): Promise<void> {
-  await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=30s');
+  await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
 }
 
 async function ends(name: string, phase: 'Succeeded' | 'Failed'): Promise<Pod> {
   const wanted = `--for=jsonpath={.status.phase}=${phase}`;
-  await cluster.kubectlOk('wait', wanted, `pod/${name}`, '--timeout=30s');
+  await cluster.kubectlOk('wait', wanted, `pod/${name}`, '--timeout=60s');
   return podNamed(name);
 }
 
@@ -84,18 +85,11 @@ function inspect(pod: Pod, format: string): unknown {
   return JSON.parse(execFileSync('docker', args, { encoding: 'utf8' }));
 }
 
+/** `reason: message` of each event about a pod. */
 async function events(name: string): Promise<string> {
-  const selector = `involvedObject.name=${name}`;
-  const form = 'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}';
-  return cluster.kubectlOk('get', 'events', '--field-selector', selector, '-o', form);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => void server.close(() => resolve()));
-  return port;
+  const options = { namespace: 'default', fieldSelector: `involvedObject.name=${name}` };
+  const { items } = await (await cluster.client()).list(eventResource, options);
+  return items.map(({ reason, message }) => `${reason}: ${message}\n`).join('');
 }
 
 describe('the containers of a pod', () => {
@@ -354,7 +348,7 @@ describe('a probe', () => {
     writeFileSync(file, '');
     await isReady('moody');
     rmSync(file);
-    const args = ['wait', '--for=condition=Ready=false', 'pod/moody', '--timeout=30s'];
+    const args = ['wait', '--for=condition=Ready=false', 'pod/moody', '--timeout=60s'];
     await cluster.kubectlOk(...args);
   });
 
@@ -423,7 +417,7 @@ describe('a pod and the outside', () => {
   });
 
   it('tells in MB how far its image is while it is fetched', async () => {
-    const registry = await new ImageRegistry({ bytesPerSecond: 250_000 }).start();
+    const registry = await new ImageRegistry({ bytesPerSecond: 500_000 }).start();
     const { host, username, password, image } = registry;
     const secret = ['create', 'secret', 'docker-registry', 'fetched', `--docker-server=${host}`];
     const seen = new Set<string>();
@@ -435,9 +429,8 @@ describe('a pod and the outside', () => {
       );
       const container = shell('echo I run', { image, imagePullPolicy: 'IfNotPresent' });
       await run('fetched', container, { imagePullSecrets: [{ name: 'fetched' }] });
-      const message = '{.status.containerStatuses[0].state.waiting.message}';
       await eventually(async () => {
-        seen.add(await cluster.kubectlOk('get', 'pod', 'fetched', '-o', `jsonpath=${message}`));
+        seen.add(statusOf(await podNamed('fetched')).state?.waiting?.message ?? '');
         expect(await events('fetched')).toContain('Started: ');
         return true;
       }, 'the slow image');
@@ -484,13 +477,13 @@ describe('controllers on a real node', () => {
     await cluster.apply(
       JSON.stringify({ apiVersion: 'apps/v1', kind: 'DaemonSet', metadata, spec }),
     );
-    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=30s');
+    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=60s');
     const name = () => cluster.kubectlOk('get', 'pods', '-l', 'app=daemon', '-o', 'name');
     const before = await name();
     expect(before).toMatch(/^pod\/daemon-\w+\n$/);
     await cluster.kubectlOk('delete', '-l', 'app=daemon', 'pods');
     await eventually(async () => ![before, ''].includes(await name()), 'another pod');
-    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=30s');
+    await cluster.kubectlOk('rollout', 'status', 'ds/daemon', '--timeout=60s');
   });
 
   it('a ReplicationController keeps as many pods as it says', async () => {
@@ -504,7 +497,7 @@ describe('controllers on a real node', () => {
         'wait',
         `--for=jsonpath={.status.readyReplicas}=${count}`,
         'rc/copies',
-        '--timeout=30s',
+        '--timeout=60s',
       );
     await ready(2);
     await cluster.kubectlOk('scale', 'rc/copies', '--replicas=1');

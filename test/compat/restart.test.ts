@@ -119,7 +119,7 @@ describe('a restart', () => {
     expect(await cluster.stop()).toBe(0);
     expect(await containerStates()).toEqual(before);
     await cluster.start();
-    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
+    await cluster.kubectlOk('wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s');
     await cluster.kubectlOk('rollout', 'status', 'deployment/outlives', '--timeout=60s');
     expect(await cluster.kubectlOk('get', 'pods', '-o', 'name')).toBe(pods);
     expect(await containerStates()).toEqual(before);

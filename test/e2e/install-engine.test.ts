@@ -14,7 +14,7 @@ async function open(machine: BareMachine, cluster: Cluster): Promise<[Browser, P
   const browser = await launchBrowser(machine.onItsNetwork(browserProgram));
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(cluster.uiUrl);
   return [browser, page];
 }

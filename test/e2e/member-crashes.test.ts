@@ -8,7 +8,7 @@ import type { FailpointName } from '#platform/failpoints.ts';
 import type { Member } from '../../electron/controlplane/raft/types.ts';
 import { identify, type Identity } from '../../electron/controlplane/replica/peer-testing.ts';
 import { eventually } from '../setup/cluster.ts';
-import { freePort } from '../setup/etcd.ts';
+import { freePort } from '../setup/free-port.ts';
 import {
   MemberProcess,
   type ArmedFailpoint,

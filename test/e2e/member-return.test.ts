@@ -8,20 +8,16 @@ import { MemberGroup } from '../setup/members.ts';
 
 describe('a member', () => {
   const group = new MemberGroup();
-  beforeAll(() => group.three(), 60_000);
+  beforeAll(() => group.three());
   afterAll(() => group.destroy());
 
   /** Somebody who is not `name` leads, and says so. */
   async function leaderBeside(name: string): Promise<string> {
     const [asked = ''] = ['one', 'two', 'three'].filter((one) => one !== name);
-    return await eventually(
-      async () => {
-        const leader = await group.leader(asked).catch(() => name);
-        return leader === name ? undefined : leader;
-      },
-      'another leads',
-      20_000,
-    );
+    return await eventually(async () => {
+      const leader = await group.leader(asked).catch(() => name);
+      return leader === name ? undefined : leader;
+    }, 'another leads');
   }
 
   async function comesBackAnew(name: string): Promise<void> {
@@ -43,7 +39,7 @@ describe('a member', () => {
       /Member two came back with its key on another disk.*npm run cluster -- remove two/,
     );
     await comesBackAnew('two');
-  }, 90_000);
+  });
 
   it('whose database is damaged says so, and comes back by a new invitation', async () => {
     await group.kill('three');
@@ -53,7 +49,7 @@ describe('a member', () => {
     writeFileSync(path.join(log, first), content.fill(0x5a, 200, 4_000));
     await expect(group.start('three')).rejects.toThrow(/damaged.*remove.*invite/s);
     await comesBackAnew('three');
-  }, 90_000);
+  });
 
   it('that was removed while it was away is told by those that did not see it', async () => {
     expect(await group.member('two').stop()).toBe(0);
@@ -70,12 +66,11 @@ describe('a member', () => {
     await eventually(
       async () => away.stderr.includes('This machine was removed from the cluster'),
       'it is told',
-      20_000,
     );
     expect(away.stderr).toContain('invited anew');
     await away.stop();
     expect(await started).toMatch(/^Error: exit/);
-  }, 60_000);
+  });
 
   it('of several takes no backup in the place of its state, and says what to do', async () => {
     const file = path.join(group.folder, 'copy.flotilla');
@@ -84,5 +79,5 @@ describe('a member', () => {
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain('The state is kept by several machines (');
     expect(refused.stderr).toContain('npm run cluster -- remove');
-  }, 30_000);
+  });
 });

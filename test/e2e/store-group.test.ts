@@ -1,5 +1,6 @@
-// The suites of the store on three members: asked on one that leads, on one that follows, and on one
-// that leads because the first handed over; and what goes on while leaders change.
+// The suites of the store on three members: asked on one that follows, and on one that leads because
+// the first handed over (leading from the beginning is what one alone does, beside its code); and
+// what goes on while leaders change.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   OutcomeUnknownError,
@@ -14,7 +15,6 @@ import { StoreGroup, type GroupMember } from '../setup/store-group.ts';
 type Choose = (group: StoreGroup) => GroupMember | Promise<GroupMember>;
 
 const places: readonly { readonly name: string; readonly choose: Choose }[] = [
-  { name: 'the leader of three', choose: (group) => group.leader },
   { name: 'a follower of three', choose: (group) => group.follower },
   {
     name: 'the second leader of three',
@@ -84,7 +84,7 @@ describe('three members whose leader changes', () => {
       if (outcome !== 'unknown') expect([key, written.get(key)]).toEqual([key, outcome]);
     // Nothing that was refused, or never asked for, is there.
     for (const key of written.keys()) expect(outcomes.has(key)).toBe(true);
-  }, 60_000);
+  });
 
   it('end the lease that nobody keeps, whoever leads by then, and only that', async () => {
     const asked = group.follower;
@@ -104,7 +104,7 @@ describe('three members whose leader changes', () => {
       expect((await store.list('')).items.map(({ key }) => key)).toEqual(['2']);
     }
     await eventually(async () => (await asked.store.count('')) === 0, 'the second one ends');
-  }, 30_000);
+  });
 });
 
 /** The revision of a write that happened. */

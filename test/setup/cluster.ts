@@ -5,6 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+import { systemClock } from '#kube/base/clock.ts';
+import { RestClient } from '#kube/client/rest-client.ts';
+import { HttpsTransport } from '#platform/https-transport.ts';
+import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { NftApplier } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem } from '../../agent/proxy/system.ts';
 import { shortClusterId } from '../../agent/runtime/pod-network.ts';
@@ -37,6 +42,7 @@ export class Cluster {
   #process: ChildProcess | undefined;
   #clusterId = '';
   #isRunning = false;
+  #transport: HttpsTransport | undefined;
   #exit: Promise<number | null> = Promise.resolve(0);
   readonly #arguments: readonly string[];
   readonly #options: ClusterOptions;
@@ -94,8 +100,13 @@ export class Cluster {
 
   /** SIGTERM to the launcher; its exit code. */
   async stop(): Promise<number | null> {
+    // It goes on until the cluster has ended, for those who see it end.
+    const transport = this.#transport;
+    this.#transport = undefined;
     this.#process?.kill('SIGTERM');
-    return await this.#exit;
+    const code = await this.#exit;
+    transport?.close();
+    return code;
   }
 
   async exited(): Promise<number | null> {
@@ -118,6 +129,15 @@ export class Cluster {
     if (pid === undefined) throw new Error(`no ${bundle} process to kill`);
     process.kill(pid, 'SIGKILL');
     return pid;
+  }
+
+  /**
+   * With the admin's certificate, as kubectl, but without its start: for what a test asks again and
+   * again. Another start needs another client.
+   */
+  async client(): Promise<RestClient> {
+    this.#transport ??= new HttpsTransport(await readKubeconfig(this.kubeconfig), systemClock);
+    return new RestClient({ transport: this.#transport, userAgent: 'test' });
   }
 
   /** Real kubectl 1.35 against this cluster. */
@@ -160,8 +180,7 @@ export class Cluster {
     if (this.#isRunning && hasAgent && this.kubeconfig !== '') await this.#dockerFilter();
     if (this.#isRunning) await this.stop();
     if (this.#clusterId !== '') {
-      const ids = await this.containers();
-      if (ids.length > 0) execFileSync('docker', ['rm', '-f', ...ids], { stdio: 'ignore' });
+      await removeContainers(await this.containers());
       for (const id of dockerList('network', 'ls', '-q', ...(await this.#dockerFilter())))
         execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
       await removePacketRules(this.#clusterId);
@@ -189,6 +208,16 @@ async function removePacketRules(clusterId: string): Promise<void> {
   const system = proxySystem(process.getuid?.() ?? 0);
   const options = { table: `flotilla_${short}`, bridge: `flt-${short}`, serviceCidr: '' };
   await new NftApplier({ system, ...options }).remove();
+}
+
+/** Several at a time: to end one is mostly to wait. */
+async function removeContainers(ids: readonly string[]): Promise<void> {
+  const waiting = [...ids];
+  async function work(): Promise<void> {
+    for (let id = waiting.pop(); id !== undefined; id = waiting.pop())
+      await promisify(execFile)('docker', ['rm', '-f', id]);
+  }
+  await Promise.all(Array.from({ length: 4 }, work));
 }
 
 function dockerList(...args: string[]): string[] {
@@ -240,7 +269,8 @@ export function tool(name: string, args: readonly string[], input?: string): Pro
 
 /**
  * Asks until `check` gives something, then returns it; throws the last complaint when it takes longer
- * than a minute. For what comes about by itself and has no event a test could wait for.
+ * than a minute. For what comes about by itself and has no event a test could wait for. Rests as long
+ * as asking took: a kubectl takes a fifth of a second of the processor that what it waits for needs.
  */
 export async function eventually<T>(
   check: () => Promise<T | undefined | false> | T | undefined | false,
@@ -250,13 +280,15 @@ export async function eventually<T>(
   const deadline = Date.now() + withinMs;
   let complaint = '';
   while (Date.now() < deadline) {
+    const askedMs = Date.now();
     try {
       const result = await check();
       if (result !== undefined && result !== false) return result;
     } catch (error) {
       complaint = String(error);
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const restMs = Math.max(50, Date.now() - askedMs);
+    await new Promise((resolve) => setTimeout(resolve, restMs));
   }
   throw new Error(`not within ${withinMs} ms: ${what} ${complaint}`);
 }

@@ -2,7 +2,6 @@
 // etcdctl for either. Each has a temporary folder of its own, which `stop` removes.
 import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -19,6 +18,7 @@ import { createEtcdServer } from '../../electron/controlplane/etcd/server.ts';
 import type { Kv } from '../../electron/controlplane/store/commands.ts';
 import { openMemoryKv } from '../../electron/controlplane/store/memory-store.ts';
 import type { ToolResult } from './cluster.ts';
+import { freePort } from './free-port.ts';
 
 const dayMs = 86_400_000;
 const patienceMs = 20_000;
@@ -240,16 +240,6 @@ export function readFiles(files: CertificateFiles['files']): {
 } {
   const read = (file: string): string => readFileSync(file, 'utf8');
   return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 function commandLine(to: EtcdEndpoint, args: readonly string[]): string[] {

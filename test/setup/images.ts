@@ -12,8 +12,12 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Serves "hello from <host name>" at /cgi-bin/whoami on port 8080 and logs each request. */
-export const webImage = 'flotilla-test/web:3';
+/**
+ * Serves "hello from <host name>" at /cgi-bin/whoami on port 8080 and logs each request. Ends at
+ * once on SIGTERM, which busybox' httpd as a container's first process would not hear.
+ */
+export const webImage = 'flotilla-test/web:4';
+const serve = "trap 'exit 0' TERM; httpd -f -vv -p 8080 -h /www & wait $!";
 
 /** Imports the test images into Docker, if they aren't there. */
 export function ensureTestImages(): void {
@@ -23,7 +27,7 @@ export function ensureTestImages(): void {
   try {
     writeRootFileSystem(folder);
     const tar = execFileSync('tar', ['-C', folder, '-c', '.'], { maxBuffer: 64 * 1024 * 1024 });
-    const changes = ['ENV PATH=/bin', 'CMD ["httpd", "-f", "-vv", "-p", "8080", "-h", "/www"]'];
+    const changes = ['ENV PATH=/bin', `CMD ${JSON.stringify(['sh', '-c', serve])}`];
     const args = ['import', ...changes.flatMap((change) => ['--change', change]), '-', webImage];
     execFileSync('docker', args, { input: tar, stdio: ['pipe', 'ignore', 'inherit'] });
   } finally {

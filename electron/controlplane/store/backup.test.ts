@@ -37,7 +37,7 @@ beforeAll(async () => {
   begin();
   made = await makeBackup();
   rmSync(folder, { recursive: true });
-}, 20_000);
+});
 
 let folder: string;
 let file: string;
@@ -117,7 +117,7 @@ describe('a backup', () => {
       expect(one).toBe(two);
     }
     await store.close();
-  }, 20_000);
+  });
 
   it('brings rows and leases back, in a cluster of its own', async () => {
     const { items, clusterId } = made;
@@ -291,7 +291,7 @@ describe('a restore', () => {
     await killedRestore(target, statSync(file).size / 2);
     expect(existsSync(stateFileIn(target))).toBe(false);
     await expect(openStoreIn(target)).rejects.toThrow('restore it again');
-  }, 20_000);
+  });
 
   /** A process of its own, killed when it has written this much. */
   async function killedRestore(into: string, sizeBytes: number): Promise<void> {

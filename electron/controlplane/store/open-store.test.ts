@@ -315,7 +315,7 @@ describe('a database that is too large to be checked at the start', () => {
     expect(String(error)).toMatch(/state\.db is damaged \(revision 301 is not what was written\)/);
     await expect(store.get('good1')).rejects.toThrow(UnavailableError);
     await store.close();
-  }, 20_000);
+  });
 });
 
 describe('what opening says when it cannot', () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
+import { containerConfig } from '../../../test/conformance/runtime.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { ImageCollector } from './image-collector.ts';
 import { bytesToFree, removalOrder, type DiskSpace } from './image-garbage.ts';
@@ -66,7 +67,7 @@ describe('a disk that fills up', () => {
       runtime.addImage(name, { isPulled: true });
     wanted.add('asked-for:1');
     const pod = { uid: 'u', name: 'p', namespace: 'default' };
-    await runtime.createContainer({ pod, image: 'running:1', name: 'c', attempt: 0 } as never);
+    await runtime.createContainer(containerConfig(pod, '', { image: 'running:1' }));
     await collector.collect();
     await lookLater();
     expect(await left()).toEqual(['asked-for:1', 'made-here:1', 'running:1']);
@@ -88,7 +89,7 @@ describe('a disk that fills up', () => {
     runtime.addImage('b:1', { isPulled: true });
     await collector.collect();
     const pod = { uid: 'other', name: 'p', namespace: 'default' };
-    const id = await runtime.createContainer({ pod, image: 'a:1', name: 'c', attempt: 0 } as never);
+    const id = await runtime.createContainer(containerConfig(pod, '', { image: 'a:1' }));
     runtime.listPods = async () => [];
     await lookLater();
     expect(await left()).toEqual(['a:1']);

@@ -1,5 +1,4 @@
 // The table of controllers: name → factory. Each acts under its own account.
-import { createAdmissionPolicyController } from './admission-policy.ts';
 import { createCertificateApprover } from './access/certificate-approval.ts';
 import { createCertificateCleaner } from './access/certificate-cleaner.ts';
 import { createCertificateController } from './access/certificates.ts';
@@ -58,7 +57,6 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   csrcleaner: createCertificateCleaner,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
-  validatingadmissionpolicystatus: createAdmissionPolicyController,
   flowschema: createFlowSchemaController,
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
@@ -90,7 +88,6 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   csrsigning: 'certificate-controller',
   csrcleaner: 'certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
-  validatingadmissionpolicystatus: 'validatingadmissionpolicy-status-controller',
   flowschema: 'flow-schema-controller',
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',

@@ -35,9 +35,9 @@ export function selectorOf(definition: ResourceDefinition, selection: Selection)
   const isOne = name !== undefined && name !== '' && isLocated;
   const onlyKey = isOne ? storageKey(definition, namespace, name) : undefined;
   if (labels.isEverything && fields.isEverything) return { prefix, onlyKey, matches: undefined };
-  const matches = ({ object }: StoredObject): boolean =>
-    labels.matches(object.metadata.labels) &&
-    fields.matches((label) => fieldValue(definition, object, label));
+  const matches = ({ shared }: StoredObject): boolean =>
+    labels.matches(shared.metadata.labels) &&
+    fields.matches((label) => fieldValue(definition, shared, label));
   return { prefix, onlyKey, matches };
 }
 

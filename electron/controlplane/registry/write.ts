@@ -115,7 +115,7 @@ export async function allocate(
   const revision = kv?.modRevision ?? 0;
   // All that was allocated before the guard was read is seen; nothing after it passes the guard.
   await cacher.waitForRevision(revision);
-  const existing = cacher.list(storagePrefix(definition)).map((stored) => stored.object);
+  const existing = cacher.list(storagePrefix(definition)).map(({ shared }) => shared);
   refuseInvalid(
     definition,
     next,
@@ -180,7 +180,7 @@ export async function putObject(
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
   const bytes = await codec.encodeStored(object, value);
-  codec.writing(key, value, object);
+  codec.writing(key, value);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
       ? store.put(key, bytes, expectedRevision, options)
@@ -190,8 +190,7 @@ export async function putObject(
         ]),
   );
   if (result.ok)
-    return codec.afterWrite({ key, value, modRevision: result.revision }, bytes, object);
-  codec.notWritten(key, value);
+    return codec.afterWrite({ key, value, modRevision: result.revision }, bytes);
   if (guard === undefined) return undefined;
   const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
   if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();

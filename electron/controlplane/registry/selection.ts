@@ -35,9 +35,13 @@ export function selectorOf(definition: ResourceDefinition, selection: Selection)
   const isOne = name !== undefined && name !== '' && isLocated;
   const onlyKey = isOne ? storageKey(definition, namespace, name) : undefined;
   if (labels.isEverything && fields.isEverything) return { prefix, onlyKey, matches: undefined };
-  const matches = ({ shared }: StoredObject): boolean =>
-    labels.matches(shared.metadata.labels) &&
-    fields.matches((label) => fieldValue(definition, shared, label));
+  const isNamed = ({ key }: StoredObject): boolean =>
+    name === undefined || key.endsWith(`/${name}`);
+  // What has another name is never parsed.
+  const matches = (stored: StoredObject): boolean =>
+    isNamed(stored) &&
+    labels.matches(stored.shared.metadata.labels) &&
+    fields.matches((label) => fieldValue(definition, stored.shared, label));
   return { prefix, onlyKey, matches };
 }
 

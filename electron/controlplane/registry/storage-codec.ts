@@ -280,7 +280,7 @@ export class StoredObject {
   get object(): KubeObject {
     let object = this.#object?.deref();
     if (object === undefined) {
-      object = parse(this.json);
+      object = deepFreeze(parse(this.json));
       this.#object = new WeakRef(object);
     }
     return object;

@@ -155,17 +155,18 @@ export function staleError(definition: ResourceDefinition, name: string): Status
   return conflict(groupResource(definition), name, staleMessage);
 }
 
+/** A linearizable read: the store says which revision there is, and the cache has it most times. */
 export async function readStored(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
-  const stored = await readRow(deps, key);
-  if (stored !== undefined) await deps.codec.prepare([stored]);
+  const { store, definition, codec, cacher } = deps;
+  const revision = await storeCall(definition, 'get', () => store.modRevision(key));
+  if (revision === 0) return undefined;
+  let stored = cacher.get(key);
+  if (stored?.revision !== revision) {
+    const { kv } = await storeCall(definition, 'get', () => store.get(key));
+    stored = kv && codec.stored(kv);
+  }
+  if (stored !== undefined) await codec.prepare([stored]);
   return stored;
-}
-
-/** Not prepared: not to be looked at yet. */
-export async function readRow(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
-  const { store, definition, codec } = deps;
-  const { kv } = await storeCall(definition, 'get', () => store.get(key));
-  return kv === undefined ? undefined : codec.stored(kv);
 }
 
 /** Undefined when the row is no longer at `expectedRevision`. `options`: unless there is a guard. */

@@ -181,7 +181,9 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
         status,
         async next() {
           const chunk = await chunks.next();
-          return chunk.done === true ? undefined : JSON.parse(await textOf(bytesOfChunk(chunk.value)));
+          return chunk.done === true
+            ? undefined
+            : JSON.parse(await textOf(bytesOfChunk(chunk.value)));
         },
         async close() {
           await chunks.return?.();

@@ -117,9 +117,9 @@ function measured({ clock, metrics, logger }: ChainDeps): Filter {
     const startMs = clock.monotonicMs();
     const { request, info } = context;
     const response = await answered(context, next);
-    const isStream = isStreaming(response);
-    metrics.observe(info, response.status, isStream ? undefined : clock.monotonicMs() - startMs);
-    if (!isStream) return response;
+    const isLong = isStreaming(response);
+    metrics.observe(info, response.status, isLong ? undefined : clock.monotonicMs() - startMs);
+    if (!isLong) return response;
     metrics.longRunning(info, 1);
     return whenStreamEnds(response, request, () => metrics.longRunning(info, -1));
   };

@@ -36,7 +36,10 @@ describe('what this process wrote', () => {
     const value = one.encode(configMap());
     one.writing(key, value);
     const stored = one.stored(row(value, 7));
-    expect(stored.object).toEqual({ ...configMap(), metadata: { name: 'a', resourceVersion: '7' } });
+    expect(stored.object).toEqual({
+      ...configMap(),
+      metadata: { name: 'a', resourceVersion: '7' },
+    });
     expect(defaulted()).toBe(0);
   });
 

@@ -165,7 +165,11 @@ export class StorageCodec {
 
   /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
   transient(key: string, object: KubeObject, revision: number): StoredObject {
-    return new StoredObject(this, { key, value: this.encode(object), modRevision: revision }, 'checked');
+    return new StoredObject(
+      this,
+      { key, value: this.encode(object), modRevision: revision },
+      'checked',
+    );
   }
 
   /** Of stored bytes. */

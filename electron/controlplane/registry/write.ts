@@ -190,8 +190,7 @@ export async function putObject(
           { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },
         ]),
   );
-  if (result.ok)
-    return codec.afterWrite({ key, value, modRevision: result.revision }, bytes);
+  if (result.ok) return codec.afterWrite({ key, value, modRevision: result.revision }, bytes);
   if (guard === undefined) return undefined;
   const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
   if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();

@@ -5,7 +5,8 @@ import { listBody } from './list-body.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const item = (json: string) => ({ json: bytes(json) }) as StoredObject;
-const text = (...body: Parameters<typeof listBody>) => new TextDecoder().decode(joined(listBody(...body)));
+const text = (...body: Parameters<typeof listBody>) =>
+  new TextDecoder().decode(joined(listBody(...body)));
 
 describe('the body of a list', () => {
   it('is its head and its items without what the list says of them all', () => {

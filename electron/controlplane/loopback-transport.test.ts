@@ -46,6 +46,45 @@ describe('the loopback transport', () => {
     expect(text(answer.body)).toBe('ab');
   });
 
+  it('gathers the slices of a long answer', async () => {
+    const slice = new Uint8Array(1);
+    const body = {
+      byteLength: 3,
+      *slices() {
+        for (const letter of 'abc') {
+          slice.set([letter.charCodeAt(0)]);
+          yield slice;
+        }
+      },
+    };
+    const handler: ApiHandler = async () => ({ status: 200, headers: {}, body });
+    const answer = await transport(handler).request({ method: 'GET', path: '/' });
+    expect(text(answer.body)).toBe('abc');
+  });
+
+  it('hands over the objects of a stream as they are, and everything else as bytes', async () => {
+    const document = Object.freeze({ type: 'ADDED' });
+    const handler: ApiHandler = async () => ({
+      status: 200,
+      headers: {},
+      body: (async function* () {
+        yield 'a';
+        yield {
+          document,
+          get bytes(): Uint8Array {
+            throw new Error('nobody needs bytes');
+          },
+        };
+      })(),
+    });
+    const { messages } = await transport(handler).stream({ method: 'GET', path: '/' });
+    const seen: unknown[] = [];
+    for await (const message of messages ?? [])
+      seen.push(message instanceof Uint8Array ? text(message) : message.document);
+    expect(seen).toEqual(['a', document]);
+    expect(seen[1]).toBe(document);
+  });
+
   it('keeps to the body limit of the real listeners', async () => {
     const handler: ApiHandler = async ({ readBody }) => {
       await readBody();

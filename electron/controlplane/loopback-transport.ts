@@ -8,9 +8,17 @@ import type {
 } from '#kube/client/transport.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { requestTooLarge } from '#kube/machinery/status.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
+import type {
+  ApiHandler,
+  ApiRequest,
+  ApiResponse,
+  Chunk,
+  StreamMessage,
+  UserInfo,
+} from './apiserver/http.ts';
 import { Interruption } from './apiserver/listener/interruption.ts';
 import { bodyLimitBytes } from './apiserver/listener/node-http.ts';
+import { bytesOfChunk, isSliced, isStream, joined } from './apiserver/response-body.ts';
 
 export interface LoopbackOptions {
   readonly handler: ApiHandler;
@@ -41,7 +49,10 @@ export class LoopbackTransport implements Transport {
   async stream(request: TransportRequest): Promise<TransportStream> {
     const response = await this.#call(request);
     const { status, headers } = response;
-    return { status, headers, chunks: bytesOf(response, request.signal) };
+    const chunks = bytesOf(response, request.signal);
+    const { body } = response;
+    if (!isStream(body)) return { status, headers, chunks };
+    return { status, headers, chunks, messages: messagesOf(body, request.signal) };
   }
 
   async #call(request: TransportRequest): Promise<ApiResponse> {
@@ -70,13 +81,28 @@ function toApiRequest(request: TransportRequest, user: UserInfo): ApiRequest {
   };
 }
 
-/** Ends quietly on abort, also while the source is waiting for its next chunk. */
 async function* bytesOf(
   { body }: ApiResponse,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  if (body === undefined) return;
-  if (typeof body === 'string' || body instanceof Uint8Array) return yield asBytes(body);
+  if (isStream(body)) for await (const chunk of chunksOf(body, signal)) yield asBytes(chunk);
+  else if (isSliced(body)) yield joined(body);
+  else if (body !== undefined) yield asBytes(body);
+}
+
+async function* messagesOf(
+  body: AsyncIterable<Chunk>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array | StreamMessage> {
+  for await (const chunk of chunksOf(body, signal))
+    yield typeof chunk === 'string' ? asBytes(chunk) : chunk;
+}
+
+/** Ends quietly on abort, also while the source is waiting for its next chunk. */
+async function* chunksOf(
+  body: AsyncIterable<Chunk>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Chunk> {
   const source = body[Symbol.asyncIterator]();
   const interruption = new Interruption();
   signal?.addEventListener('abort', interruption.stop);
@@ -85,7 +111,7 @@ async function* bytesOf(
     for (;;) {
       const next = await interruption.wait(source.next());
       if (next === undefined || next.done === true) return;
-      yield asBytes(next.value);
+      yield next.value;
     }
   } finally {
     signal?.removeEventListener('abort', interruption.stop);
@@ -94,8 +120,9 @@ async function* bytesOf(
   }
 }
 
-function asBytes(chunk: Uint8Array | string): Uint8Array {
-  return typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk;
+function asBytes(chunk: Chunk): Uint8Array {
+  const bytes = bytesOfChunk(chunk);
+  return typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes;
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {

@@ -66,7 +66,7 @@ async function onOneCluster(
 ): Promise<Row[]> {
   const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-bench-'));
   const stalls = path.join(folder, 'stalls');
-  const probe = path.join(import.meta.dirname, 'loop-probe.ts');
+  const probe = path.join(import.meta.dirname, 'loop-probe.mjs');
   const profile = process.env['FLOTILLA_BENCH_PROFILE'];
   const profiling = profile === undefined ? '' : ` --cpu-prof --cpu-prof-dir=${profile}`;
   const env = { FLOTILLA_BENCH_STALLS: stalls, NODE_OPTIONS: `--import ${probe}${profiling}` };

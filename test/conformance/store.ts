@@ -223,6 +223,21 @@ function reads(using: Using): void {
       expect(await store.get('b')).toEqual({ kv: undefined, revision: 4 });
     }));
 
+  it('tells the revision of a key alone', () =>
+    using(async (store) => {
+      const seen = [await store.modRevision('a')];
+      const look = async (write: Promise<unknown>): Promise<void> => {
+        await write;
+        seen.push(await store.modRevision('a'));
+      };
+      await look(store.put('a', bytes('1'), 0));
+      await look(store.put('ab', bytes('other'), 0));
+      await look(store.put('a', bytes('2'), 1));
+      await look(store.delete('a', 3));
+      await look(store.put('a', bytes('3'), 0));
+      expect(seen).toEqual([0, 1, 1, 3, 0, 5]);
+    }));
+
   it('refuses revisions that do not exist yet', () =>
     using(async (store) => {
       await store.put('a', bytes('1'), 0);

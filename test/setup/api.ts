@@ -26,6 +26,11 @@ import { indexRbac } from '../../electron/controlplane/apiserver/identity/rbac/o
 import { TokenKey } from '../../electron/controlplane/apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from '../../electron/controlplane/apiserver/identity/tokens/service-account-tokens.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
+import {
+  bytesOfChunk,
+  isSliced,
+  joined,
+} from '../../electron/controlplane/apiserver/response-body.ts';
 import { parseRequestInfo } from '../../electron/controlplane/apiserver/request-info.ts';
 import { ProtobufDecoder } from '../../electron/controlplane/apiserver/representation/protobuf.ts';
 import { YamlReader } from '../../electron/controlplane/apiserver/representation/yaml.ts';
@@ -178,7 +183,9 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
         status,
         async next() {
           const chunk = await chunks.next();
-          return chunk.done === true ? undefined : JSON.parse(await textOf(chunk.value));
+          return chunk.done === true
+            ? undefined
+            : JSON.parse(await textOf(bytesOfChunk(chunk.value)));
         },
         async close() {
           await chunks.return?.();
@@ -219,7 +226,8 @@ function bytesOf(body: unknown): Uint8Array {
 async function textOf(body: ApiResponse['body']): Promise<string> {
   if (body === undefined || typeof body === 'string') return body ?? '';
   if (body instanceof Uint8Array) return new TextDecoder().decode(body);
+  if (isSliced(body)) return textOf(joined(body));
   let text = '';
-  for await (const chunk of body) text += await textOf(chunk);
+  for await (const chunk of body) text += await textOf(bytesOfChunk(chunk));
   return text;
 }

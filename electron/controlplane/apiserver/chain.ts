@@ -17,6 +17,7 @@ import type { FlowControl } from './flowcontrol/flow-control.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { isLongRunning, onEnd, requestDeadlineMs } from './long-running.ts';
 import { parseRequestInfo } from './request-info.ts';
+import { isStream } from './response-body.ts';
 import { statusResponse } from './status-response.ts';
 
 export interface ChainDeps {
@@ -116,9 +117,9 @@ function measured({ clock, metrics, logger }: ChainDeps): Filter {
     const startMs = clock.monotonicMs();
     const { request, info } = context;
     const response = await answered(context, next);
-    const isStream = isStreaming(response);
-    metrics.observe(info, response.status, isStream ? undefined : clock.monotonicMs() - startMs);
-    if (!isStream) return response;
+    const isLong = isStreaming(response);
+    metrics.observe(info, response.status, isLong ? undefined : clock.monotonicMs() - startMs);
+    if (!isLong) return response;
     metrics.longRunning(info, 1);
     return whenStreamEnds(response, request, () => metrics.longRunning(info, -1));
   };
@@ -274,10 +275,8 @@ function authorization({ authorize }: ChainDeps): Filter {
   };
 }
 
-function isStreaming(response: ApiResponse): boolean {
-  const { body, connection } = response;
-  if (connection !== undefined) return true;
-  return body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array);
+function isStreaming({ body, connection }: ApiResponse): boolean {
+  return connection !== undefined || isStream(body);
 }
 
 function whenStreamEnds(
@@ -288,6 +287,6 @@ function whenStreamEnds(
   const { body, connection } = response;
   if (connection?.destroyed === true) callback();
   else connection?.once('close', callback);
-  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return response;
+  if (!isStream(body)) return response;
   return { ...response, body: onEnd(body, request.signal, callback) };
 }

@@ -1,7 +1,7 @@
 // A request and an answer of the API server with no socket in sight: the same pair serves the TLS
 // listener, the user interface's listener, the loopback transport and the tests.
 import type { Duplex, Readable } from 'node:stream';
-import type { HttpMethod } from '#kube/client/transport.ts';
+import type { HttpMethod, SharedMessage } from '#kube/client/transport.ts';
 
 export interface UserInfo {
   readonly name: string;
@@ -43,6 +43,21 @@ export interface AuditNotes {
   annotations?: Record<string, string>;
 }
 
+/** A message of a stream: bytes for a socket, and for a client in this process what they say. */
+export interface StreamMessage extends SharedMessage {
+  /** Made when asked for. */
+  readonly bytes: Uint8Array;
+}
+
+export type Chunk = Uint8Array | string | StreamMessage;
+
+/** Bytes that are all there, but put together only as they are written, a slice at a time. */
+export interface SlicedBody {
+  readonly byteLength: number;
+  /** Each may lie where the last one was. */
+  slices(): Iterable<Uint8Array>;
+}
+
 export interface ApiResponse {
   readonly status: number;
   /** Lower-case names. */
@@ -51,7 +66,7 @@ export interface ApiResponse {
    * A stream's chunks are whole messages (one watch event, some log lines): a WebSocket sends each
    * as one message. The server calls `return()` on it when the client goes away.
    */
-  readonly body?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
+  readonly body?: Uint8Array | string | SlicedBody | AsyncIterable<Chunk>;
   /**
    * With status 101, instead of a body: the other end of the client's connection, which leaves HTTP.
    * Whoever gets this joins the two, and ends both when one of them ends.

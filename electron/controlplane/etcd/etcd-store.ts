@@ -70,6 +70,11 @@ class EtcdStore implements Store {
     return { kv: kv && this.#client.row(kv), revision: revision ?? revisionOf(answer) };
   }
 
+  async modRevision(key: string): Promise<number> {
+    const { kvs } = await this.#read({ key: this.#client.key(key), keys_only: true }, undefined);
+    return kvs[0] === undefined ? 0 : this.#client.row(kvs[0]).modRevision;
+  }
+
   async list(prefix: string, options: ListOptions = {}): Promise<ListResult> {
     const { revision, limit = 0, startKey } = options;
     const answer = await this.#read({ ...this.#client.range(prefix, startKey), limit }, revision);

@@ -16,6 +16,7 @@ import { ExpirySweeper } from './expiry-sweeper.ts';
 import type { ClusterConfig, ResourceDefinition } from './resource.ts';
 import { ResourceRegistry } from './resource-registry.ts';
 import { storageKey, storagePrefix, type ResourceTable } from './resource-table.ts';
+import type { StoredObject } from './storage-codec.ts';
 import { statusRules } from './update.ts';
 
 export interface RegistryDeps {
@@ -44,7 +45,7 @@ export interface Registry {
   isReady(): boolean;
   /** Watches open now, for /metrics. */
   watcherCount(): number;
-  /** For admission plugins (implements ObjectReader). Read-only results. */
+  /** For admission plugins (implements ObjectReader). Results are frozen, and without managedFields. */
   readonly reader: RegistryReader;
   /** Puts an object's status if the object still is as it was read. Throws 404 and 409. */
   writeStatus(resource: GroupVersionResource, object: KubeObject): Promise<void>;
@@ -104,15 +105,15 @@ export function createRegistry(deps: RegistryDeps): Registry {
     reader: {
       async get(at, namespace, name) {
         const found = resourceAt(at);
-        return (await found.read(storageKey(found.definition, namespace, name)))?.object;
+        return (await found.read(storageKey(found.definition, namespace, name)))?.shared;
       },
       cached(at, namespace, name) {
         const { cacher, definition } = resourceAt(at);
-        return cacher.get(storageKey(definition, namespace, name))?.object;
+        return cacher.get(storageKey(definition, namespace, name))?.shared;
       },
       list(at, namespace) {
         const { cacher, definition } = resourceAt(at);
-        return cacher.list(storagePrefix(definition, namespace)).map(({ object }) => object);
+        return cacher.list(storagePrefix(definition, namespace)).map(({ shared }) => shared);
       },
     },
     async writeStatus(at, object) {
@@ -120,7 +121,13 @@ export function createRegistry(deps: RegistryDeps): Registry {
       const status = definition.subresources?.['status'];
       assert(status?.type === 'status', `${definition.plural} have a status of their own`);
       const { name, namespace = '' } = object.metadata;
-      const change = (): Promise<KubeObject> => Promise.resolve(deepCopy(object));
+      const change = async (old: StoredObject | undefined): Promise<KubeObject> => {
+        const next = deepCopy(object);
+        // What the reader gives has none.
+        const managedFields = old?.copy().metadata.managedFields;
+        if (managedFields !== undefined) next.metadata.managedFields = managedFields;
+        return next;
+      };
       const rules = statusRules(status, definition);
       await resource(definition).update({ namespace, name, rules, change }, {});
     },

@@ -16,7 +16,7 @@ import { parseResourceVersion } from './resource-version.ts';
 import { selectorOf, type Selection } from './selection.ts';
 import { StorageCodec, type StoredObject } from './storage-codec.ts';
 import { updateObject, type UpdateRequest, type UpdateResult } from './update.ts';
-import { Mutex, notFoundError, readRow, type WriteDeps, type WriteOptions } from './write.ts';
+import { Mutex, notFoundError, readStored, type WriteDeps, type WriteOptions } from './write.ts';
 
 export interface WatchQuery extends Selection {
   /** '' and '0': from the present state. */
@@ -82,12 +82,8 @@ export class ResourceRegistry {
   }
 
   /** A linearizable read by storage key. */
-  async read(key: string): Promise<StoredObject | undefined> {
-    const row = await readRow(this.#deps, key);
-    const cached = this.cacher.get(key);
-    const stored = cached !== undefined && cached.revision === row?.revision ? cached : row;
-    if (stored !== undefined) await this.#deps.codec.prepare([stored]);
-    return stored;
+  read(key: string): Promise<StoredObject | undefined> {
+    return readStored(this.#deps, key);
   }
 
   /** `resourceVersion` '' reads from the store, else the cache at that revision or later. */

@@ -35,7 +35,11 @@ export function selectorOf(definition: ResourceDefinition, selection: Selection)
   const isOne = name !== undefined && name !== '' && isLocated;
   const onlyKey = isOne ? storageKey(definition, namespace, name) : undefined;
   if (labels.isEverything && fields.isEverything) return { prefix, onlyKey, matches: undefined };
-  return { prefix, onlyKey, matches: ({ object }) => isAsked(object) };
+  const isNamed = ({ key }: StoredObject): boolean =>
+    name === undefined || key.endsWith(`/${name}`);
+  // What has another name is never parsed.
+  const matches = (stored: StoredObject): boolean => isNamed(stored) && isAsked(stored.shared);
+  return { prefix, onlyKey, matches };
 }
 
 /** Which objects have the labels and fields asked for. Throws as `selectorOf`. */

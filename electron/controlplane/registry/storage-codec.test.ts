@@ -23,51 +23,77 @@ function row(value: Uint8Array, modRevision: number) {
   return { key, value: Uint8Array.from(value), createRevision: 1, modRevision };
 }
 
+/** Counts what rows cost that are not known to be as they should. */
+function counting() {
+  let defaulted = 0;
+  const one = new StorageCodec(definition, () => () => void defaulted++);
+  return { one, defaulted: () => defaulted };
+}
+
 describe('what this process wrote', () => {
-  it('is not decoded again when its event comes', () => {
-    const one = codec();
-    const object = configMap();
-    const value = one.encode(object);
-    one.writing(key, value, object);
+  it('is not decoded when its event comes', () => {
+    const { one, defaulted } = counting();
+    const value = one.encode(configMap());
+    one.writing(key, value);
     const stored = one.stored(row(value, 7));
-    expect(stored.object).toBe(object);
-    expect(stored.object.metadata.resourceVersion).toBe('7');
+    expect(stored.object).toEqual({
+      ...configMap(),
+      metadata: { name: 'a', resourceVersion: '7' },
+    });
+    expect(defaulted()).toBe(0);
   });
 
   it('is not taken for a row with other bytes', () => {
-    const one = codec();
-    const object = configMap();
-    one.writing(key, one.encode(object), object);
+    const { one, defaulted } = counting();
+    one.writing(key, one.encode(configMap()));
     const other = one.encode({ ...configMap(), data: { k: 'w' } } as KubeObject);
     expect(one.stored(row(other, 7)).object).toMatchObject({ data: { k: 'w' } });
-  });
-
-  it('is another object under another revision', () => {
-    const one = codec();
-    const object = configMap();
-    const value = one.encode(object);
-    one.writing(key, value, object);
-    one.written(key, value, object, 7);
-    expect(one.stored(row(value, 9)).object.metadata.resourceVersion).toBe('9');
-    expect(object.metadata.resourceVersion).toBe('7');
-  });
-
-  it('is forgotten when the store refused it: its object may change then', () => {
-    const one = codec();
-    const object = configMap();
-    const value = one.encode(object);
-    one.writing(key, value, object);
-    one.notWritten(key, value);
-    object.data['k'] = 'changed';
-    expect(one.stored(row(value, 7)).object).toMatchObject({ data: { k: 'v' } });
+    expect(defaulted()).toBe(1);
   });
 
   it('is remembered for the last few hundred keys only', () => {
-    const one = codec();
-    const object = configMap();
-    const value = one.encode(object);
-    one.writing(key, value, object);
-    for (let n = 0; n < 256; n++) one.writing(`${key}-${n}`, value, configMap());
-    expect(one.stored(row(value, 7)).object).not.toBe(object);
+    const { one, defaulted } = counting();
+    const value = one.encode(configMap());
+    one.writing(key, value);
+    for (let n = 0; n < 256; n++) one.writing(`${key}-${n}`, value);
+    void one.stored(row(value, 7)).json;
+    expect(defaulted()).toBe(1);
+  });
+});
+
+describe('a stored object', () => {
+  const owned: KubeObject = {
+    ...configMap(),
+    metadata: { name: 'a', managedFields: [{ manager: 'me', operation: 'Update' }] },
+  };
+  const stored = () => codec().transient(key, owned, 7);
+
+  it('is shared frozen, and without its managedFields', () => {
+    const { shared } = stored();
+    expect(shared).toEqual({ ...configMap(), metadata: { name: 'a', resourceVersion: '7' } });
+    expect([Object.isFrozen(shared), Object.isFrozen(shared.metadata)]).toEqual([true, true]);
+  });
+
+  it('is one object for all who share it', () => {
+    const one = stored();
+    expect(one.shared).toBe(one.shared);
+    expect(one.object).toBe(one.object);
+    expect(one.object.metadata.managedFields).toHaveLength(1);
+  });
+
+  it('is copied without holding on to anything', () => {
+    const one = stored();
+    const copy = one.copy();
+    copy.metadata.name = 'changed';
+    expect(one.object.metadata.name).toBe('a');
+  });
+
+  it('has the revision of its deletion in place of its own', () => {
+    const text = new TextDecoder().decode(stored().jsonAt(1234));
+    expect(JSON.parse(text)).toEqual({
+      ...owned,
+      metadata: { ...owned.metadata, resourceVersion: '1234' },
+    });
+    expect(text.match(/resourceVersion/g)).toHaveLength(1);
   });
 });

@@ -1,12 +1,14 @@
 // How objects lie in the store, and how they are read back. Stored bytes are the JSON that clients
 // see, less `metadata.resourceVersion`: that is the revision of the write, known only afterwards, so
 // it is spliced in behind `"metadata":{`. Reads therefore copy bytes and rarely stringify.
-// A StoredObject is decoded at most once; its `object` is shared and must not be changed.
+// A StoredObject holds bytes. What is parsed of them lives as long as somebody else holds it: so
+// followers in this process (informers) share one object, and what nobody follows takes no more than
+// its bytes.
 // A kind served in a second version has a codec for each: that of the version that is not stored
 // converts on the way in and out, and keeps what it answers encoded anew. Where somebody outside
 // converts, rows of other versions have to be prepared before they are looked at; others never wait.
 import type { KubeObject } from '#kube/api/object.ts';
-import { deepCopy } from '#kube/machinery/equality.ts';
+import { deepCopy, deepFreeze } from '#kube/machinery/equality.ts';
 import { exactJson } from '#kube/machinery/exact-json.ts';
 import { internalError } from '#kube/machinery/status.ts';
 import type { KeyValue } from '../store/store.ts';
@@ -29,11 +31,6 @@ export function typeHeadOf(definition: ResourceDefinition): string {
   return `{"apiVersion":"${apiVersionOfResource(definition)}","kind":"${definition.kind}",`;
 }
 
-interface Encoded {
-  readonly value: Uint8Array;
-  readonly object: KubeObject;
-}
-
 /** Events come within moments of the writes. */
 const maxWritten = 256;
 
@@ -42,10 +39,12 @@ export class StorageCodec {
   readonly #versionHead: Uint8Array;
   readonly #applyDefaults: (object: KubeObject) => void;
   /** What was last encoded to be stored, by key: the store's events bring copies of those bytes. */
-  readonly #written = new Map<string, Encoded>();
+  readonly #written = new Map<string, Uint8Array>();
   readonly #storedAs: StoredAs | undefined;
   readonly #storedCodec: StorageCodec | undefined;
   readonly #converted: Converted | undefined;
+  /** Admission reads them at every turn, and keeps what it makes of them by the object. */
+  readonly keepsShared: boolean;
   readonly apiVersion: string;
   readonly kind: string;
 
@@ -59,6 +58,7 @@ export class StorageCodec {
     this.#applyDefaults = defaultsOf(definition);
     this.#storedAs = definition.storedAs;
     this.#converted = definition.converted;
+    this.keepsShared = definition.awaitsCache === true;
     const stored = definition.storedAs?.definition ?? definition.converted?.stored;
     if (stored !== undefined) this.#storedCodec = new StorageCodec(stored, defaultsOf);
     this.#headLength = `${typeHeadOf(definition)}"metadata":{`.length;
@@ -131,39 +131,27 @@ export class StorageCodec {
   }
 
   /** What is answered for a row that was just written: where it is stored as another version, what comes back of it. */
-  async afterWrite(row: Row, bytes: Uint8Array, object: KubeObject): Promise<StoredObject> {
-    if (this.#storedCodec === undefined)
-      return this.written(row.key, row.value, object, row.modRevision);
+  async afterWrite(row: Row, bytes: Uint8Array): Promise<StoredObject> {
+    if (this.#storedCodec === undefined) return new StoredObject(this, row, 'checked');
     const stored = new StoredObject(this, { ...row, value: bytes });
     await this.prepare([stored]);
     return stored;
   }
 
-  /**
-   * The bytes of an answer, and to store: fields in the order apiVersion, kind, metadata, spec, others, status.
-   * Once they are stored, `object` is shared and must not be changed.
-   */
+  /** The bytes of an answer, and to store: fields in the order apiVersion, kind, metadata, spec, others, status. */
   encode(object: KubeObject): Uint8Array {
     return encoder.encode(this.#text(object));
   }
 
-  /** Of a row. What this process wrote itself is not decoded. */
+  /** Of a row. What this process wrote itself is known to be as it should. */
   stored(kv: KeyValue): StoredObject {
     const own = this.#written.get(kv.key);
-    if (own === undefined || !isSame(own.value, kv.value)) return new StoredObject(this, kv);
-    const resourceVersion = String(kv.modRevision);
-    // A writer shares its object; a deletion's revision belongs to another one.
-    const { metadata } = own.object;
-    const isOwn = (metadata.resourceVersion ?? resourceVersion) === resourceVersion;
-    if (isOwn) metadata.resourceVersion = resourceVersion;
-    const object = isOwn
-      ? own.object
-      : { ...own.object, metadata: { ...metadata, resourceVersion } };
-    return new StoredObject(this, { ...kv, value: own.value }, object);
+    if (own === undefined || Buffer.compare(own, kv.value) !== 0) return new StoredObject(this, kv);
+    return new StoredObject(this, { ...kv, value: own }, 'checked');
   }
 
-  /** Remembers what is about to be stored. `object` is shared from now on. */
-  writing(key: string, value: Uint8Array, object: KubeObject): void {
+  /** Remembers what is about to be stored. */
+  writing(key: string, value: Uint8Array): void {
     // Where it is stored as another version, the bytes that come are not these.
     if (this.#storedCodec !== undefined) return;
     this.#written.delete(key);
@@ -172,48 +160,43 @@ export class StorageCodec {
         this.#written.delete(oldest);
         break;
       }
-    this.#written.set(key, { value, object });
-  }
-
-  /** The store refused it: the object may be changed and tried again. */
-  notWritten(key: string, value: Uint8Array): void {
-    if (this.#written.get(key)?.value === value) this.#written.delete(key);
-  }
-
-  /** What was just written: `value` is `object` encoded. From now on `object` is shared. */
-  written(key: string, value: Uint8Array, object: KubeObject, revision: number): StoredObject {
-    if (revision !== 0) object.metadata.resourceVersion = String(revision);
-    return new StoredObject(this, { key, value, modRevision: revision }, object);
+    this.#written.set(key, value);
   }
 
   /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
   transient(key: string, object: KubeObject, revision: number): StoredObject {
-    return this.written(key, this.encode(object), object, revision);
+    return new StoredObject(
+      this,
+      { key, value: this.encode(object), modRevision: revision },
+      'checked',
+    );
   }
 
   /** Of stored bytes. */
-  decode(value: Uint8Array, revision: number): { object: KubeObject; isCurrent: boolean } {
+  decode(value: Uint8Array): { object: KubeObject; isCurrent: boolean } {
     const text = decoder.decode(value);
     const object =
       this.#storedAs === undefined || this.#storedCodec === undefined
         ? (exactJson(text) as KubeObject)
-        : this.#storedAs.fromStored(this.#storedCodec.decode(value, 0).object);
+        : this.#storedAs.fromStored(this.#storedCodec.decode(value).object);
     this.#applyDefaults(object);
     // Also false for bytes that this codec did not write: then they are encoded anew.
-    const isCurrent = text === this.#text(object);
-    if (revision !== 0) object.metadata.resourceVersion = String(revision);
-    return { object, isCurrent };
+    return { object, isCurrent: text === this.#text(object) };
   }
 
-  /** `value` in encode()'s form with its resourceVersion; revision 0 (not stored) adds none. */
-  splice(value: Uint8Array, revision: number): Uint8Array {
+  /**
+   * `value` in encode()'s form with its resourceVersion; revision 0 (not stored) adds none.
+   * `before`: the one it has already.
+   */
+  splice(value: Uint8Array, revision: number, before = 0): Uint8Array {
     if (revision === 0) return value;
-    const field = encoder.encode(`"resourceVersion":"${revision}",`);
+    const field = encoder.encode(versionField(revision));
     const at = this.#headLength;
-    const result = new Uint8Array(value.length + field.length);
+    const rest = before === 0 ? at : at + versionField(before).length;
+    const result = new Uint8Array(value.length - (rest - at) + field.length);
     result.set(value.subarray(0, at));
     result.set(field, at);
-    result.set(value.subarray(at), at + field.length);
+    result.set(value.subarray(rest), at + field.length);
     return result;
   }
 
@@ -233,6 +216,10 @@ export class StorageCodec {
   }
 }
 
+function versionField(revision: number): string {
+  return `"resourceVersion":"${revision}",`;
+}
+
 function startsWith(value: Uint8Array, head: Uint8Array): boolean {
   return head.every((byte, index) => value[index] === byte);
 }
@@ -242,23 +229,29 @@ export class StoredObject {
   /** Of the write that made it: its resourceVersion as a number. */
   readonly revision: number;
   readonly #codec: StorageCodec;
-  #value: Uint8Array;
-  #object: KubeObject | undefined;
+  /** As clients see it; else `#row`. */
   #json: Uint8Array | undefined;
+  /** As it lies in the store, until it is looked at. */
+  #row: Uint8Array | undefined;
+  #object: WeakRef<KubeObject> | undefined;
+  #shared: WeakRef<KubeObject> | KubeObject | undefined;
   #isForeign = false;
   /** Under way. */
   conversion: Promise<void> | undefined;
   /** The row is of a version that is not stored any more: a write of the same brings it up to date. */
   readonly isOutdated: boolean = false;
 
-  constructor(codec: StorageCodec, kv: Row, object?: KubeObject) {
+  /** `checked`: the row is what encode() makes of the object today. */
+  constructor(codec: StorageCodec, { key, value, modRevision }: Row, state?: 'checked') {
     this.#codec = codec;
-    this.#object = object;
-    this.key = kv.key;
-    this.revision = kv.modRevision;
-    this.#value = kv.value;
-    if (object !== undefined) return;
-    const { isForeign, isOutdated } = codec.versionOf(kv.value);
+    this.key = key;
+    this.revision = modRevision;
+    if (state === 'checked') {
+      this.#json = codec.splice(value, modRevision);
+      return;
+    }
+    this.#row = value;
+    const { isForeign, isOutdated } = codec.versionOf(value);
     this.#isForeign = isForeign;
     this.isOutdated = isOutdated;
   }
@@ -270,50 +263,68 @@ export class StoredObject {
 
   /** The row as it lies in the store, for whoever converts it. */
   parsedRow(): KubeObject {
-    const object = exactJson(decoder.decode(this.#value)) as KubeObject;
+    const object = parse(this.#row ?? new Uint8Array());
     if (this.revision !== 0) object.metadata.resourceVersion = String(this.revision);
     return object;
   }
 
   /** It has been converted. */
   becomes(object: KubeObject): void {
-    this.#object = object;
-    this.#value = this.#codec.encode(object);
-    if (this.revision !== 0) object.metadata.resourceVersion = String(this.revision);
     this.#isForeign = false;
-  }
-
-  /** Shared by everyone: read-only. */
-  get object(): KubeObject {
-    if (this.#isForeign) throw internalError(new Error(`${this.key} was not converted`));
-    if (this.#object === undefined) {
-      const { object, isCurrent } = this.#codec.decode(this.#value, this.revision);
-      if (!isCurrent) this.#value = this.#codec.encode(object);
-      this.#object = object;
-    }
-    return this.#object;
+    this.#take(this.#codec.encode(object));
   }
 
   /** A copy of one's own, free to change. */
   copy(): KubeObject {
-    return deepCopy(this.object);
+    const object = this.#object?.deref();
+    return object === undefined ? parse(this.json) : deepCopy(object);
   }
 
-  /** As clients see it. Made once. */
+  /** Shared by everyone: read-only. */
+  get object(): KubeObject {
+    let object = this.#object?.deref();
+    if (object === undefined) {
+      object = deepFreeze(parse(this.json));
+      this.#object = new WeakRef(object);
+    }
+    return object;
+  }
+
+  /** One for all who follow or choose: frozen, and without managedFields, which take as much as the rest. */
+  get shared(): KubeObject {
+    const held = this.#shared;
+    const known = held instanceof WeakRef ? held.deref() : held;
+    if (known !== undefined) return known;
+    const object = parse(this.json);
+    const { managedFields: _, ...metadata } = object.metadata;
+    const shared = deepFreeze({ ...object, metadata });
+    this.#shared = this.#codec.keepsShared ? shared : new WeakRef(shared);
+    return shared;
+  }
+
+  /** As clients see it. */
   get json(): Uint8Array {
-    this.#json ??= this.jsonAt(this.revision);
-    return this.#json;
+    return this.#json ?? this.#checked();
   }
 
   /** The same object under another resourceVersion: events of deletion carry the deletion's. */
   jsonAt(revision: number): Uint8Array {
-    void this.object;
-    return this.#codec.splice(this.#value, revision);
+    return this.#codec.splice(this.json, revision, this.revision);
+  }
+
+  #checked(): Uint8Array {
+    if (this.#isForeign) throw internalError(new Error(`${this.key} was not converted`));
+    const row = this.#row ?? new Uint8Array();
+    const { object, isCurrent } = this.#codec.decode(row);
+    return this.#take(isCurrent ? row : this.#codec.encode(object));
+  }
+
+  #take(value: Uint8Array): Uint8Array {
+    this.#row = undefined;
+    return (this.#json = this.#codec.splice(value, this.revision));
   }
 }
 
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
-  return true;
+function parse(json: Uint8Array): KubeObject {
+  return exactJson(decoder.decode(json)) as KubeObject;
 }

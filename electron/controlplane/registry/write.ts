@@ -115,7 +115,7 @@ export async function allocate(
   const revision = kv?.modRevision ?? 0;
   // All that was allocated before the guard was read is seen; nothing after it passes the guard.
   await cacher.waitForRevision(revision);
-  const existing = cacher.list(storagePrefix(definition)).map((stored) => stored.object);
+  const existing = cacher.list(storagePrefix(definition)).map(({ shared }) => shared);
   refuseInvalid(
     definition,
     next,
@@ -155,17 +155,18 @@ export function staleError(definition: ResourceDefinition, name: string): Status
   return conflict(groupResource(definition), name, staleMessage);
 }
 
+/** A linearizable read: the store says which revision there is, and the cache has it most times. */
 export async function readStored(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
-  const stored = await readRow(deps, key);
-  if (stored !== undefined) await deps.codec.prepare([stored]);
+  const { store, definition, codec, cacher } = deps;
+  const revision = await storeCall(definition, 'get', () => store.modRevision(key));
+  if (revision === 0) return undefined;
+  let stored = cacher.get(key);
+  if (stored?.revision !== revision) {
+    const { kv } = await storeCall(definition, 'get', () => store.get(key));
+    stored = kv && codec.stored(kv);
+  }
+  if (stored !== undefined) await codec.prepare([stored]);
   return stored;
-}
-
-/** Not prepared: not to be looked at yet. */
-export async function readRow(deps: WriteDeps, key: string): Promise<StoredObject | undefined> {
-  const { store, definition, codec } = deps;
-  const { kv } = await storeCall(definition, 'get', () => store.get(key));
-  return kv === undefined ? undefined : codec.stored(kv);
 }
 
 /** Undefined when the row is no longer at `expectedRevision`. `options`: unless there is a guard. */
@@ -180,7 +181,7 @@ export async function putObject(
   const operation = expectedRevision === 0 ? 'create' : 'update';
   const value = codec.encode(object);
   const bytes = await codec.encodeStored(object, value);
-  codec.writing(key, value, object);
+  codec.writing(key, value);
   const result = await storeCall(definition, operation, () =>
     guard === undefined
       ? store.put(key, bytes, expectedRevision, options)
@@ -189,9 +190,7 @@ export async function putObject(
           { key: guard.key, value: encoder.encode(key), expectedRevision: guard.revision },
         ]),
   );
-  if (result.ok)
-    return codec.afterWrite({ key, value, modRevision: result.revision }, bytes, object);
-  codec.notWritten(key, value);
+  if (result.ok) return codec.afterWrite({ key, value, modRevision: result.revision }, bytes);
   if (guard === undefined) return undefined;
   const { kv } = await storeCall(definition, 'get', () => store.get(guard.key));
   if ((kv?.modRevision ?? 0) !== guard.revision) throw new AllocationOvertakenError();

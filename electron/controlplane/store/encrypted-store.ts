@@ -43,6 +43,10 @@ export class EncryptedStore implements Store {
     return this.#isSecret(key) ? { ...result, kv: this.#openRow(result.kv) } : result;
   }
 
+  modRevision(key: string): Promise<number> {
+    return this.#inner.modRevision(key);
+  }
+
   async list(prefix: string, options?: ListOptions): Promise<ListResult> {
     const result = await this.#inner.list(prefix, options);
     if (!this.#holdsSecrets(prefix)) return result;

@@ -54,6 +54,11 @@ export class KvStore implements Store {
     return { kv: row && keyValueOf(row), revision: found.revision };
   }
 
+  async modRevision(key: string): Promise<number> {
+    const { rows } = await this.#range({ key: byteKeyOf(key) }, undefined, { keysOnly: true });
+    return rows[0]?.modRevision ?? 0;
+  }
+
   async list(prefix: string, options: ListOptions = {}): Promise<ListResult> {
     const range = prefixRange(byteKeyOf(prefix));
     const startKey = byteKeyOf(options.startKey ?? '');
@@ -73,7 +78,7 @@ export class KvStore implements Store {
   async #range(
     range: RangeOperation['range'],
     revision: number | undefined,
-    options: Pick<RangeOperation, 'countOnly'> & { readonly limit?: number } = {},
+    options: Pick<RangeOperation, 'countOnly' | 'keysOnly'> & { readonly limit?: number } = {},
   ): ReturnType<Kv['range']> {
     // Kv has no name for the empty beginning: 0 means now.
     if (revision === 0) return this.#beginning();

@@ -94,6 +94,8 @@ export interface Store {
   currentRevision(options?: { readonly linearizable?: boolean }): Promise<number>;
   /** Throws CompactedError or FutureRevisionError for a revision out of range. */
   get(key: string, revision?: number): Promise<GetResult>;
+  /** The revision of the key's last write, without its value; 0: there is no such key. As new as `get`. */
+  modRevision(key: string): Promise<number>;
   /** Items whose key starts with `prefix`. Throws as get does. */
   list(prefix: string, options?: ListOptions): Promise<ListResult>;
   count(prefix: string): Promise<number>;

@@ -10,7 +10,7 @@ import { keyOf } from './resources.ts';
 
 export interface InformerOptions<T extends KubeObject> extends Selection<T> {
   readonly indexers?: Readonly<Record<string, IndexFunction<T>>>;
-  /** Drops what nobody here reads, before it is cached. May change the object in place. */
+  /** Drops what nobody here reads, before it is cached. The object may be frozen: makes another one. */
   readonly transform?: (object: T) => T;
 }
 

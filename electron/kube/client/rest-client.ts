@@ -232,7 +232,7 @@ export class RestClient {
       query: { ...query, watch: true },
       signal,
     });
-    return decodeJsonLines(stream.chunks) as AsyncIterable<WatchEvent<T>>;
+    return decodeJsonLines(stream.messages ?? stream.chunks) as AsyncIterable<WatchEvent<T>>;
   }
 
   /** A followed log, stats, any streaming GET. Throws StatusError unless the answer is 2xx. */

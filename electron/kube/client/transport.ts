@@ -22,6 +22,11 @@ export interface TransportResponse {
   readonly body: Uint8Array;
 }
 
+/** What a message of a stream says, for who need not parse it: deeply frozen, since others share it. */
+export interface SharedMessage {
+  readonly document: unknown;
+}
+
 export interface TransportStream {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -30,6 +35,8 @@ export interface TransportStream {
    * connection breaks; ends quietly when the request's signal aborts.
    */
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** In place of `chunks`, where the server is in this process. Objects have no managedFields. */
+  readonly messages?: AsyncIterable<Uint8Array | SharedMessage>;
 }
 
 export interface Transport {

@@ -18,7 +18,7 @@ Object.defineProperty(BigInt.prototype, 'toJSON', {
 });
 
 /** Cheap, and true of whatever may need care: reviving costs ten times as much as parsing. */
-const mayNeedCare = /\d{16}|\\u[dD][89a-fA-F]/;
+const mayNeedCare = /(?:^|[:[,\s-])\d{16}|\\u[dD][89a-fA-F]/;
 const integer = /^-?\d+$/;
 
 /** Throws SyntaxError as JSON.parse does. */

@@ -66,6 +66,17 @@ function pod(name: string): object {
   return podOf({ containers: [containerOf({ resources })] }, { name });
 }
 
+it('what a quota counts takes nothing from those who own its fields', async () => {
+  await start(1);
+  await makeQuota('count', { pods: '2' });
+  const quotaPath = `${path}/resourcequotas/count`;
+  const before = (await ask(0, 'GET', quotaPath)).json.metadata.managedFields;
+  await ask(0, 'POST', `${path}/pods`, pod('a'));
+  const { metadata, status } = (await ask(0, 'GET', quotaPath)).json;
+  expect([status.used, metadata.managedFields]).toEqual([{ pods: '1' }, before]);
+  expect(before.length).toBeGreaterThan(0);
+});
+
 it('forty writers at once, through two servers, get what there is and no more', async () => {
   await start(2);
   await makeQuota('cpu', { 'requests.cpu': '2' });

@@ -19,6 +19,7 @@ import { assembleApiServer, type AssembledApiServer } from '../../api-server.ts'
 import { openMemoryStore } from '../../store/memory-store.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiResponse, UserInfo } from '../http.ts';
+import { bytesOfChunk, isStream } from '../response-body.ts';
 
 const groupVersion = 'sea.example.com/v1';
 const base = `/apis/${groupVersion}`;
@@ -192,8 +193,8 @@ async function ask(method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, asked
   let text = '';
   if (typeof body === 'string') text = body;
   else if (body instanceof Uint8Array) text = Buffer.from(body).toString();
-  else if (body !== undefined)
-    for await (const chunk of body) text += Buffer.from(chunk).toString();
+  else if (isStream(body))
+    for await (const chunk of body) text += Buffer.from(bytesOfChunk(chunk)).toString();
   const isJson = headers['content-type']?.startsWith('application/json') === true;
   const json: Json = isJson ? JSON.parse(text) : undefined;
   return { status, text, json };

@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import type { Status } from '#kube/api/meta.ts';
 import { rfc3339Micro } from '#kube/base/clock.ts';
 import type { ApiRequest, ApiResponse, AuditNotes, RequestInfo, UserInfo } from '../http.ts';
+import { isSliced, joined } from '../response-body.ts';
 import { hasBodies, type AuditDecision, type AuditStage } from './policy.ts';
 
 export interface Audited {
@@ -81,7 +82,8 @@ function dropManagedFields(value: unknown): void {
   if (Array.isArray(items)) for (const item of items) dropManagedFields(item);
 }
 
-function textOf({ body, headers }: ApiResponse): string | undefined {
+function textOf({ body: given, headers }: ApiResponse): string | undefined {
+  const body = isSliced(given) ? joined(given) : given;
   if (typeof body === 'string') return body;
   if (!(body instanceof Uint8Array)) return undefined;
   const bytes = headers['content-encoding'] === 'gzip' ? gunzipSync(body) : Buffer.from(body);

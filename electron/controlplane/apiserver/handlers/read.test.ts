@@ -219,8 +219,8 @@ describe('forms of an answer', () => {
     await api.request('POST', configMaps, { body: { metadata: { name: 'big' }, data } });
     const packed = await api.raw('GET', configMaps, { headers: { 'accept-encoding': 'gzip' } });
     expect(packed.headers['content-encoding']).toBe('gzip');
-    const plain = await api.raw('GET', configMaps);
+    const plain = await api.request('GET', configMaps);
     expect(plain.headers).not.toHaveProperty('content-encoding');
-    expect(gunzipSync(packed.body as Uint8Array)).toEqual(Buffer.from(plain.body as Uint8Array));
+    expect(gunzipSync(packed.body as Uint8Array).toString()).toBe(plain.text);
   });
 });

@@ -7,9 +7,10 @@ import type { ResourceDefinition } from '../../registry/resource.ts';
 import { apiVersionOfResource } from '../../registry/resource-table.ts';
 import type { ListPage } from '../../registry/list.ts';
 import { typeHeadOf, type StoredObject } from '../../registry/storage-codec.ts';
-import type { ApiResponse } from '../http.ts';
+import type { ApiResponse, SlicedBody } from '../http.ts';
 import { encodeResponse, negotiateOutput, type OutputForm } from '../representation/negotiation.ts';
 import { makeTable, parseIncludeObject, partialMetadata } from '../representation/table.ts';
+import { listBody } from './list-body.ts';
 import { warningHeaders, type RequestScope } from './scope.ts';
 
 const encoder = new TextEncoder();
@@ -76,7 +77,7 @@ export function respondPage(scope: RequestScope, page: ListPage): Promise<ApiRes
   if (page.continueToken !== '') metadata.continue = page.continueToken;
   if (page.remaining !== undefined) metadata.remainingItemCount = page.remaining;
   if (form.shape === 'object')
-    return respondBytes(scope, listBytes(scope, page, metadata), 200, form);
+    return encodeResponse(200, bodyOfList(scope, page, metadata), form, warningHeaders(scope));
   const objects = page.items.map(({ object }) => object);
   const body =
     form.shape === 'Table'
@@ -113,33 +114,11 @@ function listType(definition: ResourceDefinition) {
  * `{"kind":"PodList",…,"items":[` + the stored bytes, joined by commas + `]}`. What the list says of
  * all its items none says again, as in Kubernetes; custom resources do.
  */
-function listBytes(scope: RequestScope, { items }: ListPage, metadata: ListMeta): Uint8Array {
+function bodyOfList(scope: RequestScope, { items }: ListPage, metadata: ListMeta): SlicedBody {
   const { definition } = scope;
   const head = JSON.stringify({ ...listType(definition), metadata, items: [] });
-  const parts = items.map(({ json }) => json);
   const cut = definition.isCustom === true ? 1 : typeHeadOf(definition).length;
-  return joinItems(encoder.encode(head.slice(0, -2)), parts, cut);
-}
-
-const comma = 0x2c;
-const brace = 0x7b;
-const listEnd = encoder.encode(']}\n');
-
-/** Of each part, the first `cut` bytes become a brace. */
-function joinItems(head: Uint8Array, parts: readonly Uint8Array[], cut: number): Uint8Array {
-  const commas = Math.max(0, parts.length - 1);
-  const length = parts.reduce((sum, part) => sum + part.length - cut + 1, 0);
-  const result = new Uint8Array(head.length + length + commas + listEnd.length);
-  result.set(head);
-  let at = head.length;
-  for (const [index, part] of parts.entries()) {
-    if (index > 0) result[at++] = comma;
-    result[at++] = brace;
-    result.set(part.subarray(cut), at);
-    at += part.length - cut;
-  }
-  result.set(listEnd, at);
-  return result;
+  return listBody(encoder.encode(head.slice(0, -2)), items, cut);
 }
 
 function withNewline(json: Uint8Array): Uint8Array {

@@ -3,11 +3,12 @@
 // on a WebSocket can't see those.
 // Source: kubernetes apiserver pkg/endpoints/handlers/watch.go, pkg/storage/cacher (newErrWatcher).
 import type { ObjectMeta, Status } from '#kube/api/meta.ts';
-import type { KubeObject } from '#kube/api/object.ts';
+import type { KubeObject, WatchEvent } from '#kube/api/object.ts';
+import { deepFreeze } from '#kube/machinery/equality.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import type { WatchItem } from '../../registry/cache-watch.ts';
 import { apiVersionOfResource } from '../../registry/resource-table.ts';
-import type { ApiResponse } from '../http.ts';
+import type { ApiResponse, Chunk, StreamMessage } from '../http.ts';
 import type { OutputForm } from '../representation/negotiation.ts';
 import { makeTable, partialMetadata } from '../representation/table.ts';
 import { parseWatchQuery, type WatchParameters } from './options.ts';
@@ -69,8 +70,8 @@ function once(item: WatchItem): AsyncIterator<WatchItem, undefined> {
 /** Not a generator: `return()` of one would wait for an event that may never come. */
 function framed(
   items: AsyncIterator<WatchItem, undefined>,
-  frame: (item: WatchItem) => Uint8Array,
-): AsyncIterableIterator<Uint8Array> {
+  frame: (item: WatchItem) => Chunk,
+): AsyncIterableIterator<Chunk> {
   return {
     [Symbol.asyncIterator]() {
       return this;
@@ -89,7 +90,7 @@ function framed(
 
 const encoder = new TextEncoder();
 
-function frameMaker(scope: RequestScope, form: OutputForm): (item: WatchItem) => Uint8Array {
+function frameMaker(scope: RequestScope, form: OutputForm): (item: WatchItem) => Chunk {
   if (form.shape === 'object') return (item) => objectFrame(scope, item);
   if (form.shape === 'PartialObjectMetadata') return (item) => partialFrame(item);
   let hasColumns = true;
@@ -100,21 +101,42 @@ function frameMaker(scope: RequestScope, form: OutputForm): (item: WatchItem) =>
   };
 }
 
-function objectFrame(scope: RequestScope, item: WatchItem): Uint8Array {
+function objectFrame(scope: RequestScope, item: WatchItem): Chunk {
   if (item.type === 'ERROR') return jsonFrame('ERROR', item.status);
   if (item.type === 'BOOKMARK') {
     const apiVersion = apiVersionOfResource(scope.definition);
     const { kind } = scope.definition;
     return jsonFrame('BOOKMARK', { kind, apiVersion, metadata: bookmarkMetadata(item) });
   }
-  const { type, stored, revision } = item;
-  const json = revision === stored.revision ? stored.json : stored.jsonAt(revision);
-  const head = encoder.encode(`{"type":"${type}","object":`);
-  const frame = new Uint8Array(head.length + json.length + 2);
-  frame.set(head);
-  frame.set(json, head.length);
-  frame.set([0x7d, 0x0a], head.length + json.length);
-  return frame;
+  return new ObjectMessage(item);
+}
+
+/** Bytes are copied for each socket; followers in this process share the object. */
+class ObjectMessage implements StreamMessage {
+  readonly #item: ObjectItem;
+
+  constructor(item: ObjectItem) {
+    this.#item = item;
+  }
+
+  get bytes(): Uint8Array {
+    const { type, stored, revision } = this.#item;
+    const json = revision === stored.revision ? stored.json : stored.jsonAt(revision);
+    const head = encoder.encode(`{"type":"${type}","object":`);
+    const frame = new Uint8Array(head.length + json.length + 2);
+    frame.set(head);
+    frame.set(json, head.length);
+    frame.set([0x7d, 0x0a], head.length + json.length);
+    return frame;
+  }
+
+  get document(): WatchEvent<KubeObject> {
+    const { type, stored, revision } = this.#item;
+    const { shared } = stored;
+    if (revision === stored.revision) return { type, object: shared };
+    const metadata = { ...shared.metadata, resourceVersion: String(revision) };
+    return { type, object: deepFreeze({ ...shared, metadata }) };
+  }
 }
 
 function partialFrame(item: WatchItem): Uint8Array {
@@ -147,9 +169,9 @@ function withMetadata(object: KubeObject, metadata: EventMetadata): KubeObject {
 
 /** A bookmark has no name. */
 type EventMetadata = Partial<ObjectMeta>;
-type ObjectItem = Exclude<WatchItem, { readonly type: 'ERROR' }>;
+type ObjectItem = Extract<WatchItem, { readonly stored: unknown }>;
 
-function metadataOf(item: ObjectItem): EventMetadata {
+function metadataOf(item: Exclude<WatchItem, { readonly type: 'ERROR' }>): EventMetadata {
   if (item.type === 'BOOKMARK') return bookmarkMetadata(item);
   return { ...item.stored.object.metadata, resourceVersion: String(item.revision) };
 }

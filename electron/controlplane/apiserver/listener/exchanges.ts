@@ -16,6 +16,7 @@ import {
   type Incoming,
   type Outgoing,
 } from './node-http.ts';
+import { isStream } from '../response-body.ts';
 import { statusResponse } from '../status-response.ts';
 
 /** What requests under way get when the listener stops. */
@@ -66,7 +67,7 @@ export class Exchanges {
     const controller = clientSignal(outgoing);
     const response = await this.#answer(incoming, controller.signal, answer);
     if (outgoing.destroyed) return;
-    if (typeof response.body === 'object' && !(response.body instanceof Uint8Array)) {
+    if (isStream(response.body)) {
       this.#streams.add(controller);
       if (this.#isStopping) controller.abort();
     }

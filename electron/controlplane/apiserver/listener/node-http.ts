@@ -5,7 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { HttpMethod } from '#kube/client/transport.ts';
 import { badRequest, methodNotAllowed, requestTooLarge } from '#kube/machinery/status.ts';
-import type { ApiRequest, ApiResponse, UserInfo } from '../http.ts';
+import type { ApiRequest, ApiResponse, Chunk, SlicedBody, UserInfo } from '../http.ts';
+import { bytesOfChunk, isSliced, isStream } from '../response-body.ts';
 import { Interruption } from './interruption.ts';
 
 export type Incoming = IncomingMessage | Http2ServerRequest;
@@ -70,7 +71,13 @@ export async function writeResponse(
   // The two kinds of responses differ in types only, as far as it goes here.
   const outgoing = target as ServerResponse;
   const { status, headers, body } = response;
-  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
+  if (isSliced(body)) {
+    outgoing.writeHead(status, { ...headers, 'content-length': body.byteLength });
+    if (!isHead) await writeSlices(outgoing, body);
+    outgoing.end();
+    return;
+  }
+  if (!isStream(body)) {
     const bytes = typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array());
     outgoing.writeHead(status, { ...headers, 'content-length': bytes.length });
     outgoing.end(isHead ? undefined : bytes);
@@ -82,9 +89,20 @@ export async function writeResponse(
   await pump(outgoing, body[Symbol.asyncIterator](), signal);
 }
 
+/** Others are served between two slices, and no more is held than the client takes. */
+async function writeSlices(outgoing: ServerResponse, body: SlicedBody): Promise<void> {
+  const interruption = new Interruption();
+  outgoing.once('close', interruption.stop);
+  for (const slice of body.slices()) {
+    if (interruption.isOver) return;
+    await interruption.wait(new Promise((resolve) => outgoing.write(slice, resolve)));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 async function pump(
   outgoing: ServerResponse,
-  chunks: AsyncIterator<Uint8Array | string>,
+  chunks: AsyncIterator<Chunk>,
   signal: AbortSignal,
 ): Promise<void> {
   const interruption = new Interruption();
@@ -95,7 +113,7 @@ async function pump(
     while (!outgoing.writableEnded && !outgoing.destroyed) {
       const next = await interruption.wait(chunks.next());
       if (next === undefined || next.done === true) break;
-      if (!outgoing.write(next.value)) await interruption.wait(drained(outgoing));
+      if (!outgoing.write(bytesOfChunk(next.value))) await interruption.wait(drained(outgoing));
     }
   } finally {
     signal.removeEventListener('abort', interruption.stop);

@@ -360,6 +360,57 @@ describe('streams', () => {
   });
 });
 
+describe('long answers', () => {
+  const sliceBytes = 128 * 1024;
+  let written: number;
+  /** All slices lie in one buffer, as those of lists do. */
+  function letters(count: number): ApiResponse {
+    const slice = new Uint8Array(sliceBytes);
+    written = 0;
+    return {
+      status: 200,
+      headers: {},
+      body: {
+        byteLength: count * sliceBytes,
+        *slices() {
+          for (; written < count; written++) yield slice.fill(97 + (written % 26));
+        },
+      },
+    };
+  }
+
+  it('come whole and in order, with their length, over either protocol', async () => {
+    handler = async () => letters(40);
+    const letter = (n: number) => String.fromCharCode(97 + (n % 26)).repeat(sliceBytes);
+    const wanted = Array.from({ length: 40 }, (_, n) => letter(n)).join('');
+    const one = await http1('/');
+    const two = await http2().request({ method: 'GET', path: '/' });
+    expect(one.headers['content-length']).toBe(String(wanted.length));
+    expect([one.text === wanted, text(two.body) === wanted]).toEqual([true, true]);
+  });
+
+  it('wait for a slow reader, and let others be answered meanwhile', async () => {
+    handler = async ({ path }) =>
+      path === '/list' ? letters(1000) : { status: 200, headers: {}, body: 'ok' };
+    const abort = new AbortController();
+    const { chunks } = await http2().stream({ method: 'GET', path: '/list', signal: abort.signal });
+    await chunks[Symbol.asyncIterator]().next();
+    for (let i = 0; i < 20; i++) await http2().request({ method: 'GET', path: '/' });
+    expect(written).toBeLessThan(500);
+    abort.abort();
+  });
+
+  it('have no body for HEAD', async () => {
+    handler = async () => letters(3);
+    const answer = await http1('/', { method: 'HEAD' });
+    expect([answer.headers['content-length'], answer.text, written]).toEqual([
+      String(3 * sliceBytes),
+      '',
+      0,
+    ]);
+  });
+});
+
 describe('stopping', () => {
   it('ends watches cleanly and lets requests under way finish', async () => {
     const source = pushable();

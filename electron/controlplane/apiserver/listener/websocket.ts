@@ -10,9 +10,10 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { Logger } from '#kube/base/logger.ts';
 import { joined } from '#platform/streams/join.ts';
 import { badRequest, StatusError, unauthorized } from '#kube/machinery/status.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from '../http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, Chunk, UserInfo } from '../http.ts';
 import { Interruption } from './interruption.ts';
 import { toApiRequest } from './node-http.ts';
+import { bytesOfChunk, isStream } from '../response-body.ts';
 import { statusResponse } from '../status-response.ts';
 
 const tokenPrefix = 'base64url.bearer.authorization.k8s.io.';
@@ -57,7 +58,7 @@ export class WebSocketBridge {
       const response = await this.#answer(upgrade, controller.signal);
       if (controller.signal.aborted) return void upgrade.socket.destroy();
       if (response.connection !== undefined) await joinConnections(upgrade, response, controller);
-      else if (isStream(response)) await this.#bridge(upgrade, response, controller);
+      else if (isStreamed(response)) await this.#bridge(upgrade, response, controller);
       else refuse(upgrade, response);
     } finally {
       this.#open.delete(controller);
@@ -77,7 +78,7 @@ export class WebSocketBridge {
         ...(upgrade.user === undefined ? {} : { user: upgrade.user }),
       });
       const response = await this.#deps.handler(withProtocolToken(plain));
-      const isTaken = response.connection !== undefined || isStream(response);
+      const isTaken = response.connection !== undefined || isStreamed(response);
       if (response.status >= 400 || isTaken) return response;
       return statusResponse(badRequest('only requests that stream can be upgraded to a WebSocket'));
     } catch (error) {
@@ -103,7 +104,8 @@ export class WebSocketBridge {
       for (;;) {
         const next = await interruption.wait(chunks.next());
         if (next === undefined || next.done === true) break;
-        await send(socket, next.value, isText || typeof next.value === 'string');
+        const chunk = bytesOfChunk(next.value);
+        await send(socket, chunk, isText || typeof chunk === 'string');
       }
       socket.close(1000);
     } catch (error) {
@@ -139,16 +141,10 @@ async function joinConnections(
   signal.removeEventListener('abort', close);
 }
 
-type StreamResponse = ApiResponse & { readonly body: AsyncIterable<Uint8Array | string> };
+type StreamResponse = ApiResponse & { readonly body: AsyncIterable<Chunk> };
 
-function isStream(response: ApiResponse): response is StreamResponse {
-  const { body } = response;
-  return (
-    response.status < 400 &&
-    body !== undefined &&
-    typeof body !== 'string' &&
-    !(body instanceof Uint8Array)
-  );
+function isStreamed(response: ApiResponse): response is StreamResponse {
+  return response.status < 400 && isStream(response.body);
 }
 
 /** Resolves when the bytes are on their way, so that a slow reader slows the stream down. */

@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import { gzip as gzipWithCallback } from 'node:zlib';
 import { stringify } from 'yaml';
 import { notAcceptable, unsupportedMediaType } from '#kube/machinery/status.ts';
-import type { ApiRequest, ApiResponse } from '../http.ts';
+import type { ApiRequest, ApiResponse, SlicedBody } from '../http.ts';
+import { isSliced, joined } from '../response-body.ts';
 import { protobufMediaType } from './protobuf.ts';
 
 export type Shape = 'object' | 'Table' | 'PartialObjectMetadata';
@@ -92,20 +93,27 @@ const decoder = new TextDecoder();
 /** Smaller answers are not worth compressing. As in Kubernetes. */
 const gzipThresholdBytes = 128 * 1024;
 
+/** Longer answers are written in slices, if they are. */
+const slicedBytesMin = 64 * 1024;
+
 /** `json` is one JSON value in bytes; `headers` are added to the form's own. */
 export async function encodeResponse(
   status: number,
-  json: Uint8Array,
+  json: Uint8Array | SlicedBody,
   form: OutputForm,
   headers: Readonly<Record<string, string>>,
 ): Promise<ApiResponse> {
-  const body = inForm(json, form);
+  const isPlain = form.encoding === 'json' && !form.isPretty;
+  const mayBeSliced = isPlain && !(form.acceptsGzip && json.byteLength >= gzipThresholdBytes);
+  const isLong = mayBeSliced && json.byteLength >= slicedBytesMin;
+  const body = isLong ? json : inForm(isSliced(json) ? joined(json) : json, form);
   const all: Record<string, string> = {
     'content-type': form.encoding === 'json' ? 'application/json' : 'application/yaml',
     'cache-control': 'no-cache, private',
     ...headers,
   };
-  if (!form.acceptsGzip || body.length < gzipThresholdBytes) return { status, headers: all, body };
+  if (isSliced(body) || !form.acceptsGzip || body.length < gzipThresholdBytes)
+    return { status, headers: all, body };
   all['content-encoding'] = 'gzip';
   all['vary'] = 'Accept-Encoding';
   return { status, headers: all, body: await gzip(body) };

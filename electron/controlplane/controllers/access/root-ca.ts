@@ -17,7 +17,7 @@ const annotations = {
 export function createRootCaPublisher(deps: ControllerDeps): RunnableController {
   const { client, authority } = deps;
   const all = deps.informers.informer(namespaces);
-  const maps = deps.informers.informer(configMaps);
+  const maps = deps.informers.informer(configMaps, { fieldSelector: `metadata.name=${name}` });
   const controller = new Controller({
     name: 'root-ca-cert-publisher',
     clock: deps.clock,
@@ -25,9 +25,7 @@ export function createRootCaPublisher(deps: ControllerDeps): RunnableController 
     reconcile,
   });
   controller.watch(all);
-  controller.watch(maps, ({ metadata }) =>
-    metadata.name === name ? [metadata.namespace ?? ''] : [],
-  );
+  controller.watch(maps, ({ metadata }) => [metadata.namespace ?? '']);
   const data = { 'ca.crt': authority.caPem };
 
   async function reconcile(namespace: string): Promise<void> {

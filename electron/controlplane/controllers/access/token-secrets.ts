@@ -19,7 +19,10 @@ export function createTokenSecretController(deps: ControllerDeps): RunnableContr
           `${secret.metadata.namespace ?? ''}/${secret.metadata.annotations?.[nameAnnotation] ?? ''}`,
         ]
       : [];
-  const all = informers.informer(secrets, { indexers: { account: ofAccount } });
+  const all = informers.informer(secrets, {
+    fieldSelector: `type=${type}`,
+    indexers: { account: ofAccount },
+  });
   const accounts = informers.informer(serviceAccounts);
   const controller = new Controller({
     name: 'token-secret-controller',

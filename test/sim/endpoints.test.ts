@@ -102,7 +102,7 @@ describe('Endpoints written by hand', () => {
     expect(await slices()).toEqual([]);
     await sim.client.patch(endpoints, ref, {
       metadata: { labels: { 'endpointslice.kubernetes.io/skip-mirror': null } },
-    } as never);
+    });
     await sim.settle();
     expect(await slices()).toHaveLength(1);
   });

@@ -9,6 +9,7 @@ const { parse, rawJSON } = JSON as unknown as {
   rawJSON(text: string): unknown;
 };
 
+// oxlint-disable-next-line no-extend-native -- what JSON.stringify asks for
 Object.defineProperty(BigInt.prototype, 'toJSON', {
   configurable: true,
   writable: true,

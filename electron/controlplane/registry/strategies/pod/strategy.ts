@@ -41,7 +41,8 @@ export const podStrategy: Strategy<Pod> = {
     const isOver = pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
     if (isUnscheduled || isOver) return 0;
     // It may be one of those integers that no number holds.
-    const seconds = Number(requested ?? pod.spec.terminationGracePeriodSeconds ?? 0);
+    const given: unknown = requested ?? pod.spec.terminationGracePeriodSeconds;
+    const seconds = Number(given ?? 0);
     return seconds < 0 ? 1 : seconds;
   },
 };

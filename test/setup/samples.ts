@@ -26,6 +26,8 @@ const ships = {
 
 /** Of kinds that can't be called anything. */
 export const givenNames: Readonly<Record<string, string>> = {
+  // Those of the Service's name are kept by a controller.
+  Endpoints: 'by-hand',
   IPAddress: '10.98.0.7',
   CustomResourceDefinition: 'ships.it.example.com',
   APIService: 'v1.that.example.com',

@@ -170,7 +170,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
         Source: mount.hostPath,
         Target: mount.containerPath,
         ReadOnly: mount.readOnly,
-        BindOptions: { Propagation: propagation(mount, place.engineDirectory) },
+        ...bindOptions(mount, place.engineDirectory),
       })),
       ...limitsBody(resources),
       OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
@@ -191,16 +191,17 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
 }
 
 /**
- * Docker takes no mount that contains its own directory and would keep what it mounts there later:
- * such a one (`hostPath: /`) sees the machine's mounts as they come and go.
+ * Docker takes no private mount that contains its own directory (`hostPath: /`): it would keep what is
+ * mounted there later. Told nothing, it makes it a slave where it can, and private elsewhere.
  */
-function propagation(mount: MountConfig, engineDirectory: string): MountConfig['propagation'] {
-  const [source, engine] = [mount.hostPath, engineDirectory].map((name) => path.join(name, '/'));
-  const meets =
-    source !== undefined &&
-    engine !== undefined &&
-    (source.startsWith(engine) || engine.startsWith(source));
-  return meets && mount.propagation === 'rprivate' ? 'rslave' : mount.propagation;
+function bindOptions(
+  { hostPath, propagation }: MountConfig,
+  engineDirectory: string,
+): { BindOptions?: { Propagation: MountConfig['propagation'] } } {
+  const source = path.join(hostPath, '/');
+  const engine = path.join(engineDirectory, '/');
+  const meets = source.startsWith(engine) || engine.startsWith(source);
+  return meets && propagation === 'rprivate' ? {} : { BindOptions: { Propagation: propagation } };
 }
 
 function limitsText({ cpuShares, cpuQuotaMicros, memoryBytes }: ContainerLimits): string {

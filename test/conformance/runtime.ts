@@ -236,6 +236,22 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.removeImage(spare);
     });
 
+    it('mounts what holds the directory of the engine itself', async () => {
+      const owner = { ...pod, uid: `${pod.uid}-root`, name: 'pod-root' };
+      const propagation = 'rprivate';
+      const mounts = [
+        { hostPath: '/', containerPath: '/host', readOnly: true, propagation },
+      ] as const;
+      const sandboxId = await runtime.runSandbox(sandboxConfig(owner));
+      const more = { name: 'root', image: test.image, mounts };
+      const id = await runtime.createContainer(containerConfig(owner, sandboxId, more));
+      await runtime.startContainer(id);
+      const [container] = (await runtime.getPod(owner)).containers;
+      expect(container?.state).toBe('running');
+      await runtime.removeContainer(id);
+      await runtime.removeSandbox(sandboxId);
+    });
+
     it('tells the directory where images lie', async () => {
       expect(await runtime.storageDirectory()).toMatch(/^\//);
     });

@@ -19,7 +19,7 @@ import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
 import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
-import { PressureKeeper } from './kubelet/pressure/pressure-keeper.ts';
+import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
@@ -230,7 +230,8 @@ export class NodeAgent {
       nodeName,
       dataDirectory,
       pods: () => kubelet.pods(),
-      evict: (pod, message) => kubelet.evict(pod, message),
+      evict: (...eviction) => kubelet.evict(...eviction),
+      diskSpace: systemDiskSpace,
       sample: () => collector.once(),
       memoryAvailableBytes: async () => (await this.#readFacts()).memoryAvailableBytes,
       volumeBytes: (pod) => this.#volumes.diskBytes(pod),

@@ -290,29 +290,36 @@ describe('a pod', () => {
     expect(statusOf()?.phase).toBe('Running');
   });
 
-  it('that has to give way ends as Failed at once, says why, and stays so', async () => {
+  const low = 'The node was low on resource: memory. ';
+
+  it.each([true, false])('that has to give way fails at once: %s', async (isDisruption) => {
     await start();
     api.put(podOf({ terminationGracePeriodSeconds: 600 }));
     await until('ready', () => isReady());
-    kubelet.evict(api.pods.get('p') ?? podOf(), 'The node was low on resource: memory. ');
-    const status = () => api.pods.get('p')?.status;
-    await until('ended', () => status()?.containerStatuses?.[0]?.state?.terminated !== undefined);
-    expect(status()).toMatchObject({
-      phase: 'Failed',
-      reason: 'Evicted',
-      message: 'The node was low on resource: memory. ',
-    });
-    expect(status()?.conditions).toContainEqual(
-      expect.objectContaining({
-        type: 'DisruptionTarget',
-        status: 'True',
-        reason: 'TerminationByKubelet',
-      }),
-    );
-    expect(runtime.calls).toContain('stop web 1');
-    expect(events).toContain('Evicted: The node was low on resource: memory. ');
+    kubelet.evict(api.pods.get('p') ?? podOf(), low, isDisruption);
+    await until('ended', () => web()?.state?.terminated !== undefined);
+    const status = api.pods.get('p')?.status;
+    expect(status).toMatchObject({ phase: 'Failed', reason: 'Evicted', message: low });
+    const target = status?.conditions?.find(({ type }) => type === 'DisruptionTarget');
+    expect(target?.reason).toBe(isDisruption ? 'TerminationByKubelet' : undefined);
     await settled();
+    expect(runtime.calls).toContain('stop web 1');
+    expect(events).toContain(`Evicted: ${low}`);
     expect(runtime.calls.filter((call) => call === 'start web')).toHaveLength(1);
+  });
+
+  it('that is ending already is not asked to give way', async () => {
+    await start();
+    runtime.stubborn.add('web');
+    const pod = api.put(podOf({ terminationGracePeriodSeconds: 600 }));
+    await until('ready', () => isReady());
+    const deletionTimestamp = '2026-11-23T12:00:00Z';
+    const shown = api.pods.get('p') ?? pod;
+    api.put({ ...shown, metadata: { ...shown.metadata, deletionTimestamp } });
+    await until('stopping', () => runtime.calls.includes('stop web 600'));
+    kubelet.evict(api.pods.get('p') ?? pod, low, true);
+    await settled();
+    expect(events.filter((text) => text.startsWith('Evicted'))).toEqual([]);
   });
 
   it('that has to give way while its image is fetched never starts', async () => {
@@ -320,7 +327,7 @@ describe('a pod', () => {
     await start();
     api.put(podOf({ containers: [{ name: 'web', image: 'big:1' }] }));
     await until('pulls', () => runtime.calls.includes('pull big:1'));
-    kubelet.evict(api.pods.get('p') ?? podOf(), 'The node was low on resource: memory. ');
+    kubelet.evict(api.pods.get('p') ?? podOf(), low, true);
     await until('failed', () => api.pods.get('p')?.status?.reason === 'Evicted');
     await settled();
     expect(runtime.calls).not.toContain('start web');

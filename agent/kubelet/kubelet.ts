@@ -82,12 +82,14 @@ export class Kubelet {
       .map((worker) => this.#workerDeps.statuses.newest(worker.pod));
   }
 
-  /** The machine needs what this pod uses. The pod ends as Failed, and whoever owns it makes another. */
-  evict(pod: Pod, message: string): void {
+  /**
+   * The pod ends as Failed, and whoever owns it makes another. `isDisruption`: through no fault of
+   * its own.
+   */
+  evict(pod: Pod, message: string, isDisruption: boolean): void {
     const worker = this.#workers.get(pod.metadata.uid ?? '');
-    if (worker === undefined) return;
+    if (worker?.evict(message, isDisruption) !== true) return;
     this.#deps.events.event(pod, 'Warning', 'Evicted', message);
-    worker.evict(message);
   }
 
   /** Resolves when the first pods are known; runs until the signal aborts. */

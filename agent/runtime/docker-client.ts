@@ -18,6 +18,8 @@ export interface EngineFacts {
   readonly arch: string;
   readonly rootDir: string;
   readonly cgroupVersion: string;
+  /** False with containerd's image store, which gives a digest to whatever is built or loaded as well. */
+  readonly digestsTellPulls: boolean;
 }
 
 export type Filters = Readonly<Record<string, readonly string[]>>;
@@ -45,12 +47,17 @@ export class DockerClient {
     const [version, info] = await attempt(() =>
       Promise.all([this.#docker.version(), this.#docker.info() as Promise<unknown>]),
     );
-    const { DockerRootDir, CgroupVersion } = info as Record<string, string | undefined>;
+    const { DockerRootDir, CgroupVersion, DriverStatus } = info as {
+      readonly DockerRootDir?: string;
+      readonly CgroupVersion?: string;
+      readonly DriverStatus?: readonly (readonly string[])[] | null;
+    };
     return {
       version: version.Version,
       arch: version.Arch,
       rootDir: DockerRootDir ?? '/var/lib/docker',
       cgroupVersion: CgroupVersion ?? '1',
+      digestsTellPulls: !(DriverStatus ?? []).flat().includes('io.containerd.snapshotter.v1'),
     };
   }
 

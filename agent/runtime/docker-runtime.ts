@@ -3,7 +3,7 @@
 // zero are allowed here.
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '#kube/base/clock.ts';
-import type { DockerClient } from './docker-client.ts';
+import type { DockerClient, EngineFacts } from './docker-client.ts';
 import {
   containerBody,
   identityFilters,
@@ -62,7 +62,7 @@ export class DockerRuntime implements Runtime {
   #network: Promise<PodNetwork> | undefined;
   #sandboxImage: Promise<void> | undefined;
   /** As the engine said when it was last asked for its version, that is since it last came up. */
-  #rootDirectory: string | undefined;
+  #facts: EngineFacts | undefined;
 
   constructor(deps: DockerRuntimeDeps) {
     this.#deps = deps;
@@ -74,9 +74,12 @@ export class DockerRuntime implements Runtime {
   }
 
   async version(): Promise<RuntimeVersion> {
-    const facts = await this.#client.facts();
-    this.#rootDirectory = facts.rootDir;
-    return { name: 'docker', version: facts.version };
+    this.#facts = await this.#client.facts();
+    return { name: 'docker', version: this.#facts.version };
+  }
+
+  async #knownFacts(): Promise<EngineFacts> {
+    return (this.#facts ??= await this.#client.facts());
   }
 
   listPods(): Promise<readonly ObservedPod[]> {
@@ -136,7 +139,7 @@ export class DockerRuntime implements Runtime {
       identity: this.#deps.identity,
       networkName: network?.name ?? 'host',
       mayLowerOomScore: this.#mayLowerOomScore,
-      engineDirectory: this.#rootDirectory ?? defaultRootDirectory,
+      engineDirectory: this.#facts?.rootDir ?? defaultRootDirectory,
     };
   }
 
@@ -164,7 +167,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async createContainer(config: ContainerConfig): Promise<string> {
-    await this.storageDirectory();
+    await this.#knownFacts();
     const place = this.#place(undefined);
     if (config.resources.oomScoreAdj >= 0 || !place.mayLowerOomScore)
       return this.#create(containerBody(config, place));
@@ -275,7 +278,7 @@ export class DockerRuntime implements Runtime {
         names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
         sizeBytes: image.Size,
         user: image.Config?.User ?? '',
-        isPulled: (image.RepoDigests ?? []).length > 0,
+        isPulled: isPulled(image, await this.#knownFacts()),
       };
     } catch (error) {
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -302,12 +305,13 @@ export class DockerRuntime implements Runtime {
 
   async listImages(): Promise<readonly ImageStatus[]> {
     const images = await this.#client.listImages();
+    const facts = await this.#knownFacts();
     return images.map((image) => ({
       id: image.Id,
       names: [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])],
       sizeBytes: image.Size,
       user: '',
-      isPulled: (image.RepoDigests ?? []).some((digest) => digest !== '<none>@<none>'),
+      isPulled: isPulled(image, facts),
     }));
   }
 
@@ -325,8 +329,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async storageDirectory(): Promise<string> {
-    this.#rootDirectory ??= (await this.#client.facts()).rootDir;
-    return this.#rootDirectory;
+    return (await this.#knownFacts()).rootDir;
   }
 
   containerDiskBytes(id: string): Promise<number | undefined> {
@@ -361,7 +364,7 @@ export class DockerRuntime implements Runtime {
 
   async #ensureSandboxImage(): Promise<void> {
     if ((await this.imageStatus(sandboxImageName)) !== undefined) return;
-    const { arch } = await this.#client.facts();
+    const { arch } = await this.#knownFacts();
     const known: Partial<Record<string, SandboxArch>> = archOfDocker;
     const name = known[arch];
     if (name === undefined)
@@ -410,4 +413,11 @@ function runtimeEvent(line: string): RuntimeEvent | undefined {
   };
   const podUid = event.Actor?.Attributes?.[label.podUid];
   return podUid === undefined ? undefined : { podUid, containerId: event.Actor?.ID ?? '' };
+}
+
+function isPulled(
+  { RepoDigests }: { readonly RepoDigests?: readonly string[] | null },
+  { digestsTellPulls }: EngineFacts,
+): boolean {
+  return digestsTellPulls && (RepoDigests ?? []).some((digest) => digest !== '<none>@<none>');
 }

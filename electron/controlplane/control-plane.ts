@@ -102,6 +102,9 @@ class LateHandler {
   readonly handle: ApiHandler = (request) => this.#handler(request);
 }
 
+/** Reasons by which the API server says that it could not try. */
+const notAnswered = ['ServiceUnavailable', 'Timeout', 'ServerTimeout'];
+
 export class ControlPlane {
   readonly #deps: ControlPlaneDeps;
   readonly #stopping = new AbortController();
@@ -145,7 +148,7 @@ export class ControlPlane {
     const { handler, tokens, probeApiService } = assembled;
     late.set(handler);
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
-    await this.#unlessRefused(() => this.#bootstrap(client, apiPort));
+    await this.#bootstrap(client, apiPort);
     await this.#unlessRefused(() =>
       ensureClusterTrust(client, {
         clientCaPem: pki.caPem,
@@ -283,21 +286,24 @@ export class ControlPlane {
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
     const objects = bootstrapObjects({ serviceCidr, apiServerPort });
-    for (const object of objects) await ensureObject(client, object);
-    const flows = [...bootstrapLevels, ...bootstrapSchemas];
-    await Promise.all(flows.map((object) => ensureObject(client, object)));
-    await ensureBootstrapRbac(client);
+    const ensure = (object: KubeObject) => this.#unlessRefused(() => ensureObject(client, object));
+    for (const object of objects) await ensure(object);
+    await Promise.all([...bootstrapLevels, ...bootstrapSchemas].map(ensure));
+    await this.#unlessRefused(() => ensureBootstrapRbac(client));
   }
 
   /**
    * What a release adds to a cluster that is there may wait for the next start: a full disk, or a
-   * webhook that is down, keeps no cluster from serving what it has.
+   * webhook that is down, keeps no cluster from serving what it has. A store that does not answer
+   * now is none of that.
    */
-  async #unlessRefused(work: () => Promise<void>): Promise<void> {
+  async #unlessRefused(work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof StatusError) || !existsSync(this.#marker)) throw error;
+      const isRefusal =
+        error instanceof StatusError && !notAnswered.some((reason) => hasReason(error, reason));
+      if (!isRefusal || !existsSync(this.#marker)) throw error;
       this.#deps.logger.error('An object of the cluster itself is missing until the next start', {
         error,
       });

@@ -156,3 +156,30 @@ describe('a budget', () => {
     expect(await allowed()).toBe(1);
   });
 });
+
+describe('what was said of a pod that nobody deleted', () => {
+  const target = async () =>
+    (await sim.client.get(pods, ref)).status?.conditions?.find(
+      ({ type }) => type === 'DisruptionTarget',
+    )?.status;
+
+  it.each([
+    { reason: 'EvictionByEvictionAPI', afterwards: 'False' },
+    { reason: 'TerminationByKubelet', afterwards: 'True' },
+  ])('by $reason is $afterwards two minutes later', async ({ reason, afterwards }) => {
+    await sim.client.create(pods, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: ref,
+      spec: { containers: [{ name: 'c', image: 'i' }] },
+    });
+    await sim.runPods();
+    const lastTransitionTime = rfc3339(sim.clock.now());
+    const conditions = [{ type: 'DisruptionTarget', status: 'True', reason, lastTransitionTime }];
+    await sim.client.patch(pods, ref, { status: { conditions } }, { subresource: 'status' });
+    await sim.advance(115_000);
+    expect(await target()).toBe('True');
+    await sim.advance(10_000);
+    expect(await target()).toBe(afterwards);
+  });
+});

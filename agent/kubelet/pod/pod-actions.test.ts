@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Container, Pod, PodSpec } from '#kube/api/core.ts';
-import type { ContainerStatus, ObservedPod, SandboxStatus } from '../../runtime/runtime.ts';
+import type {
+  ContainerLimits,
+  ContainerStatus,
+  ObservedPod,
+  SandboxStatus,
+} from '../../runtime/runtime.ts';
 import { computePodActions, type ActionInput, type PodActions } from './pod-actions.ts';
 
 const ref = { uid: 'u', name: 'p', namespace: 'n' };
@@ -49,6 +54,8 @@ function container(name: string, more: Partial<ContainerStatus> = {}): Container
 const small = { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 64 };
 const exited = (exitCode: number) => ({ state: 'exited', exitCode }) as const;
 
+const limitsSet = new Map<string, ContainerLimits>();
+
 function actions(
   spec: Partial<PodSpec>,
   sandboxes: readonly SandboxStatus[],
@@ -62,6 +69,7 @@ function actions(
     probes: () => ({}),
     specHash: () => 'h',
     limits: () => small,
+    limitsSet: (id) => limitsSet.get(id),
     knownRestarts: () => undefined,
     ...more,
   });
@@ -331,5 +339,14 @@ describe('a container that was resized', () => {
       ...nothing,
       updates: ['a'],
     });
+  });
+
+  it('is told once what the engine takes and does not set', () => {
+    const { id } = container('a', {});
+    limitsSet.set(id, small);
+    expect(resized({}, { limits: large })).toEqual({ ...nothing, updates: [] });
+    limitsSet.set(id, large);
+    expect(resized({}, { limits: large })).toEqual({ ...nothing, updates: ['a'] });
+    limitsSet.clear();
   });
 });

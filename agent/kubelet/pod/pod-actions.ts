@@ -54,6 +54,8 @@ export interface ActionInput {
   readonly probes: (containerName: string) => ProbeResults;
   readonly specHash: (container: Container) => string;
   readonly limits: (container: Container) => ContainerLimits;
+  /** What the engine was last told to set, and took, by container id. */
+  readonly limitsSet: (id: string) => ContainerLimits | undefined;
   /** From the pod's status: survives the removal of every dead container. */
   readonly knownRestarts: (containerName: string) => number | undefined;
 }
@@ -222,8 +224,12 @@ function updatesOf(
   container: Container,
   status: ContainerStatus,
 ): readonly ContainerUpdate[] {
+  const limits = input.limits(container);
+  const last = input.limitsSet(status.id);
+  // An engine may take what it can't set, and say nothing: it is told once.
+  if (last !== undefined && differing(limits, last).length === 0) return [];
   if (changedLimits(input, container, status).length === 0) return [];
-  return [{ id: status.id, name: container.name, limits: input.limits(container) }];
+  return [{ id: status.id, name: container.name, limits }];
 }
 
 const parts = { cpu: ['cpuShares', 'cpuQuotaMicros'], memory: ['memoryBytes'] } as const;
@@ -238,7 +244,8 @@ function changedLimits(
   return has === undefined ? [] : differing(limits(container), has);
 }
 
-function differing(a: ContainerLimits, b: ContainerLimits): readonly Resizable[] {
+/** What of them is to be changed. */
+export function differing(a: ContainerLimits, b: ContainerLimits): readonly Resizable[] {
   return (['cpu', 'memory'] as const).filter((what) =>
     parts[what].some((part) => a[part] !== b[part]),
   );

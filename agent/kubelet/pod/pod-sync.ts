@@ -4,7 +4,12 @@
 import type { Pod } from '#kube/api/core.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
+import {
+  isRuntimeError,
+  type ContainerLimits,
+  type ObservedPod,
+  type Runtime,
+} from '../../runtime/runtime.ts';
 import {
   containerHash,
   containerLimits,
@@ -17,7 +22,7 @@ import type { Prober } from '../container/prober.ts';
 import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
-import { computePodActions, latestContainers, type PodActions } from './pod-actions.ts';
+import { computePodActions, differing, latestContainers, type PodActions } from './pod-actions.ts';
 import { defaultWaiting } from './pod-status.ts';
 import type { PodKiller } from './pod-killer.ts';
 import { messageOf } from '../../error-message.ts';
@@ -42,6 +47,8 @@ export interface SyncInput {
   readonly waiting: Map<string, Waiting>;
   /** Whose limits the engine would not change, and why; kept up to date here. */
   readonly failedResizes: Map<string, string>;
+  /** What containers were told to have, and the engine took, by id; kept up to date here. */
+  readonly limitsSet: Map<string, ContainerLimits>;
   /** Aborts when the pod is deleted meanwhile. */
   readonly signal: AbortSignal;
   /** `waiting` says something new while a long start is under way. */
@@ -86,7 +93,7 @@ export class PodSync {
     return this.#startAll(input, actions, { sandboxId, now, objects });
   }
 
-  #actions({ pod, observed }: SyncInput): PodActions {
+  #actions({ pod, observed, limitsSet }: SyncInput): PodActions {
     const { prober } = this.#deps;
     const statuses = [
       ...(pod.status?.initContainerStatuses ?? []),
@@ -99,6 +106,7 @@ export class PodSync {
       probes: (name) => prober.results(pod.metadata.uid ?? '', name),
       specHash: containerHash,
       limits: containerLimits,
+      limitsSet: (id) => limitsSet.get(id),
       knownRestarts: (name) => {
         const status = statuses.find((entry) => entry.name === name);
         return status?.containerID === undefined ? undefined : status.restartCount;
@@ -106,12 +114,20 @@ export class PodSync {
     });
   }
 
-  async #resize({ pod, failedResizes }: SyncInput, { updates }: PodActions): Promise<void> {
+  async #resize(input: SyncInput, { updates }: PodActions): Promise<void> {
+    const { pod, observed, failedResizes, limitsSet } = input;
     const { runtime, events } = this.#deps;
     failedResizes.clear();
+    for (const id of limitsSet.keys())
+      if (!observed.containers.some((status) => status.id === id)) limitsSet.delete(id);
     for (const { id, name, limits } of updates)
       try {
         await runtime.updateLimits(id, limits);
+        const before =
+          limitsSet.get(id) ?? observed.containers.find((status) => status.id === id)?.askedLimits;
+        limitsSet.set(id, limits);
+        // An engine that sets nothing differs from the start: nobody resized anything.
+        if (before !== undefined && differing(limits, before).length === 0) continue;
         const message = `Container ${name} has what it was resized to`;
         events.event(containerReference(pod, name), 'Normal', 'ResizeCompleted', message);
       } catch (error) {

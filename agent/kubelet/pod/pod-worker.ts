@@ -6,7 +6,12 @@ import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
-import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
+import {
+  isRuntimeError,
+  type ContainerLimits,
+  type ObservedPod,
+  type Runtime,
+} from '../../runtime/runtime.ts';
 import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
@@ -52,6 +57,7 @@ export class PodWorker {
   readonly #deps: PodWorkerDeps;
   readonly #waiting = new Map<string, Waiting>();
   readonly #failedResizes = new Map<string, string>();
+  readonly #limitsSet = new Map<string, ContainerLimits>();
   #pending: PendingResize | undefined;
   #pod: Pod;
   #phase: Phase = 'sync';
@@ -63,6 +69,7 @@ export class PodWorker {
   #timer: Timer | undefined;
   #syncAbort = new AbortController();
   #failure: PodFailure | undefined;
+  #isUrgent = false;
 
   constructor(deps: PodWorkerDeps, pod: Pod) {
     this.#deps = deps;
@@ -109,12 +116,18 @@ export class PodWorker {
     this.wake();
   }
 
-  /** The machine needs what this pod uses: it ends now, as Failed. */
-  evict(message: string): void {
-    if (this.#phase !== 'sync' || this.#failure !== undefined) return;
-    this.#failure = { reason: 'Evicted', message, isDisruption: true };
+  /**
+   * It ends now, as Failed. False: it is ending already. `isDisruption`: the machine needs what it
+   * uses; else it used more than it may.
+   */
+  evict(message: string, isDisruption: boolean): boolean {
+    if (this.#phase !== 'sync' || this.#isTerminating() || this.#failure !== undefined)
+      return false;
+    this.#failure = { reason: 'Evicted', message, isDisruption };
+    this.#isUrgent = true;
     this.#syncAbort.abort();
     this.wake();
+    return true;
   }
 
   /** Something may have changed. Never waits. */
@@ -178,7 +191,7 @@ export class PodWorker {
     const { metadata, spec } = this.#pod;
     // Who removes a pod that still runs, without waiting for our word, has no patience left; nor has
     // a machine that runs out of memory.
-    if (this.#isGone || this.#failure?.isDisruption === true) return forcedGraceSeconds;
+    if (this.#isGone || this.#isUrgent) return forcedGraceSeconds;
     const own = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds;
     return own ?? defaultGracePeriodSeconds;
   }
@@ -205,6 +218,7 @@ export class PodWorker {
       qosClass: this.#deps.qosClass(this.#pod),
       waiting: this.#waiting,
       failedResizes: this.#failedResizes,
+      limitsSet: this.#limitsSet,
       signal: this.#syncAbort.signal,
       onWaiting: (now) => this.#setStatus(now),
     });

@@ -76,6 +76,22 @@ describe('who has to give way', () => {
     expect(order(big, small)).toEqual(['small', 'big']);
   });
 
+  it('goes by what the whole pod asked for, and counts what its volumes hold', () => {
+    const whole = usage('whole', 300, { requestMib: 10 });
+    whole.pod.spec.resources = { requests: { memory: '400Mi' } };
+    const init = usage('init', 300, { requestMib: 10 });
+    init.pod.spec.initContainers = [
+      { name: 'i', image: 'i', resources: { requests: { memory: '350Mi' } } },
+    ];
+    const full = { ...usage('full', 1), volumeBytes: 900 * mib };
+    expect(order(whole, init, full, usage('over', 20, { requestMib: 10 }))).toEqual([
+      'full',
+      'over',
+      'init',
+      'whole',
+    ]);
+  });
+
   it('is never what the cluster stands on, a pod of a file, or one whose end frees nothing', () => {
     const annotations = { 'kubernetes.io/config.source': 'file' };
     const pods = [
@@ -90,6 +106,9 @@ describe('who has to give way', () => {
 it("is told in Kubernetes' words", () => {
   expect(evictionMessage(usage('web', 60, { requestMib: 10 }), 'memory', supply(50))).toBe(
     'The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. Container web was using 61440Ki, request is 10240Ki, has larger consumption of memory. ',
+  );
+  expect(evictionMessage(usage('web', 5, { requestMib: 10 }), 'memory', supply(50))).toBe(
+    'The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. ',
   );
   expect(evictionMessage(usage('web', 60), 'ephemeral-storage', supply(50, 0.5))).toBe(
     'The node was low on resource: ephemeral-storage. Threshold quantity: 1048576Ki, available: 524288Ki. Container web was using 61440Ki, request is 0, has larger consumption of ephemeral-storage. ',

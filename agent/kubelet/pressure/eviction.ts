@@ -1,6 +1,7 @@
 // Pure: whether this machine runs out of memory or disk, and which pod has to give way. Names,
 // order and sentences are Kubernetes'. Source: kubernetes pkg/kubelet/eviction/helpers.go.
 import type { Container, Pod } from '#kube/api/core.ts';
+import { podRequests } from '#kube/machinery/pod-resources.ts';
 import { toInteger } from '#kube/machinery/quantity.ts';
 import type { DiskSpace } from './image-garbage.ts';
 
@@ -50,7 +51,8 @@ export function starved({ memoryAvailableBytes, disk }: NodeSupply): readonly St
  * Differs: Kubernetes also ends pods whose end would free nothing.
  */
 export function evictionOrder(pods: readonly PodUsage[], what: Starved): readonly PodUsage[] {
-  const over = (usage: PodUsage): number => usedBytes(usage) - requestedBytes(usage.pod, what);
+  const over = (usage: PodUsage): number =>
+    usedBytes(usage) - (podRequests(usage.pod.spec)[what] ?? 0);
   return pods
     .filter((usage) => !isCritical(usage.pod) && usedBytes(usage) >= worthwhileBytes)
     .sort(
@@ -82,13 +84,6 @@ export function isCritical({ metadata, spec }: Pod): boolean {
 
 function usedBytes({ containers, volumeBytes }: PodUsage): number {
   return containers.reduce((sum, { bytes }) => sum + bytes, volumeBytes);
-}
-
-function requestedBytes({ spec }: Pod, what: Starved): number {
-  const whole = spec.resources?.requests?.[what];
-  if (whole !== undefined) return toInteger(whole);
-  const sum = spec.containers.reduce((total, entry) => total + requestOf(entry, what), 0);
-  return Math.max(sum, ...(spec.initContainers ?? []).map((entry) => requestOf(entry, what)));
 }
 
 function requestOf({ resources }: Container, what: Starved): number {

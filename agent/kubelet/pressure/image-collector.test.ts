@@ -3,6 +3,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { containerConfig } from '../../../test/conformance/runtime.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
+import { RuntimeError, type RuntimeErrorKind } from '../../runtime/runtime.ts';
 import { ImageCollector } from './image-collector.ts';
 import { bytesToFree, removalOrder, type DiskSpace } from './image-garbage.ts';
 
@@ -65,12 +66,14 @@ describe('a disk that fills up', () => {
     runtime.addImage('made-here:1');
     for (const name of ['running:1', 'asked-for:1', 'unused:1'])
       runtime.addImage(name, { isPulled: true });
-    wanted.add('asked-for:1');
+    // Under another of its names.
+    runtime.addImage('asked-for', { id: 'sha256:asked-for:1', isPulled: true });
+    wanted.add('asked-for');
     const pod = { uid: 'u', name: 'p', namespace: 'default' };
     await runtime.createContainer(containerConfig(pod, '', { image: 'running:1' }));
     await collector.collect();
     await lookLater();
-    expect(await left()).toEqual(['asked-for:1', 'made-here:1', 'running:1']);
+    expect(await left()).toEqual(['asked-for', 'asked-for:1', 'made-here:1', 'running:1']);
   });
 
   it('gives an image two minutes before it counts as unused', async () => {
@@ -117,6 +120,48 @@ describe('a disk that fills up', () => {
     expect(told).toEqual([
       `Warning FreeDiskSpaceFailed: Failed to garbage collect required amount of images. Attempted to free ${bytesToFree(disk(32, 1))} bytes, but only found 0 bytes eligible to free.`,
     ]);
+  });
+
+  it('says how much it found when that was not enough', async () => {
+    runtime.addImage('a:1', { isPulled: true });
+    await collector.collect();
+    told = [];
+    await lookLater();
+    expect(told).toEqual([expect.stringContaining('only found 1000000 bytes eligible')]);
+  });
+
+  it('remembers between looks when an image was last used', async () => {
+    for (const name of ['older:1', 'newer:1']) runtime.addImage(name, { isPulled: true });
+    full = false;
+    wanted = new Set(['older:1', 'newer:1']);
+    await collector.collect();
+    wanted = new Set(['newer:1']);
+    await lookLater();
+    wanted = new Set();
+    const remove = runtime.removeImage.bind(runtime);
+    runtime.removeImage = async (image) => {
+      await remove(image);
+      full = false;
+    };
+    full = true;
+    await lookLater();
+    expect(await left()).toEqual(['newer:1']);
+  });
+
+  it('goes on with the next when one can not be removed for any reason but a lost engine', async () => {
+    for (const name of ['a:1', 'b:1']) runtime.addImage(name, { isPulled: true });
+    await collector.collect();
+    const remove = runtime.removeImage.bind(runtime);
+    let kind: RuntimeErrorKind = 'other';
+    runtime.removeImage = async (image) => {
+      if (image.names[0] === 'a:1') throw new RuntimeError(kind, 'broken');
+      return remove(image);
+    };
+    await lookLater();
+    expect(await left()).toEqual(['a:1']);
+    kind = 'unavailable';
+    clock.advance(300_000);
+    await expect(collector.collect()).rejects.toThrow('broken');
   });
 
   it('with room loses nothing', async () => {

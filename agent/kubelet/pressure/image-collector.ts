@@ -6,6 +6,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
+import { messageOf } from '../../error-message.ts';
 import { bytesToFree, removalOrder, type DiskSpace, type KnownImage } from './image-garbage.ts';
 
 export interface ImageCollectorDeps {
@@ -30,7 +31,7 @@ export class ImageCollector {
 
   /** Looks once, and makes room if there is too little. Throws RuntimeError. */
   async collect(): Promise<void> {
-    const { runtime, clock, events, node } = this.#deps;
+    const { runtime, clock, events, logger, node } = this.#deps;
     const nowMs = clock.now();
     await this.#learn(nowMs);
     const askedBytes = bytesToFree(await this.#space());
@@ -40,13 +41,14 @@ export class ImageCollector {
       try {
         await runtime.removeImage(image);
       } catch (error) {
-        // Somebody else's container is made of it.
-        if (!isRuntimeError(error, 'conflict')) throw error;
+        if (isRuntimeError(error, 'unavailable')) throw error;
+        // A conflict: somebody else's container is made of it. The next may go all the same.
+        const level = isRuntimeError(error, 'conflict') ? 'debug' : 'warn';
+        logger[level]('Image not removed', { image: image.names[0], error: messageOf(error) });
         continue;
       }
-      this.#known.delete(image.id);
       foundBytes += image.sizeBytes;
-      this.#deps.logger.info('Image removed to free disk space', { image: image.names[0] });
+      logger.info('Image removed to free disk space', { image: image.names[0] });
       if (bytesToFree(await this.#space()) === 0) return;
     }
     const message = `Failed to garbage collect required amount of images. Attempted to free ${askedBytes} bytes, but only found ${foundBytes} bytes eligible to free.`;
@@ -61,19 +63,19 @@ export class ImageCollector {
   /** Nothing of this is kept over a restart: what was unused before counts as unused since then. */
   async #learn(nowMs: number): Promise<void> {
     const { runtime, wanted } = this.#deps;
-    const names = wanted();
     const pods = await runtime.listPods();
     const used = new Set(
       pods.flatMap(({ containers }) => containers.map(({ imageId }) => imageId)),
     );
+    // By id: one image has many names, and `nginx` is one of them.
+    for (const name of wanted()) used.add((await runtime.imageStatus(name))?.id ?? '');
     const known = new Map<string, KnownImage>();
     for (const image of await runtime.listImages()) {
       const before = this.#known.get(image.id);
-      const isUsed = used.has(image.id) || image.names.some((name) => names.has(name));
       known.set(image.id, {
         image,
         firstSeenMs: before?.firstSeenMs ?? nowMs,
-        lastUsedMs: isUsed ? nowMs : (before?.lastUsedMs ?? 0),
+        lastUsedMs: used.has(image.id) ? nowMs : (before?.lastUsedMs ?? 0),
       });
     }
     this.#known = known;

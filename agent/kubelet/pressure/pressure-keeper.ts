@@ -10,7 +10,13 @@ import type { Sample } from '../../metrics/collector.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
 import { EvictionManager } from './eviction-manager.ts';
-import type { NodeSupply, PodUsage, Starved } from './eviction.ts';
+import {
+  diskThresholdBytes,
+  isCritical,
+  type NodeSupply,
+  type PodUsage,
+  type Starved,
+} from './eviction.ts';
 import { hasStorageLimits, overLimit, type StorageUse } from './storage-limits.ts';
 import { ImageCollector } from './image-collector.ts';
 import type { DiskSpace } from './image-garbage.ts';
@@ -24,7 +30,9 @@ export interface PressureDeps {
   readonly dataDirectory: string;
   /** Every pod of this node that has not ended. */
   readonly pods: () => readonly Pod[];
-  readonly evict: (pod: Pod, message: string) => void;
+  readonly evict: (pod: Pod, message: string, isDisruption: boolean) => void;
+  /** Of the file system that a directory is on. Throws when there is none of that name. */
+  readonly diskSpace: (directory: string) => Promise<DiskSpace>;
   readonly sample: () => Promise<Sample>;
   readonly memoryAvailableBytes: () => Promise<number>;
   /** What a pod's own volumes hold, by name. */
@@ -43,7 +51,7 @@ export class PressureKeeper {
 
   constructor(deps: PressureDeps) {
     this.#deps = deps;
-    const { runtime, events, clock, logger, nodeName, evict, onChange, signal } = deps;
+    const { runtime, events, clock, logger, nodeName, diskSpace, onChange, signal } = deps;
     // By its name as uid: so `kubectl describe node` looks for them.
     const node: ObjectReference = { kind: 'Node', name: nodeName, uid: nodeName };
     const wanted = () => imageNames(deps.pods());
@@ -54,7 +62,7 @@ export class PressureKeeper {
       supply: () => this.#supply(),
       usage: (what) => this.#usage(what),
       freeDisk: () => this.#collectImages(),
-      evict,
+      evict: (pod, message) => deps.evict(pod, message, true),
       onChange,
       signal,
     });
@@ -81,13 +89,13 @@ export class PressureKeeper {
 
   async #enforceLimits(): Promise<void> {
     const { logger, evict } = this.#deps;
-    const limited = this.#running().filter(hasStorageLimits);
+    const limited = this.#running().filter((pod) => hasStorageLimits(pod) && !isCritical(pod));
     if (limited.length === 0) return;
     try {
       const observed = await this.#deps.runtime.listPods();
       for (const pod of limited) {
         const why = overLimit(pod, await this.#storageUse(pod, observed));
-        if (why !== undefined) evict(pod, why);
+        if (why !== undefined) evict(pod, why, false);
       }
     } catch (error) {
       if (!isRuntimeError(error, 'unavailable'))
@@ -95,9 +103,15 @@ export class PressureKeeper {
     }
   }
 
+  /** Those whose end would help: what is ending already can't be ended. */
   #running(): readonly Pod[] {
     const phases = new Set(['Pending', 'Running']);
-    return this.#deps.pods().filter(({ status }) => phases.has(status?.phase ?? ''));
+    return this.#deps
+      .pods()
+      .filter(
+        ({ metadata, status }) =>
+          phases.has(status?.phase ?? '') && metadata.deletionTimestamp === undefined,
+      );
   }
 
   async #collectImages(): Promise<void> {
@@ -110,12 +124,15 @@ export class PressureKeeper {
   }
 
   async #supply(): Promise<NodeSupply> {
-    const { runtime, dataDirectory, memoryAvailableBytes } = this.#deps;
-    const storage = await runtime.storageDirectory().catch(() => dataDirectory);
-    const disks = [await diskSpace(dataDirectory), await diskSpace(storage)];
-    const share = ({ availableBytes, sizeBytes }: DiskSpace) => availableBytes / sizeBytes;
-    const [fullest] = disks.sort((a, b) => share(a) - share(b)) as [DiskSpace, DiskSpace];
-    return { memoryAvailableBytes: await memoryAvailableBytes(), disk: fullest };
+    const { runtime, dataDirectory, memoryAvailableBytes, diskSpace } = this.#deps;
+    const own = await diskSpace(dataDirectory);
+    // An engine that is away tells nothing, and one in a virtual machine nothing that is true here.
+    const engines = await runtime
+      .storageDirectory()
+      .then(diskSpace)
+      .catch(() => own);
+    const disk = shortness(engines) < shortness(own) ? engines : own;
+    return { memoryAvailableBytes: await memoryAvailableBytes(), disk };
   }
 
   async #usage(what: Starved): Promise<readonly PodUsage[]> {
@@ -137,13 +154,28 @@ export class PressureKeeper {
     const seen = observed.find((entry) => entry.pod.uid === pod.metadata.uid);
     const containerBytes = new Map<string, number>();
     // Newest first: of a container that was restarted only the newest counts.
-    for (const { id, name } of seen?.containers.toReversed() ?? [])
-      containerBytes.set(name, (await runtime.containerDiskBytes(id)) ?? 0);
+    for (const { id, name } of seen?.containers ?? [])
+      if (!containerBytes.has(name)) containerBytes.set(name, await layerBytes(runtime, id));
     return { containerBytes, volumeBytes: await volumeBytes(pod) };
   }
 }
 
-async function diskSpace(directory: string): Promise<DiskSpace> {
+/** 0 for a container that went while we looked, and for what the engine can't tell. */
+async function layerBytes(runtime: Runtime, id: string): Promise<number> {
+  try {
+    return (await runtime.containerDiskBytes(id)) ?? 0;
+  } catch (error) {
+    if (isRuntimeError(error, 'notFound')) return 0;
+    throw error;
+  }
+}
+
+/** Below 1 it is short. */
+function shortness(disk: DiskSpace): number {
+  return disk.availableBytes / diskThresholdBytes(disk);
+}
+
+export async function systemDiskSpace(directory: string): Promise<DiskSpace> {
   const { blocks, bavail, bsize } = await statfs(directory);
   return { sizeBytes: blocks * bsize, availableBytes: bavail * bsize };
 }

@@ -50,11 +50,17 @@ const rows: {
     want: 'Container web exceeded its local ephemeral storage limit "1Mi". ',
   },
   {
+    name: 'a container with a limit of nothing',
+    pod: pod({ web: '0', db: undefined }),
+    containers: { web: 2 },
+    want: undefined,
+  },
+  {
     name: 'containers and volumes together above the sum of limits',
     pod: pod({ web: '3Mi', db: '1Mi' }, [{ name: 'cache', emptyDir: {} }]),
     containers: { web: 2, db: 1 },
     volumes: { cache: 2 },
-    want: `Pod ephemeral local storage usage exceeds the total limit of containers ${4 * mib}. `,
+    want: 'Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. ',
   },
   {
     name: 'a container that may use what it wants',

@@ -2,7 +2,7 @@
 // Source: kubernetes pkg/kubelet/eviction/eviction_manager.go (localStorageEviction).
 import type { Pod, Volume } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
-import { toInteger } from '#kube/machinery/quantity.ts';
+import { quantityFromBytes, toInteger } from '#kube/machinery/quantity.ts';
 
 export interface StorageUse {
   /** By name. */
@@ -33,13 +33,14 @@ export function overLimit(pod: Pod, use: StorageUse): string | undefined {
   }
   const limits = containerLimits(pod);
   for (const [name, limit] of limits)
-    if ((use.containerBytes.get(name) ?? 0) > toInteger(limit))
+    // Nor is one of a container.
+    if (toInteger(limit) > 0 && (use.containerBytes.get(name) ?? 0) > toInteger(limit))
       return `Container ${name} exceeded its local ephemeral storage limit "${limit}". `;
   if (limits.size < pod.spec.containers.length) return undefined;
   const allowed = [...limits.values()].reduce<number>((sum, limit) => sum + toInteger(limit), 0);
   const used = [...use.volumeBytes.values(), ...use.containerBytes.values()];
   if (used.reduce((sum, bytes) => sum + bytes, 0) <= allowed) return undefined;
-  return `Pod ephemeral local storage usage exceeds the total limit of containers ${allowed}. `;
+  return `Pod ephemeral local storage usage exceeds the total limit of containers ${quantityFromBytes(allowed)}. `;
 }
 
 function containerLimits({ spec }: Pod): ReadonlyMap<string, Quantity> {

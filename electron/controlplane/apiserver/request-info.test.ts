@@ -69,6 +69,11 @@ describe('the meaning of a request line', () => {
       expect(parse(given)).toBe(want);
     });
 
+  it('is read in one pass, however many slashes there are', () => {
+    const path = `/a${'/'.repeat(500_000)}b`;
+    expect(parse(`GET ${path}`)).toBe(`path get ${path}`);
+  });
+
   const malformed = [
     'GET /api/v1/pods/%zz',
     'GET /api/v1/namespaces/a/pods/b%2Fc',

@@ -11,7 +11,7 @@ type Target = Pick<ApiRequest, 'method' | 'path' | 'query'>;
 /** Throws a 400 StatusError when a segment is not properly percent-encoded or hides a slash. */
 export function parseRequestInfo(request: Target): RequestInfo {
   // Within the path an empty segment is a name that nothing has.
-  const segments = request.path.replaceAll(/^\/+|\/+$/g, '').split('/');
+  const segments = trimSlashes(request.path).split('/');
   const [prefix, ...rest] = segments;
   if (prefix === 'api' && rest.length >= 2) {
     const [version = '', ...tail] = rest;
@@ -33,6 +33,15 @@ export function parseRequestInfo(request: Target): RequestInfo {
     name: '',
     rest: [],
   };
+}
+
+/** Not by an expression: one would look again at each slash of a long row of them. */
+export function trimSlashes(path: string): string {
+  let from = 0;
+  let to = path.length;
+  while (path[from] === '/') from++;
+  while (to > from && path[to - 1] === '/') to--;
+  return path.slice(from, to);
 }
 
 /** Subresources of a namespace itself; anything else behind its name is a resource inside it. */

@@ -34,10 +34,22 @@ export class Budget {
 
   #weight(value: unknown): number {
     if (typeof value === 'string') return value.length / 50;
-    if (typeof value !== 'object' || value === null) return 0;
+    return typeof value === 'object' && value !== null ? this.#size(value) / 10 : 0;
+  }
+
+  /** A list of lists counts with all that is in them, however often: so does whoever walks it. */
+  #size(value: object): number {
     const known = this.sizes.get(value);
-    if (known !== undefined) return known / 10;
-    if (Array.isArray(value)) return value.length / 10;
-    return value instanceof Map ? value.size / 10 : 0;
+    if (known !== undefined) return known;
+    if (!Array.isArray(value) && !(value instanceof Map)) return 0;
+    let size = 1;
+    for (const item of value.values()) size += this.#sizeOfItem(item);
+    this.sizes.set(value, size);
+    return size;
+  }
+
+  #sizeOfItem(item: unknown): number {
+    if (typeof item === 'string') return 1 + item.length / 10;
+    return typeof item === 'object' && item !== null ? Math.max(1, this.#size(item)) : 1;
   }
 }

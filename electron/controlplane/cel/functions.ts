@@ -240,7 +240,9 @@ function registerUrls(env: Environment): void {
   env.registerType('Url', Url);
   env.registerOperator('Url == Url', (a: Url, b: Url) => a.url.href === b.url.href);
   const isUrl = (text: string): boolean =>
-    text.startsWith('/') || (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text));
+    text.startsWith('/')
+      ? URL.canParse(`relative:${text}`)
+      : /^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text);
   env.registerFunction('isURL(string): bool', isUrl);
   env.registerFunction('url(string): Url', (text: string) => {
     if (!isUrl(text))

@@ -8,19 +8,21 @@ import { registerNamespace } from './namespaces.ts';
 
 type List = readonly unknown[];
 
+// What lists hold is dyn in their results: of a receiver that is dyn itself the library would leave a
+// type variable open, and find no operator for what comes of it.
 export function registerLists(env: Environment, budget: Budget): void {
   env.registerFunction('list.isSorted(): bool', (list: List) =>
     list.every((item, index) => index === 0 || compareValues(list[index - 1], item) <= 0),
   );
-  env.registerFunction('list<A>.sum(): A', (list: List) =>
+  env.registerFunction('list.sum(): dyn', (list: List) =>
     list.length === 0 ? 0n : list.reduce(plus),
   );
   const extreme = (list: List, sign: number): unknown => {
     if (list.length === 0) throw new Error(`${sign < 0 ? 'min' : 'max'} called on empty list`);
     return list.reduce((best, item) => (compareValues(item, best) * sign > 0 ? item : best));
   };
-  env.registerFunction('list<A>.min(): A', (list: List) => extreme(list, -1));
-  env.registerFunction('list<A>.max(): A', (list: List) => extreme(list, 1));
+  env.registerFunction('list.min(): dyn', (list: List) => extreme(list, -1));
+  env.registerFunction('list.max(): dyn', (list: List) => extreme(list, 1));
   env.registerFunction('list<A>.indexOf(A): int', (list: List, item: unknown) =>
     BigInt(list.findIndex((one) => equalValues(one, item))),
   );
@@ -39,10 +41,10 @@ function plus(sum: unknown, item: unknown): unknown {
 }
 
 function registerExtensions(env: Environment, budget: Budget): void {
-  env.registerFunction('list<A>.slice(int, int): list<A>', slice);
-  env.registerFunction('list<A>.reverse(): list<A>', (list: List) => list.toReversed());
-  env.registerFunction('list<A>.sort(): list<A>', (list: List) => list.toSorted(compareValues));
-  env.registerFunction('list<A>.distinct(): list<A>', (list: List) => {
+  env.registerFunction('list.slice(int, int): list', slice);
+  env.registerFunction('list.reverse(): list', (list: List) => list.toReversed());
+  env.registerFunction('list.sort(): list', (list: List) => list.toSorted(compareValues));
+  env.registerFunction('list.distinct(): list', (list: List) => {
     const found: unknown[] = [];
     for (const item of list) {
       budget.spend(found.length / 10);
@@ -58,8 +60,8 @@ function registerExtensions(env: Environment, budget: Budget): void {
   };
   env.registerFunction('list.flatten(): list', (list: List) => flatten(list, 1n));
   env.registerFunction('list.flatten(int): list', flatten);
-  env.registerFunction('list<A>.first(): optional<A>', (list: List) => Optional.of(list[0]));
-  env.registerFunction('list<A>.last(): optional<A>', (list: List) => Optional.of(list.at(-1)));
+  env.registerFunction('list.first(): optional<dyn>', (list: List) => Optional.of(list[0]));
+  env.registerFunction('list.last(): optional<dyn>', (list: List) => Optional.of(list.at(-1)));
   registerNamespace(env, 'lists', 'ListsNamespace');
   env.registerFunction('ListsNamespace.range(int): list<int>', (_: unknown, size: bigint) => {
     budget.spend(Math.max(0, Number(size)));

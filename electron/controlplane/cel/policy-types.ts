@@ -8,7 +8,7 @@ import type {
 import type { GroupVersionKind } from '#kube/api/object.ts';
 import { gvkText, parseApiVersion } from '#kube/machinery/gvk.ts';
 import type { AdmissionExpressions } from './admission.ts';
-import type { ObjectTypes } from './admission-types.ts';
+import type { TypeScope } from './admission-types.ts';
 import type { ResolveType, TypeSchema } from './types.ts';
 
 const maxKinds = 10;
@@ -35,14 +35,16 @@ export function typeWarnings(
         });
   const types = kindsIn(spec.matchConstraints, kinds).flatMap((kind) => {
     const object = kinds.schemaOf(kind);
-    return object === undefined
-      ? []
-      : [{ kind, given: { object, params, resolve: kinds.resolve } }];
+    if (object === undefined) return [];
+    // Declaring a kind's types is most of the work: once for all expressions.
+    const scope = expressions.scope('policy', { object, params, resolve: kinds.resolve });
+    for (const { name, expression } of spec.variables ?? []) scope.add(name, expression);
+    return [{ kind, scope }];
   });
   const warn = (fieldRef: string, expression: string | undefined): ExpressionWarning[] => {
     if (expression === undefined || expression === '') return [];
-    const complaints = types.flatMap(({ kind, given }) => {
-      const complaint = complaintOf(expressions, spec, { given, expression });
+    const complaints = types.flatMap(({ kind, scope }) => {
+      const complaint = complaintOf(scope, expression);
       return complaint === undefined ? [] : [`${gvkText(kind)}: ${complaint}\n`];
     });
     return complaints.length === 0 ? [] : [{ fieldRef, warning: complaints.join('\n') }];
@@ -53,13 +55,7 @@ export function typeWarnings(
   ]);
 }
 
-function complaintOf(
-  expressions: AdmissionExpressions,
-  { variables = [] }: ValidatingAdmissionPolicySpec,
-  { given, expression }: { readonly given: ObjectTypes; readonly expression: string },
-): string | undefined {
-  const scope = expressions.scope('policy', given);
-  for (const variable of variables) scope.add(variable.name, variable.expression);
+function complaintOf(scope: TypeScope, expression: string): string | undefined {
   try {
     scope.check(expression);
     return undefined;

@@ -15,6 +15,11 @@ import type { ControllerDeps, RunnableController } from './deps.ts';
 import { ignoreNotFound } from './ownership.ts';
 
 const cleanupFinalizer = 'customresourcecleanup.apiextensions.k8s.io';
+const inProgress = {
+  status: 'True',
+  reason: 'InstanceDeletionInProgress',
+  message: 'CustomResource deletion is in progress',
+} as const;
 const failedReason = 'InstanceDeletionFailed';
 /** While objects with finalizers are left, nobody tells us when they go. */
 const retryMs = 1_000;
@@ -77,15 +82,10 @@ class CustomResourceDefinitionController implements RunnableController {
     if (!finalizers.includes(cleanupFinalizer)) return {};
     // Each write comes back as an event: to and fro it would never end.
     const hasFailed = conditionOf(definition, 'Terminating')?.reason === failedReason;
-    const begun = hasFailed
-      ? definition
-      : await this.#setTerminating(definition, {
-          status: 'True',
-          reason: 'InstanceDeletionInProgress',
-          message: 'CustomResource deletion is in progress',
-        });
+    const begun = hasFailed ? definition : await this.#setTerminating(definition, inProgress);
     try {
       const left = await this.#deleteInstances(begun);
+      if (left > 0 && hasFailed) await this.#setTerminating(begun, inProgress);
       if (left > 0) return { requeueAfterMs: retryMs };
     } catch (error) {
       if (!(error instanceof StatusError)) throw error;

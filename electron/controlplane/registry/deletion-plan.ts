@@ -51,11 +51,11 @@ function graceOf(
   nowMs: number,
 ): Grace | 'none' | 'pending' {
   const { deletionTimestamp, deletionGracePeriodSeconds: current } = metadata;
-  const asked = options.gracePeriodSeconds;
+  const asked = boundedSeconds(options.gracePeriodSeconds);
   const requested = asked !== undefined && asked < 0 ? 1 : asked;
   if (strategy.deletionGraceSeconds === undefined || current === 0) return 'none';
   if (deletionTimestamp === undefined) {
-    const seconds = strategy.deletionGraceSeconds({ metadata, ...rest }, requested);
+    const seconds = boundedSeconds(strategy.deletionGraceSeconds({ metadata, ...rest }, requested));
     if (seconds === undefined) return 'none';
     return { seconds, endMs: nowMs + seconds * 1000, isFirst: true };
   }
@@ -64,6 +64,11 @@ function graceOf(
   if (requested === undefined || requested >= current) return 'pending';
   const endMs = Date.parse(deletionTimestamp) + (requested - current) * 1000;
   return { seconds: requested, endMs, isFirst: false };
+}
+
+/** Clients may send integers that no number holds: a few hundred million years are as good. */
+function boundedSeconds(seconds: number | bigint | undefined): number | undefined {
+  return seconds === undefined ? undefined : Math.min(Number(seconds), Number.MAX_SAFE_INTEGER);
 }
 
 /** The last that RFC 3339 can say. */

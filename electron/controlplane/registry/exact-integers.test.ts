@@ -13,6 +13,7 @@ beforeAll(async () => {
   Object.assign(one.schema.openAPIV3Schema.properties.spec.properties, {
     serial: { type: 'integer', format: 'int64', maximum: 2 ** 63 },
     small: { type: 'integer', format: 'int32' },
+    odd: { type: 'number', multipleOf: 9007199254740993n },
     any: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
   });
   const ruled = one.schema.openAPIV3Schema.properties.spec;
@@ -48,6 +49,12 @@ describe('an integer beyond 2^53', () => {
     expect([made.status, made.text]).toEqual([201, expect.stringContaining(`"serial":${big}`)]);
     const patch = '{"metadata":{"labels":{"x":"y"}}}';
     await send('PATCH', `${ships}/a`, patch, 'application/merge-patch+json');
+    const yaml = await api.request('GET', `${ships}/a`, {
+      headers: { accept: 'application/yaml' },
+    });
+    const pretty = await api.request('GET', `${ships}/a?pretty=true`);
+    expect(yaml.text).toContain(`serial: ${big}\n`);
+    expect(pretty.text).toContain(`"serial": ${big}`);
     for (const url of [`${ships}/a`, ships]) {
       const read = await api.request('GET', url);
       expect(read.text).toContain(`"serial":${big}`);
@@ -93,6 +100,11 @@ describe('an integer beyond 2^53', () => {
     ]);
   });
 
+  it('is a number where a number is wanted', async () => {
+    // The bound is one as well.
+    expect((await send('POST', ships, shipText('n', '"odd":9007199254740992'))).status).toBe(201);
+  });
+
   it('is refused where it does not fit, as it was written', async () => {
     const refused = await send('POST', ships, shipText('s', `"small":${big}`));
     expect(refused.status).toBe(422);
@@ -126,6 +138,16 @@ describe('an integer beyond 2^53', () => {
       `"terminationGracePeriodSeconds":${biggest},"containers"`,
     );
     expect((await send('POST', path, text)).status).toBe(201);
-    expect((await api.request('DELETE', `${path}/p`)).status).toBe(200);
+    const deleted = await api.request('DELETE', `${path}/p`);
+    expect([deleted.status, deleted.text]).toEqual([
+      200,
+      expect.stringContaining('"deletionGracePeriodSeconds":9007199254740991'),
+    ]);
+    const sooner = `{"gracePeriodSeconds":${big}}`;
+    const again = await api.request('DELETE', `${path}/p`, {
+      body: new TextEncoder().encode(sooner),
+      headers: { 'content-type': 'application/json' },
+    });
+    expect(again.status).toBe(200);
   });
 });

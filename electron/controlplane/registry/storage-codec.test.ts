@@ -83,9 +83,18 @@ describe('a stored object', () => {
 
   it('is copied without holding on to anything', () => {
     const one = stored();
+    const held = one.object;
     const copy = one.copy();
     copy.metadata.name = 'changed';
-    expect(one.object.metadata.name).toBe('a');
+    expect([held.metadata.name, one.object.metadata.name]).toEqual(['a', 'a']);
+    expect([Object.isFrozen(held), Object.isFrozen(held.metadata)]).toEqual([true, true]);
+  });
+
+  it('is shared with numbers for integers that are more than numbers hold, as clients read them', () => {
+    const big = { ...configMap(), data: { n: 9007199254740993n } } as unknown as KubeObject;
+    const one = codec().transient(key, big, 7);
+    expect(one.shared).toMatchObject({ data: { n: 9007199254740992 } });
+    expect(one.object).toMatchObject({ data: { n: 9007199254740993n } });
   });
 
   it('has the revision of its deletion in place of its own', () => {

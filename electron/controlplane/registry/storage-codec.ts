@@ -290,12 +290,15 @@ export class StoredObject {
     return object;
   }
 
-  /** One for all who follow or choose: frozen, and without managedFields, which take as much as the rest. */
+  /**
+   * One for all who follow or choose: frozen, and without managedFields, which take as much as the rest.
+   * Its integers are numbers, as every client here reads them; nobody writes it back.
+   */
   get shared(): KubeObject {
     const held = this.#shared;
     const known = held instanceof WeakRef ? held.deref() : held;
     if (known !== undefined) return known;
-    const object = parse(this.json);
+    const object = JSON.parse(decoder.decode(this.json)) as KubeObject;
     const { managedFields: _, ...metadata } = object.metadata;
     const shared = deepFreeze({ ...object, metadata });
     this.#shared = this.#codec.keepsShared ? shared : new WeakRef(shared);

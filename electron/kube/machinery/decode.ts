@@ -129,7 +129,7 @@ class Decoder {
       case 'number':
         if (!isInRange(value, type === 'number' ? 'double' : schema.format))
           throw this.#mismatch(value, goScalar(schema));
-        return value;
+        return type === 'number' ? Number(value) : value;
       case undefined:
         return value;
       default:

@@ -1,5 +1,6 @@
 // One line of the audit log: an audit.k8s.io/v1 Event, its fields in Kubernetes' order. Pure.
 // Source: kubernetes apiserver pkg/apis/audit/v1/types.go, pkg/audit/request.go.
+import { exactJson } from '#kube/machinery/exact-json.ts';
 import { gunzipSync } from 'node:zlib';
 import type { Status } from '#kube/api/meta.ts';
 import { rfc3339Micro } from '#kube/base/clock.ts';
@@ -64,7 +65,7 @@ function bodyField(name: string, text: string | undefined, decision: AuditDecisi
   if (text === undefined || !hasBodies(decision.level)) return '';
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = exactJson(text);
   } catch {
     // YAML, or plain text such as a log's.
     value = text;

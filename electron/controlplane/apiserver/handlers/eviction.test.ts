@@ -77,11 +77,60 @@ describe('an eviction', () => {
       causes: [
         {
           reason: 'DisruptionBudget',
-          message: 'The disruption budget web needs 2 healthy pods and has 3 currently',
+          message: 'The disruption budget web does not allow evicting pods currently',
         },
       ],
     });
     expect(await isLeaving('web-2')).toBe(false);
+  });
+
+  const refusals = [
+    {
+      name: 'too few are healthy',
+      status: { currentHealthy: 2 },
+      why: 'needs 2 healthy pods and has 2 currently',
+    },
+    {
+      name: 'nobody could count them',
+      status: {
+        currentHealthy: 3,
+        conditions: [
+          {
+            type: 'DisruptionAllowed',
+            status: 'False',
+            reason: 'SyncFailed',
+            message: 'no scale',
+            lastTransitionTime: '2026-11-28T12:00:00Z',
+          },
+        ],
+      },
+      why: 'does not allow evicting pods currently because it failed sync: no scale',
+    },
+  ];
+  it.each(refusals)('is refused, and told why: $name', async ({ status, why }) => {
+    await makePod('web-1');
+    await makeBudget({ disruptionsAllowed: 0, ...status });
+    const { json } = await evict('web-1');
+    expect(json.details.causes[0].message).toBe(`The disruption budget web ${why}`);
+    expect((await pod('web-1')).status.conditions).toHaveLength(1);
+  });
+
+  it('goes by the options that a webhook made of it', async () => {
+    await api.stop();
+    api = await startTestApi({
+      plugins: () => [
+        {
+          name: 'Grace',
+          handles: ({ subresource }) => subresource === 'eviction',
+          admit: ({ object }) => {
+            Object.assign(object ?? {}, { deleteOptions: { gracePeriodSeconds: 7 } });
+          },
+        },
+      ],
+    });
+    await makePod('web-1');
+    expect((await evict('web-1')).status).toBe(201);
+    expect((await pod('web-1')).metadata.deletionGracePeriodSeconds).toBe(7);
   });
 
   it('waits for a budget that was changed and not counted yet', async () => {

@@ -5,7 +5,7 @@ import type { DeleteOptions } from '#kube/api/meta.ts';
 import type { Eviction, PodDisruptionBudget } from '#kube/api/policy.ts';
 import { assert } from '#kube/base/assert.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
-import { isConditionTrue } from '#kube/machinery/conditions.ts';
+import { getCondition, isConditionTrue } from '#kube/machinery/conditions.ts';
 import { withDisruptionAllowed } from '#kube/machinery/disruption-budget.ts';
 import { parseFieldSelector } from '#kube/machinery/field-selector.ts';
 import { matchesLabelSelector, parseLabelSelector } from '#kube/machinery/selector.ts';
@@ -44,14 +44,14 @@ export async function handleEviction(scope: RequestScope): Promise<ApiResponse> 
   const { dryRun, validation } = parseWriteParameters(request.query, 'CreateOptions');
   const eviction = (await readObject(scope, evictionKind, validation)) as Eviction;
   checkUrlName(scope, eviction);
-  const options = { ...eviction.deleteOptions };
-  if (dryRun) options.dryRun = ['All'];
-  validateDeleteOptions(options);
-  const isDryRun = (options.dryRun ?? []).length > 0;
+  const isDryRun = dryRun || (eviction.deleteOptions?.dryRun ?? []).length > 0;
   const subject = { operation: 'CREATE', name: info.name, object: eviction } as const;
   const attributes = attributesOf(scope, { ...subject, dryRun: isDryRun });
   // Plugins are asked about the eviction, not about the delete that it leads to.
   await scope.deps.admission.admit(attributes);
+  // A webhook may have changed them.
+  const options = { ...eviction.deleteOptions, ...(isDryRun ? { dryRun: ['All'] } : {}) };
+  validateDeleteOptions(options);
   await scope.deps.admission.validate(attributes);
   await evict(scope, options, isDryRun);
   return respondValue(scope, created, 201);
@@ -181,9 +181,18 @@ function checkBudget(budget: PodDisruptionBudget): void {
   if (Object.keys(disruptedPods).length > maxDisruptedPods)
     throw refuse('DisruptedPods map too big - too many evictions not confirmed by PDB controller');
   if (disruptionsAllowed > 0) return;
-  const { desiredHealthy = 0, currentHealthy = 0 } = status;
-  const message = `The disruption budget ${metadata.name} needs ${desiredHealthy} healthy pods and has ${currentHealthy} currently`;
+  const message = `The disruption budget ${metadata.name} ${whyNone(status)}`;
   throw tooManyRequests(violated, 0, [{ reason: 'DisruptionBudget', message }]);
+}
+
+function whyNone(status: NonNullable<PodDisruptionBudget['status']>): string {
+  const { desiredHealthy = 0, currentHealthy = 0 } = status;
+  const allowed = getCondition(status.conditions, 'DisruptionAllowed');
+  if (allowed?.reason === 'SyncFailed')
+    return `does not allow evicting pods currently because it failed sync: ${allowed.message ?? ''}`;
+  if (currentHealthy <= desiredHealthy)
+    return `needs ${desiredHealthy} healthy pods and has ${currentHealthy} currently`;
+  return 'does not allow evicting pods currently';
 }
 
 function beingProcessed({ metadata }: PodDisruptionBudget) {

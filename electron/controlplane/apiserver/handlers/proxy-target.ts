@@ -5,6 +5,7 @@
 import type { Pod, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { badRequest, serviceUnavailable } from '#kube/machinery/status.ts';
+import { trimSlashes } from '../request-info.ts';
 
 export interface ProxyName {
   readonly scheme: 'http' | 'https';
@@ -79,9 +80,10 @@ export function splitProxyPath(
   path: string,
   restCount: number,
 ): { readonly prefix: string; readonly rest: string } {
-  const segments = [...path.replace(/\/+$/, '').matchAll(/(?<=\/)[^/]*/g)];
-  const last = segments[segments.length - 1 - restCount];
-  const end = last === undefined ? path.length : last.index + last[0].length;
+  const inner = trimSlashes(path);
+  const segments = inner.split('/');
+  const kept = segments.slice(0, segments.length - restCount).join('/');
+  const end = path.indexOf(inner) + kept.length;
   return { prefix: path.slice(0, end), rest: path.slice(end) };
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Chunk } from '../http.ts';
 import { startTestApi, type StreamedAnswer, type TestApi } from '../../../../test/setup/api.ts';
 
 let api: TestApi;
@@ -41,6 +42,25 @@ async function take(stream: StreamedAnswer, count: number): Promise<string[]> {
 }
 
 describe('watch', () => {
+  it('says the same as an object as in bytes, but for managedFields', async () => {
+    await put('a');
+    const { body } = await api.raw('GET', `${configMaps}?watch=true&resourceVersion=1`);
+    const chunks = (body as AsyncIterable<Chunk>)[Symbol.asyncIterator]();
+    await put('b');
+    await relabel('a', { x: 'y' });
+    await api.request('DELETE', `${configMaps}/b`);
+    const versions: unknown[] = [];
+    for (let n = 0; n < 3; n++) {
+      const { value } = await chunks.next();
+      if (typeof value !== 'object' || !('document' in value)) throw new Error('no document');
+      const { type, object } = JSON.parse(new TextDecoder().decode(value.bytes));
+      delete object.metadata.managedFields;
+      expect(value.document).toEqual({ type, object });
+      versions.push(object.metadata.resourceVersion);
+    }
+    await chunks.return?.();
+    expect(versions).toEqual(['2', '3', '4']);
+  });
   it('from a resourceVersion gives every later event once, in order, deletes at their revision', async () => {
     await put('a');
     const stream = await watch(`${configMaps}?watch=true&resourceVersion=1`);

@@ -128,13 +128,14 @@ export class ApiServer {
       socket.destroy();
     });
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      // Also comes of connections that break while nothing is asked.
+      if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
       const refusal = malformed[error.code ?? ''] ?? '400 Bad Request';
       this.#deps.logger.info('A request was refused before it was whole', {
         refusal,
         reason: error.message,
         from: socket.remoteAddress,
       });
-      if (!socket.writable) return void socket.destroy();
       const text = `${refusal}\n`;
       socket.end(
         `HTTP/1.1 ${refusal}\r\ncontent-type: text/plain\r\n` +

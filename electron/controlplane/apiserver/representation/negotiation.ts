@@ -5,6 +5,7 @@
 import { promisify } from 'node:util';
 import { gzip as gzipWithCallback } from 'node:zlib';
 import { stringify } from 'yaml';
+import { exactJson } from '#kube/machinery/exact-json.ts';
 import { notAcceptable, unsupportedMediaType } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse, SlicedBody } from '../http.ts';
 import { isSliced, joined } from '../response-body.ts';
@@ -126,7 +127,7 @@ function inForm(json: Uint8Array, form: OutputForm): Uint8Array {
 }
 
 function parse(json: Uint8Array): unknown {
-  return JSON.parse(decoder.decode(json));
+  return exactJson(decoder.decode(json));
 }
 
 const gzipAsync = promisify(gzipWithCallback);

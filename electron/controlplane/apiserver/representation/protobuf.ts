@@ -6,6 +6,7 @@
 import protobuf, { type Root, type Type } from 'protobufjs/light.js';
 import type { UnstructuredObject } from '#kube/api/object.ts';
 import { rfc3339, rfc3339Micro } from '#kube/base/clock.ts';
+import { exactJson } from '#kube/machinery/exact-json.ts';
 import { badRequest } from '#kube/machinery/status.ts';
 
 export const protobufMediaType = 'application/vnd.kubernetes.protobuf';
@@ -197,7 +198,7 @@ function scalarMessage(name: string, fields: Record<string, unknown>): unknown {
         : Number(fields['intVal'] ?? 0);
     default: {
       const raw = (fields['raw'] ?? fields['Raw'] ?? new Uint8Array()) as Uint8Array;
-      return raw.length === 0 ? undefined : (JSON.parse(Buffer.from(raw).toString()) as unknown);
+      return raw.length === 0 ? undefined : exactJson(Buffer.from(raw).toString());
     }
   }
 }

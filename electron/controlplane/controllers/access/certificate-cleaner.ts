@@ -11,8 +11,6 @@ import { ignoreNotFound } from '../ownership.ts';
 const hourMs = 3_600_000;
 const pendingMs = 24 * hourMs;
 const decidedMs = hourMs;
-/** Timers don't reach further than 24 days. */
-const longestDelayMs = 24 * hourMs;
 
 export function createCertificateCleaner(deps: ControllerDeps): RunnableController {
   const { client, clock, authority } = deps;
@@ -29,7 +27,7 @@ export function createCertificateCleaner(deps: ControllerDeps): RunnableControll
       const dueMs = removalTimeMs(request, expiryMs);
       if (dueMs === undefined) return {};
       const leftMs = dueMs - clock.now();
-      if (leftMs > 0) return { requeueAfterMs: Math.min(leftMs, longestDelayMs) };
+      if (leftMs > 0) return { requeueAfterMs: leftMs };
       const { uid = '' } = request.metadata;
       const options = { preconditions: { uid } };
       await client.delete(certificateSigningRequests, { name }, options).catch(ignoreNotFound);

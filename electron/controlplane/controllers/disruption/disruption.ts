@@ -14,6 +14,7 @@ import {
 } from '#kube/machinery/selector.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { type ControllerDeps, recorderFor, type RunnableController } from '../deps.ts';
+import { ignoreNotFound } from '../ownership.ts';
 import { PodOwners } from './owners.ts';
 import { budgetStatus, failedStatus, needsScale } from './status.ts';
 
@@ -85,11 +86,7 @@ export function createDisruptionController(deps: ControllerDeps): RunnableContro
     status: NonNullable<PodDisruptionBudget['status']>,
   ): Promise<void> {
     if (deepEqual(status, budget.status)) return;
-    try {
-      await client.updateStatus(podDisruptionBudgets, { ...budget, status });
-    } catch (error) {
-      if (!hasReason(error, 'NotFound')) throw error;
-    }
+    await client.updateStatus(podDisruptionBudgets, { ...budget, status }).catch(ignoreNotFound);
   }
   return controller;
 }

@@ -5,6 +5,7 @@ import type { Node, Pod, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import type { Informer } from '#kube/client/informer.ts';
+import type { Lister } from '#kube/client/lister.ts';
 import { endpointSlices, keyOf, nodes, parseKey, pods, services } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
@@ -69,11 +70,7 @@ class EndpointSliceController implements RunnableController {
   }
 
   #enqueueFor(pod: Pod): void {
-    for (const service of this.#services.lister.list({ namespace: pod.metadata.namespace ?? '' })) {
-      const { selector } = service.spec;
-      if (selector !== undefined && labelsMatcher(selector).matches(pod.metadata.labels))
-        this.#controller.enqueue(keyOf(service));
-    }
+    for (const key of servicesOf(pod, this.#services.lister)) this.#controller.enqueue(key);
   }
 
   async #reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
@@ -126,6 +123,17 @@ export function sliceKeys(managedBy: string): (slice: EndpointSlice) => string[]
     if (service === undefined || metadata.labels?.[managedByLabel] !== managedBy) return [];
     return [`${metadata.namespace}/${service}`];
   };
+}
+
+/** Keys of the Services that choose the pod. */
+export function servicesOf({ metadata }: Pod, lister: Lister<Service>): string[] {
+  return lister
+    .list({ namespace: metadata.namespace ?? '' })
+    .filter(
+      ({ spec: { selector } }) =>
+        selector !== undefined && labelsMatcher(selector).matches(metadata.labels),
+    )
+    .map((service) => keyOf(service));
 }
 
 /** Whether the change means nothing to any Service. */

@@ -2,11 +2,11 @@
 // read it. Source: kubernetes pkg/controller/endpoint/endpoints_controller.go.
 import type { Endpoints, Pod, Service } from '#kube/api/core.ts';
 import { Controller } from '#kube/client/controller.ts';
-import { endpoints, keyOf, parseKey, pods, services } from '#kube/client/resources.ts';
+import { endpoints, parseKey, pods, services } from '#kube/client/resources.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
 import type { ControllerDeps, RunnableController } from '../deps.ts';
-import { isSameEndpoint } from '../endpoint-slice/endpoint-slice.ts';
+import { isSameEndpoint, servicesOf } from '../endpoint-slice/endpoint-slice.ts';
 import { addressTypes, endpointGroups, isHeadless } from '../endpoint-slice/endpoints.ts';
 import { headlessLabel } from '../endpoint-slice/slices.ts';
 import { ignoreNotFound } from '../ownership.ts';
@@ -38,12 +38,8 @@ export function createEndpointsController(deps: ControllerDeps): RunnableControl
     onDelete: enqueueFor,
   });
 
-  function enqueueFor({ metadata }: Pod): void {
-    for (const service of allServices.lister.list({ namespace: metadata.namespace ?? '' })) {
-      const { selector } = service.spec;
-      if (selector !== undefined && labelsMatcher(selector).matches(metadata.labels))
-        controller.enqueue(keyOf(service));
-    }
+  function enqueueFor(pod: Pod): void {
+    for (const key of servicesOf(pod, allServices.lister)) controller.enqueue(key);
   }
 
   async function reconcile(key: string): Promise<void> {
@@ -51,6 +47,7 @@ export function createEndpointsController(deps: ControllerDeps): RunnableControl
     const service = allServices.lister.get(namespace, name);
     const current = existing.lister.get(namespace, name);
     if (service === undefined) {
+      // Differs: Kubernetes deletes them whoever wrote them.
       if (current === undefined || !isOurs(current)) return;
       const options = { preconditions: { uid: current.metadata.uid ?? '' } };
       await client.delete(endpoints, { namespace, name }, options).catch(ignoreNotFound);

@@ -72,3 +72,10 @@ it('Endpoints written by hand become groups, by family', () => {
   ]);
   expect(groupsOf(subsets, 'IPv6')).toHaveLength(1);
 });
+
+it('what was written as two subsets of the same ports is one group', () => {
+  const two = ['10.9.0.1', '10.9.0.2'].map((ip) => ({ addresses: [{ ip }], ports: [{ port: 1 }] }));
+  expect(groupsOf(two, 'IPv4')).toMatchObject([
+    { endpoints: [{ addresses: ['10.9.0.1'] }, { addresses: ['10.9.0.2'] }] },
+  ]);
+});

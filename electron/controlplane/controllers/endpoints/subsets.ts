@@ -3,9 +3,9 @@
 // Source: kubernetes pkg/controller/endpoint/endpoints_controller.go, pkg/api/v1/endpoints/util.go,
 // pkg/controller/endpointslicemirroring/utils.go.
 import type { EndpointAddress, EndpointSubset, Service } from '#kube/api/core.ts';
-import type { Endpoint } from '#kube/api/discovery.ts';
+import type { Endpoint, EndpointPort } from '#kube/api/discovery.ts';
 import { stableStringify } from '#kube/machinery/equality.ts';
-import type { AddressType, EndpointGroup } from '../endpoint-slice/endpoints.ts';
+import { portsKey, type AddressType, type EndpointGroup } from '../endpoint-slice/endpoints.ts';
 
 /** Of all subsets together. */
 export const addressesMax = 1000;
@@ -81,15 +81,19 @@ export function groupsOf(
 ): EndpointGroup[] {
   const isOfFamily = ({ ip }: EndpointAddress): boolean =>
     ip.includes(':') === (addressType === 'IPv6');
-  return subsets
-    .map(({ addresses = [], notReadyAddresses = [], ports = [] }) => ({
-      ports: ports.map(({ name = '', ...port }) => ({ name, ...port })),
-      endpoints: [
-        ...addresses.filter(isOfFamily).map((address) => endpointOf(address, true)),
-        ...notReadyAddresses.filter(isOfFamily).map((address) => endpointOf(address, false)),
-      ],
-    }))
-    .filter(({ endpoints }) => endpoints.length > 0);
+  // Slices are planned for each set of ports: two groups of the same would take each other's.
+  const groups = new Map<string, { ports: EndpointPort[]; endpoints: Endpoint[] }>();
+  for (const { addresses = [], notReadyAddresses = [], ports: given = [] } of subsets) {
+    const ports = given.map(({ name = '', ...port }) => ({ name, ...port }));
+    const key = portsKey(ports);
+    const group = groups.get(key) ?? { ports, endpoints: [] };
+    group.endpoints.push(
+      ...addresses.filter(isOfFamily).map((address) => endpointOf(address, true)),
+      ...notReadyAddresses.filter(isOfFamily).map((address) => endpointOf(address, false)),
+    );
+    groups.set(key, group);
+  }
+  return [...groups.values()].filter(({ endpoints }) => endpoints.length > 0);
 }
 
 function endpointOf({ ip, ...rest }: EndpointAddress, ready: boolean): Endpoint {

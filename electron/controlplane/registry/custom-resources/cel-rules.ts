@@ -23,6 +23,12 @@ interface CompiledRule {
   readonly message: Program | undefined;
 }
 
+/** It was stored, and can't be run all the same: every object fails it, in words. */
+interface BrokenRule {
+  readonly rule: ValidationRule;
+  readonly broken: unknown;
+}
+
 /** What is known of an expression of a rule before it runs. Throws a CompileError. */
 export type RuleChecker = (
   rule: Pick<ValidationRule, 'optionalOldSelf'>,
@@ -44,7 +50,7 @@ export class CelRules {
   /** With no variables: what types are declared upon. */
   readonly #functions: Environment;
   readonly #budget = new Budget();
-  readonly #compiled = new WeakMap<JSONSchemaProps, readonly CompiledRule[]>();
+  readonly #compiled = new WeakMap<JSONSchemaProps, readonly (CompiledRule | BrokenRule)[]>();
 
   constructor(patterns: Patterns) {
     this.#env = createEnvironment(this.#budget, patterns, ['self', 'oldSelf']);
@@ -96,7 +102,8 @@ export class CelRules {
     if (value === null || !hasRules(schema)) return;
     const isUnchanged = old !== undefined && deepEqual(value, old);
     for (const compiled of this.#rulesOf(schema))
-      if (!isUnchanged || compiled.program.usesOldSelf) this.#judge(schema, compiled, walk);
+      if ('broken' in compiled) walk.errors.push(evaluationError(schema, walk, compiled));
+      else if (!isUnchanged || compiled.program.usesOldSelf) this.#judge(schema, compiled, walk);
     if (Array.isArray(value)) {
       const { items } = schema;
       if (items === undefined) return;
@@ -134,21 +141,29 @@ export class CelRules {
     }
   }
 
-  #rulesOf(schema: JSONSchemaProps): readonly CompiledRule[] {
+  #rulesOf(schema: JSONSchemaProps): readonly (CompiledRule | BrokenRule)[] {
     const known = this.#compiled.get(schema);
     if (known !== undefined) return known;
     const left = this.#budget.left;
-    const compiled = (schema['x-kubernetes-validations'] ?? []).map((rule) => ({
-      rule,
-      program: compile(this.#env, this.#budget, rule.rule),
-      message:
-        rule.messageExpression === undefined
-          ? undefined
-          : compile(this.#env, this.#budget, rule.messageExpression),
-    }));
+    const compiled = (schema['x-kubernetes-validations'] ?? []).map((rule) => this.#compile(rule));
     this.#budget.left = left;
     this.#compiled.set(schema, compiled);
     return compiled;
+  }
+
+  #compile(rule: ValidationRule): CompiledRule | BrokenRule {
+    const { messageExpression } = rule;
+    try {
+      const program = compile(this.#env, this.#budget, rule.rule);
+      const message =
+        messageExpression === undefined
+          ? undefined
+          : compile(this.#env, this.#budget, messageExpression);
+      return { rule, program, message };
+    } catch (broken) {
+      if (broken instanceof BudgetError) throw broken;
+      return { rule, broken };
+    }
   }
 
   #judge(schema: JSONSchemaProps, { rule, program, message }: CompiledRule, walk: Walk): void {
@@ -161,14 +176,12 @@ export class CelRules {
       else variables['oldSelf'] = walk.oldSelf;
     }
     const type = schema.type ?? 'object';
-    const at = new FieldPath(walk.path === '' ? '<nil>' : walk.path);
     let result: unknown;
     try {
       result = program.run(variables);
     } catch (error) {
       if (error instanceof BudgetError) throw error;
-      const why = `${errorText(error)} evaluating rule: ${defaultMessage(rule)}`;
-      walk.errors.push(invalid(at, type, why));
+      walk.errors.push(evaluationError(schema, walk, { rule, broken: error }));
       return;
     }
     if (result === true) return;
@@ -191,6 +204,15 @@ export class CelRules {
     }
     return defaultMessage(rule);
   }
+}
+
+function evaluationError(
+  { type = 'object' }: JSONSchemaProps,
+  { path }: Walk,
+  { rule, broken }: BrokenRule,
+): FieldError {
+  const why = `${errorText(broken)} evaluating rule: ${defaultMessage(rule)}`;
+  return invalid(new FieldPath(path === '' ? '<nil>' : path), type, why);
 }
 
 function asResource(schema: JSONSchemaProps): JSONSchemaProps {

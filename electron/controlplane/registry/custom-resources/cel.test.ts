@@ -92,6 +92,10 @@ const holding = [
   "self.bytes == b'abc'",
   'self.list.isSorted() && self.list.sum() == 6 && self.list.min() == 1 && self.list.max() == 3',
   'self.list.indexOf(2) == 1',
+  'self.list.sum() <= 10 && self.list.max() > 1 && self.list.min() < 2 && -self.list.max() < 0',
+  'self.list.sort()[0] >= 1 && self.list.slice(0, 1)[0] > 0 && self.list.reverse()[0] > 2',
+  'self.list.distinct()[0] < 2 && self.list.first().value() + 1 == 2 && self.list.last().value() > 2',
+  "!isURL('//[') && isURL('/path?x=1') && isURL('https://a.b')",
   "quantity('1Gi').isGreaterThan(quantity('500Mi')) && isQuantity('5m') && !isQuantity('five')",
   "quantity('1').add(quantity('500m')) == quantity('1500m')",
   "quantity('50000000G').asInteger() == 50000000000000000",
@@ -151,6 +155,19 @@ describe('a rule that holds', () => {
   it.each(holding.map((rule) => ({ rule })))('$rule', ({ rule }) => {
     expect(judge({ rule })).toEqual([]);
   });
+});
+
+it('a rule that was stored and can not be compiled fails every object, in words', () => {
+  expect(judge({ rule: 'self.replicas >', message: 'm' })).toMatchObject([
+    { field: 'spec', message: expect.stringContaining('evaluating rule: m') },
+  ]);
+});
+
+it('lists of lists count with all that is in them', () => {
+  let rule = "'%s'.format([a20]).size() > 0";
+  for (let n = 20; n > 0; n--) rule = `cel.bind(a${n}, [a${n - 1}, a${n - 1}], ${rule})`;
+  const [error] = judge({ rule: `cel.bind(a0, [1], ${rule})` });
+  expect(error?.message).toContain('running out of cost budget');
 });
 
 describe('a rule that does not hold', () => {

@@ -3,6 +3,7 @@
 // item by its keys), `v:"x"` (an item by its value). A path is a member if its node is empty or has
 // the key `.`; a node without members below it does not exist. Sets are never changed, only replaced.
 // Source: sigs.k8s.io/structured-merge-diff fieldpath/{set,serialize,serialize-pe}.go.
+import { exactJson } from '../exact-json.ts';
 import { isObject, stableStringify } from '../equality.ts';
 
 export interface FieldSet {
@@ -205,7 +206,7 @@ function readElement(text: string): string | undefined {
   if (kind === 'i:') return /^-?\d+$/.test(text.slice(2)) ? text : undefined;
   if (kind !== 'k:' && kind !== 'v:') return undefined;
   try {
-    const value: unknown = JSON.parse(text.slice(2));
+    const value = exactJson(text.slice(2));
     if (kind === 'v:') return valueElement(value);
     return isObject(value) ? keyElement(value) : undefined;
   } catch {

@@ -15,7 +15,7 @@ import { isDns1123Label } from '#kube/machinery/names.ts';
 import { asGiven, check, isPortName, isPortNumber } from '../text-rules.ts';
 import { validateEnv, validateEnvFrom } from './env.ts';
 import { validateLifecycle, validateProbe } from './probes.ts';
-import { validateResizePolicy, validateResourceRequirements } from './resources.ts';
+import { choice, validateResizePolicy, validateResourceRequirements } from './resources.ts';
 import { validateSecurityContext } from './security.ts';
 import { descendingPathMessages } from './volumes.ts';
 
@@ -118,11 +118,6 @@ export function validateContainer(
     ),
     ...validateSecurityContext(container.securityContext, path.child('securityContext')),
   ];
-}
-
-function choice(path: FieldPath, value: string, supported: readonly string[]): FieldError[] {
-  if (value === '') return [required(path, '')];
-  return supported.includes(value) ? [] : [notSupported(path, value, supported)];
 }
 
 export const portProtocols = ['SCTP', 'TCP', 'UDP'];

@@ -172,7 +172,7 @@ export function validateResizePolicy(
     const errors: FieldError[] = [];
     if (names.indexOf(resourceName) < index)
       errors.push(duplicate(path.index(index), resourceName));
-    errors.push(...choice(resourceName, resizable, path), ...choice(restartPolicy, policies, path));
+    errors.push(...choice(path, resourceName, resizable), ...choice(path, restartPolicy, policies));
     if (podRestartPolicy === 'Never' && restartPolicy !== 'NotRequired')
       errors.push(
         invalid(path, restartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"),
@@ -181,7 +181,8 @@ export function validateResizePolicy(
   });
 }
 
-function choice(value: string, supported: readonly string[], path: FieldPath): FieldError[] {
+/** For texts that have to be there. */
+export function choice(path: FieldPath, value: string, supported: readonly string[]): FieldError[] {
   if (value === '') return [required(path, '')];
   return supported.includes(value) ? [] : [notSupported(path, value, supported)];
 }

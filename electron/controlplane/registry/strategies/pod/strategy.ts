@@ -40,9 +40,7 @@ export const podStrategy: Strategy<Pod> = {
     const isUnscheduled = (pod.spec.nodeName ?? '') === '';
     const isOver = pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
     if (isUnscheduled || isOver) return 0;
-    // It may be one of those integers that no number holds.
-    const given: unknown = requested ?? pod.spec.terminationGracePeriodSeconds;
-    const seconds = Number(given ?? 0);
+    const seconds = requested ?? pod.spec.terminationGracePeriodSeconds ?? 0;
     return seconds < 0 ? 1 : seconds;
   },
 };

@@ -1,0 +1,173 @@
+// What the machine and its pods use, put together: fake engine, told disks.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Pod } from '#kube/api/core.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import type { Sample } from '../../metrics/collector.ts';
+import { containerConfig, sandboxConfig } from '../../../test/conformance/runtime.ts';
+import { FakeRuntime } from '../../runtime/fake-runtime.ts';
+import { RuntimeError } from '../../runtime/runtime.ts';
+import type { DiskSpace } from './image-garbage.ts';
+import { PressureKeeper } from './pressure-keeper.ts';
+
+const mib = 1024 ** 2;
+const gib = 1024 ** 3;
+const roomy: DiskSpace = { sizeBytes: 100 * gib, availableBytes: 50 * gib };
+
+let clock: ManualClock;
+let runtime: FakeRuntime;
+let stopping: AbortController;
+let pods: Pod[];
+let evicted: string[];
+let disks: Map<string, DiskSpace>;
+let memoryMib: number;
+let volumes: Map<string, number>;
+let keeper: PressureKeeper;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  runtime = new FakeRuntime(clock);
+  runtime.addImage('web:1');
+  stopping = new AbortController();
+  pods = [];
+  evicted = [];
+  disks = new Map([
+    ['/data', roomy],
+    ['/', roomy],
+  ]);
+  memoryMib = 1000;
+  volumes = new Map();
+  keeper = new PressureKeeper({
+    runtime,
+    events: { event: () => {} },
+    clock,
+    logger: silentLogger,
+    nodeName: 'pi',
+    dataDirectory: '/data',
+    pods: () => pods,
+    evict: (pod, message, isDisruption) =>
+      evicted.push(`${pod.metadata.name} ${isDisruption} ${message.slice(0, 43)}`),
+    diskSpace: async (directory) => {
+      const found = disks.get(directory);
+      if (found === undefined) throw new Error(`ENOENT ${directory}`);
+      return found;
+    },
+    sample: async () => sample(),
+    memoryAvailableBytes: async () => memoryMib * mib,
+    volumeBytes: async () => volumes,
+    onChange: () => {},
+    signal: stopping.signal,
+  });
+});
+afterEach(() => stopping.abort());
+
+/** Each running pod uses 10 MiB for each letter of its name. */
+function sample(): Sample {
+  const seen = pods.map(({ metadata: { uid = '', name } }) => ({
+    uid,
+    name,
+    namespace: 'default',
+    startedAtMs: 0,
+    containers: [
+      {
+        name: 'web',
+        id: uid,
+        image: '',
+        startedAtMs: 0,
+        memoryWorkingSetBytes: name.length * 10 * mib,
+      },
+    ],
+  }));
+  return { time: '', atMs: 0, node: {}, pods: seen };
+}
+
+async function addPod(name: string, more: Partial<Pod['spec']> = {}, metadata: object = {}) {
+  const ref = { uid: name, name, namespace: 'default' };
+  const sandbox = await runtime.runSandbox(sandboxConfig(ref));
+  await runtime.createContainer(containerConfig(ref, sandbox, { image: 'web:1' }));
+  pods.push({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { ...ref, ...metadata },
+    spec: { containers: [{ name: 'web', image: 'web:1' }], ...more },
+    status: { phase: 'Running' },
+  });
+}
+
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 10_000) {
+    clock.advance(Math.min(left, 10_000));
+    for (let turn = 0; turn < 60; turn++) await Promise.resolve();
+  }
+}
+
+const limited = { volumes: [{ name: 'cache', emptyDir: { sizeLimit: '1Mi' } }] };
+
+describe('a machine', () => {
+  it('short of memory ends the pod that uses most of it, and none that is ending', async () => {
+    await addPod('a');
+    await addPod('abc');
+    await addPod('abcdef', {}, { deletionTimestamp: '2026-11-28T12:00:00Z' });
+    memoryMib = 50;
+    keeper.start();
+    await pass(10_000);
+    expect(evicted[0]).toMatch(/^abc true The node was low on resource: memory/);
+    expect(keeper.isShort('memory')).toBe(true);
+  });
+
+  it('is as short of disk as the shorter of two, whatever their sizes', async () => {
+    await addPod('a');
+    volumes.set('cache', 5 * mib);
+    disks.set('/data', { sizeBytes: 4000 * gib, availableBytes: 40 * gib });
+    disks.set('/', { sizeBytes: 8 * gib, availableBytes: gib / 2 });
+    keeper.start();
+    await pass(10_000);
+    expect(keeper.isShort('ephemeral-storage')).toBe(true);
+    expect(evicted[0]).toMatch(/^a true The node was low on resource: ephemeral/);
+  });
+
+  it('whose engine is away, or keeps its files elsewhere, is looked at all the same', async () => {
+    await addPod('abc');
+    memoryMib = 50;
+    disks.delete('/');
+    keeper.start();
+    await pass(10_000);
+    expect([keeper.isShort('memory'), evicted.length > 0]).toEqual([true, true]);
+  });
+});
+
+describe('a pod that may hold only so much of the disk', () => {
+  it('is ended when it holds more, and not as a disruption', async () => {
+    await addPod('a', limited);
+    keeper.start();
+    await pass(60_000);
+    expect(evicted).toEqual([]);
+    volumes.set('cache', 2 * mib);
+    await pass(60_000);
+    expect(evicted[0]).toBe('a false Usage of EmptyDir volume "cache" exceeds th');
+  });
+
+  it('stays if the cluster stands on it', async () => {
+    await addPod('a', { ...limited, priority: 2_000_000_000 });
+    volumes.set('cache', 2 * mib);
+    keeper.start();
+    await pass(120_000);
+    expect(evicted).toEqual([]);
+  });
+
+  it('is looked at although a container of another went meanwhile', async () => {
+    await addPod('gone', limited);
+    await addPod('a', limited);
+    volumes.set('cache', 2 * mib);
+    const bytes = runtime.containerDiskBytes.bind(runtime);
+    let isFirst = true;
+    runtime.containerDiskBytes = async (id) => {
+      if (!isFirst) return bytes(id);
+      isFirst = false;
+      throw new RuntimeError('notFound', `No such container: ${id}`);
+    };
+    keeper.start();
+    await pass(60_000);
+    expect(evicted.map((text) => text.split(' ')[0])).toContain('a');
+  });
+});

@@ -16,16 +16,18 @@ interface Step {
 
 /** Each takes one processor; the longest first. */
 const checks: readonly Step[] = [
-  types('test'),
-  types('electron/controlplane'),
   { name: 'types: renderer', command: 'vue-tsc', args: ['-p', 'renderer'] },
   { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
+  types('test'),
+  types('electron/controlplane'),
   ...['electron/kube', 'electron/desktop', 'agent', 'electron/platform'].map(types),
   { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
 ];
 
+/** By TypeScript 7, four times as fast; vue-tsc needs 6, and both call their program `tsc`. */
 function types(folder: string): Step {
-  return { name: `types: ${folder}`, command: 'tsc', args: ['-p', folder] };
+  const command = '../typescript-7/bin/tsc';
+  return { name: `types: ${folder}`, command, args: ['-p', folder] };
 }
 
 /** What no single test shows: that the store holds in any weather. */

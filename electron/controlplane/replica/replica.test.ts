@@ -141,6 +141,36 @@ describe('a single replica', () => {
     expect([seen.outcome, one.log.batches]).toEqual([3, []]);
   });
 
+  it('reads without waiting for its turn, since there is nobody to ask', async () => {
+    const { group, one } = await single();
+    void one.replica.propose(bytes('a'));
+    await group.settle();
+    const seen = watch(one.replica.readIndex());
+    await Promise.resolve();
+    expect(seen.outcome).toBe(3);
+  });
+
+  it('reads nothing before all that it had committed is applied again', async () => {
+    const { group, one } = await single();
+    void one.replica.propose(bytes('a'));
+    await group.settle();
+    group.kill(1);
+    const again = group.start(1);
+    again.log.isHeld = true;
+    await group.settle();
+    // Its vote for itself, but not what it writes first as the leader.
+    again.log.release();
+    again.log.isHeld = true;
+    await group.settle();
+    const seen = watch(again.replica.readIndex());
+    await group.settle();
+    expect([again.replica.standing.role, again.machine.values]).toEqual(['leader', []]);
+    expect(seen.outcome).toBe('waiting');
+    again.log.release();
+    await group.settle();
+    expect([seen.outcome, again.machine.values]).toEqual([4, ['a']]);
+  });
+
   it('writes nothing while nothing is asked of it, and ticks seldom', async () => {
     const { group, one } = await single();
     await group.advance(1_000);

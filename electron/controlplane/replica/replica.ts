@@ -249,6 +249,7 @@ export class Replica<Result> {
    */
   readIndex(): Promise<number> {
     if (this.#phase !== 'running') return Promise.reject(new ReplicaUnavailableError(notRunning));
+    if (this.#knowsAll) return Promise.resolve(this.#applier.mark.index);
     if (this.#reads.isFull)
       return Promise.reject(new ReplicaUnavailableError('Too many reads are waiting already'));
     const promise = this.#reads.add(this.#deadlineMs());
@@ -540,6 +541,12 @@ export class Replica<Result> {
   get #isAlone(): boolean {
     const { role, membership } = this.#raft.standing;
     return role === 'leader' && membership.members.length === 1;
+  }
+
+  /** Nobody else commits anything, and all of its term's is applied: there is nobody to ask. */
+  get #knowsAll(): boolean {
+    const { count, mark } = this.#applier;
+    return this.#isAlone && count === 0 && mark.term === this.#raft.standing.term;
   }
 
   #onRemoved(by: MemberId): void {

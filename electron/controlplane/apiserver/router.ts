@@ -32,6 +32,7 @@ import { handleReview } from './handlers/reviews.ts';
 import { warningHeaders, type RequestScope, type RouterDeps } from './handlers/scope.ts';
 import { handleAttach, handleExec, handlePortForward } from './handlers/streams.ts';
 import { handleWatch } from './handlers/watch.ts';
+import { WatchFrames } from './handlers/watch-frames.ts';
 import { handleMetricsGet, handleMetricsList } from './resource-metrics/handler.ts';
 import { NodeSamples } from './resource-metrics/samples.ts';
 import { handleTokenRequest } from './handlers/token-request.ts';
@@ -51,12 +52,13 @@ type Handler = (scope: RequestScope) => Promise<ApiResponse>;
 export function createRouter(deps: RouterDeps): RouteRequest {
   const fields = new FieldTracker(deps.schemas);
   const samples = new NodeSamples(deps);
+  const frames = new WatchFrames();
   return async function routeRequest(request, info) {
     const { table } = deps.registry;
     const isKnown = () => table.lookup(info.group, info.version, info.resource) !== undefined;
     // It may have been defined a moment ago, through another member.
     if (!isKnown() && info.group.includes('.')) await deps.registry.refresh();
-    const scope = { ...scopeOf(deps, request, info), fields, samples };
+    const scope = { ...scopeOf(deps, request, info), fields, samples, frames };
     try {
       return await handlerOf(scope)(scope);
     } catch (error) {

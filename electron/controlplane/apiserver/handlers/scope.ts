@@ -22,6 +22,7 @@ import type { YamlReader } from '../representation/yaml.ts';
 import type { NodeSamples } from '../resource-metrics/samples.ts';
 import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
+import type { WatchFrames } from './watch-frames.ts';
 
 export interface RouterDeps {
   readonly registry: Registry;
@@ -57,6 +58,7 @@ export interface RequestScope {
   readonly user: UserInfo;
   readonly fields: FieldTracker;
   readonly samples: NodeSamples;
+  readonly frames: WatchFrames;
   /** Texts for `Warning:` headers, in order; those given twice count once. */
   readonly warnings: Set<string>;
 }

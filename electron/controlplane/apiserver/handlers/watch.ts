@@ -14,6 +14,7 @@ import { makeTable, partialMetadata } from '../representation/table.ts';
 import { parseWatchQuery, type WatchParameters } from './options.ts';
 import { outputForm, tableOptions } from './respond.ts';
 import { warningHeaders, type RequestScope } from './scope.ts';
+import type { ObjectItem, WatchFrames } from './watch-frames.ts';
 
 /** A watch without timeoutSeconds ends after this long, up to twice as long. */
 const minTimeoutMs = 1_800_000;
@@ -108,26 +109,21 @@ function objectFrame(scope: RequestScope, item: WatchItem): Chunk {
     const { kind } = scope.definition;
     return jsonFrame('BOOKMARK', { kind, apiVersion, metadata: bookmarkMetadata(item) });
   }
-  return new ObjectMessage(item);
+  return new ObjectMessage(item, scope.frames);
 }
 
-/** Bytes are copied for each socket; followers in this process share the object. */
+/** Sockets share bytes; followers in this process share the object. */
 class ObjectMessage implements StreamMessage {
   readonly #item: ObjectItem;
+  readonly #frames: WatchFrames;
 
-  constructor(item: ObjectItem) {
+  constructor(item: ObjectItem, frames: WatchFrames) {
     this.#item = item;
+    this.#frames = frames;
   }
 
   get bytes(): Uint8Array {
-    const { type, stored, revision } = this.#item;
-    const json = revision === stored.revision ? stored.json : stored.jsonAt(revision);
-    const head = encoder.encode(`{"type":"${type}","object":`);
-    const frame = new Uint8Array(head.length + json.length + 2);
-    frame.set(head);
-    frame.set(json, head.length);
-    frame.set([0x7d, 0x0a], head.length + json.length);
-    return frame;
+    return this.#frames.of(this.#item);
   }
 
   get document(): WatchEvent<KubeObject> {
@@ -169,7 +165,6 @@ function withMetadata(object: KubeObject, metadata: EventMetadata): KubeObject {
 
 /** A bookmark has no name. */
 type EventMetadata = Partial<ObjectMeta>;
-type ObjectItem = Extract<WatchItem, { readonly stored: unknown }>;
 
 function metadataOf(item: Exclude<WatchItem, { readonly type: 'ERROR' }>): EventMetadata {
   if (item.type === 'BOOKMARK') return bookmarkMetadata(item);

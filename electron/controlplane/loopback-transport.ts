@@ -8,14 +8,7 @@ import type {
 } from '#kube/client/transport.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { requestTooLarge } from '#kube/machinery/status.ts';
-import type {
-  ApiHandler,
-  ApiRequest,
-  ApiResponse,
-  Chunk,
-  StreamMessage,
-  UserInfo,
-} from './apiserver/http.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, Chunk, UserInfo } from './apiserver/http.ts';
 import { Interruption } from './apiserver/listener/interruption.ts';
 import { bodyLimitBytes } from './apiserver/listener/node-http.ts';
 import { bytesOfChunk, isSliced, isStream, joined } from './apiserver/response-body.ts';
@@ -49,10 +42,14 @@ export class LoopbackTransport implements Transport {
   async stream(request: TransportRequest): Promise<TransportStream> {
     const response = await this.#call(request);
     const { status, headers } = response;
-    const chunks = bytesOf(response, request.signal);
     const { body } = response;
+    const { signal } = request;
+    const chunks = bytesOf(response, signal);
     if (!isStream(body)) return { status, headers, chunks };
-    return { status, headers, chunks, messages: messagesOf(body, request.signal) };
+    const messages = new Messages(body, signal, (chunk) =>
+      typeof chunk === 'string' ? asBytes(chunk) : chunk,
+    );
+    return { status, headers, chunks, messages };
   }
 
   async #call(request: TransportRequest): Promise<ApiResponse> {
@@ -85,38 +82,70 @@ async function* bytesOf(
   { body }: ApiResponse,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  if (isStream(body)) for await (const chunk of chunksOf(body, signal)) yield asBytes(chunk);
+  if (isStream(body)) yield* new Messages(body, signal, asBytes);
   else if (isSliced(body)) yield joined(body);
   else if (body !== undefined) yield asBytes(body);
 }
 
-async function* messagesOf(
-  body: AsyncIterable<Chunk>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array | StreamMessage> {
-  for await (const chunk of chunksOf(body, signal))
-    yield typeof chunk === 'string' ? asBytes(chunk) : chunk;
-}
+/**
+ * A stream's chunks, each in the form of `made`. Ends quietly on abort, also while the source is waiting
+ * for its next chunk. Not a generator: every event passes here for every informer.
+ */
+class Messages<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #body: AsyncIterable<Chunk>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #made: (chunk: Chunk) => T;
+  readonly #interruption = new Interruption();
+  /** Opened by the first reader. */
+  #source: AsyncIterator<Chunk> | undefined;
+  #isOver = false;
 
-/** Ends quietly on abort, also while the source is waiting for its next chunk. */
-async function* chunksOf(
-  body: AsyncIterable<Chunk>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Chunk> {
-  const source = body[Symbol.asyncIterator]();
-  const interruption = new Interruption();
-  signal?.addEventListener('abort', interruption.stop);
-  if (signal?.aborted === true) interruption.stop();
-  try {
-    for (;;) {
-      const next = await interruption.wait(source.next());
-      if (next === undefined || next.done === true) return;
-      yield next.value;
+  constructor(
+    body: AsyncIterable<Chunk>,
+    signal: AbortSignal | undefined,
+    made: (chunk: Chunk) => T,
+  ) {
+    this.#body = body;
+    this.#signal = signal;
+    this.#made = made;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#isOver) return { done: true, value: undefined };
+    this.#source ??= this.#open();
+    try {
+      const next = await this.#interruption.wait(this.#source.next());
+      if (next !== undefined && next.done !== true)
+        return { done: false, value: this.#made(next.value) };
+    } catch (error) {
+      this.#end();
+      throw error;
     }
-  } finally {
-    signal?.removeEventListener('abort', interruption.stop);
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  #open(): AsyncIterator<Chunk> {
+    this.#signal?.addEventListener('abort', this.#interruption.stop);
+    if (this.#signal?.aborted === true) this.#interruption.stop();
+    return this.#body[Symbol.asyncIterator]();
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#signal?.removeEventListener('abort', this.#interruption.stop);
     // Not awaited: a source that waits for data ends by the signal it has been given as well.
-    source.return?.()?.catch(() => undefined);
+    this.#source?.return?.()?.catch(() => undefined);
   }
 }
 

@@ -17,15 +17,16 @@ export class Interruption {
   };
 
   /** What `pending` gives, or undefined when stopped before. One wait at a time. */
-  async wait<T>(pending: Promise<T>): Promise<T | undefined> {
-    try {
-      return await new Promise<T | undefined>((resolve, reject) => {
-        this.#wake = () => resolve(undefined);
-        pending.then(resolve, reject);
-        if (this.#isOver) resolve(undefined);
-      });
-    } finally {
-      this.#wake = undefined;
-    }
+  wait<T>(pending: Promise<T>): Promise<T | undefined> {
+    return new Promise<T | undefined>((resolve, reject) => {
+      this.#wake = () => resolve(undefined);
+      const settle = (result: T): void => {
+        // What came is not to be held until the next comes.
+        this.#wake = undefined;
+        resolve(result);
+      };
+      pending.then(settle, reject);
+      if (this.#isOver) resolve(undefined);
+    });
   }
 }

@@ -35,8 +35,9 @@ export interface SqliteRowsOptions {
 
 /** Growth is refused when the disk has less left: room for deletes, compaction, SQLite's log. */
 const freeBytesMin = 4 * 1024 * 1024;
-/** The disk's space is looked at again after so many bytes asked for: it holds the event loop up. */
+/** The disk's space is looked at again after so much growth, or so long: it holds the event loop up. */
 const lookAgainBytes = { min: 1024 * 1024, max: 32 * 1024 * 1024, shareOfFree: 1 / 256 };
+const lookAgainMs = 10_000;
 /** Between two slices of the check in the background. */
 const checkRestMs = 20;
 
@@ -54,8 +55,10 @@ export class SqliteRows implements RowStorage {
   #content: StateContent | undefined;
   #unsyncedBytes = 0;
   #size: { readonly totalBytes: number; readonly usedBytes: number };
-  #freeBytes = Infinity;
-  #askedBytes = Infinity;
+  /** At the last look, when that was, and what was written since. */
+  #freeBytes = 0;
+  #lookedAtMs = -Infinity;
+  #writtenBytes = 0;
   #copies = 0;
   /** Up to which row the values were checked; undefined: all. */
   #checkedTo: number | undefined;
@@ -145,8 +148,10 @@ export class SqliteRows implements RowStorage {
         );
       throw error;
     }
-    for (const { value } of rows) this.#unsyncedBytes += rowBytes + (value?.length ?? 0);
-    this.#unsyncedBytes += removed.length * rowBytes;
+    let bytes = removed.length * rowBytes;
+    for (const { value } of rows) bytes += rowBytes + (value?.length ?? 0);
+    this.#unsyncedBytes += bytes;
+    this.#writtenBytes += bytes;
   }
 
   sync(done: (error?: Error) => void): void {
@@ -167,14 +172,17 @@ export class SqliteRows implements RowStorage {
   hasRoom(bytes: number): boolean {
     const { directory, sizeBytesMax = Infinity } = this.#options;
     if (this.#size.usedBytes + bytes > sizeBytesMax) return false;
-    this.#askedBytes += bytes;
+    const nowMs = this.#options.clock.monotonicMs();
     const { min, max, shareOfFree } = lookAgainBytes;
-    const isOld = this.#askedBytes > Math.min(max, Math.max(min, this.#freeBytes * shareOfFree));
-    if (isOld || this.#freeBytes < freeBytesMin + bytes) {
-      this.#askedBytes = 0;
-      this.#reserve.take();
-      this.#freeBytes = freeBytes(directory);
-    }
+    const growth = this.#writtenBytes + bytes;
+    const isOld =
+      nowMs - this.#lookedAtMs > lookAgainMs ||
+      growth > Math.min(max, Math.max(min, this.#freeBytes * shareOfFree));
+    if (!isOld && this.#freeBytes >= freeBytesMin + growth) return true;
+    this.#writtenBytes = 0;
+    this.#lookedAtMs = nowMs;
+    this.#reserve.take();
+    this.#freeBytes = freeBytes(directory);
     return this.#freeBytes >= freeBytesMin + bytes;
   }
 

@@ -61,6 +61,22 @@ export class ApiConnection {
     });
   }
 
+  /**
+   * A request whose answer goes on: resolves when it has begun, then bytes go to `onBytes` as they
+   * come, with the framing of chunks around them.
+   */
+  stream(path: string, onBytes: (bytes: Buffer) => void): Promise<void> {
+    this.#socket.write(`GET ${path} HTTP/1.1\r\nHost: ${this.#host}\r\n\r\n`);
+    return new Promise((resolve, reject) => {
+      this.#socket.removeAllListeners('data').once('error', reject);
+      this.#socket.once('data', (head: Buffer) => {
+        if (head.toString('latin1', 9, 12) !== '200') return reject(new Error(head.toString()));
+        this.#socket.on('data', onBytes);
+        resolve();
+      });
+    });
+  }
+
   close(): void {
     this.#pending = undefined;
     this.#socket.destroy();

@@ -3,7 +3,6 @@
 // server can't be had here, so they are not measured anew and their ratios say only so much.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { Agent, get as httpsGet } from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
@@ -253,27 +252,15 @@ async function eventLatencies(config: ClientConfig, watchers: number): Promise<n
 }
 
 async function openWatch(
-  { server, caPem, certPem, keyPem }: ClientConfig,
-  onChunk: (chunk: Buffer) => void,
-): Promise<{ close(): void }> {
-  const agent = new Agent({ ca: caPem, cert: certPem, key: keyPem, keepAlive: true });
-  const list = await ApiConnection.open({
-    server,
-    caPem,
-    certPem: certPem ?? '',
-    keyPem: keyPem ?? '',
-  });
-  const { body } = await list.request('GET', `${core}/configmaps?limit=1`);
-  list.close();
+  config: ClientConfig,
+  onBytes: (bytes: Buffer) => void,
+): Promise<ApiConnection> {
+  const connection = await ApiConnection.open(config);
+  const { body } = await connection.request('GET', `${core}/configmaps?limit=1`);
   const version = /"resourceVersion":"(\d+)"/.exec(body.subarray(0, 200).toString())?.[1] ?? '';
-  const url = `${server}${core}/configmaps?watch=true&resourceVersion=${version}`;
-  return new Promise((resolve, reject) => {
-    const request = httpsGet(url, { agent }, (response) => {
-      response.on('data', onChunk);
-      resolve({ close: () => void request.destroy() });
-    });
-    request.on('error', reject);
-  });
+  const url = `${core}/configmaps?watch=true&resourceVersion=${version}`;
+  await connection.stream(url, onBytes);
+  return connection;
 }
 
 async function manyClients(

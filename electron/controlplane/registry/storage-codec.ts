@@ -34,12 +34,18 @@ export function typeHeadOf(definition: ResourceDefinition): string {
 /** Events come within moments of the writes. */
 const maxWritten = 256;
 
+interface Written {
+  readonly value: Uint8Array;
+  /** Whoever comes first, the answer or the event, makes it for both. */
+  stored?: StoredObject;
+}
+
 export class StorageCodec {
   readonly #headLength: number;
   readonly #versionHead: Uint8Array;
   readonly #applyDefaults: (object: KubeObject) => void;
   /** What was last encoded to be stored, by key: the store's events bring copies of those bytes. */
-  readonly #written = new Map<string, Uint8Array>();
+  readonly #written = new Map<string, Written>();
   readonly #storedAs: StoredAs | undefined;
   readonly #storedCodec: StorageCodec | undefined;
   readonly #converted: Converted | undefined;
@@ -132,7 +138,8 @@ export class StorageCodec {
 
   /** What is answered for a row that was just written: where it is stored as another version, what comes back of it. */
   async afterWrite(row: Row, bytes: Uint8Array): Promise<StoredObject> {
-    if (this.#storedCodec === undefined) return new StoredObject(this, row, 'checked');
+    if (this.#storedCodec === undefined)
+      return this.#ofWritten(row) ?? new StoredObject(this, row, 'checked');
     const stored = new StoredObject(this, { ...row, value: bytes });
     await this.prepare([stored]);
     return stored;
@@ -140,14 +147,21 @@ export class StorageCodec {
 
   /** The bytes of an answer, and to store: fields in the order apiVersion, kind, metadata, spec, others, status. */
   encode(object: KubeObject): Uint8Array {
-    return encoder.encode(this.#text(object));
+    return Buffer.from(this.#text(object));
   }
 
   /** Of a row. What this process wrote itself is known to be as it should. */
   stored(kv: KeyValue): StoredObject {
-    const own = this.#written.get(kv.key);
-    if (own === undefined || Buffer.compare(own, kv.value) !== 0) return new StoredObject(this, kv);
-    return new StoredObject(this, { ...kv, value: own }, 'checked');
+    return this.#ofWritten(kv) ?? new StoredObject(this, kv);
+  }
+
+  #ofWritten(row: Row): StoredObject | undefined {
+    const own = this.#written.get(row.key);
+    if (own === undefined || Buffer.compare(own.value, row.value) !== 0) return undefined;
+    // The same may have been written twice.
+    if (own.stored?.revision !== row.modRevision)
+      own.stored = new StoredObject(this, { ...row, value: own.value }, 'checked');
+    return own.stored;
   }
 
   /** Remembers what is about to be stored. */
@@ -160,7 +174,7 @@ export class StorageCodec {
         this.#written.delete(oldest);
         break;
       }
-    this.#written.set(key, value);
+    this.#written.set(key, { value });
   }
 
   /** An object as a dry run leaves it: `revision` is that of the stored one, 0 if there is none. */
@@ -190,12 +204,13 @@ export class StorageCodec {
    */
   splice(value: Uint8Array, revision: number, before = 0): Uint8Array {
     if (revision === 0) return value;
-    const field = encoder.encode(versionField(revision));
+    const field = versionField(revision);
     const at = this.#headLength;
     const rest = before === 0 ? at : at + versionField(before).length;
-    const result = new Uint8Array(value.length - (rest - at) + field.length);
+    // Not of Buffer's pool: this lives long, and would keep what else is in there.
+    const result = Buffer.allocUnsafeSlow(value.length - (rest - at) + field.length);
     result.set(value.subarray(0, at));
-    result.set(field, at);
+    result.write(field, at, 'latin1');
     result.set(value.subarray(rest), at + field.length);
     return result;
   }

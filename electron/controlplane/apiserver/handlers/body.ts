@@ -10,6 +10,8 @@ import { bodyEncoding } from '../representation/negotiation.ts';
 import type { FieldValidation } from './options.ts';
 import type { BodyKind, RequestScope } from './scope.ts';
 
+const decoder = new TextDecoder();
+
 /** The body as an object of `kind`. Throws 400, 413, 415. */
 export async function readObject(
   scope: RequestScope,
@@ -24,7 +26,7 @@ export async function readObject(
   )
     throw unsupportedMediaType('protobuf', ['application/json', 'application/yaml']);
   const bytes = await scope.request.readBody();
-  const text = encoding === 'protobuf' ? '' : new TextDecoder().decode(bytes);
+  const text = encoding === 'protobuf' ? '' : decoder.decode(bytes);
   const { value, duplicates } =
     encoding === 'protobuf'
       ? { value: scope.deps.protobuf.decode(bytes), duplicates: [] }

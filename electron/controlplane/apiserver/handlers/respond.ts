@@ -122,14 +122,14 @@ function bodyOfList(scope: RequestScope, { items }: ListPage, metadata: ListMeta
 }
 
 function withNewline(json: Uint8Array): Uint8Array {
-  const result = new Uint8Array(json.length + 1);
+  const result = Buffer.allocUnsafe(json.length + 1);
   result.set(json);
   result[json.length] = 0x0a;
   return result;
 }
 
 function jsonBytes(value: object): Uint8Array {
-  return encoder.encode(`${JSON.stringify(value)}\n`);
+  return Buffer.from(`${JSON.stringify(value)}\n`);
 }
 
 function respondBytes(

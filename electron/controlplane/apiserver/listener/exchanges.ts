@@ -35,7 +35,7 @@ export class Exchanges {
   readonly #deps: ExchangesDeps;
   readonly #sockets = new Set<Socket>();
   /** One per request, until its answer has left or its client has. */
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Set<Outgoing>();
   /** Answers that stream: they end when the listener stops, the others are waited for. */
   readonly #streams = new Set<AbortController>();
   #isStopping = false;
@@ -62,9 +62,8 @@ export class Exchanges {
 
   /** Rejects for programmers' errors only: left unhandled, they end the process. */
   async serve(incoming: Incoming, outgoing: Outgoing, answer: Answer): Promise<void> {
-    const exchange = closeOf(outgoing).finally(() => this.#running.delete(exchange));
-    this.#running.add(exchange);
-    const controller = clientSignal(outgoing);
+    this.#running.add(outgoing);
+    const controller = clientSignal(outgoing, () => this.#running.delete(outgoing));
     const response = await this.#answer(incoming, controller.signal, answer);
     if (outgoing.destroyed) return;
     if (isStream(response.body)) {
@@ -94,7 +93,7 @@ export class Exchanges {
 
   /** Waits for what is under way, a moment at most; `release` lets go of idle connections. */
   async finish(release: () => void = () => undefined): Promise<void> {
-    await this.#within(drainMs, this.#running);
+    await this.#within(drainMs, [...this.#running].map(closeOf));
     release();
     for (const socket of this.#sockets)
       if ((socket as TLSSocket).alpnProtocol !== 'h2') socket.destroySoon();

@@ -131,9 +131,12 @@ function drained(outgoing: ServerResponse): Promise<void> {
 const gone = new Error('the client has its answer, or went away');
 
 /** Aborts when the exchange is over: answered, or the client went away before. */
-export function clientSignal(outgoing: Outgoing): AbortController {
+export function clientSignal(outgoing: Outgoing, onClose?: () => void): AbortController {
   const controller = new AbortController();
-  outgoing.once('close', () => controller.abort(gone));
+  outgoing.once('close', () => {
+    controller.abort(gone);
+    onClose?.();
+  });
   // A connection reset while writing is the client's leave, not our failure.
   outgoing.on('error', () => controller.abort(gone));
   return controller;
@@ -180,7 +183,9 @@ function readWithinLimit(incoming: Incoming): Promise<Uint8Array | undefined> {
       finish(() => resolve(undefined));
     }
     function onEnd(): void {
-      finish(() => resolve(new Uint8Array(Buffer.concat(chunks))));
+      const [first] = chunks;
+      const body = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+      finish(() => resolve(body));
     }
     function onBroken(): void {
       finish(() => reject(badRequest('the body of the request ended early')));

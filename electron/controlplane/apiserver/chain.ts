@@ -132,18 +132,28 @@ function deadline({ clock }: ChainDeps): Filter {
     if (isLongRunning(request, info)) return next(context);
     const limitMs = requestDeadlineMs(request.query.get('timeout'));
     const expiry = new AbortController();
-    const signal = AbortSignal.any([request.signal, expiry.signal]);
+    const { signal } = expiry;
+    const onAbort = (): void => expiry.abort(request.signal.reason);
+    if (request.signal.aborted) onAbort();
+    else request.signal.addEventListener('abort', onAbort);
+    let isFollowed = false;
     let timer: ReturnType<Clock['timer']> | undefined;
-    const expired = new Promise<never>((_resolve, reject) => {
-      timer = clock.timer(limitMs, () => {
-        reject(timeout(`request did not complete within ${limitMs / 1000}s`));
-        expiry.abort();
-      });
-    });
     try {
-      return await Promise.race([next({ ...context, request: { ...request, signal } }), expired]);
+      return await new Promise<ApiResponse>((resolve, reject) => {
+        timer = clock.timer(limitMs, () => {
+          reject(timeout(`request did not complete within ${limitMs / 1000}s`));
+          expiry.abort();
+        });
+        next({ ...context, request: { ...request, signal } }).then((response) => {
+          // Its body ends when its client goes away.
+          isFollowed = isStreaming(response);
+          resolve(response);
+        }, reject);
+      });
     } finally {
       timer?.cancel();
+      // A client in this process has one signal for all that it asks in its life.
+      if (!isFollowed) request.signal.removeEventListener('abort', onAbort);
     }
   };
 }

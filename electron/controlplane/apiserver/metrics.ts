@@ -26,6 +26,8 @@ interface Histogram {
 
 export class ServerMetrics {
   readonly #requests = new Map<string, number>();
+  /** Labels of what was asked for, made once. */
+  readonly #targets = new Map<string, string>();
   readonly #durations = new Map<string, Histogram>();
   readonly #inflight = new Map<string, number>();
   readonly #longRunning = new Map<string, number>();
@@ -44,23 +46,27 @@ export class ServerMetrics {
   /** One answered request; `durationMs` is left out for those that stream. */
   observe(info: RequestInfo, code: number, durationMs?: number): void {
     const isKnown = code !== 404 && code !== 400;
-    const target = isKnown ? this.#target(info) : { verb: verbLabel(info) };
-    add(this.#requests, labels({ ...target, code: String(code) }), 1);
-    if (durationMs !== undefined && isKnown) this.#observeDuration(labels(target), durationMs);
+    const target = isKnown ? this.#target(info) : labels({ verb: verbLabel(info) });
+    add(this.#requests, `${target},code="${code}"`, 1);
+    if (durationMs !== undefined && isKnown) this.#observeDuration(target, durationMs);
   }
 
   inflight(kind: 'readOnly' | 'mutating', change: 1 | -1): void {
-    add(this.#inflight, labels({ request_kind: kind }), change);
+    add(this.#inflight, `request_kind="${kind}"`, change);
   }
 
   longRunning(info: RequestInfo, change: 1 | -1): void {
-    add(this.#longRunning, labels(this.#target(info)), change);
+    add(this.#longRunning, this.#target(info), change);
   }
 
   /** A path that leads nowhere, or to another server, could be any text: that is no label. */
-  #target(info: RequestInfo): Record<string, string> {
-    if (!info.isResourceRequest || this.#isServed(info)) return targetLabels(info);
-    return { verb: verbLabel(info) };
+  #target(info: RequestInfo): string {
+    if (info.isResourceRequest && !this.#isServed(info)) return labels({ verb: verbLabel(info) });
+    const { verb, group, version, resource, subresource } = info;
+    const key = `${verb} ${group} ${version} ${resource} ${subresource} ${scopeOf(info)}`;
+    let text = this.#targets.get(key);
+    if (text === undefined) this.#targets.set(key, (text = labels(targetLabels(info))));
+    return text;
   }
 
   render(): string {
@@ -129,9 +135,13 @@ export class ServerMetrics {
 
 function targetLabels(info: RequestInfo): Record<string, string> {
   if (!info.isResourceRequest) return { verb: verbLabel(info) };
-  const scope = info.name !== '' ? 'resource' : info.namespace !== '' ? 'namespace' : 'cluster';
   const { group, version, resource, subresource } = info;
-  return { verb: verbLabel(info), group, version, resource, subresource, scope };
+  return { verb: verbLabel(info), group, version, resource, subresource, scope: scopeOf(info) };
+}
+
+function scopeOf({ isResourceRequest, name, namespace }: RequestInfo): string {
+  if (!isResourceRequest) return '';
+  return name !== '' ? 'resource' : namespace !== '' ? 'namespace' : 'cluster';
 }
 
 function verbLabel(info: RequestInfo): string {

@@ -109,6 +109,7 @@ const oldUpdaters = 'ancient-changes';
 
 /** Merges the oldest updaters of a version into one, until there are few enough. Changes `owners`. */
 export function capUpdaters(owners: Owners): void {
+  if (owners.size <= maxUpdaters) return;
   const updaters = [...owners]
     .filter(([, { operation }]) => operation === 'Update')
     .toSorted(

@@ -46,8 +46,14 @@ export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 
 /** RFC 3339 with second precision, as `metav1.Time` prints it: `2026-11-23T13:41:54Z`. */
 export function rfc3339(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  const second = Math.floor(ms / 1000);
+  if (second !== lastSecond.at)
+    lastSecond = { at: second, text: `${new Date(second * 1000).toISOString().slice(0, 19)}Z` };
+  return lastSecond.text;
 }
+
+/** A write tells the time more than once, and a thousand of them come in a second. */
+let lastSecond = { at: Number.NaN, text: '' };
 
 /** RFC 3339 with microseconds, as `metav1.MicroTime` prints it. */
 export function rfc3339Micro(ms: number): string {

@@ -22,6 +22,8 @@ const headersTimeoutMs = 10_000;
 /** The whole request with a 3 MiB body over slow Wi-Fi. */
 const requestTimeoutMs = 60_000;
 const handshakeTimeoutMs = 10_000;
+/** What a connection may lie idle, as in Kubernetes: Node's 5 s hang up on clients that go on as if it stood. */
+const idleTimeoutMs = 90_000;
 
 /** What HTTP/1.1's parser refuses, by its code. */
 const malformed: Readonly<Record<string, string | undefined>> = {
@@ -69,6 +71,7 @@ export class ApiServer {
     Object.assign(this.#server, {
       headersTimeout: headersTimeoutMs,
       requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: 5_000,
     });
     this.#listenToServer();

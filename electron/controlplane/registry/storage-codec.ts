@@ -147,7 +147,7 @@ export class StorageCodec {
 
   /** The bytes of an answer, and to store: fields in the order apiVersion, kind, metadata, spec, others, status. */
   encode(object: KubeObject): Uint8Array {
-    return Buffer.from(this.#text(object));
+    return encoder.encode(this.#text(object));
   }
 
   /** Of a row. What this process wrote itself is known to be as it should. */
@@ -159,8 +159,11 @@ export class StorageCodec {
     const own = this.#written.get(row.key);
     if (own === undefined || Buffer.compare(own.value, row.value) !== 0) return undefined;
     // The same may have been written twice.
-    if (own.stored?.revision !== row.modRevision)
-      own.stored = new StoredObject(this, { ...row, value: own.value }, 'checked');
+    if (own.stored?.revision === row.modRevision) {
+      this.#written.delete(row.key);
+      return own.stored;
+    }
+    own.stored = new StoredObject(this, { ...row, value: own.value }, 'checked');
     return own.stored;
   }
 

@@ -157,7 +157,8 @@ export const dropSentence: Readonly<Record<DropReason, string>> = {
 };
 
 function inEnvelope(origin: MemberId, id: number, data: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(envelopeBytes + data.length);
+  // Not of Buffer's pool: the log holds it for long, and with it all else that is in there.
+  const bytes = Buffer.allocUnsafeSlow(envelopeBytes + data.length);
   bytes[0] = envelopeFormat;
   bytes.writeUIntBE(origin, 1, 6);
   bytes.writeUIntBE(id, 7, 6);

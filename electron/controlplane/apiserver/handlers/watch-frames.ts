@@ -41,7 +41,8 @@ export class WatchFrames {
 
 function frame(type: ObjectItem['type'], json: Uint8Array): Uint8Array {
   const head = `{"type":"${type}","object":`;
-  const bytes = Buffer.allocUnsafe(head.length + json.length + 2);
+  // Not of Buffer's pool, of which each that is kept would keep 64 KiB.
+  const bytes = Buffer.allocUnsafeSlow(head.length + json.length + 2);
   bytes.write(head, 'latin1');
   bytes.set(json, head.length);
   bytes[bytes.length - 2] = 0x7d;

@@ -42,8 +42,8 @@ export interface StateMachineDeps {
 }
 
 /** The tail goes to storage when it is this large: a transaction of some milliseconds. */
-const tailRowsMax = 500;
-const tailBytesMax = 4 * 1024 * 1024;
+const tailRowsMax = 200;
+const tailBytesMax = 1024 * 1024;
 /** While storage syncs, the tail waits up to here, so that the sync can come to its end. */
 const tailWaitingBytesMax = 16 * 1024 * 1024;
 /** Storage is synced unasked after this much. */

@@ -249,11 +249,15 @@ interface DynamicParts extends Pick<DynamicDeps, 'random' | 'logger' | 'webhooks
 /** What webhooks and policies are decided with. */
 export function dynamicDeps({ registry, schemas, authorize, ...parts }: DynamicParts): DynamicDeps {
   const { reader } = registry;
-  const group = { group: 'admissionregistration.k8s.io', version: 'v1' };
+  const group = 'admissionregistration.k8s.io';
+  // The only version in which a kind is served.
+  const versionOf = (plural: string) =>
+    plural.startsWith('mutatingadmissionpolic') ? 'v1beta1' : 'v1';
   return {
     ...parts,
     reader,
-    configurations: (plural) => reader.list({ ...group, resource: plural }, ''),
+    configurations: (plural) =>
+      reader.list({ group, version: versionOf(plural), resource: plural }, ''),
     kinds: new KindVersions(registry, schemas),
     nextTurn: () => setImmediate(),
     authorize: (user, question) => authorize(questionOf(user, question)),

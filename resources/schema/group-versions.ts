@@ -46,6 +46,12 @@ export const groupVersions: readonly GroupVersion[] = [
     ],
   },
   {
+    group: 'admissionregistration.k8s.io',
+    version: 'v1beta1',
+    protoPackage: `${api}.admissionregistration.v1beta1`,
+    kinds: ['MutatingAdmissionPolicy', 'MutatingAdmissionPolicyBinding'],
+  },
+  {
     group: 'apiextensions.k8s.io',
     version: 'v1',
     protoPackage: 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1',

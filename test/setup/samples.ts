@@ -202,6 +202,18 @@ const access = [
     },
     ValidatingAdmissionPolicyBinding: { spec: { policyName: 'it', validationActions: ['Deny'] } },
   }),
+  ...of('admissionregistration.k8s.io/v1beta1', {
+    MutatingAdmissionPolicy: {
+      spec: {
+        matchConstraints: { resourceRules: webhook.rules },
+        mutations: [
+          { patchType: 'ApplyConfiguration', applyConfiguration: { expression: 'Object{}' } },
+        ],
+        reinvocationPolicy: 'Never',
+      },
+    },
+    MutatingAdmissionPolicyBinding: { spec: { policyName: 'it' } },
+  }),
   ...of('flowcontrol.apiserver.k8s.io/v1', {
     FlowSchema: {
       spec: {

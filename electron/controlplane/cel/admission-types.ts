@@ -69,13 +69,12 @@ export class TypeScope {
   readonly #variables: Record<string, string> = {};
   #current: Environment | undefined;
 
-  /** `base` has the functions; `names` are the variables of the surroundings. */
+  /** `env` has the functions, and is this scope's; `names` are the variables of the surroundings. */
   constructor(
-    base: Environment,
+    env: Environment,
     names: readonly string[],
     { object: objectSchema, params, resolve }: ObjectTypes = {},
   ) {
-    const env = base.clone();
     const declarer = new TypeDeclarer(env, { resolve, keepsNames: true });
     const objectType = declarer.declare(objectSchema);
     for (const name of names)

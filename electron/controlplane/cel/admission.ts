@@ -4,7 +4,9 @@
 import { Budget, BudgetError, requestBudget } from './budget.ts';
 import { TypeScope, type ObjectTypes } from './admission-types.ts';
 import { registerAuthorizer } from './authorizer.ts';
+import { celTypeName } from './compile-error.ts';
 import { createEnvironment } from './environment.ts';
+import { jsonOf, registerMessages } from './messages.ts';
 import { createPatterns } from './patterns.ts';
 import { compile, errorText } from './program.ts';
 import { plainValue } from './values.ts';
@@ -15,6 +17,8 @@ const surroundings = {
   condition: [...common, 'authorizer'],
   /** Of a policy, its conditions and variables too. */
   policy: [...common, 'params', 'namespaceObject', 'variables', 'authorizer'],
+  /** What a policy changes: only here can apply configurations and patches be made. */
+  mutation: [...common, 'params', 'namespaceObject', 'variables', 'authorizer'],
   /** Messages, and what is put down for the audit: who may what is nothing they could tell. */
   message: [...common, 'params', 'namespaceObject', 'variables'],
 } as const;
@@ -52,7 +56,9 @@ export class AdmissionExpressions {
   /** Where expressions are checked against types, and a policy's variables are declared. */
   scope(where: Surroundings, types?: ObjectTypes): TypeScope {
     this.#functions ??= this.#environment([]);
-    return new TypeScope(this.#functions, surroundings[where], types);
+    const base = this.#functions.clone();
+    if (where === 'mutation') registerMessages(base);
+    return new TypeScope(base, surroundings[where], types);
   }
 
   /** Why the text is no such expression; undefined: it is one. */
@@ -79,6 +85,17 @@ export class AdmissionExpressions {
     return object === undefined || object === null ? null : plainValue(object, this.#budget.sizes);
   }
 
+  /** The JSON that a mutation comes to. Throws an Error with the expression. */
+  made(expression: Expression, variables: Readonly<Record<string, unknown>>): unknown {
+    let value: unknown;
+    try {
+      value = expression.run(variables);
+    } catch (error) {
+      throw new Error(failureText(expression, error), { cause: error });
+    }
+    return jsonOf(value);
+  }
+
   failureText(expression: Expression, error: unknown): string {
     return failureText(expression, error);
   }
@@ -95,6 +112,7 @@ export class AdmissionExpressions {
     const known = this.#environments.get(where);
     if (known !== undefined) return known;
     const env = this.#environment(surroundings[where]);
+    if (where === 'mutation') registerMessages(env);
     this.#environments.set(where, env);
     return env;
   }
@@ -108,8 +126,13 @@ export class AdmissionExpressions {
 
 function unfitting(type: string, types: readonly string[] | undefined): string | undefined {
   if (types === undefined || type === 'dyn' || types.includes(type)) return undefined;
+  // Of what, shows when it runs.
+  const isAnyList = type === 'list' || type === 'list<T>';
+  if (isAnyList && types.some((one) => one.startsWith('list<'))) return undefined;
   const [only = ''] = types;
-  return `must evaluate to ${types.length === 1 ? only : `one of the types: [${types.join(' ')}]`}`;
+  return `must evaluate to ${
+    types.length === 1 ? celTypeName(only) : `one of the types: [${types.join(' ')}]`
+  }`;
 }
 
 /** How Kubernetes tells of an expression that came to nothing. */

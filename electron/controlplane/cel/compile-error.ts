@@ -142,6 +142,7 @@ function placeOf(text: string, node: AstNode): number {
     case 'value':
     case 'list':
     case 'map':
+    case 'message':
       return node.start;
     default:
       return Array.isArray(node.args) && typeof args[0] === 'object' && typeof node.op === 'string'

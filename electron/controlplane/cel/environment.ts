@@ -5,6 +5,7 @@ import { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
 import { registerFunctions } from './functions.ts';
 import type { Patterns } from './patterns.ts';
+import { teachSyntax } from './syntax.ts';
 
 /** `variables` are of any type: what is not there shows when the expression runs. */
 export function createEnvironment(
@@ -12,6 +13,7 @@ export function createEnvironment(
   patterns: Patterns,
   variables: readonly string[],
 ): Environment {
+  teachSyntax();
   const env = new Environment({
     unlistedVariablesAreDyn: false,
     enableOptionalTypes: true,

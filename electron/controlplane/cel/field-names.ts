@@ -17,3 +17,19 @@ export function escapedName(name: string): string | undefined {
     .replaceAll('-', '__dash__')
     .replaceAll('/', '__slash__');
 }
+
+/** What was escaped, and what was not as it is. */
+export function originalFieldName(name: string): string {
+  const word = /^__(.+)__$/.exec(name)?.[1];
+  if (word !== undefined && reserved.has(word)) return word;
+  const marks: Readonly<Record<string, string>> = {
+    underscores: '__',
+    dot: '.',
+    dash: '-',
+    slash: '/',
+  };
+  return name.replaceAll(
+    /__(underscores|dot|dash|slash)__/g,
+    (_, mark: string) => marks[mark] ?? mark,
+  );
+}

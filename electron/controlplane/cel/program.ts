@@ -22,7 +22,6 @@ interface Evaluator {
 interface Node {
   op: string;
   args: unknown;
-  setMeta: (name: 'evaluate', value: Node['evaluate']) => void;
   readonly meta: { readonly macro?: Macro };
   evaluate: (evaluator: Evaluator, node: unknown, context: unknown) => unknown;
 }
@@ -79,7 +78,6 @@ function rename(node: unknown, names: Set<string>): void {
   if (typeof node !== 'object' || node === null || !('op' in node) || !('args' in node)) return;
   const { op, args } = node as unknown as Node;
   if (op === 'id') names.add(String(args));
-  if (op === 'map') (node as unknown as Node).setMeta('evaluate', evaluateMap);
   if ((op === 'rcall' || op === 'call') && Array.isArray(args)) {
     const ours = Object.hasOwn(replaced, String(args[0])) ? replaced[String(args[0])] : undefined;
     if (ours !== undefined) args[0] = ours;
@@ -97,14 +95,6 @@ function checkPresence({ meta: { macro } }: Node): void {
     checker.check(own.args?.[0], context);
     return type;
   };
-}
-
-/** The library makes objects of maps, whose keys are texts only. */
-function evaluateMap(evaluator: Evaluator, node: unknown, context: unknown): Map<unknown, unknown> {
-  const map = new Map<unknown, unknown>();
-  for (const [key, value] of (node as { args: readonly [unknown, unknown][] }).args)
-    map.set(evaluator.run(key, context), evaluator.run(value, context));
-  return map;
 }
 
 const counted = new WeakSet<Evaluator>();

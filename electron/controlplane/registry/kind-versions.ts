@@ -1,10 +1,12 @@
 // The same objects in other versions, for admission: which there are, and an object of one as another.
 // Source: kubernetes apimachinery pkg/runtime/mapper.go, apiserver pkg/admission/conversion.go.
 import type { GroupVersionKind, GroupVersionResource, KubeObject } from '#kube/api/object.ts';
-import { decodeObject } from '#kube/machinery/decode.ts';
+import { mergeConfiguration } from '#kube/machinery/apply/configuration.ts';
+import { Shapes } from '#kube/machinery/apply/shapes.ts';
+import { decodeObject, strictDecodeError } from '#kube/machinery/decode.ts';
 import { deepCopy, isObject } from '#kube/machinery/equality.ts';
 import { fieldMatcher } from '#kube/machinery/field-selector.ts';
-import { parseApiVersion } from '#kube/machinery/gvk.ts';
+import { gvkText, parseApiVersion } from '#kube/machinery/gvk.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import type { LabelMatcher } from '#kube/machinery/selector.ts';
 import { badRequest, hasReason, internalError } from '#kube/machinery/status.ts';
@@ -20,12 +22,14 @@ interface Equivalent {
 export class KindVersions {
   readonly #registry: Registry;
   readonly #schemas: SchemaRegistry;
+  readonly #shapes: Shapes;
   readonly #equivalents = new Map<string, readonly Equivalent[]>();
   #generation = -1;
 
   constructor(registry: Registry, schemas: SchemaRegistry) {
     this.#registry = registry;
     this.#schemas = schemas;
+    this.#shapes = new Shapes(schemas);
   }
 
   /** Those that have the subresource, too. */
@@ -68,18 +72,43 @@ export class KindVersions {
     return this.decode(await converted(object, from, to), kind);
   }
 
-  /** With defaults. Throws 400 for what is no such object. */
-  decode(value: unknown, kind: GroupVersionKind): KubeObject {
+  /** With defaults. Throws 400 for what is no such object, and strictly for fields that it does not have. */
+  decode(
+    value: unknown,
+    kind: GroupVersionKind,
+    { isStrict = false }: { readonly isStrict?: boolean } = {},
+  ): KubeObject {
     const definition = this.#registry.table.lookupKind(kind);
-    const [family = ''] = kind.group.split('.');
-    const name =
-      definition?.schema ?? `${family === '' ? 'core' : family}/${kind.version}.${kind.kind}`;
+    const name = this.#schemaOf(kind);
     // Options of connections have no schema here: they are what a webhook makes of them.
-    if (!this.#schemas.has(name)) return asObject(value);
-    const object = decodeObject(this.#schemas, name, value).object as unknown as KubeObject;
+    if (name === undefined) return asObject(value);
+    const decoded = decodeObject(this.#schemas, name, value);
+    if (isStrict && decoded.unknownFields.length > 0)
+      throw strictDecodeError(name, decoded.unknownFields);
+    const object = decoded.object as unknown as KubeObject;
     object.metadata ??= {} as KubeObject['metadata'];
     if (definition !== undefined) this.#registry.resource(definition).applyDefaults(object);
     return object;
+  }
+
+  /** As server-side apply would. Throws an Error for what is no configuration of the kind. */
+  merge(
+    object: KubeObject,
+    configuration: Readonly<Record<string, unknown>>,
+    kind: GroupVersionKind,
+  ): unknown {
+    const name = this.#schemaOf(kind);
+    if (name === undefined) throw new Error(`no corresponding type for ${gvkText(kind)}`);
+    const config = { ...configuration, apiVersion: object.apiVersion, kind: object.kind };
+    return mergeConfiguration(this.#shapes, this.#schemas.get(name), { object, config });
+  }
+
+  #schemaOf(kind: GroupVersionKind): string | undefined {
+    const [family = ''] = kind.group.split('.');
+    const name =
+      this.#registry.table.lookupKind(kind)?.schema ??
+      `${family === '' ? 'core' : family}/${kind.version}.${kind.kind}`;
+    return this.#schemas.has(name) ? name : undefined;
   }
 
   /** The objects of a kind, from the cache; undefined: there is no such kind. */

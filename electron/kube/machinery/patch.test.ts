@@ -58,7 +58,12 @@ describe('applyJsonPatch', () => {
     [{ a: 1 }, [{ op: 'add', path: '/b', value: 2 }], { a: 1, b: 2 }],
     [{ a: [1, 3] }, [{ op: 'add', path: '/a/1', value: 2 }], { a: [1, 2, 3] }],
     [{ a: [1] }, [{ op: 'add', path: '/a/-', value: 2 }], { a: [1, 2] }],
-    [{ a: 1 }, [{ op: 'add', path: '', value: { b: 1 } }], { b: 1 }],
+    [{ a: 1 }, [{ op: 'replace', path: '', value: { b: 1 } }], { b: 1 }],
+    [{ a: 1 }, [{ op: 'replace', path: '/b', value: 2 }], { a: 1, b: 2 }],
+    [{ a: [1, 2] }, [{ op: 'replace', path: '/a/-1', value: 3 }], { a: [1, 3] }],
+    [{ a: [1, 2] }, [{ op: 'add', path: '/a/-1', value: 3 }], { a: [1, 2, 3] }],
+    [{ a: [1, 2] }, [{ op: 'remove', path: '/a/-2' }], { a: [2] }],
+    [{ a: 1 }, [{ op: 'copy', from: '/x', path: '/y' }], { a: 1, y: null }],
     [{ a: { b: 1, c: 2 } }, [{ op: 'remove', path: '/a/b' }], { a: { c: 2 } }],
     [{ a: [1, 2] }, [{ op: 'remove', path: '/a/0' }], { a: [2] }],
     [{ a: 1 }, [{ op: 'replace', path: '/a', value: null }], { a: null }],
@@ -82,8 +87,36 @@ describe('applyJsonPatch', () => {
   const wrong: [patch: unknown[], detail: string][] = [
     [[{ op: 'test', path: '/a', value: 2 }], 'testing value /a failed: test failed'],
     [
-      [{ op: 'replace', path: '/x', value: 2 }],
-      'replace operation does not apply: doc is missing key: /x: missing value',
+      [{ op: 'replace', path: '/x/y', value: 2 }],
+      'replace operation does not apply: doc is missing path: /x/y: missing value',
+    ],
+    [
+      [{ op: 'replace', path: '/list/1', value: 2 }],
+      'replace operation does not apply: doc is missing key: /list/1: missing value',
+    ],
+    [
+      [{ op: 'replace', path: '', value: 2 }],
+      'replace operation value must be object or array: invalid value',
+    ],
+    [
+      [{ op: 'add', path: '', value: {} }],
+      'add operation does not apply: doc is missing path: "": missing value',
+    ],
+    [
+      [{ op: 'add', path: '/list/x', value: 2 }],
+      `error in add for path: '/list/x': value was not a proper array index: 'x': strconv.Atoi: parsing "x": invalid syntax`,
+    ],
+    [
+      [{ op: 'remove', path: '/list/-2' }],
+      "error in remove for path: '/list/-2': Unable to access invalid index: -2: invalid index referenced",
+    ],
+    [
+      [{ op: 'test', path: '/list/-', value: 1 }],
+      `error in test for path: '/list/-': strconv.Atoi: parsing "-": invalid syntax`,
+    ],
+    [
+      [{ op: 'test', path: '/x/y', value: 1 }],
+      'test operation does not apply: is missing path: /x/y: missing value',
     ],
     [
       [{ op: 'remove', path: '/x' }],
@@ -98,12 +131,20 @@ describe('applyJsonPatch', () => {
       "error in add for path: '/list/3': Unable to access invalid index: 3: invalid index referenced",
     ],
     [
-      [{ op: 'copy', from: '/x', path: '/y' }],
-      'copy operation does not apply: doc is missing key: /x: missing value',
+      [{ op: 'copy', from: '/x/z', path: '/y' }],
+      'copy operation does not apply: doc is missing from path: /x/z: missing value',
+    ],
+    [
+      [{ op: 'copy', from: '/a', path: '/x/y' }],
+      'copy operation does not apply: doc is missing destination path: /x/y: missing value',
+    ],
+    [
+      [{ op: 'move', from: '/x', path: '/y' }],
+      "error in move for path: 'x': Unable to remove nonexistent key: x: missing value",
     ],
     [
       [{ op: 'move', from: '/list', path: '/list/0' }],
-      "move operation does not apply: can't move /list into itself",
+      'move operation does not apply: doc is missing destination path: /list/0: missing value',
     ],
     [
       [{ op: 'add', path: '/constructor/x', value: 1 }],
@@ -129,8 +170,12 @@ describe('applyJsonPatch', () => {
   });
 
   it('does not let copies grow without end', () => {
-    const copies = Array.from({ length: 30 }, (_, i) => ({ op: 'copy', from: '', path: `/b${i}` }));
-    expect(() => applyJsonPatch({ a: 'x'.repeat(100) }, copies)).toThrow(
+    const copies = Array.from({ length: 30 }, (_, i) => ({
+      op: 'copy',
+      from: '/a',
+      path: `/a/b${i}`,
+    }));
+    expect(() => applyJsonPatch({ a: { x: 'x'.repeat(100) } }, copies)).toThrow(
       'the server rejected our request',
     );
   });

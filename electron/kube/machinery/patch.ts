@@ -1,9 +1,10 @@
 // JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386). Neither mutates what it is given.
-// Source of the error texts: evanphx/json-patch, which Kubernetes uses; kubernetes apiserver
-// pkg/endpoints/handlers/patch.go for status codes and limits.
+// What JSON Patch does beyond its RFC (indices from the end, a replaced key that is not there), and the words
+// of its errors: evanphx/json-patch v4, which Kubernetes uses. Status codes and limits: kubernetes apiserver
+// pkg/endpoints/handlers/patch.go.
 import { unreachable } from '../base/assert.ts';
 import { deepCopy, deepEqual, isObject, setOwn } from './equality.ts';
-import { badRequest, entityTooLarge, StatusError, unprocessable } from './status.ts';
+import { badRequest, entityTooLarge, unprocessable } from './status.ts';
 
 const operationNames = ['add', 'remove', 'replace', 'move', 'copy', 'test'] as const;
 
@@ -100,26 +101,29 @@ function applyOperation(holder: Holder, operation: JsonPatchOperation): void {
   const { op, path, from = '', value } = operation;
   switch (op) {
     case 'add':
-      return add(holder, { op, path, value: deepCopy(value ?? null) });
+      return add(holder, {
+        at: locate(holder, path, `add operation does not apply: doc is missing path: "${path}"`),
+        value: deepCopy(value ?? null),
+        wrong: `error in add for path: '${path}'`,
+      });
     case 'replace':
       return replace(holder, path, deepCopy(value ?? null));
-    case 'remove':
-      return void remove(holder, op, path);
+    case 'remove': {
+      const missing = `remove operation does not apply: doc is missing path: "${path}"`;
+      return remove(holder, locate(holder, path, missing), `error in remove for path: '${path}'`);
+    }
     case 'move': {
-      if (path.startsWith(`${from}/`))
-        throw unprocessable(`move operation does not apply: can't move ${from} into itself`);
-      const moved = remove(holder, op, from);
-      return add(holder, { op, path, value: moved });
+      const missing = `move operation does not apply: doc is missing from path: ${from}`;
+      const source = locate(holder, from, missing);
+      const wrong = `error in move for path: '${source.key}'`;
+      const moved = valueAt(source, wrong);
+      remove(holder, source, wrong);
+      const lost = `move operation does not apply: doc is missing destination path: ${path}`;
+      const at = locate(holder, path, lost);
+      return add(holder, { at, value: moved, wrong: `error in move for path: '${path}'` });
     }
-    case 'copy': {
-      const copied = deepCopy(find(holder, op, from));
-      holder.copiedLength += JSON.stringify(copied).length;
-      if (holder.copiedLength > maxCopiedLength)
-        throw unprocessable(
-          `Unable to complete the copy, the accumulated size increase of copy is ${holder.copiedLength}, exceeding the limit ${maxCopiedLength}`,
-        );
-      return add(holder, { op, path, value: copied });
-    }
+    case 'copy':
+      return copy(holder, from, path);
     case 'test':
       return test(holder, path, value ?? null);
     default:
@@ -127,77 +131,103 @@ function applyOperation(holder: Holder, operation: JsonPatchOperation): void {
   }
 }
 
+function copy(holder: Holder, from: string, path: string): void {
+  const missing = `copy operation does not apply: doc is missing from path: ${from}`;
+  const source = locate(holder, from, missing);
+  const found = valueAt(source, `error in copy for from: '${from}'`);
+  const lost = `copy operation does not apply: doc is missing destination path: ${path}`;
+  const at = locate(holder, path, lost);
+  const copied = deepCopy(found ?? null);
+  holder.copiedLength += JSON.stringify(copied).length;
+  if (holder.copiedLength > maxCopiedLength)
+    throw unprocessable(
+      `Unable to complete the copy, the accumulated size increase of copy is ${holder.copiedLength}, exceeding the limit ${maxCopiedLength}`,
+    );
+  add(holder, { at, value: copied, wrong: 'error while adding value during copy' });
+}
+
 function test(holder: Holder, path: string, want: unknown): void {
-  let found: unknown;
-  try {
-    found = find(holder, 'test', path);
-  } catch (error) {
-    // A missing value equals null, as far as a test is concerned.
-    if (!(error instanceof StatusError) || want !== null) throw error;
-    found = null;
-  }
-  if (!deepEqual(found, want)) throw unprocessable(`testing value ${path} failed: test failed`);
+  const found =
+    path === ''
+      ? holder.root
+      : valueAt(
+          locate(holder, path, `test operation does not apply: is missing path: ${path}`),
+          `error in test for path: '${path}'`,
+        );
+  // A missing value equals null, as far as a test is concerned.
+  if (!deepEqual(found ?? null, want))
+    throw unprocessable(`testing value ${path} failed: test failed`);
+}
+
+/** Why a patch does not apply, which its Status does not say. */
+export function patchFailure(error: unknown): string {
+  const { cause } = error as Error;
+  return cause instanceof Error ? cause.message : (error as Error).message;
+}
+
+/** Whether a patch came to nothing because what it tested is not so. */
+export function isFailedTest(error: unknown): boolean {
+  return patchFailure(error).endsWith(': test failed');
 }
 
 interface Addition {
-  readonly op: string;
-  readonly path: string;
+  readonly at: Location;
   readonly value: unknown;
+  /** What an error begins with. */
+  readonly wrong: string;
 }
 
-function add(holder: Holder, addition: Addition): void {
-  const { op, path, value } = addition;
-  if (path === '') {
-    holder.root = value;
-    return;
-  }
-  const { parent, key } = locate(holder, op, path);
-  if (Array.isArray(parent)) {
-    const index = key === '-' ? parent.length : arrayIndex(key);
-    if (index === undefined || index > parent.length) throw badIndex(op, path, key);
-    shift(holder, parent, index);
-    parent.splice(index, 0, value);
-  } else setOwn(parent, key, value);
+function add(holder: Holder, { at: { parent, key }, value, wrong }: Addition): void {
+  if (!Array.isArray(parent)) return setOwn(parent, key, value);
+  if (key === '-') return void parent.push(value);
+  const given = readIndex(key);
+  if (given === undefined)
+    throw unprocessable(
+      `${wrong}: value was not a proper array index: '${key}': ${badNumber(key)}`,
+    );
+  const index = within(given, parent.length + 1, wrong);
+  shift(holder, parent, index);
+  parent.splice(index, 0, value);
 }
 
 function replace(holder: Holder, path: string, value: unknown): void {
   if (path === '') {
+    if (!isObject(value) && !Array.isArray(value))
+      throw unprocessable('replace operation value must be object or array: invalid value');
     holder.root = value;
     return;
   }
-  const { parent, key } = locate(holder, 'replace', path);
+  const missing = `replace operation does not apply: doc is missing path: ${path}`;
+  const { parent, key } = locate(holder, path, missing);
+  // What is not there is made, in an object.
+  if (!Array.isArray(parent)) return setOwn(parent, key, value);
+  const index = indexIn(parent, key);
+  if (typeof index !== 'number')
+    throw unprocessable(
+      `replace operation does not apply: doc is missing key: ${path}: missing value`,
+    );
+  parent[index] = value;
+}
+
+function remove(holder: Holder, { parent, key }: Location, wrong: string): void {
   if (Array.isArray(parent)) {
-    const index = arrayIndex(key);
-    if (index === undefined || index >= parent.length) throw badIndex('replace', path, key);
-    parent[index] = value;
+    const index = indexIn(parent, key);
+    if (typeof index !== 'number') throw unprocessable(`${wrong}: ${index.why}`);
+    shift(holder, parent, index);
+    parent.splice(index, 1);
     return;
   }
-  if (!Object.hasOwn(parent, key)) throw missingKey('replace', path);
-  setOwn(parent, key, value);
-}
-
-function remove(holder: Holder, op: string, path: string): unknown {
-  if (path === '') throw missingKey(op, path);
-  const { parent, key } = locate(holder, op, path);
-  if (Array.isArray(parent)) {
-    const index = arrayIndex(key);
-    if (index === undefined || index >= parent.length) throw badIndex(op, path, key);
-    shift(holder, parent, index);
-    return parent.splice(index, 1)[0];
-  }
   if (!Object.hasOwn(parent, key))
-    throw operationError(op, path, `Unable to remove nonexistent key: ${key}: missing value`);
-  const removed = parent[key];
+    throw unprocessable(`${wrong}: Unable to remove nonexistent key: ${key}: missing value`);
   delete parent[key];
-  return removed;
 }
 
-function find(holder: Holder, op: string, path: string): unknown {
-  if (path === '') return holder.root;
-  const { parent, key } = locate(holder, op, path);
-  const value = step(parent, key);
-  if (value === undefined) throw missingKey(op, path);
-  return value;
+/** Undefined in an object: there is no such key. */
+function valueAt({ parent, key }: Location, wrong: string): unknown {
+  if (!Array.isArray(parent)) return Object.hasOwn(parent, key) ? parent[key] : undefined;
+  const index = indexIn(parent, key);
+  if (typeof index !== 'number') throw unprocessable(`${wrong}: ${index.why}`);
+  return parent[index];
 }
 
 interface Location {
@@ -205,54 +235,53 @@ interface Location {
   readonly key: string;
 }
 
-/** The container that holds the last segment of `path`. */
-function locate(holder: Holder, op: string, path: string): Location {
-  if (!path.startsWith('/')) throw missingPath(op, path);
+/** The container that holds the last segment of `path`. What is before the first slash does not count. */
+function locate(holder: Holder, path: string, missing: string): Location {
   const segments = path.split('/').slice(1);
   const keys = segments.map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
-  const key = keys.pop() ?? '';
+  const key = keys.pop();
   let parent: unknown = holder.root;
   for (const segment of keys) parent = step(parent, segment);
-  if (!Array.isArray(parent) && !isObject(parent)) throw missingPath(op, path);
+  if (key === undefined || (!Array.isArray(parent) && !isObject(parent)))
+    throw unprocessable(`${missing}: missing value`);
   return { parent, key };
 }
 
 function step(container: unknown, key: string): unknown {
   if (Array.isArray(container)) {
-    const index = arrayIndex(key);
-    return index === undefined ? undefined : container[index];
+    const index = indexIn(container, key);
+    return typeof index === 'number' ? container[index] : undefined;
   }
   return isObject(container) && Object.hasOwn(container, key) ? container[key] : undefined;
 }
 
-/** No signs, no leading zeros: RFC 6901. */
-function arrayIndex(key: string): number | undefined {
-  return /^(?:0|[1-9]\d{0,8})$/.test(key) ? Number(key) : undefined;
+/** As Go reads one: with a sign, if it must be. */
+function readIndex(key: string): number | undefined {
+  return /^[+-]?\d{1,15}$/.test(key) ? Number(key) : undefined;
 }
 
-function missingPath(op: string, path: string): StatusError {
-  return unprocessable(
-    `${op} operation does not apply: doc is missing path: "${path}": missing value`,
-  );
+function badNumber(key: string): string {
+  return `strconv.Atoi: parsing ${JSON.stringify(key)}: invalid syntax`;
 }
 
-function missingKey(op: string, path: string): StatusError {
-  return unprocessable(
-    `${op} operation does not apply: doc is missing key: ${path}: missing value`,
-  );
+function indexIn(list: readonly unknown[], key: string): number | { readonly why: string } {
+  const given = readIndex(key);
+  if (given === undefined) return { why: badNumber(key) };
+  return counted(given, list.length) ?? { why: outside(given) };
 }
 
-function badIndex(op: string, path: string, key: string): StatusError {
-  if (arrayIndex(key) !== undefined)
-    return operationError(
-      op,
-      path,
-      `Unable to access invalid index: ${key}: invalid index referenced`,
-    );
-  return operationError(op, path, `value was not a proper array index: '${key}'`);
+/** Negative ones count from the end. */
+function counted(index: number, length: number): number | undefined {
+  if (index >= length || index < -length) return undefined;
+  return index < 0 ? index + length : index;
 }
 
-/** The words are those clients look for. Source: evanphx/json-patch v4. */
-function operationError(op: string, path: string, why: string): StatusError {
-  return unprocessable(`error in ${op} for path: '${path}': ${why}`);
+function within(index: number, length: number, wrong: string): number {
+  const found = counted(index, length);
+  if (found === undefined) throw unprocessable(`${wrong}: ${outside(index)}`);
+  return found;
+}
+
+function outside(index: number): string {
+  return `Unable to access invalid index: ${index}: invalid index referenced`;
 }

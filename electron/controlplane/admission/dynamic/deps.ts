@@ -21,7 +21,13 @@ export interface KindVersions {
   /** An object of its own. Throws a StatusError when it can't be converted. */
   convert(object: KubeObject, kind: GroupVersionKind): Promise<KubeObject>;
   /** What somebody else made of an object, decoded and with defaults. Throws a StatusError. */
-  decode(value: unknown, kind: GroupVersionKind): KubeObject;
+  decode(value: unknown, kind: GroupVersionKind, how?: { readonly isStrict?: boolean }): KubeObject;
+  /** As server-side apply would. Throws an Error for what is no configuration of the kind. */
+  merge(
+    object: KubeObject,
+    configuration: Readonly<Record<string, unknown>>,
+    kind: GroupVersionKind,
+  ): unknown;
   /** Undefined: there is no such kind. */
   find(kind: GroupVersionKind): FoundKind | undefined;
 }

@@ -5,6 +5,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
 import type { DynamicDeps } from '../dynamic/deps.ts';
+import { mutatingPolicies } from '../policies/mutating.ts';
 import { validatingPolicies } from '../policies/validating.ts';
 import { mutatingWebhooks } from '../webhooks/mutating.ts';
 import { validatingWebhooks } from '../webhooks/validating.ts';
@@ -47,5 +48,10 @@ export function standardPlugins(deps: {
 
 /** What users of the cluster have put in its way: after all that is built in but quotas, which count. */
 export function dynamicPlugins(deps: DynamicDeps): readonly AdmissionPlugin[] {
-  return [mutatingWebhooks(deps), validatingPolicies(deps), validatingWebhooks(deps)];
+  return [
+    mutatingPolicies(deps),
+    mutatingWebhooks(deps),
+    validatingPolicies(deps),
+    validatingWebhooks(deps),
+  ];
 }

@@ -6,23 +6,12 @@ import type {
   ValidatingAdmissionPolicyBinding,
 } from '#kube/api/admissionregistration.ts';
 import type { KubeObject } from '#kube/api/object.ts';
-import { forbidden, notFound, StatusError } from '#kube/machinery/status.ts';
+import { forbidden, StatusError } from '#kube/machinery/status.ts';
 import type { AdmissionExpressions } from '../../cel/admission.ts';
-import { policiesBudget } from '../../cel/budget.ts';
 import { loadExpressions } from '../../cel/engine.ts';
 import type { AdmissionAttributes, AdmissionPlugin } from '../chain.ts';
-import { authorizerOf } from '../dynamic/authorizer.ts';
 import type { DynamicDeps } from '../dynamic/deps.ts';
-import {
-  isExempt,
-  isQuestion,
-  matchesNamespace,
-  matchesObject,
-  matchingRule,
-  namespaceOf,
-  type RuleMatch,
-} from '../dynamic/matching.ts';
-import { admissionRequest, Versions } from '../dynamic/request.ts';
+import { isExempt, isQuestion, namespaceOf, type RuleMatch } from '../dynamic/matching.ts';
 import {
   compilePolicy,
   evaluatePolicy,
@@ -30,6 +19,7 @@ import {
   type PolicyResult,
 } from './compiled.ts';
 import { collectParams } from './params.ts';
+import { PolicyRequest } from './request.ts';
 
 interface Refusal {
   readonly policy: ValidatingAdmissionPolicy;
@@ -68,10 +58,7 @@ class PolicyRun {
   readonly #deps: DynamicDeps;
   readonly #attributes: AdmissionAttributes;
   readonly #compiled: WeakMap<KubeObject, CompiledPolicy | Error>;
-  readonly #versions: Versions;
-  #namespace: Promise<KubeObject | undefined> | undefined;
-  #left = policiesBudget;
-  #spent = 0;
+  readonly #request: PolicyRequest;
 
   constructor(
     deps: DynamicDeps,
@@ -81,7 +68,7 @@ class PolicyRun {
     this.#deps = deps;
     this.#attributes = attributes;
     this.#compiled = compiled;
-    this.#versions = new Versions(attributes, deps.kinds);
+    this.#request = new PolicyRequest(deps, attributes);
   }
 
   async policy(
@@ -111,25 +98,13 @@ class PolicyRun {
       this.#attributes.annotate?.(`${policy.metadata.name}/${key}`, [...values].join(', '));
   }
 
-  /** Where nothing is said, everything matches. */
   async #matches(
     match: MatchResources,
     policy: ValidatingAdmissionPolicy,
     binding: ValidatingAdmissionPolicyBinding | undefined,
   ): Promise<RuleMatch | undefined> {
-    const { resourceRules = [], excludeResourceRules = [], matchPolicy } = match;
-    const { kinds, reader } = this.#deps;
-    const attributes = this.#attributes;
-    if (!matchesObject(match, attributes)) return undefined;
-    if (matchingRule(excludeResourceRules, matchPolicy, attributes, kinds) !== undefined)
-      return undefined;
-    const found =
-      resourceRules.length === 0
-        ? attributes
-        : matchingRule(resourceRules, matchPolicy, attributes, kinds);
-    if (found === undefined) return undefined;
     try {
-      return (await matchesNamespace(match, attributes, reader)) ? found : undefined;
+      return await this.#request.matches(match);
     } catch (error) {
       this.#misconfigured(policy, binding, error as Error);
       return undefined;
@@ -156,47 +131,21 @@ class PolicyRun {
     { expressions, compiled, policy, match }: Evaluated,
     paramRef: ValidatingAdmissionPolicyBinding['spec']['paramRef'],
   ): Promise<readonly PolicyResult[]> {
-    const { kinds, authorize } = this.#deps;
-    const attributes = this.#attributes;
-    const namespace = namespaceOf(attributes);
-    const params = await collectParams(policy.spec.paramKind, paramRef, namespace, kinds);
-    const objects = await this.#versions.in(match);
-    const namespaceObject = await this.#namespaceObject();
-    const common = {
-      object: expressions.value(objects.object),
-      oldObject: expressions.value(objects.oldObject),
-      request: expressions.value(admissionRequest(attributes, match)),
-      namespaceObject: expressions.value(namespaceObject),
-      authorizer: authorizerOf(attributes, authorize),
-    };
-    const ignoresFailure = policy.spec.failurePolicy === 'Ignore';
+    const namespace = namespaceOf(this.#attributes);
+    const { paramKind, failurePolicy } = policy.spec;
+    const params = await collectParams(paramKind, paramRef, namespace, this.#deps.kinds);
+    const common = await this.#request.variables(expressions, match);
+    const ignoresFailure = failurePolicy === 'Ignore';
     const results: PolicyResult[] = [];
     for (const one of params) {
-      await this.#rest();
       const variables = { ...common, params: expressions.value(one) };
-      const { value, cost } = expressions.counted(this.#left, () =>
-        evaluatePolicy(expressions, compiled, { variables, ignoresFailure }),
+      results.push(
+        await this.#request.counted(expressions, () =>
+          evaluatePolicy(expressions, compiled, { variables, ignoresFailure }),
+        ),
       );
-      this.#left -= cost;
-      this.#spent += cost;
-      results.push(value);
     }
     return results;
-  }
-
-  /** Others have their turn after every few milliseconds of this. */
-  async #rest(): Promise<void> {
-    if (this.#spent < costOfATurn) return;
-    this.#spent = 0;
-    await this.#deps.nextTurn();
-  }
-
-  /** Null for what is in no namespace; a Namespace is in none. Throws 404. */
-  #namespaceObject(): Promise<KubeObject | undefined> {
-    const { namespace } = this.#attributes;
-    if (namespace === '') return Promise.resolve(undefined);
-    this.#namespace ??= readNamespace(this.#deps, namespace);
-    return this.#namespace;
   }
 
   #act(
@@ -244,7 +193,6 @@ class PolicyRun {
   }
 }
 
-const costOfATurn = 20_000;
 const maxAnnotationLength = 10 * 1024;
 
 interface Evaluated {
@@ -252,15 +200,6 @@ interface Evaluated {
   readonly compiled: CompiledPolicy;
   readonly policy: ValidatingAdmissionPolicy;
   readonly match: RuleMatch;
-}
-
-/** Without what says nothing of it. */
-async function readNamespace({ reader }: DynamicDeps, name: string): Promise<KubeObject> {
-  const namespaces = { group: '', version: 'v1', resource: 'namespaces' };
-  const found = await reader.get(namespaces, '', name);
-  if (found === undefined) throw notFound(namespaces, name);
-  const { managedFields: _m, ownerReferences: _o, ...metadata } = found.metadata;
-  return { ...found, metadata };
 }
 
 const codes: Readonly<Record<string, number>> = {

@@ -1,27 +1,18 @@
 // Webhooks that may change what is written: asked one after the other, each sees what those before it
 // made of the object. After a change all that asked for it are asked once more.
-// Source: kubernetes apiserver pkg/admission/plugin/webhook/mutating/{dispatcher,reinvocationcontext}.go.
+// Source: kubernetes apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go.
 import type { KubeObject } from '#kube/api/object.ts';
-import { deepCopy, deepEqual } from '#kube/machinery/equality.ts';
-import { applyJsonPatch } from '#kube/machinery/patch.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { applyJsonPatch, patchFailure } from '#kube/machinery/patch.ts';
 import { internalError } from '#kube/machinery/status.ts';
-import type { AdmissionAttributes, AdmissionPlugin, Rounds } from '../chain.ts';
+import type { AdmissionAttributes, AdmissionPlugin } from '../chain.ts';
 import type { DynamicDeps } from '../dynamic/deps.ts';
 import { isExempt, type RuleMatch } from '../dynamic/matching.ts';
+import { Reinvocation, takeOver } from '../dynamic/reinvocation.ts';
 import { Versions } from '../dynamic/request.ts';
 import { WebhookDispatch, type Hook } from './dispatch.ts';
 
 const name = 'MutatingAdmissionWebhook';
-
-/** From the first round to the second. */
-interface Kept {
-  /** What the webhooks left behind. */
-  output: KubeObject | undefined;
-  /** Asked, and willing to be asked again. */
-  readonly willing: Set<string>;
-  /** To be asked again. */
-  readonly due: Set<string>;
-}
 
 export function mutatingWebhooks(deps: DynamicDeps): AdmissionPlugin {
   const dispatch = new WebhookDispatch(deps, 'mutatingwebhookconfigurations');
@@ -29,36 +20,19 @@ export function mutatingWebhooks(deps: DynamicDeps): AdmissionPlugin {
     name,
     handles: (attributes) => !isExempt(attributes) && dispatch.hooks().length > 0,
     async admit(attributes, rounds) {
-      const kept = keptOf(rounds);
-      if (rounds.isSecond && !deepEqual(kept.output, attributes.object)) requireAll(kept);
+      const again = new Reinvocation(name, rounds, attributes);
       const versions = new Versions(attributes, deps.kinds);
       for (const hook of dispatch.hooks()) {
-        if (rounds.isSecond && !kept.due.has(hook.id)) continue;
+        if (!again.isDue(hook.id)) continue;
         const match = await dispatch.matches(hook, attributes, versions);
         if (match === undefined) continue;
-        const isChanged = await askOne({ deps, dispatch, attributes, versions }, hook, match);
-        if (isChanged) {
-          requireAll(kept);
-          rounds.askAgain();
-        }
-        if (hook.webhook.reinvocationPolicy === 'IfNeeded') kept.willing.add(hook.id);
+        const hasChanged = await askOne({ deps, dispatch, attributes, versions }, hook, match);
+        const isWilling = hook.webhook.reinvocationPolicy === 'IfNeeded';
+        again.asked(hook.id, { hasChanged, isWilling });
       }
-      kept.output = deepCopy(attributes.object);
+      again.end(attributes);
     },
   };
-}
-
-function keptOf({ kept }: Rounds): Kept {
-  const known = kept.get(name) as Kept | undefined;
-  if (known !== undefined) return known;
-  const made: Kept = { output: undefined, willing: new Set(), due: new Set() };
-  kept.set(name, made);
-  return made;
-}
-
-function requireAll({ willing, due }: Kept): void {
-  for (const id of willing) due.add(id);
-  willing.clear();
 }
 
 interface Surroundings {
@@ -99,7 +73,7 @@ function patchedBy(
   try {
     return applyJsonPatch(object, patch);
   } catch (error) {
-    throw internalError(error);
+    throw internalError(patchFailure(error));
   }
 }
 
@@ -109,11 +83,4 @@ function decoded({ kinds }: DynamicDeps, value: unknown, { kind }: RuleMatch): K
   } catch (error) {
     throw internalError(error);
   }
-}
-
-/** Everybody holds the same object: its fields change, not the object. */
-function takeOver(target: KubeObject | undefined, source: KubeObject): void {
-  if (target === undefined) return;
-  for (const key of Object.keys(target)) delete (target as unknown as Record<string, unknown>)[key];
-  Object.assign(target, source);
 }

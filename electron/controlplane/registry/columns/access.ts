@@ -3,10 +3,15 @@
 // tableconvertor.go.
 import type {
   MutatingWebhookConfiguration,
+  ParamKind,
   ValidatingAdmissionPolicy,
   ValidatingAdmissionPolicyBinding,
   ValidatingWebhookConfiguration,
 } from '#kube/api/admissionregistration.ts';
+import type {
+  MutatingAdmissionPolicy,
+  MutatingAdmissionPolicyBinding,
+} from '#kube/api/admissionregistration-v1beta1.ts';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '#kube/api/flowcontrol.ts';
 import type { KubeObject } from '#kube/api/object.ts';
@@ -79,15 +84,28 @@ export const webhookColumns: readonly Column<Webhooks>[] = [
 export const validatingAdmissionPolicyColumns: readonly Column<ValidatingAdmissionPolicy>[] = [
   nameColumn,
   count('Validations', 'Rules in the policy.', ({ spec }) => spec.validations?.length),
-  textColumn('ParamKind', 'Kind of its parameters.', ({ spec: { paramKind } }) =>
-    paramKind === undefined ? '<unset>' : `${paramKind.apiVersion ?? ''}/${paramKind.kind ?? ''}`,
-  ),
+  textColumn('ParamKind', 'Kind of its parameters.', ({ spec }) => paramKindCell(spec)),
   ageColumn,
 ];
 
-export const policyBindingColumns: readonly Column<ValidatingAdmissionPolicyBinding>[] = [
+export const mutatingAdmissionPolicyColumns: readonly Column<MutatingAdmissionPolicy>[] = [
   nameColumn,
-  textColumn('PolicyName', 'The policy.', ({ spec }) => spec.policyName),
+  count('Mutations', 'Mutations in the policy.', ({ spec }) => spec.mutations?.length),
+  textColumn('ParamKind', 'Kind of its parameters.', ({ spec }) => paramKindCell(spec)),
+  ageColumn,
+];
+
+function paramKindCell({ paramKind }: { readonly paramKind?: ParamKind }): string {
+  return paramKind === undefined
+    ? '<unset>'
+    : `${paramKind.apiVersion ?? ''}/${paramKind.kind ?? ''}`;
+}
+
+type PolicyBinding = ValidatingAdmissionPolicyBinding | MutatingAdmissionPolicyBinding;
+
+export const policyBindingColumns: readonly Column<PolicyBinding>[] = [
+  nameColumn,
+  textColumn('PolicyName', 'The policy.', ({ spec }) => spec.policyName ?? ''),
   textColumn('ParamRef', 'Its parameters.', ({ spec: { paramRef } }) => {
     const { name = '', namespace = '', selector } = paramRef ?? {};
     if (name !== '') return `${namespace === '' ? '*' : namespace}/${name}`;

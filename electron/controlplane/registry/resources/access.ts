@@ -5,6 +5,10 @@ import type {
   ValidatingAdmissionPolicyBinding,
   ValidatingWebhookConfiguration,
 } from '#kube/api/admissionregistration.ts';
+import type {
+  MutatingAdmissionPolicy,
+  MutatingAdmissionPolicyBinding,
+} from '#kube/api/admissionregistration-v1beta1.ts';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '#kube/api/flowcontrol.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from '#kube/api/rbac.ts';
@@ -12,6 +16,7 @@ import {
   bindingColumns,
   certificateSigningRequestColumns,
   flowSchemaColumns,
+  mutatingAdmissionPolicyColumns,
   policyBindingColumns,
   priorityLevelColumns,
   roleColumns,
@@ -35,6 +40,10 @@ import {
   priorityLevelStatus,
   priorityLevelStrategy,
 } from '../strategies/access/flow-control.ts';
+import {
+  mutatingAdmissionPolicyBindingStrategy,
+  mutatingAdmissionPolicyStrategy,
+} from '../strategies/access/mutating-policies.ts';
 import {
   clusterRoleBindingStrategy,
   clusterRoleStrategy,
@@ -114,10 +123,10 @@ const reviews: readonly ResourceDefinition[] = [
   review('authorization', 'SubjectAccessReview', 'subject-access'),
 ];
 
-function admission(kind: string, plural: string) {
+function admission(kind: string, plural: string, version = 'v1') {
   const group = 'admissionregistration.k8s.io';
   return {
-    ...named(group, 'admissionregistration/v1', kind, plural),
+    ...named(group, `admissionregistration/${version}`, kind, plural),
     namespaced: false,
     // Whoever has made one relies on it in the next request.
     awaitsCache: true,
@@ -153,6 +162,20 @@ const policyBindings: ResourceDefinition<ValidatingAdmissionPolicyBinding> = {
   columns: policyBindingColumns,
 };
 
+const mutatingAdmissionPolicies: ResourceDefinition<MutatingAdmissionPolicy> = {
+  ...admission('MutatingAdmissionPolicy', 'mutatingadmissionpolicies', 'v1beta1'),
+  categories: ['api-extensions'],
+  strategy: mutatingAdmissionPolicyStrategy,
+  columns: mutatingAdmissionPolicyColumns,
+};
+
+const mutatingBindings: ResourceDefinition<MutatingAdmissionPolicyBinding> = {
+  ...admission('MutatingAdmissionPolicyBinding', 'mutatingadmissionpolicybindings', 'v1beta1'),
+  categories: ['api-extensions'],
+  strategy: mutatingAdmissionPolicyBindingStrategy,
+  columns: policyBindingColumns,
+};
+
 function flowControl(kind: string, plural: string) {
   const group = 'flowcontrol.apiserver.k8s.io';
   return { ...named(group, 'flowcontrol/v1', kind, plural), namespaced: false };
@@ -182,6 +205,8 @@ export const accessResources: readonly ResourceDefinition[] = [
   generic(validatingWebhooks),
   generic(validatingAdmissionPolicies),
   generic(policyBindings),
+  generic(mutatingAdmissionPolicies),
+  generic(mutatingBindings),
   generic(flowSchemas),
   generic(priorityLevels),
   ...reviews,

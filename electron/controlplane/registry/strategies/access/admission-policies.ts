@@ -3,7 +3,6 @@
 // hold, the policy's status tells so.
 // Source: kubernetes pkg/apis/admissionregistration/{v1/defaults.go,validation/validation.go}.
 import type {
-  ParamRef,
   ValidatingAdmissionPolicy,
   ValidatingAdmissionPolicyBinding,
   ValidatingAdmissionPolicyBindingSpec,
@@ -13,26 +12,19 @@ import type {
 import {
   duplicate,
   field,
-  forbidden,
   invalid,
   notSupported,
   required,
   type FieldError,
   type FieldPath,
 } from '#kube/machinery/field.ts';
-import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
+import { dns1123SubdomainName } from '#kube/machinery/names.ts';
 import { admissionExpressions, loadExpressions, type TypeScope } from '../../../cel/engine.ts';
 import { typeWarnings } from '../../../cel/policy-types.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
-import { validateLabelSelector } from '../selector-rules.ts';
-import { asGiven, check, checkChoice } from '../text-rules.ts';
-import {
-  applyMatchDefaults,
-  checkExpression,
-  failurePolicies,
-  validateConditions,
-  validateMatch,
-} from './admission-rules.ts';
+import { asGiven } from '../text-rules.ts';
+import { applyMatchDefaults, checkExpression } from './admission-rules.ts';
+import { validateBound, validateWhereAndWhen, type Scopes } from './policy-rules.ts';
 
 export const validatingAdmissionPolicyStrategy: Strategy<ValidatingAdmissionPolicy> = {
   validateName: dns1123SubdomainName,
@@ -62,16 +54,14 @@ export const validatingAdmissionPolicyStrategy: Strategy<ValidatingAdmissionPoli
   },
 };
 
-interface Scopes {
-  readonly policy: TypeScope;
-  /** Who may what is nothing that messages could tell. */
-  readonly message: TypeScope;
-  readonly known: ReadonlySet<string>;
-}
-
 export const validatingAdmissionPolicyStatus: StatusSubresource<ValidatingAdmissionPolicy> = {
   type: 'status',
 };
+
+interface OwnScopes extends Scopes {
+  /** Who may what is nothing that messages could tell. */
+  readonly message: TypeScope;
+}
 
 function expressionsOf(spec: ValidatingAdmissionPolicySpec): string[] {
   const { matchConditions = [], variables = [], validations = [], auditAnnotations = [] } = spec;
@@ -85,28 +75,11 @@ function expressionsOf(spec: ValidatingAdmissionPolicySpec): string[] {
 function validatePolicy(
   spec: ValidatingAdmissionPolicySpec,
   path: FieldPath,
-  scopes: Scopes,
+  scopes: OwnScopes,
 ): FieldError[] {
   const { known } = scopes;
-  const { paramKind, matchConstraints, validations = [], auditAnnotations = [] } = spec;
-  const errors = checkChoice(path.child('failurePolicy'), spec.failurePolicy, failurePolicies);
-  if (paramKind !== undefined)
-    for (const name of ['apiVersion', 'kind'] as const)
-      if ((paramKind[name] ?? '') === '') errors.push(required(path.child('paramKind', name), ''));
-  const at = path.child('matchConstraints');
-  if (matchConstraints === undefined) errors.push(required(at, ''));
-  else {
-    errors.push(...validateMatch(matchConstraints, at));
-    if ((matchConstraints.resourceRules ?? []).length === 0)
-      errors.push(required(at.child('resourceRules'), ''));
-  }
-  errors.push(
-    ...validateConditions(spec.matchConditions ?? [], path.child('matchConditions'), {
-      scope: scopes.policy,
-      known,
-    }),
-    ...validateVariables(spec.variables ?? [], path.child('variables'), scopes),
-  );
+  const { validations = [], auditAnnotations = [] } = spec;
+  const errors = validateWhereAndWhen(spec, path, { scopes });
   if (validations.length + auditAnnotations.length === 0)
     errors.push(
       required(
@@ -135,36 +108,12 @@ function validatePolicy(
   return errors;
 }
 
-function validateVariables(
-  variables: readonly { readonly name: string; readonly expression: string }[],
-  path: FieldPath,
-  { policy, message, known }: Scopes,
-): FieldError[] {
-  const seen = new Set<string>();
-  return variables.flatMap((variable, index) => {
-    const { name = '', expression = '' } = asGiven(variable);
-    const at = path.index(index);
-    const errors: FieldError[] = [];
-    if (name === '') errors.push(required(at.child('name'), 'name is not specified'));
-    else if (!/^[_a-zA-Z][_a-zA-Z0-9]*$/.test(name))
-      errors.push(invalid(at.child('name'), name, 'name is not a valid CEL identifier'));
-    if (name !== '' && seen.has(name)) errors.push(duplicate(at.child('name'), name));
-    seen.add(name);
-    if (expression.trim() === '')
-      errors.push(required(at.child('expression'), 'expression is not specified'));
-    errors.push(...checkExpression(expression, at.child('expression'), { scope: policy, known }));
-    policy.add(name, expression);
-    message.add(name, expression);
-    return errors;
-  });
-}
-
 const reasons = ['Forbidden', 'Invalid', 'RequestEntityTooLarge', 'Unauthorized'];
 
 function validateValidation(
   validation: Validation,
   path: FieldPath,
-  { policy, message: messageScope, known }: Scopes,
+  { policy, message: messageScope, known }: OwnScopes,
 ): FieldError[] {
   const { expression = '', message, messageExpression, reason } = asGiven(validation);
   const errors: FieldError[] = [];
@@ -215,15 +164,9 @@ function validateBinding(
   spec: ValidatingAdmissionPolicyBindingSpec,
   path: FieldPath,
 ): FieldError[] {
-  const { policyName = '', paramRef, matchResources, validationActions = [] } = asGiven(spec);
+  const { validationActions = [] } = asGiven(spec);
   const at = path.child('validationActions');
-  const errors =
-    policyName === ''
-      ? [required(path.child('policyName'), '')]
-      : check(path.child('policyName'), policyName, isDns1123Subdomain(policyName));
-  if (paramRef !== undefined) errors.push(...validateParamRef(paramRef, path.child('paramRef')));
-  if (matchResources !== undefined)
-    errors.push(...validateMatch(matchResources, path.child('matchResources')));
+  const errors = validateBound(spec, path);
   if (validationActions.length === 0)
     errors.push(required(at, 'at least one validation action is required'));
   for (const [index, action] of validationActions.entries()) {
@@ -240,20 +183,4 @@ function validateBinding(
       ),
     );
   return errors;
-}
-
-function validateParamRef(paramRef: ParamRef, path: FieldPath): FieldError[] {
-  const { name = '', namespace = '', selector, parameterNotFoundAction } = paramRef;
-  const errors: FieldError[] = [];
-  if (name !== '') errors.push(...check(path.child('name'), name, isDns1123Subdomain(name)));
-  if (name !== '' && selector !== undefined)
-    errors.push(forbidden(path.child('name'), 'name and selector are mutually exclusive'));
-  if (name === '' && selector === undefined)
-    errors.push(required(path, 'one of name or selector must be specified'));
-  if (namespace !== '')
-    errors.push(...check(path.child('namespace'), namespace, isDns1123Subdomain(namespace)));
-  if (selector !== undefined)
-    errors.push(...validateLabelSelector(selector, path.child('selector')));
-  const at = path.child('parameterNotFoundAction');
-  return [...errors, ...checkChoice(at, parameterNotFoundAction, ['Allow', 'Deny'])];
 }

@@ -21,7 +21,7 @@ import { asGiven, check } from '../text-rules.ts';
 
 export const failurePolicies = ['Fail', 'Ignore'];
 const matchPolicies = ['Equivalent', 'Exact'];
-const operations = ['*', 'CONNECT', 'CREATE', 'DELETE', 'UPDATE'];
+const allOperations = ['*', 'CONNECT', 'CREATE', 'DELETE', 'UPDATE'];
 const scopes = ['*', 'Cluster', 'Namespaced'];
 const maxConditions = 64;
 
@@ -53,7 +53,11 @@ export function validateMatchPolicy(value: string | undefined, path: FieldPath):
   return optional(value, matchPolicies, path);
 }
 
-export function validateRule(rule: RuleWithOperations, path: FieldPath): FieldError[] {
+export function validateRule(
+  rule: RuleWithOperations,
+  path: FieldPath,
+  operations: readonly string[] = allOperations,
+): FieldError[] {
   const { operations: given = [], apiGroups = [], apiVersions = [], scope } = rule;
   const at = path.child('operations');
   const wrong = [...given.entries()].filter(([, operation]) => !operations.includes(operation));
@@ -110,7 +114,11 @@ function validateResources(resources: readonly string[], path: FieldPath): Field
   return errors;
 }
 
-export function validateMatch(match: MatchResources, path: FieldPath): FieldError[] {
+export function validateMatch(
+  match: MatchResources,
+  path: FieldPath,
+  operations?: readonly string[],
+): FieldError[] {
   const { matchPolicy, namespaceSelector, objectSelector } = match;
   const lists = ['resourceRules', 'excludeResourceRules'] as const;
   return [
@@ -119,7 +127,7 @@ export function validateMatch(match: MatchResources, path: FieldPath): FieldErro
     ...validateLabelSelector(objectSelector, path.child('objectSelector')),
     ...lists.flatMap((name) =>
       (match[name] ?? []).flatMap((rule, index) =>
-        validateRule(rule, path.child(name).index(index)),
+        validateRule(rule, path.child(name).index(index), operations),
       ),
     ),
   ];

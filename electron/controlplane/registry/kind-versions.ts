@@ -154,7 +154,8 @@ function equivalent(definition: ResourceDefinition, subresource: string): Equiva
   };
 }
 
-async function converted(
+/** Without defaults. Throws a StatusError. */
+export async function converted(
   object: KubeObject,
   from: ResourceDefinition,
   to: ResourceDefinition,

@@ -106,6 +106,44 @@ describe('server-side apply', () => {
     expect((await apply(next, 'fieldManager=one&force=true')).json.spec.replicas).toBe(4);
   });
 
+  it('conflicts with what was applied in another version, by its names there', async () => {
+    const path = (version: string) =>
+      `/apis/autoscaling/${version}/namespaces/default/horizontalpodautoscalers/web`;
+    const scaler = (version: string, spec: object) => ({
+      apiVersion: `autoscaling/${version}`,
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'web' },
+      spec: { maxReplicas: 3, scaleTargetRef: { kind: 'Deployment', name: 'web' }, ...spec },
+    });
+    const cpu = (averageUtilization: number) => ({
+      metrics: [
+        {
+          type: 'Resource',
+          resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization } },
+        },
+      ],
+    });
+    const older = (percentage: number) =>
+      scaler('v1', { targetCPUUtilizationPercentage: percentage });
+    await apply(scaler('v2', cpu(70)), 'fieldManager=one', path('v2'));
+    const { status, json } = await apply(older(50), 'fieldManager=two', path('v1'));
+    expect([status, json.details?.causes]).toEqual([
+      409,
+      [
+        {
+          reason: 'FieldManagerConflict',
+          message: 'conflict with "one"',
+          field: '.spec.metrics',
+        },
+      ],
+    ]);
+    const same = await apply(older(70), 'fieldManager=two', path('v1'));
+    expect([same.status, managers(same.json)]).toEqual([200, ['one Apply', 'two Apply']]);
+    const forced = await apply(older(50), 'fieldManager=two&force=true', path('v1'));
+    const ofOne = forced.json.metadata.managedFields.find(({ manager }: Json) => manager === 'one');
+    expect(ofOne.fieldsV1['f:spec']).not.toHaveProperty('f:metrics');
+  });
+
   it('obeys a resourceVersion and a uid', async () => {
     const { json } = await apply(deployment());
     const stale = await apply(deployment({ replicas: 2 }, { resourceVersion: '99' }));

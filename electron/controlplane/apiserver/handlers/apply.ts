@@ -93,18 +93,14 @@ function checkType(
 }
 
 /** What the configuration makes of `live`, decoded, with its managedFields. Throws 400, 409, 422. */
-export function applyTo(
+export async function applyTo(
   scope: RequestScope,
   { value, isForced }: Configuration,
   live: KubeObject | undefined,
-): KubeObject {
+): Promise<KubeObject> {
   const { definition, info } = scope;
   const given = { live, config: value, isForced };
-  const object = decodeApplied(
-    scope,
-    definition.schema,
-    scope.fields.apply(scope, definition.schema, given),
-  );
+  const object = decodeApplied(scope, definition.schema, await scope.fields.apply(scope, given));
   const { uid = '' } = object.metadata;
   if (live === undefined && uid !== '')
     throw conflict(

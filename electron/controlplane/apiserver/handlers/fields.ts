@@ -2,11 +2,18 @@
 // Source: kubernetes apiserver pkg/endpoints/handlers/{create,update,rest}.go (managerOrUserAgent).
 import type { KubeObject } from '#kube/api/object.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
-import { apiVersionOf } from '#kube/machinery/gvk.ts';
+import { apiVersionOf, parseApiVersion } from '#kube/machinery/gvk.ts';
 import { FieldManager, type Applied, type Writer } from '#kube/machinery/apply/field-manager.ts';
 import { fieldSet, type FieldSet } from '#kube/machinery/apply/field-set.ts';
+import {
+  settled,
+  settledAlike,
+  type Versioned,
+  type VersionRequest,
+} from '#kube/machinery/apply/versions.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
 import { hasStatus } from '../../registry/create.ts';
+import { converted } from '../../registry/kind-versions.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ApiRequest } from '../http.ts';
 import type { RequestScope } from './scope.ts';
@@ -28,20 +35,31 @@ export class FieldTracker {
    * Sets the managedFields of `next`: what this request changes is its writer's. Before admission,
    * so that nobody owns what a plugin adds. `old` is undefined for a create.
    */
-  track(scope: RequestScope, old: KubeObject | undefined, next: KubeObject): void {
+  async track(scope: RequestScope, old: KubeObject | undefined, next: KubeObject): Promise<void> {
     const { schema } = scope.definition;
-    const entries = this.#manager.update(schema, { old, next }, this.writerOf(scope));
-    setManagedFields(next, entries);
+    const work = this.#manager.update(schema, { old, next }, this.writerOf(scope));
+    setManagedFields(next, await settled(work, (request) => versioned(scope, request)));
   }
 
-  /** `schema`: of what is applied, the object or its Scale. Throws 400 and 409. */
-  apply(scope: RequestScope, schema: string, given: Parameters<FieldManager['apply']>[1]): Applied {
-    return this.#manager.apply(schema, given, this.writerOf(scope));
+  /** Throws 400 and 409. */
+  apply(scope: RequestScope, given: Parameters<FieldManager['apply']>[1]): Promise<Applied> {
+    const { schema } = scope.definition;
+    const work = this.#manager.apply(schema, given, this.writerOf(scope));
+    return settled(work, (request) => versioned(scope, request));
   }
 
   /** As `track`, for a Scale in place of the object. */
   trackScale(scope: RequestScope, schema: string, change: { old: KubeObject; next: KubeObject }) {
-    return this.#manager.update(schema, change, this.writerOf(scope));
+    return settledAlike(this.#manager.update(schema, change, this.writerOf(scope)), schema);
+  }
+
+  /** As `apply`, for a Scale in place of the object. */
+  applyScale(
+    scope: RequestScope,
+    schema: string,
+    given: Parameters<FieldManager['apply']>[1],
+  ): Applied {
+    return settledAlike(this.#manager.apply(schema, given, this.writerOf(scope)), schema);
   }
 
   writerOf(scope: RequestScope): Writer {
@@ -81,6 +99,20 @@ export class FieldTracker {
         .map((name) => ['f:metadata', `f:${name}`]),
     );
   }
+}
+
+/** Undefined: the version is not served any more. */
+async function versioned(
+  { deps, definition }: RequestScope,
+  { object, apiVersion }: VersionRequest,
+): Promise<Versioned | undefined> {
+  const { table } = deps.registry;
+  const given = object as KubeObject;
+  const find = (version: string) =>
+    table.lookupKind({ ...parseApiVersion(version), kind: definition.kind });
+  const [from, to] = [find(given.apiVersion), find(apiVersion)];
+  if (from === undefined || to === undefined) return undefined;
+  return { object: await converted(given, from, to), schema: to.schema };
 }
 
 const onlyStatus = fieldSet(['f:status']);

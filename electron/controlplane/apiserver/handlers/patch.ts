@@ -63,7 +63,7 @@ export async function handlePatch(scope: RequestScope): Promise<ApiResponse> {
       mayCreate: isApply && info.subresource === '' && mayCome ? 'always' : 'never',
       validateCreate: createOptions(scope, dryRun).validate,
       async change(old) {
-        const next = patched(old);
+        const next = await patched(old);
         placeInNamespace(scope, next);
         checkName(scope, next);
         await admit(scope, next, old?.object, dryRun);
@@ -76,22 +76,22 @@ export async function handlePatch(scope: RequestScope): Promise<ApiResponse> {
 }
 
 /** From what is stored to what shall be, with its owners; runs again on each retry. */
-type Patched = (old: StoredObject | undefined) => KubeObject;
+type Patched = (old: StoredObject | undefined) => Promise<KubeObject>;
 
 function applied(scope: RequestScope, configuration: Configuration): Patched {
-  return (old) => {
-    const next = applyTo(scope, configuration, old?.copy());
+  return async (old) => {
+    const next = await applyTo(scope, configuration, old?.copy());
     scope.resource.applyDefaults(next);
     return next;
   };
 }
 
 function changed(scope: RequestScope, patch: PatchBody, validation: FieldValidation): Patched {
-  return (old) => {
+  return async (old) => {
     const base = old?.copy() ?? {};
     const next = applyPatch(scope, { patch, base, kind: objectKind(scope), validation });
     scope.resource.applyDefaults(next);
-    scope.fields.track(scope, old?.object, next);
+    await scope.fields.track(scope, old?.object, next);
     return next;
   };
 }

@@ -86,7 +86,7 @@ function tracked(scope: RequestScope, change: (old: Scale) => Scale): ScaleWrite
 function applied(scope: RequestScope, { value, isForced }: Configuration): ScaleWrite['change'] {
   return (live) => {
     const given = { live, config: value, isForced };
-    const result = scope.fields.apply(scope, scaleKind.schema, given);
+    const result = scope.fields.applyScale(scope, scaleKind.schema, given);
     const next = decodeApplied(scope, scaleKind.schema, result);
     checkName(scope, next);
     return next as Scale;

@@ -19,7 +19,7 @@ export async function handleCreate(scope: RequestScope): Promise<ApiResponse> {
   const object = await readObject(scope, objectKind(scope), validation);
   placeInNamespace(scope, object);
   scope.resource.applyDefaults(object);
-  scope.fields.track(scope, undefined, object);
+  await scope.fields.track(scope, undefined, object);
   await admitCreate(scope, object, dryRun);
   const options = createOptions(scope, dryRun);
   return respondStored(scope, await scope.resource.create(object, options), 201);
@@ -43,7 +43,7 @@ export async function handleUpdate(scope: RequestScope): Promise<ApiResponse> {
       async change(old) {
         const next = deepCopy(object);
         resource.applyDefaults(next);
-        scope.fields.track(scope, old?.object, next);
+        await scope.fields.track(scope, old?.object, next);
         await admit(scope, next, old?.object, dryRun);
         return next;
       },

@@ -7,9 +7,17 @@ import { SchemaRegistry } from '../schema.ts';
 import { StatusError } from '../status.ts';
 import { FieldManager, type Writer } from './field-manager.ts';
 import { fieldSet, pathsOf, pathText, readFieldSet } from './field-set.ts';
+import { settledAlike, type Converting, type Versioned } from './versions.ts';
 
 const fields = new FieldManager(new SchemaRegistry([apps, core, meta]));
 const kind = 'apps/v1.Deployment';
+/** With all versions alike. */
+const settled = {
+  apply: (...given: Parameters<FieldManager['apply']>) =>
+    settledAlike(fields.apply(...given), kind),
+  update: (...given: Parameters<FieldManager['update']>) =>
+    settledAlike(fields.update(...given), kind),
+};
 
 function by(manager: string, more: Partial<Writer> = {}): Writer {
   const time = '2026-01-01T00:00:00Z';
@@ -30,7 +38,7 @@ function config(spec: object, metadata: object = {}): Json {
 /** What is stored after `manager` applied `given`; throws what a client would get. */
 function apply(live: Json, manager: string, given: Json, isForced = false): Json {
   const writer = by(manager);
-  const result = fields.apply(kind, { live, config: given, isForced }, writer);
+  const result = settled.apply(kind, { live, config: given, isForced }, writer);
   const object = structuredClone(result.object) as Json;
   object.metadata.managedFields = result.managedFields;
   return object;
@@ -39,7 +47,7 @@ function apply(live: Json, manager: string, given: Json, isForced = false): Json
 function update(old: Json, manager: string, change: (object: Json) => void): Json {
   const next = structuredClone(old);
   change(next);
-  next.metadata.managedFields = fields.update(kind, { old, next }, by(manager));
+  next.metadata.managedFields = settled.update(kind, { old, next }, by(manager));
   return next;
 }
 
@@ -240,7 +248,7 @@ describe('an applied configuration', () => {
     });
     const before = config({ replicas: 1, ...template(container()) });
     const created = { ...before, metadata: { ...before.metadata, ...annotations(before) } };
-    created.metadata.managedFields = fields.update(
+    created.metadata.managedFields = settled.update(
       kind,
       { old: undefined, next: created },
       by('kubectl-client-side-apply'),
@@ -315,7 +323,7 @@ describe('an ordinary write', () => {
       },
       { labels: { app: 'web' }, generation: 1, uid: 'u' },
     );
-    const entries = fields.update(kind, { old: undefined, next: created }, by('kubectl-create'));
+    const entries = settled.update(kind, { old: undefined, next: created }, by('kubectl-create'));
     expect(entries?.map(({ fieldsV1 }) => fieldsV1)).toEqual([
       {
         'f:metadata': { 'f:labels': { '.': {}, 'f:app': {} } },
@@ -349,27 +357,27 @@ describe('an ordinary write', () => {
   it('that changes nothing leaves times and owners alone', () => {
     const one = apply(undefined, 'a', config({ replicas: 1 }));
     const later = by('b', { time: '2027-01-01T00:00:00Z' });
-    const entries = fields.update(kind, { old: one, next: structuredClone(one) }, later);
+    const entries = settled.update(kind, { old: one, next: structuredClone(one) }, later);
     expect(entries).toEqual(one.metadata.managedFields);
   });
 
   it('of an object nobody is tracked of does not begin to track it', () => {
     const live = config({ replicas: 1 });
     const next = config({ replicas: 2 });
-    expect(fields.update(kind, { old: live, next }, by('a'))).toBeUndefined();
+    expect(settled.update(kind, { old: live, next }, by('a'))).toBeUndefined();
   });
 
   it.each([[[]], [[{}]]])('with managedFields %j lets go of all owners', (managedFields) => {
     const old = apply(undefined, 'a', config({ replicas: 1 }));
     const next = { ...old, metadata: { ...old.metadata, managedFields } };
-    expect(fields.update(kind, { old, next }, by('b'))).toBeUndefined();
+    expect(settled.update(kind, { old, next }, by('b'))).toBeUndefined();
   });
 
   it('with managedFields that are none, or none at all, keeps the owners there are', () => {
     const old = apply(undefined, 'a', config({ replicas: 1 }));
     for (const managedFields of [undefined, [{ operation: 'Nonsense' }]]) {
       const next = { ...old, metadata: { ...old.metadata, managedFields } };
-      expect(fields.update(kind, { old, next }, by('b'))).toEqual(old.metadata.managedFields);
+      expect(settled.update(kind, { old, next }, by('b'))).toEqual(old.metadata.managedFields);
     }
   });
 
@@ -378,10 +386,10 @@ describe('an ordinary write', () => {
     const [entry] = old.metadata.managedFields;
     const managedFields = [{ ...entry, manager: 'renamed' }];
     const next = { ...old, metadata: { ...old.metadata, managedFields } };
-    expect(fields.update(kind, { old, next }, by('b'))).toEqual(managedFields);
+    expect(settled.update(kind, { old, next }, by('b'))).toEqual(managedFields);
     // Not through a subresource.
     const through = by('b', { subresource: 'status' });
-    expect(fields.update(kind, { old, next }, through)).toEqual(old.metadata.managedFields);
+    expect(settled.update(kind, { old, next }, through)).toEqual(old.metadata.managedFields);
   });
 
   it('through a subresource has an entry of its own, without what it can not change', () => {
@@ -390,7 +398,7 @@ describe('an ordinary write', () => {
     next.status = { replicas: 1 };
     next.spec.replicas = 9;
     const writer = by('b', { subresource: 'status', resetFields: fieldSet(['f:spec']) });
-    expect(fields.update(kind, { old, next }, writer)?.at(-1)).toEqual({
+    expect(settled.update(kind, { old, next }, writer)?.at(-1)).toEqual({
       manager: 'b',
       operation: 'Update',
       apiVersion: 'apps/v1',
@@ -407,7 +415,7 @@ describe('an ordinary write', () => {
       const next = structuredClone(object);
       next.metadata.annotations = { ...next.metadata.annotations, [`key-${index}`]: 'x' };
       const time = `2026-01-01T00:00:${String(10 + index)}Z`;
-      const entries = fields.update(kind, { old: object, next }, by(`m${index}`, { time }));
+      const entries = settled.update(kind, { old: object, next }, by(`m${index}`, { time }));
       next.metadata.managedFields = entries;
       object = next;
     }
@@ -423,5 +431,89 @@ describe('an ordinary write', () => {
       '.metadata.annotations.key-1',
       '.metadata.annotations.key-2',
     ]);
+  });
+});
+
+describe('an owner in another version', () => {
+  const other = 'apps/v0';
+  /** There `paused` is `stopped`; minReadySeconds there is none. */
+  function settle<T>(work: Converting<T>, isServed = true): T {
+    let step = work.next();
+    while (step.done !== true) {
+      const { object, apiVersion } = step.value;
+      step = work.next(isServed ? inVersion(object, apiVersion) : undefined);
+    }
+    return step.value;
+  }
+  function inVersion(object: object, apiVersion: string): Versioned {
+    const made = structuredClone(object) as Json;
+    const [from, to] =
+      apiVersion === other
+        ? ['paused', 'progressDeadlineSeconds']
+        : ['progressDeadlineSeconds', 'paused'];
+    if (made.apiVersion !== apiVersion && made.spec?.[from] !== undefined) {
+      made.spec[to] = apiVersion === other ? Number(made.spec[from]) : made.spec[from] === 1;
+      delete made.spec[from];
+    }
+    return { object: { ...made, apiVersion }, schema: kind };
+  }
+  const entry = (manager: string, operation: string, path: string) => ({
+    manager,
+    operation,
+    apiVersion: other,
+    fieldsType: 'FieldsV1',
+    fieldsV1: { 'f:spec': { [`f:${path}`]: {} } },
+  });
+  const stored = (...managedFields: object[]): Json =>
+    config({ paused: true, replicas: 3 }, { managedFields });
+  const applyAs = (live: Json, spec: object, given = {}, isServed = true) =>
+    settle(
+      fields.apply(kind, { live, config: config(spec), isForced: false, ...given }, by('b')),
+      isServed,
+    );
+
+  it('is in conflict about what its fields are here, by their names there', () => {
+    const live = stored(entry('a', 'Update', 'progressDeadlineSeconds'));
+    expect(refusal(() => applyAs(live, { paused: false })).details.causes).toEqual([
+      {
+        reason: 'FieldManagerConflict',
+        message: 'conflict with "a" using apps/v0',
+        field: '.spec.progressDeadlineSeconds',
+      },
+    ]);
+    expect(applyAs(live, { paused: true, replicas: 4 }).managedFields).toHaveLength(2);
+  });
+
+  it('loses what is taken from it', () => {
+    const live = stored(
+      entry('a', 'Update', 'progressDeadlineSeconds'),
+      entry('c', 'Update', 'replicas'),
+    );
+    const { managedFields = [] } = applyAs(live, { paused: false }, { isForced: true });
+    expect(managedFields.map(({ manager }) => manager).toSorted()).toEqual(['b', 'c']);
+    const next = structuredClone(live);
+    next.spec.paused = false;
+    const entries = settle(fields.update(kind, { old: live, next }, by('b'))) ?? [];
+    expect(entries.map(({ manager }) => manager).toSorted()).toEqual(['b', 'c']);
+  });
+
+  it('takes away here what it applied there and no longer applies', () => {
+    const live = stored(entry('b', 'Apply', 'progressDeadlineSeconds'));
+    const { object } = applyAs(live, { replicas: 3 }) as Json;
+    expect(object.spec).toEqual({ replicas: 3 });
+    const owned = stored(
+      entry('b', 'Apply', 'progressDeadlineSeconds'),
+      entry('a', 'Update', 'progressDeadlineSeconds'),
+    );
+    expect((applyAs(owned, { replicas: 3 }).object as Json).spec).toEqual({
+      paused: true,
+      replicas: 3,
+    });
+  });
+
+  it('is forgotten with its version', () => {
+    const live = stored(entry('a', 'Update', 'progressDeadlineSeconds'));
+    const { managedFields = [] } = applyAs(live, { paused: false }, {}, false);
+    expect(managedFields.map(({ manager }) => manager)).toEqual(['b']);
   });
 });

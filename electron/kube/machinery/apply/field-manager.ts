@@ -1,7 +1,6 @@
 // Who owns which fields of an object, after every write: an ordinary write takes over what it changes,
 // an applied configuration owns what it says, and takes away what it no longer says and nobody else
 // owns. Pure but for what it remembers of schemas.
-// Differs: entries of another version are reckoned with by this version's paths, not converted.
 // Source: sigs.k8s.io/structured-merge-diff merge/update.go; kubernetes apimachinery
 // pkg/util/managedfields/internal/{fieldmanager,managedfieldsupdater,skipnonapplied,stripmeta}.go.
 import type { ManagedFieldsEntry } from '../../api/meta.ts';
@@ -39,6 +38,7 @@ import { findMistakes } from './mistakes.ts';
 import { Shapes } from './shapes.ts';
 import { skeletonOf } from './skeleton.ts';
 import { compare, fieldsOf, withDeclared, withoutFields } from './typed-value.ts';
+import type { Converting, Versioned } from './versions.ts';
 
 /** Who writes, through what, and when. */
 export interface Writer {
@@ -87,6 +87,15 @@ interface Change {
   readonly next: object;
 }
 
+/** What a write does to fields that others own, in one version. */
+interface Effect {
+  readonly taken: FieldSet;
+  readonly removed: FieldSet;
+}
+
+/** By the version of who owns fields. */
+type Effects = ReadonlyMap<string, Effect>;
+
 export class FieldManager {
   readonly #shapes: Shapes;
   readonly #skeletons = new Map<Schema, object>();
@@ -99,16 +108,23 @@ export class FieldManager {
    * The managedFields of `next`, which an ordinary write is about to store. `old` is undefined when
    * it is created. An object that nobody is tracked of stays so until something is applied to it.
    */
-  update(
+  *update(
     schemaName: string,
     { old, next }: { readonly old: KubeObject | undefined; readonly next: KubeObject },
     writer: Writer,
-  ): ManagedFieldsEntry[] | undefined {
+  ): Converting<ManagedFieldsEntry[] | undefined> {
     const owners = ownersFor(old, next, writer);
     if (owners.size === 0 && old !== undefined) return undefined;
     const schema = this.#shapes.registry.get(schemaName);
     const change = { old: old ?? this.#skeleton(schema), next };
-    this.#takeOver(owners, schema, change, writer);
+    const effect = this.#effect(schema, change, writer);
+    // Of an object that comes into being nothing was owned by anybody: its entries are what it brings.
+    const effects =
+      old === undefined
+        ? alike(owners, effect)
+        : yield* this.#effects(owners, { change, effect, writer });
+    loseFields(owners, '', effects);
+    takeOver(owners, effect.taken, writer);
     capUpdaters(owners);
     return writeOwners(owners);
   }
@@ -117,7 +133,7 @@ export class FieldManager {
    * `config` on top of `live` (undefined: there is no such object yet). Throws 400 for what is no
    * configuration of this type, 409 when it changes what others own and is not forced.
    */
-  apply(
+  *apply(
     schemaName: string,
     given: {
       readonly live: KubeObject | undefined;
@@ -125,7 +141,7 @@ export class FieldManager {
       readonly isForced: boolean;
     },
     writer: Writer,
-  ): Applied {
+  ): Converting<Applied> {
     const schema = this.#shapes.registry.get(schemaName);
     this.#checkConfig(schema, given.config);
     const config = canonicalValue(this.#shapes.registry, schema, given.config) as Config;
@@ -140,14 +156,17 @@ export class FieldManager {
     const last = owners.get(key);
     owners.set(key, { ...owner, time: last?.time ?? writer.time });
     const values = { live: withoutManagedFields(live), config };
-    const merged = mergeValue(this.#shapes, schema, values);
-    const next = this.#pruned(schema, merged, { owners, last: last?.fields });
-    const comparison = compare(this.#shapes, schema, { old: values.live, next });
-    const { added, modified, removed } = comparison;
-    const taken = ownable(union(added, modified), writer);
-    const conflicts = conflictsWith(owners, key, taken);
-    if (!given.isForced) this.#refuse(schema, conflicts, { live, writer });
-    loseFields(owners, key, union(taken, ownable(removed, writer)));
+    const merged = mergeValue(this.#shapes, schema, values) as object;
+    const next = yield* this.#pruned(
+      { object: merged, schema: schemaName },
+      { owners, last, writer },
+    );
+    const change = { old: values.live, next };
+    const effect = this.#effect(schema, change, writer);
+    const effects = yield* this.#effects(owners, { change, effect, writer });
+    if (!given.isForced)
+      this.#refuse(schema, conflictsWith(owners, key, effects), { live, writer });
+    loseFields(owners, key, effects);
     const own = difference(owner.fields, systemFields);
     // Not by the comparison: an order of items is nobody's field, but it is applied.
     const isSame = deepEqual(next, values.live);
@@ -182,7 +201,8 @@ export class FieldManager {
     const owners = storedOwners(live?.metadata.managedFields);
     if (owners.size > 0 || live === undefined) return owners;
     const before = { ...writer, manager: beforeFirstApply };
-    this.#takeOver(owners, schema, { old: this.#skeleton(schema), next: live }, before);
+    const change = { old: this.#skeleton(schema), next: live };
+    takeOver(owners, this.#effect(schema, change, before).taken, before);
     return owners;
   }
 
@@ -192,45 +212,90 @@ export class FieldManager {
     return known;
   }
 
-  /** What changed between `old` and `next` is the writer's from now on. Changes `owners`. */
-  #takeOver(owners: Owners, schema: Schema, change: Change, writer: Writer): void {
-    const comparison = compare(this.#shapes, schema, {
+  #effect(schema: Schema, change: Change, writer: Writer): Effect {
+    const { added, modified, removed } = compare(this.#shapes, schema, {
       old: withoutManagedFields(change.old),
       next: withoutManagedFields(change.next),
     });
-    const [added, modified, removed] = [
-      comparison.added,
-      comparison.modified,
-      comparison.removed,
-    ].map((set) => ownable(set, writer)) as [FieldSet, FieldSet, FieldSet];
-    const taken = union(added, modified);
-    loseFields(owners, '', union(taken, removed));
-    const fields = difference(taken, systemFields);
-    if (isEmptySet(fields)) return;
-    const identity = identityOf(writer, 'Update');
-    const key = ownerKey(identity);
-    const all = union(owners.get(key)?.fields ?? {}, fields);
-    owners.set(key, { ...identity, fields: sorted(all), time: writer.time });
+    return { taken: ownable(union(added, modified), writer), removed: ownable(removed, writer) };
+  }
+
+  /** In each version that somebody owns fields in. Deletes from `owners` who owns in one that is no more. */
+  *#effects(
+    owners: Owners,
+    given: { readonly change: Change; readonly effect: Effect; readonly writer: Writer },
+  ): Converting<Effects> {
+    const { change, effect, writer } = given;
+    const effects = new Map([[writer.apiVersion, effect]]);
+    for (const { apiVersion } of [...owners.values()]) {
+      if (effects.has(apiVersion)) continue;
+      const old = yield { object: withoutManagedFields(change.old), apiVersion };
+      const next = yield { object: withoutManagedFields(change.next), apiVersion };
+      if (old === undefined || next === undefined) {
+        for (const [key, owner] of owners) if (owner.apiVersion === apiVersion) owners.delete(key);
+        continue;
+      }
+      const schema = this.#shapes.registry.get(next.schema);
+      const converted = { old: old.object, next: next.object };
+      effects.set(apiVersion, this.#effect(schema, converted, writer));
+    }
+    return effects;
   }
 
   /** Without what the applier owned last time and nobody owns any more. */
-  #pruned(
-    schema: Schema,
-    merged: unknown,
-    { owners, last }: { readonly owners: Owners; readonly last: FieldSet | undefined },
-  ): unknown {
-    if (last === undefined || isEmptySet(last)) return merged;
-    const shapes = this.#shapes;
-    const whole = (set: FieldSet): FieldSet => withDeclared(shapes, schema, set);
-    const fields = (value: unknown): FieldSet => whole(fieldsOf(shapes, schema, value));
-    const without = (set: FieldSet): unknown =>
-      withoutFields(shapes, schema, { value: merged, set });
-    const lasts = whole(last);
-    const all = fields(merged);
-    const owned = [...owners.values()].reduce((sum, one) => union(sum, one.fields), {} as FieldSet);
-    const kept = union(fields(without(lasts)), whole(owned));
-    const left = fields(without(difference(all, kept)));
-    return without(intersection(difference(all, left), lasts));
+  *#pruned(
+    merged: Versioned,
+    {
+      owners,
+      last,
+      writer,
+    }: { readonly owners: Owners; readonly last: Owner | undefined; readonly writer: Writer },
+  ): Converting<object> {
+    if (last === undefined || isEmptySet(last.fields)) return merged.object;
+    const own = writer.apiVersion;
+    const first = yield* inVersion(merged, { from: own, to: last.apiVersion });
+    if (first === undefined) return merged.object;
+    let whole = first;
+    let pruned = this.#without(first, () => this.#whole(first, last.fields));
+    let at = last.apiVersion;
+    for (const [apiVersion, owned] of ownedByVersion(owners, at)) {
+      const [next, left] = [
+        yield* inVersion(whole, { from: at, to: apiVersion }),
+        yield* inVersion(pruned, { from: at, to: apiVersion }),
+      ];
+      if (next === undefined || left === undefined) continue;
+      const kept = union(this.#fields(left), this.#whole(next, owned));
+      whole = next;
+      pruned = this.#without(next, (all) => difference(all, kept));
+      at = apiVersion;
+    }
+    const [there, rest] = [
+      yield* inVersion(whole, { from: at, to: last.apiVersion }),
+      yield* inVersion(pruned, { from: at, to: last.apiVersion }),
+    ];
+    if (there === undefined || rest === undefined) return merged.object;
+    const left = this.#fields(rest);
+    const lasts = this.#whole(there, last.fields);
+    const made = this.#without(there, (all) => intersection(difference(all, left), lasts));
+    const result = yield* inVersion(made, { from: last.apiVersion, to: own });
+    return result?.object ?? merged.object;
+  }
+
+  #whole({ schema }: Versioned, set: FieldSet): FieldSet {
+    return withDeclared(this.#shapes, this.#shapes.registry.get(schema), set);
+  }
+
+  #fields(versioned: Versioned): FieldSet {
+    const schema = this.#shapes.registry.get(versioned.schema);
+    return this.#whole(versioned, fieldsOf(this.#shapes, schema, versioned.object));
+  }
+
+  /** `which` of all its fields are to go. */
+  #without(versioned: Versioned, which: (all: FieldSet) => FieldSet): Versioned {
+    const schema = this.#shapes.registry.get(versioned.schema);
+    const set = which(this.#fields(versioned));
+    const value = { value: versioned.object, set };
+    return { ...versioned, object: withoutFields(this.#shapes, schema, value) as object };
   }
 
   #refuse(
@@ -266,23 +331,53 @@ function identityOf({ manager, apiVersion, subresource }: Writer, operation: Own
   return { manager: manager === '' ? 'unknown' : manager, operation, apiVersion, subresource };
 }
 
-/** All but one lose these fields; who has none left is gone. Changes `owners`. */
-function loseFields(owners: Owners, except: string, lost: FieldSet): void {
-  if (isEmptySet(lost)) return;
+/** The writer's from now on. Changes `owners`. */
+function takeOver(owners: Owners, taken: FieldSet, writer: Writer): void {
+  const fields = difference(taken, systemFields);
+  if (isEmptySet(fields)) return;
+  const identity = identityOf(writer, 'Update');
+  const key = ownerKey(identity);
+  const all = union(owners.get(key)?.fields ?? {}, fields);
+  owners.set(key, { ...identity, fields: sorted(all), time: writer.time });
+}
+
+function alike(owners: Owners, effect: Effect): Effects {
+  return new Map([...owners.values()].map(({ apiVersion }) => [apiVersion, effect]));
+}
+
+/** All but one lose what the write takes or removes; who has none left is gone. Changes `owners`. */
+function loseFields(owners: Owners, except: string, effects: Effects): void {
   for (const [key, owner] of owners) {
-    if (key === except) continue;
-    const fields = difference(owner.fields, lost);
+    const effect = effects.get(owner.apiVersion);
+    if (key === except || effect === undefined) continue;
+    const fields = difference(owner.fields, union(effect.taken, effect.removed));
     if (isEmptySet(fields)) owners.delete(key);
     else owners.set(key, { ...owner, fields });
   }
 }
 
-function conflictsWith(owners: Owners, except: string, taken: FieldSet): Conflict[] {
+function conflictsWith(owners: Owners, except: string, effects: Effects): Conflict[] {
   return [...owners].flatMap(([key, owner]) => {
-    if (key === except) return [];
+    const taken = effects.get(owner.apiVersion)?.taken;
+    if (key === except || taken === undefined) return [];
     const fields = intersection(owner.fields, taken);
     return isEmptySet(fields) ? [] : [{ owner, fields }];
   });
+}
+
+/** One version's first: what a conversion needs is back before it is converted. */
+function ownedByVersion(owners: Owners, first: string): Map<string, FieldSet> {
+  const owned = new Map<string, FieldSet>([[first, {}]]);
+  for (const { apiVersion, fields } of owners.values())
+    owned.set(apiVersion, union(owned.get(apiVersion) ?? {}, fields));
+  return owned;
+}
+
+function* inVersion(
+  versioned: Versioned,
+  { from, to }: { readonly from: string; readonly to: string },
+): Converting<Versioned | undefined> {
+  return from === to ? versioned : yield { object: versioned.object, apiVersion: to };
 }
 
 function withoutManagedFields(object: object): object {

@@ -9,6 +9,7 @@ import { deepEqual } from '../equality.ts';
 import { SchemaRegistry } from '../schema.ts';
 import { StatusError } from '../status.ts';
 import { FieldManager, type Writer } from './field-manager.ts';
+import { settledAlike } from './versions.ts';
 import { difference, intersection, isEmptySet, union, type FieldSet } from './field-set.ts';
 import { readOwners } from './manager-entries.ts';
 import { Shapes } from './shapes.ts';
@@ -19,6 +20,11 @@ const schemas = new SchemaRegistry([apps, core, meta]);
 const schema = schemas.get(kind);
 const shapes = new Shapes(schemas);
 const fields = new FieldManager(schemas);
+/** With all versions alike. */
+const settled = {
+  apply: (...given: Parameters<FieldManager['apply']>) =>
+    settledAlike(fields.apply(...given), kind),
+};
 const runs = { numRuns: 60 };
 
 function by(manager: string): Writer {
@@ -100,7 +106,7 @@ function apply(
   config: Config,
   isForced = true,
 ): KubeObject {
-  const result = fields.apply(kind, { live, config, isForced }, by(manager));
+  const result = settled.apply(kind, { live, config, isForced }, by(manager));
   const object = structuredClone(result.object) as unknown as KubeObject;
   object.metadata ??= { name: 'web' };
   if (result.managedFields !== undefined) object.metadata.managedFields = result.managedFields;

@@ -322,13 +322,18 @@ describe('limits on requests at once', () => {
     const first = serve(ask('/api/v1/pods', { user }));
     await settle();
     const second = await serve(ask('/api/v1/pods', { user }));
-    expect([summary(second), second.headers['retry-after']]).toEqual([
+    expect([
+      summary(second),
+      second.headers['retry-after'],
+      second.headers['x-kubernetes-pf-flowschema-uid'],
+    ]).toEqual([
       {
         status: 429,
         reason: 'TooManyRequests',
         message: 'Too many requests, please try again later.',
       },
       '1',
+      '',
     ]);
     release({ status: 200, headers: {}, body: 'done' });
     await first;

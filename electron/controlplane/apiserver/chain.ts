@@ -238,8 +238,8 @@ function fairness(deps: ChainDeps): Filter {
       return whileAnswered(context, next, () => (longRunning -= 1));
     }
     const deadlineMs = requestDeadlineMs(request.query.get('timeout'));
-    const seat = await flowControl.take(request, info, { user, deadlineMs });
-    Object.assign(answerHeaders, seat.headers);
+    const asking = { user, deadlineMs, headers: answerHeaders };
+    const seat = await flowControl.take(request, info, asking);
     const kind = readOnlyVerbs.has(info.verb) ? 'readOnly' : 'mutating';
     metrics.inflight(kind, 1);
     return whileAnswered(context, next, () => {

@@ -30,7 +30,7 @@ function samples(families: readonly Family[]): string[] {
 describe('metrics', () => {
   it('tell of seats, queues and who was sent away', async () => {
     const flowControl = new FlowControl({ clock: new ManualClock(), seats: 1 });
-    const take = () => flowControl.take(request, info, { user, deadlineMs: 60_000 });
+    const take = () => flowControl.take(request, info, { user, deadlineMs: 60_000, headers: {} });
     await take();
     const level = 'priority_level="global-default"';
     expect(samples(flowFamilies(flowControl))).toEqual(
@@ -43,7 +43,7 @@ describe('metrics', () => {
     );
     const gone = { ...request, signal: AbortSignal.abort() };
     const asked = Array.from({ length: 10 }, () =>
-      flowControl.take(gone, info, { user, deadlineMs: 60_000 }),
+      flowControl.take(gone, info, { user, deadlineMs: 60_000, headers: {} }),
     );
     const outcomes = await Promise.allSettled(asked);
     const refused = outcomes.filter(({ status }) => status === 'rejected').length;

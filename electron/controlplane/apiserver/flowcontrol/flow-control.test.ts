@@ -10,6 +10,7 @@ const alice: UserInfo = { name: 'alice', groups: ['system:authenticated'] };
 
 /** A server that does one thing at a time for people. */
 function oneSeat(queueLengthLimit = 50) {
+  const headers: Record<string, string> = {};
   const clock = new ManualClock();
   const flowControl = new FlowControl({ clock, seats: 1 });
   const levels = bootstrapLevels.map((level): PriorityLevelConfiguration => {
@@ -26,9 +27,9 @@ function oneSeat(queueLengthLimit = 50) {
   const take = (signal = new AbortController().signal, deadlineMs = 60_000): Promise<Seat> => {
     const query = new URLSearchParams();
     const info = parseRequestInfo({ method: 'GET', path: '/api/v1/pods', query } as never);
-    return flowControl.take({ query, signal }, info, { user: alice, deadlineMs });
+    return flowControl.take({ query, signal }, info, { user: alice, deadlineMs, headers });
   };
-  return { clock, flowControl, take };
+  return { clock, flowControl, take, headers };
 }
 
 const tooMany = { status: { message: 'Too many requests, please try again later.', code: 429 } };
@@ -95,7 +96,7 @@ describe('a request', () => {
   });
 
   it('is told by which objects it was judged', async () => {
-    const { take, flowControl } = oneSeat();
+    const { take, flowControl, headers } = oneSeat();
     const uids = { 'global-default': 'u-1' };
     const mark = <T extends { metadata: { name: string } }>(
       objects: readonly T[],
@@ -108,14 +109,20 @@ describe('a request', () => {
       mark<FlowSchema>(bootstrapSchemas, 'schema'),
       mark(bootstrapLevels, 'level'),
     );
-    expect((await take()).headers).toEqual({
+    const seat = await take();
+    const want = {
       'x-kubernetes-pf-flowschema-uid': 'schema-uid',
       'x-kubernetes-pf-prioritylevel-uid': 'level-uid',
-    });
+    };
+    expect(headers).toEqual(want);
+    for (const name of Object.keys(headers)) delete headers[name];
+    await expect(take(AbortSignal.abort())).rejects.toMatchObject(tooMany);
+    expect(headers).toEqual(want);
+    seat.release();
   });
 
   it('of a schema whose level is missing belongs to the next that fits', async () => {
-    const { take, flowControl } = oneSeat();
+    const { take, flowControl, headers } = oneSeat();
     const dangling = structuredClone(
       bootstrapSchemas.find(({ metadata }) => metadata.name === 'global-default'),
     );
@@ -124,9 +131,11 @@ describe('a request', () => {
     dangling.spec.matchingPrecedence = 10;
     dangling.spec.priorityLevelConfiguration.name = 'nowhere';
     flowControl.configure([dangling], []);
-    expect((await take()).headers['x-kubernetes-pf-flowschema-uid']).toBe('');
+    (await take()).release();
+    expect(headers['x-kubernetes-pf-flowschema-uid']).toBe('');
     dangling.spec.priorityLevelConfiguration.name = 'global-default';
     flowControl.configure([dangling], []);
-    expect((await take()).headers['x-kubernetes-pf-flowschema-uid']).toBe('mine');
+    await take();
+    expect(headers['x-kubernetes-pf-flowschema-uid']).toBe('mine');
   });
 });

@@ -26,10 +26,16 @@ const defaultSeats = 600;
 const maxWaitMs = 15_000;
 
 export interface Seat {
-  /** `X-Kubernetes-PF-…` of the answer. */
-  readonly headers: Readonly<Record<string, string>>;
   /** Once, when the request was answered. */
   release(): void;
+}
+
+export interface Asking {
+  readonly user: UserInfo;
+  /** What the request may take as a whole. */
+  readonly deadlineMs: number;
+  /** Takes `X-Kubernetes-PF-…` of the answer, whatever it will be. */
+  readonly headers: Record<string, string>;
 }
 
 export interface FlowCounts {
@@ -81,15 +87,17 @@ export class FlowControl {
     };
   }
 
-  /** Throws 429. `deadlineMs`: what the request may take as a whole. */
+  /** Throws 429. */
   async take(
     { query, signal }: Pick<ApiRequest, 'query' | 'signal'>,
     info: RequestInfo,
-    { user, deadlineMs }: { readonly user: UserInfo; readonly deadlineMs: number },
+    { user, deadlineMs, headers }: Asking,
   ): Promise<Seat> {
     const schema = matchingSchema(this.#schemas, user, info) ?? this.#catchAll();
     const { name } = schema.metadata;
     const level = schema.spec.priorityLevelConfiguration.name;
+    headers['x-kubernetes-pf-flowschema-uid'] = schema.metadata.uid ?? '';
+    headers['x-kubernetes-pf-prioritylevel-uid'] = this.#levels.get(level)?.metadata.uid ?? '';
     const ticket: Ticket = {
       level,
       flow: `${name}\0${flowDistinguisher(schema, user, info)}`,
@@ -105,7 +113,7 @@ export class FlowControl {
       if (outcome !== 'runs') throw this.#reject(key, outcome);
     } else if (arrival !== 'runs') throw this.#reject(key, arrival);
     count(this.#dispatched, key);
-    return this.#seat(ticket, schema);
+    return this.#seat(ticket);
   }
 
   /** Matches everybody who has a group; so does this. */
@@ -115,13 +123,9 @@ export class FlowControl {
     return found;
   }
 
-  #seat(ticket: Ticket, schema: FlowSchema): Seat {
+  #seat(ticket: Ticket): Seat {
     let isTaken = true;
     return {
-      headers: {
-        'x-kubernetes-pf-flowschema-uid': schema.metadata.uid ?? '',
-        'x-kubernetes-pf-prioritylevel-uid': this.#levels.get(ticket.level)?.metadata.uid ?? '',
-      },
       release: () => {
         if (!isTaken) return;
         isTaken = false;

@@ -25,7 +25,7 @@ import { GrantCache } from './apiserver/identity/rbac/grants.ts';
 import { rbacSource } from './apiserver/identity/rbac/objects.ts';
 import { bootstrapTokens } from './apiserver/identity/tokens/bootstrap-tokens.ts';
 import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
-import { TokenKey } from './apiserver/identity/tokens/jwt.ts';
+import { TokenKeys } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
 import { Aggregator } from './apiserver/aggregation/aggregator.ts';
@@ -184,7 +184,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     metrics,
     build: parts.build,
     more: [
-      ...issuerPaths({ key: access.key, issuer, address: parts.address }),
+      ...issuerPaths({ keys: access.keys, issuer, address: parts.address }),
       ...(parts.memberPaths === undefined
         ? []
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),
@@ -269,12 +269,12 @@ function createAccess(parts: ApiServerParts, registry: Registry) {
   const objects = registry.reader;
   const source = rbacSource(registry, bootstrapRbac);
   const grants = new GrantCache(source);
-  const key = new TokenKey(parts.tokenKeyPem);
-  const tokens = new ServiceAccountTokens({ key, issuer, objects, clock, random });
+  const keys = new TokenKeys(parts.tokenKeyPem);
+  const tokens = new ServiceAccountTokens({ keys, issuer, objects, clock, random });
   return {
     source,
     grants,
-    key,
+    keys,
     tokens,
     authorize: createAuthorizer({ grants, nodePods: parts }),
     verifyToken: tokenVerifier([

@@ -246,3 +246,8 @@ function alternativeNames(spec: CertificateSpec): der.Der[] {
 function keyId(publicKey: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha1').update(publicKey).digest());
 }
+
+/** The private keys of a file, which may hold several, one after the other. */
+export function privateKeysIn(text: string): readonly string[] {
+  return text.match(/-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]+-----END \1-----/g) ?? [];
+}

@@ -15,6 +15,7 @@ import {
   makeKey,
   memberIdOf,
   peersOrganization,
+  privateKeysIn,
   publicKeyDer,
   subjectIdentity,
   type CertificateSpec,
@@ -200,11 +201,14 @@ export class ClusterPki {
     return { ...issueCertificate(spec, this.#ca, this.#deps.random), memberId };
   }
 
-  /** What signs the tokens of service accounts, PKCS #8; made when there is none. */
+  /**
+   * What signs the tokens of service accounts, PKCS #8; made when there is none. Of several keys in the file the
+   * first signs, and tokens of all are good.
+   */
   async tokenKey(): Promise<string> {
     const file = join(this.#deps.directory, tokenKeyName);
     const kept = await readFileIfExists(file);
-    if (kept !== undefined) return readableKey(kept, file);
+    if (kept !== undefined) return readableKeys(kept, file);
     const made = makeKey();
     await writeFileAtomic(file, made);
     return made;
@@ -318,10 +322,12 @@ async function loadPeerKey(file: string): Promise<{ keyPem: string; memberId: nu
   }
 }
 
-function readableKey(pem: string, file: string): string {
+function readableKeys(text: string, file: string): string {
   try {
-    createPrivateKey(pem);
-    return pem;
+    const keys = privateKeysIn(text);
+    if (keys.length === 0) throw new Error('there is no private key in it');
+    for (const pem of keys) createPrivateKey(pem);
+    return text;
   } catch (error) {
     throw new PkiError(
       `${file} is damaged: put it back from a backup or from another member, or remove it to make a new one (all tokens of service accounts end then)`,

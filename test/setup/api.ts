@@ -23,7 +23,7 @@ import type { Access } from '../../electron/controlplane/apiserver/handlers/scop
 import { tokenVerifier } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { GrantCache } from '../../electron/controlplane/apiserver/identity/rbac/grants.ts';
 import { indexRbac } from '../../electron/controlplane/apiserver/identity/rbac/objects.ts';
-import { TokenKey } from '../../electron/controlplane/apiserver/identity/tokens/jwt.ts';
+import { TokenKeys } from '../../electron/controlplane/apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from '../../electron/controlplane/apiserver/identity/tokens/service-account-tokens.ts';
 import type { ApiResponse } from '../../electron/controlplane/apiserver/http.ts';
 import {
@@ -205,10 +205,10 @@ function accessOf(
   authorize: Authorizer = () => ({ allowed: true, reason: '' }),
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Access {
-  const key = new TokenKey(makeKey());
+  const keys = new TokenKeys(makeKey());
   const issuer = 'https://issuer.test';
   const objects = registry.reader;
-  const tokens = new ServiceAccountTokens({ key, issuer, objects, clock, random });
+  const tokens = new ServiceAccountTokens({ keys, issuer, objects, clock, random });
   return {
     authorize,
     grants: new GrantCache(() => indexRbac([])),

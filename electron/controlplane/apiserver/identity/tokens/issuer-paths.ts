@@ -3,19 +3,19 @@
 import { methodNotAllowedHere, pageNotFound } from '#kube/machinery/status.ts';
 import type { Route } from '../../documents/paths.ts';
 import type { ApiRequest, ApiResponse } from '../../http.ts';
-import type { TokenKey } from './jwt.ts';
+import type { TokenKeys } from './jwt.ts';
 
 const configurationPath = '/.well-known/openid-configuration';
 const keysPath = '/openid/v1/jwks';
 
 export interface IssuerPathsDeps {
-  readonly key: TokenKey;
+  readonly keys: TokenKeys;
   readonly issuer: string;
   /** `host:port` of the API server. */
   readonly address: string;
 }
 
-export function issuerPaths({ key, issuer, address }: IssuerPathsDeps): readonly Route[] {
+export function issuerPaths({ keys, issuer, address }: IssuerPathsDeps): readonly Route[] {
   const configuration = {
     issuer,
     jwks_uri: `https://${address}${keysPath}`,
@@ -23,10 +23,9 @@ export function issuerPaths({ key, issuer, address }: IssuerPathsDeps): readonly
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: ['ES256'],
   };
-  const keys = { keys: [key.jwk()] };
   return [
     page(configurationPath, 'application/json', configuration),
-    page(keysPath, 'application/jwk-set+json', keys),
+    page(keysPath, 'application/jwk-set+json', { keys: keys.jwks() }),
   ];
 }
 

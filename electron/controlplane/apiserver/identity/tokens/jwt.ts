@@ -8,11 +8,44 @@ import {
   verify,
   type KeyObject,
 } from 'node:crypto';
+import { privateKeysIn } from '#platform/certificate.ts';
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The key that signs the cluster's tokens. Every member of the control plane has the same. */
-export class TokenKey {
+/**
+ * The keys of the cluster's tokens: the first signs, all verify, so that one can take another's place while
+ * tokens of the old one live on. Every member of the control plane has the same.
+ */
+export class TokenKeys {
+  readonly #keys: readonly TokenKey[];
+  readonly #signing: TokenKey;
+
+  /** One PEM after the other. Throws when there is none, or one is not of the curve P-256. */
+  constructor(pems: string) {
+    this.#keys = privateKeysIn(pems).map((pem) => new TokenKey(pem));
+    const [first] = this.#keys;
+    if (first === undefined) throw new Error('there is no key for service-account tokens');
+    this.#signing = first;
+  }
+
+  sign(claims: Claims): string {
+    return this.#signing.sign(claims);
+  }
+
+  /** By the key that the token names, or by any if it names none. */
+  isSigned(token: ParsedToken): boolean {
+    return this.#keys.some(
+      (key) => (token.keyId === undefined || token.keyId === key.id) && key.isSigned(token),
+    );
+  }
+
+  /** RFC 7517. */
+  jwks(): readonly object[] {
+    return this.#keys.map((key) => key.jwk());
+  }
+}
+
+class TokenKey {
   readonly id: string;
   readonly #private: KeyObject;
   readonly #public: KeyObject;
@@ -39,13 +72,14 @@ export class TokenKey {
     return verify('sha256', Buffer.from(signed), key, signature);
   }
 
-  /** RFC 7517. */
   jwk(): object {
     return { use: 'sig', kid: this.id, alg: 'ES256', ...this.#public.export({ format: 'jwk' }) };
   }
 }
 
 export interface ParsedToken {
+  /** Of the key that is said to have signed it. */
+  readonly keyId: string | undefined;
   readonly claims: Claims;
   readonly signed: string;
   readonly signature: Uint8Array;
@@ -59,7 +93,13 @@ export function parseToken(token: string): ParsedToken | undefined {
   const header = decode(head);
   const claims = decode(body);
   if (header?.['alg'] !== 'ES256' || claims === undefined) return undefined;
-  return { claims, signed: `${head}.${body}`, signature: Buffer.from(signature, 'base64url') };
+  const keyId = typeof header['kid'] === 'string' ? header['kid'] : undefined;
+  return {
+    keyId,
+    claims,
+    signed: `${head}.${body}`,
+    signature: Buffer.from(signature, 'base64url'),
+  };
 }
 
 function encode(value: object): string {

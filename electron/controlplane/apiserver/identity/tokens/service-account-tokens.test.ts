@@ -4,11 +4,12 @@ import { ManualClock, rfc3339 } from '#kube/base/clock.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { makeKey } from '#platform/certificate.ts';
 import { bootstrapTokens } from './bootstrap-tokens.ts';
-import { TokenKey } from './jwt.ts';
+import { TokenKeys } from './jwt.ts';
 import { ServiceAccountTokens, type TokenSubject } from './service-account-tokens.ts';
 
 const issuer = 'https://issuer.test';
-const key = new TokenKey(makeKey());
+const oldKey = makeKey();
+const key = new TokenKeys(oldKey);
 const account = { name: 'x', uid: 'u-x' };
 const subject: TokenSubject = { namespace: 'a', serviceaccount: account };
 const pod = { name: 'web', uid: 'u-web' };
@@ -29,8 +30,8 @@ const objects = {
     stored.get(`${resource}/${namespace}/${name}`),
 };
 
-function tokensOf(by: TokenKey): ServiceAccountTokens {
-  return new ServiceAccountTokens({ key: by, issuer, objects, clock, random: seededRandom(1) });
+function tokensOf(by: TokenKeys): ServiceAccountTokens {
+  return new ServiceAccountTokens({ keys: by, issuer, objects, clock, random: seededRandom(1) });
 }
 
 beforeEach(() => {
@@ -122,13 +123,34 @@ describe('a token', () => {
     expect(await outcome(token)).toBe('service account token has been invalidated');
   });
 
+  it('outlives the key that signed it, while that one is kept', async () => {
+    const newKey = makeKey();
+    const both = new TokenKeys(`${newKey}${oldKey}`);
+    const { token } = tokens.issue(subject, [issuer], 600);
+    const { token: next } = tokensOf(both).issue(subject, [issuer], 600);
+    const verifies = async (keys: TokenKeys, one: string) =>
+      (await tokensOf(keys)
+        .verify(one, [issuer])
+        .catch(() => undefined)) !== undefined;
+    expect([
+      await verifies(both, token),
+      await verifies(both, next),
+      await verifies(new TokenKeys(newKey), next),
+      await verifies(new TokenKeys(newKey), token),
+      // Added, and not yet the one that signs: the other members may have gone ahead.
+      await verifies(new TokenKeys(`${oldKey}${newKey}`), next),
+    ]).toEqual([true, true, true, false, true]);
+    expect(both.jwks()).toEqual([...new TokenKeys(newKey).jwks(), ...new TokenKeys(oldKey).jwks()]);
+    expect(() => new TokenKeys('# none')).toThrow('there is no key');
+  });
+
   it('of another key, changed, or unsigned is none', async () => {
     const { token } = tokens.issue(subject, [issuer], 600);
     const [head = '', body = '', signature = ''] = token.split('.');
     const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as object;
     const other = Buffer.from(JSON.stringify({ ...claims, sub: 'root' })).toString('base64url');
     const none = Buffer.from('{"alg":"none"}').toString('base64url');
-    const foreign = tokensOf(new TokenKey(makeKey())).issue(subject, [issuer], 600).token;
+    const foreign = tokensOf(new TokenKeys(makeKey())).issue(subject, [issuer], 600).token;
     expect(
       await Promise.all(
         [

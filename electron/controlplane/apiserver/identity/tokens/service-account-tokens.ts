@@ -7,7 +7,7 @@ import type { GroupVersionResource, KubeObject } from '#kube/api/object.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import { uuid, type Random } from '#kube/base/random.ts';
 import { serviceAccountGroups, TokenError, type VerifiedToken } from '../authentication.ts';
-import { parseToken, type Claims, type TokenKey } from './jwt.ts';
+import { parseToken, type Claims, type TokenKeys } from './jwt.ts';
 
 export interface TokenObjects {
   get(
@@ -19,7 +19,7 @@ export interface TokenObjects {
 }
 
 export interface ServiceAccountTokensDeps {
-  readonly key: TokenKey;
+  readonly keys: TokenKeys;
   /** The URL that tokens say they are of. */
   readonly issuer: string;
   readonly objects: TokenObjects;
@@ -75,11 +75,11 @@ export class ServiceAccountTokens {
     audiences: readonly string[],
     lifetimeSeconds: number,
   ): { readonly token: string; readonly expiresMs: number } {
-    const { key, issuer, clock, random } = this.#deps;
+    const { keys, issuer, clock, random } = this.#deps;
     const now = Math.floor(clock.now() / 1000);
     const exp = now + lifetimeSeconds;
     const { namespace, serviceaccount } = subject;
-    const token = key.sign({
+    const token = keys.sign({
       aud: audiences,
       exp,
       iat: now,
@@ -94,7 +94,7 @@ export class ServiceAccountTokens {
 
   /** Without an end: for a Secret of type kubernetes.io/service-account-token. */
   issueForSecret(namespace: string, account: ObjectRef, secretName: string): string {
-    return this.#deps.key.sign({
+    return this.#deps.keys.sign({
       iss: legacyIssuer,
       [legacy.namespace]: namespace,
       [legacy.secretName]: secretName,
@@ -136,7 +136,7 @@ export class ServiceAccountTokens {
     const issuer = parsed?.claims['iss'];
     if (parsed === undefined || (issuer !== this.#deps.issuer && issuer !== legacyIssuer))
       return undefined;
-    if (!this.#deps.key.isSigned(parsed))
+    if (!this.#deps.keys.isSigned(parsed))
       throw new TokenError('service account token signature is invalid');
     if (this.#verified.size >= rememberedTokens) this.#verified.clear();
     this.#verified.set(token, parsed.claims);

@@ -4,6 +4,7 @@ import type { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
 import { compileError } from './compile-error.ts';
 import { replaced } from './texts.ts';
+import { equalUnordered, isMarked } from './unordered.ts';
 
 /** What is left to the tests of a longer one: no one writes such rules by hand. */
 const maxExpressionLength = 16_384;
@@ -23,6 +24,11 @@ interface Node {
   op: string;
   args: unknown;
   readonly meta: { readonly macro?: Macro };
+  setMeta: (name: 'evaluate', value: Node['evaluate']) => void;
+  readonly left?: unknown;
+  readonly right?: unknown;
+  /** What the library found for the operands' types. */
+  readonly handle?: (left: unknown, right: unknown, node: unknown, evaluator: Evaluator) => unknown;
   evaluate: (evaluator: Evaluator, node: unknown, context: unknown) => unknown;
 }
 
@@ -78,6 +84,7 @@ function rename(node: unknown, names: Set<string>): void {
   if (typeof node !== 'object' || node === null || !('op' in node) || !('args' in node)) return;
   const { op, args } = node as unknown as Node;
   if (op === 'id') names.add(String(args));
+  if (op === '==' || op === '!=') (node as unknown as Node).setMeta('evaluate', evaluateEquality);
   if ((op === 'rcall' || op === 'call') && Array.isArray(args)) {
     const ours = Object.hasOwn(replaced, String(args[0])) ? replaced[String(args[0])] : undefined;
     if (ours !== undefined) args[0] = ours;
@@ -95,6 +102,15 @@ function checkPresence({ meta: { macro } }: Node): void {
     checker.check(own.args?.[0], context);
     return type;
   };
+}
+
+/** The library compares lists in order, whatever their schema says. */
+function evaluateEquality(evaluator: Evaluator, given: unknown, context: unknown): unknown {
+  const node = given as Node;
+  const left = evaluator.run(node.left, context);
+  const right = evaluator.run(node.right, context);
+  if (!isMarked(left)) return node.handle?.(left, right, node, evaluator);
+  return equalUnordered(left, right) === (node.op === '==');
 }
 
 const counted = new WeakSet<Evaluator>();

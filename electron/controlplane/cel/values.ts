@@ -7,6 +7,7 @@ import { isObject } from '#kube/machinery/equality.ts';
 import { childSchema } from '#kube/machinery/structural/structural.ts';
 import { parseDuration } from './durations.ts';
 import { escapedName } from './field-names.ts';
+import { markUnordered } from './unordered.ts';
 
 /** `sizes`: takes how much is in each list and map. */
 export function celValue(
@@ -18,6 +19,7 @@ export function celValue(
   if (Array.isArray(value)) {
     const list = value.map((item: unknown) => celValue(known?.items, item, sizes));
     sizes.set(list, sumOf(list, sizes));
+    markUnordered(list, known);
     return list;
   }
   if (isObject(value)) return mapOf(known, value, sizes);
@@ -57,6 +59,7 @@ function mapOf(
     if (name !== undefined) map.set(name, celValue(childSchema(schema, key), value[key], sizes));
   }
   sizes.set(map, sumOf(map.values(), sizes));
+  markUnordered(map, undefined);
   return map;
 }
 

@@ -325,3 +325,55 @@ describe('an expression', () => {
     expect(judge({ rule: 'self.list.all(a, a >= 0)' }, many)).toEqual([]);
   });
 });
+
+describe('lists without an order', () => {
+  const port: JSONSchemaProps = { type: 'object', properties: { 'my-port': int, text } };
+  const lists: Record<string, JSONSchemaProps> = {
+    tags: { ...texts, 'x-kubernetes-list-type': 'set' },
+    ports: {
+      type: 'array',
+      items: port,
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['my-port'],
+    },
+    plain: texts,
+  };
+  const schema = (rule: string): JSONSchemaProps => ({
+    type: 'object',
+    properties: {
+      spec: {
+        type: 'object',
+        properties: { ...lists, deep: { type: 'object', properties: lists } },
+        'x-kubernetes-validations': [{ rule }],
+      },
+    },
+  });
+  const web = { 'my-port': 80, text: 'web' };
+  const tls = { 'my-port': 443, text: 'tls' };
+  const one = { tags: ['a', 'b'], ports: [web, tls], plain: ['a', 'b'] };
+  const other = { tags: ['b', 'a'], ports: [tls, web], plain: ['a', 'b'] };
+  const holds = (rule: string, before: object, after: object): boolean => {
+    const object = (given: object) => ({ spec: { ...given, deep: given } });
+    return engine.validateRules(schema(rule), object(after), object(before)).length === 0;
+  };
+
+  it.each([
+    ['self.tags == oldSelf.tags', true],
+    ['self.ports == oldSelf.ports', true],
+    ['self.ports != oldSelf.ports', false],
+    ['self.deep == oldSelf.deep', true],
+    ["self.tags == ['b', 'a'] && self.tags == ['a', 'b']", true],
+    ["self.plain == ['b', 'a']", false],
+    ["self.tags[0] == 'b' && oldSelf.tags[0] == 'a'", true],
+    ["self.tags == ['a', 'b', 'c']", false],
+    ["self.tags == ['a', 'c']", false],
+  ])('%s: %s', (rule, want) => {
+    expect(holds(rule, one, other)).toBe(want);
+  });
+
+  it('differ by what an item holds', () => {
+    const changed = { ...other, ports: [tls, { ...web, text: 'x' }] };
+    expect(holds('self.ports == oldSelf.ports', one, changed)).toBe(false);
+    expect(holds('self.deep == oldSelf.deep', one, changed)).toBe(false);
+  });
+});

@@ -1,8 +1,8 @@
 // What each type and field is for, in Kubernetes' own words, for `kubectl explain`: read from the
-// comments of @kubernetes/client-node (Apache License 2.0, see NOTICE), which is there only where
-// this is developed. A build writes it beside the bundle (electron/build.ts); nothing of it is
+// comments of @kubernetes/client-node and kubernetes-types (Apache License 2.0, see NOTICE), which are there
+// only where this is developed. A build writes it beside the bundle (electron/build.ts); nothing of it is
 // committed.
-// Fields that refer to another type have no comment there: they are told by that type's own.
+// The first has the newest fields, but no words for those that refer to another type: the second has them.
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,15 +12,19 @@ import { schemaDocuments } from './documents.ts';
 export type Descriptions = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const models = path.join(here, '../../node_modules/@kubernetes/client-node/dist/gen/models');
+const modules = path.join(here, '../../node_modules');
+const models = path.join(modules, '@kubernetes/client-node/dist/gen/models');
 
 export function readDescriptions(): Descriptions {
   const found: Record<string, Record<string, string>> = {};
   for (const document of schemaDocuments) {
     const { package: name, types } = document as { package: string; types: object };
+    const interfaces = interfacesOf(name);
     for (const type of Object.keys(types)) {
       const file = declarationOf(name, type);
-      if (file !== undefined) found[`${name}.${type}`] = comments(readFileSync(file, 'utf8'));
+      const newest = file === undefined ? {} : comments(readFileSync(file, 'utf8'));
+      const all = { ...comments(interfaces.get(type) ?? ''), ...newest };
+      if (Object.keys(all).length > 0) found[`${name}.${type}`] = all;
     }
   }
   return found;
@@ -36,11 +40,21 @@ function declarationOf(name: string, type: string): string | undefined {
     .find((file) => existsSync(file));
 }
 
+/** The declarations of a group's version, by type, each with its comment. */
+function interfacesOf(name: string): Map<string, string> {
+  const file = path.join(modules, `kubernetes-types/${name}.d.ts`);
+  if (!existsSync(file)) return new Map();
+  const declared = /^\/\*\* .+\*\/\nexport (?:declare )?interface (\w+) \{\n(?: .*\n)*\}/gm;
+  const found = readFileSync(file, 'utf8').matchAll(declared);
+  return new Map(Array.from(found, ([text, type = '']) => [type, text]));
+}
+
 function comments(declaration: string): Record<string, string> {
   const found: Record<string, string> = {};
-  const commented = /\/\*\*\s*\n\s*\* (.+)\n\s*\*\/\s*\n\s*(?:export declare class|'([^']+)'\??:)/g;
-  for (const [, text = '', field = ''] of declaration.matchAll(commented))
-    found[field] = text
+  const commented =
+    /\/\*\*(?:\s*\n\s*\*)? (.+?)\s*\*\/\s*\n\s*(?:export (?:declare )?(?:class|interface)|(?:'([^']+)'|(?:readonly )?([\w$]+))\??:)/g;
+  for (const [, text = '', quoted = '', plain = ''] of declaration.matchAll(commented))
+    found[quoted === '' ? plain : quoted] = text
       .replaceAll(/\\(['"])/g, '$1')
       .replaceAll('*\\/', '*/')
       .trim();

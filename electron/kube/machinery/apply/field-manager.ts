@@ -227,7 +227,7 @@ export class FieldManager {
   ): Converting<Effects> {
     const { change, effect, writer } = given;
     const effects = new Map([[writer.apiVersion, effect]]);
-    for (const { apiVersion } of [...owners.values()]) {
+    for (const { apiVersion } of owners.values()) {
       if (effects.has(apiVersion)) continue;
       const old = yield { object: withoutManagedFields(change.old), apiVersion };
       const next = yield { object: withoutManagedFields(change.next), apiVersion };

@@ -4,6 +4,7 @@
 // Source: sigs.k8s.io/yaml (YAML is read as JSON: keys are texts), go-yaml for the wording.
 import '#kube/machinery/exact-json.ts';
 import { isScalar, parseDocument, visit, type Document } from 'yaml';
+import { valueWords, yamlWords } from './yaml-words.ts';
 
 /** A body says at most 3 MiB; as JSON it is longer only if it repeats itself, or is all commas. */
 const jsonLengthMax = 6 * 1024 * 1024;
@@ -26,11 +27,19 @@ export function yamlToJson(text: string): YamlAsJson {
     intAsBigInt: true,
   });
   const [error] = document.errors;
-  if (error !== undefined) throw error;
+  if (error !== undefined) throw new Error(yamlWords(error, text));
   const duplicates = checkNodes(document, text);
-  const json = JSON.stringify(document.toJS()) ?? 'null';
+  const json = JSON.stringify(valueOf(document)) ?? 'null';
   if (json.length > jsonLengthMax) throw new Error('document contains excessive aliasing');
   return { json, duplicates };
+}
+
+function valueOf(document: Document): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new Error(valueWords(error), { cause: error });
+  }
 }
 
 function checkNodes(document: Document, text: string): string[] {

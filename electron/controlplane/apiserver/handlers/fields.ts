@@ -6,8 +6,8 @@ import { apiVersionOf, parseApiVersion } from '#kube/machinery/gvk.ts';
 import { FieldManager, type Applied, type Writer } from '#kube/machinery/apply/field-manager.ts';
 import { fieldSet, type FieldSet } from '#kube/machinery/apply/field-set.ts';
 import {
-  settled,
   settledAlike,
+  type Converting,
   type Versioned,
   type VersionRequest,
 } from '#kube/machinery/apply/versions.ts';
@@ -38,14 +38,14 @@ export class FieldTracker {
   async track(scope: RequestScope, old: KubeObject | undefined, next: KubeObject): Promise<void> {
     const { schema } = scope.definition;
     const work = this.#manager.update(schema, { old, next }, this.writerOf(scope));
-    setManagedFields(next, await settled(work, (request) => versioned(scope, request)));
+    setManagedFields(next, await settled(work, scope));
   }
 
   /** Throws 400 and 409. */
   apply(scope: RequestScope, given: Parameters<FieldManager['apply']>[1]): Promise<Applied> {
     const { schema } = scope.definition;
     const work = this.#manager.apply(schema, given, this.writerOf(scope));
-    return settled(work, (request) => versioned(scope, request));
+    return settled(work, scope);
   }
 
   /** As `track`, for a Scale in place of the object. */
@@ -99,6 +99,13 @@ export class FieldTracker {
         .map((name) => ['f:metadata', `f:${name}`]),
     );
   }
+}
+
+/** With each conversion that is asked for. */
+async function settled<T>(work: Converting<T>, scope: RequestScope): Promise<T> {
+  let step = work.next();
+  while (step.done !== true) step = work.next(await versioned(scope, step.value));
+  return step.value;
 }
 
 /** Undefined: the version is not served any more. */

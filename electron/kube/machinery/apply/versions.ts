@@ -17,15 +17,6 @@ export interface Versioned {
 /** Given undefined: there is no such version any more. */
 export type Converting<T> = Generator<VersionRequest, T, Versioned | undefined>;
 
-export async function settled<T>(
-  work: Converting<T>,
-  convert: (request: VersionRequest) => Promise<Versioned | undefined>,
-): Promise<T> {
-  let step = work.next();
-  while (step.done !== true) step = work.next(await convert(step.value));
-  return step.value;
-}
-
 /** Where all versions are alike, as those of a Scale. */
 export function settledAlike<T>(work: Converting<T>, schema: string): T {
   let step = work.next();

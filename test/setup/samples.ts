@@ -97,7 +97,13 @@ const core = of('v1', {
 });
 
 const apps = of('apps/v1', {
-  Deployment: { spec: { selector, template } },
+  Deployment: {
+    spec: {
+      selector,
+      template,
+      strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: '50%' } },
+    },
+  },
   ReplicaSet: { spec: { selector, template } },
   DaemonSet: { spec: { selector, template } },
   StatefulSet: {
@@ -119,7 +125,7 @@ const batch = of('batch/v1', {
 const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' };
 const autoscaling = [
   ...of('autoscaling/v2', {
-    HorizontalPodAutoscaler: { spec: { scaleTargetRef, maxReplicas: 5 } },
+    HorizontalPodAutoscaler: { spec: { scaleTargetRef, maxReplicas: 5, behavior: {} } },
   }),
   ...of('autoscaling/v1', {
     HorizontalPodAutoscaler: {

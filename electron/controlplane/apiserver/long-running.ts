@@ -63,41 +63,62 @@ function goDurationMs(text: string): number | undefined {
 
 /**
  * The same stream, with `callback` called once when it is over: ended, failed, returned or given
- * up by the client (`signal`), even if nobody ever read from it.
+ * up by the client (`signal`), even if nobody ever read from it. However many ask for that, each message
+ * passes here once.
  */
 export function onEnd<T>(
   source: AsyncIterable<T>,
   signal: AbortSignal,
   callback: () => void,
 ): AsyncIterable<T> {
-  let isOver = false;
-  function finish(): void {
-    if (isOver) return;
-    isOver = true;
-    signal.removeEventListener('abort', finish);
-    callback();
+  const stream = source instanceof EndingStream ? source : new EndingStream(source, signal);
+  stream.add(callback);
+  return stream as EndingStream<T>;
+}
+
+class EndingStream<T> implements AsyncIterable<T> {
+  readonly #source: AsyncIterable<T>;
+  readonly #signal: AbortSignal;
+  #callbacks: (() => void)[] = [];
+  #isOver = false;
+
+  constructor(source: AsyncIterable<T>, signal: AbortSignal) {
+    this.#source = source;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#finish);
+    if (signal.aborted) this.#finish();
   }
-  signal.addEventListener('abort', finish);
-  if (signal.aborted) finish();
-  return {
-    [Symbol.asyncIterator]() {
-      const inner = source[Symbol.asyncIterator]();
-      return {
-        async next() {
-          try {
-            const result = await inner.next();
-            if (result.done === true) finish();
-            return result;
-          } catch (error) {
-            finish();
-            throw error;
-          }
-        },
-        async return(value?: unknown) {
-          finish();
-          return (await inner.return?.(value)) ?? { done: true, value: undefined };
-        },
-      };
-    },
+
+  add(callback: () => void): void {
+    if (this.#isOver) callback();
+    else this.#callbacks.push(callback);
+  }
+
+  readonly #finish = (): void => {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#signal.removeEventListener('abort', this.#finish);
+    for (const callback of this.#callbacks.splice(0)) callback();
   };
+
+  [Symbol.asyncIterator](): AsyncIterator<T> {
+    const inner = this.#source[Symbol.asyncIterator]();
+    const finish = this.#finish;
+    return {
+      async next() {
+        try {
+          const result = await inner.next();
+          if (result.done === true) finish();
+          return result;
+        } catch (error) {
+          finish();
+          throw error;
+        }
+      },
+      async return(value?: unknown) {
+        finish();
+        return (await inner.return?.(value)) ?? { done: true, value: undefined };
+      },
+    };
+  }
 }

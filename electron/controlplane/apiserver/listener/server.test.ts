@@ -111,11 +111,6 @@ function text(body: Uint8Array): string {
 }
 
 describe('one port', () => {
-  it('keeps an idle connection of HTTP/1.1 as long as Kubernetes does', async () => {
-    const { headers } = await http1('/version', { headers: { connection: 'keep-alive' } });
-    expect(headers['keep-alive']).toBe('timeout=90');
-  });
-
   it('answers HTTP/1.1 and HTTP/2 alike', async () => {
     handler = async ({ method, path, query }) => ({
       status: 201,

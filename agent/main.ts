@@ -14,6 +14,7 @@ import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import { NodeAgent } from './node-agent.ts';
 import { messageOf } from './error-message.ts';
 
@@ -116,7 +117,14 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const stopping = new AbortController();
   const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
-  const client = new RestClient({ transport, userAgent, clock: systemClock, random: systemRandom });
+  const clockSkew = new ClockSkew();
+  const dated = new DatedTransport(transport, clockSkew, systemClock);
+  const client = new RestClient({
+    transport: dated,
+    userAgent,
+    clock: systemClock,
+    random: systemRandom,
+  });
   let agent: NodeAgent | undefined;
   channel.onStop((why) => {
     logger.info('The agent stops', { why });
@@ -137,6 +145,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   let told = '';
   agent = new NodeAgent({
     client,
+    clockSkew,
     clusterId,
     nodeName: flags.nodeName,
     dataDirectory: flags.data,

@@ -15,10 +15,20 @@ import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
+import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
+import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
+import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
+import type { ClockSkew } from './kubelet/node/clock-skew.ts';
+import { MachineWatch } from './kubelet/node/machine-watch.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
-import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
+import {
+  computeNodeStatus,
+  maxPods,
+  nodeLabels,
+  type MachineFacts,
+} from './kubelet/node/node-status.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
@@ -34,12 +44,15 @@ import { proxySystem } from './proxy/system.ts';
 import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { PodCgroups } from './runtime/pod-cgroup.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
+import { runCommand } from './run-command.ts';
 
 export interface NodeAgentDeps {
   readonly client: RestClient;
+  readonly clockSkew: ClockSkew;
   readonly clusterId: string;
   readonly nodeName: string;
   readonly dataDirectory: string;
@@ -79,6 +92,10 @@ export class NodeAgent {
   readonly #registrar: NodeRegistrar;
   readonly #engine: EngineKeeper;
   readonly #volumes: Volumes;
+  readonly #devices: DeviceKeeper;
+  readonly #machine: MachineWatch;
+  #kubelet: Kubelet | undefined;
+  #proxyStatus: ProxyStatus | undefined;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -101,10 +118,24 @@ export class NodeAgent {
       nodeName: host,
       labels: async () => nodeLabels(host, await this.#readFacts()),
       status: (previous) => this.#nodeStatus(previous),
+      annotations: () => this.#annotations(),
       onWritten: (status) => this.#onStatusWritten(status),
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
+    this.#machine = new MachineWatch({
+      clock,
+      clockSkew: deps.clockSkew,
+      dataDirectory: deps.dataDirectory,
+      onChange: () => this.#registrar.trigger(),
+      signal: this.#stopping.signal,
+    });
+    this.#devices = new DeviceKeeper({
+      root: '/dev',
+      clock,
+      onChange: (change) => this.#onDevices(change),
+      signal: this.#stopping.signal,
+    });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
@@ -118,7 +149,10 @@ export class NodeAgent {
     const { signal } = this.#stopping;
     const facts = await this.#readFacts();
     const informers = new InformerFactory({ client, clock, random, logger });
+    await this.#devices.start();
+    await this.#machine.start();
     const kubelet = this.#makeKubelet(informers, facts);
+    this.#kubelet = kubelet;
     const collector = this.#makeCollector();
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
@@ -153,7 +187,12 @@ export class NodeAgent {
       socketPath = found;
       return client;
     };
-    return new DockerRuntime({ client: connect, identity: { clusterId, nodeName }, clock });
+    // Without root there can be none: then each container's own limits have to do.
+    const podCgroups = this.#environment.isRoot
+      ? { podCgroups: new PodCgroups({ root: systemCgroups.root, run: runCommand }, clock) }
+      : {};
+    const identity = { clusterId, nodeName };
+    return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -193,6 +232,12 @@ export class NodeAgent {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
+        dns: () => readNodeDns(),
+        devices: () => this.#devices.devices,
+        maxPods,
+        hasAppArmor: () => facts.hasAppArmor,
+        seccompProfile: (name) =>
+          readSeccompProfile(path.join(this.#deps.dataDirectory, 'seccomp'), name),
       },
       clock,
       random,
@@ -275,34 +320,32 @@ export class NodeAgent {
         table: `flotilla_${shortClusterId(clusterId)}`,
         bridge: bridgeName(clusterId),
         serviceCidr,
-        onStatus: (status) => void this.#tellProxyMode(status),
+        onStatus: (status) => this.#onProxyStatus(status),
       },
       this.#stopping.signal,
     );
-    this.#proxyStatus = proxy.status();
+    this.#onProxyStatus(proxy.status());
   }
 
-  #proxyStatus: ProxyStatus | undefined;
-  #toldProxy = '';
-
-  /** As annotations, so that kubectl and the user interface show what root would add. */
-  async #tellProxyMode(status: ProxyStatus): Promise<void> {
+  #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
-    const reason = [status.reason, ...status.problems]
-      .filter((text) => text !== undefined)
-      .join(' ');
-    const told = `${status.mode} ${reason}`;
-    if (told === this.#toldProxy) return;
-    try {
-      await this.#registrar.annotate({
-        [proxyModeAnnotation]: status.mode,
-        [proxyReasonAnnotation]: reason === '' ? null : reason,
-      });
-      this.#toldProxy = told;
-    } catch (error) {
-      // Told again with the next status that is written.
-      this.#deps.logger.debug('Proxy mode not told', { error: messageOf(error) });
-    }
+    this.#registrar.trigger();
+  }
+
+  #onDevices(change: DeviceChange): void {
+    this.#kubelet?.devicesChanged(change);
+    this.#registrar.trigger();
+  }
+
+  /** What kubectl and the user interface show of this machine: how services work, what is plugged in. */
+  #annotations(): Record<string, string | null> {
+    const proxy = this.#proxyStatus;
+    const { devices } = this.#devices;
+    const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
+    return {
+      ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
+      [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
+    };
   }
 
   async #readFacts(): Promise<MachineFacts> {
@@ -328,6 +371,8 @@ export class NodeAgent {
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,
+      devices: this.#devices.devices,
+      verdicts: this.#machine.verdicts(),
       nowMs: clock.now(),
     });
   }
@@ -346,6 +391,5 @@ export class NodeAgent {
   #onStatusWritten(status: NodeStatus): void {
     const ready = status.conditions?.find(({ type }) => type === 'Ready');
     this.#deps.onReady(ready?.status === 'True', ready?.message ?? '');
-    if (this.#proxyStatus !== undefined) void this.#tellProxyMode(this.#proxyStatus);
   }
 }

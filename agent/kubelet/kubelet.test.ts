@@ -12,6 +12,7 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../runtime/fake-runtime.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
+import type { Device } from './devices/devices.ts';
 import { Kubelet } from './kubelet.ts';
 import { Volumes } from './volumes/volumes.ts';
 import { systemMounter } from './volumes/tmpfs.ts';
@@ -78,10 +79,12 @@ let events: string[];
 let running: AbortController;
 let kubelet: Kubelet;
 let allocatable: Record<string, string>;
+let devices: Device[];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'flotilla-kubelet-'));
   allocatable = {};
+  devices = [];
   api = new FakeApi();
   clock = new ManualClock();
   runtime = new FakeRuntime(clock);
@@ -114,6 +117,11 @@ async function start(): Promise<void> {
       ips: () => ['192.168.1.5'],
       allocatable: () => allocatable,
       memoryBytes: () => 1e9,
+      dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
+      seccompProfile: async () => '{}',
+      devices: () => devices,
+      maxPods: 4,
+      hasAppArmor: () => false,
     },
     clock,
     random: seededRandom(1),
@@ -596,4 +604,72 @@ it('an engine that comes back finds its pods looked after', async () => {
     await new Promise((resolve) => setImmediate(resolve));
   }
   await until('restarted', () => web()?.restartCount === 1 && isReady());
+});
+
+describe('a device of the machine', () => {
+  const resource = 'devices.flotilla.dev/serial-stick';
+  const stick: Device = {
+    resource,
+    label: 'Zigbee stick',
+    path: '/dev/serial/by-id/stick',
+    count: 1,
+    paths: ['/dev/serial/by-id/stick', '/dev/ttyUSB0'],
+    groups: [20],
+  };
+  const spec = {
+    containers: [{ name: 'web', image: 'web:1', resources: { requests: { [resource]: '1' } } }],
+  };
+
+  it('goes to the one pod that asks for it; a second is rejected', async () => {
+    devices = [stick];
+    expect(runtime.configOf(await runningPod(spec))).toMatchObject({
+      devices: stick.paths.map((path) => ({ hostPath: path, containerPath: path })),
+      security: { supplementalGroups: [20] },
+    });
+    api.put(podOf(spec, 'q'));
+    await until('rejected', () => statusOf('q')?.phase === 'Failed');
+    expect(statusOf('q')).toMatchObject({
+      reason: 'UnexpectedAdmissionError',
+      message: expect.stringContaining('Zigbee stick is in use by another pod'),
+    });
+    expect(events.at(-1)).toMatch(/^UnexpectedAdmissionError: Allocate failed due to/);
+    expect(runtime.calls).not.toContain('run sandbox q');
+  });
+
+  it('that is unplugged is told to the pod, and waited for when its container ends', async () => {
+    devices = [stick];
+    const id = await runningPod(spec);
+    devices = [];
+    kubelet.devicesChanged({ gone: [stick], come: [] });
+    expect(events.at(-1)).toBe(
+      `DeviceUnplugged: Zigbee stick (${resource}) is no longer plugged in to this machine; container web can't use it until it is back`,
+    );
+    runtime.exitContainer(id, 1);
+    await until('waits', () => web()?.state?.waiting?.reason === 'CreateContainerConfigError');
+    expect(web()?.state?.waiting?.message).toContain('is not plugged in');
+    clock.advance(300_000);
+    await settled();
+    devices = [stick];
+    kubelet.devicesChanged({ gone: [], come: [stick] });
+    await until('again', () => isReady() && web()?.restartCount === 1);
+  });
+});
+
+describe('admission', () => {
+  it('counts what was taken before the agent was started anew first', async () => {
+    allocatable = { cpu: '1' };
+    const spec = {
+      containers: [{ name: 'web', image: 'web:1', resources: { requests: { cpu: '1' } } }],
+    };
+    await runningPod(spec);
+    running.abort();
+    // Nothing is known of which came first but what the API shows.
+    const taken = api.pods.get('p') ?? podOf(spec);
+    api.pods.clear();
+    api.put(podOf(spec, 'q'));
+    api.put(taken);
+    await start();
+    await until('rejected', () => statusOf('q')?.reason === 'OutOfcpu');
+    expect(isReady()).toBe(true);
+  });
 });

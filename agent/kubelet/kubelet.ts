@@ -12,10 +12,13 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
 import { ContainerStarter, type NodeView } from './container/container-starter.ts';
+import { containerReference } from './container/event-target.ts';
 import { Hooks } from './container/hooks.ts';
 import { Images } from './container/images.ts';
 import { ProbeRunner } from './container/probe.ts';
 import { Prober } from './container/prober.ts';
+import type { DeviceChange } from './devices/device-keeper.ts';
+import { askedDevices } from './devices/devices.ts';
 import { EngineWatch, type EngineState } from './engine-watch.ts';
 import { PodKiller } from './pod/pod-killer.ts';
 import { PodSync } from './pod/pod-sync.ts';
@@ -35,7 +38,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
-  readonly node: Omit<NodeView, 'services' | 'pods'>;
+  readonly node: Omit<NodeView, 'services' | 'pods' | 'admittedPods'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -90,6 +93,22 @@ export class Kubelet {
     const worker = this.#workers.get(pod.metadata.uid ?? '');
     if (worker?.evict(message, isDisruption) !== true) return;
     this.#deps.events.event(pod, 'Warning', 'Evicted', message);
+  }
+
+  /** What pods hold went, or came back. */
+  devicesChanged({ gone, come }: DeviceChange): void {
+    for (const pod of this.pods())
+      for (const container of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])]) {
+        const asked = askedDevices(container);
+        const about = containerReference(pod, container.name);
+        for (const { resource, label } of gone)
+          if (asked.has(resource)) {
+            const message = `${label} (${resource}) is no longer plugged in to this machine; container ${container.name} can't use it until it is back`;
+            this.#deps.events.event(about, 'Warning', 'DeviceUnplugged', message);
+          }
+        if (come.some(({ resource }) => asked.has(resource)))
+          this.#workers.get(pod.metadata.uid ?? '')?.wake();
+      }
   }
 
   /** Resolves when the first pods are known; runs until the signal aborts. */
@@ -195,6 +214,11 @@ export class Kubelet {
       ...this.#deps.node,
       services: () => services.list(),
       pods: () => this.pods().filter(({ status }) => !isOver(status)),
+      admittedPods: () =>
+        [...this.#workers.values()]
+          .filter((worker) => worker.isAdmitted && !worker.isTerminated)
+          .map((worker) => this.#workerDeps.statuses.newest(worker.pod))
+          .filter(({ status }) => !isOver(status)),
     };
     const runner = new ProbeRunner(runtime);
     const prober = new Prober({ runner, events, clock, random, onChange: wake });

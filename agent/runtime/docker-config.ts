@@ -80,6 +80,8 @@ export interface SandboxPlace {
   readonly mayLowerOomScore: boolean;
   /** Where the engine keeps its own files. */
   readonly engineDirectory: string;
+  /** Of the pod's own cgroup; left out: it has none. */
+  readonly cgroupParent?: string;
 }
 
 export function sandboxBody(config: SandboxConfig, place: SandboxPlace): ContainerCreate {
@@ -109,11 +111,15 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
       SecurityOpt: ['no-new-privileges'],
     },
   };
-  if (!config.hostNetwork) body.Hostname = config.hostname;
-  if (config.dns !== undefined && !config.hostNetwork)
+  if (place.cgroupParent !== undefined)
+    Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (!config.hostNetwork)
+    Object.assign(body, { Hostname: config.hostname, Domainname: config.domain });
+  if (config.dns !== undefined)
     Object.assign(body.HostConfig ?? {}, {
       Dns: [...config.dns.servers],
-      DnsSearch: [...config.dns.searches],
+      // A dot alone: none. Told nothing, Docker takes the machine's.
+      DnsSearch: config.dns.searches.length === 0 ? ['.'] : [...config.dns.searches],
       DnsOptions: [...config.dns.options],
     });
   if (Object.keys(config.sysctls).length > 0)
@@ -172,6 +178,11 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
         ReadOnly: mount.readOnly,
         ...bindOptions(mount, place.engineDirectory),
       })),
+      Devices: config.devices.map(({ hostPath, containerPath }) => ({
+        PathOnHost: hostPath,
+        PathInContainer: containerPath,
+        CgroupPermissions: 'rwm',
+      })),
       ...limitsBody(resources),
       OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
       Privileged: security.privileged,
@@ -183,6 +194,10 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '5' } },
     },
   };
+  if (place.cgroupParent !== undefined)
+    Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (security.unmaskedProc)
+    Object.assign(body.HostConfig ?? {}, { MaskedPaths: [], ReadonlyPaths: [] });
   if (config.command !== undefined) body.Entrypoint = [...config.command];
   if (config.args !== undefined) body.Cmd = [...config.args];
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
@@ -238,8 +253,10 @@ function pidMode(config: ContainerConfig, sandbox: string): string {
 // Differs: without a seccompProfile Kubernetes runs unconfined; we keep the engine's own profile,
 // which is what RuntimeDefault asks for.
 function securityOptions({ security }: ContainerConfig): string[] {
-  const options: string[] = [];
-  if (security.seccompUnconfined) options.push('seccomp=unconfined');
+  const { seccompProfile, appArmorProfile } = security;
+  const options = security.seLinuxLabels.map((text) => `label=${text}`);
+  if (seccompProfile !== undefined) options.push(`seccomp=${seccompProfile}`);
+  if (appArmorProfile !== undefined) options.push(`apparmor=${appArmorProfile}`);
   if (!security.allowPrivilegeEscalation) options.push('no-new-privileges');
   return options;
 }

@@ -35,6 +35,13 @@ export class DockerObserver {
     this.#inspections.delete(id);
   }
 
+  /** Whose own cgroup it is in, as far as it was looked at. */
+  podOfCgroup(id: string): PodRef | undefined {
+    const details = this.#inspections.get(id)?.details;
+    const { CgroupParent = '' } = details?.HostConfig ?? {};
+    return CgroupParent === '' ? undefined : podOfLabels(details?.Config.Labels ?? {});
+  }
+
   async listPods(): Promise<readonly ObservedPod[]> {
     const summaries = await this.#client().listContainers({ label: this.#filters });
     const present = new Set(summaries.map((summary) => summary.Id));

@@ -88,6 +88,7 @@ function statusOf(
     ...(pod.status?.ephemeralContainerStatuses ?? []),
   ].find((status) => status.name === name);
   return containerStatus({
+    podSpec: pod.spec,
     container,
     history: observed.containers.filter((entry) => entry.name === name),
     waiting: input.waiting.get(name),

@@ -10,15 +10,12 @@ import {
   type ObservedPod,
   type Runtime,
 } from '../../runtime/runtime.ts';
-import {
-  containerHash,
-  containerLimits,
-  podRef,
-  sandboxConfig,
-} from '../container/container-config.ts';
+import { containerHash } from '../container/container-config.ts';
+import { containerLimits } from '../container/container-resources.ts';
 import { containerReference } from '../container/event-target.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
+import { podRef, sandboxConfig } from '../container/sandbox-config.ts';
 import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
@@ -105,7 +102,7 @@ export class PodSync {
       observed,
       probes: (name) => prober.results(pod.metadata.uid ?? '', name),
       specHash: containerHash,
-      limits: containerLimits,
+      limits: (container) => containerLimits(container, pod.spec),
       limitsSet: (id) => limitsSet.get(id),
       knownRestarts: (name) => {
         const status = statuses.find((entry) => entry.name === name);
@@ -167,9 +164,9 @@ export class PodSync {
   }
 
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events } = this.#deps;
+    const { runtime, events, node } = this.#deps;
     try {
-      return await runtime.runSandbox(sandboxConfig(pod, attempt));
+      return await runtime.runSandbox(sandboxConfig(pod, attempt, await node.dns()));
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
       const why = messageOf(error);

@@ -12,12 +12,13 @@ import {
   type ObservedPod,
   type Runtime,
 } from '../../runtime/runtime.ts';
-import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
+import { defaultGracePeriodSeconds, podRef } from '../container/sandbox-config.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
 import type { ObjectSource } from '../volumes/object-source.ts';
 import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
+import { admissionFailure } from './admission.ts';
 import type { Waiting } from './container-status.ts';
 import type { PodKiller } from './pod-killer.ts';
 import { admitResize, type PendingResize } from './pod-resize.ts';
@@ -70,10 +71,13 @@ export class PodWorker {
   #syncAbort = new AbortController();
   #failure: PodFailure | undefined;
   #isUrgent = false;
+  #isAdmitted: boolean;
 
   constructor(deps: PodWorkerDeps, pod: Pod) {
     this.#deps = deps;
     this.#pod = pod;
+    // Taken before the agent was started anew.
+    this.#isAdmitted = pod.status?.startTime !== undefined;
   }
 
   get pod(): Pod {
@@ -83,6 +87,11 @@ export class PodWorker {
   /** A resize waits until others make room. */
   get isResizePending(): boolean {
     return this.#pending !== undefined;
+  }
+
+  /** The node has taken it: what it asks for is no longer free. */
+  get isAdmitted(): boolean {
+    return this.#isAdmitted;
   }
 
   get isTerminated(): boolean {
@@ -200,6 +209,7 @@ export class PodWorker {
     if (this.#phase === 'cleaning') return this.#cleanUp();
     const observed = await this.#deps.runtime.getPod(podRef(this.#pod));
     if (this.#isTerminating()) return this.#terminate(observed);
+    this.#admit(observed);
     await this.#publish(observed);
     const { phase } = this.#deps.statuses.newest(this.#pod).status ?? {};
     if (phase === 'Succeeded' || phase === 'Failed') return this.#finish(observed);
@@ -228,6 +238,29 @@ export class PodWorker {
     // A change made here shows its consequences in another look (probes, the next init container).
     if (isDifferent(observed, after)) return 0;
     return earliest(retryAfterMs, deadlineMs);
+  }
+
+  /** Once, before anything of it is started. */
+  #admit(observed: ObservedPod): void {
+    if (this.#isAdmitted || this.#failure !== undefined) return;
+    const { node, events } = this.#deps;
+    const { uid } = this.#pod.metadata;
+    const isThere = observed.sandboxes.length + observed.containers.length > 0;
+    const failure = isThere
+      ? undefined
+      : admissionFailure({
+          pod: this.#pod,
+          others: node.admittedPods().filter(({ metadata }) => metadata.uid !== uid),
+          allocatable: node.allocatable(),
+          devices: node.devices(),
+          maxPods: node.maxPods,
+          hasAppArmor: node.hasAppArmor(),
+        });
+    this.#isAdmitted = failure === undefined;
+    this.#failure = failure;
+    if (failure === undefined) return;
+    const message = failure.message.replace(/^Pod was rejected: /, '');
+    events.event(this.#pod, 'Warning', failure.reason, message);
   }
 
   /** The pod with what the node has room for. */

@@ -9,6 +9,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import type { EventHandlers, Informer } from '#kube/client/informer.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { TransportError } from '#kube/client/transport.ts';
 import { notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../runtime/fake-runtime.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
@@ -21,11 +22,13 @@ import { systemMounter } from './volumes/tmpfs.ts';
 class FakeApi {
   readonly pods = new Map<string, Pod>();
   readonly #handlers = new Set<EventHandlers<Pod>>();
+  /** Set while no API server answers. */
+  #away: PromiseWithResolvers<void> | undefined;
   #version = 1;
 
   readonly informer = {
     start: () => {},
-    whenSynced: () => Promise.resolve(),
+    whenSynced: () => this.#away?.promise ?? Promise.resolve(),
     lister: { get: (_namespace: string, name: string) => this.pods.get(name), list: () => [] },
     addHandler: (handlers: EventHandlers<Pod>) => {
       this.#handlers.add(handlers);
@@ -36,11 +39,13 @@ class FakeApi {
 
   readonly client = {
     get: async (_resource: unknown, { name }: { name: string }) => {
+      this.#answer();
       const pod = this.pods.get(name);
       if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, name);
       return pod;
     },
     updateStatus: async (_resource: unknown, { metadata, status }: Pod) => {
+      this.#answer();
       const pod = this.pods.get(metadata.name);
       if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, metadata.name);
       return this.put({ ...pod, status });
@@ -49,6 +54,16 @@ class FakeApi {
     watch: () => new Promise(() => {}),
     delete: async (_resource: unknown, { name }: { name: string }) => this.remove(name),
   } as unknown as RestClient;
+
+  #answer(): void {
+    if (this.#away !== undefined) throw new TransportError('no answer');
+  }
+
+  setAway(isAway: boolean): void {
+    const before = this.#away;
+    this.#away = isAway ? Promise.withResolvers() : undefined;
+    before?.resolve();
+  }
 
   put(pod: Pod): Pod {
     const { name } = pod.metadata;
@@ -95,7 +110,8 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function start(): Promise<void> {
+/** Resolves when the first pods are known. */
+function start(): Promise<void> {
   running = new AbortController();
   events = [];
   const services = {
@@ -131,7 +147,7 @@ async function start(): Promise<void> {
     onContainersChange: () => {},
     signal: running.signal,
   });
-  await kubelet.start();
+  return kubelet.start();
 }
 
 function podOf(spec: Partial<PodSpec> = {}, name = 'p'): Pod {
@@ -671,5 +687,69 @@ describe('admission', () => {
     await start();
     await until('rejected', () => statusOf('q')?.reason === 'OutOfcpu');
     expect(isReady()).toBe(true);
+  });
+});
+
+describe('without an API server', () => {
+  const probed = {
+    containers: [
+      {
+        name: 'web',
+        image: 'web:1',
+        livenessProbe: { exec: { command: ['ok'] }, failureThreshold: 1 },
+      },
+    ],
+    volumes: [{ name: 'settings', configMap: { name: 'gone', optional: true } }],
+  };
+
+  it('a pod’s containers are restarted, though what they refer to can’t be asked for', async () => {
+    await runningPod({ volumes: [{ name: 'settings', configMap: { name: 'c', optional: true } }] });
+    api.setAway(true);
+    runtime.exitContainer(runtime.running('uid-p', 'web')?.id ?? '', 1);
+    await until('again', () => runtime.running('uid-p', 'web')?.attempt === 1);
+    expect(runtime.calls).toContain('recreate web');
+    api.setAway(false);
+    clock.advance(10_000);
+    await until('told', () => web()?.restartCount === 1 && isReady());
+  });
+
+  it('an agent that starts anew goes on with what runs: it restarts and probes', async () => {
+    const id = await runningPod(probed);
+    running.abort();
+    api.setAway(true);
+    const started = start();
+    await until('up', () => kubelet.engineState.kind === 'running');
+    await settled();
+    expect(kubelet.pods()).toEqual([]);
+    clock.advance(5_000);
+    await until('adopted', () => kubelet.pods().length === 1);
+    runtime.exitContainer(id, 1);
+    await until('again', () => runtime.running('uid-p', 'web')?.attempt === 1);
+    runtime.onExec = async () => ({ exitCode: 1, output: 'ill' });
+    await until('probed', () => {
+      clock.advance(1_000);
+      return (runtime.running('uid-p', 'web')?.attempt ?? 0) >= 2;
+    });
+    expect(runtime.calls.filter((call) => call.includes('sandbox'))).toEqual(['run sandbox p']);
+    const before = statusOf()?.startTime;
+    api.setAway(false);
+    await started;
+    await until('told', () => (web()?.restartCount ?? 0) >= 2);
+    expect(statusOf()?.startTime).toBe(before);
+  });
+
+  it('a pod that was deleted meanwhile ends with its grace period when the API is back', async () => {
+    await runningPod({ terminationGracePeriodSeconds: 7 });
+    running.abort();
+    api.setAway(true);
+    const started = start();
+    await until('up', () => kubelet.engineState.kind === 'running');
+    clock.advance(5_000);
+    await until('adopted', () => kubelet.pods().length === 1);
+    api.remove('p');
+    api.setAway(false);
+    await started;
+    await until('gone', () => runtime.calls.includes('remove sandbox p'));
+    expect(runtime.calls).toContain('stop web 7');
   });
 });

@@ -21,6 +21,7 @@ import type { DeviceChange } from './devices/device-keeper.ts';
 import { askedDevices } from './devices/devices.ts';
 import { EngineWatch, type EngineState } from './engine-watch.ts';
 import { PodKiller } from './pod/pod-killer.ts';
+import { podOfMemo } from './pod/pod-memo.ts';
 import { PodSync } from './pod/pod-sync.ts';
 import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
 import { StatusWriter } from './pod/status-writer.ts';
@@ -28,6 +29,9 @@ import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
 import { messageOf } from '../error-message.ts';
+
+/** How long a start waits for the API server before it goes on without. */
+const aloneAfterMs = 5_000;
 
 export interface KubeletDeps {
   readonly runtime: Runtime;
@@ -57,6 +61,7 @@ export class Kubelet {
   /** Last seen shape of each pod in the engine, to tell what changed between two relists. */
   #shapes = new Map<string, string>();
   #isReady = false;
+  #isAlone = false;
 
   constructor(deps: KubeletDeps) {
     this.#deps = deps;
@@ -119,7 +124,10 @@ export class Kubelet {
     pods.start(signal);
     services.start(signal);
     // Until both are known, a running container would look like an orphan.
-    await Promise.all([pods.whenSynced(), services.whenSynced()]);
+    const synced = Promise.all([pods.whenSynced(), services.whenSynced()]);
+    const alone = this.#deps.clock.timer(aloneAfterMs, () => void this.#goOnAlone());
+    await synced;
+    alone.cancel();
     if (signal.aborted) return;
     this.#isReady = true;
     pods.addHandler({
@@ -127,6 +135,8 @@ export class Kubelet {
       onUpdate: (_old, pod) => this.#onPod(pod),
       onDelete: (pod) => this.#onPodGone(pod),
     });
+    // Whatever was kept running meanwhile and is not asked for any more.
+    for (const worker of this.#workers.values()) if (worker.isOffline) worker.gone();
     if (this.#engine.state.kind === 'running') await this.#adopt();
   }
 
@@ -186,6 +196,31 @@ export class Kubelet {
     this.#shapes = shapes;
     this.#deps.onContainersChange();
     if (this.#isReady) this.#endOrphans(observed);
+    else if (this.#isAlone) this.#keep(observed);
+  }
+
+  /** No API server answers: what runs is kept running by what its sandboxes remember. */
+  async #goOnAlone(): Promise<void> {
+    const { runtime, logger } = this.#deps;
+    this.#isAlone = true;
+    logger.warn('No API server answers: pods go on as they were');
+    try {
+      this.#keep(await runtime.listPods());
+    } catch (error) {
+      // The relist when the engine is back does it.
+      logger.debug('Pods not adopted', { error: messageOf(error) });
+    }
+  }
+
+  #keep(observed: readonly ObservedPod[]): void {
+    if (this.#isReady) return;
+    for (const entry of observed) {
+      const pod = podOfMemo(entry);
+      if (pod === undefined || this.#workers.has(entry.pod.uid)) continue;
+      const worker = new PodWorker(this.#workerDeps, pod, true);
+      this.#workers.set(entry.pod.uid, worker);
+      worker.wake();
+    }
   }
 
   /** After a start: pods deleted while we were away leave containers and directories behind. */

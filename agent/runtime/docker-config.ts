@@ -3,8 +3,9 @@
 // Source: kubernetes v1.23 pkg/kubelet/dockershim (names, labels, namespace modes), kubelet
 // pkg/kubelet/types/labels.go.
 import path from 'node:path';
-import type { ContainerCreate } from './docker-client.ts';
+import type { ContainerCreate, ContainerDetails } from './docker-client.ts';
 import type {
+  ContainerChange,
   ContainerConfig,
   ContainerLimits,
   MountConfig,
@@ -24,6 +25,7 @@ export const label = {
   gracePeriod: 'io.kubernetes.pod.terminationGracePeriod',
   container: 'io.kubernetes.container.name',
   sandbox: 'io.kubernetes.sandbox.id',
+  memo: 'flotilla.dev/pod',
   attempt: 'io.kubernetes.container.restartCount',
   specHash: 'io.kubernetes.container.hash',
   limits: 'flotilla.dev/limits',
@@ -95,6 +97,7 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
       [label.container]: 'POD',
       [label.attempt]: String(config.attempt),
       [label.gracePeriod]: String(config.gracePeriodSeconds),
+      ...(config.memo === undefined ? {} : { [label.memo]: config.memo }),
     },
     ExposedPorts: Object.fromEntries(ports.map((port) => [portKey(port), {}])),
     HostConfig: {
@@ -203,6 +206,47 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
   if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
   return body;
+}
+
+/** The body of a container like another, as the engine tells of that. */
+export function recreatedBody(
+  { Config: config, HostConfig: host }: ContainerDetails,
+  change: ContainerChange,
+): ContainerCreate {
+  const { [label.sandbox]: oldSandbox = '', [label.terminationMessage]: oldMessage } =
+    config.Labels;
+  const inSandbox = (mode: string | undefined): string =>
+    mode === `container:${oldSandbox}` ? `container:${change.sandboxId}` : (mode ?? '');
+  const { Image, Env, Cmd, Entrypoint, User, WorkingDir, OpenStdin, StdinOnce, Tty } = config;
+  const { StopSignal } = config as { StopSignal?: string };
+  return {
+    name: containerName(
+      podOfLabels(config.Labels),
+      config.Labels[label.container] ?? '',
+      change.attempt,
+    ),
+    ...{ Image, Env, Cmd, User, WorkingDir, OpenStdin, StdinOnce, Tty },
+    ...(Entrypoint == null ? {} : { Entrypoint }),
+    ...(StopSignal === undefined ? {} : { StopSignal }),
+    Labels: {
+      ...config.Labels,
+      [label.sandbox]: change.sandboxId,
+      [label.attempt]: String(change.attempt),
+      [label.terminationMessage]: change.terminationMessageHostPath,
+    },
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      ...host,
+      NetworkMode: inSandbox(host.NetworkMode),
+      IpcMode: inSandbox(host.IpcMode),
+      PidMode: inSandbox(host.PidMode),
+      Mounts: (host.Mounts ?? []).map((mount) =>
+        mount.Source === oldMessage
+          ? { ...mount, Source: change.terminationMessageHostPath }
+          : mount,
+      ),
+    },
+  };
 }
 
 /**

@@ -89,10 +89,12 @@ function observedPod(all: readonly ContainerDetails[], known: PodRef | undefined
   const pod = known ?? podOfLabels(first?.Config.Labels ?? {});
   const sandboxes = newestFirst.filter((entry) => isSandbox(entry.Config.Labels));
   const [newest] = sandboxes;
+  const memo = newest?.Config.Labels[label.memo];
   const fallback = emptyPod(pod).gracePeriodSeconds;
   return {
     pod,
     gracePeriodSeconds: labelNumber(newest?.Config.Labels ?? {}, label.gracePeriod, fallback),
+    ...(memo === undefined ? {} : { memo }),
     sandboxes: sandboxes.map(sandboxStatus),
     containers: newestFirst
       .filter((entry) => !isSandbox(entry.Config.Labels))

@@ -9,6 +9,7 @@ import {
   identityFilters,
   label,
   limitsBody,
+  recreatedBody,
   sandboxBody,
   type NodeIdentity,
   type SandboxPlace,
@@ -28,6 +29,7 @@ import { PullLayers } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
+  type ContainerChange,
   type ContainerConfig,
   type ContainerLimits,
   type ContainerProcess,
@@ -201,6 +203,10 @@ export class DockerRuntime implements Runtime {
     const sandbox = await this.#client.inspectContainer(config.sandboxId);
     this.#mayLowerOomScore = (sandbox.HostConfig.OomScoreAdj ?? 0) < 0;
     return this.#create(containerBody(config, { ...this.#place(undefined), ...parent }));
+  }
+
+  async recreateContainer(id: string, change: ContainerChange): Promise<string> {
+    return this.#create(recreatedBody(await this.#client.inspectContainer(id), change));
   }
 
   async startContainer(id: string): Promise<void> {

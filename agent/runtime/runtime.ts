@@ -43,6 +43,8 @@ export interface SandboxConfig {
   readonly sysctls: Readonly<Record<string, string>>;
   /** Needed to end the pod's containers when the pod object is gone. */
   readonly gracePeriodSeconds: number;
+  /** What the kubelet wants to read back from it. */
+  readonly memo?: string;
   /** What all its containers together may use, in a cgroup of the pod's own; left out: it has none. */
   readonly limits?: ContainerLimits;
 }
@@ -85,6 +87,13 @@ export interface ContainerSecurity {
   readonly seccompProfile?: string;
   /** `unconfined` or the name of a loaded profile; left out: the engine's own. */
   readonly appArmorProfile?: string;
+}
+
+/** What tells a container from the one that it replaces. */
+export interface ContainerChange {
+  readonly sandboxId: string;
+  readonly attempt: number;
+  readonly terminationMessageHostPath: string;
 }
 
 /** A device of the machine, or a directory of them. */
@@ -176,6 +185,8 @@ export interface ContainerStatus {
 export interface ObservedPod {
   readonly pod: PodRef;
   readonly gracePeriodSeconds: number;
+  /** Of the newest sandbox. */
+  readonly memo?: string;
   readonly sandboxes: readonly SandboxStatus[];
   readonly containers: readonly ContainerStatus[];
 }
@@ -270,6 +281,8 @@ export interface Runtime {
   /** Idempotent. */
   removeSandbox(id: string): Promise<void>;
   createContainer(config: ContainerConfig): Promise<string>;
+  /** A container like one that ended, but for what is given. */
+  recreateContainer(id: string, change: ContainerChange): Promise<string>;
   startContainer(id: string): Promise<void>;
   /** Asks the container to stop, kills it after the grace period; resolves when it is gone. */
   stopContainer(id: string, graceSeconds: number): Promise<void>;

@@ -205,6 +205,35 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       expect([observed.sandboxes, observed.containers]).toEqual([[], []]);
     });
 
+    it('makes a container like one that ended, and remembers what the pod was', async () => {
+      const ref = { uid: 'uid-again', name: 'again', namespace: 'default' };
+      const sandboxId = await runtime.runSandbox({ ...sandboxConfig(ref), memo: '{"a":"b"}' });
+      const { image, terminationMessageHostPath } = test;
+      const more = {
+        image,
+        terminationMessageHostPath,
+        command: ['sh', '-c', 'echo $COLOUR; sleep 600'],
+      };
+      const first = await runtime.createContainer(containerConfig(ref, sandboxId, more));
+      await runtime.startContainer(first);
+      await runtime.stopContainer(first, 0);
+      const change = { sandboxId, attempt: 1, terminationMessageHostPath };
+      const second = await test.restarted().recreateContainer(first, change);
+      await runtime.startContainer(second);
+      const { containers, memo } = await test.restarted().getPod(ref);
+      expect(memo).toBe('{"a":"b"}');
+      const [newest, before] = containers;
+      expect(newest).toMatchObject({ id: second, state: 'running', attempt: 1, sandboxId });
+      for (const key of ['name', 'specHash', 'image', 'askedLimits'] as const)
+        expect(newest?.[key]).toEqual(before?.[key]);
+      if (test.real) {
+        const { output } = await runtime.exec(second, ['sh', '-c', 'echo $COLOUR'], 5_000);
+        expect(output.trim()).toBe('green');
+      }
+      for (const { id } of containers) await runtime.removeContainer(id);
+      await runtime.removeSandbox(sandboxId);
+    });
+
     it('says notFound for a container that does not exist', async () => {
       await expect(runtime.startContainer('nosuch')).rejects.toSatisfy((error) =>
         isRuntimeError(error, 'notFound'),

@@ -64,6 +64,8 @@ export interface StartContext {
   readonly podIp: string;
   readonly objects: PodObjects;
   readonly qosClass: string;
+  /** No API server says what it is to be: each is made as the one before it was. */
+  readonly isAsBefore: boolean;
   /** The id of a container of the pod, if it runs. */
   readonly runningId: (containerName: string) => string | undefined;
   /** The pod is being deleted: a pull is no longer waited for. */
@@ -95,8 +97,12 @@ export class ContainerStarter {
     const waiting = this.#crashLoop(context, start);
     if (waiting !== undefined) return waiting;
     try {
-      const image = await this.#image(context, container);
-      const id = await this.#create(context, start, { container, image });
+      const id = context.isAsBefore
+        ? await this.#recreate(context, start)
+        : await this.#create(context, start, {
+            container,
+            image: await this.#image(context, container),
+          });
       return await this.#run(context, container, id);
     } catch (error) {
       if (isRuntimeError(error, 'unavailable') || context.signal.aborted) throw error;
@@ -188,6 +194,24 @@ export class ContainerStarter {
     const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
+    return id;
+  }
+
+  async #recreate({ pod, sandboxId }: StartContext, start: ContainerStart): Promise<string> {
+    const { runtime, volumes, events } = this.#deps;
+    const { name, attempt, last } = start;
+    if (last === undefined)
+      throw new ContainerConfigError(
+        'the control plane does not answer, and there is no earlier container to go by',
+      );
+    const { uid } = podRef(pod);
+    const terminationMessageHostPath = await volumes.terminationMessageFile(uid, name, attempt);
+    const change = { sandboxId, attempt, terminationMessageHostPath };
+    const id = await this.#step('CreateContainerError', () =>
+      runtime.recreateContainer(last.id, change),
+    );
+    const message = `Created container: ${name}, as it was before: the control plane does not answer`;
+    events.event(containerReference(pod, name), 'Normal', 'Created', message);
     return id;
   }
 

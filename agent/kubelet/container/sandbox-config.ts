@@ -4,6 +4,7 @@
 // pkg/kubelet/kubelet_pods.go (GeneratePodHostNameAndDomain).
 import type { Container, Pod } from '#kube/api/core.ts';
 import type { DnsConfig, PodRef, PortMapping, SandboxConfig } from '../../runtime/runtime.ts';
+import { podMemo } from '../pod/pod-memo.ts';
 import { podLevelLimits } from './container-resources.ts';
 
 export const defaultGracePeriodSeconds = 30;
@@ -47,6 +48,7 @@ export function sandboxConfig(pod: Pod, attempt: number, nodeDns: DnsConfig): Sa
       (spec.securityContext?.sysctls ?? []).map(({ name, value }) => [name, value]),
     ),
     gracePeriodSeconds: spec.terminationGracePeriodSeconds ?? defaultGracePeriodSeconds,
+    memo: podMemo(pod),
     ...(dns === undefined ? {} : { dns }),
     ...(limits === undefined ? {} : { limits }),
   };

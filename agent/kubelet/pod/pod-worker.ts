@@ -72,10 +72,13 @@ export class PodWorker {
   #failure: PodFailure | undefined;
   #isUrgent = false;
   #isAdmitted: boolean;
+  #isOffline: boolean;
 
-  constructor(deps: PodWorkerDeps, pod: Pod) {
+  /** `isOffline`: known from its sandbox only, until the API server shows it. */
+  constructor(deps: PodWorkerDeps, pod: Pod, isOffline = false) {
     this.#deps = deps;
     this.#pod = pod;
+    this.#isOffline = isOffline;
     // Taken before the agent was started anew.
     this.#isAdmitted = pod.status?.startTime !== undefined;
   }
@@ -94,6 +97,10 @@ export class PodWorker {
     return this.#isAdmitted;
   }
 
+  get isOffline(): boolean {
+    return this.#isOffline;
+  }
+
   get isTerminated(): boolean {
     return this.#phase === 'terminated';
   }
@@ -104,6 +111,10 @@ export class PodWorker {
     this.#pod = pod;
     // Most updates are our own status coming back.
     const isOverruled = this.#deps.statuses.isOverruled(pod);
+    if (this.#isOffline) {
+      this.#isOffline = false;
+      return this.#onChange(before);
+    }
     if (old !== pod && !isOverruled && saysTheSame(old, pod)) return;
     this.#onChange(before);
   }
@@ -226,6 +237,7 @@ export class PodWorker {
       pod: this.#admitted(),
       observed,
       qosClass: this.#deps.qosClass(this.#pod),
+      isOffline: this.#isOffline,
       waiting: this.#waiting,
       failedResizes: this.#failedResizes,
       limitsSet: this.#limitsSet,
@@ -304,7 +316,8 @@ export class PodWorker {
     const { runtime, killer, prober } = this.#deps;
     await this.#publish(observed);
     prober.forget(this.#pod.metadata.uid ?? '');
-    const isOrphan = this.#isGone && this.#pod.spec.containers.length === 0;
+    // Of neither was it said how it should end.
+    const isOrphan = this.#isGone && (this.#isOffline || this.#pod.spec.containers.length === 0);
     const grace = isOrphan ? observed.gracePeriodSeconds : this.#graceSeconds();
     await killer.killPod(this.#pod, observed, grace);
     await this.#publish(await runtime.getPod(podRef(this.#pod)));
@@ -333,13 +346,14 @@ export class PodWorker {
   }
 
   async #publish(observed: ObservedPod): Promise<void> {
-    // An orphan has no object to tell anything to.
-    if (this.#isGone) return;
+    // An orphan has no object to tell anything to; what is known offline would tell less than the API has.
+    if (this.#isGone || this.#isOffline) return;
     await this.#deps.messages.read(this.#pod, observed);
     this.#setStatus(observed);
   }
 
   #setStatus(observed: ObservedPod): void {
+    if (this.#isOffline) return;
     const { statuses, messages, prober, node, clock } = this.#deps;
     const { uid = '' } = this.#pod.metadata;
     const pod = this.#admitted();

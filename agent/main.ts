@@ -159,6 +159,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     clock: systemClock,
     random: systemRandom,
     logger,
+    restart: () => process.exit(1),
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
       const type = isReady ? 'ready' : 'not-ready';

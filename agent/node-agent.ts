@@ -39,6 +39,8 @@ import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
 import { Targets } from './metrics/targets.ts';
+import { logindPower } from './power/logind.ts';
+import { PowerWatch } from './power/power-watch.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
 import { DockerClient } from './runtime/docker-client.ts';
@@ -72,12 +74,16 @@ export interface NodeAgentDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Ends this process, so that another takes its place. */
+  readonly restart: () => void;
   /** A sentence for the person. */
   readonly say: (sentence: string) => void;
   /** The node's Ready condition, each time a status was written. */
   readonly onReady: (isReady: boolean, message: string) => void;
 }
 
+/** Kubernetes' words. */
+const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting down' };
 const imagesRefreshMs = 300_000;
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
 export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
@@ -95,6 +101,7 @@ export class NodeAgent {
   readonly #devices: DeviceKeeper;
   readonly #machine: MachineWatch;
   #kubelet: Kubelet | undefined;
+  #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
@@ -156,6 +163,7 @@ export class NodeAgent {
     const collector = this.#makeCollector();
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
+    this.#watchPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     const running = kubelet.start();
     await this.#startProxy(informers);
@@ -286,6 +294,22 @@ export class NodeAgent {
     this.#pressure.start();
   }
 
+  #watchPower(kubelet: Kubelet): void {
+    const { clock, logger, restart } = this.#deps;
+    const system = logindPower(this.#environment.isRoot);
+    if (system === undefined) return;
+    this.#power = new PowerWatch({
+      system,
+      clock,
+      logger,
+      tell: () => this.#registrar.tell(),
+      shutDown: (grace) => kubelet.shutDown(grace),
+      startAnew: restart,
+      signal: this.#stopping.signal,
+    });
+    void this.#power.run();
+  }
+
   async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
     const { clock, logger, nodeName, userId } = this.#deps;
     const routes = new Routes({
@@ -358,7 +382,8 @@ export class NodeAgent {
   async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
     const { clock } = this.#deps;
     const facts = await this.#readFacts();
-    const engine = this.#engine.problem();
+    const goesDown = this.#power?.isGoingDown === true;
+    const engine = goesDown ? shuttingDown : this.#engine.problem();
     if (engine === undefined) await this.#refreshImages();
     return computeNodeStatus({
       facts,
@@ -372,7 +397,10 @@ export class NodeAgent {
       kubeletPort: this.#kubeletPort,
       images: this.#images,
       devices: this.#devices.devices,
-      verdicts: this.#machine.verdicts(),
+      verdicts: [
+        ...this.#machine.verdicts(),
+        ...(this.#power === undefined ? [] : [this.#power.verdict()]),
+      ],
       nowMs: clock.now(),
     });
   }

@@ -622,6 +622,30 @@ it('an engine that comes back finds its pods looked after', async () => {
   await until('restarted', () => web()?.restartCount === 1 && isReady());
 });
 
+describe('a machine that goes down', () => {
+  it('ends ordinary pods first, each within the time there is, and fails none', async () => {
+    await start();
+    api.put(podOf({ terminationGracePeriodSeconds: 60 }));
+    api.put(podOf({ priority: 2_000_001_000, terminationGracePeriodSeconds: 1 }, 'critical'));
+    await until('ready', () => isReady() && isReady('critical'));
+    const before = runtime.calls.length;
+    await kubelet.shutDown({ ordinarySeconds: 20, criticalSeconds: 10 });
+    await settled();
+    expect(runtime.calls.slice(before)).toEqual([
+      'stop web 20',
+      'exit web 143',
+      'stop sandbox p',
+      'stop web 1',
+      'exit web 143',
+      'stop sandbox critical',
+    ]);
+    expect(statusOf()?.phase).toBe('Running');
+    running.abort();
+    await start();
+    await until('again', () => runtime.running('uid-p', 'web') !== undefined);
+  });
+});
+
 describe('a device of the machine', () => {
   const resource = 'devices.flotilla.dev/serial-stick';
   const stick: Device = {

@@ -28,7 +28,11 @@ import { StatusWriter } from './pod/status-writer.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
+import type { ShutdownGrace } from '../power/power-watch.ts';
 import { messageOf } from '../error-message.ts';
+
+/** Of the classes `system-cluster-critical` and `system-node-critical`, and nobody else's. */
+const systemCriticalPriority = 2_000_000_000;
 
 /** How long a start waits for the API server before it goes on without. */
 const aloneAfterMs = 5_000;
@@ -98,6 +102,23 @@ export class Kubelet {
     const worker = this.#workers.get(pod.metadata.uid ?? '');
     if (worker?.evict(message, isDisruption) !== true) return;
     this.#deps.events.event(pod, 'Warning', 'Evicted', message);
+  }
+
+  // Differs: pods are not failed. Kubernetes leaves it to their owners to make others; here there may be no
+  // other machine, and what ran before a restart is expected after it.
+  /** The machine goes down: ordinary pods first, then critical ones. Nothing starts any more. */
+  async shutDown({ ordinarySeconds, criticalSeconds }: ShutdownGrace): Promise<void> {
+    const isCritical = ({ pod }: PodWorker): boolean =>
+      (pod.spec.priority ?? 0) >= systemCriticalPriority;
+    const all = [...this.#workers.values()];
+    for (const worker of all) worker.stop();
+    const end = (workers: readonly PodWorker[], seconds: number) =>
+      Promise.allSettled(workers.map((worker) => worker.shutDown(seconds)));
+    await end(
+      all.filter((worker) => !isCritical(worker)),
+      ordinarySeconds,
+    );
+    await end(all.filter(isCritical), criticalSeconds);
   }
 
   /** What pods hold went, or came back. */

@@ -65,6 +65,11 @@ export class NodeRegistrar {
     }
   }
 
+  /** Brings what there is to say to the API server now. */
+  async tell(): Promise<void> {
+    await this.#beat();
+  }
+
   /** A `null` value removes the annotation. */
   async annotate(annotations: Readonly<Record<string, string | null>>): Promise<void> {
     const { client, nodeName, signal } = this.#deps;

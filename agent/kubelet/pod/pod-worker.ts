@@ -165,6 +165,15 @@ export class PodWorker {
     this.#syncAbort.abort();
   }
 
+  /** The machine goes down: its containers end within so many seconds, and begin again when it is back. */
+  async shutDown(limitSeconds: number): Promise<void> {
+    this.stop();
+    const { runtime, killer, prober } = this.#deps;
+    prober.forget(this.#pod.metadata.uid ?? '');
+    const observed = await runtime.getPod(podRef(this.#pod));
+    await killer.killPod(this.#pod, observed, Math.min(limitSeconds, this.#graceSeconds()));
+  }
+
   async #run(): Promise<void> {
     while (this.#isDirty && !this.#isStopped && this.#phase !== 'terminated') {
       this.#isDirty = false;

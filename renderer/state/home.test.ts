@@ -74,6 +74,15 @@ describe('describeMachine', () => {
       want: 'Is short of memory',
     },
     {
+      name: 'put to sleep',
+      node: node(
+        'nuc',
+        { status: 'Unknown', reason: 'NodeAsleep' },
+        { conditions: [{ type: 'Asleep', status: 'True' }] },
+      ),
+      want: 'Asleep',
+    },
+    {
       name: 'a Pi as it comes',
       node: node(
         'nuc',

@@ -87,6 +87,7 @@ function verdict(engine: EngineState, health: readonly HealthLine[], node: Node)
     case 'forbidden':
       return ['trouble', 'May not use its container engine'];
     case 'silent':
+      if (isAsleep(node)) return ['asleep', 'Asleep'];
       return ['gone', 'Does not answer'];
     case 'unready':
       return ['busy', 'Getting ready'];
@@ -97,6 +98,13 @@ function verdict(engine: EngineState, health: readonly HealthLine[], node: Node)
   if (worst !== undefined) return [worst.tone, worst.text];
   if (node.spec?.unschedulable === true) return ['asleep', 'Closed for new copies'];
   return ['ok', 'Well'];
+}
+
+export function isAsleep(node: Node): boolean {
+  return (
+    node.status?.conditions?.some(({ type, status }) => type === 'Asleep' && status === 'True') ===
+    true
+  );
 }
 
 const pressureWords: Readonly<Record<string, readonly [well: string, ill: string]>> = {

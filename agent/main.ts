@@ -27,6 +27,7 @@ interface Flags {
   readonly bindAddress: string;
   readonly port: number;
   readonly serviceCidr: string;
+  readonly manifestDirectory: string;
 }
 
 const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
@@ -37,6 +38,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --runtime NAME       docker, or fake: containers in memory only (docker)
   --bind ADDRESS       where the agent's own HTTPS server listens (127.0.0.1)
   --port PORT          its port (0: any free one)
+  --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
 `;
 
@@ -51,6 +53,7 @@ function parseFlags(args: readonly string[]): Flags {
       runtime: { type: 'string', default: 'docker' },
       bind: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string', default: '0' },
+      'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
     },
   });
@@ -71,6 +74,7 @@ function parseFlags(args: readonly string[]): Flags {
     bindAddress: values.bind,
     port,
     serviceCidr: values['service-cidr'],
+    manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
   };
 }
 
@@ -150,6 +154,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     nodeName: flags.nodeName,
     dataDirectory: flags.data,
     logDirectory,
+    manifestDirectory: flags.manifestDirectory,
     runtimeName: flags.runtimeName,
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,

@@ -9,7 +9,7 @@ import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import type { Node, NodeStatus } from '#kube/api/core.ts';
+import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
@@ -34,6 +34,7 @@ import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
+import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { systemMounter } from './kubelet/volumes/tmpfs.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
@@ -59,6 +60,8 @@ export interface NodeAgentDeps {
   readonly nodeName: string;
   readonly dataDirectory: string;
   readonly logDirectory: string;
+  /** Of static pods. */
+  readonly manifestDirectory: string;
   readonly runtimeName: 'docker' | 'fake';
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
@@ -165,6 +168,7 @@ export class NodeAgent {
     this.#startPressureKeeper(kubelet, collector);
     this.#watchPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
+    await this.#followManifests(kubelet);
     const running = kubelet.start();
     await this.#startProxy(informers);
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
@@ -231,6 +235,7 @@ export class NodeAgent {
     return new Kubelet({
       runtime: this.#runtime,
       runtimeName,
+      nodeName,
       client,
       pods: informers.informer(pods, { fieldSelector: `spec.nodeName=${nodeName}` }),
       services: informers.informer(services),
@@ -292,6 +297,22 @@ export class NodeAgent {
       signal: this.#stopping.signal,
     });
     this.#pressure.start();
+  }
+
+  /** Before the kubelet starts: what runs of them is no orphan. */
+  async #followManifests(kubelet: Kubelet): Promise<void> {
+    const { clock, logger, nodeName, manifestDirectory: directory } = this.#deps;
+    const about = { kind: 'Node', name: nodeName, uid: nodeName };
+    const onProblem = (_file: string, sentence: string): void => {
+      logger.warn('Static pod', { problem: sentence });
+      this.#events.event(about, 'Warning', 'InvalidStaticPod', sentence);
+    };
+    const onPods = (pods: readonly Pod[]) => kubelet.setStaticPods(pods);
+    const { signal } = this.#stopping;
+    const folder = new StaticFolder({ directory, nodeName, clock, onPods, onProblem, signal });
+    await folder.start().catch((error: unknown) => {
+      onProblem('', `${directory} can't be followed: ${messageOf(error)}`);
+    });
   }
 
   #watchPower(kubelet: Kubelet): void {

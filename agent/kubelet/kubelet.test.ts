@@ -10,11 +10,12 @@ import { seededRandom } from '#kube/base/random.ts';
 import type { EventHandlers, Informer } from '#kube/client/informer.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { TransportError } from '#kube/client/transport.ts';
-import { notFound } from '#kube/machinery/status.ts';
+import { conflict, notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../runtime/fake-runtime.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
 import type { Device } from './devices/devices.ts';
 import { Kubelet } from './kubelet.ts';
+import { staticPod } from './static/static-pod.ts';
 import { Volumes } from './volumes/volumes.ts';
 import { systemMounter } from './volumes/tmpfs.ts';
 
@@ -38,8 +39,9 @@ class FakeApi {
   } as unknown as Informer<Pod>;
 
   readonly client = {
-    get: async (_resource: unknown, { name }: { name: string }) => {
+    get: async ({ resource }: { resource: string }, { name }: { name: string }) => {
       this.#answer();
+      if (resource === 'nodes') return { metadata: { name, uid: 'uid-node' } };
       const pod = this.pods.get(name);
       if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, name);
       return pod;
@@ -48,7 +50,14 @@ class FakeApi {
       this.#answer();
       const pod = this.pods.get(metadata.name);
       if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, metadata.name);
+      if (pod.metadata.uid !== metadata.uid)
+        throw conflict({ group: '', resource: 'pods' }, metadata.name, 'another uid');
       return this.put({ ...pod, status });
+    },
+    create: async (_resource: unknown, pod: Pod) => {
+      this.#answer();
+      const uid = `uid-${this.#version}`;
+      return this.put({ ...pod, metadata: { ...pod.metadata, uid } });
     },
     // Nobody ever changes a ConfigMap here.
     watch: () => new Promise(() => {}),
@@ -122,6 +131,7 @@ function start(): Promise<void> {
   kubelet = new Kubelet({
     runtime,
     runtimeName: 'fake',
+    nodeName: 'pi',
     client: api.client,
     pods: api.informer,
     services: services as unknown as Informer<Service>,
@@ -775,5 +785,75 @@ describe('without an API server', () => {
     await started;
     await until('gone', () => runtime.calls.includes('remove sandbox p'));
     expect(runtime.calls).toContain('stop web 7');
+  });
+});
+
+describe('a static pod', () => {
+  const manifest = (image: string) => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'dns', namespace: 'ns' },
+    spec: { containers: [{ name: 'web', image }], terminationGracePeriodSeconds: 9 },
+  });
+  const pod = staticPod(manifest('web:1'), 'dns.yaml', 'pi');
+  const { uid = '' } = pod.metadata;
+
+  it('runs without an API server, and is shown when there is one', async () => {
+    api.setAway(true);
+    const started = start();
+    kubelet.setStaticPods([pod]);
+    await until('runs', () => runtime.running(uid, 'web') !== undefined);
+    api.setAway(false);
+    await started;
+    await until('shown', () => isReady('dns-pi'));
+    expect(api.pods.get('dns-pi')?.metadata).toMatchObject({
+      annotations: {
+        'kubernetes.io/config.source': 'file',
+        'kubernetes.io/config.hash': uid,
+        'kubernetes.io/config.mirror': uid,
+      },
+      ownerReferences: [{ kind: 'Node', name: 'pi', uid: 'uid-node', controller: true }],
+    });
+    expect(api.pods.get('dns-pi')?.metadata.uid).not.toBe(uid);
+    expect(runtime.calls).toEqual(['run sandbox dns-pi', 'create web', 'start web']);
+  });
+
+  it('goes on when its mirror is removed, which comes back', async () => {
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    api.remove('dns-pi');
+    await until('shown again', () => isReady('dns-pi'));
+    expect(runtime.calls).toHaveLength(3);
+  });
+
+  it('that changes is another; that is removed ends with its grace, and so does its mirror', async () => {
+    runtime.addImage('web:2');
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    const other = staticPod(manifest('web:2'), 'dns.yaml', 'pi');
+    kubelet.setStaticPods([other]);
+    await until('the other', () => {
+      const mirror = api.pods.get('dns-pi');
+      const shown = mirror?.metadata.annotations?.['kubernetes.io/config.mirror'];
+      return shown === other.metadata.uid && isReady('dns-pi');
+    });
+    expect(runtime.calls).toContain('stop web 9');
+    kubelet.setStaticPods([]);
+    await until('gone', () => kubelet.pods().length === 0 && api.pods.size === 0);
+    expect((await runtime.listPods()).length).toBe(0);
+  });
+
+  it('whose manifest went while the agent was away ends', async () => {
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    running.abort();
+    await start();
+    await until(
+      'gone',
+      () => api.pods.size === 0 && runtime.calls.includes('remove sandbox dns-pi'),
+    );
   });
 });

@@ -2,12 +2,12 @@
 // per pod uid. Holds no state of its own beyond the workers: after a restart it finds the containers
 // by their labels and goes on. Source: kubernetes pkg/kubelet/kubelet.go (syncLoopIteration).
 import type { Pod, PodStatus, Service } from '#kube/api/core.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { Informer } from '#kube/client/informer.ts';
-import { pods as podResource } from '#kube/client/resources.ts';
+import { nodes, pods as podResource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
@@ -25,6 +25,8 @@ import { podOfMemo } from './pod/pod-memo.ts';
 import { PodSync } from './pod/pod-sync.ts';
 import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
 import { StatusWriter } from './pod/status-writer.ts';
+import { Mirrors } from './static/mirrors.ts';
+import { isStatic, mirroredUid } from './static/static-pod.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
@@ -40,6 +42,7 @@ const aloneAfterMs = 5_000;
 export interface KubeletDeps {
   readonly runtime: Runtime;
   readonly runtimeName: string;
+  readonly nodeName: string;
   readonly client: RestClient;
   /** Pods of this node only. */
   readonly pods: Informer<Pod>;
@@ -62,6 +65,7 @@ export class Kubelet {
   readonly #workers = new Map<string, PodWorker>();
   readonly #workerDeps: PodWorkerDeps;
   readonly #engine: EngineWatch;
+  readonly #mirrors: Mirrors;
   /** Last seen shape of each pod in the engine, to tell what changed between two relists. */
   #shapes = new Map<string, string>();
   #isReady = false;
@@ -70,6 +74,18 @@ export class Kubelet {
   constructor(deps: KubeletDeps) {
     this.#deps = deps;
     this.#workerDeps = this.#compose();
+    const { client, clock, logger, signal } = deps;
+    this.#mirrors = new Mirrors({
+      client,
+      clock,
+      logger,
+      node: () => client.get(nodes, { name: deps.nodeName }),
+      onMirror: (uid) => {
+        this.#workerDeps.statuses.resend(uid);
+        this.#workers.get(uid)?.wake();
+      },
+      signal,
+    });
     this.#engine = new EngineWatch({
       runtime: deps.runtime,
       clock: deps.clock,
@@ -156,6 +172,7 @@ export class Kubelet {
       onUpdate: (_old, pod) => this.#onPod(pod),
       onDelete: (pod) => this.#onPodGone(pod),
     });
+    this.#mirrors.synced();
     // Whatever was kept running meanwhile and is not asked for any more.
     for (const worker of this.#workers.values()) if (worker.isOffline) worker.gone();
     if (this.#engine.state.kind === 'running') await this.#adopt();
@@ -167,7 +184,33 @@ export class Kubelet {
     this.#workerDeps.objects.stop();
   }
 
+  #shownAs(uid: string, base: Pod): Pod | undefined {
+    const worker = this.#workers.get(uid);
+    if (worker === undefined || !isStatic(worker.pod)) return base;
+    const mirror = this.#mirrors.of(uid);
+    return mirror?.metadata.uid === base.metadata.uid ? base : mirror;
+  }
+
+  /** All pods that this machine's own folder asks for. */
+  setStaticPods(pods: readonly Pod[]): void {
+    const uids = new Set(pods.map(({ metadata }) => metadata.uid));
+    const deletionTimestamp = rfc3339(this.#deps.clock.now());
+    for (const worker of this.#workers.values()) {
+      const { metadata, spec } = worker.pod;
+      if (!isStatic(worker.pod) || uids.has(metadata.uid)) continue;
+      worker.update({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { ...metadata, deletionTimestamp },
+        spec,
+      });
+    }
+    for (const pod of pods) if (!this.#workers.has(pod.metadata.uid ?? '')) this.#addWorker(pod);
+    this.#mirrors.want(pods);
+  }
+
   #onPod(pod: Pod): void {
+    if (mirroredUid(pod) !== undefined) return this.#mirrors.seen(pod);
     const { uid = '' } = pod.metadata;
     const worker = this.#workers.get(uid);
     if (worker === undefined) return void this.#addWorker(pod);
@@ -184,6 +227,7 @@ export class Kubelet {
   }
 
   #onPodGone(pod: Pod): void {
+    if (mirroredUid(pod) !== undefined) return this.#mirrors.gone(pod);
     const { uid = '' } = pod.metadata;
     const worker = this.#workers.get(uid);
     if (worker?.isTerminated === true) this.#workers.delete(uid);
@@ -278,6 +322,14 @@ export class Kubelet {
     };
     const runner = new ProbeRunner(runtime);
     const prober = new Prober({ runner, events, clock, random, onChange: wake });
+    const statuses = new StatusWriter({
+      client,
+      clock,
+      logger,
+      signal,
+      onOverruled: wake,
+      shownAs: (uid, base) => this.#shownAs(uid, base),
+    });
     const hooks = new Hooks({ runner, events, clock });
     const images = new Images({ runtime, events, clock });
     const killer = new PodKiller({ runtime, events, hooks });
@@ -290,7 +342,7 @@ export class Kubelet {
       clock,
       sync: new PodSync(parts),
       messages: new TerminationMessages(runtime),
-      statuses: new StatusWriter({ client, clock, logger, signal, onOverruled: wake }),
+      statuses,
       qosClass: this.#deps.qosClass,
       deletePod: (pod) => this.#deletePod(pod),
       onTerminated: (uid) => this.#onTerminated(uid),
@@ -298,6 +350,8 @@ export class Kubelet {
   }
 
   async #deletePod(pod: Pod): Promise<void> {
+    // Its mirror goes by itself.
+    if (isStatic(pod)) return;
     const preconditions = { uid: pod.metadata.uid };
     try {
       const options = { gracePeriodSeconds: 0, preconditions };

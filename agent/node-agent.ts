@@ -307,7 +307,7 @@ export class NodeAgent {
       logger.warn('Static pod', { problem: sentence });
       this.#events.event(about, 'Warning', 'InvalidStaticPod', sentence);
     };
-    const onPods = (pods: readonly Pod[]) => kubelet.setStaticPods(pods);
+    const onPods = (found: readonly Pod[]) => kubelet.setStaticPods(found);
     const { signal } = this.#stopping;
     const folder = new StaticFolder({ directory, nodeName, clock, onPods, onProblem, signal });
     await folder.start().catch((error: unknown) => {

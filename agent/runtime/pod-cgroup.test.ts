@@ -69,7 +69,7 @@ describe('a cgroup of the pod’s own', () => {
   it('gets controllers handed down in cgroup v2', () => {
     const steps = podCgroupSteps(uid, { ...limits, cpuQuotaMicros: 0 }, unified);
     const texts = steps.map((step) =>
-      step.kind === 'write' ? `${step.path} ${step.text}` : `${step.kind}`,
+      step.kind === 'write' ? `${step.path} ${step.text}` : step.kind,
     );
     expect(texts).toEqual([
       ...['cpu', 'memory', 'pids'].map((name) => `cgroup.subtree_control +${name}`),

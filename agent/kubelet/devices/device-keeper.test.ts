@@ -37,7 +37,7 @@ async function changed(act: () => void): Promise<{ gone: string[]; come: string[
   const { promise, resolve } = Promise.withResolvers<DeviceChange>();
   onChange = resolve;
   act();
-  const ticking = setInterval(() => void clock.advance(300), 5);
+  const ticking = setInterval(() => clock.advance(300), 5);
   const { gone, come } = await promise;
   clearInterval(ticking);
   return {

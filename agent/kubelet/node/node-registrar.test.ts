@@ -32,8 +32,8 @@ const client = {
   patch: async (ref: Ref, _name: unknown, patch: Partial<KubeObject>) => {
     const found = await client.get(ref);
     patches.push(patch.metadata?.annotations);
-    const annotations = { ...found.metadata.annotations, ...patch.metadata?.annotations };
-    return put(ref, { ...found, metadata: { ...found.metadata, annotations } });
+    const merged = { ...found.metadata.annotations, ...patch.metadata?.annotations };
+    return put(ref, { ...found, metadata: { ...found.metadata, annotations: merged } });
   },
 };
 

@@ -115,7 +115,7 @@ describe('a folder of manifests', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     onPods = resolve;
     act();
-    const ticking = setInterval(() => void clock.advance(300), 5);
+    const ticking = setInterval(() => clock.advance(300), 5);
     await promise;
     clearInterval(ticking);
   }

@@ -14,6 +14,7 @@ import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import { NodeAgent } from './node-agent.ts';
 import { messageOf } from './error-message.ts';
 
@@ -26,6 +27,7 @@ interface Flags {
   readonly bindAddress: string;
   readonly port: number;
   readonly serviceCidr: string;
+  readonly manifestDirectory: string;
 }
 
 const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
@@ -36,6 +38,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --runtime NAME       docker, or fake: containers in memory only (docker)
   --bind ADDRESS       where the agent's own HTTPS server listens (127.0.0.1)
   --port PORT          its port (0: any free one)
+  --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
 `;
 
@@ -50,6 +53,7 @@ function parseFlags(args: readonly string[]): Flags {
       runtime: { type: 'string', default: 'docker' },
       bind: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string', default: '0' },
+      'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
     },
   });
@@ -70,6 +74,7 @@ function parseFlags(args: readonly string[]): Flags {
     bindAddress: values.bind,
     port,
     serviceCidr: values['service-cidr'],
+    manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
   };
 }
 
@@ -116,7 +121,14 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const stopping = new AbortController();
   const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
-  const client = new RestClient({ transport, userAgent, clock: systemClock, random: systemRandom });
+  const clockSkew = new ClockSkew();
+  const dated = new DatedTransport(transport, clockSkew, systemClock);
+  const client = new RestClient({
+    transport: dated,
+    userAgent,
+    clock: systemClock,
+    random: systemRandom,
+  });
   let agent: NodeAgent | undefined;
   channel.onStop((why) => {
     logger.info('The agent stops', { why });
@@ -137,10 +149,12 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   let told = '';
   agent = new NodeAgent({
     client,
+    clockSkew,
     clusterId,
     nodeName: flags.nodeName,
     dataDirectory: flags.data,
     logDirectory,
+    manifestDirectory: flags.manifestDirectory,
     runtimeName: flags.runtimeName,
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
@@ -150,6 +164,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     clock: systemClock,
     random: systemRandom,
     logger,
+    restart: () => process.exit(1),
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
       const type = isReady ? 'ready' : 'not-ready';

@@ -9,41 +9,59 @@ import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import type { Node, NodeStatus } from '#kube/api/core.ts';
+import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
+import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
+import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
+import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
+import type { ClockSkew } from './kubelet/node/clock-skew.ts';
+import { MachineWatch } from './kubelet/node/machine-watch.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
-import { computeNodeStatus, nodeLabels, type MachineFacts } from './kubelet/node/node-status.ts';
+import {
+  computeNodeStatus,
+  maxPods,
+  nodeLabels,
+  type MachineFacts,
+} from './kubelet/node/node-status.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
+import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { systemMounter } from './kubelet/volumes/tmpfs.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
 import { Targets } from './metrics/targets.ts';
+import { logindPower } from './power/logind.ts';
+import { PowerWatch } from './power/power-watch.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
 import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { PodCgroups } from './runtime/pod-cgroup.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
+import { runCommand } from './run-command.ts';
 
 export interface NodeAgentDeps {
   readonly client: RestClient;
+  readonly clockSkew: ClockSkew;
   readonly clusterId: string;
   readonly nodeName: string;
   readonly dataDirectory: string;
   readonly logDirectory: string;
+  /** Of static pods. */
+  readonly manifestDirectory: string;
   readonly runtimeName: 'docker' | 'fake';
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
@@ -59,12 +77,16 @@ export interface NodeAgentDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Ends this process, so that another takes its place. */
+  readonly restart: () => void;
   /** A sentence for the person. */
   readonly say: (sentence: string) => void;
   /** The node's Ready condition, each time a status was written. */
   readonly onReady: (isReady: boolean, message: string) => void;
 }
 
+/** Kubernetes' words. */
+const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting down' };
 const imagesRefreshMs = 300_000;
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
 export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
@@ -79,6 +101,11 @@ export class NodeAgent {
   readonly #registrar: NodeRegistrar;
   readonly #engine: EngineKeeper;
   readonly #volumes: Volumes;
+  readonly #devices: DeviceKeeper;
+  readonly #machine: MachineWatch;
+  #kubelet: Kubelet | undefined;
+  #power: PowerWatch | undefined;
+  #proxyStatus: ProxyStatus | undefined;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -101,10 +128,24 @@ export class NodeAgent {
       nodeName: host,
       labels: async () => nodeLabels(host, await this.#readFacts()),
       status: (previous) => this.#nodeStatus(previous),
+      annotations: () => this.#annotations(),
       onWritten: (status) => this.#onStatusWritten(status),
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
+    this.#machine = new MachineWatch({
+      clock,
+      clockSkew: deps.clockSkew,
+      dataDirectory: deps.dataDirectory,
+      onChange: () => this.#registrar.trigger(),
+      signal: this.#stopping.signal,
+    });
+    this.#devices = new DeviceKeeper({
+      root: '/dev',
+      clock,
+      onChange: (change) => this.#onDevices(change),
+      signal: this.#stopping.signal,
+    });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
@@ -118,11 +159,16 @@ export class NodeAgent {
     const { signal } = this.#stopping;
     const facts = await this.#readFacts();
     const informers = new InformerFactory({ client, clock, random, logger });
+    await this.#devices.start();
+    await this.#machine.start();
     const kubelet = this.#makeKubelet(informers, facts);
+    this.#kubelet = kubelet;
     const collector = this.#makeCollector();
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
+    this.#watchPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
+    await this.#followManifests(kubelet);
     const running = kubelet.start();
     await this.#startProxy(informers);
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
@@ -153,7 +199,12 @@ export class NodeAgent {
       socketPath = found;
       return client;
     };
-    return new DockerRuntime({ client: connect, identity: { clusterId, nodeName }, clock });
+    // Without root there can be none: then each container's own limits have to do.
+    const podCgroups = this.#environment.isRoot
+      ? { podCgroups: new PodCgroups({ root: systemCgroups.root, run: runCommand }, clock) }
+      : {};
+    const identity = { clusterId, nodeName };
+    return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -184,6 +235,7 @@ export class NodeAgent {
     return new Kubelet({
       runtime: this.#runtime,
       runtimeName,
+      nodeName,
       client,
       pods: informers.informer(pods, { fieldSelector: `spec.nodeName=${nodeName}` }),
       services: informers.informer(services),
@@ -193,6 +245,12 @@ export class NodeAgent {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
+        dns: () => readNodeDns(),
+        devices: () => this.#devices.devices,
+        maxPods,
+        hasAppArmor: () => facts.hasAppArmor,
+        seccompProfile: (name) =>
+          readSeccompProfile(path.join(this.#deps.dataDirectory, 'seccomp'), name),
       },
       clock,
       random,
@@ -241,6 +299,38 @@ export class NodeAgent {
     this.#pressure.start();
   }
 
+  /** Before the kubelet starts: what runs of them is no orphan. */
+  async #followManifests(kubelet: Kubelet): Promise<void> {
+    const { clock, logger, nodeName, manifestDirectory: directory } = this.#deps;
+    const about = { kind: 'Node', name: nodeName, uid: nodeName };
+    const onProblem = (_file: string, sentence: string): void => {
+      logger.warn('Static pod', { problem: sentence });
+      this.#events.event(about, 'Warning', 'InvalidStaticPod', sentence);
+    };
+    const onPods = (found: readonly Pod[]) => kubelet.setStaticPods(found);
+    const { signal } = this.#stopping;
+    const folder = new StaticFolder({ directory, nodeName, clock, onPods, onProblem, signal });
+    await folder.start().catch((error: unknown) => {
+      onProblem('', `${directory} can't be followed: ${messageOf(error)}`);
+    });
+  }
+
+  #watchPower(kubelet: Kubelet): void {
+    const { clock, logger, restart } = this.#deps;
+    const system = logindPower(this.#environment.isRoot);
+    if (system === undefined) return;
+    this.#power = new PowerWatch({
+      system,
+      clock,
+      logger,
+      tell: () => this.#registrar.tell(),
+      shutDown: (grace) => kubelet.shutDown(grace),
+      startAnew: restart,
+      signal: this.#stopping.signal,
+    });
+    void this.#power.run();
+  }
+
   async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
     const { clock, logger, nodeName, userId } = this.#deps;
     const routes = new Routes({
@@ -275,34 +365,32 @@ export class NodeAgent {
         table: `flotilla_${shortClusterId(clusterId)}`,
         bridge: bridgeName(clusterId),
         serviceCidr,
-        onStatus: (status) => void this.#tellProxyMode(status),
+        onStatus: (status) => this.#onProxyStatus(status),
       },
       this.#stopping.signal,
     );
-    this.#proxyStatus = proxy.status();
+    this.#onProxyStatus(proxy.status());
   }
 
-  #proxyStatus: ProxyStatus | undefined;
-  #toldProxy = '';
-
-  /** As annotations, so that kubectl and the user interface show what root would add. */
-  async #tellProxyMode(status: ProxyStatus): Promise<void> {
+  #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
-    const reason = [status.reason, ...status.problems]
-      .filter((text) => text !== undefined)
-      .join(' ');
-    const told = `${status.mode} ${reason}`;
-    if (told === this.#toldProxy) return;
-    try {
-      await this.#registrar.annotate({
-        [proxyModeAnnotation]: status.mode,
-        [proxyReasonAnnotation]: reason === '' ? null : reason,
-      });
-      this.#toldProxy = told;
-    } catch (error) {
-      // Told again with the next status that is written.
-      this.#deps.logger.debug('Proxy mode not told', { error: messageOf(error) });
-    }
+    this.#registrar.trigger();
+  }
+
+  #onDevices(change: DeviceChange): void {
+    this.#kubelet?.devicesChanged(change);
+    this.#registrar.trigger();
+  }
+
+  /** What kubectl and the user interface show of this machine: how services work, what is plugged in. */
+  #annotations(): Record<string, string | null> {
+    const proxy = this.#proxyStatus;
+    const { devices } = this.#devices;
+    const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
+    return {
+      ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
+      [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
+    };
   }
 
   async #readFacts(): Promise<MachineFacts> {
@@ -315,7 +403,8 @@ export class NodeAgent {
   async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
     const { clock } = this.#deps;
     const facts = await this.#readFacts();
-    const engine = this.#engine.problem();
+    const goesDown = this.#power?.isGoingDown === true;
+    const engine = goesDown ? shuttingDown : this.#engine.problem();
     if (engine === undefined) await this.#refreshImages();
     return computeNodeStatus({
       facts,
@@ -328,6 +417,11 @@ export class NodeAgent {
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,
+      devices: this.#devices.devices,
+      verdicts: [
+        ...this.#machine.verdicts(),
+        ...(this.#power === undefined ? [] : [this.#power.verdict()]),
+      ],
       nowMs: clock.now(),
     });
   }
@@ -346,6 +440,5 @@ export class NodeAgent {
   #onStatusWritten(status: NodeStatus): void {
     const ready = status.conditions?.find(({ type }) => type === 'Ready');
     this.#deps.onReady(ready?.status === 'True', ready?.message ?? '');
-    if (this.#proxyStatus !== undefined) void this.#tellProxyMode(this.#proxyStatus);
   }
 }

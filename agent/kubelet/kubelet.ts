@@ -2,40 +2,54 @@
 // per pod uid. Holds no state of its own beyond the workers: after a restart it finds the containers
 // by their labels and goes on. Source: kubernetes pkg/kubelet/kubelet.go (syncLoopIteration).
 import type { Pod, PodStatus, Service } from '#kube/api/core.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { Informer } from '#kube/client/informer.ts';
-import { pods as podResource } from '#kube/client/resources.ts';
+import { nodes, pods as podResource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
 import { ContainerStarter, type NodeView } from './container/container-starter.ts';
+import { containerReference } from './container/event-target.ts';
 import { Hooks } from './container/hooks.ts';
 import { Images } from './container/images.ts';
 import { ProbeRunner } from './container/probe.ts';
 import { Prober } from './container/prober.ts';
+import type { DeviceChange } from './devices/device-keeper.ts';
+import { askedDevices } from './devices/devices.ts';
 import { EngineWatch, type EngineState } from './engine-watch.ts';
 import { PodKiller } from './pod/pod-killer.ts';
+import { podOfMemo } from './pod/pod-memo.ts';
 import { PodSync } from './pod/pod-sync.ts';
 import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
 import { StatusWriter } from './pod/status-writer.ts';
+import { Mirrors } from './static/mirrors.ts';
+import { isStatic, mirroredUid } from './static/static-pod.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
+import type { ShutdownGrace } from '../power/power-watch.ts';
 import { messageOf } from '../error-message.ts';
+
+/** Of the classes `system-cluster-critical` and `system-node-critical`, and nobody else's. */
+const systemCriticalPriority = 2_000_000_000;
+
+/** How long a start waits for the API server before it goes on without. */
+const aloneAfterMs = 5_000;
 
 export interface KubeletDeps {
   readonly runtime: Runtime;
   readonly runtimeName: string;
+  readonly nodeName: string;
   readonly client: RestClient;
   /** Pods of this node only. */
   readonly pods: Informer<Pod>;
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
-  readonly node: Omit<NodeView, 'services' | 'pods'>;
+  readonly node: Omit<NodeView, 'services' | 'pods' | 'admittedPods'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -51,13 +65,27 @@ export class Kubelet {
   readonly #workers = new Map<string, PodWorker>();
   readonly #workerDeps: PodWorkerDeps;
   readonly #engine: EngineWatch;
+  readonly #mirrors: Mirrors;
   /** Last seen shape of each pod in the engine, to tell what changed between two relists. */
   #shapes = new Map<string, string>();
   #isReady = false;
+  #isAlone = false;
 
   constructor(deps: KubeletDeps) {
     this.#deps = deps;
     this.#workerDeps = this.#compose();
+    const { client, clock, logger, signal } = deps;
+    this.#mirrors = new Mirrors({
+      client,
+      clock,
+      logger,
+      node: () => client.get(nodes, { name: deps.nodeName }),
+      onMirror: (uid) => {
+        this.#workerDeps.statuses.resend(uid);
+        this.#workers.get(uid)?.wake();
+      },
+      signal,
+    });
     this.#engine = new EngineWatch({
       runtime: deps.runtime,
       clock: deps.clock,
@@ -92,6 +120,39 @@ export class Kubelet {
     this.#deps.events.event(pod, 'Warning', 'Evicted', message);
   }
 
+  // Differs: pods are not failed. Kubernetes leaves it to their owners to make others; here there may be no
+  // other machine, and what ran before a restart is expected after it.
+  /** The machine goes down: ordinary pods first, then critical ones. Nothing starts any more. */
+  async shutDown({ ordinarySeconds, criticalSeconds }: ShutdownGrace): Promise<void> {
+    const isCritical = ({ pod }: PodWorker): boolean =>
+      (pod.spec.priority ?? 0) >= systemCriticalPriority;
+    const all = [...this.#workers.values()];
+    for (const worker of all) worker.stop();
+    const end = (workers: readonly PodWorker[], seconds: number) =>
+      Promise.allSettled(workers.map((worker) => worker.shutDown(seconds)));
+    await end(
+      all.filter((worker) => !isCritical(worker)),
+      ordinarySeconds,
+    );
+    await end(all.filter(isCritical), criticalSeconds);
+  }
+
+  /** What pods hold went, or came back. */
+  devicesChanged({ gone, come }: DeviceChange): void {
+    for (const pod of this.pods())
+      for (const container of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])]) {
+        const asked = askedDevices(container);
+        const about = containerReference(pod, container.name);
+        for (const { resource, label } of gone)
+          if (asked.has(resource)) {
+            const message = `${label} (${resource}) is no longer plugged in to this machine; container ${container.name} can't use it until it is back`;
+            this.#deps.events.event(about, 'Warning', 'DeviceUnplugged', message);
+          }
+        if (come.some(({ resource }) => asked.has(resource)))
+          this.#workers.get(pod.metadata.uid ?? '')?.wake();
+      }
+  }
+
   /** Resolves when the first pods are known; runs until the signal aborts. */
   async start(): Promise<void> {
     const { pods, services, signal } = this.#deps;
@@ -100,7 +161,10 @@ export class Kubelet {
     pods.start(signal);
     services.start(signal);
     // Until both are known, a running container would look like an orphan.
-    await Promise.all([pods.whenSynced(), services.whenSynced()]);
+    const synced = Promise.all([pods.whenSynced(), services.whenSynced()]);
+    const alone = this.#deps.clock.timer(aloneAfterMs, () => void this.#goOnAlone());
+    await synced;
+    alone.cancel();
     if (signal.aborted) return;
     this.#isReady = true;
     pods.addHandler({
@@ -108,6 +172,9 @@ export class Kubelet {
       onUpdate: (_old, pod) => this.#onPod(pod),
       onDelete: (pod) => this.#onPodGone(pod),
     });
+    this.#mirrors.synced();
+    // Whatever was kept running meanwhile and is not asked for any more.
+    for (const worker of this.#workers.values()) if (worker.isOffline) worker.gone();
     if (this.#engine.state.kind === 'running') await this.#adopt();
   }
 
@@ -117,7 +184,33 @@ export class Kubelet {
     this.#workerDeps.objects.stop();
   }
 
+  #shownAs(uid: string, base: Pod): Pod | undefined {
+    const worker = this.#workers.get(uid);
+    if (worker === undefined || !isStatic(worker.pod)) return base;
+    const mirror = this.#mirrors.of(uid);
+    return mirror?.metadata.uid === base.metadata.uid ? base : mirror;
+  }
+
+  /** All pods that this machine's own folder asks for. */
+  setStaticPods(pods: readonly Pod[]): void {
+    const uids = new Set(pods.map(({ metadata }) => metadata.uid));
+    const deletionTimestamp = rfc3339(this.#deps.clock.now());
+    for (const worker of this.#workers.values()) {
+      const { metadata, spec } = worker.pod;
+      if (!isStatic(worker.pod) || uids.has(metadata.uid)) continue;
+      worker.update({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { ...metadata, deletionTimestamp },
+        spec,
+      });
+    }
+    for (const pod of pods) if (!this.#workers.has(pod.metadata.uid ?? '')) this.#addWorker(pod);
+    this.#mirrors.want(pods);
+  }
+
   #onPod(pod: Pod): void {
+    if (mirroredUid(pod) !== undefined) return this.#mirrors.seen(pod);
     const { uid = '' } = pod.metadata;
     const worker = this.#workers.get(uid);
     if (worker === undefined) return void this.#addWorker(pod);
@@ -134,6 +227,7 @@ export class Kubelet {
   }
 
   #onPodGone(pod: Pod): void {
+    if (mirroredUid(pod) !== undefined) return this.#mirrors.gone(pod);
     const { uid = '' } = pod.metadata;
     const worker = this.#workers.get(uid);
     if (worker?.isTerminated === true) this.#workers.delete(uid);
@@ -167,6 +261,31 @@ export class Kubelet {
     this.#shapes = shapes;
     this.#deps.onContainersChange();
     if (this.#isReady) this.#endOrphans(observed);
+    else if (this.#isAlone) this.#keep(observed);
+  }
+
+  /** No API server answers: what runs is kept running by what its sandboxes remember. */
+  async #goOnAlone(): Promise<void> {
+    const { runtime, logger } = this.#deps;
+    this.#isAlone = true;
+    logger.warn('No API server answers: pods go on as they were');
+    try {
+      this.#keep(await runtime.listPods());
+    } catch (error) {
+      // The relist when the engine is back does it.
+      logger.debug('Pods not adopted', { error: messageOf(error) });
+    }
+  }
+
+  #keep(observed: readonly ObservedPod[]): void {
+    if (this.#isReady) return;
+    for (const entry of observed) {
+      const pod = podOfMemo(entry);
+      if (pod === undefined || this.#workers.has(entry.pod.uid)) continue;
+      const worker = new PodWorker(this.#workerDeps, pod, true);
+      this.#workers.set(entry.pod.uid, worker);
+      worker.wake();
+    }
   }
 
   /** After a start: pods deleted while we were away leave containers and directories behind. */
@@ -195,9 +314,22 @@ export class Kubelet {
       ...this.#deps.node,
       services: () => services.list(),
       pods: () => this.pods().filter(({ status }) => !isOver(status)),
+      admittedPods: () =>
+        [...this.#workers.values()]
+          .filter((worker) => worker.isAdmitted && !worker.isTerminated)
+          .map((worker) => this.#workerDeps.statuses.newest(worker.pod))
+          .filter(({ status }) => !isOver(status)),
     };
     const runner = new ProbeRunner(runtime);
     const prober = new Prober({ runner, events, clock, random, onChange: wake });
+    const statuses = new StatusWriter({
+      client,
+      clock,
+      logger,
+      signal,
+      onOverruled: wake,
+      shownAs: (uid, base) => this.#shownAs(uid, base),
+    });
     const hooks = new Hooks({ runner, events, clock });
     const images = new Images({ runtime, events, clock });
     const killer = new PodKiller({ runtime, events, hooks });
@@ -210,7 +342,7 @@ export class Kubelet {
       clock,
       sync: new PodSync(parts),
       messages: new TerminationMessages(runtime),
-      statuses: new StatusWriter({ client, clock, logger, signal, onOverruled: wake }),
+      statuses,
       qosClass: this.#deps.qosClass,
       deletePod: (pod) => this.#deletePod(pod),
       onTerminated: (uid) => this.#onTerminated(uid),
@@ -218,6 +350,8 @@ export class Kubelet {
   }
 
   async #deletePod(pod: Pod): Promise<void> {
+    // Its mirror goes by itself.
+    if (isStatic(pod)) return;
     const preconditions = { uid: pod.metadata.uid };
     try {
       const options = { gracePeriodSeconds: 0, preconditions };

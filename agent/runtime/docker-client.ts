@@ -18,6 +18,8 @@ export interface EngineFacts {
   readonly arch: string;
   readonly rootDir: string;
   readonly cgroupVersion: string;
+  /** `cgroupfs` or `systemd`. */
+  readonly cgroupDriver: string;
   /** False with containerd's image store, which gives a digest to whatever is built or loaded as well. */
   readonly digestsTellPulls: boolean;
 }
@@ -47,9 +49,10 @@ export class DockerClient {
     const [version, info] = await attempt(() =>
       Promise.all([this.#docker.version(), this.#docker.info() as Promise<unknown>]),
     );
-    const { DockerRootDir, CgroupVersion, DriverStatus } = info as {
+    const { DockerRootDir, CgroupVersion, CgroupDriver, DriverStatus } = info as {
       readonly DockerRootDir?: string;
       readonly CgroupVersion?: string;
+      readonly CgroupDriver?: string;
       readonly DriverStatus?: readonly (readonly string[])[] | null;
     };
     return {
@@ -57,6 +60,7 @@ export class DockerClient {
       arch: version.Arch,
       rootDir: DockerRootDir ?? '/var/lib/docker',
       cgroupVersion: CgroupVersion ?? '1',
+      cgroupDriver: CgroupDriver ?? 'cgroupfs',
       digestsTellPulls: !(DriverStatus ?? []).flat().includes('io.containerd.snapshotter.v1'),
     };
   }

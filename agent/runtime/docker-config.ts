@@ -3,8 +3,9 @@
 // Source: kubernetes v1.23 pkg/kubelet/dockershim (names, labels, namespace modes), kubelet
 // pkg/kubelet/types/labels.go.
 import path from 'node:path';
-import type { ContainerCreate } from './docker-client.ts';
+import type { ContainerCreate, ContainerDetails } from './docker-client.ts';
 import type {
+  ContainerChange,
   ContainerConfig,
   ContainerLimits,
   MountConfig,
@@ -24,6 +25,7 @@ export const label = {
   gracePeriod: 'io.kubernetes.pod.terminationGracePeriod',
   container: 'io.kubernetes.container.name',
   sandbox: 'io.kubernetes.sandbox.id',
+  memo: 'flotilla.dev/pod',
   attempt: 'io.kubernetes.container.restartCount',
   specHash: 'io.kubernetes.container.hash',
   limits: 'flotilla.dev/limits',
@@ -80,6 +82,8 @@ export interface SandboxPlace {
   readonly mayLowerOomScore: boolean;
   /** Where the engine keeps its own files. */
   readonly engineDirectory: string;
+  /** Of the pod's own cgroup; left out: it has none. */
+  readonly cgroupParent?: string;
 }
 
 export function sandboxBody(config: SandboxConfig, place: SandboxPlace): ContainerCreate {
@@ -93,6 +97,7 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
       [label.container]: 'POD',
       [label.attempt]: String(config.attempt),
       [label.gracePeriod]: String(config.gracePeriodSeconds),
+      ...(config.memo === undefined ? {} : { [label.memo]: config.memo }),
     },
     ExposedPorts: Object.fromEntries(ports.map((port) => [portKey(port), {}])),
     HostConfig: {
@@ -109,11 +114,15 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
       SecurityOpt: ['no-new-privileges'],
     },
   };
-  if (!config.hostNetwork) body.Hostname = config.hostname;
-  if (config.dns !== undefined && !config.hostNetwork)
+  if (place.cgroupParent !== undefined)
+    Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (!config.hostNetwork)
+    Object.assign(body, { Hostname: config.hostname, Domainname: config.domain });
+  if (config.dns !== undefined)
     Object.assign(body.HostConfig ?? {}, {
       Dns: [...config.dns.servers],
-      DnsSearch: [...config.dns.searches],
+      // A dot alone: none. Told nothing, Docker takes the machine's.
+      DnsSearch: config.dns.searches.length === 0 ? ['.'] : [...config.dns.searches],
       DnsOptions: [...config.dns.options],
     });
   if (Object.keys(config.sysctls).length > 0)
@@ -172,6 +181,11 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
         ReadOnly: mount.readOnly,
         ...bindOptions(mount, place.engineDirectory),
       })),
+      Devices: config.devices.map(({ hostPath, containerPath }) => ({
+        PathOnHost: hostPath,
+        PathInContainer: containerPath,
+        CgroupPermissions: 'rwm',
+      })),
       ...limitsBody(resources),
       OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
       Privileged: security.privileged,
@@ -183,11 +197,63 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '5' } },
     },
   };
+  if (place.cgroupParent !== undefined)
+    Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (security.unmaskedProc)
+    Object.assign(body.HostConfig ?? {}, { MaskedPaths: [], ReadonlyPaths: [] });
   if (config.command !== undefined) body.Entrypoint = [...config.command];
   if (config.args !== undefined) body.Cmd = [...config.args];
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
   if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
   return body;
+}
+
+/** The body of a container like another, as the engine tells of that. */
+export function recreatedBody(
+  { Config: config, HostConfig: host }: ContainerDetails,
+  change: ContainerChange,
+): ContainerCreate {
+  const { [label.sandbox]: oldSandbox = '', [label.terminationMessage]: oldMessage } =
+    config.Labels;
+  const inSandbox = (mode: string | undefined): string =>
+    mode === `container:${oldSandbox}` ? `container:${change.sandboxId}` : (mode ?? '');
+  const { Image, Env, Cmd, Entrypoint, User, WorkingDir, OpenStdin, StdinOnce, Tty } = config;
+  const { StopSignal } = config as { StopSignal?: string };
+  return {
+    name: containerName(
+      podOfLabels(config.Labels),
+      config.Labels[label.container] ?? '',
+      change.attempt,
+    ),
+    Image,
+    Env,
+    Cmd,
+    User,
+    WorkingDir,
+    OpenStdin,
+    StdinOnce,
+    Tty,
+    ...(Entrypoint == null ? {} : { Entrypoint }),
+    ...(StopSignal === undefined ? {} : { StopSignal }),
+    Labels: {
+      ...config.Labels,
+      [label.sandbox]: change.sandboxId,
+      [label.attempt]: String(change.attempt),
+      [label.terminationMessage]: change.terminationMessageHostPath,
+    },
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      ...host,
+      NetworkMode: inSandbox(host.NetworkMode),
+      IpcMode: inSandbox(host.IpcMode),
+      PidMode: inSandbox(host.PidMode),
+      Mounts: (host.Mounts ?? []).map((mount) =>
+        mount.Source === oldMessage
+          ? { ...mount, Source: change.terminationMessageHostPath }
+          : mount,
+      ),
+    },
+  };
 }
 
 /**
@@ -238,8 +304,10 @@ function pidMode(config: ContainerConfig, sandbox: string): string {
 // Differs: without a seccompProfile Kubernetes runs unconfined; we keep the engine's own profile,
 // which is what RuntimeDefault asks for.
 function securityOptions({ security }: ContainerConfig): string[] {
-  const options: string[] = [];
-  if (security.seccompUnconfined) options.push('seccomp=unconfined');
+  const { seccompProfile, appArmorProfile } = security;
+  const options = security.seLinuxLabels.map((text) => `label=${text}`);
+  if (seccompProfile !== undefined) options.push(`seccomp=${seccompProfile}`);
+  if (appArmorProfile !== undefined) options.push(`apparmor=${appArmorProfile}`);
   if (!security.allowPrivilegeEscalation) options.push('no-new-privileges');
   return options;
 }

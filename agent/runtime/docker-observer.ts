@@ -35,6 +35,13 @@ export class DockerObserver {
     this.#inspections.delete(id);
   }
 
+  /** Whose own cgroup it is in, as far as it was looked at. */
+  podOfCgroup(id: string): PodRef | undefined {
+    const details = this.#inspections.get(id)?.details;
+    const { CgroupParent = '' } = details?.HostConfig ?? {};
+    return CgroupParent === '' ? undefined : podOfLabels(details?.Config.Labels ?? {});
+  }
+
   async listPods(): Promise<readonly ObservedPod[]> {
     const summaries = await this.#client().listContainers({ label: this.#filters });
     const present = new Set(summaries.map((summary) => summary.Id));
@@ -82,10 +89,12 @@ function observedPod(all: readonly ContainerDetails[], known: PodRef | undefined
   const pod = known ?? podOfLabels(first?.Config.Labels ?? {});
   const sandboxes = newestFirst.filter((entry) => isSandbox(entry.Config.Labels));
   const [newest] = sandboxes;
+  const memo = newest?.Config.Labels[label.memo];
   const fallback = emptyPod(pod).gracePeriodSeconds;
   return {
     pod,
     gracePeriodSeconds: labelNumber(newest?.Config.Labels ?? {}, label.gracePeriod, fallback),
+    ...(memo === undefined ? {} : { memo }),
     sandboxes: sandboxes.map(sandboxStatus),
     containers: newestFirst
       .filter((entry) => !isSandbox(entry.Config.Labels))

@@ -9,6 +9,7 @@ import {
   identityFilters,
   label,
   limitsBody,
+  recreatedBody,
   sandboxBody,
   type NodeIdentity,
   type SandboxPlace,
@@ -22,11 +23,13 @@ import {
   startDockerProcess,
   type DockerProcessDeps,
 } from './docker-process.ts';
+import { podCgroupName, type PodCgroups } from './pod-cgroup.ts';
 import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
 import { PullLayers } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
+  type ContainerChange,
   type ContainerConfig,
   type ContainerLimits,
   type ContainerProcess,
@@ -49,6 +52,8 @@ export interface DockerRuntimeDeps {
   readonly client: () => DockerClient;
   readonly identity: NodeIdentity;
   readonly clock: Clock;
+  /** Left out: pods get no cgroups of their own. */
+  readonly podCgroups?: PodCgroups;
 }
 
 const defaultRootDirectory = '/var/lib/docker';
@@ -124,7 +129,10 @@ export class DockerRuntime implements Runtime {
   }
 
   async #startSandbox(config: SandboxConfig, network: PodNetwork | undefined): Promise<string> {
-    const id = await this.#create(sandboxBody(config, this.#place(network)));
+    const { pod, limits } = config;
+    const cgroupParent = limits === undefined ? undefined : await this.#podCgroup(pod, limits);
+    const place = { ...this.#place(network), ...(cgroupParent && { cgroupParent }) };
+    const id = await this.#create(sandboxBody(config, place));
     try {
       await this.#client.startContainer(id);
       return id;
@@ -132,6 +140,18 @@ export class DockerRuntime implements Runtime {
       await this.removeSandbox(id);
       throw error;
     }
+  }
+
+  /** Undefined: pods have none here. Made anew or brought up to date when `limits` are given. */
+  async #podCgroup(pod: PodRef, limits?: ContainerLimits): Promise<string | undefined> {
+    const { podCgroups } = this.#deps;
+    if (podCgroups === undefined) return undefined;
+    const facts = await this.#knownFacts();
+    if (limits !== undefined)
+      await podCgroups.make(pod.uid, limits, facts).catch((error: unknown) => {
+        throw new RuntimeError('other', `the pod's cgroup: ${String(error)}`, { cause: error });
+      });
+    return podCgroupName(pod.uid, facts);
   }
 
   #place(network: PodNetwork | undefined): SandboxPlace {
@@ -163,18 +183,30 @@ export class DockerRuntime implements Runtime {
   }
 
   async removeSandbox(id: string): Promise<void> {
+    const pod = this.#observer.podOfCgroup(id);
     await this.removeContainer(id);
+    const { podCgroups } = this.#deps;
+    if (pod === undefined || podCgroups === undefined) return;
+    const { sandboxes, containers } = await this.getPod(pod);
+    if (sandboxes.length + containers.length === 0)
+      await podCgroups.remove(pod.uid, await this.#knownFacts());
   }
 
   async createContainer(config: ContainerConfig): Promise<string> {
     await this.#knownFacts();
-    const place = this.#place(undefined);
+    const cgroupParent = config.inPodCgroup ? await this.#podCgroup(config.pod) : undefined;
+    const parent = cgroupParent && { cgroupParent };
+    const place = { ...this.#place(undefined), ...parent };
     if (config.resources.oomScoreAdj >= 0 || !place.mayLowerOomScore)
       return this.#create(containerBody(config, place));
     // After a restart of the agent the sandbox tells what this machine allowed.
     const sandbox = await this.#client.inspectContainer(config.sandboxId);
     this.#mayLowerOomScore = (sandbox.HostConfig.OomScoreAdj ?? 0) < 0;
-    return this.#create(containerBody(config, this.#place(undefined)));
+    return this.#create(containerBody(config, { ...this.#place(undefined), ...parent }));
+  }
+
+  async recreateContainer(id: string, change: ContainerChange): Promise<string> {
+    return this.#create(recreatedBody(await this.#client.inspectContainer(id), change));
   }
 
   async startContainer(id: string): Promise<void> {

@@ -6,6 +6,7 @@ import { echo, fakeProcess, type ProcessProgram } from './fake-process.ts';
 import {
   emptyPod,
   RuntimeError,
+  type ContainerChange,
   type ContainerConfig,
   type ContainerLimits,
   type ContainerProcess,
@@ -100,10 +101,11 @@ export class FakeRuntime implements Runtime {
     const containers = [...this.#containers.values()].filter(
       ({ config }) => config.pod.uid === pod.uid,
     );
-    const grace = sandboxes.at(-1)?.config.gracePeriodSeconds;
+    const { gracePeriodSeconds: grace, memo } = sandboxes.at(-1)?.config ?? {};
     return {
       pod,
       gracePeriodSeconds: grace ?? emptyPod(pod).gracePeriodSeconds,
+      ...(memo === undefined ? {} : { memo }),
       sandboxes: sandboxes.map(({ status }) => status).toReversed(),
       containers: containers
         .map(({ status }) => status)
@@ -170,6 +172,12 @@ export class FakeRuntime implements Runtime {
     this.#containers.set(id, { config, status, lines: [], ended: [] });
     this.#did(`create ${config.name}`, config.pod.uid, id);
     return id;
+  }
+
+  async recreateContainer(id: string, change: ContainerChange): Promise<string> {
+    const { config } = this.#container(id);
+    this.calls.push(`recreate ${config.name}`);
+    return this.createContainer({ ...config, ...change });
   }
 
   async startContainer(id: string): Promise<void> {

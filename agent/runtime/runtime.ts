@@ -30,6 +30,8 @@ export interface SandboxConfig {
   /** Counts the pod's sandboxes from 0. */
   readonly attempt: number;
   readonly hostname: string;
+  /** '' or what comes after the host name in its full name. */
+  readonly domain: string;
   readonly hostNetwork: boolean;
   readonly hostPid: boolean;
   readonly hostIpc: boolean;
@@ -41,6 +43,10 @@ export interface SandboxConfig {
   readonly sysctls: Readonly<Record<string, string>>;
   /** Needed to end the pod's containers when the pod object is gone. */
   readonly gracePeriodSeconds: number;
+  /** What the kubelet wants to read back from it. */
+  readonly memo?: string;
+  /** What all its containers together may use, in a cgroup of the pod's own; left out: it has none. */
+  readonly limits?: ContainerLimits;
 }
 
 export interface MountConfig {
@@ -73,7 +79,27 @@ export interface ContainerSecurity {
   readonly supplementalGroups: readonly number[];
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
-  readonly seccompUnconfined: boolean;
+  /** Nothing of /proc is hidden or read-only. */
+  readonly unmaskedProc: boolean;
+  /** `type:container_t`. */
+  readonly seLinuxLabels: readonly string[];
+  /** `unconfined` or a profile as JSON; left out: the engine's own. */
+  readonly seccompProfile?: string;
+  /** `unconfined` or the name of a loaded profile; left out: the engine's own. */
+  readonly appArmorProfile?: string;
+}
+
+/** What tells a container from the one that it replaces. */
+export interface ContainerChange {
+  readonly sandboxId: string;
+  readonly attempt: number;
+  readonly terminationMessageHostPath: string;
+}
+
+/** A device of the machine, or a directory of them. */
+export interface DeviceMapping {
+  readonly hostPath: string;
+  readonly containerPath: string;
 }
 
 export interface ContainerConfig {
@@ -93,7 +119,11 @@ export interface ContainerConfig {
   /** `NAME=value`, unique names. */
   readonly env: readonly string[];
   readonly mounts: readonly MountConfig[];
+  /** It may read, write and make these, and no other. */
+  readonly devices: readonly DeviceMapping[];
   readonly resources: ContainerResources;
+  /** Its pod's sandbox was made with limits. */
+  readonly inPodCgroup: boolean;
   readonly security: ContainerSecurity;
   readonly hostNetwork: boolean;
   readonly hostPid: boolean;
@@ -155,6 +185,8 @@ export interface ContainerStatus {
 export interface ObservedPod {
   readonly pod: PodRef;
   readonly gracePeriodSeconds: number;
+  /** Of the newest sandbox. */
+  readonly memo?: string;
   readonly sandboxes: readonly SandboxStatus[];
   readonly containers: readonly ContainerStatus[];
 }
@@ -249,6 +281,8 @@ export interface Runtime {
   /** Idempotent. */
   removeSandbox(id: string): Promise<void>;
   createContainer(config: ContainerConfig): Promise<string>;
+  /** A container like one that ended, but for what is given. */
+  recreateContainer(id: string, change: ContainerChange): Promise<string>;
   startContainer(id: string): Promise<void>;
   /** Asks the container to stop, kills it after the grace period; resolves when it is gone. */
   stopContainer(id: string, graceSeconds: number): Promise<void>;

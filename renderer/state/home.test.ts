@@ -74,6 +74,24 @@ describe('describeMachine', () => {
       want: 'Is short of memory',
     },
     {
+      name: 'put to sleep',
+      node: node(
+        'nuc',
+        { status: 'Unknown', reason: 'NodeAsleep' },
+        { conditions: [{ type: 'Asleep', status: 'True' }] },
+      ),
+      want: 'Asleep',
+    },
+    {
+      name: 'a Pi as it comes',
+      node: node(
+        'nuc',
+        { status: 'True' },
+        { conditions: [{ type: 'MemoryLimitsNotEnforced', status: 'True' }] },
+      ),
+      want: "Can't keep apps within their memory",
+    },
+    {
       name: 'closed',
       node: node('nuc', { status: 'True' }, { unschedulable: true }),
       want: 'Closed for new copies',

@@ -2,7 +2,7 @@
 import type { App } from './app.ts';
 import { capitalize, displayName, formatShare, joinWords, plural } from './format.ts';
 import type { LoosePod } from './loose-pods.ts';
-import type { Machine } from './machine.ts';
+import { isAsleep, type Machine } from './machine.ts';
 import type { NextStep, Tone } from './vocabulary.ts';
 
 export interface Attention {
@@ -70,6 +70,8 @@ function machineAttention(machine: Machine): Attention[] {
   const { name, engine } = machine;
   const see: NextStep = { kind: 'machine', label: 'Look at it', machine: name };
   const trouble = engineTrouble(machine, see);
+  // It was meant to be so.
+  if (engine.kind === 'silent' && isAsleep(machine.node)) return [];
   if (trouble === undefined) return pressureAttention(machine, see);
   const original = 'original' in engine ? engine.original : undefined;
   return [{ key: `${machineKey}${name}`, app: undefined, original, ...trouble }];

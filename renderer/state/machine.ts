@@ -87,6 +87,7 @@ function verdict(engine: EngineState, health: readonly HealthLine[], node: Node)
     case 'forbidden':
       return ['trouble', 'May not use its container engine'];
     case 'silent':
+      if (isAsleep(node)) return ['asleep', 'Asleep'];
       return ['gone', 'Does not answer'];
     case 'unready':
       return ['busy', 'Getting ready'];
@@ -99,12 +100,28 @@ function verdict(engine: EngineState, health: readonly HealthLine[], node: Node)
   return ['ok', 'Well'];
 }
 
+export function isAsleep(node: Node): boolean {
+  return (
+    node.status?.conditions?.some(({ type, status }) => type === 'Asleep' && status === 'True') ===
+    true
+  );
+}
+
 const pressureWords: Readonly<Record<string, readonly [well: string, ill: string]>> = {
   MemoryPressure: ['Has memory to spare', 'Is short of memory'],
   DiskPressure: ['Has disk space to spare', 'Is short of disk space'],
   PIDPressure: ['Has room for more processes', 'Runs too many processes'],
+  MemoryLimitsNotEnforced: [
+    'Keeps apps within their memory',
+    "Can't keep apps within their memory",
+  ],
+  ClockSkew: ['Its clock is right', 'Its clock is wrong'],
+  SlowDisk: ['Its disk keeps up', 'Its disk is slow'],
   NetworkUnavailable: ['Its network is up', 'Its network is not set up'],
 };
+
+/** Apps run all the same. */
+const bearable: ReadonlySet<string> = new Set(['MemoryLimitsNotEnforced', 'ClockSkew', 'SlowDisk']);
 
 /** Conditions in words, Ready first, then those that are ill. */
 export function healthLines(node: Node): HealthLine[] {
@@ -122,7 +139,8 @@ function healthLine(condition: NodeCondition): HealthLine | undefined {
   const words = pressureWords[condition.type];
   if (words === undefined || condition.status === 'Unknown') return undefined;
   const isIll = condition.status === 'True';
-  return { tone: isIll ? 'trouble' : 'ok', text: isIll ? words[1] : words[0], original };
+  const ill = bearable.has(condition.type) ? 'wait' : 'trouble';
+  return { tone: isIll ? ill : 'ok', text: isIll ? words[1] : words[0], original };
 }
 
 function rank({ tone }: HealthLine): number {

@@ -29,6 +29,7 @@ export function sandboxConfig(pod: PodRef): SandboxConfig {
     pod,
     attempt: 0,
     hostname: pod.name,
+    domain: '',
     hostNetwork: false,
     hostPid: false,
     hostIpc: false,
@@ -54,7 +55,9 @@ export function containerConfig(
     command: ['sh', '-c', 'trap "exit 0" TERM; echo hello; echo oops >&2; sleep 600 & wait'],
     env: ['COLOUR=green'],
     mounts: [],
+    devices: [],
     resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997 },
+    inPodCgroup: false,
     security: {
       privileged: false,
       readOnlyRootFilesystem: false,
@@ -63,7 +66,8 @@ export function containerConfig(
       supplementalGroups: [],
       addCapabilities: [],
       dropCapabilities: [],
-      seccompUnconfined: false,
+      unmaskedProc: false,
+      seLinuxLabels: [],
     },
     hostNetwork: false,
     hostPid: false,
@@ -199,6 +203,35 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       }
       const observed = await runtime.getPod(other);
       expect([observed.sandboxes, observed.containers]).toEqual([[], []]);
+    });
+
+    it('makes a container like one that ended, and remembers what the pod was', async () => {
+      const ref = { uid: 'uid-again', name: 'again', namespace: 'default' };
+      const sandboxId = await runtime.runSandbox({ ...sandboxConfig(ref), memo: '{"a":"b"}' });
+      const { image, terminationMessageHostPath } = test;
+      const more = {
+        image,
+        terminationMessageHostPath,
+        command: ['sh', '-c', 'echo $COLOUR; sleep 600'],
+      };
+      const first = await runtime.createContainer(containerConfig(ref, sandboxId, more));
+      await runtime.startContainer(first);
+      await runtime.stopContainer(first, 0);
+      const change = { sandboxId, attempt: 1, terminationMessageHostPath };
+      const second = await test.restarted().recreateContainer(first, change);
+      await runtime.startContainer(second);
+      const { containers, memo } = await test.restarted().getPod(ref);
+      expect(memo).toBe('{"a":"b"}');
+      const [newest, before] = containers;
+      expect(newest).toMatchObject({ id: second, state: 'running', attempt: 1, sandboxId });
+      for (const key of ['name', 'specHash', 'image', 'askedLimits'] as const)
+        expect(newest?.[key]).toEqual(before?.[key]);
+      if (test.real) {
+        const { output } = await runtime.exec(second, ['sh', '-c', 'echo $COLOUR'], 5_000);
+        expect(output.trim()).toBe('green');
+      }
+      for (const { id } of containers) await runtime.removeContainer(id);
+      await runtime.removeSandbox(sandboxId);
     });
 
     it('says notFound for a container that does not exist', async () => {

@@ -1,12 +1,21 @@
 // The runtime suite against a real Docker Engine. Leaves nothing behind but the sandbox image.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#kube/base/clock.ts';
-import { runtimeConformance } from '../conformance/runtime.ts';
+import { containerConfig, runtimeConformance, sandboxConfig } from '../conformance/runtime.ts';
 import { DockerClient } from '../../agent/runtime/docker-client.ts';
+import { PodCgroups } from '../../agent/runtime/pod-cgroup.ts';
 import { DockerRuntime } from '../../agent/runtime/docker-runtime.ts';
 
 const socketPath = '/var/run/docker.sock';
@@ -22,6 +31,7 @@ if (existsSync(socketPath)) {
       client: () => client,
       identity: { clusterId, nodeName: 'test-node' },
       clock: systemClock,
+      podCgroups: new PodCgroups({ root: '/sys/fs/cgroup', run: async () => {} }, systemClock),
     });
   const runtime = make();
 
@@ -39,6 +49,91 @@ if (existsSync(socketPath)) {
       real: true,
       terminationMessageHostPath: message,
     };
+  });
+
+  describe('what only a real engine can show', () => {
+    const pod = { uid: 'uid-real', name: 'real', namespace: 'default' };
+    const memoryLimit = '/sys/fs/cgroup/memory/flotilla/poduid-real/memory.limit_in_bytes';
+    let sandbox = '';
+    let container = '';
+    const run = async (...command: string[]) =>
+      (await runtime.exec(container, command, 5_000)).output.trim();
+
+    beforeAll(async () => {
+      sandbox = await runtime.runSandbox({
+        ...sandboxConfig(pod),
+        hostname: 'web',
+        domain: 'db.default.svc.cluster.local',
+        dns: { servers: ['192.0.2.1'], searches: [], options: ['ndots:3'] },
+        limits: { cpuShares: 512, cpuQuotaMicros: 50_000, memoryBytes: 2 ** 26 },
+      });
+      const devices = [
+        { hostPath: '/dev/net/tun', containerPath: '/dev/net/tun' },
+        { hostPath: '/dev/net/tun', containerPath: '/dev/by-name/tunnel' },
+      ];
+      container = await runtime.createContainer({
+        ...containerConfig(pod, sandbox, { image, inPodCgroup: true, devices }),
+        security: {
+          ...containerConfig(pod, sandbox, {}).security,
+          user: '1000',
+          supplementalGroups: [4242],
+        },
+      });
+      await runtime.startContainer(container);
+    });
+
+    it('keeps all of a pod within what it was given as a whole, in a cgroup that goes with it', async () => {
+      expect(readFileSync(memoryLimit, 'utf8').trim()).toBe(String(2 ** 26));
+      const own = `:memory:/flotilla/poduid-real/${container}`;
+      const pid = (await runtime.getPod(pod)).containers[0]?.pid;
+      expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8')).toContain(own);
+    });
+
+    it('names the pod in full, and knows no name server but its own', async () => {
+      expect(await run('hostname')).toBe('web');
+      expect(await run('hostname', '-f')).toBe('web.db.default.svc.cluster.local');
+      const resolver = await run('cat', '/etc/resolv.conf');
+      expect(resolver).toContain('ndots:3');
+      expect(resolver).not.toContain('search');
+    });
+
+    it('gives a container its devices by every name, and no others', async () => {
+      expect(await run('stat', '-c', '%t:%T', '/dev/net/tun', '/dev/by-name/tunnel')).toBe(
+        'a:c8\na:c8',
+      );
+      expect(await run('sh', '-c', 'ls /dev/fuse 2>&1')).toContain('No such file');
+      expect(await run('id', '-G')).toBe('0 4242');
+    });
+
+    it('shares memory of the size of a volume at /dev/shm', async () => {
+      const volume = join(directory, 'shm');
+      mkdirSync(volume);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=300m', 'tmpfs', volume]);
+      try {
+        const mounts = [
+          { hostPath: volume, containerPath: '/dev/shm', readOnly: false, propagation: 'rprivate' },
+        ] as const;
+        const config = containerConfig(pod, sandbox, { image, name: 'shm', mounts });
+        const other = await runtime.createContainer(config);
+        await runtime.startContainer(other);
+        const { output } = await runtime.exec(other, ['df', '-m', '/dev/shm'], 5_000);
+        expect(output).toMatch(/ 300 /);
+        await runtime.removeContainer(other);
+      } finally {
+        execFileSync('umount', [volume]);
+      }
+    });
+
+    it('leaves no cgroup behind', async () => {
+      await runtime.removeContainer(container);
+      const observed = await runtime.getPod(pod);
+      await runtime.removeSandbox(observed.sandboxes[0]?.id ?? '');
+      expect(existsSync(memoryLimit)).toBe(false);
+      const left = readdirSync('/sys/fs/cgroup').filter((name) =>
+        existsSync(`/sys/fs/cgroup/${name}/flotilla/poduid-real`),
+      );
+      expect(left).toEqual([]);
+    });
   });
 
   // Registered before the suite's own, so it runs after it.

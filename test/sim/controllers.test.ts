@@ -389,6 +389,25 @@ describe('a node', () => {
     expect(await podNames()).toHaveLength(2);
   });
 
+  it('that was put to sleep keeps its pods, however long it sleeps', async () => {
+    await sim.addNode('node-1');
+    await sim.addNode('node-2');
+    await deploy(1);
+    await sim.runPods('node-1');
+    const { metadata, status } = await sim.client.get(nodes, { name: 'node-1' });
+    const conditions = [...(status?.conditions ?? []), { type: 'Asleep', status: 'True' }];
+    await sim.client.patch(nodes, metadata, { status: { conditions } }, { subresource: 'status' });
+    await live(1_000, 'node-2');
+    expect(await readyStatus('node-1')).toEqual([
+      'Unknown',
+      'NodeAsleep',
+      'The machine was put to sleep; its pods wait until it wakes up.',
+      ['flotilla.dev/asleep:NoSchedule', 'node.kubernetes.io/unreachable:NoSchedule'],
+    ]);
+    const all = (await sim.client.list(pods)).items;
+    expect(all.map((pod) => pod.metadata.deletionTimestamp)).toEqual([undefined]);
+  });
+
   it('is not evicted from when no node is ready: then it is us who are cut off', async () => {
     await sim.addNode('node-1');
     await deploy(1);

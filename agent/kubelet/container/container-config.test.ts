@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Container, Pod, PodSpec, ResourceRequirements } from '#kube/api/core.ts';
-import { containerConfig, containerHash, sandboxConfig } from './container-config.ts';
+import { containerConfig, containerHash } from './container-config.ts';
+import { oomScoreAdjust } from './container-resources.ts';
 import { registryAuth, registryOf } from './registry-auth.ts';
 
 function podOf(spec: Partial<PodSpec>): Pod {
@@ -10,7 +11,12 @@ function podOf(spec: Partial<PodSpec>): Pod {
 
 function config(
   container: Partial<Container>,
-  more: { spec?: Partial<PodSpec>; user?: string; qosClass?: string } = {},
+  more: {
+    spec?: Partial<PodSpec>;
+    user?: string;
+    qosClass?: string;
+    seccompProfile?: string;
+  } = {},
 ) {
   return containerConfig({
     pod: podOf(more.spec ?? {}),
@@ -19,10 +25,12 @@ function config(
     attempt: 0,
     environment: new Map([['NAME', 'world']]),
     mounts: [],
+    devices: { mappings: [], groups: [] },
     terminationMessageHostPath: '/data/t',
     image: { id: 'i', names: [], sizeBytes: 0, user: more.user ?? '', isPulled: true },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,
+    ...(more.seccompProfile === undefined ? {} : { seccompProfile: more.seccompProfile }),
   });
 }
 
@@ -120,39 +128,65 @@ describe('the user', () => {
   });
 });
 
-describe('the sandbox', () => {
-  it('publishes host ports, names hosts, keeps the grace period', () => {
-    const pod = podOf({
-      containers: [
-        {
-          name: 'a',
-          ports: [{ containerPort: 80, hostPort: 8080 }, { containerPort: 81 }],
-        },
-      ],
-      hostAliases: [{ ip: '1.2.3.4', hostnames: ['x', 'y'] }],
-      terminationGracePeriodSeconds: 5,
-    });
-    expect(sandboxConfig(pod, 2)).toMatchObject({
-      attempt: 2,
-      hostname: 'p',
-      ports: [{ containerPort: 80, hostPort: 8080, protocol: 'tcp' }],
-      extraHosts: ['x:1.2.3.4', 'y:1.2.3.4'],
-      gracePeriodSeconds: 5,
-    });
-    expect(sandboxConfig(pod, 0)).not.toHaveProperty('dns');
+describe('what the kernel enforces', () => {
+  const security = (own: object, ofPod: object = {}) =>
+    config({ securityContext: own }, { spec: { securityContext: ofPod } }).security;
+
+  it('is the engine’s own profiles, unless the pod says otherwise', () => {
+    const plain = security({});
+    expect(plain).toMatchObject({ unmaskedProc: false, seLinuxLabels: [] });
+    expect(plain).not.toHaveProperty('seccompProfile');
+    expect(security({ seccompProfile: { type: 'RuntimeDefault' } })).toEqual(plain);
+    const unconfined = { seccompProfile: { type: 'Unconfined' } };
+    expect(security({}, unconfined).seccompProfile).toBe('unconfined');
+    expect(security({ procMount: 'Unmasked' }).unmaskedProc).toBe(true);
   });
 
-  it('has the name servers of dnsPolicy None', () => {
-    const dnsConfig = {
-      nameservers: ['9.9.9.9'],
-      searches: ['a.b'],
-      options: [{ name: 'ndots', value: '5' }, { name: 'rotate' }],
-    };
-    expect(sandboxConfig(podOf({ dnsPolicy: 'None', dnsConfig }), 0).dns).toEqual({
-      servers: ['9.9.9.9'],
-      searches: ['a.b'],
-      options: ['ndots:5', 'rotate'],
-    });
+  it('is a profile of the machine where the container names one, over its pod’s', () => {
+    const appArmorProfile = { type: 'Localhost', localhostProfile: 'mine' };
+    const own = { appArmorProfile, seccompProfile: { type: 'Localhost', localhostProfile: 'p' } };
+    const ofPod = { appArmorProfile: { type: 'Unconfined' } };
+    const result = config(
+      { securityContext: own },
+      { spec: { securityContext: ofPod }, seccompProfile: '{"x":1}' },
+    ).security;
+    expect(result).toMatchObject({ appArmorProfile: 'mine', seccompProfile: '{"x":1}' });
+    expect(security({}, ofPod).appArmorProfile).toBe('unconfined');
+  });
+
+  it('labels processes for SELinux', () => {
+    const seLinuxOptions = { type: 'spc_t', level: 's0:c1' };
+    expect(security({}, { seLinuxOptions }).seLinuxLabels).toEqual(['type:spc_t', 'level:s0:c1']);
+  });
+});
+
+describe('resources of the pod as a whole', () => {
+  const spec = {
+    resources: { requests: { memory: '512Mi' }, limits: { cpu: '1', memory: '1Gi' } },
+  };
+  const containers = [{ name: 'a' }, { name: 'b', resources: { requests: { memory: '256Mi' } } }];
+
+  it('bound what a container leaves open', () => {
+    const resources = { limits: { memory: '64Mi' } };
+    const result = config({ resources }, { spec });
+    expect(result.resources).toMatchObject({ cpuQuotaMicros: 100_000, memoryBytes: 2 ** 26 });
+    expect([result.inPodCgroup, config({}).inPodCgroup]).toEqual([true, false]);
+  });
+
+  it('count for who dies first: what nobody asked for is shared', () => {
+    const more = { spec: { ...spec, containers }, qosClass: 'Burstable' };
+    const score = (container: Partial<Container>) => config(container, more).resources.oomScoreAdj;
+    expect([score({}), score(containers[1] ?? {})]).toEqual([875, 625]);
+  });
+
+  it('a sidecar dies no sooner than what it serves', () => {
+    const sidecar = { name: 's', restartPolicy: 'Always' };
+    const served = [{ name: 'a', resources: { requests: { memory: '512Mi' } } }];
+    const pod = podOf({ containers: served, initContainers: [sidecar] });
+    const input = { pod, container: sidecar, qosClass: 'Burstable', nodeMemoryBytes: 2 ** 30 };
+    expect(oomScoreAdjust(input)).toBe(500);
+    const critical = podOf({ priorityClassName: 'system-node-critical' });
+    expect(oomScoreAdjust({ ...input, pod: critical })).toBe(-997);
   });
 });
 

@@ -5,18 +5,26 @@ import type { Container, Pod, Secret, Service } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import { isRuntimeError, type ImageStatus, type Runtime } from '../../runtime/runtime.ts';
+import {
+  isRuntimeError,
+  type DnsConfig,
+  type ImageStatus,
+  type Runtime,
+} from '../../runtime/runtime.ts';
+import { grantDevices, type Device } from '../devices/devices.ts';
 import { BackOff } from '../pod/back-off.ts';
 import type { Waiting } from '../pod/container-status.ts';
 import type { ContainerStart } from '../pod/pod-actions.ts';
 import type { PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
-import { containerConfig, podRef } from './container-config.ts';
+import { containerConfig } from './container-config.ts';
 import { ContainerConfigError, containerEnvironment } from './environment.ts';
 import { containerReference } from './event-target.ts';
 import type { Hooks } from './hooks.ts';
 import { ImageError, type Images } from './images.ts';
 import { registryAuth } from './registry-auth.ts';
+import { podRef } from './sandbox-config.ts';
+import { seccompOf } from './security.ts';
 import { serviceEnvironment } from './service-env.ts';
 import { messageOf } from '../../error-message.ts';
 
@@ -25,9 +33,19 @@ export interface NodeView {
   readonly ips: () => readonly string[];
   readonly allocatable: () => Readonly<Record<string, Quantity>>;
   readonly memoryBytes: () => number;
+  /** As /etc/resolv.conf has it. */
+  readonly dns: () => Promise<DnsConfig>;
+  /** The content of a profile of this machine's. Throws ContainerConfigError. */
+  readonly seccompProfile: (name: string) => Promise<string>;
   readonly services: () => readonly Service[];
   /** All that are not over, this one too. */
   readonly pods: () => readonly Pod[];
+  /** Of them those that this node has taken. */
+  readonly admittedPods: () => readonly Pod[];
+  /** What is plugged in now. */
+  readonly devices: () => readonly Device[];
+  readonly maxPods: number;
+  readonly hasAppArmor: () => boolean;
 }
 
 export interface ContainerStarterDeps {
@@ -46,6 +64,8 @@ export interface StartContext {
   readonly podIp: string;
   readonly objects: PodObjects;
   readonly qosClass: string;
+  /** No API server says what it is to be: each is made as the one before it was. */
+  readonly isAsBefore: boolean;
   /** The id of a container of the pod, if it runs. */
   readonly runningId: (containerName: string) => string | undefined;
   /** The pod is being deleted: a pull is no longer waited for. */
@@ -77,8 +97,12 @@ export class ContainerStarter {
     const waiting = this.#crashLoop(context, start);
     if (waiting !== undefined) return waiting;
     try {
-      const image = await this.#image(context, container);
-      const id = await this.#create(context, start, { container, image });
+      const id = context.isAsBefore
+        ? await this.#recreate(context, start)
+        : await this.#create(context, start, {
+            container,
+            image: await this.#image(context, container),
+          });
       return await this.#run(context, container, id);
     } catch (error) {
       if (isRuntimeError(error, 'unavailable') || context.signal.aborted) throw error;
@@ -143,12 +167,18 @@ export class ContainerStarter {
       configMap: objects.configMap,
       secret: objects.secret,
     });
+    const seccomp = seccompOf(pod, container);
+    const profile =
+      seccomp?.type === 'Localhost'
+        ? await node.seccompProfile(seccomp.localhostProfile ?? '')
+        : undefined;
     const config = containerConfig({
       pod,
       container,
       sandboxId,
       attempt: start.attempt,
       environment,
+      devices: grantDevices(container, node.devices()),
       mounts: await volumes.mounts(pod, container, environment),
       terminationMessageHostPath: await volumes.terminationMessageFile(
         uid,
@@ -159,10 +189,29 @@ export class ContainerStarter {
       qosClass,
       nodeMemoryBytes: node.memoryBytes(),
       ...(target === undefined ? {} : { targetContainerId: target }),
+      ...(profile === undefined ? {} : { seccompProfile: profile }),
     });
     const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
+    return id;
+  }
+
+  async #recreate({ pod, sandboxId }: StartContext, start: ContainerStart): Promise<string> {
+    const { runtime, volumes, events } = this.#deps;
+    const { name, attempt, last } = start;
+    if (last === undefined)
+      throw new ContainerConfigError(
+        'the control plane does not answer, and there is no earlier container to go by',
+      );
+    const { uid } = podRef(pod);
+    const terminationMessageHostPath = await volumes.terminationMessageFile(uid, name, attempt);
+    const change = { sandboxId, attempt, terminationMessageHostPath };
+    const id = await this.#step('CreateContainerError', () =>
+      runtime.recreateContainer(last.id, change),
+    );
+    const message = `Created container: ${name}, as it was before: the control plane does not answer`;
+    events.event(containerReference(pod, name), 'Normal', 'Created', message);
     return id;
   }
 

@@ -48,18 +48,60 @@ async function get(answer: RequestListener, more: Partial<HTTPGetAction> = {}) {
 }
 
 describe('an HTTP probe', () => {
-  const statuses = [
-    { status: 200, isSuccess: true },
-    { status: 204, isSuccess: true },
-    { status: 304, isSuccess: true },
-    { status: 400, isSuccess: false },
-    { status: 404, isSuccess: false },
-    { status: 503, isSuccess: false },
-  ];
-  it.each(statuses)('takes $status as success: $isSuccess', async ({ status, isSuccess }) => {
+  it.each([200, 204, 304])('takes %i as success', async (status) => {
+    const { outcome } = await get((_request, response) => response.writeHead(status).end());
+    expect(outcome.isSuccess).toBe(true);
+  });
+
+  it.each([400, 404, 503])('takes %i as failure', async (status) => {
     const { outcome } = await get((_request, response) => response.writeHead(status).end());
     const output = `HTTP probe failed with statuscode: ${status}`;
-    expect(outcome).toEqual({ isSuccess, output });
+    expect(outcome).toEqual({ isSuccess: false, output });
+  });
+
+  it('follows redirects on the same host, with its headers', async () => {
+    const asked: unknown[] = [];
+    const { outcome } = await get(
+      ({ url, headers }, response) => {
+        asked.push([url, headers.host]);
+        const location = new Map([
+          ['/', '/a?b=c'],
+          ['/a?b=c', 'last'],
+        ]).get(url ?? '');
+        if (location !== undefined) response.setHeader('location', location);
+        response.writeHead(location === undefined ? 503 : 302).end();
+      },
+      { httpHeaders: [{ name: 'Host', value: 'shop.example' }] },
+    );
+    const host = 'shop.example';
+    expect(asked).toEqual([
+      ['/', host],
+      ['/a?b=c', host],
+      ['/last', host],
+    ]);
+    expect(outcome).toEqual({
+      isSuccess: false,
+      output: 'HTTP probe failed with statuscode: 503',
+    });
+  });
+
+  it('takes a redirect to another host as success, and warns', async () => {
+    const location = 'http://elsewhere.invalid/';
+    const { outcome } = await get((_request, response) =>
+      response.writeHead(301, { location }).end('moved'),
+    );
+    const warning = 'Probe terminated redirects, Response body: moved';
+    expect(outcome).toEqual({ isSuccess: true, output: '', warning });
+  });
+
+  it('gives up after ten redirects', async () => {
+    let count = 0;
+    const { outcome } = await get((_request, response) => {
+      count++;
+      response.writeHead(307, { location: '/again' }).end();
+    });
+    expect(count).toBe(10);
+    expect(outcome.output).toMatch(/^Get "http:.*\/again": stopped after 10 redirects$/);
   });
 
   it('asks for the path with the headers it was given', async () => {

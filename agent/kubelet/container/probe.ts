@@ -1,7 +1,5 @@
 // One shot of a probe or hook: exec, HTTP, TCP, gRPC. What counts as success and how failures read.
-// Source: kubernetes pkg/probe/{exec,http,tcp}, pkg/kubelet/prober/prober.go.
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+// Source: kubernetes pkg/probe/{exec,tcp}, pkg/kubelet/prober/prober.go.
 import { connect } from 'node:net';
 import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '#kube/api/core.ts';
 import type { IntOrString } from '#kube/api/scalars.ts';
@@ -9,6 +7,7 @@ import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
 import { connectionFailure } from './connection-failure.ts';
 import { grpcProbe } from './grpc-probe.ts';
+import { httpProbe } from './http-probe.ts';
 
 export interface ProbeTarget {
   readonly container: Container;
@@ -20,11 +19,11 @@ export interface ProbeOutcome {
   readonly isSuccess: boolean;
   /** What is worth telling when it failed. */
   readonly output: string;
+  /** Worth telling though it succeeded. */
+  readonly warning?: string;
 }
 
 type Handler = Pick<Probe & LifecycleHandler, 'exec' | 'httpGet' | 'tcpSocket' | 'grpc'>;
-
-const bodyLimitBytes = 10 * 1024;
 
 export class ProbeRunner {
   readonly #runtime: Pick<Runtime, 'exec'>;
@@ -38,7 +37,7 @@ export class ProbeRunner {
     try {
       if (handler.exec !== undefined)
         return await this.#exec(handler.exec.command ?? [], target, timeoutMs);
-      if (handler.httpGet !== undefined) return await httpProbe(handler.httpGet, target, timeoutMs);
+      if (handler.httpGet !== undefined) return await httpGet(handler.httpGet, target, timeoutMs);
       if (handler.tcpSocket !== undefined) {
         const { host, port } = handler.tcpSocket;
         return await tcpProbe(host ?? target.podIp, portNumber(port, target.container), timeoutMs);
@@ -82,52 +81,20 @@ export function portNumber(port: IntOrString, container: Container): number {
   throw new Error(`couldn't find port: ${JSON.stringify(port)}`);
 }
 
-function httpProbe(
+function httpGet(
   action: HTTPGetAction,
   target: ProbeTarget,
   timeoutMs: number,
 ): Promise<ProbeOutcome> {
-  const isHttps = (action.scheme ?? 'HTTP').toUpperCase() === 'HTTPS';
+  const scheme = (action.scheme ?? 'HTTP').toLowerCase();
   const host = action.host ?? target.podIp;
   const port = portNumber(action.port, target.container);
-  const path = action.path === undefined || action.path === '' ? '/' : action.path;
-  const url = `${isHttps ? 'https' : 'http'}://${host}:${port}${path}`;
+  const path = action.path ?? '';
   const headers: Record<string, string> = { 'user-agent': 'kube-probe/1.35', accept: '*/*' };
   for (const { name, value } of action.httpHeaders ?? []) headers[name.toLowerCase()] = value;
-  const options = { host, port, path, headers, agent: false, rejectUnauthorized: false };
-  return new Promise((resolve) => {
-    const fail = (why: string) => resolve({ isSuccess: false, output: `Get "${url}": ${why}` });
-    const signal = AbortSignal.timeout(timeoutMs);
-    let isDialed = false;
-    const send = isHttps ? httpsRequest : httpRequest;
-    const request = send({ ...options, signal }, (response) => {
-      const status = response.statusCode ?? 0;
-      let sizeBytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        sizeBytes += chunk.length;
-        // The verdict stands with the status; a huge body is not waited for.
-        if (sizeBytes > bodyLimitBytes) response.destroy();
-      });
-      response.on('error', (error) => fail(error.message));
-      response.on('close', () =>
-        resolve({
-          isSuccess: status >= 200 && status < 400,
-          output: `HTTP probe failed with statuscode: ${status}`,
-        }),
-      );
-    });
-    request.once('socket', (socket) => socket.once('connect', () => (isDialed = true)));
-    request.on('error', (error) =>
-      fail(
-        signal.aborted
-          ? 'context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
-          : isDialed
-            ? connectionFailure(error)
-            : `dial tcp ${host}:${port}: ${connectionFailure(error)}`,
-      ),
-    );
-    request.end();
-  });
+  const url = new URL(`${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`);
+  const at = new URL(path.startsWith('/') ? path.replace(/^\/+/, '/') : `/${path}`, url);
+  return httpProbe({ url: at, headers, timeoutMs });
 }
 
 function tcpProbe(host: string, port: number, timeoutMs: number): Promise<ProbeOutcome> {

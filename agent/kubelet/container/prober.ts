@@ -122,7 +122,9 @@ export class Prober {
     if (worker.isStopped) return;
     worker.sameInRow = outcome.isSuccess === worker.lastOutcome ? worker.sameInRow + 1 : 1;
     worker.lastOutcome = outcome.isSuccess;
-    if (!outcome.isSuccess) this.#report(worker, outcome.output);
+    if (!outcome.isSuccess) this.#report(worker, 'Unhealthy', `failed: ${outcome.output}`);
+    else if (outcome.warning !== undefined)
+      this.#report(worker, 'ProbeWarning', `warning: ${outcome.warning}`);
     const threshold = outcome.isSuccess
       ? (worker.probe.successThreshold ?? 1)
       : (worker.probe.failureThreshold ?? 3);
@@ -152,11 +154,9 @@ export class Prober {
     this.#deps.onChange(uid);
   }
 
-  #report(worker: Worker, output: string): void {
-    const { type, pod } = worker;
-    const message = `${titles[type]} probe failed: ${output}`;
-    const about = containerReference(pod, worker.target.container.name);
-    this.#deps.events.event(about, 'Warning', 'Unhealthy', message);
+  #report({ type, pod, target }: Worker, reason: string, what: string): void {
+    const about = containerReference(pod, target.container.name);
+    this.#deps.events.event(about, 'Warning', reason, `${titles[type]} probe ${what}`);
   }
 }
 

@@ -1,15 +1,20 @@
 // Pure: a container's security context over its pod's, and whether its image's user agrees.
 // Source: kubernetes pkg/kubelet/kuberuntime/security_context.go, pkg/securitycontext/util.go.
-import type { Container, Pod } from '#kube/api/core.ts';
+import type { Container, Pod, SeccompProfile, SELinuxOptions } from '#kube/api/core.ts';
 import type { ContainerSecurity, ImageStatus } from '../../runtime/runtime.ts';
 import { ContainerConfigError } from './environment.ts';
 
+export interface SecurityInput {
+  readonly pod: Pod;
+  readonly container: Container;
+  readonly image: ImageStatus;
+  /** The content of its seccomp profile, if it is one of this machine's. */
+  readonly seccompProfile?: string;
+}
+
 /** Throws ContainerConfigError when the image would run as root and must not. */
-export function containerSecurity(
-  pod: Pod,
-  container: Container,
-  image: ImageStatus,
-): ContainerSecurity {
+export function containerSecurity(input: SecurityInput): ContainerSecurity {
+  const { pod, container, image } = input;
   const own = container.securityContext ?? {};
   const ofPod = pod.spec.securityContext ?? {};
   const runAsUser = own.runAsUser ?? ofPod.runAsUser;
@@ -17,7 +22,8 @@ export function containerSecurity(
   const mustNotBeRoot = own.runAsNonRoot ?? ofPod.runAsNonRoot ?? false;
   if (mustNotBeRoot) verifyNonRoot(pod, container, runAsUser, image.user);
   const fsGroup = ofPod.fsGroup === undefined ? [] : [ofPod.fsGroup];
-  const profile = own.seccompProfile ?? ofPod.seccompProfile;
+  const appArmor = appArmorName(pod, container);
+  const seccomp = seccompText(seccompOf(pod, container), input.seccompProfile);
   return {
     privileged: own.privileged ?? false,
     readOnlyRootFilesystem: own.readOnlyRootFilesystem ?? false,
@@ -26,8 +32,37 @@ export function containerSecurity(
     supplementalGroups: [...new Set([...fsGroup, ...(ofPod.supplementalGroups ?? [])])],
     addCapabilities: own.capabilities?.add ?? [],
     dropCapabilities: own.capabilities?.drop ?? [],
-    seccompUnconfined: profile?.type === 'Unconfined',
+    unmaskedProc: own.procMount === 'Unmasked',
+    seLinuxLabels: seLinuxLabels(own.seLinuxOptions ?? ofPod.seLinuxOptions),
+    ...(seccomp === undefined ? {} : { seccompProfile: seccomp }),
+    ...(appArmor === undefined ? {} : { appArmorProfile: appArmor }),
   };
+}
+
+export function seccompOf(pod: Pod, container: Container): SeccompProfile | undefined {
+  return container.securityContext?.seccompProfile ?? pod.spec.securityContext?.seccompProfile;
+}
+
+function seccompText(
+  profile: SeccompProfile | undefined,
+  content: string | undefined,
+): string | undefined {
+  if (profile?.type === 'Unconfined') return 'unconfined';
+  return profile?.type === 'Localhost' ? content : undefined;
+}
+
+/** As the engine calls it; undefined: its own default, where the kernel has AppArmor. */
+function appArmorName(pod: Pod, container: Container): string | undefined {
+  const profile =
+    container.securityContext?.appArmorProfile ?? pod.spec.securityContext?.appArmorProfile;
+  if (profile?.type === 'Unconfined') return 'unconfined';
+  return profile?.type === 'Localhost' ? profile.localhostProfile : undefined;
+}
+
+function seLinuxLabels({ user, role, type, level }: SELinuxOptions = {}): string[] {
+  return Object.entries({ user, role, type, level }).flatMap(([name, value]) =>
+    value === undefined || value === '' ? [] : [`${name}:${value}`],
+  );
 }
 
 function userText(user: number | undefined, group: number | undefined, imageUser: string): string {

@@ -30,15 +30,21 @@ export async function readMachineFacts(
     diskBytes: disk.blocks * disk.bsize,
     diskAvailableBytes: disk.bavail * disk.bsize,
     pidCount: Number(/\d+\/(\d+)/.exec(loadavg)?.[1] ?? 0),
-    pidLimit: Number((await text('/proc/sys/kernel/pid_max')).trim() || 32_768),
+    pidLimit: Math.min(await limit('pid_max'), await limit('threads-max')),
     architecture: architectures[arch()] ?? arch(),
     operatingSystem: platform(),
     kernelVersion: release(),
     osImage: osImage(await text('/etc/os-release')),
     machineId: (await text('/etc/machine-id')).trim(),
     systemUuid: (await text('/sys/class/dmi/id/product_uuid')).trim(),
+    hasAppArmor: (await text('/sys/module/apparmor/parameters/enabled')).trim() === 'Y',
     bootId: (await text('/proc/sys/kernel/random/boot_id')).trim(),
   };
+}
+
+/** Whichever of the two is lower, the kernel makes no process beyond it. */
+async function limit(name: 'pid_max' | 'threads-max'): Promise<number> {
+  return Number((await text(`/proc/sys/kernel/${name}`)).trim() || 32_768);
 }
 
 /** '' for what this system does not have, or does not show to us. */

@@ -12,8 +12,10 @@ let clock: ManualClock;
 let stopping: AbortController;
 let objects: Map<string, KubeObject>;
 let told: string[];
+let patches: unknown[];
 let isReady: boolean;
 let registrar: NodeRegistrar;
+let annotations: Record<string, string | null>;
 let onWritten: (status: NodeStatus) => void;
 
 type Ref = { resource: string };
@@ -27,6 +29,12 @@ const client = {
   update: async (ref: Ref, object: KubeObject) => client.get(ref).then(() => put(ref, object)),
   updateStatus: async (ref: Ref, object: KubeObject) =>
     client.get(ref).then(() => put(ref, object)),
+  patch: async (ref: Ref, _name: unknown, patch: Partial<KubeObject>) => {
+    const found = await client.get(ref);
+    patches.push(patch.metadata?.annotations);
+    const merged = { ...found.metadata.annotations, ...patch.metadata?.annotations };
+    return put(ref, { ...found, metadata: { ...found.metadata, annotations: merged } });
+  },
 };
 
 function put({ resource }: Ref, object: KubeObject): KubeObject {
@@ -39,7 +47,9 @@ beforeEach(() => {
   stopping = new AbortController();
   objects = new Map();
   told = [];
+  patches = [];
   isReady = true;
+  annotations = {};
   onWritten = () => {};
   registrar = new NodeRegistrar({
     client: client as unknown as RestClient,
@@ -54,6 +64,7 @@ beforeEach(() => {
     status: async () => ({
       conditions: [{ type: 'Ready', status: isReady ? 'True' : 'False' }],
     }),
+    annotations: () => annotations,
     onWritten: (status) => onWritten(status),
     signal: stopping.signal,
   });
@@ -101,5 +112,17 @@ describe('events of a node', () => {
       clock.advance(300_000);
     });
     expect(told).toEqual([ready, ready]);
+  });
+});
+
+describe('annotations of a node', () => {
+  it('are written when they change, and only those', async () => {
+    annotations = { devices: 'a', reason: null };
+    await written(() => void registrar.run());
+    await written(() => clock.advance(300_000));
+    annotations = { devices: 'b', reason: null };
+    await written(() => clock.advance(300_000));
+    await written(() => clock.advance(300_000));
+    expect(patches).toEqual([{ devices: 'a' }, { devices: 'b' }]);
   });
 });

@@ -22,6 +22,8 @@ export interface NodeRegistrarDeps {
   readonly nodeName: string;
   readonly labels: () => Promise<Record<string, string>>;
   readonly status: (previous: NodeStatus | undefined) => Promise<NodeStatus>;
+  /** Of the Node, that are ours to say; null: not there. */
+  readonly annotations: () => Readonly<Record<string, string | null>>;
   /** After every status that was written. */
   readonly onWritten: (status: NodeStatus) => void;
   readonly signal: AbortSignal;
@@ -63,10 +65,26 @@ export class NodeRegistrar {
     }
   }
 
+  /** Brings what there is to say to the API server now. */
+  async tell(): Promise<void> {
+    await this.#beat();
+  }
+
   /** A `null` value removes the annotation. */
   async annotate(annotations: Readonly<Record<string, string | null>>): Promise<void> {
     const { client, nodeName, signal } = this.#deps;
-    await client.patch(nodes, { name: nodeName }, { metadata: { annotations } }, { signal });
+    const patch = { metadata: { annotations } };
+    const node = await client.patch(nodes, { name: nodeName }, patch, { signal });
+    if (this.#node !== undefined) this.#node = node;
+  }
+
+  async #annotate({ metadata }: Node): Promise<void> {
+    const has = metadata.annotations ?? {};
+    const changed = Object.entries(this.#deps.annotations()).filter(
+      ([name, value]) => (has[name] ?? null) !== value,
+    );
+    if (changed.length === 0) return;
+    await this.annotate(Object.fromEntries(changed));
   }
 
   async #beat(): Promise<boolean> {
@@ -74,6 +92,7 @@ export class NodeRegistrar {
     try {
       const node = (this.#node ??= await this.#register());
       await this.#writeStatus(node);
+      await this.#annotate(this.#node);
       await this.#renewLease(node);
       if (this.#isFailing) logger.info('Node heartbeats arrive again');
       this.#isFailing = false;

@@ -27,6 +27,7 @@ const facts: MachineFacts = {
   machineId: 'm',
   systemUuid: 's',
   bootId: 'b',
+  hasAppArmor: false,
 };
 
 function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFacts> = {}) {
@@ -37,6 +38,8 @@ function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFac
     isShort: { memory: false, 'ephemeral-storage': false },
     runtimeVersion: 'docker://28.0.0',
     kubeletPort: 10_250,
+    devices: [],
+    verdicts: [],
     images: [],
     nowMs: Date.parse('2026-11-23T12:00:00Z'),
     ...more,
@@ -45,6 +48,27 @@ function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFac
 
 const condition = (result: ReturnType<typeof status>, type: string) =>
   result.conditions?.find((entry) => entry.type === type);
+
+describe('resources of a node', () => {
+  it('are its devices as well, and what somebody else advertised; not what was unplugged', () => {
+    const device = { label: '', path: '', paths: [], groups: [] };
+    const devices = [
+      { ...device, resource: 'devices.flotilla.dev/kvm', count: 32 },
+      { ...device, resource: 'devices.flotilla.dev/serial-a', count: 1 },
+    ];
+    const old = { 'devices.flotilla.dev/gone': '1', 'example.com/dongle': '4', cpu: '9' };
+    const result = status({ devices, previous: { capacity: old, allocatable: old } });
+    for (const list of [result.capacity, result.allocatable]) {
+      const extended = Object.entries(list ?? {}).filter(([name]) => name.includes('/'));
+      expect(Object.fromEntries(extended)).toEqual({
+        'devices.flotilla.dev/kvm': '32',
+        'devices.flotilla.dev/serial-a': '1',
+        'example.com/dongle': '4',
+      });
+      expect(list?.['cpu']).toBe('4');
+    }
+  });
+});
 
 describe('the node', () => {
   it('tells what it has to give and where it is', () => {

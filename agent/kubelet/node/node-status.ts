@@ -1,7 +1,10 @@
 // Pure: facts of this machine → Node labels and NodeStatus, in Kubernetes' names and wording.
 // Source: kubernetes pkg/kubelet/nodestatus/setters.go, kubelet_node_status.go.
 import type { NodeCondition, NodeStatus } from '#kube/api/core.ts';
+import type { Quantity } from '#kube/api/scalars.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
+import { devicePrefix, type Device } from '../devices/devices.ts';
+import type { NodeVerdict } from './machine-conditions.ts';
 import type { Starved } from '../pressure/eviction.ts';
 
 export const kubeletVersion = 'v1.35.0';
@@ -29,6 +32,7 @@ export interface MachineFacts {
   readonly machineId: string;
   readonly systemUuid: string;
   readonly bootId: string;
+  readonly hasAppArmor: boolean;
 }
 
 /** Why no container can run; undefined: they can. */
@@ -46,6 +50,9 @@ export interface NodeStatusInput {
   /** `docker://20.10.24`; '' while unknown. */
   readonly runtimeVersion: string;
   readonly kubeletPort: number;
+  readonly devices: readonly Device[];
+  /** What else is the matter with the machine, or is not. */
+  readonly verdicts: readonly NodeVerdict[];
   readonly images: readonly { readonly names: readonly string[]; readonly sizeBytes: number }[];
   readonly nowMs: number;
 }
@@ -60,6 +67,9 @@ export function nodeLabels(nodeName: string, facts: MachineFacts): Record<string
 
 export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
   const { facts, previous = {} } = input;
+  const devices = Object.fromEntries(
+    input.devices.map(({ resource, count }) => [resource, String(count)]),
+  );
   const version = input.runtimeVersion || previous.nodeInfo?.containerRuntimeVersion;
   const diskKib = Math.floor(facts.diskBytes / 1024);
   return {
@@ -69,12 +79,16 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
       { type: 'Hostname', address: facts.hostname },
     ],
     capacity: {
+      ...foreignResources(previous.capacity),
+      ...devices,
       cpu: String(facts.cpuCount),
       'ephemeral-storage': `${diskKib}Ki`,
       memory: `${Math.floor(facts.memoryBytes / 1024)}Ki`,
       pods: String(maxPods),
     },
     allocatable: {
+      ...foreignResources(previous.allocatable),
+      ...devices,
       cpu: String(facts.cpuCount),
       // What Kubernetes keeps free by its default eviction thresholds.
       'ephemeral-storage': String(Math.floor(facts.diskBytes * 0.9)),
@@ -103,17 +117,18 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
   };
 }
 
-interface Verdict {
-  readonly type: string;
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
+/** What somebody else advertised on the node: `kubectl patch node --subresource status` may. */
+function foreignResources(list: NodeStatus['capacity'] = {}): Record<string, Quantity> {
+  const foreign = Object.entries(list).filter(
+    ([name]) => name.includes('/') && !name.startsWith(devicePrefix),
+  );
+  return Object.fromEntries(foreign);
 }
 
 function conditions(input: NodeStatusInput): NodeCondition[] {
   const previous = input.previous?.conditions ?? [];
   const now = rfc3339(input.nowMs);
-  const own = verdicts(input);
+  const own = [...input.verdicts, ...ownVerdicts(input)];
   const foreign = previous.filter(({ type }) => !own.some((entry) => entry.type === type));
   return [
     ...foreign,
@@ -125,7 +140,7 @@ function conditions(input: NodeStatusInput): NodeCondition[] {
   ];
 }
 
-function verdicts({ facts, engine, isShort }: NodeStatusInput): Verdict[] {
+function ownVerdicts({ facts, engine, isShort }: NodeStatusInput): NodeVerdict[] {
   const lowPids = facts.pidCount > facts.pidLimit * 0.9;
   return [
     verdict('MemoryPressure', isShort.memory, [
@@ -155,7 +170,7 @@ function verdict(
   type: string,
   isTrue: boolean,
   [yes, no]: readonly [readonly [string, string], readonly [string, string]],
-): Verdict {
+): NodeVerdict {
   const [reason, message] = isTrue ? yes : no;
   return { type, status: isTrue ? 'True' : 'False', reason, message };
 }

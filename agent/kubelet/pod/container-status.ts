@@ -1,11 +1,16 @@
 // Pure: what the engine shows of one container → its entry in PodStatus.
 // Source: kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses).
-import type { Container, ContainerState, ContainerStatus as ApiStatus } from '#kube/api/core.ts';
+import type {
+  Container,
+  ContainerState,
+  ContainerStatus as ApiStatus,
+  PodSpec,
+} from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { quantityFromBytes, quantityFromMilli } from '#kube/machinery/quantity.ts';
 import type { ContainerStatus } from '../../runtime/runtime.ts';
-import { containerLimits } from '../container/container-config.ts';
+import { containerLimits } from '../container/container-resources.ts';
 import type { ProbeResults } from './pod-actions.ts';
 
 export interface Waiting {
@@ -14,6 +19,7 @@ export interface Waiting {
 }
 
 export interface ContainerView {
+  readonly podSpec: PodSpec;
   readonly container: Container;
   /** Of this container, newest first. */
   readonly history: readonly ContainerStatus[];
@@ -49,7 +55,7 @@ export function containerStatus(view: ContainerView): ApiStatus {
     lastState: {},
   };
   // What somebody looks with has nothing of its own.
-  if (!view.isEphemeral) Object.assign(status, resourcesOf(container, latest));
+  if (!view.isEphemeral) Object.assign(status, resourcesOf(view, latest));
   const containerId = latest === undefined ? previous?.containerID : idOf(view, latest);
   if (containerId !== undefined) status.containerID = containerId;
   const last = latest?.state === 'exited' && view.waiting !== undefined ? latest : before;
@@ -63,7 +69,7 @@ export function containerStatus(view: ContainerView): ApiStatus {
 
 /** What it was given, and what the engine shows of it. */
 function resourcesOf(
-  container: Container,
+  { container, podSpec }: ContainerView,
   latest: ContainerStatus | undefined,
 ): Pick<ApiStatus, 'resources' | 'allocatedResources'> {
   const { claims: _, ...resources } = container.resources ?? {};
@@ -71,7 +77,7 @@ function resourcesOf(
   const allocated = requests === undefined ? {} : { allocatedResources: requests };
   const has = latest?.state === 'running' ? latest.limits : undefined;
   if (has === undefined) return { ...allocated, resources };
-  const wanted = containerLimits(container);
+  const wanted = containerLimits(container, podSpec);
   const shown = { requests: { ...requests }, limits: { ...resources.limits } };
   if (has.cpuShares !== wanted.cpuShares)
     shown.requests['cpu'] = quantityFromMilli(Math.ceil((has.cpuShares * 1000) / 1024));

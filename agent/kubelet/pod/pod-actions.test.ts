@@ -86,6 +86,12 @@ const finished = { ...nothing, kill: true };
 const init: Container[] = [{ name: 'i' }, { name: 'j' }];
 const sidecar: Container[] = [{ name: 's', restartPolicy: 'Always', startupProbe: {} }];
 
+const restartsAfter42: Container = {
+  name: 'a',
+  restartPolicy: 'Never',
+  restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }],
+};
+
 describe('what a pod needs next', () => {
   const cases = [
     {
@@ -97,6 +103,50 @@ describe('what a pod needs next', () => {
       name: 'all runs: nothing',
       result: actions({}, [sandbox()], [container('a'), container('b')]),
       want: nothing,
+    },
+    {
+      name: 'a pod that runs once: only the container with a policy of its own starts again',
+      result: actions(
+        {
+          restartPolicy: 'Never',
+          containers: [{ name: 'a' }, { name: 'b', restartPolicy: 'OnFailure' }],
+        },
+        [sandbox()],
+        [container('a', exited(1)), container('b', exited(1))],
+      ),
+      want: { ...nothing, starts: ['b1'] },
+    },
+    {
+      name: 'a rule for its exit code: started again',
+      result: actions(
+        { restartPolicy: 'Never', containers: [restartsAfter42] },
+        [sandbox()],
+        [container('a', exited(42))],
+      ),
+      want: { ...nothing, starts: ['a1'] },
+    },
+    {
+      name: 'no rule for its exit code: its own policy',
+      result: actions({ containers: [restartsAfter42] }, [sandbox()], [container('a', exited(1))]),
+      want: finished,
+    },
+    {
+      name: 'an init container that is not to be tried again, of a pod that is',
+      result: actions(
+        { initContainers: [{ name: 'i', restartPolicy: 'Never' }] },
+        [sandbox()],
+        [container('i', exited(1))],
+      ),
+      want: finished,
+    },
+    {
+      name: 'the sandbox of a pod that runs once is gone: a new one for what may start again',
+      result: actions(
+        { restartPolicy: 'Never', containers: [restartsAfter42] },
+        [sandbox({ ready: false })],
+        [container('a', exited(42))],
+      ),
+      want: { ...nothing, kill: true, create: true, starts: ['a1'] },
     },
     {
       name: 'an ephemeral container: started once, beside what runs',

@@ -3,6 +3,7 @@
 // Source: kubernetes pkg/kubelet/kuberuntime/{kuberuntime_manager,kuberuntime_container}.go.
 import type { Container, Pod } from '#kube/api/core.ts';
 import type { ContainerLimits, ContainerStatus, ObservedPod } from '../../runtime/runtime.ts';
+import { canRestart, restartsAfter } from './restart.ts';
 
 export interface ContainerKill {
   readonly id: string;
@@ -108,14 +109,12 @@ function hasRunning(observed: ObservedPod): boolean {
 
 /** Whether anything is left to run: a finished Job's pod gets no new sandbox after a reboot. */
 function needsSandbox({ pod, observed }: ActionInput, attempt: number): boolean {
-  if (pod.spec.restartPolicy === 'Never' && attempt > 0 && observed.containers.length > 0)
-    return false;
+  const isOnce = !pod.spec.containers.some((container) => canRestart(pod.spec, container));
+  if (isOnce && attempt > 0 && observed.containers.length > 0) return false;
   const latest = latestContainers(observed);
   return pod.spec.containers.some((container) => {
     const status = latest.get(container.name);
-    return (
-      pod.spec.restartPolicy !== 'OnFailure' || status?.state !== 'exited' || status.exitCode !== 0
-    );
+    return status?.state !== 'exited' || isOnce || shouldRestart(pod, container, status);
   });
 }
 
@@ -144,10 +143,7 @@ function startOf(input: ActionInput, container: Container): ContainerStart {
 
 export function shouldRestart(pod: Pod, container: Container, status: ContainerStatus): boolean {
   if (status.state === 'running') return false;
-  if (status.state === 'created' || isSidecar(container)) return true;
-  const policy = pod.spec.restartPolicy ?? 'Always';
-  if (policy === 'Always') return true;
-  return policy === 'OnFailure' && status.exitCode !== 0;
+  return status.state === 'created' || restartsAfter(pod.spec, container, status.exitCode);
 }
 
 function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
@@ -292,7 +288,7 @@ function initActions(
     }
     if (isInitialized) continue;
     if (status?.state === 'exited' && status.exitCode === 0) continue;
-    if (status?.state === 'exited' && pod.spec.restartPolicy === 'Never') return 'failed';
+    if (status?.state === 'exited' && !shouldRestart(pod, container, status)) return 'failed';
     if (status?.state !== 'running') out.starts.push(startOf(input, container));
     return 'waiting';
   }

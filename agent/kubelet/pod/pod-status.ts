@@ -8,6 +8,7 @@ import type { ObservedPod } from '../../runtime/runtime.ts';
 import { containerStatus, type Waiting } from './container-status.ts';
 import { isSidecar, latestContainers, type ProbeResults } from './pod-actions.ts';
 import { podConditions, type ResizeState } from './pod-conditions.ts';
+import { restartsAfter } from './restart.ts';
 
 export interface StatusInput {
   readonly pod: Pod;
@@ -87,6 +88,7 @@ function statusOf(
     ...(pod.status?.ephemeralContainerStatuses ?? []),
   ].find((status) => status.name === name);
   return containerStatus({
+    podSpec: pod.spec,
     container,
     history: observed.containers.filter((entry) => entry.name === name),
     waiting: input.waiting.get(name),
@@ -123,11 +125,18 @@ function phaseOf(
   const { pod } = input;
   const previous = pod.status?.phase;
   if (previous === 'Succeeded' || previous === 'Failed') return previous;
-  const policy = pod.spec.restartPolicy ?? 'Always';
+  const willRestart = ({ name }: ApiStatus, exitCode: number): boolean => {
+    const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+    const container = all.find((entry) => entry.name === name);
+    return container !== undefined && restartsAfter(pod.spec, container, exitCode);
+  };
   const isInitialized = hasInitialized(input);
   if (!isInitialized) {
-    const failed = init.some((status) => (status.state?.terminated?.exitCode ?? 0) !== 0);
-    if (failed && (policy === 'Never' || input.isTerminal)) return 'Failed';
+    const hasFailed = init.some((status) => {
+      const { exitCode = 0 } = status.state?.terminated ?? {};
+      return exitCode !== 0 && (input.isTerminal || !willRestart(status, exitCode));
+    });
+    if (hasFailed) return 'Failed';
     const isPending = init.some((status) => !isInitDone(pod, status));
     if (isPending) return 'Pending';
   }
@@ -140,11 +149,9 @@ function phaseOf(
   const stopped = ended.filter((entry) => entry !== undefined);
   if (running + stopped.length < main.length) return 'Pending';
   if (running > 0) return 'Running';
-  const hasSucceeded = stopped.every((entry) => entry.exitCode === 0);
-  if (input.isTerminal) return hasSucceeded ? 'Succeeded' : 'Failed';
-  if (policy === 'Always') return 'Running';
-  if (hasSucceeded) return 'Succeeded';
-  return policy === 'Never' ? 'Failed' : 'Running';
+  const goesOn = main.some((status, index) => willRestart(status, ended[index]?.exitCode ?? 0));
+  if (goesOn && !input.isTerminal) return 'Running';
+  return stopped.every((entry) => entry.exitCode === 0) ? 'Succeeded' : 'Failed';
 }
 
 function isInitDone(pod: Pod, status: ApiStatus): boolean {

@@ -10,21 +10,20 @@ import {
   type ObservedPod,
   type Runtime,
 } from '../../runtime/runtime.ts';
-import {
-  containerHash,
-  containerLimits,
-  podRef,
-  sandboxConfig,
-} from '../container/container-config.ts';
+import { containerHash } from '../container/container-config.ts';
+import { containerLimits } from '../container/container-resources.ts';
 import { containerReference } from '../container/event-target.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
+import { podRef, sandboxConfig } from '../container/sandbox-config.ts';
 import type { ObjectSource, PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Waiting } from './container-status.ts';
 import { computePodActions, differing, latestContainers, type PodActions } from './pod-actions.ts';
 import { defaultWaiting } from './pod-status.ts';
 import type { PodKiller } from './pod-killer.ts';
+import { TransportError } from '#kube/client/transport.ts';
+import { StatusError } from '#kube/machinery/status.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface PodSyncDeps {
@@ -43,6 +42,8 @@ export interface SyncInput {
   readonly pod: Pod;
   readonly observed: ObservedPod;
   readonly qosClass: string;
+  /** The pod is known from its sandbox only: no API server has answered yet. */
+  readonly isOffline: boolean;
   /** Why containers don't run; kept up to date here. By container name. */
   readonly waiting: Map<string, Waiting>;
   /** Whose limits the engine would not change, and why; kept up to date here. */
@@ -59,6 +60,12 @@ export interface SyncInput {
 export type RetryAfterMs = number | undefined;
 
 const failedSetUpRetryMs = 2_000;
+const none: PodObjects = {
+  configMap: () => undefined,
+  secret: () => undefined,
+  token: () => undefined,
+};
+const away = 'the control plane does not answer: what the volumes hold is not known';
 /** Memory that is in use can't be taken away; it may be given back. */
 const failedResizeRetryMs = 30_000;
 
@@ -80,7 +87,7 @@ export class PodSync {
     for (const status of observed.containers)
       if (status.state === 'running') waiting.delete(status.name);
     const willStart = actions.createSandbox || actions.starts.length > 0;
-    const objects = await this.#setUpVolumes(input, willStart);
+    const objects = await this.#setUpVolumes(input, willStart ? actions : undefined);
     if (objects === undefined) return failedSetUpRetryMs;
     // What was just stopped is started in the next round, from a fresh look.
     if (actions.kills.length > 0) return 0;
@@ -105,7 +112,7 @@ export class PodSync {
       observed,
       probes: (name) => prober.results(pod.metadata.uid ?? '', name),
       specHash: containerHash,
-      limits: containerLimits,
+      limits: (container) => containerLimits(container, pod.spec),
       limitsSet: (id) => limitsSet.get(id),
       knownRestarts: (name) => {
         const status = statuses.find((entry) => entry.name === name);
@@ -139,14 +146,18 @@ export class PodSync {
   }
 
   /** Undefined: something is missing; running containers go on with what they have. */
-  async #setUpVolumes(input: SyncInput, isNeeded: boolean): Promise<PodObjects | undefined> {
-    const { pod, observed } = input;
-    const { objects, volumes, node, events, logger } = this.#deps;
-    const none: PodObjects = {
-      configMap: () => undefined,
-      secret: () => undefined,
-      token: () => undefined,
-    };
+  async #setUpVolumes(
+    input: SyncInput,
+    needed: PodActions | undefined,
+  ): Promise<PodObjects | 'as-before' | undefined> {
+    const { pod, observed, isOffline } = input;
+    const { objects, volumes, node, logger } = this.#deps;
+    const isNeeded = needed !== undefined;
+    // Volumes are as they were, and so can their containers be.
+    const canBeAsBefore =
+      needed?.createSandbox === false && needed.starts.every(({ last }) => last !== undefined);
+    if (isOffline)
+      return canBeAsBefore ? 'as-before' : isNeeded ? this.#cannotSetUp(pod, away) : none;
     const isIdle = !observed.containers.some((status) => status.state === 'running');
     if (!isNeeded && ((pod.spec.volumes ?? []).length === 0 || isIdle)) return none;
     try {
@@ -160,16 +171,20 @@ export class PodSync {
         logger.debug('Volumes not refreshed', { pod: podRef(pod), error: messageOf(error) });
         return none;
       }
-      const message = messageOf(error);
-      events.event(pod, 'Warning', 'FailedMount', message);
-      return undefined;
+      if (canBeAsBefore && isUnreachable(error)) return 'as-before';
+      return this.#cannotSetUp(pod, messageOf(error));
     }
   }
 
+  #cannotSetUp(pod: Pod, message: string): undefined {
+    this.#deps.events.event(pod, 'Warning', 'FailedMount', message);
+    return undefined;
+  }
+
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events } = this.#deps;
+    const { runtime, events, node } = this.#deps;
     try {
-      return await runtime.runSandbox(sandboxConfig(pod, attempt));
+      return await runtime.runSandbox(sandboxConfig(pod, attempt, await node.dns()));
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
       const why = messageOf(error);
@@ -182,10 +197,16 @@ export class PodSync {
   async #startAll(
     input: SyncInput,
     actions: PodActions,
-    given: { readonly sandboxId: string; readonly now: ObservedPod; readonly objects: PodObjects },
+    given: {
+      readonly sandboxId: string;
+      readonly now: ObservedPod;
+      readonly objects: PodObjects | 'as-before';
+    },
   ): Promise<RetryAfterMs> {
     const { pod, qosClass, waiting, signal, onWaiting } = input;
-    const { sandboxId, now, objects } = given;
+    const { sandboxId, now } = given;
+    const isAsBefore = given.objects === 'as-before';
+    const objects = given.objects === 'as-before' ? none : given.objects;
     const podIp = now.sandboxes.find((sandbox) => sandbox.id === sandboxId)?.ip ?? '';
     const onPulling = (name: string, message: string): void => {
       waiting.set(name, { ...defaultWaiting(pod), message });
@@ -193,7 +214,8 @@ export class PodSync {
     };
     const runningId = (name: string): string | undefined =>
       now.containers.find((status) => status.name === name && status.state === 'running')?.id;
-    const context = { pod, sandboxId, podIp, objects, qosClass, signal, onPulling, runningId };
+    const known = { pod, sandboxId, podIp, objects, qosClass, signal };
+    const context = { ...known, isAsBefore, onPulling, runningId };
     const delaysMs: number[] = [];
     for (const start of actions.starts) {
       if (signal.aborted) return undefined;
@@ -225,4 +247,10 @@ export class PodSync {
     for (const [index, sandbox] of observed.sandboxes.entries())
       if (!sandbox.ready && (hasReady || index > 0)) await runtime.removeSandbox(sandbox.id);
   }
+}
+
+/** No answer, or one that says nothing of what was asked. */
+function isUnreachable(error: unknown): boolean {
+  if (error instanceof StatusError) return error.code >= 500 || error.code === 429;
+  return error instanceof TransportError;
 }

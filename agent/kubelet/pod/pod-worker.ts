@@ -12,12 +12,13 @@ import {
   type ObservedPod,
   type Runtime,
 } from '../../runtime/runtime.ts';
-import { defaultGracePeriodSeconds, podRef } from '../container/container-config.ts';
+import { defaultGracePeriodSeconds, podRef } from '../container/sandbox-config.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
 import type { ObjectSource } from '../volumes/object-source.ts';
 import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
+import { admissionFailure } from './admission.ts';
 import type { Waiting } from './container-status.ts';
 import type { PodKiller } from './pod-killer.ts';
 import { admitResize, type PendingResize } from './pod-resize.ts';
@@ -70,10 +71,16 @@ export class PodWorker {
   #syncAbort = new AbortController();
   #failure: PodFailure | undefined;
   #isUrgent = false;
+  #isAdmitted: boolean;
+  #isOffline: boolean;
 
-  constructor(deps: PodWorkerDeps, pod: Pod) {
+  /** `isOffline`: known from its sandbox only, until the API server shows it. */
+  constructor(deps: PodWorkerDeps, pod: Pod, isOffline = false) {
     this.#deps = deps;
     this.#pod = pod;
+    this.#isOffline = isOffline;
+    // Taken before the agent was started anew.
+    this.#isAdmitted = pod.status?.startTime !== undefined;
   }
 
   get pod(): Pod {
@@ -83,6 +90,15 @@ export class PodWorker {
   /** A resize waits until others make room. */
   get isResizePending(): boolean {
     return this.#pending !== undefined;
+  }
+
+  /** The node has taken it: what it asks for is no longer free. */
+  get isAdmitted(): boolean {
+    return this.#isAdmitted;
+  }
+
+  get isOffline(): boolean {
+    return this.#isOffline;
   }
 
   get isTerminated(): boolean {
@@ -95,6 +111,10 @@ export class PodWorker {
     this.#pod = pod;
     // Most updates are our own status coming back.
     const isOverruled = this.#deps.statuses.isOverruled(pod);
+    if (this.#isOffline) {
+      this.#isOffline = false;
+      return this.#onChange(before);
+    }
     if (old !== pod && !isOverruled && saysTheSame(old, pod)) return;
     this.#onChange(before);
   }
@@ -143,6 +163,15 @@ export class PodWorker {
     this.#isStopped = true;
     this.#timer?.cancel();
     this.#syncAbort.abort();
+  }
+
+  /** The machine goes down: its containers end within so many seconds, and begin again when it is back. */
+  async shutDown(limitSeconds: number): Promise<void> {
+    this.stop();
+    const { runtime, killer, prober } = this.#deps;
+    prober.forget(this.#pod.metadata.uid ?? '');
+    const observed = await runtime.getPod(podRef(this.#pod));
+    await killer.killPod(this.#pod, observed, Math.min(limitSeconds, this.#graceSeconds()));
   }
 
   async #run(): Promise<void> {
@@ -200,6 +229,7 @@ export class PodWorker {
     if (this.#phase === 'cleaning') return this.#cleanUp();
     const observed = await this.#deps.runtime.getPod(podRef(this.#pod));
     if (this.#isTerminating()) return this.#terminate(observed);
+    this.#admit(observed);
     await this.#publish(observed);
     const { phase } = this.#deps.statuses.newest(this.#pod).status ?? {};
     if (phase === 'Succeeded' || phase === 'Failed') return this.#finish(observed);
@@ -216,6 +246,7 @@ export class PodWorker {
       pod: this.#admitted(),
       observed,
       qosClass: this.#deps.qosClass(this.#pod),
+      isOffline: this.#isOffline,
       waiting: this.#waiting,
       failedResizes: this.#failedResizes,
       limitsSet: this.#limitsSet,
@@ -228,6 +259,29 @@ export class PodWorker {
     // A change made here shows its consequences in another look (probes, the next init container).
     if (isDifferent(observed, after)) return 0;
     return earliest(retryAfterMs, deadlineMs);
+  }
+
+  /** Once, before anything of it is started. */
+  #admit(observed: ObservedPod): void {
+    if (this.#isAdmitted || this.#failure !== undefined) return;
+    const { node, events } = this.#deps;
+    const { uid } = this.#pod.metadata;
+    const isThere = observed.sandboxes.length + observed.containers.length > 0;
+    const failure = isThere
+      ? undefined
+      : admissionFailure({
+          pod: this.#pod,
+          others: node.admittedPods().filter(({ metadata }) => metadata.uid !== uid),
+          allocatable: node.allocatable(),
+          devices: node.devices(),
+          maxPods: node.maxPods,
+          hasAppArmor: node.hasAppArmor(),
+        });
+    this.#isAdmitted = failure === undefined;
+    this.#failure = failure;
+    if (failure === undefined) return;
+    const message = failure.message.replace(/^Pod was rejected: /, '');
+    events.event(this.#pod, 'Warning', failure.reason, message);
   }
 
   /** The pod with what the node has room for. */
@@ -271,7 +325,8 @@ export class PodWorker {
     const { runtime, killer, prober } = this.#deps;
     await this.#publish(observed);
     prober.forget(this.#pod.metadata.uid ?? '');
-    const isOrphan = this.#isGone && this.#pod.spec.containers.length === 0;
+    // Of neither was it said how it should end.
+    const isOrphan = this.#isGone && (this.#isOffline || this.#pod.spec.containers.length === 0);
     const grace = isOrphan ? observed.gracePeriodSeconds : this.#graceSeconds();
     await killer.killPod(this.#pod, observed, grace);
     await this.#publish(await runtime.getPod(podRef(this.#pod)));
@@ -300,13 +355,14 @@ export class PodWorker {
   }
 
   async #publish(observed: ObservedPod): Promise<void> {
-    // An orphan has no object to tell anything to.
-    if (this.#isGone) return;
+    // An orphan has no object to tell anything to; what is known offline would tell less than the API has.
+    if (this.#isGone || this.#isOffline) return;
     await this.#deps.messages.read(this.#pod, observed);
     this.#setStatus(observed);
   }
 
   #setStatus(observed: ObservedPod): void {
+    if (this.#isOffline) return;
     const { statuses, messages, prober, node, clock } = this.#deps;
     const { uid = '' } = this.#pod.metadata;
     const pod = this.#admitted();

@@ -16,6 +16,8 @@ export interface StatusWriterDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** The object that shows the pod: `base` itself, or a mirror; undefined: there is none yet. */
+  readonly shownAs: (podUid: string, base: Pod) => Pod | undefined;
   /** While our status was under way, somebody else wrote another one: the pod has to be looked at. */
   readonly onOverruled: (podUid: string) => void;
 }
@@ -91,6 +93,14 @@ export class StatusWriter {
     return true;
   }
 
+  /** What shows the pod is there, or there anew. */
+  resend(podUid: string): void {
+    const entry = this.#entries.get(podUid);
+    if (entry === undefined) return;
+    entry.sent = undefined;
+    if (entry.sending === undefined) entry.sending = this.#send(podUid, entry);
+  }
+
   /** Resolves when all that was set so far is written, or never will be. */
   async flush(podUid: string): Promise<void> {
     await this.#entries.get(podUid)?.sending;
@@ -101,13 +111,16 @@ export class StatusWriter {
   }
 
   async #send(uid: string, entry: Entry): Promise<void> {
-    const { signal, clock, logger, onOverruled } = this.#deps;
+    const { signal, clock, logger, onOverruled, shownAs } = this.#deps;
     let waitMs = retryDelayMs.first;
     // The caller's own tick sets `sending` first.
     await Promise.resolve();
     while (!signal.aborted && this.#entries.get(uid) === entry) {
       const { wanted } = entry;
       if (deepEqual(wanted, entry.sent)) break;
+      const shown = shownAs(uid, entry.base);
+      if (shown === undefined) break;
+      entry.base = shown;
       try {
         await this.#write(entry, wanted);
         entry.sent = wanted;

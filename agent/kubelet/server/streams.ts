@@ -30,7 +30,7 @@ import {
 } from '#platform/streams/websocket-remote-streams.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
-import { podRef } from '../container/container-config.ts';
+import { podRef } from '../container/sandbox-config.ts';
 import type { PodDialer } from './pod-dialer.ts';
 import { forwardPort } from './port-forward.ts';
 import { runRemoteCommand } from './remote-command.ts';

@@ -14,7 +14,7 @@ import { type ControllerDeps, recorderFor, type RunnableController } from '../de
 import { ignoreNotFound } from '../ownership.ts';
 import { nodeIndex, nodeIndexer } from '../pod-gc.ts';
 import { isPodReady, isPodTerminal } from '../pod-state.ts';
-import { taintsFor } from './taints.ts';
+import { isAsleep, taintsFor } from './taints.ts';
 
 /** Without a heartbeat for this long a node is lost. */
 export const gracePeriodMs = 40_000;
@@ -154,9 +154,19 @@ export function isNodeReady(node: Node): boolean {
   return getCondition(node.status?.conditions, 'Ready')?.status === 'True';
 }
 
+const silentReason = {
+  reason: 'NodeStatusUnknown',
+  message: 'Kubelet stopped posting node status.',
+};
+const asleepReason = {
+  reason: 'NodeAsleep',
+  message: 'The machine was put to sleep; its pods wait until it wakes up.',
+};
+
 function unknownConditions(node: Node, nowMs: number): NodeCondition[] {
   const now = rfc3339(nowMs);
   const conditions = [...(node.status?.conditions ?? [])];
+  const why = isAsleep(node) ? asleepReason : silentReason;
   for (const type of heartbeatConditions) {
     const at = conditions.findIndex((condition) => condition.type === type);
     const current = conditions[at];
@@ -174,8 +184,7 @@ function unknownConditions(node: Node, nowMs: number): NodeCondition[] {
         ...current,
         status: 'Unknown',
         lastTransitionTime: now,
-        reason: 'NodeStatusUnknown',
-        message: 'Kubelet stopped posting node status.',
+        ...why,
       };
   }
   return conditions;

@@ -17,6 +17,12 @@ function node(ready: string, taints: Taint[] = [], unschedulable = false): Node 
   };
 }
 
+function asleep(ready: string, taints: Taint[]): Node {
+  const awake = node(ready, taints);
+  const conditions = [...(awake.status?.conditions ?? []), { type: 'Asleep', status: 'True' }];
+  return { ...awake, status: { conditions } };
+}
+
 describe('taints of a node', () => {
   const own: Taint = { key: 'gpu', effect: 'NoSchedule' };
   const unreachable = 'node.kubernetes.io/unreachable';
@@ -45,6 +51,19 @@ describe('taints of a node', () => {
       node: node('Unknown', [{ key: unreachable, effect: 'NoExecute' }]),
       mayEvict: false,
       want: [{ key: unreachable, effect: 'NoSchedule', timeAdded: now }],
+    },
+    {
+      name: 'nobody is evicted from a node that sleeps, and nobody sent there',
+      node: asleep('Unknown', [{ key: unreachable, effect: 'NoExecute' }]),
+      want: [
+        { key: unreachable, effect: 'NoSchedule', timeAdded: now },
+        { key: 'flotilla.dev/asleep', effect: 'NoSchedule', timeAdded: now },
+      ],
+    },
+    {
+      name: 'a node that woke up',
+      node: node('True', [{ key: 'flotilla.dev/asleep', effect: 'NoSchedule' }]),
+      want: [],
     },
     {
       name: 'a cordoned node',

@@ -7,6 +7,8 @@ import { tolerates } from '#kube/machinery/tolerations.ts';
 
 export const notReadyTaint = 'node.kubernetes.io/not-ready';
 export const unreachableTaint = 'node.kubernetes.io/unreachable';
+/** Ours: the machine was put to sleep and said so. */
+export const asleepTaint = 'flotilla.dev/asleep';
 export const unschedulableTaint = 'node.kubernetes.io/unschedulable';
 
 /** Condition → status → the key of its NoSchedule taint. */
@@ -17,6 +19,7 @@ const conditionTaints: readonly (readonly [type: string, status: string, key: st
   ['DiskPressure', 'True', 'node.kubernetes.io/disk-pressure'],
   ['NetworkUnavailable', 'True', 'node.kubernetes.io/network-unavailable'],
   ['PIDPressure', 'True', 'node.kubernetes.io/pid-pressure'],
+  ['Asleep', 'True', asleepTaint],
 ];
 
 const managedKeys: ReadonlySet<string> = new Set([
@@ -26,7 +29,8 @@ const managedKeys: ReadonlySet<string> = new Set([
 
 /**
  * All taints the node should have; those of others are kept. `mayEvict` is false while no node at
- * all is ready: then it is rather us who are cut off, and nobody is evicted.
+ * all is ready: then it is rather us who are cut off, and nobody is evicted. Nor is anybody from a
+ * machine that sleeps: it comes back with all it had.
  */
 export function taintsFor(node: Node, mayEvict: boolean, nowMs: number): Taint[] {
   const current = node.spec.taints ?? [];
@@ -37,8 +41,9 @@ export function taintsFor(node: Node, mayEvict: boolean, nowMs: number): Taint[]
   if (node.spec.unschedulable === true)
     wanted.push({ key: unschedulableTaint, effect: 'NoSchedule' });
   const ready = getCondition(node.status?.conditions, 'Ready')?.status;
-  if (mayEvict && ready === 'False') wanted.push({ key: notReadyTaint, effect: 'NoExecute' });
-  if (mayEvict && ready === 'Unknown') wanted.push({ key: unreachableTaint, effect: 'NoExecute' });
+  const isLost = mayEvict && !isAsleep(node);
+  if (isLost && ready === 'False') wanted.push({ key: notReadyTaint, effect: 'NoExecute' });
+  if (isLost && ready === 'Unknown') wanted.push({ key: unreachableTaint, effect: 'NoExecute' });
   const isManaged = ({ key, effect }: Taint): boolean =>
     managedKeys.has(key) && (effect === 'NoSchedule' || effect === 'NoExecute');
   const kept = current.filter(
@@ -46,6 +51,10 @@ export function taintsFor(node: Node, mayEvict: boolean, nowMs: number): Taint[]
   );
   const added = wanted.filter((taint) => !kept.some((other) => isSameTaint(taint, other)));
   return [...kept, ...added.map((taint) => ({ ...taint, timeAdded: rfc3339(nowMs) }))];
+}
+
+export function isAsleep(node: Node): boolean {
+  return getCondition(node.status?.conditions, 'Asleep')?.status === 'True';
 }
 
 function isSameTaint(a: Taint, b: Taint): boolean {

@@ -16,6 +16,7 @@ import { asGiven, check, isPortName, isPortNumber } from '../text-rules.ts';
 import { validateEnv, validateEnvFrom } from './env.ts';
 import { validateLifecycle, validateProbe } from './probes.ts';
 import { choice, validateResizePolicy, validateResourceRequirements } from './resources.ts';
+import { validateRestart } from './restart.ts';
 import { validateSecurityContext } from './security.ts';
 import { descendingPathMessages } from './volumes.ts';
 
@@ -41,8 +42,7 @@ export function validateContainers(
     if (names.has(container.name)) errors.push(duplicate(at.child('name'), container.name));
     names.add(container.name);
     errors.push(...validateHandlers(container, scope, at));
-    if (container.restartPolicy !== undefined)
-      errors.push(forbidden(at.child('restartPolicy'), 'may not be set for non-init containers'));
+    errors.push(...validateRestart(container, at));
   }
   return [...errors, ...validateHostPorts(containers, path)];
 }
@@ -59,8 +59,7 @@ export function validateInitContainers(
     const at = path.index(index);
     errors.push(...validateContainer(container, scope, at));
     const { restartPolicy } = container;
-    if (restartPolicy !== undefined && restartPolicy !== 'Always')
-      errors.push(notSupported(at.child('restartPolicy'), restartPolicy, ['Always']));
+    errors.push(...validateRestart(container, at));
     if (names.has(container.name)) errors.push(duplicate(at.child('name'), container.name));
     else if ((container.name ?? '') !== '') names.add(container.name);
     errors.push(...validateHostPorts([container], path));

@@ -189,6 +189,26 @@ describe('a pod is refused', () => {
       want: 'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"',
     },
     {
+      name: 'with a restart policy of a container unknown',
+      spec: specOfContainer({ restartPolicy: 'Sometimes' }),
+      want: 'spec.containers[0].restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"',
+    },
+    {
+      name: 'with restart rules that add to no policy',
+      spec: specOfContainer({
+        restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [3] } }],
+      }),
+      want: 'spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used',
+    },
+    {
+      name: 'with a restart rule for nothing known',
+      spec: specOfContainer({
+        restartPolicy: 'Never',
+        restartPolicyRules: [{ action: 'Stop', exitCodes: { operator: 'Is' } }],
+      }),
+      want: '[spec.containers[0].restartPolicyRules[0].action: Unsupported value: "Stop": supported values: "Restart", spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: "Is": supported values: "In", "NotIn"]',
+    },
+    {
       name: 'with a probe that does nothing',
       spec: specOfContainer({ livenessProbe: { periodSeconds: 5 } }),
       want: 'spec.containers[0].livenessProbe: Required value: must specify a handler type',

@@ -1,0 +1,86 @@
+// Hot plug in a directory made up: the kernel's own news of it, a manual clock.
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ManualClock } from '#kube/base/clock.ts';
+import { DeviceKeeper, type DeviceChange } from './device-keeper.ts';
+
+let root = '';
+let stopping: AbortController;
+let clock: ManualClock;
+let keeper: DeviceKeeper;
+let onChange: (change: DeviceChange) => void;
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'flotilla-dev-'));
+  stopping = new AbortController();
+  clock = new ManualClock();
+  onChange = () => {};
+  keeper = new DeviceKeeper({
+    root,
+    clock,
+    onChange: (change) => onChange(change),
+    signal: stopping.signal,
+  });
+});
+afterEach(() => {
+  stopping.abort();
+  rmSync(root, { recursive: true });
+});
+
+const names = (): string[] =>
+  keeper.devices.map(({ resource }) => resource.slice(resource.indexOf('/') + 1));
+
+/** Resolves with what changed; the clock goes on until the kernel has told of it. */
+async function changed(act: () => void): Promise<{ gone: string[]; come: string[] }> {
+  const { promise, resolve } = Promise.withResolvers<DeviceChange>();
+  onChange = resolve;
+  act();
+  const ticking = setInterval(() => clock.advance(300), 5);
+  const { gone, come } = await promise;
+  clearInterval(ticking);
+  return {
+    gone: gone.map(({ resource }) => resource),
+    come: come.map(({ resource }) => resource),
+  };
+}
+
+function plugIn(name: string): void {
+  writeFileSync(path.join(root, name), '');
+  mkdirSync(path.join(root, 'serial/by-id'), { recursive: true });
+  symlinkSync(`../../${name}`, path.join(root, 'serial/by-id/usb-Stick_1'));
+}
+
+describe('devices that come and go', () => {
+  it('are known at the start', async () => {
+    writeFileSync(path.join(root, 'fuse'), '');
+    symlinkSync('nowhere', path.join(root, 'kvm'));
+    await keeper.start();
+    expect(names()).toEqual(['fuse']);
+  });
+
+  it('are noticed, by the name their maker gave them', async () => {
+    await keeper.start();
+    const resource = 'devices.flotilla.dev/serial-usb-stick_1';
+    expect(await changed(() => plugIn('ttyUSB0'))).toEqual({ gone: [], come: [resource] });
+    const unplug = (): void => {
+      rmSync(path.join(root, 'serial'), { recursive: true });
+      rmSync(path.join(root, 'ttyUSB0'));
+    };
+    expect(await changed(unplug)).toEqual({ gone: [resource], come: [] });
+    // Under another number of the kernel's it is the same thing.
+    expect(await changed(() => plugIn('ttyUSB7'))).toEqual({ gone: [], come: [resource] });
+    expect(keeper.devices[0]?.paths).toContain(path.join(root, 'ttyUSB7'));
+  });
+
+  it('are followed by the links that udev makes where it does', async () => {
+    mkdirSync(path.join(root, 'char'));
+    await keeper.start();
+    const act = (): void => {
+      writeFileSync(path.join(root, 'fuse'), '');
+      symlinkSync('../fuse', path.join(root, 'char/10:229'));
+    };
+    expect((await changed(act)).come).toEqual(['devices.flotilla.dev/fuse']);
+  });
+});

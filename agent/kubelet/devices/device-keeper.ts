@@ -1,0 +1,131 @@
+// Follows what is plugged in to this machine: looks once, and again when the kernel says that a file
+// came or went. Nothing polls.
+import { watch, type FSWatcher } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { deviceDirectories, linkDirectories } from './device-classes.ts';
+import { discoverDevices, type Device, type DeviceFile } from './devices.ts';
+
+export interface DeviceKeeperDeps {
+  /** `/dev`. */
+  readonly root: string;
+  readonly clock: Clock;
+  readonly onChange: (change: DeviceChange) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface DeviceChange {
+  readonly gone: readonly Device[];
+  readonly come: readonly Device[];
+}
+
+/** One thing makes several files, and its links a moment after them. */
+const settleMs = 300;
+
+export class DeviceKeeper {
+  readonly #deps: DeviceKeeperDeps;
+  readonly #watchers = new Map<string, FSWatcher>();
+  #devices: readonly Device[] = [];
+  #timer: Timer | undefined;
+
+  constructor(deps: DeviceKeeperDeps) {
+    this.#deps = deps;
+  }
+
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /** Resolves when what is there is known. */
+  async start(): Promise<void> {
+    this.#deps.signal.addEventListener('abort', () => this.#stop(), { once: true });
+    await this.#look();
+  }
+
+  #stop(): void {
+    this.#timer?.cancel();
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+  }
+
+  async #look(): Promise<void> {
+    const { root, onChange, signal } = this.#deps;
+    // First, so that nothing comes unseen in between.
+    await this.#watchAll();
+    const now = discoverDevices(await deviceFiles(root), root);
+    if (signal.aborted) return;
+    const before = this.#devices;
+    if (deepEqual(now, before)) return;
+    this.#devices = now;
+    const isIn = (list: readonly Device[]) => (device: Device) =>
+      list.some((entry) => deepEqual(entry, device));
+    onChange({
+      gone: before.filter((device) => !now.some(({ resource }) => resource === device.resource)),
+      come: now.filter((device) => !isIn(before)(device)),
+    });
+  }
+
+  async #watchAll(): Promise<void> {
+    const { root } = this.#deps;
+    // udev links every device here, and nobody writes to its files: `/dev` itself tells of each
+    // write to /dev/null as well.
+    const hasLinks = await isDirectory(path.join(root, 'char'));
+    const names = [hasLinks ? 'char' : '.', 'serial', 'v4l', ...linkDirectories];
+    const wanted = hasLinks ? names : [...names, ...deviceDirectories];
+    for (const name of wanted) await this.#watch(path.join(root, name));
+  }
+
+  async #watch(directory: string): Promise<void> {
+    if (this.#watchers.has(directory) || !(await isDirectory(directory))) return;
+    if (this.#deps.signal.aborted) return;
+    const watcher = watch(directory, { persistent: false }, (event) => {
+      if (event === 'rename') this.#lookSoon();
+    });
+    watcher.on('error', () => this.#lookSoon());
+    this.#watchers.set(directory, watcher);
+  }
+
+  #lookSoon(): void {
+    this.#timer?.cancel();
+    this.#timer = this.#deps.clock.timer(settleMs, () => {
+      // A directory that went and came again needs a new watch; nothing tells which did.
+      for (const watcher of this.#watchers.values()) watcher.close();
+      this.#watchers.clear();
+      void this.#look();
+    });
+  }
+}
+
+async function isDirectory(directory: string): Promise<boolean> {
+  return stat(directory).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+/** Paths relative to the root. A link that leads nowhere is none. */
+async function deviceFiles(root: string): Promise<DeviceFile[]> {
+  const realRoot = await realpath(root).catch(() => root);
+  const directories = ['.', ...deviceDirectories, ...linkDirectories];
+  const lists = await Promise.all(
+    directories.map(async (directory) => {
+      const names = await readdir(path.join(root, directory)).catch(() => []);
+      return Promise.all(names.map((name) => deviceFile(realRoot, path.join(directory, name))));
+    }),
+  );
+  return lists.flat().filter((file) => file !== undefined);
+}
+
+async function deviceFile(root: string, name: string): Promise<DeviceFile | undefined> {
+  try {
+    const real = await realpath(path.join(root, name));
+    const found = await stat(real);
+    if (found.isDirectory()) return undefined;
+    return { path: name, target: path.relative(root, real), groupId: found.gid };
+  } catch {
+    // It went while we looked.
+    return undefined;
+  }
+}

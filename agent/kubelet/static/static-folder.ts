@@ -1,0 +1,81 @@
+// Follows a folder of pod manifests: looks once, and again when the kernel tells of a change. A file that
+// can't be read as a pod is told, and what it said before stays until it can.
+import { watch, type FSWatcher } from 'node:fs';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Pod } from '#kube/api/core.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import { parseYamlDocuments } from '#platform/yaml-documents.ts';
+import { messageOf } from '../../error-message.ts';
+import { staticPod } from './static-pod.ts';
+
+export interface StaticFolderDeps {
+  readonly directory: string;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  /** All there are now. */
+  readonly onPods: (pods: readonly Pod[]) => void;
+  /** A sentence for a person, once for each state of a file. */
+  readonly onProblem: (file: string, sentence: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** An editor writes a file in several steps. */
+const settleMs = 300;
+
+export class StaticFolder {
+  readonly #deps: StaticFolderDeps;
+  readonly #pods = new Map<string, readonly Pod[]>();
+  readonly #told = new Map<string, string>();
+  #watcher: FSWatcher | undefined;
+  #timer: Timer | undefined;
+
+  constructor(deps: StaticFolderDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when what is there is known. Throws when the folder can't be made or read. */
+  async start(): Promise<void> {
+    const { directory, signal, clock } = this.#deps;
+    await mkdir(directory, { recursive: true, mode: 0o750 });
+    this.#watcher = watch(directory, { persistent: false }, () => {
+      this.#timer?.cancel();
+      this.#timer = clock.timer(settleMs, () => void this.#look().catch(() => {}));
+    });
+    this.#watcher.on('error', () => {});
+    const stop = (): void => {
+      this.#timer?.cancel();
+      this.#watcher?.close();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    await this.#look();
+  }
+
+  async #look(): Promise<void> {
+    const { directory, onPods, onProblem, signal } = this.#deps;
+    const names = (await readdir(directory)).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name));
+    for (const name of this.#pods.keys()) if (!names.includes(name)) this.#pods.delete(name);
+    for (const name of names.sort())
+      try {
+        this.#pods.set(name, await this.#read(name));
+        this.#told.delete(name);
+      } catch (error) {
+        const sentence = `${path.join(directory, name)} is not run: ${messageOf(error)}`;
+        if (this.#told.get(name) !== sentence) onProblem(name, sentence);
+        this.#told.set(name, sentence);
+      }
+    if (signal.aborted) return;
+    const byName = new Map<string, Pod>();
+    for (const pod of [...this.#pods.values()].flat()) {
+      const key = `${pod.metadata.namespace}/${pod.metadata.name}`;
+      if (!byName.has(key)) byName.set(key, pod);
+    }
+    onPods([...byName.values()]);
+  }
+
+  async #read(name: string): Promise<readonly Pod[]> {
+    const { directory, nodeName } = this.#deps;
+    const documents = parseYamlDocuments(await readFile(path.join(directory, name), 'utf8'));
+    return documents.map((document) => staticPod(document, name, nodeName));
+  }
+}

@@ -1,0 +1,142 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Pod } from '#kube/api/core.ts';
+import { ManualClock } from '#kube/base/clock.ts';
+import { StaticFolder } from './static-folder.ts';
+import { isStatic, mirroredUid, mirrorOf, staticPod } from './static-pod.ts';
+
+const manifest = (more: object = {}, spec: object = {}) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'dns', labels: { a: 'b' } },
+  spec: { containers: [{ name: 'dns', image: 'dns:1' }], ...spec },
+  ...more,
+});
+
+describe('a manifest', () => {
+  it('is a pod of the node’s, told apart by file and content', () => {
+    const pod = staticPod(manifest(), 'dns.yaml', 'pi');
+    expect(pod.metadata).toMatchObject({ name: 'dns-pi', namespace: 'default' });
+    expect(pod.spec).toMatchObject({ nodeName: 'pi' });
+    const uids = [
+      pod,
+      staticPod(manifest(), 'other.yaml', 'pi'),
+      staticPod(manifest(), 'dns.yaml', 'nas'),
+      staticPod(manifest({}, { hostNetwork: true }), 'dns.yaml', 'pi'),
+    ].map(({ metadata }) => metadata.uid);
+    expect(new Set(uids).size).toBe(4);
+    expect(staticPod(manifest(), 'dns.yaml', 'pi').metadata.uid).toBe(uids[0]);
+    expect([isStatic(pod), mirroredUid(pod)]).toEqual([true, undefined]);
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi', uid: 'n' }, spec: {} };
+    const mirror = mirrorOf(pod, node as Parameters<typeof mirrorOf>[1]);
+    expect([isStatic(mirror), mirroredUid(mirror)]).toEqual([false, uids[0]]);
+  });
+
+  it('asks for what it limits, as the API server would have it', () => {
+    const resources = { limits: { memory: '1Gi', cpu: '1' }, requests: { cpu: '100m' } };
+    const spec = { containers: [{ name: 'a', image: 'i', resources }] };
+    const [container] = staticPod(manifest({}, spec), 'a.yaml', 'pi').spec.containers;
+    expect(container?.resources?.requests).toEqual({ memory: '1Gi', cpu: '100m' });
+  });
+
+  const bad: { name: string; given: unknown; want: string }[] = [
+    { name: 'no object', given: 'text', want: 'it is no Pod of apiVersion v1' },
+    { name: 'another kind', given: manifest({ kind: 'Service' }), want: 'it is no Pod' },
+    { name: 'no name', given: manifest({ metadata: {} }), want: 'metadata.name' },
+    { name: 'no containers', given: manifest({ spec: {} }), want: 'spec.containers' },
+    {
+      name: 'a container that is none',
+      given: manifest({}, { containers: [null] }),
+      want: 'spec.containers[0].name',
+    },
+    {
+      name: 'no image',
+      given: manifest({}, { containers: [{ name: 'a' }] }),
+      want: 'spec.containers[0].image',
+    },
+    {
+      name: 'what only the API server knows',
+      given: manifest({}, { volumes: [{ name: 'a', configMap: { name: 'c' } }] }),
+      want: "it refers to configmaps: a static pod can't ask the API server",
+    },
+  ];
+  it.each(bad)('is refused with $name', ({ given, want }) => {
+    expect(() => staticPod(given, 'f.yaml', 'pi')).toThrow(want);
+  });
+});
+
+describe('a folder of manifests', () => {
+  let directory = '';
+  let stopping: AbortController;
+  let clock: ManualClock;
+  let problems: string[];
+  let names: string[];
+  let onPods: (() => void) | undefined;
+
+  beforeEach(() => {
+    directory = mkdtempSync(path.join(tmpdir(), 'flotilla-static-'));
+    stopping = new AbortController();
+    clock = new ManualClock();
+    problems = [];
+    names = [];
+    onPods = undefined;
+  });
+  afterEach(() => {
+    stopping.abort();
+    rmSync(directory, { recursive: true });
+  });
+
+  const write = (name: string, text: string) => {
+    // As editors do: whoever looks sees all of it or nothing.
+    writeFileSync(path.join(directory, `.${name}`), text);
+    renameSync(path.join(directory, `.${name}`), path.join(directory, name));
+  };
+  const yaml = (name: string) =>
+    `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec: {containers: [{name: a, image: i}]}\n`;
+
+  async function start(): Promise<void> {
+    const folder = new StaticFolder({
+      directory,
+      nodeName: 'pi',
+      clock,
+      onPods(pods: readonly Pod[]) {
+        names = pods.map(({ metadata }) => metadata.name);
+        onPods?.();
+      },
+      onProblem: (_file, sentence) => void problems.push(sentence),
+      signal: stopping.signal,
+    });
+    await folder.start();
+  }
+
+  async function changed(act: () => void): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onPods = resolve;
+    act();
+    const ticking = setInterval(() => clock.advance(300), 5);
+    await promise;
+    clearInterval(ticking);
+  }
+
+  it('is all its documents, and nothing that is no manifest', async () => {
+    write('b.yaml', `${yaml('one')}---\n${yaml('two')}---\n`);
+    write('a.json', JSON.stringify(manifest()));
+    write('notes.txt', 'remember');
+    await start();
+    expect([names, problems]).toEqual([['dns-pi', 'one-pi', 'two-pi'], []]);
+  });
+
+  it('is followed; what a file said before stays while it says nothing that can be run', async () => {
+    await start();
+    await changed(() => write('a.yaml', yaml('one')));
+    expect(names).toEqual(['one-pi']);
+    await changed(() => write('a.yaml', 'kind: [Pod'));
+    await changed(() => write('b.yaml', yaml('two')));
+    expect(names).toEqual(['one-pi', 'two-pi']);
+    expect(problems).toEqual([expect.stringContaining(`${directory}/a.yaml is not run: `)]);
+    await changed(() => rmSync(path.join(directory, 'a.yaml')));
+    expect(names).toEqual(['two-pi']);
+  });
+});

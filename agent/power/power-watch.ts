@@ -1,0 +1,124 @@
+// What this machine does when it is put to sleep or shut down. Before it sleeps the cluster is told, so
+// that nobody takes its pods for lost; before it goes down its containers end in order, each with its
+// grace, and start again when it is back.
+// Source: kubernetes pkg/kubelet/nodeshutdown/nodeshutdown_manager_linux.go.
+import type { Clock } from '#kube/base/clock.ts';
+import { delay } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import { messageOf } from '../error-message.ts';
+import type { NodeVerdict } from '../kubelet/node/machine-conditions.ts';
+
+export type PowerEvent = 'sleep' | 'resume' | 'shutdown' | 'shutdown-cancelled';
+
+/** The system's own announcements. */
+export interface PowerSystem {
+  /** As they come; ends with the signal. Throws when they can't be heard. */
+  events(signal: AbortSignal): AsyncIterable<PowerEvent>;
+  /** Sleep and shutdown wait until what this returns is called, or for as long as the system allows. */
+  hold(): () => void;
+  /** How long that is. */
+  holdMs(): Promise<number>;
+}
+
+export interface PowerWatchDeps {
+  readonly system: PowerSystem;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Brings the node's status to the API server; resolves when it is there, or can't be. */
+  readonly tell: () => Promise<void>;
+  /** Ends containers within so many seconds: the ordinary ones first. */
+  readonly shutDown: (grace: ShutdownGrace) => Promise<void>;
+  /** What was ended has to begin again. */
+  readonly startAnew: () => void;
+  readonly signal: AbortSignal;
+}
+
+export interface ShutdownGrace {
+  readonly ordinarySeconds: number;
+  /** Of pods that the cluster or the node can't do without. */
+  readonly criticalSeconds: number;
+}
+
+/** Of the time there is, what critical pods have to themselves; and what is left for telling. */
+const criticalShare = 1 / 3;
+const tellMs = 1_000;
+
+export class PowerWatch {
+  readonly #deps: PowerWatchDeps;
+  #isAsleep = false;
+  #isGoingDown = false;
+  #release: () => void = () => {};
+
+  constructor(deps: PowerWatchDeps) {
+    this.#deps = deps;
+  }
+
+  get isGoingDown(): boolean {
+    return this.#isGoingDown;
+  }
+
+  verdict(): NodeVerdict {
+    return this.#isAsleep
+      ? {
+          type: 'Asleep',
+          status: 'True',
+          reason: 'PutToSleep',
+          message: 'the machine was put to sleep: its pods wait for it, and new ones go elsewhere',
+        }
+      : { type: 'Asleep', status: 'False', reason: 'Awake', message: 'the machine is awake' };
+  }
+
+  /** Runs until the signal aborts, or the system says nothing more. */
+  async run(): Promise<void> {
+    const { system, logger, signal } = this.#deps;
+    try {
+      this.#release = system.hold();
+      for await (const event of system.events(signal)) await this.#on(event);
+    } catch (error) {
+      if (!signal.aborted)
+        logger.warn('Sleep and shutdown are not announced here', { error: messageOf(error) });
+    } finally {
+      this.#release();
+    }
+  }
+
+  async #on(event: PowerEvent): Promise<void> {
+    const { system, logger, tell, startAnew } = this.#deps;
+    logger.info('The machine', { event });
+    switch (event) {
+      case 'sleep':
+        this.#isAsleep = true;
+        await this.#atMost(tell(), await system.holdMs());
+        this.#release();
+        break;
+      case 'resume':
+        this.#release = system.hold();
+        this.#isAsleep = false;
+        await this.#atMost(tell(), tellMs);
+        break;
+      case 'shutdown':
+        await this.#goDown();
+        this.#release();
+        break;
+      case 'shutdown-cancelled':
+        startAnew();
+    }
+  }
+
+  async #goDown(): Promise<void> {
+    const { system, tell, shutDown, logger } = this.#deps;
+    this.#isGoingDown = true;
+    await this.#atMost(tell(), tellMs);
+    const seconds = Math.max(1, ((await system.holdMs()) - tellMs) / 1000);
+    const criticalSeconds = Math.floor(seconds * criticalShare);
+    const grace = { ordinarySeconds: Math.floor(seconds - criticalSeconds), criticalSeconds };
+    await shutDown(grace).catch((error: unknown) =>
+      logger.warn('Not all containers ended', { error: messageOf(error) }),
+    );
+  }
+
+  /** The system does not wait for long, and neither do we. */
+  async #atMost(work: Promise<void>, ms: number): Promise<void> {
+    await Promise.race([work.catch(() => {}), delay(this.#deps.clock, ms)]);
+  }
+}

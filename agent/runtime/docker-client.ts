@@ -16,6 +16,7 @@ export type ImageSummary = Docker.ImageInfo;
 export interface EngineFacts {
   readonly version: string;
   readonly arch: string;
+  readonly os: string;
   readonly rootDir: string;
   readonly cgroupVersion: string;
   /** False with containerd's image store, which gives a digest to whatever is built or loaded as well. */
@@ -28,6 +29,12 @@ export interface AuthConfig {
   readonly username: string;
   readonly password: string;
   readonly serveraddress: string;
+}
+
+export interface EnginePull {
+  readonly auth?: AuthConfig | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: (event: PullEvent) => void;
 }
 
 /**
@@ -55,6 +62,7 @@ export class DockerClient {
     return {
       version: version.Version,
       arch: version.Arch,
+      os: version.Os,
       rootDir: DockerRootDir ?? '/var/lib/docker',
       cgroupVersion: CgroupVersion ?? '1',
       digestsTellPulls: !(DriverStatus ?? []).flat().includes('io.containerd.snapshotter.v1'),
@@ -188,12 +196,11 @@ export class DockerClient {
   }
 
   /** Resolves when the pull is done. */
-  async pullImage(
-    name: string,
-    auth: AuthConfig | undefined,
-    onEvent?: (event: PullEvent) => void,
-  ): Promise<void> {
-    const options = auth === undefined ? {} : { authconfig: { ...auth } };
+  async pullImage(name: string, { auth, signal, onEvent }: EnginePull): Promise<void> {
+    const options = {
+      ...(auth === undefined ? {} : { authconfig: { ...auth } }),
+      ...(signal === undefined ? {} : { abortSignal: signal }),
+    };
     await attempt(async () => this.#finish(await this.#docker.pull(name, options), onEvent));
   }
 

@@ -23,7 +23,8 @@ import {
   type DockerProcessDeps,
 } from './docker-process.ts';
 import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
-import { PullLayers } from './pull-progress.ts';
+import { emulatedArchitectures } from './emulation.ts';
+import { PullLayers, type PullEvent } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
@@ -35,9 +36,9 @@ import {
   type LogOptions,
   type ObservedPod,
   type PodRef,
-  type PullProgress,
+  type Platform,
   type ProcessOptions,
-  type RegistryAuth,
+  type PullOptions,
   type Runtime,
   type RuntimeEvent,
   type RuntimeVersion,
@@ -279,6 +280,8 @@ export class DockerRuntime implements Runtime {
         sizeBytes: image.Size,
         user: image.Config?.User ?? '',
         isPulled: isPulled(image, await this.#knownFacts()),
+        os: image.Os,
+        architecture: image.Architecture,
       };
     } catch (error) {
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -286,21 +289,20 @@ export class DockerRuntime implements Runtime {
     }
   }
 
-  async pullImage(
-    name: string,
-    auth: RegistryAuth | undefined,
-    onProgress: (progress: PullProgress) => void = () => {},
-  ): Promise<void> {
+  async platform(): Promise<Platform> {
+    const { os, arch } = await this.#knownFacts();
+    return { os, architecture: arch, emulated: await emulatedArchitectures(process.platform) };
+  }
+
+  async pullImage(name: string, { auth, signal, onProgress }: PullOptions = {}): Promise<void> {
     const config = auth && {
       username: auth.username,
       password: auth.password,
       serveraddress: auth.serverAddress,
     };
     const layers = new PullLayers();
-    await this.#client.pullImage(withTag(name), config, (event) => {
-      const progress = layers.take(event);
-      if (progress !== undefined) onProgress(progress);
-    });
+    const onEvent = (event: PullEvent): void => onProgress?.(layers.take(event));
+    await this.#client.pullImage(withTag(name), { auth: config, signal, onEvent });
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {
@@ -312,6 +314,8 @@ export class DockerRuntime implements Runtime {
       sizeBytes: image.Size,
       user: '',
       isPulled: isPulled(image, facts),
+      os: '',
+      architecture: '',
     }));
   }
 

@@ -15,9 +15,10 @@ import {
   type LogOptions,
   type ObservedPod,
   type PodRef,
-  type PullProgress,
-  type RegistryAuth,
+  type Platform,
   type ProcessOptions,
+  type PullOptions,
+  type PullProgress,
   type Runtime,
   type RuntimeEvent,
   type SandboxConfig,
@@ -66,7 +67,11 @@ export class FakeRuntime implements Runtime {
   /** Names of containers whose limits can't be changed, and why. */
   readonly unresizable = new Map<string, string>();
   /** What a pull goes through before it is done; throws to fail it. */
-  onPull: (name: string, tell: (progress: PullProgress) => void) => Promise<void> = async () => {};
+  onPull: (
+    name: string,
+    tell: (progress: PullProgress) => void,
+    options: PullOptions,
+  ) => Promise<void> = async () => {};
   /** What processes that are talked to do; by default they say what they hear. */
   onProcess: ProcessProgram = echo;
   onExec: ExecHandler = async () => ({ exitCode: 0, output: '' });
@@ -248,14 +253,15 @@ export class FakeRuntime implements Runtime {
     return this.#images.get(name);
   }
 
-  async pullImage(
-    name: string,
-    _auth: RegistryAuth | undefined,
-    onProgress: (progress: PullProgress) => void = () => {},
-  ): Promise<void> {
+  async platform(): Promise<Platform> {
+    this.#check();
+    return { os: 'linux', architecture: 'amd64', emulated: [] };
+  }
+
+  async pullImage(name: string, options: PullOptions = {}): Promise<void> {
     this.#check();
     this.calls.push(`pull ${name}`);
-    await this.onPull(name, onProgress);
+    await this.onPull(name, (progress) => options.onProgress?.(progress), options);
     if (this.pullable !== undefined && !this.pullable.has(name))
       throw new RuntimeError('notFound', `manifest for ${name} not found: manifest unknown`);
     this.addImage(name, { isPulled: true });
@@ -315,8 +321,9 @@ export class FakeRuntime implements Runtime {
 
   addImage(name: string, more: Partial<ImageStatus> = {}): void {
     const id = `sha256:${name}`;
-    const image = { id, names: [name], sizeBytes: 1_000_000, user: '', isPulled: false, ...more };
-    this.#images.set(name, image);
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const facts = { sizeBytes: 1_000_000, user: '', isPulled: false, ...platform };
+    this.#images.set(name, { id, names: [name], ...facts, ...more });
   }
 
   addLog(id: string, line: string): void {

@@ -168,12 +168,32 @@ export interface ImageStatus {
   readonly user: string;
   /** It came from a registry and can be fetched from there again; false: it was made or loaded here. */
   readonly isPulled: boolean;
+  /** `linux`, `arm64`; '' where it isn't told: in lists. */
+  readonly os: string;
+  readonly architecture: string;
+}
+
+/** What programs a machine runs. */
+export interface Platform {
+  readonly os: string;
+  /** Go's word: `amd64`, `arm64`, `arm`. */
+  readonly architecture: string;
+  /** Others that it runs by emulation; `any`: nobody knows which. */
+  readonly emulated: readonly string[] | 'any';
 }
 
 export interface RegistryAuth {
   readonly username: string;
   readonly password: string;
   readonly serverAddress: string;
+}
+
+export interface PullOptions {
+  readonly auth?: RegistryAuth | undefined;
+  /** Ends the pull. */
+  readonly signal?: AbortSignal;
+  /** May be called many times a second, also when nothing is known yet (undefined). */
+  readonly onProgress?: (progress: PullProgress | undefined) => void;
 }
 
 export interface PullProgress {
@@ -265,12 +285,8 @@ export interface Runtime {
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
   /** Undefined when the image is not on this machine. */
   imageStatus(name: string): Promise<ImageStatus | undefined>;
-  /** `onProgress` may be called many times a second. */
-  pullImage(
-    name: string,
-    auth: RegistryAuth | undefined,
-    onProgress?: (progress: PullProgress) => void,
-  ): Promise<void>;
+  platform(): Promise<Platform>;
+  pullImage(name: string, options?: PullOptions): Promise<void>;
   listImages(): Promise<readonly ImageStatus[]>;
   /** Idempotent. A conflict: a container of anybody's is made of it, running or not. */
   removeImage(image: ImageStatus): Promise<void>;

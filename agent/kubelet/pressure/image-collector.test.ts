@@ -181,6 +181,8 @@ it('removes first what was unused for longest', () => {
     sizeBytes: 1,
     user: '',
     isPulled: true,
+    os: '',
+    architecture: '',
   });
   const known = [
     { image: image('yesterday'), firstSeenMs: 0, lastUsedMs: 5 },

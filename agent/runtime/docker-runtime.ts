@@ -2,8 +2,9 @@
 // about the engine: that the sandbox image and the network exist, and whether OOM scores below
 // zero are allowed here.
 import { networkInterfaces } from 'node:os';
+import { Readable } from 'node:stream';
 import type { Clock } from '#kube/base/clock.ts';
-import type { DockerClient, EngineFacts } from './docker-client.ts';
+import type { AuthConfig, DockerClient, EngineFacts, LoadEvent } from './docker-client.ts';
 import {
   containerBody,
   identityFilters,
@@ -33,12 +34,14 @@ import {
   type ContainerProcess,
   type ExecResult,
   type ImageStatus,
+  type LoadOptions,
   type LogOptions,
   type ObservedPod,
   type PodRef,
   type Platform,
   type ProcessOptions,
   type PullOptions,
+  type RegistryAuth,
   type Runtime,
   type RuntimeEvent,
   type RuntimeVersion,
@@ -282,6 +285,7 @@ export class DockerRuntime implements Runtime {
         isPulled: isPulled(image, await this.#knownFacts()),
         os: image.Os,
         architecture: image.Architecture,
+        createdAtMs: Date.parse(image.Created) || 0,
       };
     } catch (error) {
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -290,19 +294,46 @@ export class DockerRuntime implements Runtime {
   }
 
   async platform(): Promise<Platform> {
-    const { os, arch } = await this.#knownFacts();
-    return { os, architecture: arch, emulated: await emulatedArchitectures(process.platform) };
+    const { os, arch, digestsTellPulls } = await this.#knownFacts();
+    return {
+      os,
+      architecture: arch,
+      emulated: await emulatedArchitectures(process.platform),
+      // containerd's store calls an image by the digest of its manifest, which no archive keeps.
+      hasPortableIds: digestsTellPulls,
+    };
   }
 
   async pullImage(name: string, { auth, signal, onProgress }: PullOptions = {}): Promise<void> {
-    const config = auth && {
-      username: auth.username,
-      password: auth.password,
-      serveraddress: auth.serverAddress,
-    };
     const layers = new PullLayers();
     const onEvent = (event: PullEvent): void => onProgress?.(layers.take(event));
-    await this.#client.pullImage(withTag(name), { auth: config, signal, onEvent });
+    await this.#client.pullImage(withTag(name), { auth: configOf(auth), signal, onEvent });
+  }
+
+  registryDigest(name: string, auth: RegistryAuth | undefined): Promise<string> {
+    return this.#client.registryDigest(withTag(name), configOf(auth));
+  }
+
+  async loadImages(
+    archive: AsyncIterable<Uint8Array>,
+    { onLoaded, onProgress, signal }: LoadOptions = {},
+  ): Promise<void> {
+    const onEvent = ({ stream = '', progressDetail: { current, total } = {} }: LoadEvent): void => {
+      const name = /^Loaded image(?: ID)?: (\S+)/.exec(stream)?.[1];
+      if (name !== undefined) onLoaded?.(name);
+      if (current !== undefined && total !== undefined) onProgress?.(current, total);
+    };
+    await this.#client.loadImages(archive, onEvent, signal);
+  }
+
+  saveImage(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#client.saveImage(id, signal);
+  }
+
+  async tagImage(id: string, name: string): Promise<void> {
+    const full = withTag(name);
+    const colon = full.lastIndexOf(':');
+    await this.#client.tagImage(id, full.slice(0, colon), full.slice(colon + 1));
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {
@@ -316,6 +347,7 @@ export class DockerRuntime implements Runtime {
       isPulled: isPulled(image, facts),
       os: '',
       architecture: '',
+      createdAtMs: image.Created * 1000,
     }));
   }
 
@@ -373,7 +405,7 @@ export class DockerRuntime implements Runtime {
     const name = known[arch];
     if (name === undefined)
       throw new RuntimeError('other', `no sandbox program for the processor architecture ${arch}`);
-    await this.#client.loadImage(await sandboxImageTar(name));
+    await this.loadImages(Readable.from([await sandboxImageTar(name)]));
   }
 
   async #ensureNetwork(): Promise<PodNetwork> {
@@ -402,6 +434,12 @@ export class DockerRuntime implements Runtime {
     });
     return { name, bridge, cidr };
   }
+}
+
+function configOf(auth: RegistryAuth | undefined): AuthConfig | undefined {
+  if (auth === undefined) return undefined;
+  const { username, password, serverAddress: serveraddress } = auth;
+  return { username, password, serveraddress };
 }
 
 /** Docker's pull takes every tag of a name that has none. */

@@ -114,7 +114,9 @@ const stopMs = 1_500;
 async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<void> {
   const channel = parentChannel();
   const stopping = new AbortController();
-  const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
+  const config = await readKubeconfig(flags.kubeconfig);
+  const { certPem: ownCertPem, keyPem: ownKeyPem } = config;
+  const transport = new HttpsTransport(config, systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const client = new RestClient({ transport, userAgent, clock: systemClock, random: systemRandom });
   let agent: NodeAgent | undefined;
@@ -142,6 +144,10 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     dataDirectory: flags.data,
     logDirectory,
     runtimeName: flags.runtimeName,
+    identity:
+      ownCertPem === undefined || ownKeyPem === undefined
+        ? undefined
+        : { certPem: ownCertPem, keyPem: ownKeyPem },
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
     server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },

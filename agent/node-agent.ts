@@ -2,6 +2,7 @@
 // kubelet's server, the service proxy. Starts them in order; stopping leaves containers alone.
 import { access } from 'node:fs/promises';
 import path from 'node:path';
+import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -11,10 +12,16 @@ import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
+import { ImageLoader } from './kubelet/images/image-loader.ts';
+import { ImageOrigins } from './kubelet/images/image-origins.ts';
+import { ImagePeers } from './kubelet/images/image-peers.ts';
+import { ImageShare } from './kubelet/images/image-share.ts';
+import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
@@ -45,6 +52,8 @@ export interface NodeAgentDeps {
   readonly dataDirectory: string;
   readonly logDirectory: string;
   readonly runtimeName: 'docker' | 'fake';
+  /** As whom other machines are asked for images; undefined: they are not. */
+  readonly identity: KeyPairPem | undefined;
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
   readonly server: {
@@ -83,6 +92,7 @@ export class NodeAgent {
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
   #imagesAtMs = -Infinity;
+  #origins: ImageOrigins | undefined;
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -114,9 +124,10 @@ export class NodeAgent {
 
   /** Resolves when everything runs; the node may not be Ready yet. */
   async start(): Promise<void> {
-    const { client, clock, random, logger, nodeName } = this.#deps;
+    const { client, clock, random, logger, nodeName, dataDirectory } = this.#deps;
     const { signal } = this.#stopping;
     const facts = await this.#readFacts();
+    this.#origins = await ImageOrigins.open(path.join(dataDirectory, 'images.json'), logger);
     const informers = new InformerFactory({ client, clock, random, logger });
     const kubelet = this.#makeKubelet(informers, facts);
     const collector = this.#makeCollector();
@@ -189,6 +200,7 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
+      images: { peers: this.#makePeers(), origins: this.#knownOrigins() },
       node: {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
@@ -206,6 +218,21 @@ export class NodeAgent {
       },
       onContainersChange: () => this.#targets.invalidate(),
       signal: this.#stopping.signal,
+    });
+  }
+
+  #makePeers(): ImagePeers | undefined {
+    const { client, server, identity, nodeName, clock, random, logger } = this.#deps;
+    if (identity === undefined) return undefined;
+    return new ImagePeers({
+      runtime: this.#runtime,
+      client: new HttpsPeerClient(server.caPem, identity),
+      listNodes: async (signal) =>
+        (await client.list(nodes, { signal, resourceVersion: '0' })).items,
+      nodeName,
+      clock,
+      random,
+      logger,
     });
   }
 
@@ -230,6 +257,7 @@ export class NodeAgent {
       nodeName,
       dataDirectory,
       pods: () => kubelet.pods(),
+      isInRegistry: (id) => this.#knownOrigins().of(id) === 'registry',
       evict: (...eviction) => kubelet.evict(...eviction),
       diskSpace: systemDiskSpace,
       sample: () => collector.once(),
@@ -247,6 +275,12 @@ export class NodeAgent {
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
       collector,
+      loader: new ImageLoader({
+        runtime: this.#runtime,
+        diskSpace: systemDiskSpace,
+        onLoaded: (images) => this.#onLoaded(images),
+      }),
+      share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
       clock,
       nodeName,
       machine,
@@ -341,6 +375,18 @@ export class NodeAgent {
     } catch (error) {
       logger.debug('Images not listed', { error: messageOf(error) });
     }
+  }
+
+  #knownOrigins(): ImageOrigins {
+    assert(this.#origins, 'read at the start');
+    return this.#origins;
+  }
+
+  /** For the other machines, too; shown on the Node at once. */
+  #onLoaded(images: readonly ImageStatus[]): void {
+    for (const { id } of images) void this.#knownOrigins().note(id, 'file');
+    this.#imagesAtMs = -Infinity;
+    this.#registrar.trigger();
   }
 
   #onStatusWritten(status: NodeStatus): void {

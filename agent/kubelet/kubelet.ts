@@ -16,7 +16,7 @@ import { Hooks } from './container/hooks.ts';
 import { ProbeRunner } from './container/probe.ts';
 import { Prober } from './container/prober.ts';
 import { EngineWatch, type EngineState } from './engine-watch.ts';
-import { Images } from './images/images.ts';
+import { Images, type ImagesDeps } from './images/images.ts';
 import { PodKiller } from './pod/pod-killer.ts';
 import { PodSync } from './pod/pod-sync.ts';
 import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
@@ -35,6 +35,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
+  readonly images: Pick<ImagesDeps, 'peers' | 'origins'>;
   readonly node: Omit<NodeView, 'services' | 'pods'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -199,7 +200,7 @@ export class Kubelet {
     const runner = new ProbeRunner(runtime);
     const prober = new Prober({ runner, events, clock, random, onChange: wake });
     const hooks = new Hooks({ runner, events, clock });
-    const images = new Images({ runtime, events, clock });
+    const images = new Images({ runtime, events, clock, logger, ...this.#deps.images });
     const killer = new PodKiller({ runtime, events, hooks });
     const objects = new ObjectSource({ client: { client, clock, random, logger }, onChange: wake });
     const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });

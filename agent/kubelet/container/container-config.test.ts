@@ -27,6 +27,7 @@ function config(
       isPulled: true,
       os: 'linux',
       architecture: 'amd64',
+      createdAtMs: 0,
     },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,

@@ -47,6 +47,14 @@ export function parseImageName(text: string): ImageName {
   return { registry, repository: name, tag: tag || (found === '' ? 'latest' : ''), digest: found };
 }
 
+export function isImageName(text: string): boolean {
+  try {
+    return parseImageName(text).repository !== '';
+  } catch {
+    return false;
+  }
+}
+
 function splitRegistry(text: string): { readonly registry: string; readonly rest: string } {
   const slash = text.indexOf('/');
   const first = slash < 0 ? '' : text.slice(0, slash);

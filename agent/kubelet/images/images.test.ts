@@ -3,6 +3,7 @@ import { setImmediate as settled } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Container, Pod, Secret } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError, type ImageStatus, type PullOptions } from '../../runtime/runtime.ts';
 import { ImageError } from './image-error.ts';
@@ -21,6 +22,9 @@ beforeEach(() => {
   images = new Images({
     runtime,
     clock,
+    logger: silentLogger,
+    peers: undefined,
+    origins: { note: async () => {} },
     events: {
       event: (_about, type, reason, message) => events.push(`${type} ${reason}: ${message}`),
     },
@@ -262,7 +266,12 @@ describe('an image for another processor', () => {
       { name: 'nobody says which', image: { os: '', architecture: '' }, emulated: [] },
     ];
   it.each(runs)('runs: $name', async ({ image, emulated }) => {
-    runtime.platform = async () => ({ os: 'linux', architecture: 'amd64', emulated });
+    runtime.platform = async () => ({
+      os: 'linux',
+      architecture: 'amd64',
+      emulated,
+      hasPortableIds: true,
+    });
     runtime.addImage('x:1', image);
     expect(await ensure('x:1')).toMatchObject(image);
     expect(runtime.calls).toEqual([]);

@@ -1,28 +1,20 @@
 // Sees to it that a container's image is on this machine: pull policy, back-off after failures,
 // events in Kubernetes' wording. Source: kubernetes pkg/kubelet/images/image_manager.go.
 import type { Container, ObjectReference, Pod, Secret } from '#kube/api/core.ts';
-import type { Clock } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import {
-  isRuntimeError,
-  type ImageStatus,
-  type RegistryAuth,
-  type Runtime,
-} from '../../runtime/runtime.ts';
+import { isRuntimeError, type ImageStatus, type RegistryAuth } from '../../runtime/runtime.ts';
 import { containerReference } from '../container/event-target.ts';
 import { BackOff } from '../pod/back-off.ts';
 import { messageOf } from '../../error-message.ts';
 import { failedPull, ImageError } from './image-error.ts';
 import { parseImageName, type ImageName } from './image-name.ts';
-import { ImagePulls } from './image-pulls.ts';
+import { ImagePulls, type ImagePullsDeps } from './image-pulls.ts';
 import { platformProblem, pullProblem } from './platform.ts';
 import { goDuration } from './pull-words.ts';
 import { registryAuths } from './registry-auth.ts';
 
-export interface ImagesDeps {
-  readonly runtime: Runtime;
+export interface ImagesDeps extends ImagePullsDeps {
   readonly events: EventRecorder;
-  readonly clock: Clock;
 }
 
 export interface EnsureRequest {
@@ -37,6 +29,8 @@ export interface EnsureRequest {
 interface PullRequest {
   readonly about: ObjectReference;
   readonly name: string;
+  readonly image: ImageName;
+  readonly isAlways: boolean;
   readonly auths: readonly RegistryAuth[];
   /** `<pod uid>_<image>`: failures count per pod. */
   readonly key: string;
@@ -79,7 +73,9 @@ export class Images {
     }
     if (policy === 'Never') throw this.#neverPull(about, name, problem);
     const key = `${pod.metadata.uid}_${name}`;
-    const pull = { about, name, auths: registryAuths(parsed, secrets), key, onProgress };
+    const auths = registryAuths(parsed, secrets);
+    const isAlways = policy === 'Always';
+    const pull = { about, name, image: parsed, isAlways, auths, key, onProgress };
     this.#checkBackOff(pull);
     this.#tellMissing(request);
     return this.#pull(pull);
@@ -138,12 +134,14 @@ export class Images {
     const askedMs = clock.monotonicMs();
     events.event(about, 'Normal', 'Pulling', `Pulling image "${name}"`);
     try {
-      const { tookMs } = await this.#pulls.pull(request);
-      const image = await this.#runnable(name);
+      const { image, tookMs, machine } = await this.#pulls.pull(request);
+      const problem = platformProblem(name, image, await this.#deps.runtime.platform());
+      if (problem !== undefined) throw new Error(problem);
       const took = goDuration(tookMs);
       const waited = goDuration(clock.monotonicMs() - askedMs);
+      const from = machine === undefined ? '' : ` from machine ${machine}`;
       const message =
-        `Successfully pulled image "${name}" in ${took} (${waited} including waiting). ` +
+        `Successfully pulled image "${name}"${from} in ${took} (${waited} including waiting). ` +
         `Image size: ${image.sizeBytes} bytes.`;
       events.event(about, 'Normal', 'Pulled', message);
       this.#failures.delete(key);
@@ -153,16 +151,6 @@ export class Images {
       if (isRuntimeError(error, 'unavailable')) throw error;
       throw this.#failed(request, pullProblem(name, messageOf(error)));
     }
-  }
-
-  /** What was pulled, if this machine can run it. */
-  async #runnable(name: string): Promise<ImageStatus> {
-    const { runtime } = this.#deps;
-    const image = await runtime.imageStatus(name);
-    if (image === undefined) throw new Error(`image "${name}" is gone right after its pull`);
-    const problem = platformProblem(name, image, await runtime.platform());
-    if (problem !== undefined) throw new Error(problem);
-    return image;
   }
 
   #failed({ about, name, key }: PullRequest, why: string): ImageError {

@@ -119,7 +119,9 @@ const stopMs = 1_500;
 async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<void> {
   const channel = parentChannel();
   const stopping = new AbortController();
-  const transport = new HttpsTransport(await readKubeconfig(flags.kubeconfig), systemClock);
+  const config = await readKubeconfig(flags.kubeconfig);
+  const { certPem: ownCertPem, keyPem: ownKeyPem } = config;
+  const transport = new HttpsTransport(config, systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const clockSkew = new ClockSkew();
   const dated = new DatedTransport(transport, clockSkew, systemClock);
@@ -156,6 +158,10 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     logDirectory,
     manifestDirectory: flags.manifestDirectory,
     runtimeName: flags.runtimeName,
+    identity:
+      ownCertPem === undefined || ownKeyPem === undefined
+        ? undefined
+        : { certPem: ownCertPem, keyPem: ownKeyPem },
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
     server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },

@@ -2,6 +2,7 @@
 // kubelet's server, the service proxy. Starts them in order; stopping leaves containers alone.
 import { access } from 'node:fs/promises';
 import path from 'node:path';
+import { assert } from '#kube/base/assert.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -11,11 +12,17 @@ import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
+import { ImageLoader } from './kubelet/images/image-loader.ts';
+import { ImageOrigins } from './kubelet/images/image-origins.ts';
+import { ImagePeers } from './kubelet/images/image-peers.ts';
+import { ImageShare } from './kubelet/images/image-share.ts';
+import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
@@ -63,6 +70,8 @@ export interface NodeAgentDeps {
   /** Of static pods. */
   readonly manifestDirectory: string;
   readonly runtimeName: 'docker' | 'fake';
+  /** As whom other machines are asked for images; undefined: they are not. */
+  readonly identity: KeyPairPem | undefined;
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
   readonly server: {
@@ -110,6 +119,7 @@ export class NodeAgent {
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
   #imagesAtMs = -Infinity;
+  #origins: ImageOrigins | undefined;
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -155,9 +165,10 @@ export class NodeAgent {
 
   /** Resolves when everything runs; the node may not be Ready yet. */
   async start(): Promise<void> {
-    const { client, clock, random, logger, nodeName } = this.#deps;
+    const { client, clock, random, logger, nodeName, dataDirectory } = this.#deps;
     const { signal } = this.#stopping;
     const facts = await this.#readFacts();
+    this.#origins = await ImageOrigins.open(path.join(dataDirectory, 'images.json'), logger);
     const informers = new InformerFactory({ client, clock, random, logger });
     await this.#devices.start();
     await this.#machine.start();
@@ -241,6 +252,7 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
+      images: { peers: this.#makePeers(), origins: this.#knownOrigins() },
       node: {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
@@ -267,6 +279,21 @@ export class NodeAgent {
     });
   }
 
+  #makePeers(): ImagePeers | undefined {
+    const { client, server, identity, nodeName, clock, random, logger } = this.#deps;
+    if (identity === undefined) return undefined;
+    return new ImagePeers({
+      runtime: this.#runtime,
+      client: new HttpsPeerClient(server.caPem, identity),
+      listNodes: async (signal) =>
+        (await client.list(nodes, { signal, resourceVersion: '0' })).items,
+      nodeName,
+      clock,
+      random,
+      logger,
+    });
+  }
+
   #makeCollector(): Collector {
     const { clock, dataDirectory } = this.#deps;
     return new Collector({
@@ -288,6 +315,7 @@ export class NodeAgent {
       nodeName,
       dataDirectory,
       pods: () => kubelet.pods(),
+      isInRegistry: (id) => this.#knownOrigins().of(id) === 'registry',
       evict: (...eviction) => kubelet.evict(...eviction),
       diskSpace: systemDiskSpace,
       sample: () => collector.once(),
@@ -337,6 +365,12 @@ export class NodeAgent {
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
       collector,
+      loader: new ImageLoader({
+        runtime: this.#runtime,
+        diskSpace: systemDiskSpace,
+        onLoaded: (images) => this.#onLoaded(images),
+      }),
+      share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
       clock,
       nodeName,
       machine,
@@ -435,6 +469,18 @@ export class NodeAgent {
     } catch (error) {
       logger.debug('Images not listed', { error: messageOf(error) });
     }
+  }
+
+  #knownOrigins(): ImageOrigins {
+    assert(this.#origins, 'read at the start');
+    return this.#origins;
+  }
+
+  /** For the other machines, too; shown on the Node at once. */
+  #onLoaded(images: readonly ImageStatus[]): void {
+    for (const { id } of images) void this.#knownOrigins().note(id, 'file');
+    this.#imagesAtMs = -Infinity;
+    this.#registrar.trigger();
   }
 
   #onStatusWritten(status: NodeStatus): void {

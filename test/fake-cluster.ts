@@ -4,6 +4,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 
@@ -191,6 +192,7 @@ export class FakeCluster {
       return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });
     const target = this.#target(url.pathname);
     if (target === undefined) return this.#discovery(url.pathname, response);
+    if (target.subresource === 'proxy/images/load') return loadImages(request, response);
     const isTable = String(request.headers.accept).includes('as=Table');
     if (request.method === 'GET' && target.name === '') {
       if (url.searchParams.get('watch') === 'true') return void response.writeHead(200);
@@ -364,6 +366,14 @@ function prefixOf({ kind, namespace }: Target): string {
 
 function json(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+/** The text `an image` is one. */
+async function loadImages(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if ((await readText(request)) === 'an image')
+    return json(response, 200, { status: 'loaded', images: [{ name: 'my/web:1' }] });
+  const message = 'this is no image archive; make one with "docker save -o FILE IMAGE"';
+  json(response, 400, { kind: 'Status', code: 400, reason: 'BadRequest', message });
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

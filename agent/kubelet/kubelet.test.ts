@@ -139,6 +139,7 @@ function start(): Promise<void> {
       event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`),
     },
     volumes: new Volumes({ rootDirectory: directory, mounter: systemMounter, isRoot: false }),
+    images: { peers: undefined, origins: { note: async () => {} } },
     node: {
       ips: () => ['192.168.1.5'],
       allocatable: () => allocatable,

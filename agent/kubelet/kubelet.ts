@@ -14,12 +14,12 @@ import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
 import { ContainerStarter, type NodeView } from './container/container-starter.ts';
 import { containerReference } from './container/event-target.ts';
 import { Hooks } from './container/hooks.ts';
-import { Images } from './container/images.ts';
 import { ProbeRunner } from './container/probe.ts';
 import { Prober } from './container/prober.ts';
 import type { DeviceChange } from './devices/device-keeper.ts';
 import { askedDevices } from './devices/devices.ts';
 import { EngineWatch, type EngineState } from './engine-watch.ts';
+import { Images, type ImagesDeps } from './images/images.ts';
 import { PodKiller } from './pod/pod-killer.ts';
 import { podOfMemo } from './pod/pod-memo.ts';
 import { PodSync } from './pod/pod-sync.ts';
@@ -49,6 +49,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
+  readonly images: Pick<ImagesDeps, 'peers' | 'origins'>;
   readonly node: Omit<NodeView, 'services' | 'pods' | 'admittedPods'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -331,7 +332,7 @@ export class Kubelet {
       shownAs: (uid, base) => this.#shownAs(uid, base),
     });
     const hooks = new Hooks({ runner, events, clock });
-    const images = new Images({ runtime, events, clock });
+    const images = new Images({ runtime, events, clock, logger, ...this.#deps.images });
     const killer = new PodKiller({ runtime, events, hooks });
     const objects = new ObjectSource({ client: { client, clock, random, logger }, onChange: wake });
     const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });

@@ -16,6 +16,7 @@ export type ImageSummary = Docker.ImageInfo;
 export interface EngineFacts {
   readonly version: string;
   readonly arch: string;
+  readonly os: string;
   readonly rootDir: string;
   readonly cgroupVersion: string;
   /** `cgroupfs` or `systemd`. */
@@ -30,6 +31,20 @@ export interface AuthConfig {
   readonly username: string;
   readonly password: string;
   readonly serveraddress: string;
+}
+
+/** One line of Docker's answer to a load. */
+export interface LoadEvent {
+  readonly status?: string;
+  /** `Loaded image: nginx:1`, `Loaded image ID: sha256:…`. */
+  readonly stream?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+}
+
+export interface EnginePull {
+  readonly auth?: AuthConfig | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: (event: PullEvent) => void;
 }
 
 /**
@@ -58,6 +73,7 @@ export class DockerClient {
     return {
       version: version.Version,
       arch: version.Arch,
+      os: version.Os,
       rootDir: DockerRootDir ?? '/var/lib/docker',
       cgroupVersion: CgroupVersion ?? '1',
       cgroupDriver: CgroupDriver ?? 'cgroupfs',
@@ -192,17 +208,53 @@ export class DockerClient {
   }
 
   /** Resolves when the pull is done. */
-  async pullImage(
-    name: string,
-    auth: AuthConfig | undefined,
-    onEvent?: (event: PullEvent) => void,
-  ): Promise<void> {
-    const options = auth === undefined ? {} : { authconfig: { ...auth } };
+  async pullImage(name: string, { auth, signal, onEvent }: EnginePull): Promise<void> {
+    const options = {
+      ...(auth === undefined ? {} : { authconfig: { ...auth } }),
+      ...(signal === undefined ? {} : { abortSignal: signal }),
+    };
     await attempt(async () => this.#finish(await this.#docker.pull(name, options), onEvent));
   }
 
-  async loadImage(tar: Buffer): Promise<void> {
-    await attempt(async () => this.#finish(await this.#docker.loadImage(Readable.from([tar]))));
+  async registryDigest(name: string, auth: AuthConfig | undefined): Promise<string> {
+    const options = auth === undefined ? {} : { authconfig: { ...auth } };
+    const image = this.#docker.getImage(name) as unknown as {
+      distribution(options: object): Promise<{ Descriptor?: { digest?: string } }>;
+    };
+    const { Descriptor: { digest = '' } = {} } = await attempt(() => image.distribution(options));
+    return digest;
+  }
+
+  /** Resolves when all is loaded. An archive that fails ends the request. */
+  async loadImages(
+    archive: AsyncIterable<Uint8Array>,
+    onEvent?: (event: LoadEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const broken = new AbortController();
+    let why: unknown;
+    const file = Readable.from(archive).once('error', (error) => {
+      why = error;
+      broken.abort();
+    });
+    const abortSignal = AbortSignal.any([broken.signal, ...(signal === undefined ? [] : [signal])]);
+    try {
+      await attempt(async () =>
+        this.#finish(await this.#docker.loadImage(file, { abortSignal }), onEvent),
+      );
+    } catch (error) {
+      throw why ?? error;
+    } finally {
+      file.destroy();
+    }
+  }
+
+  saveImage(id: string, signal: AbortSignal): Promise<Readable> {
+    return this.#stream('GET', `/images/${encodeURIComponent(id)}/get?`, {}, signal);
+  }
+
+  async tagImage(id: string, repo: string, tag: string): Promise<void> {
+    await attempt(() => this.#docker.getImage(id).tag({ repo, tag }));
   }
 
   listNetworks(filters: Filters = {}): Promise<NetworkDetails[]> {
@@ -217,7 +269,10 @@ export class DockerClient {
     await attempt(() => this.#docker.getNetwork(name).remove());
   }
 
-  #finish(progress: NodeJS.ReadableStream, onEvent?: (event: PullEvent) => void): Promise<void> {
+  #finish(
+    progress: NodeJS.ReadableStream,
+    onEvent?: (event: PullEvent & LoadEvent) => void,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#docker.modem.followProgress(
         progress,
@@ -227,17 +282,29 @@ export class DockerClient {
     });
   }
 
-  #stream(method: string, path: string, query: object): Promise<Readable> {
+  #stream(
+    method: string,
+    path: string,
+    query: object,
+    abortSignal?: AbortSignal,
+  ): Promise<Readable> {
     return attempt(
       () =>
         new Promise<Readable>((resolve, reject) => {
           const statusCodes = {
             200: true,
-            404: 'no such container',
+            404: 'not found',
             409: 'conflict',
             500: 'server error',
           };
-          const options = { path, method, isStream: true, statusCodes, options: query };
+          const options = {
+            path,
+            method,
+            isStream: true,
+            statusCodes,
+            options: query,
+            ...(abortSignal === undefined ? {} : { abortSignal }),
+          };
           this.#docker.modem.dial(options, (error: unknown, data: unknown) =>
             error === null || error === undefined ? resolve(data as Readable) : reject(error),
           );

@@ -2,8 +2,9 @@
 // about the engine: that the sandbox image and the network exist, and whether OOM scores below
 // zero are allowed here.
 import { networkInterfaces } from 'node:os';
+import { Readable } from 'node:stream';
 import type { Clock } from '#kube/base/clock.ts';
-import type { DockerClient, EngineFacts } from './docker-client.ts';
+import type { AuthConfig, DockerClient, EngineFacts, LoadEvent } from './docker-client.ts';
 import {
   containerBody,
   identityFilters,
@@ -25,7 +26,8 @@ import {
 } from './docker-process.ts';
 import { podCgroupName, type PodCgroups } from './pod-cgroup.ts';
 import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
-import { PullLayers } from './pull-progress.ts';
+import { emulatedArchitectures } from './emulation.ts';
+import { PullLayers, type PullEvent } from './pull-progress.ts';
 import {
   isRuntimeError,
   RuntimeError,
@@ -35,11 +37,13 @@ import {
   type ContainerProcess,
   type ExecResult,
   type ImageStatus,
+  type LoadOptions,
   type LogOptions,
   type ObservedPod,
   type PodRef,
-  type PullProgress,
+  type Platform,
   type ProcessOptions,
+  type PullOptions,
   type RegistryAuth,
   type Runtime,
   type RuntimeEvent,
@@ -311,6 +315,9 @@ export class DockerRuntime implements Runtime {
         sizeBytes: image.Size,
         user: image.Config?.User ?? '',
         isPulled: isPulled(image, await this.#knownFacts()),
+        os: image.Os,
+        architecture: image.Architecture,
+        createdAtMs: Date.parse(image.Created) || 0,
       };
     } catch (error) {
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -318,21 +325,47 @@ export class DockerRuntime implements Runtime {
     }
   }
 
-  async pullImage(
-    name: string,
-    auth: RegistryAuth | undefined,
-    onProgress: (progress: PullProgress) => void = () => {},
-  ): Promise<void> {
-    const config = auth && {
-      username: auth.username,
-      password: auth.password,
-      serveraddress: auth.serverAddress,
+  async platform(): Promise<Platform> {
+    const { os, arch, digestsTellPulls } = await this.#knownFacts();
+    return {
+      os,
+      architecture: arch,
+      emulated: await emulatedArchitectures(process.platform),
+      // containerd's store calls an image by the digest of its manifest, which no archive keeps.
+      hasPortableIds: digestsTellPulls,
     };
+  }
+
+  async pullImage(name: string, { auth, signal, onProgress }: PullOptions = {}): Promise<void> {
     const layers = new PullLayers();
-    await this.#client.pullImage(withTag(name), config, (event) => {
-      const progress = layers.take(event);
-      if (progress !== undefined) onProgress(progress);
-    });
+    const onEvent = (event: PullEvent): void => onProgress?.(layers.take(event));
+    await this.#client.pullImage(withTag(name), { auth: configOf(auth), signal, onEvent });
+  }
+
+  registryDigest(name: string, auth: RegistryAuth | undefined): Promise<string> {
+    return this.#client.registryDigest(withTag(name), configOf(auth));
+  }
+
+  async loadImages(
+    archive: AsyncIterable<Uint8Array>,
+    { onLoaded, onProgress, signal }: LoadOptions = {},
+  ): Promise<void> {
+    const onEvent = ({ stream = '', progressDetail: { current, total } = {} }: LoadEvent): void => {
+      const name = /^Loaded image(?: ID)?: (\S+)/.exec(stream)?.[1];
+      if (name !== undefined) onLoaded?.(name);
+      if (current !== undefined && total !== undefined) onProgress?.(current, total);
+    };
+    await this.#client.loadImages(archive, onEvent, signal);
+  }
+
+  saveImage(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#client.saveImage(id, signal);
+  }
+
+  async tagImage(id: string, name: string): Promise<void> {
+    const full = withTag(name);
+    const colon = full.lastIndexOf(':');
+    await this.#client.tagImage(id, full.slice(0, colon), full.slice(colon + 1));
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {
@@ -344,6 +377,9 @@ export class DockerRuntime implements Runtime {
       sizeBytes: image.Size,
       user: '',
       isPulled: isPulled(image, facts),
+      os: '',
+      architecture: '',
+      createdAtMs: image.Created * 1000,
     }));
   }
 
@@ -401,7 +437,7 @@ export class DockerRuntime implements Runtime {
     const name = known[arch];
     if (name === undefined)
       throw new RuntimeError('other', `no sandbox program for the processor architecture ${arch}`);
-    await this.#client.loadImage(await sandboxImageTar(name));
+    await this.loadImages(Readable.from([await sandboxImageTar(name)]));
   }
 
   async #ensureNetwork(): Promise<PodNetwork> {
@@ -430,6 +466,12 @@ export class DockerRuntime implements Runtime {
     });
     return { name, bridge, cidr };
   }
+}
+
+function configOf(auth: RegistryAuth | undefined): AuthConfig | undefined {
+  if (auth === undefined) return undefined;
+  const { username, password, serverAddress: serveraddress } = auth;
+  return { username, password, serveraddress };
 }
 
 /** Docker's pull takes every tag of a name that has none. */

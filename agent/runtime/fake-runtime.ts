@@ -2,6 +2,7 @@
 // It follows the same contract as Docker's (test/conformance/runtime.ts), so what the kubelet does
 // against it, it does against Docker.
 import { type Clock } from '#kube/base/clock.ts';
+import { packImages, unpackImages } from './fake-archive.ts';
 import { echo, fakeProcess, type ProcessProgram } from './fake-process.ts';
 import {
   emptyPod,
@@ -13,12 +14,14 @@ import {
   type ContainerStatus,
   type ExecResult,
   type ImageStatus,
+  type LoadOptions,
   type LogOptions,
   type ObservedPod,
   type PodRef,
-  type PullProgress,
-  type RegistryAuth,
+  type Platform,
   type ProcessOptions,
+  type PullOptions,
+  type PullProgress,
   type Runtime,
   type RuntimeEvent,
   type SandboxConfig,
@@ -67,7 +70,13 @@ export class FakeRuntime implements Runtime {
   /** Names of containers whose limits can't be changed, and why. */
   readonly unresizable = new Map<string, string>();
   /** What a pull goes through before it is done; throws to fail it. */
-  onPull: (name: string, tell: (progress: PullProgress) => void) => Promise<void> = async () => {};
+  onPull: (
+    name: string,
+    tell: (progress: PullProgress) => void,
+    options: PullOptions,
+  ) => Promise<void> = async () => {};
+  /** What the registry says of a tag. */
+  onDigest: (name: string) => Promise<string> = async (name) => `sha256:${name}`;
   /** What processes that are talked to do; by default they say what they hear. */
   onProcess: ProcessProgram = echo;
   onExec: ExecHandler = async () => ({ exitCode: 0, output: '' });
@@ -253,20 +262,79 @@ export class FakeRuntime implements Runtime {
 
   async imageStatus(name: string): Promise<ImageStatus | undefined> {
     this.#check();
-    return this.#images.get(name);
+    return this.#images.get(name) ?? this.#imageOf(name);
   }
 
-  async pullImage(
-    name: string,
-    _auth: RegistryAuth | undefined,
-    onProgress: (progress: PullProgress) => void = () => {},
-  ): Promise<void> {
+  async platform(): Promise<Platform> {
+    this.#check();
+    return { os: 'linux', architecture: 'amd64', emulated: [], hasPortableIds: true };
+  }
+
+  async pullImage(name: string, options: PullOptions = {}): Promise<void> {
     this.#check();
     this.calls.push(`pull ${name}`);
-    await this.onPull(name, onProgress);
+    await this.onPull(name, (progress) => options.onProgress?.(progress), options);
     if (this.pullable !== undefined && !this.pullable.has(name))
       throw new RuntimeError('notFound', `manifest for ${name} not found: manifest unknown`);
     this.addImage(name, { isPulled: true });
+  }
+
+  async registryDigest(name: string): Promise<string> {
+    this.#check();
+    this.calls.push(`ask for ${name}`);
+    return this.onDigest(name);
+  }
+
+  async loadImages(
+    archive: AsyncIterable<Uint8Array>,
+    { onLoaded, onProgress }: LoadOptions = {},
+  ): Promise<void> {
+    const images = await unpackImages(archive);
+    this.#check();
+    for (const image of images) {
+      // As Docker does, which takes in what comes before.
+      if (image.sizeBytes < 0) throw new RuntimeError('other', 'invalid layer');
+      onProgress?.(image.sizeBytes, image.sizeBytes);
+      const known = this.#imageOf(image.id)?.names ?? [];
+      this.#put({ ...image, names: [...new Set([...known, ...image.names])] });
+      for (const name of image.names.length === 0 ? [image.id] : image.names) {
+        this.calls.push(`load ${name}`);
+        onLoaded?.(name);
+      }
+    }
+  }
+
+  /** Its names leave the images that had them. */
+  #put(image: ImageStatus): void {
+    for (const name of image.names) {
+      const old = this.#images.get(name);
+      this.#images.delete(name);
+      if (old !== undefined && old.id !== image.id)
+        this.#put({ ...old, names: old.names.filter((other) => other !== name) });
+    }
+    this.#images.delete(image.id);
+    for (const key of image.names.length === 0 ? [image.id] : image.names)
+      this.#images.set(key, image);
+  }
+
+  async saveImage(id: string): Promise<AsyncIterable<Uint8Array>> {
+    this.#check();
+    const image = this.#imageOf(id);
+    if (image === undefined) throw new RuntimeError('notFound', `No such image: ${id}`);
+    this.calls.push(`save ${id}`);
+    return packImages([{ ...image, names: [], isPulled: false }]);
+  }
+
+  async tagImage(id: string, name: string): Promise<void> {
+    this.#check();
+    const image = this.#imageOf(id);
+    if (image === undefined) throw new RuntimeError('notFound', `No such image: ${id}`);
+    this.#put({ ...image, names: [...new Set([...image.names, name])] });
+    this.calls.push(`tag ${id} ${name}`);
+  }
+
+  #imageOf(id: string): ImageStatus | undefined {
+    return [...this.#images.values()].find((image) => image.id === id);
   }
 
   async listImages(): Promise<readonly ImageStatus[]> {
@@ -278,7 +346,7 @@ export class FakeRuntime implements Runtime {
     this.#check();
     if ([...this.#containers.values()].some(({ status }) => status.imageId === id))
       throw new RuntimeError('conflict', `image ${id} is used by a container`);
-    for (const name of names) this.#images.delete(name);
+    for (const name of [id, ...names]) this.#images.delete(name);
   }
 
   async storageDirectory(): Promise<string> {
@@ -323,7 +391,11 @@ export class FakeRuntime implements Runtime {
 
   addImage(name: string, more: Partial<ImageStatus> = {}): void {
     const id = `sha256:${name}`;
-    const image = { id, names: [name], sizeBytes: 1_000_000, user: '', isPulled: false, ...more };
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const facts = { sizeBytes: 1_000_000, user: '', isPulled: false, createdAtMs: 0, ...platform };
+    const image = { id, names: [name], ...facts, ...more };
+    // It has a name now.
+    this.#images.delete(image.id);
     this.#images.set(name, image);
   }
 

@@ -200,12 +200,42 @@ export interface ImageStatus {
   readonly user: string;
   /** It came from a registry and can be fetched from there again; false: it was made or loaded here. */
   readonly isPulled: boolean;
+  /** `linux`, `arm64`; '' where it isn't told: in lists. */
+  readonly os: string;
+  readonly architecture: string;
+  readonly createdAtMs: number;
+}
+
+/** What programs a machine runs. */
+export interface Platform {
+  readonly os: string;
+  /** Go's word: `amd64`, `arm64`, `arm`. */
+  readonly architecture: string;
+  /** Others that it runs by emulation; `any`: nobody knows which. */
+  readonly emulated: readonly string[] | 'any';
+  /** An image that is saved here and loaded elsewhere has the same id there. */
+  readonly hasPortableIds: boolean;
 }
 
 export interface RegistryAuth {
   readonly username: string;
   readonly password: string;
   readonly serverAddress: string;
+}
+
+export interface PullOptions {
+  readonly auth?: RegistryAuth | undefined;
+  /** Ends the pull. */
+  readonly signal?: AbortSignal;
+  /** May be called many times a second, also when nothing is known yet (undefined). */
+  readonly onProgress?: (progress: PullProgress | undefined) => void;
+}
+
+export interface LoadOptions {
+  readonly onLoaded?: (name: string) => void;
+  /** Of the layer that is unpacked just now. */
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  readonly signal?: AbortSignal;
 }
 
 export interface PullProgress {
@@ -299,12 +329,19 @@ export interface Runtime {
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;
   /** Undefined when the image is not on this machine. */
   imageStatus(name: string): Promise<ImageStatus | undefined>;
-  /** `onProgress` may be called many times a second. */
-  pullImage(
-    name: string,
-    auth: RegistryAuth | undefined,
-    onProgress?: (progress: PullProgress) => void,
-  ): Promise<void>;
+  platform(): Promise<Platform>;
+  pullImage(name: string, options?: PullOptions): Promise<void>;
+  /** What the registry has under the name now: `sha256:…`. */
+  registryDigest(name: string, auth: RegistryAuth | undefined): Promise<string>;
+  /**
+   * Takes in what is in an archive as `docker save` writes it; `onLoaded` is told each tag, or id of what
+   * has none, as it is there. Throws when the archive breaks off, too.
+   */
+  loadImages(archive: AsyncIterable<Uint8Array>, options?: LoadOptions): Promise<void>;
+  /** An archive of the image by its id: no tag is in it. */
+  saveImage(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** The name leaves the image that had it. */
+  tagImage(id: string, name: string): Promise<void>;
   listImages(): Promise<readonly ImageStatus[]>;
   /** Idempotent. A conflict: a container of anybody's is made of it, running or not. */
   removeImage(image: ImageStatus): Promise<void>;

@@ -56,7 +56,8 @@ export class UiServer {
       handler: (request) => deps.handler(asPage(request)),
       logger: deps.logger,
     });
-    this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 });
+    // A person may hand over an image of gigabytes, to a machine with a slow disk.
+    this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 3_600_000 });
     this.#listenToServer();
   }
 

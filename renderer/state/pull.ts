@@ -1,5 +1,5 @@
 // What a pod's agent says of an image it fetches (`Pulling image "nginx:1": 62 of 180 MB`), in words
-// for a person. Pure. Written by agent/kubelet/container/images.ts.
+// for a person. Pure. Written by agent/kubelet/images/pull-words.ts.
 import type { Pod } from '#kube/api/core.ts';
 import { stateView, type StateView } from './vocabulary.ts';
 

@@ -1,5 +1,6 @@
 // What every Runtime has to do, run against the fake one and against Docker. Images are named by
 // the caller; the program of `image` has to be a busybox with `sh`.
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   isRuntimeError,
@@ -242,10 +243,36 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     it('has no status for an image that is not here, and a reason when it can not be pulled', async () => {
       expect(await runtime.imageStatus(test.missingImage)).toBeUndefined();
-      await expect(runtime.pullImage(test.missingImage, undefined)).rejects.toThrow(/.{10}/);
+      await expect(runtime.pullImage(test.missingImage)).rejects.toThrow(/.{10}/);
       expect(await runtime.imageStatus(test.image)).toMatchObject({
         sizeBytes: expect.any(Number),
       });
+    });
+
+    it('hands an image over as an archive without its names, and takes it in', async () => {
+      const [spareName] = test.spareImage;
+      const image = await runtime.imageStatus(spareName);
+      if (image === undefined) throw new Error(`${spareName} is not there`);
+      const parts: Uint8Array[] = [];
+      const { signal } = new AbortController();
+      for await (const part of await runtime.saveImage(image.id, signal)) parts.push(part);
+      await runtime.removeImage(image);
+      const whole = Buffer.concat(parts);
+      const load = (...pieces: readonly Buffer[]) =>
+        runtime.loadImages(Readable.from(pieces), { onLoaded: (text) => void loaded.push(text) });
+      const loaded: string[] = [];
+      await expect(load(whole.subarray(0, whole.length / 2))).rejects.toThrow(/unexpected EOF/);
+      const broken = (async function* () {
+        yield whole.subarray(0, 1024);
+        throw new Error('the line broke');
+      })();
+      await expect(runtime.loadImages(broken)).rejects.toThrow('the line broke');
+      expect(await runtime.imageStatus(image.id)).toBeUndefined();
+      await load(whole);
+      expect(loaded).toEqual([image.id]);
+      for (const tag of test.spareImage) await runtime.tagImage(image.id, tag);
+      for (const tag of test.spareImage)
+        expect((await runtime.imageStatus(tag))?.id).toBe(image.id);
     });
 
     it('removes an image by all its names, but not while a container is made of it', async () => {

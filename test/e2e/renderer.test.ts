@@ -197,6 +197,17 @@ describe('the user interface', () => {
     await page.getByRole('progressbar', { name: 'fetching its image' }).waitFor();
   });
 
+  it('hands a file of images to a machine, and says what became of it', async () => {
+    const { page, url } = await visit(fakeHome());
+    await page.goto(`${url}/machines/nuc`);
+    await page.getByRole('button', { name: 'Load an image from a file' }).waitFor();
+    const chosen = page.getByLabel('File with images');
+    await chosen.setInputFiles({ name: 'web.tar', mimeType: '', buffer: Buffer.from('an image') });
+    await page.getByText('my/web:1 is here now.').waitFor();
+    await chosen.setInputFiles({ name: 'notes.txt', mimeType: '', buffer: Buffer.from('notes') });
+    await page.getByRole('alert').getByText('this is no image archive').waitFor();
+  });
+
   it('tells who keeps the state, and what still works without a majority', async () => {
     const { page, fake, url } = await visit(fakeHome());
     await page.goto(`${url}/machines`);

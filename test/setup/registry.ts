@@ -1,4 +1,4 @@
-// An image registry of one image on this machine that lets in only who knows its password: enough
+// An image registry of one image on this machine, which may let in only who knows its password: enough
 // of the distribution API (v2) for `docker pull`. Docker takes plain HTTP from 127.0.0.1.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,6 +11,17 @@ import { gzipSync } from 'node:zlib';
 
 const manifestType = 'application/vnd.docker.distribution.manifest.v2+json';
 
+export interface RegistryOptions {
+  /** A slow line for the layer. */
+  readonly bytesPerSecond?: number;
+  /** Of the image: `amd64`; left out: this machine's. */
+  readonly architecture?: string;
+  /** Anybody may have it. */
+  readonly isOpen?: boolean;
+  /** Makes the image another one. */
+  readonly label?: string;
+}
+
 export class ImageRegistry {
   readonly username = 'me';
   readonly password = 'let: me in';
@@ -18,14 +29,17 @@ export class ImageRegistry {
   /** By digest. */
   readonly #blobs = new Map<string, Buffer>();
   #manifest = Buffer.alloc(0);
-  readonly #bytesPerSecond: number | undefined;
+  readonly #options: RegistryOptions;
+  #layerDigest = '';
+  manifestRequests = 0;
+  layerRequests = 0;
 
-  /** `bytesPerSecond`: a slow line for the layer. */
-  constructor({ bytesPerSecond }: { readonly bytesPerSecond?: number } = {}) {
-    this.#bytesPerSecond = bytesPerSecond;
+  constructor(options: RegistryOptions = {}) {
+    this.#options = options;
     const token = Buffer.from(`${this.username}:${this.password}`).toString('base64');
     this.#server = createServer((request, response) => {
-      if (request.headers.authorization !== `Basic ${token}`) {
+      const isOpen = options.isOpen === true;
+      if (!isOpen && request.headers.authorization !== `Basic ${token}`) {
         const headers = { 'www-authenticate': 'Basic realm="test"' };
         response.writeHead(401, headers).end('{"errors":[{"code":"UNAUTHORIZED"}]}');
       } else this.#answer(request.url ?? '', response);
@@ -57,13 +71,18 @@ export class ImageRegistry {
     if (url === '/v2/') return void response.end('{}');
     const digest = /\/blobs\/(sha256:[0-9a-f]+)$/.exec(url)?.[1];
     const isManifest = url.includes('/manifests/');
+    if (isManifest) this.manifestRequests++;
+    if (digest === this.#layerDigest) this.layerRequests++;
+    if (isManifest && !url.includes('/private/busybox/'))
+      return void response.writeHead(404).end('{"errors":[{"code":"MANIFEST_UNKNOWN"}]}');
     const body = isManifest ? this.#manifest : this.#blobs.get(digest ?? '');
     if (body === undefined) return void response.writeHead(404).end('{"errors":[]}');
     response.setHeader('content-type', isManifest ? manifestType : 'application/octet-stream');
     response.setHeader('content-length', body.length);
     response.setHeader('docker-content-digest', digestOf(body));
-    if (this.#bytesPerSecond === undefined || isManifest) return void response.end(body);
-    void this.#trickle(body, response, this.#bytesPerSecond / 20);
+    const { bytesPerSecond } = this.#options;
+    if (bytesPerSecond === undefined || isManifest) return void response.end(body);
+    void this.#trickle(body, response, bytesPerSecond / 20);
   }
 
   async #trickle(body: Buffer, response: ServerResponse, chunkBytes: number): Promise<void> {
@@ -76,17 +95,20 @@ export class ImageRegistry {
 
   #makeImage(): Buffer<ArrayBuffer> {
     const tar = busyboxTar();
+    const layer = gzipSync(tar);
+    this.#layerDigest = digestOf(layer);
     const config = JSON.stringify({
-      architecture: arch() === 'arm64' ? 'arm64' : 'amd64',
+      architecture: this.#options.architecture ?? (arch() === 'arm64' ? 'arm64' : 'amd64'),
       os: 'linux',
-      config: { Env: ['PATH=/bin'], Cmd: ['sh'] },
+      // Each registry's image is one of its own.
+      config: { Env: ['PATH=/bin', `REGISTRY=${this.#options.label ?? ''}`], Cmd: ['sh'] },
       rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
     });
     const manifest = {
       schemaVersion: 2,
       mediaType: manifestType,
       config: this.#blob('application/vnd.docker.container.image.v1+json', Buffer.from(config)),
-      layers: [this.#blob('application/vnd.docker.image.rootfs.diff.tar.gzip', gzipSync(tar))],
+      layers: [this.#blob('application/vnd.docker.image.rootfs.diff.tar.gzip', layer)],
     };
     return Buffer.from(JSON.stringify(manifest));
   }

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import type { Container, Pod, PodSpec, ResourceRequirements } from '#kube/api/core.ts';
 import { containerConfig, containerHash } from './container-config.ts';
 import { oomScoreAdjust } from './container-resources.ts';
-import { registryAuth, registryOf } from './registry-auth.ts';
 
 function podOf(spec: Partial<PodSpec>): Pod {
   const metadata = { name: 'p', namespace: 'ns', uid: 'u' };
@@ -27,7 +26,16 @@ function config(
     mounts: [],
     devices: { mappings: [], groups: [] },
     terminationMessageHostPath: '/data/t',
-    image: { id: 'i', names: [], sizeBytes: 0, user: more.user ?? '', isPulled: true },
+    image: {
+      id: 'i',
+      names: [],
+      sizeBytes: 0,
+      user: more.user ?? '',
+      isPulled: true,
+      os: 'linux',
+      architecture: 'amd64',
+      createdAtMs: 0,
+    },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,
     ...(more.seccompProfile === undefined ? {} : { seccompProfile: more.seccompProfile }),
@@ -187,38 +195,5 @@ describe('resources of the pod as a whole', () => {
     expect(oomScoreAdjust(input)).toBe(500);
     const critical = podOf({ priorityClassName: 'system-node-critical' });
     expect(oomScoreAdjust({ ...input, pod: critical })).toBe(-997);
-  });
-});
-
-describe('pull secrets', () => {
-  const secret = (data: Record<string, string>) => ({
-    apiVersion: 'v1' as const,
-    kind: 'Secret' as const,
-    metadata: { name: 's' },
-    data,
-  });
-  const auth = Buffer.from('me:pass:word').toString('base64');
-  const json = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64');
-
-  it.each([
-    ['busybox', 'docker.io'],
-    ['library/busybox:1', 'docker.io'],
-    ['localhost/x', 'localhost'],
-    ['reg.example:5000/x/y', 'reg.example:5000'],
-  ])('%s comes from %s', (image, want) => {
-    expect(registryOf(image)).toBe(want);
-  });
-
-  it('fit by registry', () => {
-    const secrets = [
-      secret({ '.dockerconfigjson': 'bm90IGpzb24=' }),
-      secret({ '.dockerconfigjson': json({ auths: { 'https://reg.example/v1/': { auth } } }) }),
-    ];
-    expect(registryAuth('reg.example/x', secrets)).toEqual({
-      username: 'me',
-      password: 'pass:word',
-      serverAddress: 'https://reg.example/v1/',
-    });
-    expect(registryAuth('other.example/x', secrets)).toBeUndefined();
   });
 });

@@ -13,6 +13,8 @@ import {
 } from '../../runtime/runtime.ts';
 import { grantDevices, type Device } from '../devices/devices.ts';
 import { BackOff } from '../pod/back-off.ts';
+import { ImageError } from '../images/image-error.ts';
+import type { Images } from '../images/images.ts';
 import type { Waiting } from '../pod/container-status.ts';
 import type { ContainerStart } from '../pod/pod-actions.ts';
 import type { PodObjects } from '../volumes/object-source.ts';
@@ -21,8 +23,6 @@ import { containerConfig } from './container-config.ts';
 import { ContainerConfigError, containerEnvironment } from './environment.ts';
 import { containerReference } from './event-target.ts';
 import type { Hooks } from './hooks.ts';
-import { ImageError, type Images } from './images.ts';
-import { registryAuth } from './registry-auth.ts';
 import { podRef } from './sandbox-config.ts';
 import { seccompOf } from './security.ts';
 import { serviceEnvironment } from './service-env.ts';
@@ -137,14 +137,15 @@ export class ContainerStarter {
 
   #image(context: StartContext, container: Container): Promise<ImageStatus> {
     const { pod, objects, signal, onPulling } = context;
-    const pullSecrets = (pod.spec.imagePullSecrets ?? [])
-      .map(({ name = '' }) => objects.secret(name))
-      .filter((secret): secret is Secret => secret !== undefined);
-    const auth = registryAuth(container.image ?? '', pullSecrets);
+    const names = (pod.spec.imagePullSecrets ?? []).map(({ name = '' }) => name);
+    const found = names.map((name) => objects.secret(name));
+    const secrets = found.filter((secret): secret is Secret => secret !== undefined);
+    const missingSecrets = names.filter((_name, index) => found[index] === undefined);
     const onProgress = (sentence: string): void => {
       if (!signal.aborted) onPulling(container.name, sentence);
     };
-    return unlessAborted(this.#deps.images.ensure({ pod, container, auth, onProgress }), signal);
+    const request = { pod, container, secrets, missingSecrets, onProgress };
+    return unlessAborted(this.#deps.images.ensure(request), signal);
   }
 
   async #create(
@@ -244,8 +245,7 @@ export class ContainerStarter {
     const about = containerReference(pod, container.name);
     const message = messageOf(error);
     if (error instanceof ImageError) {
-      const shown = error.reason === 'ErrImageNeverPull' ? message : error.reason;
-      this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${shown}`);
+      this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${error.reason}`);
       return { waiting: { reason: error.reason, message }, retryAfterMs: error.retryAfterMs };
     }
     this.#deps.events.event(about, 'Warning', 'Failed', `Error: ${message}`);

@@ -48,6 +48,7 @@ beforeEach(() => {
     logger: silentLogger,
     node: { kind: 'Node', name: 'pi', uid: 'pi' },
     diskSpace: async () => disk(32, full ? 1 : 30),
+    isInRegistry: (id) => id === 'sha256:from-a-machine:1',
     wanted: () => wanted,
   });
 });
@@ -74,6 +75,14 @@ describe('a disk that fills up', () => {
     await collector.collect();
     await lookLater();
     expect(await left()).toEqual(['asked-for', 'asked-for:1', 'made-here:1', 'running:1']);
+  });
+
+  it('loses an image that came from another machine, which its registry has', async () => {
+    runtime.addImage('from-a-machine:1');
+    runtime.addImage('made-here:1');
+    await collector.collect();
+    await lookLater();
+    expect(await left()).toEqual(['made-here:1']);
   });
 
   it('gives an image two minutes before it counts as unused', async () => {
@@ -181,6 +190,9 @@ it('removes first what was unused for longest', () => {
     sizeBytes: 1,
     user: '',
     isPulled: true,
+    os: '',
+    architecture: '',
+    createdAtMs: 0,
   });
   const known = [
     { image: image('yesterday'), firstSeenMs: 0, lastUsedMs: 5 },

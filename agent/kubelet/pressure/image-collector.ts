@@ -17,6 +17,8 @@ export interface ImageCollectorDeps {
   readonly node: ObjectReference;
   /** Of the file system that a directory is on. */
   readonly diskSpace: (directory: string) => Promise<DiskSpace>;
+  /** Of an image's id: it came by another machine, but a registry has it. */
+  readonly isInRegistry: (id: string) => boolean;
   /** Names of images that pods of this node ask for, whether they run yet or not. */
   readonly wanted: () => ReadonlySet<string>;
 }
@@ -62,7 +64,7 @@ export class ImageCollector {
 
   /** Nothing of this is kept over a restart: what was unused before counts as unused since then. */
   async #learn(nowMs: number): Promise<void> {
-    const { runtime, wanted } = this.#deps;
+    const { runtime, wanted, isInRegistry } = this.#deps;
     const pods = await runtime.listPods();
     const used = new Set(
       pods.flatMap(({ containers }) => containers.map(({ imageId }) => imageId)),
@@ -70,7 +72,8 @@ export class ImageCollector {
     // By id: one image has many names, and `nginx` is one of them.
     for (const name of wanted()) used.add((await runtime.imageStatus(name))?.id ?? '');
     const known = new Map<string, KnownImage>();
-    for (const image of await runtime.listImages()) {
+    for (const listed of await runtime.listImages()) {
+      const image = { ...listed, isPulled: listed.isPulled || isInRegistry(listed.id) };
       const before = this.#known.get(image.id);
       known.set(image.id, {
         image,

@@ -42,6 +42,7 @@ beforeEach(() => {
     events: { event: () => {} },
     clock,
     logger: silentLogger,
+    isInRegistry: () => false,
     nodeName: 'pi',
     dataDirectory: '/data',
     pods: () => pods,

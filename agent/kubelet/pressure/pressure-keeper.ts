@@ -30,6 +30,8 @@ export interface PressureDeps {
   readonly dataDirectory: string;
   /** Every pod of this node that has not ended. */
   readonly pods: () => readonly Pod[];
+  /** Of an image's id. */
+  readonly isInRegistry: (id: string) => boolean;
   readonly evict: (pod: Pod, message: string, isDisruption: boolean) => void;
   /** Of the file system that a directory is on. Throws when there is none of that name. */
   readonly diskSpace: (directory: string) => Promise<DiskSpace>;
@@ -51,11 +53,11 @@ export class PressureKeeper {
 
   constructor(deps: PressureDeps) {
     this.#deps = deps;
-    const { runtime, events, clock, logger, nodeName, diskSpace, onChange, signal } = deps;
+    const { clock, logger, nodeName, onChange, signal } = deps;
     // By its name as uid: so `kubectl describe node` looks for them.
     const node: ObjectReference = { kind: 'Node', name: nodeName, uid: nodeName };
     const wanted = () => imageNames(deps.pods());
-    this.#images = new ImageCollector({ runtime, events, clock, logger, node, diskSpace, wanted });
+    this.#images = new ImageCollector({ ...deps, node, wanted });
     this.#evictions = new EvictionManager({
       clock,
       logger,

@@ -1,10 +1,15 @@
-// What the kubelet's HTTP server answers: logs, statistics, metrics, health, its pods.
+// What the kubelet's HTTP server answers: logs, statistics, metrics, health, its pods, images.
 // Source: kubernetes pkg/kubelet/server/server.go, server/stats.
+import type { Readable } from 'node:stream';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Collector, Sample } from '../../metrics/collector.ts';
 import { cadvisorMetrics, resourceMetrics, summary } from '../../metrics/exposition.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
+import type { ImageLoader } from '../images/image-loader.ts';
+import type { ImageShare } from '../images/image-share.ts';
+import { loadImages } from './image-load.ts';
+import { contentPath, offerImage, offerPath, sendImage } from './image-share-routes.ts';
 import { loggedContainerId, LogRequestError, parseLogQuery } from './log-request.ts';
 
 export interface RoutesDeps {
@@ -13,6 +18,8 @@ export interface RoutesDeps {
   readonly collector: Collector;
   readonly clock: Clock;
   readonly nodeName: string;
+  readonly loader: ImageLoader;
+  readonly share: ImageShare;
   readonly machine: { readonly cpuCount: number; readonly memoryBytes: number };
 }
 
@@ -21,6 +28,9 @@ export interface KubeletRequest {
   readonly url: URL;
   /** Aborts when the client went away. */
   readonly signal: AbortSignal;
+  readonly body: Readable;
+  /** Of the body; undefined: not said. */
+  readonly sizeBytes: number | undefined;
 }
 
 export interface KubeletResponse {
@@ -48,6 +58,8 @@ export class Routes {
 
   async handle(request: KubeletRequest): Promise<KubeletResponse> {
     const { pathname } = request.url;
+    if (pathname === '/images/load' && request.method === 'POST')
+      return loadImages(this.#deps.loader, this.#deps.clock, request);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return text(405, 'method not allowed\n');
     const log = /^\/containerLogs\/([^/]+)\/([^/]+)\/([^/]+)$/.exec(pathname);
@@ -67,6 +79,10 @@ export class Routes {
           contentType: 'application/jsonl',
           body: this.#statsStream(request.signal),
         };
+      case offerPath:
+        return offerImage(this.#deps.share, request.url.searchParams.get('name') ?? '');
+      case contentPath:
+        return sendImage(this.#deps.share, request);
       case '/metrics/resource':
         return metrics(resourceMetrics(await this.#deps.collector.once()));
       case '/metrics/cadvisor':

@@ -1,4 +1,5 @@
-// The kubelet's HTTPS server: mutual TLS, only the API server and administrators get in, streams
+// The kubelet's HTTPS server: mutual TLS, only the API server and administrators get in (other nodes
+// where images are handed over), streams
 // keep to the reader's pace. What is answered is in routes.ts.
 // Source: kubernetes pkg/kubelet/server/{server,auth}.go.
 import { createServer, type Server } from 'node:https';
@@ -7,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '#kube/base/logger.ts';
+import { isForNodes } from './image-share-routes.ts';
 import { text, type KubeletResponse, type Routes } from './routes.ts';
 import { refuse, type Streams } from './streams.ts';
 import { messageOf } from '../../error-message.ts';
@@ -23,6 +25,8 @@ export interface KubeletServerDeps {
 }
 
 const headersTimeoutMs = 10_000;
+/** A whole request: an image that somebody hands over may be gigabytes on a slow line. */
+const requestTimeoutMs = 3_600_000;
 const connectionsMax = 256;
 
 export class KubeletServer {
@@ -35,7 +39,12 @@ export class KubeletServer {
     // Refused by hand, with a sentence, instead of with a broken handshake.
     const tls = { cert, key, ca, requestCert: true, rejectUnauthorized: false };
     this.#server = createServer(
-      { ...tls, minVersion: 'TLSv1.2', headersTimeout: headersTimeoutMs },
+      {
+        ...tls,
+        minVersion: 'TLSv1.2',
+        headersTimeout: headersTimeoutMs,
+        requestTimeout: requestTimeoutMs,
+      },
       (request, response) => void this.#serve(request, response),
     );
     this.#server.maxConnections = connectionsMax;
@@ -73,6 +82,8 @@ export class KubeletServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
+    // Who may not enter has no time to send what nobody reads.
+    if (refusalOf(request) !== undefined) response.shouldKeepAlive = false;
     try {
       const answer = await this.#answer(request, gone.signal);
       response.writeHead(answer.status, { 'content-type': answer.contentType });
@@ -100,7 +111,14 @@ export class KubeletServer {
     const refusal = refusalOf(request);
     if (refusal !== undefined) return text(refusal.status, refusal.why);
     const url = new URL(request.url ?? '/', 'https://node');
-    return this.#deps.routes.handle({ method: request.method ?? 'GET', url, signal });
+    const length = request.headers['content-length'];
+    return this.#deps.routes.handle({
+      method: request.method ?? 'GET',
+      url,
+      signal,
+      body: request,
+      sizeBytes: length === undefined ? undefined : Number(length),
+    });
   }
 }
 
@@ -108,17 +126,29 @@ function refusalOf(request: IncomingMessage): { status: number; why: string } | 
   const socket = request.socket as TLSSocket;
   if (!socket.authorized) return { status: 401, why: 'Unauthorized' };
   const peer = socket.getPeerCertificate();
-  if (mayEnter(peer)) return undefined;
+  const { pathname } = new URL(request.url ?? '/', 'https://node');
+  const isRead = request.method === 'GET' && request.headers.upgrade === undefined;
+  if (mayEnter(peer) || (isRead && isForNodes(pathname) && isNode(peer))) return undefined;
   return { status: 403, why: `Forbidden (user=${String(peer.subject?.CN)})` };
 }
 
-/** The API server as the kubelets' client, and administrators. */
-export function mayEnter(peer: {
+interface PeerCertificate {
   readonly subject?: { readonly CN?: string | string[]; readonly O?: string | string[] };
-}): boolean {
-  const { CN: name, O: organizations } = peer.subject ?? {};
-  const groups = Array.isArray(organizations) ? organizations : [organizations];
-  return name === 'kube-apiserver-kubelet-client' || groups.includes('system:masters');
+}
+
+/** The API server as the kubelets' client, and administrators. */
+export function mayEnter(peer: PeerCertificate): boolean {
+  return peer.subject?.CN === 'kube-apiserver-kubelet-client' || isOf(peer, 'system:masters');
+}
+
+/** Another machine of the cluster. */
+export function isNode(peer: PeerCertificate): boolean {
+  const name = peer.subject?.CN;
+  return typeof name === 'string' && name.startsWith('system:node:') && isOf(peer, 'system:nodes');
+}
+
+function isOf({ subject }: PeerCertificate, group: string): boolean {
+  return [subject?.O].flat().includes(group);
 }
 
 function writable(response: ServerResponse, signal: AbortSignal): Promise<void> {

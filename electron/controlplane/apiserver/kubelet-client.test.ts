@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Node } from '#kube/api/core.ts';
@@ -132,6 +133,28 @@ describe("reaching a node's agent", () => {
     client?.close();
     const second = await connect(local, 'pi').stream('pi', ask('/'));
     expect(await textOf(second.chunks)).toBe('here');
+  });
+
+  it('hands a body on as it comes, whole also after an address that is not there', async () => {
+    const port = await startAgent('pi', (request, response) => void request.pipe(response));
+    const found = node('pi', port, ['InternalIP', '127.0.0.2'], ['ExternalIP', '127.0.0.1']);
+    const body = Readable.from(['first, ', 'then the rest']);
+    const asked = { ...ask('/images/load'), method: 'POST' as const, body };
+    const answer = await connect(found).stream('pi', asked);
+    expect(await textOf(answer.chunks)).toBe('first, then the rest');
+  });
+
+  it('gives up when the body breaks off', async () => {
+    const port = await startAgent('pi', () => {});
+    const body = Readable.from(
+      (async function* () {
+        yield 'first';
+        throw new Error('the sender went away');
+      })(),
+    );
+    const asked = { ...ask('/images/load'), method: 'POST' as const, body };
+    const pending = connect(node('pi', port, ['InternalIP', '127.0.0.1'])).stream('pi', asked);
+    await expect(pending).rejects.toThrow('the sender went away');
   });
 
   it("refuses an agent with another node's certificate", async () => {

@@ -2,8 +2,9 @@
 // the node's name in its certificate, so that it doesn't matter which of its addresses answered.
 // Source: kubernetes pkg/kubelet/client/kubelet_client.go.
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
-import type { IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { checkServerIdentity } from 'node:tls';
 import type { Node } from '#kube/api/core.ts';
 import type { TransportStream } from '#kube/client/transport.ts';
@@ -18,6 +19,8 @@ import type { KubeletClient, KubeletRequest, KubeletUpgrade } from './handlers/k
 
 /** Until the agent's headers are there; its streams may last. */
 const answerTimeoutMs = 30_000;
+/** Nothing moves: of a body that is handed on, whose sender may be slow, and its agent's disk, too. */
+const uploadTimeoutMs = 600_000;
 
 interface Reply {
   readonly answer: IncomingMessage;
@@ -37,18 +40,20 @@ export interface KubeletClientDeps {
 export class HttpsKubeletClient implements KubeletClient {
   readonly #deps: KubeletClientDeps;
   readonly #agent: Agent;
-  readonly #upgradeAgent: Agent;
+  readonly #singleUse: Agent;
 
   constructor(deps: KubeletClientDeps) {
     this.#deps = deps;
     const { certPem: cert, keyPem: key } = deps.certificate;
     const identity = { ca: deps.caPem, cert, key };
     this.#agent = new Agent({ ...identity, keepAlive: true, maxFreeSockets: 4 });
-    this.#upgradeAgent = new Agent({ ...identity, keepAlive: false });
+    this.#singleUse = new Agent({ ...identity, keepAlive: false });
   }
 
   async stream(nodeName: string, request: KubeletRequest): Promise<TransportStream> {
-    const answer = await this.#ask(nodeName, request, this.#agent);
+    // A connection that was kept may be dead, and a stream can't be sent twice.
+    const agent = request.body instanceof Readable ? this.#singleUse : this.#agent;
+    const answer = await this.#ask(nodeName, request, agent);
     if ('message' in answer)
       throw serviceUnavailable(
         `the agent of node "${nodeName}" can't be reached: ${answer.message}`,
@@ -58,7 +63,7 @@ export class HttpsKubeletClient implements KubeletClient {
 
   async upgrade(nodeName: string, request: KubeletRequest): Promise<KubeletUpgrade> {
     // A connection of its own: it does not come back.
-    const answer = await this.#ask(nodeName, request, this.#upgradeAgent);
+    const answer = await this.#ask(nodeName, request, this.#singleUse);
     if ('message' in answer) throw unknownFailure(`error dialing backend: ${answer.message}`);
     const { connection } = answer;
     if (connection === undefined) return streamOf(answer.answer, request.signal);
@@ -88,7 +93,7 @@ export class HttpsKubeletClient implements KubeletClient {
 
   close(): void {
     this.#agent.destroy();
-    this.#upgradeAgent.destroy();
+    this.#singleUse.destroy();
   }
 
   #addressesOf(node: Node, nodeName: string): string[] {
@@ -113,7 +118,7 @@ export class HttpsKubeletClient implements KubeletClient {
       path: query === '' ? request.path : `${request.path}?${query}`,
       headers: { ...request.headers },
       signal: request.signal,
-      timeout: answerTimeoutMs,
+      timeout: request.body instanceof Readable ? uploadTimeoutMs : answerTimeoutMs,
       // An IP address has no server name: without this, sockets would be shared across nodes.
       servername: nodeName,
       checkServerIdentity: (_host, certificate) => checkServerIdentity(nodeName, certificate),
@@ -131,12 +136,23 @@ export class HttpsKubeletClient implements KubeletClient {
         resolve({ answer, connection });
       });
       outgoing.once('timeout', () =>
-        outgoing.destroy(new Error(`no answer within ${answerTimeoutMs / 1000} s`)),
+        outgoing.destroy(new Error(`no answer within ${Number(options.timeout) / 1000} s`)),
       );
-      outgoing.once('error', reject);
-      outgoing.end(request.body);
+      outgoing.on('error', reject);
+      if (request.body instanceof Readable) sendWhenConnected(outgoing, request.body);
+      else outgoing.end(request.body);
     });
   }
+}
+
+/** What is read from the body is gone for another address. */
+function sendWhenConnected(outgoing: ClientRequest, body: Readable): void {
+  outgoing.once('socket', (socket) =>
+    socket.once('secureConnect', () => {
+      body.once('error', (error) => outgoing.destroy(error));
+      body.pipe(outgoing);
+    }),
+  );
 }
 
 function isRepeatable(request: KubeletRequest, error: unknown): boolean {

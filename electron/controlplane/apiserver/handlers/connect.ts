@@ -2,6 +2,7 @@
 // nodes/proxy. The API server checks, addresses and passes the stream through.
 // Source: kubernetes pkg/registry/core/pod/{strategy.go,rest/log.go}, apiserver
 // pkg/registry/generic/rest/response_checker.go.
+import type { Readable } from 'node:stream';
 import type { Node, Pod } from '#kube/api/core.ts';
 import {
   field,
@@ -18,7 +19,7 @@ import {
   serviceUnavailable,
 } from '#kube/machinery/status.ts';
 import { TransportError, type TransportStream } from '#kube/client/transport.ts';
-import type { ApiResponse } from '../http.ts';
+import type { ApiRequest, ApiResponse } from '../http.ts';
 import { admitConnect, proxyOptions } from './connect-options.ts';
 import type { KubeletRequest } from './kubelet-client.ts';
 import { parseInteger } from './options.ts';
@@ -156,7 +157,7 @@ export async function handleNodeProxy(scope: RequestScope): Promise<ApiResponse>
   const stored = await resource.get('', info.name);
   const nodeName = (stored.object as Node).metadata.name ?? '';
   const passed: Record<string, string> = {};
-  for (const name of ['accept', 'content-type']) {
+  for (const name of ['accept', 'content-type', 'content-length']) {
     const value = headers[name];
     if (value !== undefined) passed[name] = value;
   }
@@ -165,8 +166,7 @@ export async function handleNodeProxy(scope: RequestScope): Promise<ApiResponse>
     info.name,
     proxyOptions('NodeProxyOptions', `/${info.rest.join('/')}`),
   );
-  const body = await request.readBody();
-  const hasBody = body.length > 0 ? { body } : {};
+  const hasBody = method === 'GET' || method === 'HEAD' ? {} : { body: await bodyOf(request) };
   const stream = await reach(scope, nodeName, {
     method,
     path,
@@ -181,4 +181,9 @@ export async function handleNodeProxy(scope: RequestScope): Promise<ApiResponse>
     headers: type === undefined ? {} : { 'content-type': type },
     body: stream.chunks,
   };
+}
+
+/** As it comes, where it can be had so: an image may be handed over, of any size. */
+async function bodyOf({ openBody, readBody }: ApiRequest): Promise<Readable | Uint8Array> {
+  return openBody === undefined ? readBody() : openBody();
 }

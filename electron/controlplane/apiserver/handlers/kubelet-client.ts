@@ -1,6 +1,6 @@
 // How handlers reach a node's agent. Implemented over mutual TLS by apiserver/kubelet-client.ts;
 // handlers know only this.
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { HttpMethod, TransportStream } from '#kube/client/transport.ts';
 
 export interface KubeletRequest {
@@ -9,7 +9,8 @@ export interface KubeletRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
+  /** A stream goes on as it comes, at the agent's pace. */
+  readonly body?: Uint8Array | Readable;
   readonly signal: AbortSignal;
 }
 

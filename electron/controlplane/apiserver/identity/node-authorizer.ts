@@ -131,6 +131,8 @@ function authorizeOwnNode(nodeName: string, attributes: AuthorizationAttributes)
   if (isVerb(attributes, '', ['create', 'update', 'patch'])) return allow;
   if (!isVerb(attributes, '', ['get', 'list', 'watch'])) return refuse();
   if (attributes.name === nodeName) return allow;
+  // Differs: which machines there are, and where, to ask them for images (Kubernetes up to 1.31, too).
+  if (attributes.verb === 'list' && attributes.name === '') return allow;
   return attributes.name === ''
     ? refuse(`node '${nodeName}' cannot read all nodes, only its own Node object`)
     : refuse(`node '${nodeName}' cannot read '${attributes.name}', only its own Node object`);

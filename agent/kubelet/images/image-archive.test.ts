@@ -1,0 +1,107 @@
+// What another machine sends is let through only if it is the image that was asked for, without names.
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { extract, pack } from 'tar-stream';
+import { describe, expect, it } from 'vitest';
+import { onlyImage } from './image-archive.ts';
+
+const hex = 'a'.repeat(64);
+const id = `sha256:${hex}`;
+const config = { name: `${hex}.json`, body: '{}' };
+const layer = { name: 'layer/layer.tar', body: 'x'.repeat(200_000) };
+
+function manifest(...images: readonly object[]): { name: string; body: string } {
+  return { name: 'manifest.json', body: JSON.stringify(images) };
+}
+
+const good = {
+  Config: `${hex}.json`,
+  RepoTags: ['evil/nginx:latest'],
+  Layers: ['layer/layer.tar'],
+};
+
+function tar(...files: readonly { readonly name: string; readonly body: string }[]): Readable {
+  const out = pack();
+  for (const { name, body } of files) out.entry({ name }, body);
+  out.entry({ name: 'layer/', type: 'directory' });
+  out.entry({ name: 'again', type: 'symlink', linkname: 'layer/layer.tar' });
+  out.finalize();
+  return Readable.from(out);
+}
+
+async function through(source: Readable): Promise<Record<string, string>> {
+  const bytes = await buffer(Readable.from(onlyImage(source, id)));
+  const entries = extract();
+  entries.end(bytes);
+  const files: Record<string, string> = {};
+  for await (const entry of entries) {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of entry) parts.push(chunk as Uint8Array);
+    files[entry.header.name] = Buffer.concat(parts).toString();
+  }
+  return files;
+}
+
+describe('an archive of another machine', () => {
+  it('brings the image and no name', async () => {
+    const index = {
+      schemaVersion: 2,
+      manifests: [{ digest: id, annotations: { 'io.containerd.image.name': 'evil' } }],
+    };
+    const files = await through(
+      tar(
+        config,
+        layer,
+        { name: 'repositories', body: '{"evil":{}}' },
+        { name: 'index.json', body: JSON.stringify(index) },
+        manifest(good),
+      ),
+    );
+    expect(files).toEqual({
+      [config.name]: '{}',
+      [layer.name]: layer.body,
+      'index.json': JSON.stringify({ schemaVersion: 2, manifests: [{ digest: id }] }),
+      'manifest.json': JSON.stringify([{ ...good, RepoTags: null }]),
+      'layer/': '',
+      again: '',
+    });
+  });
+
+  it('may name its blobs as newer engines do', async () => {
+    const files = await through(tar(manifest({ ...good, Config: `blobs/sha256/${hex}` })));
+    expect(files['manifest.json']).toContain('"RepoTags":null');
+  });
+
+  const bad = [
+    {
+      name: 'another image',
+      files: [manifest({ ...good, Config: `${'b'.repeat(64)}.json` })],
+      why: /another image/,
+    },
+    { name: 'two images', files: [manifest(good, good)], why: /another image/ },
+    { name: 'none', files: [manifest()], why: /another image/ },
+    { name: 'no manifest', files: [config], why: /no image/ },
+    {
+      name: 'a manifest without end',
+      files: [{ name: 'manifest.json', body: ' '.repeat(2 ** 20 + 1) }],
+      why: /too large/,
+    },
+    { name: 'a manifest that is none', files: [{ name: 'manifest.json', body: '{' }], why: /JSON/ },
+  ];
+  it.each(bad)('with $name breaks off', async ({ files, why }) => {
+    await expect(through(tar(layer, ...files))).rejects.toThrow(why);
+  });
+
+  it('that breaks off itself does so here', async () => {
+    const whole = await buffer(tar(config, layer, manifest(good)));
+    const cut = Readable.from([whole.subarray(0, 100_000)]);
+    await expect(through(cut)).rejects.toThrow(/end of data/i);
+    const broken = Readable.from(
+      (async function* () {
+        yield whole.subarray(0, 100_000);
+        throw new Error('the line broke');
+      })(),
+    );
+    await expect(through(broken)).rejects.toThrow('the line broke');
+  });
+});

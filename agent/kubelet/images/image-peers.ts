@@ -1,0 +1,138 @@
+// The other machines of the cluster as a place to have images from: who offers one, and fetching it.
+// Nothing of this is needed: any trouble is logged, and the image comes from its registry.
+import type { Node } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
+import type { PullProgress, Runtime } from '../../runtime/runtime.ts';
+import { messageOf } from '../../error-message.ts';
+import { onlyImage } from './image-archive.ts';
+import type { PeerClient } from './peer-client.ts';
+import type { ImageOffer, PeerOffer } from './plan-fetch.ts';
+
+export interface ImagePeersDeps {
+  readonly runtime: Pick<Runtime, 'loadImages' | 'imageStatus'>;
+  readonly client: PeerClient;
+  readonly listNodes: (signal: AbortSignal) => Promise<readonly Node[]>;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** A machine that is there answers in milliseconds. */
+const askMs = 3_000;
+const machinesMax = 32;
+const offerBytesMax = 64 * 1024;
+/** The engine there may have to put all of it together first. */
+const contentSilenceMs = 120_000;
+
+export class ImagePeers {
+  readonly #deps: ImagePeersDeps;
+  /** As the API server last said: it may be away when an image is needed. */
+  #nodes: readonly Node[] = [];
+
+  constructor(deps: ImagePeersDeps) {
+    this.#deps = deps;
+  }
+
+  /** In random order. Never throws. */
+  async offers(name: string): Promise<readonly PeerOffer[]> {
+    const { clock } = this.#deps;
+    const patience = new AbortController();
+    const timer = clock.timer(askMs, () => patience.abort());
+    try {
+      const machines = await this.#machines(patience.signal);
+      const answers = await Promise.all(
+        machines.map((node) => this.#offerOf(node, name, patience.signal)),
+      );
+      return answers.filter((answer) => answer !== undefined);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async #machines(signal: AbortSignal): Promise<readonly Node[]> {
+    const { listNodes, nodeName, random, logger } = this.#deps;
+    try {
+      this.#nodes = await listNodes(signal);
+    } catch (error) {
+      logger.debug('Machines not listed', { error: messageOf(error) });
+    }
+    return this.#nodes
+      .filter((node) => node.metadata.name !== nodeName && isReady(node))
+      .map((node) => ({ node, order: random.next() }))
+      .toSorted((a, b) => a.order - b.order)
+      .slice(0, machinesMax)
+      .map(({ node }) => node);
+  }
+
+  async #offerOf(node: Node, name: string, signal: AbortSignal): Promise<PeerOffer | undefined> {
+    const { client, logger } = this.#deps;
+    const machine = node.metadata.name;
+    try {
+      const path = `/images/offer?name=${encodeURIComponent(name)}`;
+      const { status, body } = await client.get(node, { path, signal, silenceMs: askMs });
+      const text = await readAll(body, offerBytesMax);
+      return status === 200 ? { machine, offer: JSON.parse(text) as ImageOffer } : undefined;
+    } catch (error) {
+      logger.debug('Machine not asked for an image', { machine, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  /**
+   * Brings the image here by its id, without a name. Throws, leaving nothing, when it does not come
+   * whole or is another.
+   */
+  async fetch(
+    { machine, offer: { id, sizeBytes } }: PeerOffer,
+    report: (progress: PullProgress) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { client, runtime } = this.#deps;
+    const node = this.#nodes.find(({ metadata }) => metadata.name === machine);
+    if (node === undefined) throw new Error(`machine ${machine} is gone`);
+    const path = `/images/content?id=${encodeURIComponent(id)}`;
+    const { status, body } = await client.get(node, { path, signal, silenceMs: contentSilenceMs });
+    if (status !== 200) throw new Error(await readAll(body, offerBytesMax));
+    const archive = onlyImage(counted(body, sizeBytes, report), id);
+    await runtime.loadImages(archive, { signal });
+    if ((await runtime.imageStatus(id)) === undefined)
+      throw new Error(`machine ${machine} sent another image than ${id}`);
+  }
+}
+
+function isReady({ status }: Node): boolean {
+  return (
+    status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true
+  );
+}
+
+/** An archive is a little larger than the image; one that has no end is broken off. */
+async function* counted(
+  chunks: AsyncIterable<Uint8Array>,
+  sizeBytes: number,
+  report: (progress: PullProgress) => void,
+): AsyncGenerator<Uint8Array> {
+  const limitBytes = sizeBytes * 2 + 64 * 1024 * 1024;
+  let doneBytes = 0;
+  for await (const chunk of chunks) {
+    doneBytes += chunk.length;
+    if (doneBytes > limitBytes) throw new Error('more came than the image is large');
+    const totalBytes = Math.max(sizeBytes, doneBytes);
+    report({ step: 'downloading', doneBytes, totalBytes });
+    yield chunk;
+  }
+}
+
+async function readAll(chunks: AsyncIterable<Uint8Array>, limitBytes: number): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > limitBytes) throw new Error('the answer is too long');
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts).toString();
+}

@@ -19,6 +19,7 @@ import { createEndpointsController } from './endpoints/endpoints.ts';
 import { createEndpointMirroringController } from './endpoints/mirroring.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
 import { createTaintEvictionController } from './node/taint-eviction.ts';
@@ -29,6 +30,7 @@ import {
 } from './replica-set/replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createServiceAccountController } from './service-account.ts';
+import { createVolumeBinder } from './volume-binding/binder.ts';
 import { createClaimProtectionController } from './volume-protection/claims.ts';
 import { createVolumeProtectionController } from './volume-protection/volumes.ts';
 
@@ -61,6 +63,8 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
   resourcequota: createResourceQuotaController,
+  persistentvolumebinder: createVolumeBinder,
+  localpath: createLocalPathProvisioner,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
 };
@@ -92,6 +96,8 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',
   resourcequota: 'resourcequota-controller',
+  persistentvolumebinder: 'persistent-volume-binder',
+  localpath: 'local-path-provisioner',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',
 };

@@ -1,16 +1,20 @@
-// Claims and volumes: the binder and the local-path provisioner against the real API server. The tests
-// play scheduler (selected-node) and agent (the finalizer).
+// Claims and volumes: the binder and the local-path provisioner against the real API server, and at the end
+// with the real scheduler. The tests play the scheduler before (selected-node) and the agent (the finalizer).
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { PersistentVolume, PersistentVolumeClaim } from '#kube/api/core.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
 import { ignoreNotFound } from '../../electron/controlplane/controllers/ownership.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { seededRandom } from '#kube/base/random.ts';
 import {
   nodes,
   persistentVolumeClaims,
   persistentVolumes,
+  pods,
   storageClasses,
 } from '#kube/client/resources.ts';
 import { localPath, volumeAnnotations } from '#kube/machinery/volume-binding.ts';
+import { Scheduler } from '../../electron/controlplane/scheduler/scheduler.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 let sim: SimulatedControlPlane;
@@ -298,5 +302,119 @@ describe('a claim of a local-path class', () => {
       (await getClaim('data'))?.status?.capacity,
       (await getVolume(name))?.spec.capacity,
     ]).toEqual([{ storage: '3Gi' }, { storage: '3Gi' }]);
+  });
+});
+
+describe('the scheduler', () => {
+  let stop = new AbortController();
+  beforeEach(async () => {
+    stop = new AbortController();
+    for (const name of ['pi-1', 'pi-2']) {
+      await addNode(name);
+      const status = { allocatable: { cpu: '4', memory: '8Gi', pods: '110' } };
+      await sim.client.patch(nodes, { name }, { status }, { subresource: 'status' });
+    }
+    await makeClass();
+    new Scheduler({
+      client: sim.clientAs('system:kube-scheduler'),
+      clock: sim.clock,
+      random: seededRandom(1),
+      logger: silentLogger,
+    }).start(stop.signal);
+    await sim.settle();
+  });
+  afterEach(() => stop.abort());
+
+  async function runPod(name: string, claimNames: readonly string[]): Promise<void> {
+    await sim.client.create(pods, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace, name },
+      spec: {
+        containers: [{ name: 'main', image: 'web' }],
+        volumes: claimNames.map((claimName) => ({
+          name: claimName,
+          persistentVolumeClaim: { claimName },
+        })),
+      },
+    });
+    await sim.settle();
+    await sim.settle();
+  }
+
+  const nodeOf = async (name: string) =>
+    (await sim.client.get(pods, { namespace, name })).spec.nodeName;
+  const whyNot = async (name: string) =>
+    (await sim.client.get(pods, { namespace, name })).status?.conditions?.find(
+      ({ type }) => type === 'PodScheduled',
+    )?.message;
+
+  const onPi2: PersistentVolume['spec'] = {
+    storageClassName: 'by-hand',
+    nodeAffinity: {
+      required: {
+        nodeSelectorTerms: [
+          {
+            matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: ['pi-2'] }],
+          },
+        ],
+      },
+    },
+  };
+
+  it('has a volume made where it puts the pod, and later pods follow it there', async () => {
+    await claim('data', { storageClassName: 'local-path' });
+    await runPod('first', ['data']);
+    const node = await nodeOf('first');
+    expect(await stateOf('data')).toMatch(/^Bound pvc-/);
+    for (const name of ['second', 'third', 'fourth']) await runPod(name, ['data']);
+    const others = await Promise.all(['second', 'third', 'fourth'].map(nodeOf));
+    expect([node === undefined, others]).toEqual([false, [node, node, node]]);
+  });
+
+  it('takes a volume of the node that has one, for claims that wait', async () => {
+    await makeClass({ metadata: { name: 'by-hand' }, provisioner: 'kubernetes.io/no-provisioner' });
+    await makeVolume('disk', '5Gi', onPi2);
+    await claim('data', { storageClassName: 'by-hand' });
+    expect(await stateOf('data')).toBe('Pending ');
+    await runPod('web', ['data']);
+    expect([await nodeOf('web'), await stateOf('data')]).toEqual(['pi-2', 'Bound disk']);
+    await claim('more', { storageClassName: 'by-hand' });
+    await runPod('other', ['more']);
+    expect(await whyNot('other')).toBe(
+      "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+    );
+    await makeVolume('second-disk', '5Gi', onPi2);
+    await sim.advance(10_000);
+    expect(await nodeOf('other')).toBe('pi-2');
+  });
+
+  it('says what keeps a pod from its volumes', async () => {
+    await makeVolume('disk', '5Gi', { ...onPi2, storageClassName: '' });
+    await claim('data');
+    await claim('unbound');
+    await sim.client.patch(nodes, { name: 'pi-2' }, { spec: { unschedulable: true } });
+    await sim.settle();
+    await runPod('web', ['data']);
+    await runPod('waits', ['unbound']);
+    await runPod('nothing', ['missing']);
+    const told = await Promise.all(['web', 'waits', 'nothing'].map(whyNot));
+    expect(told.map((text) => text?.split(' preemption')[0])).toEqual([
+      '0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) were unschedulable.',
+      '0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.',
+      '0/2 nodes are available: persistentvolumeclaim "missing" not found.',
+    ]);
+  });
+
+  it('lets one pod at a time have a claim that is ReadWriteOncePod', async () => {
+    await claim('data', { storageClassName: 'local-path', accessModes: ['ReadWriteOncePod'] });
+    await runPod('first', ['data']);
+    await runPod('second', ['data']);
+    expect((await whyNot('second'))?.split(' preemption')[0]).toBe(
+      '0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.',
+    );
+    await sim.client.delete(pods, { namespace, name: 'first' }, { gracePeriodSeconds: 0 });
+    await sim.advance(10_000);
+    expect(await nodeOf('second')).toMatch(/^pi-/);
   });
 });

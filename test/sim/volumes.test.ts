@@ -417,4 +417,31 @@ describe('the scheduler', () => {
     await sim.advance(10_000);
     expect(await nodeOf('second')).toMatch(/^pi-/);
   });
+
+  it('waits for the claim of an ephemeral volume, which goes with its pod', async () => {
+    const volumeClaimTemplate = {
+      spec: {
+        storageClassName: 'local-path',
+        accessModes: ['ReadWriteOnce'],
+        resources: { requests: { storage: '1Gi' } },
+      },
+    };
+    await sim.client.create(pods, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace, name: 'web' },
+      spec: {
+        containers: [{ name: 'main', image: 'web' }],
+        volumes: [{ name: 'scratch', ephemeral: { volumeClaimTemplate } }],
+      },
+    });
+    await sim.advance(10_000);
+    expect([await nodeOf('web'), await stateOf('web-scratch')]).toEqual([
+      expect.stringMatching(/^pi-/),
+      expect.stringMatching(/^Bound pvc-/),
+    ]);
+    await sim.client.delete(pods, { namespace, name: 'web' }, { gracePeriodSeconds: 0 });
+    await sim.settle();
+    expect(await getClaim('web-scratch')).toBeUndefined();
+  });
 });

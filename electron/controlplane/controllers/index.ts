@@ -17,6 +17,7 @@ import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
 import { createEndpointsController } from './endpoints/endpoints.ts';
 import { createEndpointMirroringController } from './endpoints/mirroring.ts';
+import { createEphemeralVolumeController } from './ephemeral-volumes.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
 import { createLocalPathProvisioner } from './local-path/local-path.ts';
@@ -65,6 +66,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   resourcequota: createResourceQuotaController,
   persistentvolumebinder: createVolumeBinder,
   localpath: createLocalPathProvisioner,
+  ephemeralvolume: createEphemeralVolumeController,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
 };
@@ -98,6 +100,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   resourcequota: 'resourcequota-controller',
   persistentvolumebinder: 'persistent-volume-binder',
   localpath: 'local-path-provisioner',
+  ephemeralvolume: 'ephemeral-volume-controller',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',
 };

@@ -7,10 +7,17 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
-import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
+import {
+  endpointSlices,
+  nodes,
+  persistentVolumes,
+  pods,
+  services,
+} from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
+import { localPath } from '#kube/machinery/volume-binding.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -24,7 +31,10 @@ import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
-import { systemMounter } from './kubelet/volumes/tmpfs.ts';
+import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
+import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
+import { readMachine } from './kubelet/volumes/disks/machine-disks.ts';
+import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
@@ -79,6 +89,7 @@ export class NodeAgent {
   readonly #registrar: NodeRegistrar;
   readonly #engine: EngineKeeper;
   readonly #volumes: Volumes;
+  readonly #claims: ClaimSource;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -99,16 +110,20 @@ export class NodeAgent {
       clock,
       logger,
       nodeName: host,
+      annotations: { [localPath.folderAnnotation]: this.#volumesFolder },
       labels: async () => nodeLabels(host, await this.#readFacts()),
       status: (previous) => this.#nodeStatus(previous),
       onWritten: (status) => this.#onStatusWritten(status),
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
+    this.#claims = new ClaimSource({ client, nodeName: host });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
       isRoot: this.#environment.isRoot,
+      machine: () => readMachine(host, systemMounter),
+      recordDisk: (...disk) => this.#claims.recordDisk(...disk),
     });
   }
 
@@ -131,6 +146,7 @@ export class NodeAgent {
       onUpdate: (_old, node) => void this.#engine.onNode(node),
       onDelete: () => this.#registrar.trigger(),
     });
+    this.#startLocalVolumes(informers);
     informers.start(signal);
     await running;
   }
@@ -189,6 +205,7 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
+      claims: this.#claims,
       node: {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
@@ -218,6 +235,27 @@ export class NodeAgent {
       targets: () => this.#targets.get(),
       diskBytes: (id) => this.#runtime.containerDiskBytes(id),
     });
+  }
+
+  /** Told as an annotation of the node, so that volumes for this machine get a path. */
+  get #volumesFolder(): string {
+    return path.join(path.resolve(this.#deps.dataDirectory), 'volumes');
+  }
+
+  #startLocalVolumes(informers: InformerFactory): void {
+    const { client, clock, logger, nodeName } = this.#deps;
+    const labelSelector = `${localPath.nodeLabel}=${nodeName}`;
+    const local = new LocalVolumes({
+      client,
+      volumes: informers.informer(persistentVolumes, { labelSelector }),
+      folder: this.#volumesFolder,
+      machine: () => readMachine(nodeName, systemMounter),
+      isUsed: (volumeName) => this.#claims.isUsed(volumeName),
+      events: this.#events,
+      clock,
+      logger,
+    });
+    void local.run(this.#stopping.signal);
   }
 
   #startPressureKeeper(kubelet: Kubelet, collector: Collector): void {

@@ -21,6 +21,7 @@ import { PodKiller } from './pod/pod-killer.ts';
 import { PodSync } from './pod/pod-sync.ts';
 import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
 import { StatusWriter } from './pod/status-writer.ts';
+import type { ClaimSource } from './volumes/claims/claim-source.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
@@ -35,6 +36,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
+  readonly claims: ClaimSource;
   readonly node: Omit<NodeView, 'services' | 'pods'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -201,7 +203,11 @@ export class Kubelet {
     const hooks = new Hooks({ runner, events, clock });
     const images = new Images({ runtime, events, clock });
     const killer = new PodKiller({ runtime, events, hooks });
-    const objects = new ObjectSource({ client: { client, clock, random, logger }, onChange: wake });
+    const objects = new ObjectSource({
+      client: { client, clock, random, logger },
+      claims: this.#deps.claims,
+      onChange: wake,
+    });
     const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });
     const parts = { runtime, events, logger, volumes, objects, prober, starter, killer, node };
     return {

@@ -20,6 +20,8 @@ export interface NodeRegistrarDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly nodeName: string;
+  /** What the node tells of itself from the start. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly labels: () => Promise<Record<string, string>>;
   readonly status: (previous: NodeStatus | undefined) => Promise<NodeStatus>;
   /** After every status that was written. */
@@ -89,14 +91,15 @@ export class NodeRegistrar {
   }
 
   async #register(): Promise<Node> {
-    const { client, nodeName, signal } = this.#deps;
+    const { client, nodeName, signal, annotations = {} } = this.#deps;
     const labels = await this.#deps.labels();
-    const metadata = { name: nodeName, labels };
+    const metadata = { name: nodeName, labels, annotations };
     try {
       const node = await client.get(nodes, { name: nodeName }, { signal });
-      const have = node.metadata.labels ?? {};
-      if (Object.entries(labels).every(([key, value]) => have[key] === value)) return node;
-      return await client.patch(nodes, { name: nodeName }, { metadata: { labels } }, { signal });
+      if (hasAll(node.metadata.labels, labels) && hasAll(node.metadata.annotations, annotations))
+        return node;
+      const patch = { metadata: { labels, annotations } };
+      return await client.patch(nodes, { name: nodeName }, patch, { signal });
     } catch (error) {
       if (!hasReason(error, 'NotFound')) throw error;
     }
@@ -168,6 +171,13 @@ export class NodeRegistrar {
       this.#lease = await client.create(leases, fresh, { signal });
     }
   }
+}
+
+function hasAll(
+  have: Readonly<Record<string, string>> = {},
+  wanted: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(wanted).every(([key, value]) => have[key] === value);
 }
 
 function isReadyBy(status: NodeStatus | undefined): boolean {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/core.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
-import type { HttpMethod } from '../http.ts';
+import type { HttpMethod } from '#kube/client/transport.ts';
 import { parseRequestInfo } from '../request-info.ts';
 import { authorizeNode } from './node-authorizer.ts';
 

@@ -1,5 +1,5 @@
 // Makes a volume for each claim of a local-path class: a directory on the node that the scheduler chose.
-// The directory itself is its agent's to make and to remove (agent/kubelet/volumes/local-volumes.ts).
+// The directory itself is its agent's to make and to remove (agent/kubelet/volumes/claims/local-volumes.ts).
 // Source: sig-storage-lib-external-provisioner controller/controller.go.
 import type { PersistentVolume, PersistentVolumeClaim } from '#kube/api/core.ts';
 import { Controller } from '#kube/client/controller.ts';

@@ -2,6 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { Pod } from '#kube/api/core.ts';
 import { memoryVolumeBytes } from './memory-volume.ts';
 
+function limitsOf(memory: string | undefined): Record<string, string> {
+  return memory === undefined ? {} : { memory };
+}
+
 function podWith(memory: readonly (string | undefined)[], ofPod?: string): Pod {
   return {
     apiVersion: 'v1',
@@ -10,9 +14,9 @@ function podWith(memory: readonly (string | undefined)[], ofPod?: string): Pod {
     spec: {
       containers: memory.map((limit, i) => ({
         name: `c${i}`,
-        resources: { limits: limit === undefined ? {} : { memory: limit } },
+        resources: { limits: limitsOf(limit) },
       })),
-      ...(ofPod === undefined ? {} : { resources: { limits: { memory: ofPod } } }),
+      ...(ofPod === undefined ? {} : { resources: { limits: limitsOf(ofPod) } }),
     },
   };
 }

@@ -8,11 +8,18 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
-import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
+import {
+  endpointSlices,
+  nodes,
+  persistentVolumes,
+  pods,
+  services,
+} from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
+import { localPath } from '#kube/machinery/volume-binding.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -42,7 +49,10 @@ import { Routes } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
-import { systemMounter } from './kubelet/volumes/tmpfs.ts';
+import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
+import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
+import { readMachine } from './kubelet/volumes/disks/machine-disks.ts';
+import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
@@ -115,6 +125,7 @@ export class NodeAgent {
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
+  readonly #claims: ClaimSource;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -156,10 +167,13 @@ export class NodeAgent {
       onChange: (change) => this.#onDevices(change),
       signal: this.#stopping.signal,
     });
+    this.#claims = new ClaimSource({ client, nodeName: host });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
       isRoot: this.#environment.isRoot,
+      machine: () => readMachine(host, systemMounter),
+      recordDisk: (...disk) => this.#claims.recordDisk(...disk),
     });
   }
 
@@ -188,6 +202,7 @@ export class NodeAgent {
       onUpdate: (_old, node) => void this.#engine.onNode(node),
       onDelete: () => this.#registrar.trigger(),
     });
+    this.#startLocalVolumes(informers);
     informers.start(signal);
     await running;
   }
@@ -253,6 +268,7 @@ export class NodeAgent {
       events: this.#events,
       volumes: this.#volumes,
       images: { peers: this.#makePeers(), origins: this.#knownOrigins() },
+      claims: this.#claims,
       node: {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
@@ -303,6 +319,27 @@ export class NodeAgent {
       targets: () => this.#targets.get(),
       diskBytes: (id) => this.#runtime.containerDiskBytes(id),
     });
+  }
+
+  /** Told as an annotation of the node, so that volumes for this machine get a path. */
+  get #volumesFolder(): string {
+    return path.join(path.resolve(this.#deps.dataDirectory), 'volumes');
+  }
+
+  #startLocalVolumes(informers: InformerFactory): void {
+    const { client, clock, logger, nodeName } = this.#deps;
+    const labelSelector = `${localPath.nodeLabel}=${nodeName}`;
+    const local = new LocalVolumes({
+      client,
+      volumes: informers.informer(persistentVolumes, { labelSelector }),
+      folder: this.#volumesFolder,
+      machine: () => readMachine(nodeName, systemMounter),
+      isUsed: (volumeName) => this.#claims.isUsed(volumeName),
+      events: this.#events,
+      clock,
+      logger,
+    });
+    void local.run(this.#stopping.signal);
   }
 
   #startPressureKeeper(kubelet: Kubelet, collector: Collector): void {
@@ -416,12 +453,13 @@ export class NodeAgent {
     this.#registrar.trigger();
   }
 
-  /** What kubectl and the user interface show of this machine: how services work, what is plugged in. */
+  /** Of this machine: how services work, what is plugged in, where volumes lie. */
   #annotations(): Record<string, string | null> {
     const proxy = this.#proxyStatus;
     const { devices } = this.#devices;
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
+      [localPath.folderAnnotation]: this.#volumesFolder,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
     };

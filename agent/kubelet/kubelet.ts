@@ -27,6 +27,7 @@ import { PodWorker, type PodWorkerDeps } from './pod/pod-worker.ts';
 import { StatusWriter } from './pod/status-writer.ts';
 import { Mirrors } from './static/mirrors.ts';
 import { isStatic, mirroredUid } from './static/static-pod.ts';
+import type { ClaimSource } from './volumes/claims/claim-source.ts';
 import { ObjectSource } from './volumes/object-source.ts';
 import { TerminationMessages } from './volumes/termination-messages.ts';
 import type { Volumes } from './volumes/volumes.ts';
@@ -50,6 +51,7 @@ export interface KubeletDeps {
   readonly events: EventRecorder;
   readonly volumes: Volumes;
   readonly images: Pick<ImagesDeps, 'peers' | 'origins'>;
+  readonly claims: ClaimSource;
   readonly node: Omit<NodeView, 'services' | 'pods' | 'admittedPods'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -334,7 +336,11 @@ export class Kubelet {
     const hooks = new Hooks({ runner, events, clock });
     const images = new Images({ runtime, events, clock, logger, ...this.#deps.images });
     const killer = new PodKiller({ runtime, events, hooks });
-    const objects = new ObjectSource({ client: { client, clock, random, logger }, onChange: wake });
+    const objects = new ObjectSource({
+      client: { client, clock, random, logger },
+      claims: this.#deps.claims,
+      onChange: wake,
+    });
     const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });
     const parts = { runtime, events, logger, volumes, objects, prober, starter, killer, node };
     return {

@@ -16,6 +16,7 @@ import { dynamicPlugins, standardPlugins } from './admission/plugins/standard.ts
 import { AuditLog, type AuditSink } from './apiserver/audit/audit-log.ts';
 import type { AuditPolicy } from './apiserver/audit/policy.ts';
 import { createAuthenticator, tokenVerifier } from './apiserver/identity/authentication.ts';
+import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
 import { createAuthorizer } from './apiserver/identity/authorization.ts';
 import type { AuthorizationAttributes, Authorizer } from './apiserver/identity/authorizer.ts';
 import { bootstrapRbac } from './apiserver/identity/bootstrap/policy.ts';
@@ -67,6 +68,8 @@ export interface ApiServerParts {
   readonly kubelet: (reader: RegistryReader) => KubeletClient;
   /** Pods of a node, for the node authorizer. */
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
+  /** Their claims and volumes, for the same. */
+  readonly nodeVolumes?: NodeVolumes;
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
   /** As whom servers behind this one are asked: signed by the CA of the front proxy. */

@@ -12,7 +12,13 @@ import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
-import { nodes, pods, services } from '#kube/client/resources.ts';
+import {
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  services,
+} from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
@@ -30,6 +36,7 @@ import { bootstrapLevels, bootstrapSchemas } from './apiserver/flowcontrol/boots
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
+import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
 import type { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
@@ -220,6 +227,7 @@ export class ControlPlane {
     let lastLook = performance.eventLoopUtilization();
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
+    let volumes: NodeVolumes = { claim: () => undefined, volume: () => undefined };
     const assembled = assembleApiServer({
       store,
       config: clusterConfig,
@@ -236,6 +244,10 @@ export class ControlPlane {
         return client;
       },
       podsOnNode: (name) => podsOnNode(name),
+      nodeVolumes: {
+        claim: (...ref) => volumes.claim(...ref),
+        volume: (name) => volumes.volume(name),
+      },
       frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
       audit,
@@ -266,6 +278,12 @@ export class ControlPlane {
       indexers: { node: (pod) => (pod.spec.nodeName === undefined ? [] : [pod.spec.nodeName]) },
     });
     podsOnNode = (name) => informer.lister.byIndex('node', name);
+    const claims = informers.informer(persistentVolumeClaims).lister;
+    const allVolumes = informers.informer(persistentVolumes).lister;
+    volumes = {
+      claim: (namespace, name) => claims.get(namespace, name),
+      volume: (name) => allVolumes.get('', name),
+    };
     informers.start(this.#stopping.signal);
     return assembled;
   }

@@ -1,9 +1,16 @@
 // Pods that go wrong, as `kubectl` shows them: crash loops, images that vanish, too much memory,
-// failing init containers, programs that ignore SIGTERM, deletion by force.
+// failing init containers, programs that ignore SIGTERM, deletion by force; what outlives them.
 import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, renameSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ContainerStatus, Pod } from '#kube/api/core.ts';
-import { events as eventResource, pods } from '#kube/client/resources.ts';
+import {
+  events as eventResource,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+} from '#kube/client/resources.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
@@ -205,5 +212,88 @@ describe('a pod that ignores SIGTERM', () => {
     expect(result.stdout).toMatch(/^pod "forced" force deleted/);
     expect((await cluster.kubectl('get', 'pod', 'forced')).stderr).toContain('NotFound');
     await eventually(() => dockerIdsOf(uid).length === 0, 'its containers are gone', 10_000);
+  });
+});
+
+/** The whole way of a claim: scheduler, binder, provisioner, agent and Docker. */
+describe('what a pod writes to a claim', () => {
+  const ref = { namespace: 'default', name: 'kept' };
+  const phaseOf = async (name: string) =>
+    (await cluster.kubectl('get', 'pv', name, '-o', 'jsonpath={.status.phase}')).stdout;
+
+  async function applyObject(kind: string, name: string, spec: object): Promise<void> {
+    await cluster.apply(JSON.stringify({ apiVersion: 'v1', kind, metadata: { name }, spec }));
+  }
+
+  async function run(name: string, script: string, more: object = {}): Promise<void> {
+    const mount = { name: 'data', mountPath: '/data', ...more };
+    const command = ['sh', '-c', script];
+    await applyObject('Pod', name, {
+      terminationGracePeriodSeconds: 1,
+      securityContext: { runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000 },
+      containers: [
+        { name: 'main', image: webImage, imagePullPolicy: 'Never', command, volumeMounts: [mount] },
+      ],
+      volumes: [{ name: 'data', persistentVolumeClaim: { claimName: ref.name } }],
+    });
+  }
+
+  async function isReady(name: string): Promise<void> {
+    await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
+  }
+
+  it('outlives pods, a killed agent and the claim, until its volume is to be deleted', async () => {
+    await applyObject('PersistentVolumeClaim', ref.name, {
+      accessModes: ['ReadWriteOnce'],
+      resources: { requests: { storage: '10Mi' } },
+    });
+    await run('writer', 'echo first > /data/notes; exec sleep 600', { subPath: 'app' });
+    await isReady('writer');
+    const client = await cluster.client();
+    const { volumeName: name = '' } = (await client.get(persistentVolumeClaims, ref)).spec;
+    const { spec } = await client.get(persistentVolumes, { name });
+    const directory = spec.local?.path ?? '';
+    const file = path.join(directory, 'app/notes');
+    expect([spec.storageClassName, readFileSync(file, 'utf8'), statSync(file).gid]).toEqual([
+      'local-path',
+      'first\n',
+      2000,
+    ]);
+
+    const before = cluster.killChild('agent');
+    await cluster.kubectlOk('delete', 'pod', 'writer', '--now');
+    await eventually(
+      async () => ![before, undefined].includes(cluster.childPids('agent')[0]),
+      'an agent',
+    );
+    await run('reader', 'cat /data/notes; exec sleep 600', { subPath: 'app' });
+    await isReady('reader');
+    expect(await cluster.kubectlOk('logs', 'reader')).toBe('first\n');
+
+    // Gone meanwhile: nobody begins anew, and the pod says why until it is back.
+    await cluster.kubectlOk('delete', 'pod', 'reader', '--now');
+    renameSync(directory, `${directory}.away`);
+    await run('patient', 'cat /data/app/notes; exec sleep 600');
+    await becomes('patient', /ContainerCreating/);
+    await eventually(
+      async () =>
+        (await events('patient')).some((text) =>
+          text.includes(`directory ${directory} is missing`),
+        ),
+      'why',
+    );
+    renameSync(`${directory}.away`, directory);
+    await isReady('patient');
+    expect(await cluster.kubectlOk('logs', 'patient')).toBe('first\n');
+
+    await cluster.kubectlOk('delete', 'pod', 'patient', '--now');
+    await cluster.kubectlOk('delete', 'pvc', ref.name);
+    await eventually(async () => (await phaseOf(name)) === 'Released', 'a released volume');
+    expect(readFileSync(file, 'utf8')).toBe('first\n');
+    const policy = { persistentVolumeReclaimPolicy: 'Delete' };
+    await client.patch(persistentVolumes, { name }, { spec: policy });
+    await eventually(async () => (await phaseOf(name)) === '', 'no volume any more');
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+    expect([existsSync(directory), mounts.includes('/subpaths/main/')]).toEqual([false, false]);
   });
 });

@@ -7,10 +7,12 @@ import { Informer } from '#kube/client/informer.ts';
 import type { ClientDeps } from '#kube/client/reflector.ts';
 import { configMaps, secrets, type Resource } from '#kube/client/resources.ts';
 import { hasReason } from '#kube/machinery/status.ts';
+import type { ClaimedVolume, ClaimSource } from './claims/claim-source.ts';
 import { TokenSource, tokenKey } from './token-source.ts';
 
 export interface ObjectSourceDeps {
   readonly client: ClientDeps;
+  readonly claims: ClaimSource;
   readonly onChange: (podUid: string) => void;
 }
 
@@ -25,6 +27,8 @@ export interface PodObjects {
   readonly configMap: (name: string) => ConfigMap | undefined;
   readonly secret: (name: string) => Secret | undefined;
   readonly token: (source: ServiceAccountTokenProjection) => string | undefined;
+  /** Behind claims, by the name of the pod's volume. */
+  readonly claimed?: ReadonlyMap<string, ClaimedVolume>;
 }
 
 export class ObjectSource {
@@ -42,21 +46,24 @@ export class ObjectSource {
   /** Throws what the API server said, but for "not found". */
   async load(pod: Pod): Promise<PodObjects> {
     const names = referencedObjects(pod);
-    const [ofConfigMaps, ofSecrets, tokens] = await Promise.all([
+    const [ofConfigMaps, ofSecrets, tokens, claimed] = await Promise.all([
       this.#loadAll(configMaps, pod, names.configMaps),
       this.#loadAll(secrets, pod, names.secrets),
       this.#tokens.load(pod),
+      this.#deps.claims.load(pod),
     ]);
     return {
       configMap: (name) => ofConfigMaps.get(name),
       secret: (name) => ofSecrets.get(name),
       token: (source) => tokens.get(tokenKey(source)),
+      claimed,
     };
   }
 
   /** Nothing of this pod needs anything any more. */
   release(podUid: string): void {
     this.#tokens.release(podUid);
+    this.#deps.claims.release(podUid);
     for (const [key, followed] of this.#followed) {
       followed.podUids.delete(podUid);
       if (followed.podUids.size > 0) continue;

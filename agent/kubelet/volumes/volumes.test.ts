@@ -15,27 +15,58 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConfigMap, Container, Pod, Secret, Volume } from '#kube/api/core.ts';
 import type { PayloadInput } from './payload.ts';
 import { referencedObjects, type PodObjects } from './object-source.ts';
-import type { Mounter } from './tmpfs.ts';
+import type { Machine } from './disks/disk.ts';
+import type { Mounter } from './disks/mounter.ts';
 import { Volumes } from './volumes.ts';
 
 let directory = '';
-let mounted: string[] = [];
+/** `fsType [size or source] options`, by path. */
+let mounted = new Map<string, string>();
+let answers = true;
+const entries = () =>
+  [...mounted].map(([mountPoint, what]) => ({
+    mountPoint,
+    device: '0:1',
+    fsType: what.split(' ')[0] ?? '',
+    source: 'x',
+  }));
 const mounter: Mounter = {
-  isMounted: async (path) => mounted.includes(path),
-  mountTmpfs: async (path, size) =>
-    void mounted.push(size === undefined ? path : `${path} ${size}`),
-  unmount: async (path) => void (mounted = mounted.filter((entry) => entry !== path)),
-  mountsUnder: async () => mounted,
+  mounts: async () => entries(),
+  mountTmpfs: async (path, size) => void mounted.set(path, `tmpfs ${size ?? ''}`),
+  mountNetwork: async (path, { fsType, source, options }) =>
+    void mounted.set(path, `${fsType} ${source} ${options.join(',')}`),
+  bindFile: async (_fd, path) => void mounted.set(path, 'bind'),
+  unmount: async (path) => void mounted.delete(path),
+  checkAnswers: async () => {
+    if (!answers) throw new Error('no answer');
+  },
 };
+let recorded: unknown[] = [];
+let machine: Partial<Machine> = {};
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'flotilla-volumes-'));
-  mounted = [];
+  mounted = new Map();
+  answers = true;
+  recorded = [];
+  machine = {};
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
 function volumesFor(isRoot = true): Volumes {
-  return new Volumes({ rootDirectory: directory, mounter, isRoot });
+  return new Volumes({
+    rootDirectory: directory,
+    mounter,
+    isRoot,
+    machine: async () => ({
+      nodeName: 'pi-1',
+      mounts: entries(),
+      expectedMountPoints: [],
+      uuids: new Map(),
+      ...machine,
+    }),
+    recordDisk: async (...disk) => void recorded.push(disk),
+  });
 }
 
 function input(volumes: Volume[], objects: Partial<PodObjects> = {}): PayloadInput {
@@ -116,8 +147,8 @@ describe('a configMap volume', () => {
     },
     {
       name: 'the sort is not supported',
-      volume: { name: 'v', nfs: { server: 's', path: '/' } },
-      want: 'volume type nfs is not supported',
+      volume: { name: 'v', iscsi: { iqn: 'i', lun: 0, targetPortal: 't' } },
+      want: 'volume type iscsi is not supported',
     },
   ];
   it.each(errors)('fails with a reason when $name', async ({ volume: bad, want }) => {
@@ -161,7 +192,7 @@ describe('an emptyDir', () => {
   it('in memory is a tmpfs of its size, and says what it needs without root', async () => {
     const memory: Volume = { name: 'v', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } };
     await volumesFor().setUp(input([memory]));
-    expect(mounted).toEqual([`${path('v')} 1048576`]);
+    expect([...mounted]).toEqual([[path('v'), 'tmpfs 1048576']]);
     await expect(volumesFor(false).setUp(input([memory]))).rejects.toThrow('run as root');
   });
 });
@@ -195,7 +226,7 @@ describe('mounts', () => {
   const empty = input([{ name: 'v', emptyDir: {} }]);
 
   it('show a sub-path, made when it is missing', async () => {
-    const volumes = volumesFor();
+    const volumes = volumesFor(false);
     await volumes.setUp(empty);
     const environment = new Map([['WHO', 'me']]);
     const mounts = await volumes.mounts(
@@ -237,7 +268,7 @@ it('everything of a pod is removed with it, mounts first', async () => {
   expect(await volumes.podUids()).toEqual(['uid-1']);
   await volumes.tearDown('uid-1');
   await volumes.tearDown('uid-1');
-  expect([mounted, await volumes.podUids()]).toEqual([[], []]);
+  expect([mounted.size, await volumes.podUids()]).toEqual([0, []]);
 });
 
 it('finds every object that a pod names', () => {

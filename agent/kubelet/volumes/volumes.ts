@@ -1,32 +1,64 @@
 // A pod's directory on this machine and the volumes in it: made before its containers, refreshed
 // when what they hold changes, removed after the pod.
-//   <root>/<uid>/volumes/<volume>            what containers mount
-//   <root>/<uid>/containers/<name>/<attempt> termination messages
-// Source: kubernetes pkg/kubelet/volumemanager, kubelet_pods.go (makeMounts).
-import { chmod, chown, mkdir, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
+//   <root>/<uid>/volumes/<volume>              what containers mount
+//   <root>/<uid>/mounts/<volume>               shares of the network
+//   <root>/<uid>/subpaths/<container>/<index>  parts of volumes, see sub-paths.ts
+//   <root>/<uid>/grouped/<volume>              empty: the volume's files were given to fsGroup
+//   <root>/<uid>/containers/<name>/<attempt>   termination messages
+// Invariant: nothing of `mounts` and `subpaths` is removed but empty mount points: what is behind them is
+// not the pod's. Source: kubernetes pkg/kubelet/volumemanager, kubelet_pods.go (makeMounts).
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Container, Pod, Volume, VolumeMount } from '#kube/api/core.ts';
 import { toInteger } from '#kube/machinery/quantity.ts';
 import type { MountConfig } from '../../runtime/runtime.ts';
 import { ContainerConfigError } from '../container/environment.ts';
 import { expandReferences } from '../container/expansion.ts';
 import { writePayload } from './atomic-writer.ts';
+import type { ClaimedVolume, HostVolume } from './claims/claim-source.ts';
 import { directoryBytes } from './directory-size.ts';
+import { diskOf, diskProblem, type Disk, type Machine } from './disks/disk.ts';
 import { prepareHostPath } from './host-path.ts';
+import { memoryVolumeBytes } from './memory-volume.ts';
+import { mountPointsWithin, type Mounter } from './disks/mounter.ts';
+import { nfsSource, type NetworkSource } from './claims/network-source.ts';
 import { VolumeError, volumePayload, type PayloadInput } from './payload.ts';
-import type { Mounter } from './tmpfs.ts';
+import { resolveSubPath } from './sub-paths.ts';
+import { setTreeGroup } from './tree.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface VolumesDeps {
   /** Holds one directory per pod. */
   readonly rootDirectory: string;
   readonly mounter: Mounter;
-  /** Without root there are no memory-backed volumes. */
+  /** Without root there are no memory-backed volumes and no network shares. */
   readonly isRoot: boolean;
+  readonly machine: () => Promise<Machine>;
+  /** Writes down the disk that a volume is used on for the first time. */
+  readonly recordDisk: (volumeName: string, disk: Disk) => Promise<void>;
+}
+
+interface Place {
+  readonly path: string;
+  readonly isReadOnly: boolean;
 }
 
 export class Volumes {
   readonly #deps: VolumesDeps;
+  /** Paths of volumes that are elsewhere, by pod uid, then by the name of the pod's volume. */
+  readonly #elsewhere = new Map<string, Map<string, Place>>();
 
   constructor(deps: VolumesDeps) {
     this.#deps = deps;
@@ -38,56 +70,175 @@ export class Volumes {
     return join(this.#deps.rootDirectory, podUid);
   }
 
-  #volumePath(pod: Pod, volume: Volume): string {
-    if (volume.hostPath !== undefined) return volume.hostPath.path;
-    return join(this.#podDirectory(pod.metadata.uid ?? ''), 'volumes', volume.name);
+  #volumePath(pod: Pod, { name, hostPath, ...source }: Volume): string {
+    if (hostPath !== undefined) return hostPath.path;
+    const { uid = '' } = pod.metadata;
+    const elsewhere = this.#elsewhere.get(uid)?.get(name);
+    if (elsewhere !== undefined) return elsewhere.path;
+    if (
+      [source.persistentVolumeClaim, source.ephemeral, source.nfs].some((one) => one !== undefined)
+    )
+      throw new ContainerConfigError(`volume "${name}" is not set up`);
+    return join(this.#podDirectory(uid), 'volumes', name);
   }
 
   /** Makes or refreshes every volume of the pod. Throws VolumeError, naming the volume. */
   async setUp(input: PayloadInput): Promise<void> {
     for (const volume of input.pod.spec.volumes ?? []) {
+      const claimed = input.objects.claimed?.get(volume.name);
       try {
-        await this.#setUpOne(input, volume);
+        await this.#setUpOne(input, volume, claimed);
       } catch (error) {
         const why = messageOf(error);
-        throw new VolumeError(`MountVolume.SetUp failed for volume "${volume.name}" : ${why}`, {
+        const name = claimed?.name ?? volume.name;
+        throw new VolumeError(`MountVolume.SetUp failed for volume "${name}" : ${why}`, {
           cause: error,
         });
       }
     }
   }
 
-  async #setUpOne(input: PayloadInput, volume: Volume): Promise<void> {
-    const path = this.#volumePath(input.pod, volume);
-    const groupId = input.pod.spec.securityContext?.fsGroup;
-    if (volume.hostPath !== undefined) return prepareHostPath(volume.hostPath);
-    if (volume.emptyDir !== undefined) return this.#setUpEmptyDir(path, volume, groupId);
+  async #setUpOne(
+    input: PayloadInput,
+    volume: Volume,
+    claimed: ClaimedVolume | undefined,
+  ): Promise<void> {
+    const { pod } = input;
+    const groupId = pod.spec.securityContext?.fsGroup;
+    if (claimed?.kind === 'host') return this.#setUpHost(pod, volume, claimed);
+    if (claimed?.kind === 'network')
+      return this.#setUpNetwork(pod, volume, claimed.source, claimed.isReadOnly);
+    if (volume.nfs !== undefined) {
+      const { readOnly: isReadOnly = false } = volume.nfs;
+      const source = nfsSource(volume.nfs, { mountOptions: [], isReadOnly });
+      return this.#setUpNetwork(pod, volume, source, isReadOnly);
+    }
+    if (volume.hostPath !== undefined) {
+      await this.#checkDisk(volume.hostPath.path, undefined);
+      return prepareHostPath(volume.hostPath);
+    }
+    const path = this.#volumePath(pod, volume);
+    if (volume.emptyDir !== undefined) return this.#setUpEmptyDir(path, pod, volume);
     const payload = volumePayload(input, volume);
     if (payload === undefined) {
       const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'unknown';
       throw new VolumeError(`volume type ${kind} is not supported`);
     }
-    if (volume.secret !== undefined && this.#deps.isRoot) await this.#ensureTmpfs(path, undefined);
+    if (volume.secret !== undefined && this.#deps.isRoot) await this.#ensureTmpfs(path);
     await writePayload(path, payload, groupId);
   }
 
-  async #setUpEmptyDir(path: string, volume: Volume, groupId: number | undefined): Promise<void> {
+  #setElsewhere(pod: Pod, { name }: Volume, path: string, isReadOnly: boolean): void {
+    const { uid = '' } = pod.metadata;
+    const ofPod =
+      this.#elsewhere.get(uid) ?? new Map<string, { path: string; isReadOnly: boolean }>();
+    this.#elsewhere.set(uid, ofPod.set(name, { path, isReadOnly }));
+  }
+
+  async #setUpHost(pod: Pod, volume: Volume, claimed: HostVolume): Promise<void> {
+    const { path, type, name, isReadOnly } = claimed;
+    const disk = await this.#checkDisk(path, claimed.disk);
+    if (type !== undefined) await prepareHostPath({ path, type });
+    else if (!(await isDirectory(path)))
+      throw new VolumeError(
+        `directory ${path} is missing: its disk is not connected, or somebody removed it; it is not made again, so that nothing starts without its data`,
+      );
+    if (claimed.disk === undefined && disk !== undefined) await this.#deps.recordDisk(name, disk);
+    if (type === undefined && !isReadOnly) await this.#giveToGroup(pod, volume, path);
+    this.#setElsewhere(pod, volume, path, isReadOnly);
+  }
+
+  /** Answers the disk it is on; undefined: the system's. */
+  async #checkDisk(path: string, recorded: Disk | undefined): Promise<Disk | undefined> {
+    // First: a look is what mounts an automounted disk.
+    const real = await realpath(path).catch(() => path);
+    const machine = await this.#deps.machine();
+    const problem = diskProblem(real, recorded, machine);
+    if (problem !== undefined) throw new VolumeError(problem);
+    return diskOf(real, machine);
+  }
+
+  /** Once for each pod: what its containers changed since is theirs. */
+  async #giveToGroup(pod: Pod, { name }: Volume, path: string): Promise<void> {
+    const { fsGroup: groupId, fsGroupChangePolicy } = pod.spec.securityContext ?? {};
+    if (groupId === undefined) return;
+    const folder = join(this.#podDirectory(pod.metadata.uid ?? ''), 'grouped');
+    const marker = join(folder, name);
+    if (await exists(marker)) return;
+    await setTreeGroup(path, { groupId, onlyOnMismatch: fsGroupChangePolicy === 'OnRootMismatch' });
+    await mkdir(folder, { recursive: true });
+    await writeFile(marker, '');
+  }
+
+  async #setUpNetwork(
+    pod: Pod,
+    volume: Volume,
+    source: NetworkSource,
+    isReadOnly: boolean,
+  ): Promise<void> {
+    const { mounter, isRoot } = this.#deps;
+    if (!isRoot) throw new VolumeError(`mounting ${source.source} needs the agent to run as root`);
+    const directory = await this.#ensureDirectory(pod.metadata.uid ?? '', 'mounts');
+    const path = join(directory, volume.name);
+    const isMounted = (await mounter.mounts()).some(({ mountPoint }) => mountPoint === path);
+    // Nobody here looks at a share unless its server answers: a look would hold up the whole agent.
+    if (isMounted) await mounter.checkAnswers(path);
+    else {
+      await mkdir(path, { recursive: true });
+      await this.#mountNetwork(path, source);
+    }
+    this.#setElsewhere(pod, volume, path, isReadOnly);
+  }
+
+  /** A password is in a file of root's own, for as long as the mount takes: a command line is everybody's. */
+  async #mountNetwork(path: string, source: NetworkSource): Promise<void> {
+    const { mounter } = this.#deps;
+    const { credentials, fsType, options } = source;
+    if (credentials === undefined) return mounter.mountNetwork(path, source);
+    const file = `${path}.credentials`;
+    await rm(file, { force: true });
+    await writeFile(file, credentials, { mode: 0o600, flag: 'wx' });
+    try {
+      const all = [...options, `credentials=${file}`];
+      await mounter.mountNetwork(path, { fsType, source: source.source, options: all });
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+
+  async #setUpEmptyDir(path: string, pod: Pod, volume: Volume): Promise<void> {
     const { medium = '', sizeLimit } = volume.emptyDir ?? {};
+    const groupId = pod.spec.securityContext?.fsGroup;
     if (medium === 'Memory') {
       if (!this.#deps.isRoot)
         throw new VolumeError('emptyDir with medium Memory needs the agent to run as root');
-      await this.#ensureTmpfs(path, sizeLimit === undefined ? undefined : toInteger(sizeLimit));
-    } else if (medium !== '')
+      const asked = sizeLimit === undefined ? undefined : toInteger(sizeLimit);
+      return this.#ensureTmpfs(path, memoryVolumeBytes(pod, asked), groupId);
+    }
+    if (medium !== '')
       throw new VolumeError(`emptyDir medium ${JSON.stringify(medium)} is not supported`);
-    else if ((await mkdir(path, { recursive: true })) === undefined) return;
-    await chmod(path, groupId === undefined ? 0o777 : 0o2777);
-    if (groupId !== undefined) await chown(path, -1, groupId);
+    if (await exists(path)) return;
+    // With its owner from the first moment: an agent that is killed here leaves nothing half done.
+    const fresh = `${path}.new`;
+    await mkdir(fresh, { recursive: true });
+    if (groupId !== undefined) await chown(fresh, -1, groupId);
+    // After the owner: a change of that takes the bit away.
+    await chmod(fresh, groupId === undefined ? 0o777 : 0o2777);
+    await rename(fresh, path);
   }
 
-  async #ensureTmpfs(path: string, sizeBytes: number | undefined): Promise<void> {
+  async #ensureTmpfs(path: string, sizeBytes?: number, groupId?: number): Promise<void> {
+    const { mounter } = this.#deps;
     await mkdir(path, { recursive: true });
-    if (!(await this.#deps.mounter.isMounted(await realpath(path))))
-      await this.#deps.mounter.mountTmpfs(path, sizeBytes);
+    const real = await realpath(path);
+    if ((await mounter.mounts()).some(({ mountPoint }) => mountPoint === real)) return;
+    await mounter.mountTmpfs(path, sizeBytes, groupId);
+  }
+
+  async #ensureDirectory(podUid: string, ...parts: string[]): Promise<string> {
+    const path = join(this.#podDirectory(podUid), ...parts);
+    await mkdir(path, { recursive: true });
+    return realpath(path);
   }
 
   /** Throws ContainerConfigError for mounts that can't be. */
@@ -96,23 +247,48 @@ export class Volumes {
     container: Container,
     environment: ReadonlyMap<string, string>,
   ): Promise<MountConfig[]> {
+    const { uid = '' } = pod.metadata;
     const mounts: MountConfig[] = [];
-    for (const mount of container.volumeMounts ?? []) {
+    for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
       const volume = pod.spec.volumes?.find((entry) => entry.name === mount.name);
       if (volume === undefined)
         throw new ContainerConfigError(
           `cannot find volume "${mount.name}" to mount into container "${container.name}"`,
         );
-      const base = this.#volumePath(pod, volume);
+      if (mount.recursiveReadOnly === 'Enabled')
+        throw new ContainerConfigError(
+          `volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
+        );
       const subPath = subPathOf(mount, environment);
+      const isReadOnly = this.#elsewhere.get(uid)?.get(mount.name)?.isReadOnly === true;
       mounts.push({
-        hostPath: subPath === '' ? base : await resolveSubPath(base, subPath),
+        hostPath: await this.#mountSource(pod, volume, { subPath, container, index }),
         containerPath: mount.mountPath,
-        readOnly: mount.readOnly === true || isReadOnly(volume),
+        readOnly: mount.readOnly === true || isReadOnly || isGenerated(volume),
         propagation: propagationOf(mount),
       });
     }
     return mounts;
+  }
+
+  async #mountSource(
+    pod: Pod,
+    volume: Volume,
+    mount: {
+      readonly subPath: string;
+      readonly container: Container;
+      readonly index: number;
+    },
+  ): Promise<string> {
+    const { isRoot, mounter } = this.#deps;
+    const { subPath, container, index } = mount;
+    const base = this.#volumePath(pod, volume);
+    if (subPath === '') return base;
+    // What the agent itself writes anew, and nobody else, has no links that others could put there.
+    if (!isRoot || isGenerated(volume)) return resolveSubPath(base, subPath, undefined);
+    const { uid = '' } = pod.metadata;
+    const folder = await this.#ensureDirectory(uid, 'subpaths', container.name);
+    return resolveSubPath(base, subPath, { path: join(folder, String(index)), mounter });
   }
 
   /** An empty file that the container can write its last words to. */
@@ -132,10 +308,16 @@ export class Volumes {
   /** Unmounts and removes all that is the pod's. Idempotent. */
   async tearDown(podUid: string): Promise<void> {
     const directory = this.#podDirectory(podUid);
+    this.#elsewhere.delete(podUid);
     if (!(await exists(directory))) return;
     const { mounter } = this.#deps;
-    for (const point of await mounter.mountsUnder(await realpath(directory)))
+    const real = await realpath(directory);
+    for (const point of mountPointsWithin(await mounter.mounts(), real))
       await mounter.unmount(point);
+    const [left] = mountPointsWithin(await mounter.mounts(), real);
+    if (left !== undefined) throw new VolumeError(`${left} is still mounted`);
+    await removeMountPoints(join(real, 'mounts'));
+    await removeMountPoints(join(real, 'subpaths'));
     await rm(directory, { recursive: true, force: true });
   }
 
@@ -143,7 +325,7 @@ export class Volumes {
   async diskBytes(pod: Pod): Promise<ReadonlyMap<string, number>> {
     const sizes = new Map<string, number>();
     for (const volume of pod.spec.volumes ?? [])
-      if (volume.hostPath === undefined)
+      if (volume.emptyDir !== undefined || isGenerated(volume))
         sizes.set(volume.name, await directoryBytes(this.#volumePath(pod, volume)));
     return sizes;
   }
@@ -155,30 +337,28 @@ export class Volumes {
   }
 }
 
+/** Empty ones only: whatever is in one, is not ours, and the end of the pod waits. */
+async function removeMountPoints(folder: string): Promise<void> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    if (!entry.isDirectory()) await unlink(path);
+    else {
+      if (folder.endsWith('/subpaths')) await removeMountPoints(path);
+      await rmdir(path).catch(ignoreMissing);
+    }
+  }
+  await rmdir(folder).catch(ignoreMissing);
+}
+
+function ignoreMissing(error: { code?: string }): void {
+  if (error.code !== 'ENOENT') throw error;
+}
+
 function subPathOf(mount: VolumeMount, environment: ReadonlyMap<string, string>): string {
   if (mount.subPathExpr !== undefined && mount.subPathExpr !== '')
     return expandReferences(mount.subPathExpr, (name) => environment.get(name));
   return mount.subPath ?? '';
-}
-
-/** The real path of a sub-path: a link must not lead out of its volume. */
-async function resolveSubPath(base: string, subPath: string): Promise<string> {
-  if (subPath.startsWith('/') || subPath.split('/').includes('..'))
-    throw new ContainerConfigError(
-      `subPath ${JSON.stringify(subPath)} must be relative and not contain '..'`,
-    );
-  const root = await realpath(base);
-  const path = join(root, subPath);
-  // Looked at before anything is made: a link in the volume must not lead us elsewhere.
-  let existing = path;
-  while (!(await exists(existing))) existing = dirname(existing);
-  const real = await realpath(existing);
-  if (real !== root && !real.startsWith(root + sep))
-    throw new ContainerConfigError(`subPath ${JSON.stringify(subPath)} leads out of its volume`);
-  if (existing === path) return real;
-  await mkdir(path, { recursive: true, mode: 0o750 });
-  await chmod(path, (await stat(root)).mode & 0o7777);
-  return realpath(path);
 }
 
 function exists(path: string): Promise<boolean> {
@@ -188,7 +368,15 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
-function isReadOnly(volume: Volume): boolean {
+function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
+}
+
+/** Written by the agent; containers only read them. */
+function isGenerated(volume: Volume): boolean {
   return [volume.configMap, volume.secret, volume.projected, volume.downwardAPI].some(
     (source) => source !== undefined,
   );

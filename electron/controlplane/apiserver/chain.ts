@@ -276,6 +276,7 @@ function authorization({ authorize }: ChainDeps): Filter {
       ...target,
       user: request.user,
       fieldSelector: request.query.get('fieldSelector'),
+      labelSelector: request.query.get('labelSelector'),
     };
     const decision = authorize(attributes);
     if (request.audit !== undefined)

@@ -17,8 +17,10 @@ import { createStaleDisruptionController } from './disruption/stale-targets.ts';
 import { createEndpointSliceController } from './endpoint-slice/endpoint-slice.ts';
 import { createEndpointsController } from './endpoints/endpoints.ts';
 import { createEndpointMirroringController } from './endpoints/mirroring.ts';
+import { createEphemeralVolumeController } from './ephemeral-volumes.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
 import { createTaintEvictionController } from './node/taint-eviction.ts';
@@ -29,6 +31,7 @@ import {
 } from './replica-set/replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createServiceAccountController } from './service-account.ts';
+import { createVolumeBinder } from './volume-binding/binder.ts';
 import { createClaimProtectionController } from './volume-protection/claims.ts';
 import { createVolumeProtectionController } from './volume-protection/volumes.ts';
 
@@ -61,6 +64,9 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   apiserviceregistration: createApiServiceRegistration,
   apiserviceavailability: createApiServiceAvailability,
   resourcequota: createResourceQuotaController,
+  persistentvolumebinder: createVolumeBinder,
+  localpath: createLocalPathProvisioner,
+  ephemeralvolume: createEphemeralVolumeController,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
 };
@@ -92,6 +98,9 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',
   resourcequota: 'resourcequota-controller',
+  persistentvolumebinder: 'persistent-volume-binder',
+  localpath: 'local-path-provisioner',
+  ephemeralvolume: 'ephemeral-volume-controller',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',
 };

@@ -1,5 +1,5 @@
-// The objects every cluster starts with: its namespaces, the two system priorities, and the Service
-// by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
+// The objects every cluster starts with: its namespaces, the two system priorities, the default class of
+// storage, and the Service by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
 // but for the EndpointSlice, which follows the server's address.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
@@ -7,6 +7,8 @@ import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
+import type { StorageClass } from '#kube/api/storage.ts';
+import { localPath } from '#kube/machinery/volume-binding.ts';
 import { parseCidr, serviceAddress } from './allocator.ts';
 import { systemPriorities } from './strategies/cluster/classes.ts';
 
@@ -39,6 +41,7 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
   return [
     ...systemNamespaces.map(namespace),
     ...Object.entries(systemPriorities).map(priorityClass),
+    defaultStorageClass,
     kubernetesService(config),
     serviceRange(config),
     ...slices,
@@ -57,6 +60,24 @@ function priorityClass([name, value]: readonly [name: string, value: number]): P
         : 'For pods that the cluster cannot do without.',
   };
 }
+
+/**
+ * Directories on the machine where the pod runs. Retain, since people delete claims without thinking of
+ * data (`helm uninstall`, `kubectl delete -f`): what was written stays until a person sets the volume's
+ * own policy to Delete.
+ */
+const defaultStorageClass: StorageClass = {
+  apiVersion: 'storage.k8s.io/v1',
+  kind: 'StorageClass',
+  metadata: {
+    name: localPath.className,
+    annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
+  },
+  provisioner: localPath.provisioner,
+  volumeBindingMode: 'WaitForFirstConsumer',
+  reclaimPolicy: 'Retain',
+  allowVolumeExpansion: true,
+};
 
 /** Tells of the range; addresses are allocated by what the server was started with. */
 function serviceRange({ serviceCidr }: BootstrapConfig): ServiceCIDR {

@@ -11,6 +11,8 @@ import { nodeResourcesFit } from './plugins/node-resources-fit.ts';
 import { nodeUnschedulable } from './plugins/node-unschedulable.ts';
 import { podTopologySpread } from './plugins/pod-topology-spread.ts';
 import { taintToleration } from './plugins/taint-toleration.ts';
+import { volumeBinding } from './plugins/volume-binding.ts';
+import { volumeRestrictions } from './plugins/volume-restrictions.ts';
 
 export const defaultProfile: readonly ProfileEntry[] = [
   { plugin: nodeUnschedulable, weight: 1 },
@@ -19,6 +21,8 @@ export const defaultProfile: readonly ProfileEntry[] = [
   { plugin: nodeAffinity, weight: 2 },
   { plugin: nodePorts, weight: 1 },
   { plugin: nodeResourcesFit, weight: 1 },
+  { plugin: volumeRestrictions, weight: 1 },
+  { plugin: volumeBinding, weight: 1 },
   { plugin: podTopologySpread, weight: 2 },
   { plugin: balancedAllocation, weight: 1 },
   { plugin: imageLocality, weight: 1 },

@@ -2,7 +2,8 @@
 // and tiny constructors only; schedule-pod.ts runs the plugins.
 // Plugins decide purely: no I/O, no clock, no randomness.
 // Source: kubernetes pkg/scheduler/framework/interface.go.
-import type { Node, Pod } from '#kube/api/core.ts';
+import type { Node, PersistentVolume, PersistentVolumeClaim, Pod } from '#kube/api/core.ts';
+import type { StorageClass } from '#kube/api/storage.ts';
 import type { NodeInfo, PodInfo } from './node-info.ts';
 
 /** Highest score of a node at any plugin; the lowest is 0. */
@@ -35,6 +36,19 @@ export type CycleState = Map<string, unknown>;
 /** The nodes at the moment of a decision, in order of their names. */
 export interface Snapshot {
   readonly nodes: readonly NodeInfo[];
+  readonly volumes?: VolumeView;
+}
+
+/** Volumes and claims at the moment of a decision. */
+export interface VolumeView {
+  claim(namespace: string, name: string): PersistentVolumeClaim | undefined;
+  volume(name: string): PersistentVolume | undefined;
+  volumes(): readonly PersistentVolume[];
+  storageClass(name: string): StorageClass | undefined;
+  /** A decision promised the volume to a claim, and it is not seen yet. */
+  isTaken(volumeName: string): boolean;
+  /** The node on which a decision had a volume made for the claim, if that is not seen yet. */
+  chosenNode(claim: PersistentVolumeClaim): string | undefined;
 }
 
 export interface PreFilterResult {
@@ -50,7 +64,9 @@ export type ClusterEvent =
   /** A pod that has a node appeared or changed. */
   | { readonly type: 'assigned-pod-changed'; readonly pod: Pod }
   /** A pod that had a node ended or was deleted. */
-  | { readonly type: 'assigned-pod-removed'; readonly pod: Pod };
+  | { readonly type: 'assigned-pod-removed'; readonly pod: Pod }
+  /** A volume, claim or class of storage. */
+  | { readonly type: 'storage-changed' };
 
 export interface Plugin {
   readonly name: string;

@@ -13,7 +13,13 @@ import {
 import type { NodeInfo, PodInfo } from './node-info.ts';
 
 export type ScheduleResult =
-  | { readonly type: 'fits'; readonly nodeName: string; readonly feasibleCount: number }
+  | {
+      readonly type: 'fits';
+      readonly nodeName: string;
+      readonly feasibleCount: number;
+      /** What plugins decided besides. */
+      readonly state: CycleState;
+    }
   | { readonly type: 'fits-nowhere'; readonly error: FitError };
 
 export function schedulePod(
@@ -27,7 +33,7 @@ export function schedulePod(
   if (!Array.isArray(filtered)) return { type: 'fits-nowhere', error: filtered };
   const totals = scoreNodes({ state, pod, snapshot, profile }, filtered);
   const nodeName = selectHost(filtered, totals, random);
-  return { type: 'fits', nodeName, feasibleCount: filtered.length };
+  return { type: 'fits', nodeName, feasibleCount: filtered.length, state };
 }
 
 function findNodesThatFit(

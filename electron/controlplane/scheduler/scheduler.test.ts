@@ -41,10 +41,15 @@ class FakeApi {
     new Scheduler({ client, clock, random, logger: silentLogger }).start(this.#abort.signal);
     await settle();
     // The watch begins with what there is.
-    for (const path of ['/api/v1/nodes', '/api/v1/pods']) {
-      const objects = path.endsWith('nodes') ? this.nodes : this.pods;
+    const collections: readonly (readonly [string, string, ReadonlyMap<string, unknown>])[] = [
+      ['/api/v1/nodes', 'Node', this.nodes],
+      ['/api/v1/pods', 'Pod', this.pods],
+      ['/api/v1/persistentvolumes', 'PersistentVolume', new Map()],
+      ['/api/v1/persistentvolumeclaims', 'PersistentVolumeClaim', new Map()],
+      ['/apis/storage.k8s.io/v1/storageclasses', 'StorageClass', new Map()],
+    ];
+    for (const [path, kind, objects] of collections) {
       for (const object of objects.values()) this.#stream(path)?.send('ADDED', object);
-      const kind = path.endsWith('nodes') ? 'Node' : 'Pod';
       const annotations = { 'k8s.io/initial-events-end': 'true' };
       const metadata = { resourceVersion: '1', annotations };
       this.#stream(path)?.send('BOOKMARK', { apiVersion: 'v1', kind, metadata });

@@ -20,7 +20,9 @@ import { fitErrorMessage, noNodesMessage, type FitError } from './fit-error.ts';
 import type { ProfileEntry } from './framework.ts';
 import { podInfoOf, uidOf } from './node-info.ts';
 import { SchedulingQueue, type QueuedPod } from './queue.ts';
+import { volumePlanOf, type VolumePlan } from './plugins/volume-binding.ts';
 import { schedulePod } from './schedule-pod.ts';
+import { VolumeBinder, VolumeBindError } from './volume-binder.ts';
 
 export const defaultSchedulerName = 'default-scheduler';
 /** Bindings under way at a time. */
@@ -44,6 +46,7 @@ export class Scheduler {
   readonly #profile: readonly ProfileEntry[];
   readonly #cache = new SchedulerCache();
   readonly #queue: SchedulingQueue;
+  readonly #volumes: VolumeBinder;
   #signal: AbortSignal | undefined;
   #hasSynced = false;
   #isRunScheduled = false;
@@ -60,12 +63,22 @@ export class Scheduler {
       plugins: this.#profile.map(({ plugin }) => plugin),
       onActive: () => this.#scheduleRun(),
     });
+    this.#volumes = new VolumeBinder({
+      client: deps.client,
+      clock: deps.clock,
+      informers: this.#informers,
+      onChange: () => this.#queue.move({ type: 'storage-changed' }),
+    });
   }
 
   /** Runs until `signal` aborts. Nothing is decided before all nodes and pods are known. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    signal.addEventListener('abort', () => this.#queue.close(), { once: true });
+    const close = (): void => {
+      this.#queue.close();
+      this.#volumes.close();
+    };
+    signal.addEventListener('abort', close, { once: true });
     const nodeInformer = this.#informers.informer<Node>(nodes);
     nodeInformer.addHandler({
       onAdd: (node) => this.#nodeAdded(node),
@@ -79,7 +92,12 @@ export class Scheduler {
       onDelete: (pod) => this.#podDeleted(pod),
     });
     this.#informers.start(signal);
-    void Promise.all([nodeInformer.whenSynced(), podInformer.whenSynced()]).then(() => {
+    const synced = [
+      nodeInformer.whenSynced(),
+      podInformer.whenSynced(),
+      this.#volumes.whenSynced(),
+    ];
+    void Promise.all(synced).then(() => {
       this.#hasSynced = true;
       this.#deps.logger.info('Scheduler runs', { ...this.#queue.sizes });
       this.#scheduleRun();
@@ -111,6 +129,7 @@ export class Scheduler {
 
   #podDeleted(pod: Pod): void {
     this.#queue.delete(uidOf(pod));
+    this.#volumes.giveUp(uidOf(pod), 'the pod was deleted');
     if (this.#cache.isPlaced(uidOf(pod))) this.#podLeft(pod);
   }
 
@@ -141,12 +160,32 @@ export class Scheduler {
     if (this.#cache.isPlaced(queued.uid)) return this.#queue.done(queued.uid);
     const info = podInfoOf(queued.pod);
     const { random } = this.#deps;
-    const snapshot = this.#cache.snapshot();
+    const snapshot = { ...this.#cache.snapshot(), volumes: this.#volumes };
     const result = schedulePod(info, snapshot, { profile: this.#profile, random });
     if (result.type === 'fits-nowhere') return this.#unschedulable(queued, result.error);
-    this.#cache.assume(info, result.nodeName);
+    const { nodeName, state } = result;
+    this.#cache.assume(info, nodeName);
+    const plan = volumePlanOf(state, nodeName);
+    if (plan === undefined) this.#startBinding(queued, nodeName);
+    else void this.#bindVolumes(queued, plan);
+  }
+
+  /** Others go on meanwhile: somebody may have to make a volume first. */
+  async #bindVolumes(queued: QueuedPod, plan: VolumePlan): Promise<void> {
+    this.#volumes.assume(plan);
+    try {
+      await this.#volumes.bind(queued.uid, plan);
+    } catch (error) {
+      return this.#bindFailed(queued, error, 'running PreBind plugin "VolumeBinding"');
+    } finally {
+      this.#volumes.forget(plan);
+    }
+    this.#startBinding(queued, plan.nodeName);
+  }
+
+  #startBinding(queued: QueuedPod, nodeName: string): void {
     this.#bindings++;
-    void this.#bind(queued, result.nodeName).finally(() => {
+    void this.#bind(queued, nodeName).finally(() => {
       this.#bindings--;
       this.#scheduleRun();
     });
@@ -174,7 +213,7 @@ export class Scheduler {
     try {
       await this.#deps.client.createSubresource(pods, { namespace, name }, 'binding', binding);
     } catch (error) {
-      this.#bindFailed(queued, error);
+      this.#bindFailed(queued, error, 'binding rejected: running Bind plugin "DefaultBinder"');
       return;
     }
     this.#queue.done(uid);
@@ -184,15 +223,15 @@ export class Scheduler {
   }
 
   /** What it held is free again; if it was bound after all, the informer will tell. */
-  #bindFailed(queued: QueuedPod, error: unknown): void {
+  #bindFailed(queued: QueuedPod, error: unknown, where: string): void {
     const { pod, uid } = queued;
-    if (!(error instanceof StatusError) && !(error instanceof TransportError)) throw error;
+    if (!isOperating(error)) throw error;
     this.#cache.forget(uid);
     // Gone, or made again under the same name: nobody waits for this pod any more.
-    if (hasReason(error, 'NotFound')) return this.#queue.delete(uid);
+    if (hasReason(error, 'NotFound') && isAboutPod(error)) return this.#queue.delete(uid);
     this.#queue.addBackoff(uid);
     if (this.#signal?.aborted === true) return;
-    const message = `binding rejected: running Bind plugin "DefaultBinder": ${error.message}`;
+    const message = `${where}: ${error.message}`;
     this.#deps.logger.warn('Pod could not be bound', { pod: keyOf(pod), error });
     this.#recorder.event(pod, 'Warning', 'FailedScheduling', message);
     if (!hasReason(error, 'Conflict')) void this.#setNotScheduled(pod, 'SchedulerError', message);
@@ -222,6 +261,19 @@ export class Scheduler {
       this.#deps.logger.debug('Condition could not be set', { pod: keyOf(pod), error });
     }
   }
+}
+
+function isOperating(error: unknown): error is Error {
+  return (
+    error instanceof StatusError ||
+    error instanceof TransportError ||
+    error instanceof VolumeBindError
+  );
+}
+
+/** And not about one of its claims. */
+function isAboutPod(error: unknown): boolean {
+  return error instanceof StatusError && error.status.details?.kind === 'pods';
 }
 
 /** Has a node and has not ended. */

@@ -26,6 +26,7 @@ import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
+import type { StorageClass } from '../api/storage.ts';
 import type { GroupVersionResource, KubeObject } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import { resourcePath } from '../machinery/gvk.ts';
@@ -55,6 +56,13 @@ export const persistentVolumeClaims: Resource<PersistentVolumeClaim> = core(
 );
 export const persistentVolumes: Resource<PersistentVolume> = {
   ...core('persistentvolumes', 'PersistentVolume'),
+  namespaced: false,
+};
+export const storageClasses: Resource<StorageClass> = {
+  group: 'storage.k8s.io',
+  version: 'v1',
+  resource: 'storageclasses',
+  kind: 'StorageClass',
   namespaced: false,
 };
 export const namespaces: Resource<Namespace> = {

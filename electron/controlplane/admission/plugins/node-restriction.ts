@@ -2,11 +2,12 @@
 // that would draw other pods to it.
 // Source: kubernetes plugin/pkg/admission/noderestriction/admission.go.
 import type { TokenRequest } from '#kube/api/authentication.ts';
-import type { Node, Pod } from '#kube/api/core.ts';
+import type { Node, PersistentVolume, Pod } from '#kube/api/core.ts';
 import { deepEqual, isObject } from '#kube/machinery/equality.ts';
 import { forbidden, notFound } from '#kube/machinery/status.ts';
 import type { UserInfo } from '../../apiserver/http.ts';
 import type { AdmissionAttributes, AdmissionPlugin, ObjectReader } from '../chain.ts';
+import { problemOfVolumeWrite } from './node-volumes.ts';
 
 const userPrefix = 'system:node:';
 const pods = { group: '', version: 'v1', resource: 'pods' };
@@ -24,6 +25,8 @@ export function nodeRestriction(reader: ObjectReader): AdmissionPlugin {
           return checkPod(nodeName, attributes, reader);
         case '/nodes':
           return checkNode(nodeName, attributes);
+        case '/persistentvolumes':
+          return checkVolume(nodeName, attributes);
         case '/serviceaccounts':
           return checkToken(nodeName, attributes, reader);
         case 'coordination.k8s.io/leases':
@@ -149,6 +152,14 @@ function checkPodStatus(nodeName: string, attributes: AdmissionAttributes): void
     );
   if (!deepEqual(old.metadata.labels ?? {}, next.metadata.labels ?? {}))
     refuse(attributes, `node "${nodeName}" cannot update labels through pod status`);
+}
+
+function checkVolume(nodeName: string, attributes: AdmissionAttributes): void {
+  const [next, old] = [attributes.object, attributes.oldObject] as (PersistentVolume | undefined)[];
+  if (next === undefined || old === undefined)
+    return refuse(attributes, `unexpected operation "${attributes.operation}"`);
+  const problem = problemOfVolumeWrite(nodeName, old, next);
+  if (problem !== undefined) refuse(attributes, problem);
 }
 
 /** A token for a pod of its own, and for that very pod. */

@@ -5,6 +5,7 @@ export interface AuthorizationAttributes extends Omit<RequestInfo, 'rest' | 'ver
   readonly user: UserInfo;
   /** As in the query; null when there is none. */
   readonly fieldSelector: string | null;
+  readonly labelSelector?: string | null;
 }
 
 export interface Decision {

@@ -8,10 +8,13 @@ import type { Pod, PodSpec } from '#kube/api/core.ts';
 import type { AuthorizationAttributes, Decision } from './authorizer.ts';
 import type { UserInfo } from '../http.ts';
 import { requiredFieldValue } from '../request-info.ts';
+import { isMountedWith, mayUseVolume, usesClaim, type NodeVolumes } from './node-volumes.ts';
 
 /** What runs on a node, from an informer's index. */
 export interface NodePods {
   podsOnNode(nodeName: string): readonly Pod[];
+  /** Left out: nodes have to do with none. */
+  readonly nodeVolumes?: NodeVolumes;
 }
 
 /** Undefined: not a node. '' is a member of the nodes whose name names none. */
@@ -36,6 +39,16 @@ export function authorizeNode(
       return authorizeReferenced(nodeName, attributes, pods);
     case 'serviceaccounts.':
       return authorizeToken(nodeName, attributes, pods);
+    case 'persistentvolumeclaims.':
+      return isVerb(attributes, '', ['get']) &&
+        usesClaim(pods.podsOnNode(nodeName), attributes.namespace, attributes.name)
+        ? allow
+        : refuse(noRelationship(nodeName));
+    case 'persistentvolumes.':
+      return pods.nodeVolumes !== undefined &&
+        mayUseVolume(nodeName, attributes, pods.podsOnNode(nodeName), pods.nodeVolumes)
+        ? allow
+        : refuse(noRelationship(nodeName));
     case 'pods.':
       return authorizePod(nodeName, attributes, pods);
     case 'nodes.':
@@ -82,7 +95,11 @@ function authorizeReferenced(
         pod.metadata.namespace === attributes.namespace &&
         references(pod.spec)[kind].has(attributes.name),
     );
-  return isReferenced ? allow : refuse(noRelationship(nodeName));
+  const isOfVolume =
+    kind === 'secrets' &&
+    pods.nodeVolumes !== undefined &&
+    isMountedWith(pods.podsOnNode(nodeName), pods.nodeVolumes, attributes);
+  return isReferenced || isOfVolume ? allow : refuse(noRelationship(nodeName));
 }
 
 /** Tokens of the accounts that its pods run as; NodeRestriction sees which pod a token is bound to. */

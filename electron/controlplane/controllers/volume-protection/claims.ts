@@ -1,9 +1,10 @@
 // Lets a PersistentVolumeClaim that is being deleted go once no pod uses it.
 // Source: kubernetes pkg/controller/volume/pvcprotection.
-import type { PersistentVolumeClaim, Pod, Volume } from '#kube/api/core.ts';
+import type { PersistentVolumeClaim, Pod } from '#kube/api/core.ts';
 import { Controller } from '#kube/client/controller.ts';
 import { keyOf, parseKey, persistentVolumeClaims, pods } from '#kube/client/resources.ts';
 import { getControllerOf } from '#kube/machinery/ownership.ts';
+import { podClaims } from '#kube/machinery/volume-binding.ts';
 import type { ControllerDeps, RunnableController } from '../deps.ts';
 import { planProtection, setFinalizers } from './finalizer.ts';
 
@@ -48,25 +49,16 @@ export function createClaimProtectionController(deps: ControllerDeps): RunnableC
 }
 
 /** Keys of all claims the pod may use. */
-function claimKeys({ metadata, spec }: Pod): string[] {
-  return (spec.volumes ?? [])
-    .map((volume) => claimName(metadata.name, volume))
-    .filter((name) => name !== undefined)
-    .map((name) => `${metadata.namespace}/${name}`);
-}
-
-function claimName(podName: string, volume: Volume): string | undefined {
-  if (volume.ephemeral !== undefined) return `${podName}-${volume.name}`;
-  return volume.persistentVolumeClaim?.claimName;
+function claimKeys(pod: Pod): string[] {
+  return podClaims(pod).map(({ name }) => `${pod.metadata.namespace}/${name}`);
 }
 
 /** A pod that has no node can't start any more with a claim that is being deleted. */
 export function usesClaim(pod: Pod, claim: PersistentVolumeClaim): boolean {
   if ((pod.spec.nodeName ?? '') === '') return false;
-  const { name } = claim.metadata;
-  return (pod.spec.volumes ?? []).some((volume) => {
-    if (claimName(pod.metadata.name, volume) !== name) return false;
-    if (volume.ephemeral === undefined) return true;
+  return podClaims(pod).some(({ name, isEphemeral }) => {
+    if (name !== claim.metadata.name) return false;
+    if (!isEphemeral) return true;
     return !isShutDown(pod) && getControllerOf(claim)?.uid === pod.metadata.uid;
   });
 }

@@ -30,6 +30,7 @@ export const nodeResourcesFit: Plugin = {
       case 'assigned-pod-removed':
         return true;
       case 'assigned-pod-changed':
+      case 'storage-changed':
         return false;
     }
   },

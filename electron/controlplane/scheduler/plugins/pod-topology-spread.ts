@@ -60,6 +60,7 @@ export const podTopologySpread: Plugin = {
   normalizeScore: fewerIsBetter,
   queueingHint(pod, event) {
     if (event.type === 'node-added' || event.type === 'node-updated') return true;
+    if (event.type === 'storage-changed') return false;
     return event.pod.metadata.namespace === pod.metadata.namespace;
   },
 };

@@ -153,7 +153,7 @@ describe('placing', () => {
       nodeInfo(makeNode('clean'), [busy]),
     ];
     const options = { profile: defaultProfile, random: seededRandom(1) };
-    expect(schedulePod(podInfoOf(makePod('web')), { nodes }, options)).toEqual({
+    expect(schedulePod(podInfoOf(makePod('web')), { nodes }, options)).toMatchObject({
       type: 'fits',
       nodeName: 'clean',
       feasibleCount: 2,

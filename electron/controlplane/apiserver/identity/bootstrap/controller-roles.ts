@@ -118,6 +118,15 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     events,
   ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
+  // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
+  'local-path-provisioner': [
+    rule(`${read} create delete update`, 'core', 'persistentvolumes'),
+    rule(`${read} update`, 'core', 'persistentvolumeclaims'),
+    rule('update', 'core', 'persistentvolumeclaims/status'),
+    rule(read, 'storage.k8s.io', 'storageclasses'),
+    rule(read, 'core', 'nodes'),
+    events,
+  ],
   'namespace-controller': [
     rule(`${read} delete`, 'core', 'namespaces'),
     rule('update', 'core', 'namespaces/finalize namespaces/status'),

@@ -1,6 +1,6 @@
 // A second Docker Engine on this machine, as another machine of a cluster would have: with a folder,
 // a socket and a containerd of its own, without bridges and packet rules. Root only.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -48,7 +48,7 @@ export class SecondEngine {
       child.kill('SIGTERM');
       await ended;
       // The network namespace of containers without one of their own: dockerd leaves it mounted.
-      execFileSync('umount', ['--quiet', `${this.#folder}/exec/netns/default`]);
+      spawnSync('umount', ['--quiet', `${this.#folder}/exec/netns/default`]);
     }
     rmSync(this.#folder, { recursive: true, force: true });
   }

@@ -11,6 +11,7 @@ import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
+import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -39,6 +40,7 @@ import { systemMounter } from './kubelet/volumes/tmpfs.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
+import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
@@ -106,6 +108,7 @@ export class NodeAgent {
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
+  readonly #history: History;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -146,6 +149,13 @@ export class NodeAgent {
       onChange: (change) => this.#onDevices(change),
       signal: this.#stopping.signal,
     });
+    const file = path.join(deps.dataDirectory, 'history');
+    this.#history = new History({
+      clock,
+      logger,
+      read: () => readBytesIfExists(file),
+      write: (bytes) => writeFileAtomic(file, bytes),
+    });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
@@ -164,6 +174,8 @@ export class NodeAgent {
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
+    await this.#history.load();
+    collector.subscribe((sample) => this.#history.take(sample), historyIntervalMs);
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
     this.#watchPower(kubelet);
@@ -184,7 +196,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#server?.stop();
+    await Promise.all([this.#server?.stop(), this.#history.save()]);
   }
 
   #makeRuntime(): Runtime {
@@ -337,6 +349,7 @@ export class NodeAgent {
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
       collector,
+      history: this.#history,
       clock,
       nodeName,
       machine,

@@ -3,6 +3,7 @@
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Collector, Sample } from '../../metrics/collector.ts';
+import { rangeOf, ranges, type History } from '../../metrics/history.ts';
 import { cadvisorMetrics, resourceMetrics, summary } from '../../metrics/exposition.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { loggedContainerId, LogRequestError, parseLogQuery } from './log-request.ts';
@@ -11,6 +12,7 @@ export interface RoutesDeps {
   readonly runtime: Pick<Runtime, 'logs'>;
   readonly pods: () => readonly Pod[];
   readonly collector: Collector;
+  readonly history: Pick<History, 'query'>;
   readonly clock: Clock;
   readonly nodeName: string;
   readonly machine: { readonly cpuCount: number; readonly memoryBytes: number };
@@ -67,6 +69,8 @@ export class Routes {
           contentType: 'application/jsonl',
           body: this.#statsStream(request.signal),
         };
+      case '/stats/history':
+        return this.#history(request.url.searchParams);
       case '/metrics/resource':
         return metrics(resourceMetrics(await this.#deps.collector.once()));
       case '/metrics/cadvisor':
@@ -74,6 +78,14 @@ export class Routes {
       default:
         return text(404, '404 page not found\n');
     }
+  }
+
+  /** `range`, and `of` for each series that is wanted. */
+  #history(query: URLSearchParams): KubeletResponse {
+    const range = rangeOf(query.get('range'));
+    if (range !== undefined) return json(this.#deps.history.query(range, query.getAll('of')));
+    const known = Object.keys(ranges).join(', ');
+    return text(400, `there is no range "${query.get('range')}": give one of ${known}\n`);
   }
 
   async #logs(request: KubeletRequest, parts: readonly string[]): Promise<KubeletResponse> {

@@ -1,5 +1,6 @@
 // Puts the agent's parts together: engine, runtime, kubelet, node registration, metrics, the
 // kubelet's server, the service proxy. Starts them in order; stopping leaves containers alone.
+import { X509Certificate } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
@@ -20,6 +21,7 @@ import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
+import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -44,8 +46,10 @@ import {
   type MachineFacts,
 } from './kubelet/node/node-status.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
+import { Access } from './kubelet/server/access.ts';
+import { agentConfiguration } from './kubelet/server/configuration.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
-import { Routes } from './kubelet/server/routes.ts';
+import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
@@ -54,8 +58,9 @@ import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
 import { readMachine } from './kubelet/volumes/disks/machine-disks.ts';
 import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
-import { systemCgroups } from './metrics/cgroup.ts';
-import { Collector } from './metrics/collector.ts';
+import { AgentMetrics } from './metrics/agent-metrics.ts';
+import { Collector, kernelFolders } from './metrics/collector.ts';
+import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
@@ -64,6 +69,7 @@ import { proxySystem } from './proxy/system.ts';
 import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { measuredRuntime } from './runtime/measured-runtime.ts';
 import { PodCgroups } from './runtime/pod-cgroup.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
@@ -93,6 +99,8 @@ export interface NodeAgentDeps {
   };
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** What this process used so far. */
+  readonly process: RoutesDeps['process'];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -126,6 +134,8 @@ export class NodeAgent {
   #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
   readonly #claims: ClaimSource;
+  readonly #history: History;
+  readonly #metrics = new AgentMetrics();
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -138,7 +148,9 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    this.#runtime = this.#makeRuntime();
+    this.#runtime = measuredRuntime(this.#makeRuntime(), clock, (...operation) =>
+      this.#metrics.operation(...operation),
+    );
     this.#targets = new Targets(this.#runtime);
     this.#events = new ApiEventRecorder({ client, clock, logger, component: 'kubelet', host });
     this.#registrar = new NodeRegistrar({
@@ -168,6 +180,13 @@ export class NodeAgent {
       signal: this.#stopping.signal,
     });
     this.#claims = new ClaimSource({ client, nodeName: host });
+    const file = path.join(deps.dataDirectory, 'history');
+    this.#history = new History({
+      clock,
+      logger,
+      read: () => readBytesIfExists(file),
+      write: (bytes) => writeFileAtomic(file, bytes),
+    });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
@@ -189,6 +208,8 @@ export class NodeAgent {
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
+    await this.#history.load();
+    collector.subscribe((sample) => this.#history.take(sample), historyIntervalMs);
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
     this.#watchPower(kubelet);
@@ -210,7 +231,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#server?.stop();
+    await Promise.all([this.#server?.stop(), this.#history.save()]);
   }
 
   #makeRuntime(): Runtime {
@@ -227,7 +248,7 @@ export class NodeAgent {
     };
     // Without root there can be none: then each container's own limits have to do.
     const podCgroups = this.#environment.isRoot
-      ? { podCgroups: new PodCgroups({ root: systemCgroups.root, run: runCommand }, clock) }
+      ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
       : {};
     const identity = { clusterId, nodeName };
     return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
@@ -291,6 +312,7 @@ export class NodeAgent {
         isRegistering = true;
       },
       onContainersChange: () => this.#targets.invalidate(),
+      metrics: this.#metrics,
       signal: this.#stopping.signal,
     });
   }
@@ -314,7 +336,7 @@ export class NodeAgent {
     const { clock, dataDirectory } = this.#deps;
     return new Collector({
       clock,
-      cgroups: systemCgroups,
+      folders: kernelFolders,
       dataDirectory,
       targets: () => this.#targets.get(),
       diskBytes: (id) => this.#runtime.containerDiskBytes(id),
@@ -397,7 +419,7 @@ export class NodeAgent {
   }
 
   async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
-    const { clock, logger, nodeName, userId } = this.#deps;
+    const { client, clock, logger, nodeName, userId, server, process } = this.#deps;
     const routes = new Routes({
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
@@ -408,6 +430,12 @@ export class NodeAgent {
         onLoaded: (images) => this.#onLoaded(images),
       }),
       share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
+      history: this.#history,
+      metrics: this.#metrics,
+      running: () => this.#targets.get(),
+      process,
+      certificateEndMs: Date.parse(new X509Certificate(server.certPem).validTo),
+      configuration: () => agentConfiguration(server.bindAddress, this.#kubeletPort),
       clock,
       nodeName,
       machine,
@@ -419,7 +447,15 @@ export class NodeAgent {
       clock,
       logger,
     });
-    this.#server = new KubeletServer({ ...this.#deps.server, routes, streams, logger });
+    this.#server = new KubeletServer({
+      ...server,
+      access: new Access({ client, clock, logger, nodeName }),
+      metrics: this.#metrics,
+      clock,
+      routes,
+      streams,
+      logger,
+    });
     this.#kubeletPort = await this.#server.start();
   }
 

@@ -1,11 +1,15 @@
-// Samples the machine and its containers: every second while somebody listens, else only when
-// asked. Rates come from two samples; what can't be known is absent.
+// Samples the machine and its containers as often as the most impatient listener wants, else only
+// when asked. Rates come from two samples; what can't be known is absent.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { delay, rfc3339Micro } from '#kube/base/clock.ts';
-import { CgroupReader, type CgroupSystem, type CgroupUsage } from './cgroup.ts';
+import { CgroupReader, type CgroupUsage } from './cgroup.ts';
+import { readContainerDetail, type ContainerDetail } from './container-detail.ts';
 import {
+  readBlockDevices,
+  readInterfaces,
   readMachineUsage,
   readNetworkUsage,
+  type InterfaceUsage,
   type MachineUsage,
   type NetworkUsage,
 } from './machine-usage.ts';
@@ -58,9 +62,34 @@ export interface Sample {
   readonly pods: readonly PodSample[];
 }
 
+/** What only those want to know who scrape. */
+export interface Details {
+  readonly sample: Sample;
+  /** By container id. */
+  readonly containers: ReadonlyMap<string, ContainerDetail>;
+  /** By pod uid. */
+  readonly interfaces: ReadonlyMap<string, readonly InterfaceUsage[]>;
+  readonly nodeInterfaces: readonly InterfaceUsage[];
+  /** `8:0` → `/dev/sda`. */
+  readonly devices: ReadonlyMap<string, string>;
+}
+
+/** Where the kernel tells things: `/proc`, `/sys`, `/sys/fs/cgroup`. */
+export interface KernelFolders {
+  readonly proc: string;
+  readonly sys: string;
+  readonly cgroup: string;
+}
+
+export const kernelFolders: KernelFolders = {
+  proc: '/proc',
+  sys: '/sys',
+  cgroup: '/sys/fs/cgroup',
+};
+
 export interface CollectorDeps {
   readonly clock: Clock;
-  readonly cgroups: CgroupSystem;
+  readonly folders: KernelFolders;
   readonly dataDirectory: string;
   /** What runs now; cheap when nothing changed. */
   readonly targets: () => Promise<readonly PodTarget[]>;
@@ -69,8 +98,8 @@ export interface CollectorDeps {
 }
 
 const intervalMs = 1000;
-/** Asking the engine for sizes walks directories. */
-const diskIntervalMs = 30_000;
+/** Asking the engine for sizes makes it walk directories: seldom, and only for who asks for them. */
+const diskIntervalMs = 300_000;
 const maxAgeMs = 15_000;
 
 interface Counter {
@@ -80,36 +109,48 @@ interface Counter {
 
 export class Collector {
   readonly #deps: CollectorDeps;
-  readonly #listeners = new Set<(sample: Sample) => void>();
+  /** With the milliseconds after which each wants another sample at the latest. */
+  readonly #listeners = new Map<(sample: Sample) => void, number>();
   readonly #readers = new Map<string, { readonly pid: number; readonly reader: CgroupReader }>();
   readonly #counters = new Map<string, Counter>();
   readonly #disk = new Map<string, number>();
   #diskAtMs = -Infinity;
   #timer: Timer | undefined;
   #last: Sample | undefined;
+  #told: Sample | undefined;
   #sampling: Promise<Sample> | undefined;
 
   constructor(deps: CollectorDeps) {
     this.#deps = deps;
   }
 
-  /** A sample a second until the returned function is called; the first one at once. */
-  subscribe(listener: (sample: Sample) => void): () => void {
-    this.#listeners.add(listener);
-    if (this.#last !== undefined && this.#timer !== undefined) listener(this.#last);
-    if (this.#listeners.size === 1) this.#tick();
+  /** A sample at least every `everyMs` until the returned function is called; the first one at once. */
+  subscribe(listener: (sample: Sample) => void, everyMs = intervalMs): () => void {
+    if (this.#isFresh() && this.#last !== undefined) listener(this.#last);
+    const paceMs = this.#paceMs();
+    this.#listeners.set(listener, everyMs);
+    if (everyMs < paceMs) this.#tick();
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size === 0) this.close();
     };
   }
 
+  /** Infinity: nobody listens. */
+  #paceMs(): number {
+    return Math.min(Infinity, ...this.#listeners.values());
+  }
+
+  #isFresh(): boolean {
+    if (this.#last === undefined || this.#timer === undefined) return false;
+    return this.#deps.clock.monotonicMs() - this.#last.atMs <= intervalMs * 2;
+  }
+
   /** One sample with rates, for those who ask once. */
   async once(): Promise<Sample> {
     const { clock } = this.#deps;
+    if (this.#isFresh() && this.#last !== undefined) return this.#last;
     const age = this.#last === undefined ? Infinity : clock.monotonicMs() - this.#last.atMs;
-    if (this.#last !== undefined && this.#timer !== undefined && age <= intervalMs * 2)
-      return this.#last;
     if (age > maxAgeMs) {
       await this.#sample();
       await delay(clock, intervalMs / 2);
@@ -117,6 +158,25 @@ export class Collector {
     const sample = await this.#sample();
     if (this.#listeners.size === 0) this.#closeReaders();
     return sample;
+  }
+
+  /** All there is, with a fresh sample; also what the containers' own layers take, as of late. */
+  async detailed(): Promise<Details> {
+    const sample = await this.once();
+    const targets = await this.#deps.targets();
+    this.#refreshDisk(targets.flatMap((pod) => pod.containers.map(({ id }) => id)));
+    const { proc, cgroup: root } = this.#deps.folders;
+    const containers = new Map<string, ContainerDetail>();
+    const interfaces = new Map<string, readonly InterfaceUsage[]>();
+    for (const pod of targets) {
+      if (pod.sandboxPid !== 0) interfaces.set(pod.uid, readInterfaces(proc, pod.sandboxPid));
+      for (const { id, pid } of pod.containers) {
+        const detail = pid === 0 ? undefined : readContainerDetail({ root, proc }, pid);
+        if (detail !== undefined) containers.set(id, detail);
+      }
+    }
+    const devices = readBlockDevices(proc);
+    return { sample, containers, interfaces, nodeInterfaces: readInterfaces(proc), devices };
   }
 
   /** Nobody looks: no timer, no open files. */
@@ -132,12 +192,20 @@ export class Collector {
   }
 
   #tick(): void {
-    this.#timer = this.#deps.clock.timer(intervalMs, () => this.#tick());
+    this.#timer?.cancel();
+    this.#timer = this.#deps.clock.timer(this.#paceMs(), () => this.#tick());
     this.#sample().then(
-      (sample) => this.#listeners.forEach((listener) => listener(sample)),
-      // The engine is gone for now: no sample this second.
+      (sample) => this.#tell(sample),
+      // The disk could not be asked: no sample this time.
       () => {},
     );
+  }
+
+  /** Once, also when it took so long that several ticks waited for it. */
+  #tell(sample: Sample): void {
+    if (sample === this.#told) return;
+    this.#told = sample;
+    for (const listener of this.#listeners.keys()) listener(sample);
   }
 
   /** One at a time: a slow disk must not pile up samples. */
@@ -147,13 +215,12 @@ export class Collector {
   }
 
   async #take(): Promise<Sample> {
-    const { clock, cgroups, dataDirectory } = this.#deps;
+    const { clock, folders, dataDirectory: data } = this.#deps;
     const targets = await this.#deps.targets();
     const ids = new Set(targets.flatMap((pod) => pod.containers.map(({ id }) => id)));
     this.#forgetAllBut(ids);
-    this.#refreshDisk(ids);
     const atMs = clock.monotonicMs();
-    const machine = readMachineUsage(cgroups.proc, dataDirectory);
+    const machine = readMachineUsage({ ...folders, data });
     const sample: Sample = {
       time: rfc3339Micro(clock.now()),
       atMs,
@@ -168,7 +235,7 @@ export class Collector {
   #pod(pod: PodTarget, atMs: number): PodSample {
     const { uid, name, namespace, startedAtMs, sandboxPid } = pod;
     const network =
-      sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.cgroups.proc, sandboxPid);
+      sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.folders.proc, sandboxPid);
     const containers = pod.containers.map((container) => this.#container(container, atMs));
     const sample: PodSample = { uid, name, namespace, startedAtMs, containers };
     return network === undefined ? sample : { ...sample, network };
@@ -187,7 +254,8 @@ export class Collector {
     const open = this.#readers.get(id);
     if (open?.pid === pid) return open.reader;
     open?.reader.close();
-    const reader = pid === 0 ? undefined : CgroupReader.open(this.#deps.cgroups, pid);
+    const { proc, cgroup: root } = this.#deps.folders;
+    const reader = pid === 0 ? undefined : CgroupReader.open({ root, proc }, pid);
     if (reader === undefined) this.#readers.delete(id);
     else this.#readers.set(id, { pid, reader });
     return reader;
@@ -213,8 +281,8 @@ export class Collector {
       }
   }
 
-  /** In the background: the sample does not wait for it. */
-  #refreshDisk(ids: ReadonlySet<string>): void {
+  /** In the background: the answer does not wait for it. */
+  #refreshDisk(ids: readonly string[]): void {
     const { clock, diskBytes } = this.#deps;
     if (clock.monotonicMs() - this.#diskAtMs < diskIntervalMs) return;
     this.#diskAtMs = clock.monotonicMs();

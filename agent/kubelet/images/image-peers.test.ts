@@ -13,6 +13,7 @@ import type { KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError, type ImageStatus } from '../../runtime/runtime.ts';
+import { Access, type AccessDeps } from '../server/access.ts';
 import { Routes, type RoutesDeps } from '../server/routes.ts';
 import { KubeletServer } from '../server/server.ts';
 import type { Streams } from '../server/streams.ts';
@@ -44,6 +45,11 @@ beforeAll(async () => {
   }
 });
 afterAll(() => rm(directory, { recursive: true }));
+
+/** An API server by which nobody may use a node's port. */
+const refusing = {
+  create: async () => ({ status: { allowed: false } }),
+} as unknown as AccessDeps['client'];
 
 interface Machine {
   readonly runtime: FakeRuntime;
@@ -105,6 +111,14 @@ async function start(name: string): Promise<Machine> {
     port: 0,
     routes,
     streams,
+    access: new Access({
+      client: refusing,
+      clock: systemClock,
+      logger: silentLogger,
+      nodeName: name,
+    }),
+    metrics: { request: () => {} },
+    clock: systemClock,
     logger: silentLogger,
   });
   const node: Node = {

@@ -1,12 +1,28 @@
 // Objects as YAML text and back. Pure. Serving order of fields is kubectl's: apiVersion, kind,
 // metadata, then the rest; managedFields are left out as noise.
-import { parseAllDocuments, stringify } from 'yaml';
+import {
+  parseAllDocuments,
+  stringify,
+  type CreateNodeOptions,
+  type DocumentOptions,
+  type SchemaOptions,
+  type ToStringOptions,
+} from 'yaml';
 import type { KubeObject } from '#kube/api/object.ts';
+import { readTags, writeTags } from '#kube/machinery/yaml-tags.ts';
+
+const writing: CreateNodeOptions & SchemaOptions & DocumentOptions & ToStringOptions = {
+  version: '1.1',
+  customTags: (tags) => [...writeTags, ...tags],
+  lineWidth: 0,
+  aliasDuplicateObjects: false,
+};
+
+/** As kubectl reads it. */
+const reading: SchemaOptions = { customTags: (tags) => [...readTags, ...tags], merge: true };
 
 export function toYaml(objects: readonly object[]): string {
-  return objects
-    .map((object) => stringify(tidy(object), { lineWidth: 0, aliasDuplicateObjects: false }))
-    .join('---\n');
+  return objects.map((object) => stringify(tidy(object), writing)).join('---\n');
 }
 
 /** Without managedFields, and with the head of the object first. */
@@ -24,7 +40,7 @@ export type ParsedYaml =
 /** Every document must be an object with apiVersion, kind and metadata.name. */
 export function fromYaml(text: string): ParsedYaml {
   const objects: KubeObject[] = [];
-  for (const document of parseAllDocuments(text)) {
+  for (const document of parseAllDocuments(text, reading)) {
     const error = document.errors[0];
     if (error !== undefined) {
       const message = error.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');

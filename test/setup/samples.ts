@@ -119,7 +119,7 @@ const batch = of('batch/v1', {
 const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' };
 const autoscaling = [
   ...of('autoscaling/v2', {
-    HorizontalPodAutoscaler: { spec: { scaleTargetRef, maxReplicas: 5 } },
+    HorizontalPodAutoscaler: { spec: { scaleTargetRef, maxReplicas: 5, behavior: {} } },
   }),
   ...of('autoscaling/v1', {
     HorizontalPodAutoscaler: {

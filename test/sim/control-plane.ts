@@ -5,6 +5,7 @@ import { ManualClock, rfc3339 } from '#kube/base/clock.ts';
 import { jsonLogger, type Logger, silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
+import type { Transport } from '#kube/client/transport.ts';
 import { events, namespaces, nodes, pods } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { makeKey } from '#platform/certificate.ts';
@@ -23,6 +24,8 @@ export interface SimulatedControlPlane {
   readonly client: RestClient;
   /** As anybody else. */
   readonly clientAs: (name: string, groups?: readonly string[]) => RestClient;
+  /** An administrator's requests and their answers as they are. */
+  readonly transport: Transport;
   /** Lets everything happen that can, then moves the clock by `ms` in steps. */
   advance(ms: number): Promise<void>;
   settle(): Promise<void>;
@@ -34,10 +37,14 @@ export interface SimulatedControlPlane {
   stop(): Promise<void>;
 }
 
-/** `given`: a store of the test's own, in memory as well. */
-export async function startControlPlane(
-  given: { readonly store?: Store } = {},
-): Promise<SimulatedControlPlane> {
+export interface GivenParts {
+  /** A store of the test's own, in memory as well. */
+  readonly store?: Store;
+  /** Nobody else writes then. */
+  readonly withoutControllers?: boolean;
+}
+
+export async function startControlPlane(given: GivenParts = {}): Promise<SimulatedControlPlane> {
   const clock = new ManualClock();
   const random = seededRandom(7);
   const { store = openMemoryStore() } = given;
@@ -65,11 +72,14 @@ export async function startControlPlane(
     logger,
   });
   await registry.start(stop.signal);
-  const as = (name: string, groups: readonly string[]): RestClient => {
+  const transportOf = (name: string, groups: readonly string[]): Transport => {
     const user = { name, groups: [...groups, 'system:authenticated'] };
-    return new RestClient({ transport: new LoopbackTransport({ handler, user }), clock, random });
+    return new LoopbackTransport({ handler, user });
   };
-  const client = as('admin', ['system:masters']);
+  const as = (name: string, groups: readonly string[]): RestClient =>
+    new RestClient({ transport: transportOf(name, groups), clock, random });
+  const transport = transportOf('admin', ['system:masters']);
+  const client = new RestClient({ transport, clock, random });
   for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease'])
     await client.create(namespaces, {
       apiVersion: 'v1',
@@ -84,27 +94,30 @@ export async function startControlPlane(
     return as(name, serviceAccountGroups(name) ?? []);
   };
   const informers = new InformerFactory({ client: manager, clock, random, logger });
-  const running = runControllers(
-    {
-      clientOf: (account) => (account === undefined ? manager : asAccount(account)),
-      informers,
-      authority: {
-        caPem: 'the CA',
-        secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
-        examine: (request) => {
-          const decision = decideSigning(request);
-          return 'refused' in decision ? decision : decision.request;
-        },
-        certify: () => ({ certificatePem: 'a certificate' }),
-        expiryOf: () => undefined,
-      },
-      probeApiService,
-      clock,
-      random,
-      logger,
-    },
-    stop.signal,
-  );
+  const running =
+    given.withoutControllers === true
+      ? undefined
+      : runControllers(
+          {
+            clientOf: (account) => (account === undefined ? manager : asAccount(account)),
+            informers,
+            authority: {
+              caPem: 'the CA',
+              secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
+              examine: (request) => {
+                const decision = decideSigning(request);
+                return 'refused' in decision ? decision : decision.request;
+              },
+              certify: () => ({ certificatePem: 'a certificate' }),
+              expiryOf: () => undefined,
+            },
+            probeApiService,
+            clock,
+            random,
+            logger,
+          },
+          stop.signal,
+        );
   await settle();
 
   async function turns(count: number): Promise<void> {
@@ -143,6 +156,7 @@ export async function startControlPlane(
   return {
     clock,
     client,
+    transport,
     clientAs: (name, groups = []) => as(name, groups),
     settle,
     async advance(ms) {

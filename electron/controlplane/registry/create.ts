@@ -7,9 +7,9 @@ import { maxGeneratedNameBase, validateObjectMeta } from '#kube/machinery/object
 import {
   alreadyExists,
   alreadyExistsDeleting,
+  badRequest,
   generateNameConflict,
   hasReason,
-  unknownFailure,
 } from '#kube/machinery/status.ts';
 import { deepCopy } from '#kube/machinery/equality.ts';
 import { dns1123SubdomainName } from '#kube/machinery/names.ts';
@@ -42,7 +42,8 @@ export async function createObject(
 ): Promise<StoredObject> {
   const { name, generateName, resourceVersion } = object.metadata;
   if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== '0')
-    throw unknownFailure('resourceVersion should not be set on objects to be created');
+    // Differs: Kubernetes says so with 500, which tells clients that it is no fault of theirs.
+    throw badRequest('resourceVersion should not be set on objects to be created');
   if (isGiven(name) || !isGiven(generateName))
     return allocating(deps, () => createOnce(deps, ownCopy(deps, object), options));
   for (let attempt = 1; ; attempt++) {

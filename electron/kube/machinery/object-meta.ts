@@ -113,7 +113,7 @@ export function validateOwnerReferences(
   const errors = owners.flatMap((owner, index) => validateOwnerReference(owner, path.index(index)));
   const [first, ...others] = owners
     .filter((owner) => owner.controller === true)
-    .map((owner) => `${owner.kind}/${owner.name}`);
+    .map(({ kind = '', name = '' }: Partial<OwnerReference>) => `${kind}/${name}`);
   for (const other of others)
     errors.push(
       invalid(

@@ -136,6 +136,8 @@ export function applyPatch(scope: RequestScope, task: PatchTask): KubeObject {
   const { patch, kind, validation } = task;
   const patched = patchedValue(scope, task);
   if (!isObject(patched)) throw badRequest('invalid JSON document');
+  patched['apiVersion'] ??= apiVersionOf(kind);
+  patched['kind'] ??= kind.kind;
   if (patched['kind'] !== kind.kind || patched['apiVersion'] !== apiVersionOf(kind))
     throw badRequest(
       `the API version in the data (${String(patched['apiVersion'])}, Kind=` +

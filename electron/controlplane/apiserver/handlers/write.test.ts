@@ -120,7 +120,7 @@ describe('what create refuses', () => {
     {
       name: 'a resourceVersion',
       body: configMap('cm', {}, { resourceVersion: '5' }),
-      want: [500, '', 'resourceVersion should not be set on objects to be created'],
+      want: [400, 'BadRequest', 'resourceVersion should not be set on objects to be created'],
     },
     {
       name: 'another namespace than the URL',

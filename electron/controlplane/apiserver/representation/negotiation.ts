@@ -4,12 +4,12 @@
 // Source: kubernetes apiserver pkg/endpoints/handlers/{negotiation,responsewriters}.
 import { promisify } from 'node:util';
 import { gzip as gzipWithCallback } from 'node:zlib';
-import { stringify } from 'yaml';
 import { exactJson } from '#kube/machinery/exact-json.ts';
 import { notAcceptable, unsupportedMediaType } from '#kube/machinery/status.ts';
 import type { ApiRequest, ApiResponse, SlicedBody } from '../http.ts';
 import { isSliced, joined } from '../response-body.ts';
 import { protobufMediaType } from './protobuf.ts';
+import { toYaml } from './yaml-json.ts';
 
 export type Shape = 'object' | 'Table' | 'PartialObjectMetadata';
 
@@ -121,7 +121,7 @@ export async function encodeResponse(
 }
 
 function inForm(json: Uint8Array, form: OutputForm): Uint8Array {
-  if (form.encoding === 'yaml') return encoder.encode(stringify(parse(json)));
+  if (form.encoding === 'yaml') return encoder.encode(toYaml(parse(json)));
   if (form.isPretty) return encoder.encode(`${JSON.stringify(parse(json), undefined, 2)}\n`);
   return json;
 }

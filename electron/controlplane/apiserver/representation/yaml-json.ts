@@ -1,9 +1,10 @@
-// A YAML text as the JSON it stands for. YAML lets a short text stand for an endless one: aliases
+// A YAML text as the JSON it stands for, and a value as YAML. YAML lets a short text stand for an endless one: aliases
 // are bounded by the library, keys that are no scalars and results past a limit are refused here.
 // How long it takes is not bounded here: see yaml.ts.
 // Source: sigs.k8s.io/yaml (YAML is read as JSON: keys are texts), go-yaml for the wording.
 import '#kube/machinery/exact-json.ts';
-import { isScalar, parseDocument, visit, type Document } from 'yaml';
+import { isScalar, parseDocument, stringify, visit, type Document } from 'yaml';
+import { readTags, writeTags } from '#kube/machinery/yaml-tags.ts';
 import { valueWords, yamlWords } from './yaml-words.ts';
 
 /** A body says at most 3 MiB; as JSON it is longer only if it repeats itself, or is all commas. */
@@ -25,6 +26,8 @@ export function yamlToJson(text: string): YamlAsJson {
     uniqueKeys: false,
     prettyErrors: false,
     intAsBigInt: true,
+    merge: true,
+    customTags: (tags) => [...readTags, ...tags],
   });
   const [error] = document.errors;
   if (error !== undefined) throw new Error(yamlWords(error, text));
@@ -40,6 +43,17 @@ function valueOf(document: Document): unknown {
   } catch (error) {
     throw new Error(valueWords(error), { cause: error });
   }
+}
+
+/** As Kubernetes writes it: lists are not indented, nothing is folded or referred to. */
+export function toYaml(value: unknown): string {
+  return stringify(value, {
+    version: '1.1',
+    customTags: (tags) => [...writeTags, ...tags],
+    indentSeq: false,
+    lineWidth: 0,
+    aliasDuplicateObjects: false,
+  });
 }
 
 function checkNodes(document: Document, text: string): string[] {

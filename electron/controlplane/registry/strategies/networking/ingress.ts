@@ -47,6 +47,9 @@ const classAnnotation = 'kubernetes.io/ingress.class';
 
 export const ingressStrategy: Strategy<Ingress> = {
   validateName: dns1123SubdomainName,
+  applyDefaults(ingress) {
+    ingress.status = { ...ingress.status, loadBalancer: ingress.status?.loadBalancer ?? {} };
+  },
   prepareForCreate(ingress) {
     ingress.status = { loadBalancer: {} };
   },

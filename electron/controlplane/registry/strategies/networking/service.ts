@@ -37,7 +37,9 @@ export const serviceStrategy: Strategy<Service> = {
 
 export const serviceStatus: StatusSubresource<Service> = { type: 'status' };
 
-function applyDefaults({ spec }: Service): void {
+function applyDefaults(service: Service): void {
+  const { spec } = service;
+  service.status = { ...service.status, loadBalancer: service.status?.loadBalancer ?? {} };
   spec.sessionAffinity ||= 'None';
   if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
   if (spec.sessionAffinity === 'ClientIP')

@@ -87,7 +87,7 @@ describe('an integer beyond 2^53', () => {
   });
 
   it('comes by YAML', async () => {
-    const text = `apiVersion: sea.example.com/v1\nkind: Ship\nmetadata: {name: y}\nspec: {name: x, serial: ${big}}\n`;
+    const text = `apiVersion: sea.example.com/v1\nkind: Ship\nmetadata: {name: yawl}\nspec: {name: x, serial: ${big}}\n`;
     const made = await send('POST', ships, text, 'application/yaml');
     expect(made.text).toContain(`"serial":${big}`);
   });

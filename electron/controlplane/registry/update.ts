@@ -5,7 +5,7 @@
 import type { KubeObject } from '#kube/api/object.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { isSameButTimes } from '#kube/machinery/apply/manager-entries.ts';
-import { deepCopy, deepEqual } from '#kube/machinery/equality.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
 import { field, invalid as invalidField, type FieldError } from '#kube/machinery/field.ts';
 import { validateObjectMetaUpdate } from '#kube/machinery/object-meta.ts';
 import { conflict, hasReason, invalid } from '#kube/machinery/status.ts';
@@ -259,11 +259,10 @@ function keepAllButStatus(next: KubeObject, old: KubeObject): void {
 
 type Fields = Record<string, unknown>;
 
-/** What is stored is frozen, and defaults are still to come. */
 function copyField(name: string, from: KubeObject, to: KubeObject): void {
   const value = (from as unknown as Fields)[name];
   if (value === undefined) delete (to as unknown as Fields)[name];
-  else (to as unknown as Fields)[name] = deepCopy(value);
+  else (to as unknown as Fields)[name] = value;
 }
 
 function isSpecChange(

@@ -27,14 +27,14 @@ export const horizontalPodAutoscalerStrategy: Strategy<HorizontalPodAutoscaler> 
     spec.minReplicas ??= 1;
     if ((spec.metrics ?? []).length === 0) spec.metrics = [defaultMetric()];
     if (spec.behavior !== undefined) {
-      spec.behavior.scaleUp = withDefaults(spec.behavior.scaleUp, {
+      fillIn((spec.behavior.scaleUp ??= {}), {
         stabilizationWindowSeconds: 0,
         policies: [
           { type: 'Pods', value: 4, periodSeconds: 15 },
           { type: 'Percent', value: 100, periodSeconds: 15 },
         ],
       });
-      spec.behavior.scaleDown = withDefaults(spec.behavior.scaleDown, {
+      fillIn((spec.behavior.scaleDown ??= {}), {
         policies: [{ type: 'Percent', value: 100, periodSeconds: 15 }],
       });
     }
@@ -60,8 +60,11 @@ function defaultMetric() {
   return { type: 'Resource', resource: { name: 'cpu', target } };
 }
 
-function withDefaults(rules: HPAScalingRules | undefined, preset: HPAScalingRules) {
-  return { selectPolicy: 'Max', ...preset, ...rules };
+function fillIn(rules: HPAScalingRules, preset: HPAScalingRules): void {
+  rules.selectPolicy ??= 'Max';
+  rules.policies ??= preset.policies;
+  if (preset.stabilizationWindowSeconds !== undefined)
+    rules.stabilizationWindowSeconds ??= preset.stabilizationWindowSeconds;
 }
 
 function validateSpec(spec: HorizontalPodAutoscalerSpec, path: FieldPath): FieldError[] {

@@ -47,10 +47,15 @@ export const limitRangeStrategy: Strategy<LimitRange> = {
 /** What is not said of containers follows from what is: the limit from max, the request from it. */
 function applyLimitDefaults(limit: LimitRangeItem): void {
   if (limit.type === 'Container') {
-    limit.default = { ...limit.max, ...limit.default };
-    limit.defaultRequest = { ...limit.min, ...limit.default, ...limit.defaultRequest };
+    fillIn((limit.default ??= {}), limit.max);
+    fillIn((limit.defaultRequest ??= {}), limit.default);
+    fillIn(limit.defaultRequest, limit.min);
   }
   for (const name of limitFields) canonicalize(limit[name]);
+}
+
+function fillIn(amounts: Record<string, Quantity>, more: Amounts = {}): void {
+  for (const [name, amount] of Object.entries(more)) amounts[name] ??= amount;
 }
 
 function validateLimits(limits: readonly LimitRangeItem[], path: FieldPath): FieldError[] {

@@ -47,8 +47,8 @@ const classAnnotation = 'kubernetes.io/ingress.class';
 
 export const ingressStrategy: Strategy<Ingress> = {
   validateName: dns1123SubdomainName,
-  applyDefaults(ingress) {
-    ingress.status = { ...ingress.status, loadBalancer: ingress.status?.loadBalancer ?? {} };
+  applyDefaults({ status }) {
+    if (status !== undefined) status.loadBalancer ??= {};
   },
   prepareForCreate(ingress) {
     ingress.status = { loadBalancer: {} };

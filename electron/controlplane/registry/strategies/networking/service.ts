@@ -39,7 +39,7 @@ export const serviceStatus: StatusSubresource<Service> = { type: 'status' };
 
 function applyDefaults(service: Service): void {
   const { spec } = service;
-  service.status = { ...service.status, loadBalancer: service.status?.loadBalancer ?? {} };
+  if (service.status !== undefined) service.status.loadBalancer ??= {};
   spec.sessionAffinity ||= 'None';
   if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
   if (spec.sessionAffinity === 'ClientIP')

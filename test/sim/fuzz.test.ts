@@ -47,7 +47,7 @@ interface Request {
 }
 
 /** What no sentence for people has in it. */
-const leftover = /undefined|\[object|NaN|Cannot read|is not a function|not iterable/;
+const leftover = /undefined|\[object [A-Z]|NaN|Cannot read|is not a function|not iterable/;
 
 /** The answer, which is of the form every answer has to have. */
 async function ask({ body, ...request }: Request): Promise<Answer> {

@@ -120,6 +120,7 @@ function checkKind(scope: RequestScope, value: Record<string, unknown>, expected
   if (expected.isAnyGroup === true && given.kind === expected.kind) return;
   if (given.kind !== expected.kind || given.group !== expected.group)
     throw kindMismatch(scope, given, expected);
+  if (expected.formerVersions?.includes(given.version) === true) return;
   if (given.version !== expected.version && !isKnown(scope, given))
     throw kindMismatch(scope, given, expected);
   if (given.version !== expected.version)

@@ -56,6 +56,13 @@ describe('an eviction', () => {
     );
   });
 
+  it('may be of v1beta1, as kubectl sent it before 1.22', async () => {
+    await makePod('web-old');
+    const answer = await evict('web-old', '', { apiVersion: 'policy/v1beta1' });
+    expect([answer.status, await isLeaving('web-old')]).toEqual([201, true]);
+    expect((await evict('web-old', '', { apiVersion: 'policy/v2' })).status).toBe(400);
+  });
+
   it('takes from its budget until nothing is left', async () => {
     await makePod('web-1');
     await makePod('web-2');

@@ -31,6 +31,7 @@ const evictionKind: BodyKind = {
   version: 'v1',
   kind: 'Eviction',
   schema: 'policy/v1.Eviction',
+  formerVersions: ['v1beta1'],
 };
 const violated = "Cannot evict pod as it would violate the pod's disruption budget.";
 /** Evictions that the disruption controller has not seen the end of. */

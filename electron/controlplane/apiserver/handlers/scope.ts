@@ -69,6 +69,8 @@ export interface BodyKind extends GroupVersionKind {
   readonly schema: string;
   /** The kind is in every group (DeleteOptions): the apiVersion does not matter. */
   readonly isAnyGroup?: boolean;
+  /** Say the same and are served no more: old clients send them. */
+  readonly formerVersions?: readonly string[];
 }
 
 export function resourceOf(definition: ResourceDefinition): GroupVersionResource {

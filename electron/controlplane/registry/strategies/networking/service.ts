@@ -26,7 +26,9 @@ export const serviceStrategy: Strategy<Service> = {
     keepAllocated(next, old);
     syncClusterIPs(next, old);
     dropForType(next, old);
-    if (next.spec.type !== 'LoadBalancer') next.status = { ...next.status, loadBalancer: {} };
+    const isReached = (next.status?.loadBalancer?.ingress ?? []).length > 0;
+    if (next.spec.type !== 'LoadBalancer' && isReached)
+      next.status = { ...next.status, loadBalancer: {} };
   },
   validate: validateService,
   validateUpdate: validateServiceUpdate,

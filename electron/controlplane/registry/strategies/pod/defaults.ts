@@ -49,6 +49,9 @@ function applyPodSpecDefaults(spec: PodSpec): void {
   if (account !== undefined && spec.serviceAccountName !== account)
     spec.serviceAccountName = account;
   if (account !== undefined && spec.serviceAccount !== account) spec.serviceAccount = account;
+  const { preferredDuringSchedulingIgnoredDuringExecution: preferred = [] } =
+    spec.affinity?.nodeAffinity ?? {};
+  for (const term of preferred) term.preference ??= {};
   canonicalize(spec.overhead);
   canonicalizeResources(spec.resources);
   for (const volume of spec.volumes ?? []) applyVolumeDefaults(volume);

@@ -264,6 +264,48 @@ describe('a pod is refused', () => {
       want: 'spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 101: must be in the range 1-100',
     },
     {
+      name: 'with a preference of no weight',
+      spec: {
+        affinity: {
+          nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{}] },
+        },
+      },
+      want: 'spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 0: must be in the range 1-100',
+    },
+    {
+      name: 'near pods of no topology',
+      spec: {
+        affinity: {
+          podAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'a/b/c' }],
+          },
+        },
+      },
+      want: `spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid value: "a/b/c": a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
+    },
+    {
+      name: 'far from pods by keys of no selector',
+      spec: {
+        affinity: {
+          podAntiAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [
+              { weight: 1, podAffinityTerm: { topologyKey: 'zone', matchLabelKeys: ['a'] } },
+            ],
+          },
+        },
+      },
+      want: 'spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set',
+    },
+    {
+      name: 'with a spread over fewer domains than one',
+      spec: {
+        topologySpreadConstraints: [
+          { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule', minDomains: 0 },
+        ],
+      },
+      want: 'spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: must be greater than zero',
+    },
+    {
       name: 'with a node selector that asks for nothing',
       spec: {
         affinity: {

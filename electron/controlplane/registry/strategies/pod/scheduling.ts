@@ -1,5 +1,5 @@
 // Where a pod may run: tolerations, node affinity, spread constraints, gates; and taints of nodes.
-// Left out: pod affinity and anti-affinity terms.
+// Affinity to other pods is in affinity.ts.
 // Source: kubernetes pkg/apis/core/validation/validation.go.
 import type {
   NodeAffinity,
@@ -7,6 +7,7 @@ import type {
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodSchedulingGate,
+  PreferredSchedulingTerm,
   Taint,
   Toleration,
   TopologySpreadConstraint,
@@ -21,7 +22,9 @@ import {
   type FieldPath,
 } from '#kube/machinery/field.ts';
 import { isDns1123Subdomain, isLabelValue, isQualifiedName } from '#kube/machinery/names.ts';
+import { validateLabelSelector } from '../selector-rules.ts';
 import { asGiven, check } from '../text-rules.ts';
+import { validateLabelKeys, validateWeight } from './affinity.ts';
 
 const taintEffects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
 
@@ -100,10 +103,10 @@ export function validateNodeAffinity(
       ? []
       : validateNodeSelector(must, path.child('requiredDuringSchedulingIgnoredDuringExecution'));
   const preferred = affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
-  for (const [index, { weight, preference }] of preferred.entries()) {
+  for (const [index, term] of preferred.entries()) {
     const at = mayPath.index(index);
-    if (weight < 1 || weight > 100)
-      errors.push(invalid(at.child('weight'), weight, 'must be in the range 1-100'));
+    const { weight = 0, preference = {} }: Partial<PreferredSchedulingTerm> = term;
+    errors.push(...validateWeight(weight, at.child('weight')));
     errors.push(...validateTerm(preference, at.child('preference')));
   }
   return errors;
@@ -221,6 +224,36 @@ export function validateSpreadConstraints(
           `{${topologyKey}, ${whenUnsatisfiable}}`,
         ),
       );
-    return errors;
+    return [...errors, ...validateCounted(constraint, at)];
   });
+}
+
+/** Which nodes and pods a constraint counts. */
+function validateCounted(constraint: TopologySpreadConstraint, path: FieldPath): FieldError[] {
+  const { minDomains, whenUnsatisfiable, labelSelector, matchLabelKeys = [] } = constraint;
+  const errors: FieldError[] = [];
+  const at = path.child('minDomains');
+  if (minDomains !== undefined && minDomains <= 0)
+    errors.push(invalid(at, minDomains, 'must be greater than zero'));
+  if (minDomains !== undefined && whenUnsatisfiable !== 'DoNotSchedule') {
+    const why = `can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ${whenUnsatisfiable}`;
+    errors.push(invalid(at, minDomains, why));
+  }
+  for (const name of ['nodeAffinityPolicy', 'nodeTaintsPolicy'] as const) {
+    const policy = constraint[name];
+    if (policy !== undefined && policy !== 'Honor' && policy !== 'Ignore')
+      errors.push(notSupported(path.child(name), policy, ['Honor', 'Ignore']));
+  }
+  const selected = new Set([
+    ...Object.keys(labelSelector?.matchLabels ?? {}),
+    ...(labelSelector?.matchExpressions ?? []).map(({ key }) => key),
+  ]);
+  const keysPath = path.child('matchLabelKeys');
+  errors.push(...validateLabelKeys(matchLabelKeys, labelSelector, keysPath));
+  for (const [index, key] of matchLabelKeys.entries())
+    if (selected.has(key))
+      errors.push(
+        invalid(keysPath.index(index), key, 'exists in both matchLabelKeys and labelSelector'),
+      );
+  return [...errors, ...validateLabelSelector(labelSelector, path.child('labelSelector'))];
 }

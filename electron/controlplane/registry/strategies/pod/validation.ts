@@ -1,6 +1,6 @@
 // What makes a pod's spec legal, in the order Kubernetes checks it. Called for pods and for the
 // templates of workloads; the parts live in the files beside this one.
-// Left out: Windows, pod affinity terms, resource claims, AppArmor and seccomp annotations.
+// Left out: Windows, resource claims, AppArmor and seccomp annotations.
 // Source: kubernetes pkg/apis/core/validation/validation.go ValidatePodSpec.
 import type { Pod, PodSpec, PodTemplateSpec } from '#kube/api/core.ts';
 import {
@@ -20,6 +20,7 @@ import {
 } from '#kube/machinery/names.ts';
 import { validateAnnotations, validateLabels } from '#kube/machinery/object-meta.ts';
 import { asGiven, check, isIP, maxInt32, rangeMessage } from '../text-rules.ts';
+import { validatePodAffinity } from './affinity.ts';
 import { validateContainers, validateInitContainers } from './containers.ts';
 import {
   validateNodeAffinity,
@@ -105,6 +106,11 @@ function validatePodSpec(
     ...validateLabels(spec.nodeSelector, path.child('nodeSelector')),
     ...validatePodSecurityContext(spec, path),
     ...validateNodeAffinity(spec.affinity?.nodeAffinity, path.child('affinity', 'nodeAffinity')),
+    ...validatePodAffinity(spec.affinity?.podAffinity, path.child('affinity', 'podAffinity')),
+    ...validatePodAffinity(
+      spec.affinity?.podAntiAffinity,
+      path.child('affinity', 'podAntiAffinity'),
+    ),
     ...validateDnsConfig(spec, path.child('dnsConfig')),
     ...(spec.readinessGates ?? []).flatMap(
       ({ conditionType = '' }: { conditionType?: string }, index) =>

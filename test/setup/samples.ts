@@ -97,7 +97,13 @@ const core = of('v1', {
 });
 
 const apps = of('apps/v1', {
-  Deployment: { spec: { selector, template } },
+  Deployment: {
+    spec: {
+      selector,
+      template,
+      strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: '50%' } },
+    },
+  },
   ReplicaSet: { spec: { selector, template } },
   DaemonSet: { spec: { selector, template } },
   StatefulSet: {

@@ -34,6 +34,7 @@ const bodies: readonly object[] = [
   { metadata },
   { metadata, spec: null, status: null },
   { metadata, spec: {} },
+  { metadata, spec: { containers: [{ name: 'a', image: 'b' }], volumes: [null] } },
   { metadata, spec: { template: {} } },
   { metadata, spec: { template: { spec: null } } },
   { metadata: { ...metadata, namespace: {} } },

@@ -70,7 +70,8 @@ function mountToken(spec: PodSpec, random: Random): void {
   );
   if (containers.length === 0) return;
   const volume = (spec.volumes ?? []).find(
-    ({ name, projected }) => name.startsWith(volumePrefix) && projected !== undefined,
+    ({ name = '', projected }: Partial<Volume>) =>
+      name.startsWith(volumePrefix) && projected !== undefined,
   );
   const name = volume?.name ?? `${volumePrefix}${safeSuffix(random)}`;
   if (volume === undefined) spec.volumes = [...(spec.volumes ?? []), tokenVolume(name)];

@@ -30,6 +30,10 @@ export interface ProtobufDecoderDeps {
 const magic = [0x6b, 0x38, 0x73, 0x00];
 const runtimePackage = 'k8s.io.apimachinery.pkg.runtime';
 const metaPackage = 'k8s.io.apimachinery.pkg.apis.meta.v1';
+const otherPackages = [
+  'k8s.io.apiextensions_apiserver.pkg.apis',
+  'k8s.io.kube_aggregator.pkg.apis',
+];
 
 /**
  * Scalars that Go holds by pointer: for them an explicit zero says something. All other zeros on the
@@ -37,17 +41,21 @@ const metaPackage = 'k8s.io.apimachinery.pkg.apis.meta.v1';
  * Source: kubernetes k8s.io/api and apimachinery types.go.
  */
 const pointerFields: ReadonlySet<string> = words(`
-  activeDeadlineSeconds allocateLoadBalancerNodePorts allowPrivilegeEscalation
-  automountServiceAccountToken backoffLimit blockOwnerDeletion completions controller
+  activeDeadlineSeconds allocateLoadBalancerNodePorts allowPrivilegeEscalation allowVolumeExpansion
+  allows attachRequired automountServiceAccountToken backoffLimit backoffLimitPerIndex
+  blockOwnerDeletion borrowingLimitPercent completions controller
   defaultMode deletionGracePeriodSeconds enableServiceLinks expirationSeconds
   failedJobsHistoryLimit fsGroup gracePeriodSeconds holderIdentity hostUsers immutable
-  leaseDurationSeconds leaseTransitions manualSelector minReplicas mode optional
+  leaseDurationSeconds leaseTransitions lendablePercent manualSelector maxFailedIndexes maximum maxItems
+  maxLength maxProperties minimum minItems minLength minProperties minReplicas mode
+  nominalConcurrencyShares optional podInfoOnMount
   orphanDependents parallelism priority privileged progressDeadlineSeconds
-  readOnlyRootFilesystem ready replicas revisionHistoryLimit runAsGroup runAsNonRoot runAsUser
+  readOnlyRootFilesystem ready replicas requiresRepublish revisionHistoryLimit seLinuxMount
+  stabilizationWindowSeconds storageCapacity runAsGroup runAsNonRoot runAsUser
   serving setHostnameAsFQDN shareProcessNamespace started startingDeadlineSeconds
   storageClassName successfulJobsHistoryLimit suspend terminating
   terminationGracePeriodSeconds tolerationSeconds ttlSecondsAfterFinished
-  volumeAttributesClassName
+  volumeAttributesClassName x-kubernetes-preserve-unknown-fields
 `);
 
 export class ProtobufDecoder {
@@ -98,6 +106,7 @@ export class ProtobufDecoder {
       : ['core', apiVersion];
     const candidates = [
       `k8s.io.api.${group.split('.')[0]}.${version}.${kind}`,
+      ...otherPackages.map((name) => `${name}.${group.split('.')[0]}.${version}.${kind}`),
       `${metaPackage}.${kind}`,
     ];
     return candidates.find((name) => this.#lookup(name) !== undefined);
@@ -127,7 +136,8 @@ export class ProtobufDecoder {
     for (const field of type.fieldsArray) {
       if (!Object.hasOwn(value, field.name)) continue;
       const fieldValue = value[field.name];
-      const child = shape.properties?.[field.name];
+      const name = jsonName(field.name, shape);
+      const child = shape.properties?.[name];
       field.resolve();
       const fieldType =
         field.resolvedType instanceof protobuf.Type ? field.resolvedType : undefined;
@@ -135,14 +145,14 @@ export class ProtobufDecoder {
         const entries = Object.entries(fieldValue as Record<string, unknown>);
         if (entries.length === 0) continue;
         const values = this.#resolve(child).additionalProperties;
-        result[field.name] = Object.fromEntries(
+        result[name] = Object.fromEntries(
           entries.map(([key, entry]) => [key, this.#value(fieldType, entry, values)]),
         );
       } else if (field.repeated) {
         const items = (fieldValue as unknown[]).map((item) =>
           this.#value(fieldType, item, this.#resolve(child).items),
         );
-        if (items.length > 0) result[field.name] = items;
+        if (items.length > 0) result[name] = items;
       } else if (fieldType !== undefined && child === undefined && !isScalarMessage(fieldType)) {
         // Embedded inline in Go: its fields stand among ours.
         Object.assign(
@@ -151,7 +161,8 @@ export class ProtobufDecoder {
         );
       } else {
         const json = this.#value(fieldType, fieldValue, child);
-        if (json !== undefined && !isOmitted(field.name, json)) result[field.name] = json;
+        const isWhole = fieldType !== undefined && isOneValue(fieldType);
+        if (json !== undefined && (isWhole || !isOmitted(name, json))) result[name] = json;
       }
     }
     return result;
@@ -161,19 +172,59 @@ export class ProtobufDecoder {
     if (type !== undefined) {
       const fields = value as Record<string, unknown>;
       if (isScalarMessage(type)) return scalarMessage(type.name, fields);
+      if (isChoice(type)) return this.#choice(type, fields);
       return this.#message(type, fields, shape ?? {});
     }
     if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
-    return typeof value === 'object' && value !== null ? Number(value) : value;
+    return typeof value === 'object' && value !== null ? integer(value) : value;
+  }
+
+  /** Messages that stand for a schema or for something simpler in its place. */
+  #choice(type: Type, fields: Record<string, unknown>): unknown {
+    const schemaOf = (one: unknown): unknown =>
+      this.#message(this.#root.lookupType(schemaType), one as Record<string, unknown>, {
+        $ref: 'apiextensions/v1.JSONSchemaProps',
+      });
+    if (Object.hasOwn(fields, 'schema')) return schemaOf(fields['schema']);
+    if (type.name === 'JSONSchemaPropsOrBool') return fields['allows'] === true;
+    if (type.name === 'JSONSchemaPropsOrStringArray') return fields['property'] ?? [];
+    return ((fields['jSONSchemas'] ?? []) as unknown[]).map(schemaOf);
   }
 }
 
+const schemaType = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps';
+
+function isChoice({ name }: Type): boolean {
+  return name.startsWith('JSONSchemaPropsOr');
+}
+
+/** A long, which JavaScript's numbers may not hold. */
+function integer(value: object): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : BigInt(String(value));
+}
+
+/** JSON says `webhooks`, `uid`, `$ref`, `x-kubernetes-list-type`; the wire `Webhooks`, `uID`, `ref`, … */
+function jsonName(name: string, { properties = {} }: JsonShape): string {
+  if (Object.hasOwn(properties, name)) return name;
+  const wanted = name.toLowerCase();
+  const found = Object.keys(properties).find(
+    (one) => one.replaceAll(/[$-]/g, '').toLowerCase() === wanted,
+  );
+  return found ?? name;
+}
+
 const scalarMessages: ReadonlySet<string> = words(
-  'Time MicroTime Quantity IntOrString RawExtension FieldsV1',
+  'Time MicroTime Quantity IntOrString RawExtension FieldsV1 JSON',
 );
 
 function words(text: string): ReadonlySet<string> {
   return new Set(text.trim().split(/\s+/));
+}
+
+/** A zero of these is one that somebody said: `maxUnavailable: 0`. */
+function isOneValue(type: Type): boolean {
+  return isScalarMessage(type) || isChoice(type);
 }
 
 function isScalarMessage(type: Type): boolean {

@@ -32,6 +32,7 @@ import {
 } from '#kube/machinery/names.ts';
 import { validateImmutable } from '#kube/machinery/object-meta.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { noAddress, validateAddresses } from './load-balancer-status.ts';
 import {
   asGiven,
   check,
@@ -65,21 +66,8 @@ export const ingressStrategy: Strategy<Ingress> = {
 
 export const ingressStatus: StatusSubresource<Ingress> = {
   type: 'status',
-  validateUpdate: ({ status }) =>
-    (status?.loadBalancer?.ingress ?? []).flatMap(({ ip = '', hostname = '' }, index) => {
-      const path = field('status', 'loadBalancer', 'ingress').index(index);
-      const isAddress = hostname !== '' && isIP(hostname).length === 0;
-      return [
-        ...(ip === '' ? [] : check(path.child('ip'), ip, isIP(ip))),
-        ...(hostname === ''
-          ? []
-          : check(path.child('hostname'), hostname, isDns1123Subdomain(hostname))),
-        ...(isAddress ? [invalid(path.child('hostname'), hostname, noAddress)] : []),
-      ];
-    }),
+  validateUpdate: ({ status }) => validateAddresses(status?.loadBalancer?.ingress),
 };
-
-const noAddress = 'must be a DNS name, not an IP address';
 
 function validateIngressSpec(spec: IngressSpec, path: FieldPath): FieldError[] {
   const { rules = [], defaultBackend, tls = [], ingressClassName } = spec;

@@ -26,6 +26,34 @@ describe('a new Service', () => {
     });
   });
 
+  const reached = [
+    {
+      name: 'nowhere, since it asks for no load balancer',
+      spec: {},
+      ingress: [{ ip: '10.1.2.3' }],
+      want: 'status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is "LoadBalancer"',
+    },
+    {
+      name: 'not at what is no address',
+      spec: { type: 'LoadBalancer' },
+      ingress: [{ ip: 'here' }],
+      want: 'status.loadBalancer.ingress[0].ip: Invalid value: "here"',
+    },
+    {
+      name: 'at an address',
+      spec: { type: 'LoadBalancer' },
+      ingress: [{ ip: '10.1.2.3' }],
+      want: '',
+    },
+  ];
+  it.each(reached)('is reached $name', async ({ spec, ingress, want }) => {
+    const world = kindWorld();
+    const service = await world.create(serviceOf(spec));
+    const change = (next: Record<string, unknown>): void =>
+      void (next['status'] = { loadBalancer: { ingress } });
+    expect(await refusal(world.update(service, change, 'status'))).toContain(want);
+  });
+
   it('of type NodePort gets a node port per port, shared by TCP and UDP', async () => {
     const ports = [
       { name: 'tcp', port: 53, protocol: 'TCP' },

@@ -7,6 +7,7 @@ import { deepEqual } from '#kube/machinery/equality.ts';
 import { dns1035LabelName } from '#kube/machinery/names.ts';
 import { allocateService, needsHealthCheck } from '../../allocator.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
+import { validateServiceStatus } from './load-balancer-status.ts';
 import {
   isExternallyAccessible,
   validateService,
@@ -37,11 +38,17 @@ export const serviceStrategy: Strategy<Service> = {
   generationFields: 'none',
 };
 
-export const serviceStatus: StatusSubresource<Service> = { type: 'status' };
+export const serviceStatus: StatusSubresource<Service> = {
+  type: 'status',
+  validateUpdate: validateServiceStatus,
+};
 
 function applyDefaults(service: Service): void {
   const { spec } = service;
   if (service.status !== undefined) service.status.loadBalancer ??= {};
+  if (spec.type === 'LoadBalancer')
+    for (const point of service.status?.loadBalancer?.ingress ?? [])
+      if ((point.ip ?? '') !== '') point.ipMode ??= 'VIP';
   spec.sessionAffinity ||= 'None';
   if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
   if (spec.sessionAffinity === 'ClientIP')

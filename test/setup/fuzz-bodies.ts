@@ -20,10 +20,7 @@ const applying: Readonly<Record<string, string>> = { fieldManager: 'other', forc
 const metadataSchema = 'meta/v1.ObjectMeta';
 
 /** Named by the server, as a rule; `sample` is a legal one, of which parts are replaced. */
-export function arbitraryObject(
-  definition: ResourceDefinition,
-  sample: Json | undefined,
-): fc.Arbitrary<Json> {
+export function arbitraryObject(definition: ResourceDefinition, sample: Json): fc.Arbitrary<Json> {
   const right = arbitraryOf(schemas, definition.schema) as fc.Arbitrary<Json>;
   const wrong = arbitraryOf(schemas, definition.schema, { wrongTypes: 0.1 }) as fc.Arbitrary<Json>;
   const half =
@@ -51,10 +48,12 @@ function metadata(): fc.Arbitrary<Json> {
     { arbitrary: fc.constant(named), weight: 4 },
     {
       // Finalizers would keep it for ever.
-      arbitrary: drawn.map(({ name: _, namespace: __, finalizers: ___, ...rest }) => ({
-        ...rest,
-        ...named,
-      })),
+      arbitrary: drawn.map(
+        ({ name: _name, namespace: _namespace, finalizers: _held, ...rest }) => ({
+          ...rest,
+          ...named,
+        }),
+      ),
       weight: 1,
     },
   );
@@ -94,7 +93,7 @@ export function arbitraryChange(definition: ResourceDefinition): fc.Arbitrary<Ch
         : { apiVersion: apiVersionOfResource(definition), kind: definition.kind };
       const drawn = (arbitraryOf(schemas, schema, { wrongTypes: 0.05 }) as fc.Arbitrary<Json>).map(
         (body) => {
-          const { metadata: _, apiVersion: __, kind: ___, ...rest } = body ?? {};
+          const { metadata: _metadata, apiVersion: _version, kind: _kind, ...rest } = body ?? {};
           return rest;
         },
       );

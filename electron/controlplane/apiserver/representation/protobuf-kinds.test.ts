@@ -1,17 +1,17 @@
 // Every kind's sample on the wire and back. The encoder is the test's own: it goes from JSON to the wire's
 // names and forms by the descriptors alone, as Go's generated code does.
-import protobuf, { type INamespace, type Type } from 'protobufjs/light.js';
+import protobuf, { type Type } from 'protobufjs/light.js';
 import { describe, expect, it } from 'vitest';
 import { schemas, type Json } from '../../../../test/setup/api.ts';
 import { samples } from '../../../../test/setup/samples.ts';
 import { groupVersions } from '../../../../resources/schema/group-versions.ts';
 import { protobufDescriptors } from '../../schemas.ts';
-import { ProtobufDecoder, type JsonShape } from './protobuf.ts';
+import { ProtobufDecoder } from './protobuf.ts';
 
-const root = protobuf.Root.fromJSON(protobufDescriptors as INamespace);
+const root = protobuf.Root.fromJSON(protobufDescriptors);
 const decoder = new ProtobufDecoder({
   descriptors: protobufDescriptors,
-  shapeOf: (name) => (schemas.has(name) ? (schemas.get(name) as JsonShape) : undefined),
+  shapeOf: (name) => (schemas.has(name) ? schemas.get(name) : undefined),
 });
 
 function packageOf(apiVersion: string): string {
@@ -27,7 +27,10 @@ function encode({ apiVersion, kind, ...fields }: Json): Uint8Array {
   const unknown = root.lookupType('k8s.io.apimachinery.pkg.runtime.Unknown');
   const envelope = { typeMeta: { apiVersion, kind }, raw };
   return new Uint8Array([
-    ...[0x6b, 0x38, 0x73, 0x00],
+    0x6b,
+    0x38,
+    0x73,
+    0x00,
     ...unknown.encode(unknown.fromObject(envelope)).finish(),
   ]);
 }

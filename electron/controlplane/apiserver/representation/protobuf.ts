@@ -199,9 +199,9 @@ function isChoice({ name }: Type): boolean {
 }
 
 /** A long, which JavaScript's numbers may not hold. */
-function integer(value: object): number | bigint {
+function integer(value: { toString(): string }): number | bigint {
   const number = Number(value);
-  return Number.isSafeInteger(number) ? number : BigInt(String(value));
+  return Number.isSafeInteger(number) ? number : BigInt(value.toString());
 }
 
 /** JSON says `webhooks`, `uid`, `$ref`, `x-kubernetes-list-type`; the wire `Webhooks`, `uID`, `ref`, … */

@@ -7,7 +7,6 @@ import type {
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodSchedulingGate,
-  PreferredSchedulingTerm,
   Taint,
   Toleration,
   TopologySpreadConstraint,
@@ -105,7 +104,7 @@ export function validateNodeAffinity(
   const preferred = affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
   for (const [index, term] of preferred.entries()) {
     const at = mayPath.index(index);
-    const { weight = 0, preference = {} }: Partial<PreferredSchedulingTerm> = term;
+    const { weight = 0, preference = {} } = asGiven(term);
     errors.push(...validateWeight(weight, at.child('weight')));
     errors.push(...validateTerm(preference, at.child('preference')));
   }

@@ -13,10 +13,8 @@ import { notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../runtime/fake-runtime.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
 import { Kubelet } from './kubelet.ts';
-import { Volumes } from './volumes/volumes.ts';
+import { plainVolumes } from './volumes/testing/plain-volumes.ts';
 import { ClaimSource } from './volumes/claims/claim-source.ts';
-import { readMachine } from './volumes/disks/machine-disks.ts';
-import { systemMounter } from './volumes/disks/mounter.ts';
 
 /** The pods of an API server, and the informer that watches them. */
 class FakeApi {
@@ -111,13 +109,7 @@ async function start(): Promise<void> {
     events: {
       event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`),
     },
-    volumes: new Volumes({
-      rootDirectory: directory,
-      mounter: systemMounter,
-      isRoot: false,
-      machine: () => readMachine('node-1', systemMounter),
-      recordDisk: () => Promise.resolve(),
-    }),
+    volumes: plainVolumes(directory),
     claims: new ClaimSource({ client: api.client, nodeName: 'node-1' }),
     node: {
       ips: () => ['192.168.1.5'],

@@ -16,6 +16,7 @@ import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import { NodeAgent } from './node-agent.ts';
+import { removeNode } from './removal/remove-command.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -28,6 +29,7 @@ interface Flags {
   readonly port: number;
   readonly serviceCidr: string;
   readonly manifestDirectory: string;
+  readonly isRemoval: boolean;
 }
 
 const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
@@ -40,6 +42,8 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --port PORT          its port (0: any free one)
   --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
+  --remove             take this node's traces off the machine, and end: pods, network, packet rules,
+                       mounts, DIR; never the data of hostPath volumes and claims
 `;
 
 function parseFlags(args: readonly string[]): Flags {
@@ -55,6 +59,7 @@ function parseFlags(args: readonly string[]): Flags {
       port: { type: 'string', default: '0' },
       'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
+      remove: { type: 'boolean', default: false },
     },
   });
   const { data, 'node-name': nodeName, runtime: runtimeName } = values;
@@ -75,6 +80,7 @@ function parseFlags(args: readonly string[]): Flags {
     port,
     serviceCidr: values['service-cidr'],
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
+    isRemoval: values.remove,
   };
 }
 
@@ -193,8 +199,18 @@ function processUsage() {
   };
 }
 
+/** Ends the process: 0 when nothing is left. */
+async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<never> {
+  const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  const userId = process.getuid?.() ?? -1;
+  const variables = process.env;
+  const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
+  process.exit(isDone ? 0 : 1);
+}
+
 const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
+if (flags.isRemoval) await remove(flags, logDirectory);
 const logger = processLogger({ directory: logDirectory, name: 'agent', clock: systemClock });
 // The kubelet's timers don't keep a process alive; the agent ends only when it is told to.
 setInterval(() => {}, 2 ** 30);

@@ -135,20 +135,27 @@ export async function exitCodeOf(
   throw new RuntimeError('timeout', 'the engine did not report the exit code of the command');
 }
 
+const pidAttempts = 100;
+const pidPauseMs = 50;
+
 /**
  * Docker has no call for it. The pid is Docker's: it is ours only when it is a process of this
  * machine and of that container, which a Docker in a virtual machine's would not be.
  */
-async function endExec(
-  { client, system }: DockerProcessDeps,
+export async function endExec(
+  { client, clock, system }: DockerProcessDeps,
   containerId: string,
   execId: string,
 ): Promise<void> {
-  let pid: number;
+  let pid = 0;
   try {
-    const { ExitCode, Pid } = await client.inspectExec(execId);
-    if (ExitCode !== null) return;
-    pid = Pid;
+    // Docker answers before it has started the process: then it has no pid yet.
+    for (let attempt = 0; pid === 0 && attempt < pidAttempts; attempt++) {
+      if (attempt > 0) await delay(clock, pidPauseMs);
+      const { ExitCode, Pid } = await client.inspectExec(execId);
+      if (ExitCode !== null) return;
+      pid = Pid;
+    }
   } catch (error) {
     if (isRuntimeError(error, 'notFound')) return;
     throw error;

@@ -19,6 +19,7 @@ import { decodeOutput } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
 import {
   attachDockerProcess,
+  endExec,
   exitCodeOf,
   processSystem,
   startDockerProcess,
@@ -267,7 +268,11 @@ export class DockerRuntime implements Runtime {
       timer.cancel();
     }
     const text = Buffer.concat(parts).subarray(0, execOutputLimitBytes).toString();
-    if (timedOut) throw new RuntimeError('timeout', `command timed out after ${timeoutMs / 1000}s`);
+    if (timedOut) {
+      // It would run on, and the next probe would start another one beside it.
+      await endExec(this.#processDeps(), id, execId);
+      throw new RuntimeError('timeout', `command timed out after ${timeoutMs / 1000}s`);
+    }
     return { exitCode: await exitCodeOf(this.#processDeps(), execId), output: text };
   }
 

@@ -109,6 +109,20 @@ describe('an engine that stops while pods run', () => {
     );
   });
 
+  it('may be slow: everything takes its time, nothing is done twice', async () => {
+    const before = (await cluster.containers()).length;
+    engine.delayMs = 700;
+    await cluster.kubectlOk('scale', 'deployment/kept', '--replicas=4');
+    await cluster.kubectlOk('rollout', 'status', 'deployment/kept', '--timeout=60s');
+    expect(await shownStatus(cluster)).toBe('Ready');
+    engine.delayMs = 0;
+    await cluster.kubectlOk('scale', 'deployment/kept', '--replicas=3');
+    await eventually(
+      async () => (await cluster.containers()).length === before,
+      'as many containers as before',
+    );
+  });
+
   it('is survived by the agent when it stops and comes back five times in a row', async () => {
     const before = await podFacts(cluster);
     const containers = await containerStates(cluster);

@@ -297,3 +297,50 @@ describe('what a pod writes to a claim', () => {
     expect([existsSync(directory), mounts.includes('/subpaths/main/')]).toEqual([false, false]);
   });
 });
+
+describe('a pod whose containers somebody else lays hands on', () => {
+  const command = "trap 'exit 0' TERM; sleep 600 & wait";
+  const docker = (...args: string[]) => execFileSync('docker', args, { encoding: 'utf8' });
+
+  /** The sandbox and the container, running; dead ones are not told. */
+  function runningOf(uid: string): { readonly sandbox: string; readonly main: string } {
+    const filters = ['--filter', `label=io.kubernetes.pod.uid=${uid}`, '--no-trunc'];
+    const format = '{{.Label "io.kubernetes.container.name"}} {{.ID}}';
+    const lines = docker('ps', ...filters, '--format', format)
+      .trim()
+      .split('\n')
+      .toSorted();
+    const [sandbox = '', main = '', ...more] = lines;
+    if (more.length > 0 || !sandbox.startsWith('POD ') || !main.startsWith('main '))
+      throw new Error(lines.join('; '));
+    return { sandbox: sandbox.slice(4), main: main.slice(5) };
+  }
+
+  it('gets a removed container, and a removed sandbox with all that was in it, once again', async () => {
+    await apply('robbed', { command });
+    await becomes('robbed', /1\/1 +Running +0/);
+    const uid = await uidOf('robbed');
+    const first = runningOf(uid);
+    docker('rm', '-f', first.main);
+    await becomes('robbed', /1\/1 +Running +1/);
+    const second = runningOf(uid);
+    expect([second.sandbox, second.main !== first.main]).toEqual([first.sandbox, true]);
+    docker('rm', '-f', second.sandbox);
+    await becomes('robbed', /1\/1 +Running +2/);
+    const third = runningOf(uid);
+    expect([third.sandbox !== second.sandbox, third.main !== second.main]).toEqual([true, true]);
+    // Of what was before, the last dead container stays: its log is still wanted.
+    expect(dockerIdsOf(uid)).toHaveLength(3);
+  });
+
+  it('runs on while one is paused, and can be ended all the same', async () => {
+    await apply('frozen', { command, more: 'terminationGracePeriodSeconds: 1' });
+    await becomes('frozen', /1\/1 +Running/);
+    const uid = await uidOf('frozen');
+    docker('pause', runningOf(uid).main);
+    await cluster.kubectlOk('annotate', 'pod', 'frozen', 'looked=at');
+    expect(await line('frozen')).toMatch(/1\/1 +Running +0/);
+    await cluster.kubectlOk('delete', 'pod', 'frozen');
+    expect(dockerIdsOf(uid)).toEqual([]);
+  });
+});

@@ -345,12 +345,15 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await talk.close();
     });
 
-    it('ends a command that takes too long with a timeout', async () => {
+    it('ends a command that takes too long with a timeout, and its process', async () => {
       if (!test.real) return;
-      const [container] = (await runtime.getPod(pod)).containers;
-      await expect(runtime.exec(container?.id ?? '', ['sleep', '600'], 300)).rejects.toSatisfy(
-        (error) => isRuntimeError(error, 'timeout'),
+      const [{ id } = { id: '' }] = (await runtime.getPod(pod)).containers;
+      await expect(runtime.exec(id, ['sleep', '987'], 300)).rejects.toSatisfy((error) =>
+        isRuntimeError(error, 'timeout'),
       );
+      const processes = await runtime.exec(id, ['ps'], 10_000);
+      expect(processes.output).toContain('ps');
+      expect(processes.output).not.toContain('sleep 987');
     });
 
     it('reads the log of both streams', async () => {

@@ -29,6 +29,8 @@ export interface ClusterOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** What runs the launcher, such as a change of user: gets Node's command line, gives its own. */
   readonly runAs?: (command: readonly string[]) => readonly string[];
+  /** False with `--no-agent`, if the test runs no agent either. */
+  readonly usesDocker?: boolean;
 }
 
 export class Cluster {
@@ -176,8 +178,8 @@ export class Cluster {
 
   /** Stops the cluster; removes its containers, networks, packet rules and data. */
   async destroy(): Promise<void> {
-    const hasAgent = !this.#arguments.includes('--no-agent');
-    if (this.#isRunning && hasAgent && this.kubeconfig !== '') await this.#dockerFilter();
+    const { usesDocker = !this.#arguments.includes('--no-agent') } = this.#options;
+    if (this.#isRunning && usesDocker && this.kubeconfig !== '') await this.#dockerFilter();
     if (this.#isRunning) await this.stop();
     if (this.#clusterId !== '') {
       await removeContainers(await this.containers());

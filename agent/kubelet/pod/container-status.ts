@@ -11,7 +11,7 @@ import { rfc3339 } from '#kube/base/clock.ts';
 import { quantityFromBytes, quantityFromMilli } from '#kube/machinery/quantity.ts';
 import type { ContainerStatus } from '../../runtime/runtime.ts';
 import { containerLimits } from '../container/container-resources.ts';
-import type { ProbeResults } from './pod-actions.ts';
+import { isSidecar, type ProbeResults } from './pod-actions.ts';
 
 export interface Waiting {
   readonly reason: string;
@@ -43,15 +43,17 @@ export function containerStatus(view: ContainerView): ApiStatus {
   const [latest, before] = history;
   const { container, previous, runtimeName } = view;
   const started = isStarted(view, latest);
+  const state = stateOf(view, latest);
   const status: ApiStatus = {
     name: container.name,
     image: latest?.image ?? container.image ?? '',
     imageID:
       latest === undefined ? (previous?.imageID ?? '') : `${runtimeName}://${latest.imageId}`,
-    restartCount: latest?.attempt ?? previous?.restartCount ?? 0,
-    ready: isReady(view, latest, started),
+    // Never back: somebody may have removed the newest.
+    restartCount: Math.max(latest?.attempt ?? 0, previous?.restartCount ?? 0),
+    ready: isDone(view, state) || isReady(view, latest, started),
     started,
-    state: stateOf(view, latest),
+    state,
     lastState: {},
   };
   // What somebody looks with has nothing of its own.
@@ -60,12 +62,22 @@ export function containerStatus(view: ContainerView): ApiStatus {
   if (containerId !== undefined) status.containerID = containerId;
   const last = latest?.state === 'exited' && view.waiting !== undefined ? latest : before;
   if (last !== undefined) status.lastState = { terminated: terminated(view, last) };
-  else if (latest === undefined && previous?.state?.terminated !== undefined)
+  else if (latest === undefined && view.waiting !== undefined && previous?.state?.terminated)
     status.lastState = { terminated: previous.state.terminated };
+  else if (latest === undefined && previous?.state?.running !== undefined)
+    status.lastState = { terminated: unknownEnd };
   else if (previous?.lastState !== undefined && previous.restartCount === status.restartCount)
     status.lastState = previous.lastState;
   return status;
 }
+
+/** Of a container that ran and was removed by somebody else. */
+const unknownEnd = {
+  exitCode: 137,
+  reason: 'ContainerStatusUnknown',
+  message:
+    'The container could not be located when the pod was deleted.  The container used to be Running',
+};
 
 /** What it was given, and what the engine shows of it. */
 function resourcesOf(
@@ -108,6 +120,8 @@ function stateOf(view: ContainerView, latest: ContainerStatus | undefined): Cont
   if (latest?.state === 'running') return { running: { startedAt: rfc3339(latest.startedAtMs) } };
   if (view.waiting !== undefined) return { waiting: { ...view.waiting } };
   if (latest !== undefined) return { terminated: terminated(view, latest) };
+  const ended = view.previous?.state?.terminated;
+  if (ended !== undefined) return { terminated: ended };
   return { waiting: { ...view.defaultWaiting } };
 }
 
@@ -144,13 +158,20 @@ function isStarted(view: ContainerView, latest: ContainerStatus | undefined): bo
   return view.probes.startup ?? known(view, latest)?.started ?? false;
 }
 
+/** So far as an init container is ready at all. */
+function isDone(
+  { isInit, container }: ContainerView,
+  { terminated: ended }: ContainerState,
+): boolean {
+  return isInit && !isSidecar(container) && ended?.exitCode === 0;
+}
+
 function isReady(
   view: ContainerView,
   latest: ContainerStatus | undefined,
   started: boolean,
 ): boolean {
-  if (view.isInit && view.container.restartPolicy !== 'Always')
-    return latest?.state === 'exited' && latest.exitCode === 0;
+  if (view.isInit && !isSidecar(view.container)) return false;
   if (!started || latest === undefined) return false;
   if (view.container.readinessProbe === undefined) return true;
   return view.probes.readiness ?? known(view, latest)?.ready ?? false;

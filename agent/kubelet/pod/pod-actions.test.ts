@@ -232,6 +232,18 @@ describe('what a pod needs next', () => {
       want: { ...nothing, starts: ['a7'] },
     },
     {
+      name: 'the newest record lost: the restart count goes on from the status',
+      result: actions(
+        {},
+        [sandbox()],
+        [container('a', { ...exited(1), attempt: 2 }), container('b')],
+        {
+          knownRestarts: () => 6,
+        },
+      ),
+      want: { ...nothing, starts: ['a7'] },
+    },
+    {
       name: 'sandbox dead: stop the rest, new sandbox, all containers again',
       result: actions({}, [sandbox({ ready: false })], [container('a'), container('b')]),
       want: { kill: true, create: true, kills: [], starts: ['a1', 'b1'] },
@@ -258,6 +270,61 @@ describe('what a pod needs next', () => {
         [container('a', exited(0)), container('b', exited(0))],
       ),
       want: nothing,
+    },
+    {
+      name: 'finished after a reboot, but for one that was never started: only that',
+      result: actions(
+        { restartPolicy: 'Never' },
+        [sandbox({ ready: false })],
+        [container('a', exited(0)), container('b', { state: 'created' })],
+      ),
+      want: { ...nothing, create: true, starts: ['b0'] },
+    },
+    {
+      name: 'an init container failed for good: no new sandbox either',
+      result: actions(
+        { initContainers: init, restartPolicy: 'Never' },
+        [sandbox({ ready: false })],
+        [container('i', exited(1))],
+      ),
+      want: nothing,
+    },
+    {
+      name: 'sandbox dead, policy Never: what runs is ended and does not come again',
+      result: actions(
+        { restartPolicy: 'Never' },
+        [sandbox({ ready: false })],
+        [container('a'), container('b')],
+      ),
+      want: { ...nothing, kill: true },
+    },
+    {
+      name: 'running in a sandbox that is gone: stopped, and nothing else this time',
+      result: actions(
+        {},
+        [sandbox({ id: 's1' }), sandbox({ ready: false })],
+        [container('a'), container('b', { sandboxId: 's1', attempt: 1 })],
+      ),
+      want: { ...nothing, kills: ['a'] },
+    },
+    {
+      name: 'running beside a newer one: the older one is stopped',
+      result: actions(
+        {},
+        [sandbox()],
+        [container('a', { attempt: 1 }), container('a', { attempt: 0 }), container('b')],
+      ),
+      want: { ...nothing, kills: ['a'] },
+    },
+    {
+      name: 'running under a name that the pod does not have: stopped',
+      result: actions({}, [sandbox()], [container('a'), container('b'), container('x')]),
+      want: { ...nothing, kills: ['x'] },
+    },
+    {
+      name: 'something runs without any sandbox: stopped first',
+      result: actions({}, [], [container('a')]),
+      want: { kill: true, create: true, kills: [], starts: ['a1', 'b0'] },
     },
     {
       name: 'definition changed: stop, and nothing else this time',

@@ -90,11 +90,11 @@ export function computePodActions(input: ActionInput): PodActions {
     (wantsHostNetwork || sandbox.ip !== '');
   if (isUsable) return actionsInSandbox(input, sandbox.id);
   const sandboxAttempt = newest === undefined ? 0 : newest.attempt + 1;
-  const create = needsSandbox(input, sandboxAttempt);
+  const create = needsSandbox(input);
   const starts = create ? firstStarts(input) : [];
   return {
-    killPod: observed.sandboxes.length > 0 && (create || hasRunning(observed) || ready.length > 0),
-    createSandbox: create && starts.length > 0,
+    killPod: hasRunning(observed) || ready.length > 0,
+    createSandbox: create,
     sandboxAttempt,
     sandboxId: '',
     kills: [],
@@ -108,14 +108,28 @@ function hasRunning(observed: ObservedPod): boolean {
 }
 
 /** Whether anything is left to run: a finished Job's pod gets no new sandbox after a reboot. */
-function needsSandbox({ pod, observed }: ActionInput, attempt: number): boolean {
-  const isOnce = !pod.spec.containers.some((container) => canRestart(pod.spec, container));
-  if (isOnce && attempt > 0 && observed.containers.length > 0) return false;
+function needsSandbox(input: ActionInput): boolean {
+  const { pod, observed } = input;
   const latest = latestContainers(observed);
-  return pod.spec.containers.some((container) => {
+  const hasFailed = (pod.spec.initContainers ?? []).some((container) => {
     const status = latest.get(container.name);
-    return status?.state !== 'exited' || isOnce || shouldRestart(pod, container, status);
+    if (status?.state !== 'exited' || status.exitCode === 0) return false;
+    return !shouldRestart(pod, container, status);
   });
+  if (hasFailed) return false;
+  return pod.spec.containers.some((container) => isToRun(pod, container, latest));
+}
+
+/** In a new sandbox. What still runs is ended before, and that may be its end. */
+function isToRun(
+  pod: Pod,
+  container: Container,
+  latest: ReadonlyMap<string, ContainerStatus>,
+): boolean {
+  const status = latest.get(container.name);
+  if (status === undefined) return true;
+  if (status.state === 'running') return canRestart(pod.spec, container);
+  return shouldRestart(pod, container, status);
 }
 
 /** In a new sandbox init containers run again. */
@@ -125,10 +139,7 @@ function firstStarts(input: ActionInput): readonly ContainerStart[] {
   if (init !== undefined) return [startOf(input, init)];
   const latest = latestContainers(input.observed);
   return pod.spec.containers
-    .filter((container) => {
-      const status = latest.get(container.name);
-      return status?.state !== 'exited' || shouldRestart(pod, container, status);
-    })
+    .filter((container) => isToRun(pod, container, latest))
     .map((container) => startOf(input, container));
 }
 
@@ -137,7 +148,7 @@ function startOf(input: ActionInput, container: Container): ContainerStart {
   const known = input.knownRestarts(container.name);
   // Created but never started is a leftover of an interrupted start: it does not count.
   const counted = last?.state === 'created' ? last.attempt - 1 : last?.attempt;
-  const attempt = counted === undefined ? (known === undefined ? 0 : known + 1) : counted + 1;
+  const attempt = Math.max(counted ?? -1, known ?? -1) + 1;
   return { name: container.name, attempt, last: last?.state === 'created' ? undefined : last };
 }
 
@@ -153,6 +164,8 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
   const starts: ContainerStart[] = [];
   const updates: ContainerUpdate[] = [];
   const result = { createSandbox: false, sandboxAttempt: 0, sandboxId };
+  const strays = strayKills(input, sandboxId);
+  if (strays.length > 0) return { ...result, killPod: false, kills: strays, starts, updates };
   const ephemeral = ephemeralStarts(input);
   starts.push(...ephemeral);
   const init = initActions(input, latest, { kills, starts, updates });
@@ -180,6 +193,22 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
   return killPod
     ? { ...result, killPod, kills: [], starts: [], updates: [] }
     : { ...result, killPod, kills, starts, updates };
+}
+
+/**
+ * What runs and is nobody's: in a sandbox that is gone (its network is, too), beside a newer one of
+ * its name, or under a name that the pod does not have.
+ */
+function strayKills({ pod, observed }: ActionInput, sandboxId: string): ContainerKill[] {
+  const { containers, initContainers = [], ephemeralContainers = [] } = pod.spec;
+  const names = new Set(
+    [...containers, ...initContainers, ...ephemeralContainers].map(({ name }) => name),
+  );
+  const latest = latestContainers(observed, sandboxId);
+  return observed.containers
+    .filter(({ state }) => state === 'running')
+    .filter((status) => latest.get(status.name) !== status || !names.has(status.name))
+    .map(({ id, name }) => ({ id, name, message: `Stopping container ${name}` }));
 }
 
 /** Once each, whatever the others do; never again, and the pod ends without them. */

@@ -121,6 +121,26 @@ describe('phase', () => {
       want: 'Running',
     },
     {
+      name: 'an init container failed that had to run again, before the rest could begin',
+      result: status(
+        podOf({
+          initContainers: init,
+          containers: [{ name: 'a' }, { name: 'b' }],
+          restartPolicy: 'Never',
+        }),
+        [container(exited(1)), container({ name: 'i', ...exited(1) })],
+      ),
+      want: 'Failed',
+    },
+    {
+      name: 'a sidecar crashed before the app began, never restarted otherwise',
+      result: status(
+        podOf({ initContainers: [{ name: 'i', restartPolicy: 'Always' }], restartPolicy: 'Never' }),
+        [container({ name: 'i', ...exited(1) })],
+      ),
+      want: 'Pending',
+    },
+    {
       name: 'was deleted and ended badly',
       result: status(podOf({}), [container(exited(137))], { isTerminal: true }),
       want: 'Failed',
@@ -171,6 +191,55 @@ describe('a container', () => {
     });
   });
 
+  it('that somebody removed while it ran is waited for, and nobody knows how it ended', () => {
+    const ran = { name: 'a', image: 'img', imageID: 'x', ready: true, restartCount: 2 };
+    const state = { running: { startedAt: earlier } };
+    const before = { ...ran, containerID: 'docker://c1', state };
+    const result = status(podOf({}, { containerStatuses: [before] }), []);
+    expect(result.phase).toBe('Running');
+    expect(result.containerStatuses?.[0]).toMatchObject({
+      ready: false,
+      restartCount: 2,
+      state: { waiting: { reason: 'ContainerCreating' } },
+      lastState: { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown' } },
+    });
+  });
+
+  it('never counts its restarts back, whatever was removed', () => {
+    const before = { name: 'a', image: 'img', imageID: 'x', ready: false, restartCount: 4 };
+    const result = one(podOf({}, { containerStatuses: [before] }), [container({ attempt: 1 })]);
+    expect(result?.restartCount).toBe(4);
+  });
+
+  it('that has ended and was removed stays ended', () => {
+    const ended = { exitCode: 0, reason: 'Completed', containerID: 'docker://c1' };
+    const ran = { name: 'a', image: 'img', imageID: 'x', ready: false, restartCount: 0 };
+    const before = { ...ran, containerID: 'docker://c1', state: { terminated: ended } };
+    const pod = podOf({ restartPolicy: 'Never' }, { containerStatuses: [before] });
+    const result = status(pod, []);
+    expect(result.phase).toBe('Succeeded');
+    expect(result.containerStatuses?.[0]?.state).toEqual({ terminated: ended });
+  });
+
+  it('of a pod that was deleted waits for nothing once it has ended', () => {
+    const waiting = new Map([['a', { reason: 'CrashLoopBackOff' }]]);
+    const result = one(podOf({}), [container(exited(3))], { waiting, isTerminal: true });
+    expect(result?.state?.terminated).toMatchObject({ exitCode: 3 });
+  });
+
+  it('of a pod that is over waits for nothing', () => {
+    const waiting = new Map([['b', { reason: 'ErrImagePull' }]]);
+    const init = [{ name: 'i' }];
+    const pod = podOf({
+      initContainers: init,
+      containers: [{ name: 'a' }, { name: 'b' }],
+      restartPolicy: 'Never',
+    });
+    const result = status(pod, [container({ name: 'i', ...exited(1) })], { waiting });
+    expect(result.phase).toBe('Failed');
+    expect(result.containerStatuses?.[1]?.state?.waiting).toEqual({ reason: 'PodInitializing' });
+  });
+
   const reasons = [
     { name: 'success', more: exited(0), want: 'Completed' },
     { name: 'failure', more: exited(2), want: 'Error' },
@@ -217,6 +286,19 @@ describe('a container', () => {
       probes: () => probes,
     });
     expect(result?.ready).toBe(want);
+  });
+});
+
+describe('an init container', () => {
+  it('that has to run again is not ready, however it ended before', () => {
+    const pod = podOf({ initContainers: [{ name: 'i' }] });
+    const waiting = new Map([['i', { reason: 'CreateContainerError' }]]);
+    const again = status(pod, [container({ name: 'i', ...exited(0) })], { waiting });
+    expect(again.initContainerStatuses?.[0]).toMatchObject({
+      ready: false,
+      state: { waiting: { reason: 'CreateContainerError' } },
+    });
+    expect(conditions(again)['Initialized']).toBe('False');
   });
 });
 

@@ -44,6 +44,9 @@ export function computePodStatus(input: StatusInput): PodStatus {
     statusOf(input, entry as Container, 'ephemeral'),
   );
   const phase = failure === undefined ? phaseOf(input, init, main) : 'Failed';
+  // What will never start waits for nothing.
+  if ((phase === 'Succeeded' || phase === 'Failed') && input.waiting.size > 0)
+    return computePodStatus({ ...input, waiting: new Map() });
   const status: PodStatus = {
     ...previous,
     phase,
@@ -87,11 +90,14 @@ function statusOf(
     ...(pod.status?.containerStatuses ?? []),
     ...(pod.status?.ephemeralContainerStatuses ?? []),
   ].find((status) => status.name === name);
+  const history = observed.containers.filter((entry) => entry.name === name);
+  // What has ended waits for nothing if nothing starts again.
+  const isOver = input.isTerminal && history[0]?.state === 'exited';
   return containerStatus({
     podSpec: pod.spec,
     container,
-    history: observed.containers.filter((entry) => entry.name === name),
-    waiting: input.waiting.get(name),
+    history,
+    waiting: isOver ? undefined : input.waiting.get(name),
     defaultWaiting: defaultWaiting(pod),
     probes: input.probes(name),
     previous,
@@ -131,12 +137,14 @@ function phaseOf(
     return container !== undefined && restartsAfter(pod.spec, container, exitCode);
   };
   const isInitialized = hasInitialized(input);
+  // Also one that had to run again, in a new sandbox.
+  const hasFailed = init.some((status) => {
+    const { exitCode = 0 } = status.state?.terminated ?? {};
+    const isLast = (input.isTerminal && !isInitialized) || !willRestart(status, exitCode);
+    return exitCode !== 0 && isLast;
+  });
+  if (hasFailed) return 'Failed';
   if (!isInitialized) {
-    const hasFailed = init.some((status) => {
-      const { exitCode = 0 } = status.state?.terminated ?? {};
-      return exitCode !== 0 && (input.isTerminal || !willRestart(status, exitCode));
-    });
-    if (hasFailed) return 'Failed';
     const isPending = init.some((status) => !isInitDone(pod, status));
     if (isPending) return 'Pending';
   }

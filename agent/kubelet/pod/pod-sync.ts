@@ -84,8 +84,8 @@ export class PodSync {
       await killer.killPod(pod, observed, pod.spec.terminationGracePeriodSeconds ?? 30);
     await this.#resize(input, actions);
     for (const kill of actions.kills) await killer.killContainer(pod, observed, kill);
-    for (const status of observed.containers)
-      if (status.state === 'running') waiting.delete(status.name);
+    for (const name of waiting.keys())
+      if (!actions.starts.some((start) => start.name === name)) waiting.delete(name);
     const willStart = actions.createSandbox || actions.starts.length > 0;
     const objects = await this.#setUpVolumes(input, willStart ? actions : undefined);
     if (objects === undefined) return failedSetUpRetryMs;

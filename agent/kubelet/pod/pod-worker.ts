@@ -143,6 +143,7 @@ export class PodWorker {
   evict(message: string, isDisruption: boolean): boolean {
     if (this.#phase !== 'sync' || this.#isTerminating() || this.#failure !== undefined)
       return false;
+    if (this.#isOver()) return false;
     this.#failure = { reason: 'Evicted', message, isDisruption };
     this.#isUrgent = true;
     this.#syncAbort.abort();
@@ -216,6 +217,12 @@ export class PodWorker {
     return this.#isGone || this.#pod.metadata.deletionTimestamp !== undefined;
   }
 
+  /** It has done its work or failed, as far as was told. */
+  #isOver(): boolean {
+    const { phase } = this.#deps.statuses.newest(this.#pod).status ?? {};
+    return phase === 'Succeeded' || phase === 'Failed';
+  }
+
   #graceSeconds(): number {
     const { metadata, spec } = this.#pod;
     // Who removes a pod that still runs, without waiting for our word, has no patience left; nor has
@@ -231,8 +238,7 @@ export class PodWorker {
     if (this.#isTerminating()) return this.#terminate(observed);
     this.#admit(observed);
     await this.#publish(observed);
-    const { phase } = this.#deps.statuses.newest(this.#pod).status ?? {};
-    if (phase === 'Succeeded' || phase === 'Failed') return this.#finish(observed);
+    if (this.#isOver()) return this.#finish(observed);
     const deadlineMs = this.#deadlineMs();
     if (deadlineMs !== undefined && deadlineMs <= 0) {
       this.#failure = {
@@ -382,7 +388,7 @@ export class PodWorker {
       nodeIps: node.ips(),
       qosClass: this.#deps.qosClass(this.#pod),
       nowMs: clock.now(),
-      isTerminal: this.#isTerminating(),
+      isTerminal: this.#isTerminating() || this.#failure !== undefined,
       ...(this.#failure === undefined ? {} : { failure: this.#failure }),
     });
     statuses.set(statuses.newest(this.#pod), status);

@@ -1,0 +1,175 @@
+// Takes a node's traces off its machine: what carries the cluster's labels in the engine, its packet
+// rules, what is mounted below its data directory, and that directory. Each step may be repeated and
+// stands for itself; one that fails is told, and then the directory stays, since it knows whose
+// containers to look for. What people put into hostPath folders and claims is never touched.
+import { readdir, rm, rmdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { ProxySystem } from '../proxy/system.ts';
+import { isRuntimeError, type ObservedPod, type Runtime } from '../runtime/runtime.ts';
+import { messageOf } from '../error-message.ts';
+
+type Engine = Pick<Runtime, 'listPods' | 'stopContainer' | 'removeContainer' | 'removeSandbox'>;
+
+export interface NodeRemovalDeps {
+  /** Undefined: this machine was never part of a cluster. */
+  readonly runtime: Engine | undefined;
+  readonly networks: {
+    readonly list: () => Promise<readonly string[]>;
+    readonly remove: (name: string) => Promise<void>;
+  };
+  /** Of the sandboxes; false: it was not there. A conflict: others use it. */
+  readonly removeImage: () => Promise<boolean>;
+  /** Packet rules; nothing is there without root. */
+  readonly removeRules: () => Promise<void>;
+  readonly system: Pick<ProxySystem, 'run' | 'readText'>;
+  /** Absolute, without links. */
+  readonly dataDirectory: string;
+  readonly logDirectory: string;
+  readonly say: (line: string) => void;
+}
+
+/** Data of claims: people's. */
+const volumesFolder = 'volumes';
+/** What an agent's data directory has, of which one is enough to know it by. */
+const marks: readonly string[] = ['cluster-id', 'kubeconfig', 'pods'];
+const parallelPods = 8;
+
+export class NodeRemoval {
+  readonly #deps: NodeRemovalDeps;
+  #hasFailed = false;
+
+  constructor(deps: NodeRemovalDeps) {
+    this.#deps = deps;
+  }
+
+  /** False: something is still there, and was named. */
+  async run(): Promise<boolean> {
+    const { dataDirectory, say, removeRules } = this.#deps;
+    const entries = await names(dataDirectory);
+    if (entries.length === 0) {
+      say(`nothing to remove: ${dataDirectory} is not there`);
+      return true;
+    }
+    if (!entries.some((name) => marks.includes(name))) {
+      say(`could not remove ${dataDirectory}: it is not an agent's data directory`);
+      return false;
+    }
+    await this.#step('containers', () => this.#removePods());
+    await this.#step('packet rules', removeRules);
+    await this.#step('networks', () => this.#removeNetworks());
+    await this.#step('the sandbox image', () => this.#removeSandboxImage());
+    await this.#step('mounts', () => this.#unmountAll());
+    if (this.#hasFailed) say(`kept ${dataDirectory}, so that this can be run again`);
+    else await this.#step(dataDirectory, () => this.#removeFiles());
+    return !this.#hasFailed;
+  }
+
+  async #step(what: string, act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      this.#failed(what, error);
+    }
+  }
+
+  #failed(what: string, error: unknown): void {
+    this.#hasFailed = true;
+    this.#deps.say(`could not remove ${what}: ${messageOf(error)}`);
+  }
+
+  async #removePods(): Promise<void> {
+    const { runtime } = this.#deps;
+    if (runtime === undefined) return;
+    const waiting = [...(await runtime.listPods())];
+    const work = async (): Promise<void> => {
+      for (let pod = waiting.pop(); pod !== undefined; pod = waiting.pop()) {
+        const { namespace, name } = pod.pod;
+        await this.#step(`pod ${namespace}/${name}`, () => this.#removePod(runtime, pod));
+      }
+    };
+    await Promise.all(Array.from({ length: parallelPods }, work));
+  }
+
+  /** In order, with the patience that the pod asked for. */
+  async #removePod(runtime: Engine, observed: ObservedPod): Promise<void> {
+    const { pod, containers, sandboxes, gracePeriodSeconds } = observed;
+    const running = containers.filter(({ state }) => state === 'running');
+    await Promise.all(running.map(({ id }) => runtime.stopContainer(id, gracePeriodSeconds)));
+    for (const { id } of containers) await runtime.removeContainer(id);
+    for (const { id } of sandboxes) await runtime.removeSandbox(id);
+    this.#deps.say(`removed pod ${pod.namespace}/${pod.name} (${containers.length} containers)`);
+  }
+
+  async #removeNetworks(): Promise<void> {
+    const { networks, say } = this.#deps;
+    for (const name of await networks.list()) {
+      await networks.remove(name);
+      say(`removed network ${name}`);
+    }
+  }
+
+  async #removeSandboxImage(): Promise<void> {
+    const { removeImage, say } = this.#deps;
+    try {
+      if (await removeImage()) say('removed the sandbox image');
+    } catch (error) {
+      if (!isRuntimeError(error, 'conflict')) throw error;
+      say('kept the sandbox image: other containers are made of it');
+    }
+  }
+
+  async #unmountAll(): Promise<void> {
+    const { system, dataDirectory, say } = this.#deps;
+    for (const point of mountsBelow(await this.#mountTable(), dataDirectory)) {
+      const result = await system.run('umount', [point]);
+      if (result.exitCode === 0) say(`unmounted ${point}`);
+      else this.#failed(`mount ${point}`, new Error(result.stderr.trim()));
+    }
+  }
+
+  async #mountTable(): Promise<string> {
+    return (await this.#deps.system.readText('/proc/self/mountinfo')) ?? '';
+  }
+
+  async #removeFiles(): Promise<void> {
+    const { dataDirectory, logDirectory, say } = this.#deps;
+    const [mount] = mountsBelow(await this.#mountTable(), dataDirectory);
+    // Deleting would go on behind it.
+    if (mount !== undefined) throw new Error(`${mount} is still mounted`);
+    const volumes = path.join(dataDirectory, volumesFolder);
+    const hasData = (await names(volumes)).length > 0;
+    if (hasData) say(`kept ${volumes}: the data of claims`);
+    for (const name of await names(dataDirectory))
+      if (name !== volumesFolder || !hasData)
+        await rm(path.join(dataDirectory, name), { recursive: true });
+    if (!hasData) await rmdir(dataDirectory);
+    for (const name of await names(logDirectory))
+      if (/^(agent(\.\d+)?|engine-install)\.log$/.test(name))
+        await rm(path.join(logDirectory, name));
+    say(`removed ${hasData ? 'all else of ' : ''}${dataDirectory}`);
+  }
+}
+
+/** None when the folder is not there. */
+async function names(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Mount points below the directory, deepest first. */
+function mountsBelow(mountinfo: string, directory: string): readonly string[] {
+  return mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .map((point) =>
+      point.replaceAll(/\\([0-7]{3})/g, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      ),
+    )
+    .filter((point) => point.startsWith(`${directory}/`))
+    .toSorted((a, b) => b.length - a.length);
+}

@@ -1,0 +1,85 @@
+// `agent --remove`: what node-removal.ts needs, of this machine. The API server is not asked: it may
+// be gone for good.
+import { readdir, readFile, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { systemClock } from '#kube/base/clock.ts';
+import { findSocket } from '../engine/engine-socket.ts';
+import { NftApplier } from '../proxy/nft-applier.ts';
+import { proxySystem } from '../proxy/system.ts';
+import { DockerClient } from '../runtime/docker-client.ts';
+import { label } from '../runtime/docker-config.ts';
+import { DockerRuntime } from '../runtime/docker-runtime.ts';
+import { bridgeName, shortClusterId } from '../runtime/pod-network.ts';
+import { sandboxImageName } from '../runtime/sandbox-image.ts';
+import { NodeRemoval } from './node-removal.ts';
+
+export interface RemoveOptions {
+  readonly data: string;
+  readonly nodeName: string;
+  readonly logDirectory: string;
+  readonly userId: number;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly say: (line: string) => void;
+}
+
+/** False: something is still there, and was named. */
+export async function removeNode(options: RemoveOptions): Promise<boolean> {
+  const { nodeName, logDirectory, userId, variables, say } = options;
+  const dataDirectory = await realpath(options.data).catch(() => options.data);
+  const running = await runningAgent(dataDirectory);
+  if (running !== undefined) {
+    say(`could not remove anything: the agent still runs (process ${running}); stop it first`);
+    return false;
+  }
+  const kept = await readFile(path.join(dataDirectory, 'cluster-id'), 'utf8').catch(() => '');
+  const clusterId = kept.trim();
+  const system = proxySystem(userId);
+  const client = new DockerClient(findSocket({ variables, isRoot: userId === 0 }));
+  const identity = { clusterId, nodeName };
+  const runtime = new DockerRuntime({ client: () => client, identity, clock: systemClock });
+  const removal = new NodeRemoval({
+    runtime: clusterId === '' ? undefined : runtime,
+    networks: {
+      list: async () => {
+        const found = await client.listNetworks({ label: [`${label.cluster}=${clusterId}`] });
+        return clusterId === '' ? [] : found.map(({ Name }) => Name);
+      },
+      remove: (name) => client.removeNetwork(name),
+    },
+    async removeImage() {
+      if (clusterId === '') return false;
+      const image = await runtime.imageStatus(sandboxImageName);
+      if (image !== undefined) await runtime.removeImage(image);
+      return image !== undefined;
+    },
+    async removeRules() {
+      if (clusterId === '' || !system.isRoot) return;
+      // Without the command nobody made any.
+      if ((await system.run('nft', ['--version'])).exitCode === undefined) return;
+      const table = `flotilla_${shortClusterId(clusterId)}`;
+      const bridge = bridgeName(clusterId);
+      await new NftApplier({ system, table, bridge, serviceCidr: '' }).remove();
+      say(`removed packet rules of ${table}`);
+    },
+    system,
+    dataDirectory,
+    logDirectory,
+    say,
+  });
+  return removal.run();
+}
+
+/** The process id of another agent with this data directory; undefined also where nobody can tell. */
+async function runningAgent(dataDirectory: string): Promise<number | undefined> {
+  const ids = await readdir('/proc').catch(() => []);
+  for (const id of ids.filter((name) => /^\d+$/.test(name))) {
+    if (Number(id) === process.pid) continue;
+    const text = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+    const words = text.split('\0');
+    const data = words[words.indexOf('--data') + 1] ?? '';
+    if (!words.some((word) => word.endsWith('agent/main.js')) || !words.includes('--data'))
+      continue;
+    if ((await realpath(data).catch(() => data)) === dataDirectory) return Number(id);
+  }
+  return undefined;
+}

@@ -7,9 +7,10 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { ContainerStarter } from '../../agent/kubelet/container/container-starter.ts';
-import { containerHash, podRef } from '../../agent/kubelet/container/container-config.ts';
+import { containerHash } from '../../agent/kubelet/container/container-config.ts';
+import { podRef } from '../../agent/kubelet/container/sandbox-config.ts';
 import { Hooks } from '../../agent/kubelet/container/hooks.ts';
-import { Images } from '../../agent/kubelet/container/images.ts';
+import { Images } from '../../agent/kubelet/images/images.ts';
 import type { ProbeRunner } from '../../agent/kubelet/container/probe.ts';
 import { Prober } from '../../agent/kubelet/container/prober.ts';
 import { PodKiller } from '../../agent/kubelet/pod/pod-killer.ts';
@@ -191,7 +192,14 @@ export class PodWorld {
     const onChange = (): void => this.#worker.wake();
     const prober = new Prober({ runner, events, clock, random: seededRandom(1), onChange });
     const hooks = new Hooks({ runner, events, clock });
-    const images = new Images({ runtime, events, clock });
+    const images = new Images({
+      runtime,
+      events,
+      clock,
+      logger: silentLogger,
+      peers: undefined,
+      origins: { note: async () => {} },
+    });
     const killer = new PodKiller({ runtime, events, hooks });
     const nothing = () => undefined;
     const objects = {
@@ -208,8 +216,14 @@ export class PodWorld {
       ips: () => ['192.168.1.5'],
       allocatable: () => ({}),
       memoryBytes: () => 1e9,
+      dns: async () => ({ servers: [], searches: [], options: [] }),
+      seccompProfile: async () => '{}',
+      devices: () => [],
+      maxPods: 110,
+      hasAppArmor: () => false,
       services: () => [],
       pods: () => [],
+      admittedPods: () => [],
     };
     const starter = new ContainerStarter({ runtime, events, clock, images, hooks, volumes, node });
     const logger = silentLogger;
@@ -221,7 +235,14 @@ export class PodWorld {
       clock,
       sync: new PodSync(parts),
       messages: { read: async () => {}, of: () => '' } as unknown as TerminationMessages,
-      statuses: new StatusWriter({ client, clock, logger, signal, onOverruled: onChange }),
+      statuses: new StatusWriter({
+        client,
+        clock,
+        logger,
+        signal,
+        onOverruled: onChange,
+        shownAs: (_uid, base) => base,
+      }),
       qosClass: () => 'BestEffort',
       deletePod: async () => {
         if (!signal.aborted) this.pod = undefined;

@@ -75,14 +75,14 @@ describe('the clock', () => {
     const answer = { status: 200, headers: { date }, body: new Uint8Array() };
     const inner = { request: async () => answer, stream: () => Promise.reject(new Error()) };
     const transport = new DatedTransport(inner, skew, clock);
-    const path = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/pi';
+    const lease = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/pi';
     const ask = (request: TransportRequest) => transport.request(request);
     for (let turn = 0; turn < 3; turn++) {
-      await ask({ method: 'GET', path });
+      await ask({ method: 'GET', path: lease });
       await ask({ method: 'PUT', path: '/api/v1/nodes/pi/status' });
     }
     expect(skew.skewMs()).toBeUndefined();
-    for (let turn = 0; turn < 3; turn++) await ask({ method: 'PUT', path });
+    for (let turn = 0; turn < 3; turn++) await ask({ method: 'PUT', path: lease });
     expect(skew.skewMs()).toBe(7_000);
   });
 });

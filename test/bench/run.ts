@@ -3,11 +3,12 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { machine, table, type Benchmark, type Report } from './harness.ts';
+import { agent } from './agent.ts';
 import { api } from './api.ts';
 import { start } from './start.ts';
 import { store } from './store.ts';
 
-const benchmarks: readonly Benchmark[] = [start, api, store];
+const benchmarks: readonly Benchmark[] = [start, api, store, agent];
 
 function usage(mistake?: string): never {
   const list = benchmarks.map(

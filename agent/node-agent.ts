@@ -20,6 +20,7 @@ import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
+import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -56,6 +57,7 @@ import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
 import { systemCgroups } from './metrics/cgroup.ts';
 import { Collector } from './metrics/collector.ts';
+import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
@@ -126,6 +128,7 @@ export class NodeAgent {
   #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
   readonly #claims: ClaimSource;
+  readonly #history: History;
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -168,6 +171,13 @@ export class NodeAgent {
       signal: this.#stopping.signal,
     });
     this.#claims = new ClaimSource({ client, nodeName: host });
+    const file = path.join(deps.dataDirectory, 'history');
+    this.#history = new History({
+      clock,
+      logger,
+      read: () => readBytesIfExists(file),
+      write: (bytes) => writeFileAtomic(file, bytes),
+    });
     this.#volumes = new Volumes({
       rootDirectory: path.join(deps.dataDirectory, 'pods'),
       mounter: systemMounter,
@@ -189,6 +199,8 @@ export class NodeAgent {
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
+    await this.#history.load();
+    collector.subscribe((sample) => this.#history.take(sample), historyIntervalMs);
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
     this.#watchPower(kubelet);
@@ -210,7 +222,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#server?.stop();
+    await Promise.all([this.#server?.stop(), this.#history.save()]);
   }
 
   #makeRuntime(): Runtime {
@@ -408,6 +420,7 @@ export class NodeAgent {
         onLoaded: (images) => this.#onLoaded(images),
       }),
       share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
+      history: this.#history,
       clock,
       nodeName,
       machine,

@@ -1,5 +1,5 @@
-// Samples the machine and its containers: every second while somebody listens, else only when
-// asked. Rates come from two samples; what can't be known is absent.
+// Samples the machine and its containers as often as the most impatient listener wants, else only
+// when asked. Rates come from two samples; what can't be known is absent.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { delay, rfc3339Micro } from '#kube/base/clock.ts';
 import { CgroupReader, type CgroupSystem, type CgroupUsage } from './cgroup.ts';
@@ -80,7 +80,8 @@ interface Counter {
 
 export class Collector {
   readonly #deps: CollectorDeps;
-  readonly #listeners = new Set<(sample: Sample) => void>();
+  /** With the milliseconds after which each wants another sample at the latest. */
+  readonly #listeners = new Map<(sample: Sample) => void, number>();
   readonly #readers = new Map<string, { readonly pid: number; readonly reader: CgroupReader }>();
   readonly #counters = new Map<string, Counter>();
   readonly #disk = new Map<string, number>();
@@ -93,23 +94,33 @@ export class Collector {
     this.#deps = deps;
   }
 
-  /** A sample a second until the returned function is called; the first one at once. */
-  subscribe(listener: (sample: Sample) => void): () => void {
-    this.#listeners.add(listener);
-    if (this.#last !== undefined && this.#timer !== undefined) listener(this.#last);
-    if (this.#listeners.size === 1) this.#tick();
+  /** A sample at least every `everyMs` until the returned function is called; the first one at once. */
+  subscribe(listener: (sample: Sample) => void, everyMs = intervalMs): () => void {
+    if (this.#isFresh() && this.#last !== undefined) listener(this.#last);
+    const paceMs = this.#paceMs();
+    this.#listeners.set(listener, everyMs);
+    if (everyMs < paceMs) this.#tick();
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size === 0) this.close();
     };
   }
 
+  /** Infinity: nobody listens. */
+  #paceMs(): number {
+    return Math.min(Infinity, ...this.#listeners.values());
+  }
+
+  #isFresh(): boolean {
+    if (this.#last === undefined || this.#timer === undefined) return false;
+    return this.#deps.clock.monotonicMs() - this.#last.atMs <= intervalMs * 2;
+  }
+
   /** One sample with rates, for those who ask once. */
   async once(): Promise<Sample> {
     const { clock } = this.#deps;
+    if (this.#isFresh() && this.#last !== undefined) return this.#last;
     const age = this.#last === undefined ? Infinity : clock.monotonicMs() - this.#last.atMs;
-    if (this.#last !== undefined && this.#timer !== undefined && age <= intervalMs * 2)
-      return this.#last;
     if (age > maxAgeMs) {
       await this.#sample();
       await delay(clock, intervalMs / 2);
@@ -132,9 +143,10 @@ export class Collector {
   }
 
   #tick(): void {
-    this.#timer = this.#deps.clock.timer(intervalMs, () => this.#tick());
+    this.#timer?.cancel();
+    this.#timer = this.#deps.clock.timer(this.#paceMs(), () => this.#tick());
     this.#sample().then(
-      (sample) => this.#listeners.forEach((listener) => listener(sample)),
+      (sample) => this.#listeners.forEach((_everyMs, listener) => listener(sample)),
       // The engine is gone for now: no sample this second.
       () => {},
     );

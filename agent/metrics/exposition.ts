@@ -2,6 +2,7 @@
 // /metrics/cadvisor in Prometheus' text format.
 // Source: kubernetes kubelet pkg/apis/stats/v1alpha1/types.go, pkg/kubelet/metrics/collectors.
 import type { Sample } from './collector.ts';
+import { total } from './totals.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -66,12 +67,6 @@ function cpu(
   },
 ): object {
   return { time, usageNanoCores: usage.cpuNanoCores, usageCoreNanoSeconds: usage.cpuNanoseconds };
-}
-
-/** Undefined when nothing is known. */
-function total(values: readonly (number | undefined)[]): number | undefined {
-  const known = values.filter((value) => value !== undefined);
-  return known.length === 0 ? undefined : known.reduce((sum, value) => sum + value, 0);
 }
 
 function workingSet(

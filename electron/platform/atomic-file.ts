@@ -37,8 +37,13 @@ export async function writeFileAtomic(
 
 /** Undefined when there is no such file; other errors are thrown. */
 export async function readFileIfExists(path: string): Promise<string | undefined> {
+  return (await readBytesIfExists(path))?.toString();
+}
+
+/** As `readFileIfExists`, of a file that is no text. */
+export async function readBytesIfExists(path: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return await readFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Collector, Sample } from '../../metrics/collector.ts';
+import { rangeOf, ranges, type History } from '../../metrics/history.ts';
 import { cadvisorMetrics, resourceMetrics, summary } from '../../metrics/exposition.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import type { ImageLoader } from '../images/image-loader.ts';
@@ -16,6 +17,7 @@ export interface RoutesDeps {
   readonly runtime: Pick<Runtime, 'logs'>;
   readonly pods: () => readonly Pod[];
   readonly collector: Collector;
+  readonly history: Pick<History, 'query'>;
   readonly clock: Clock;
   readonly nodeName: string;
   readonly loader: ImageLoader;
@@ -83,6 +85,8 @@ export class Routes {
         return offerImage(this.#deps.share, request.url.searchParams.get('name') ?? '');
       case contentPath:
         return sendImage(this.#deps.share, request);
+      case '/stats/history':
+        return this.#history(request.url.searchParams);
       case '/metrics/resource':
         return metrics(resourceMetrics(await this.#deps.collector.once()));
       case '/metrics/cadvisor':
@@ -90,6 +94,14 @@ export class Routes {
       default:
         return text(404, '404 page not found\n');
     }
+  }
+
+  /** `range`, and `of` for each series that is wanted. */
+  #history(query: URLSearchParams): KubeletResponse {
+    const range = rangeOf(query.get('range'));
+    if (range !== undefined) return json(this.#deps.history.query(range, query.getAll('of')));
+    const known = Object.keys(ranges).join(', ');
+    return text(400, `there is no range "${query.get('range')}": give one of ${known}\n`);
   }
 
   async #logs(request: KubeletRequest, parts: readonly string[]): Promise<KubeletResponse> {

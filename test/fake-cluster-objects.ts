@@ -446,3 +446,27 @@ export function fakeStats(node: string, nowMs: number, objects: readonly FakeObj
     })),
   };
 }
+
+const hourMs = 3_600_000;
+const pastRanges: Readonly<Record<string, { readonly stepMs: number; readonly spanMs: number }>> = {
+  '1h': { stepMs: 10_000, spanMs: hourMs },
+  '24h': { stepMs: 60_000, spanMs: 24 * hourMs },
+  '14d': { stepMs: 900_000, spanMs: 14 * 24 * hourMs },
+};
+
+/** What a node keeps of one series; in the middle of each range it was switched off. */
+export function fakeHistory(node: string, query: URLSearchParams, nowMs: number): object {
+  const { stepMs, spanMs } = pastRanges[query.get('range') ?? ''] ?? { stepMs: 1000, spanMs: 0 };
+  const startMs = Math.floor((nowMs - spanMs) / stepMs) * stepMs;
+  const of = query.get('of') ?? 'node';
+  const slots = Array.from({ length: spanMs / stepMs }, (_, slot) => slot);
+  const isOff = (slot: number): boolean => Math.abs(slot / slots.length - 0.5) < 0.05;
+  const column = (value: (slot: number) => number): (number | null)[] =>
+    slots.map((slot) => (isOff(slot) ? null : value(slot)));
+  const most = of === 'node' ? 15e8 : 1e8;
+  const series = {
+    cpuNanoCores: column((slot) => most * (0.4 + 0.3 * Math.sin(slot / 20 + node.length))),
+    memoryWorkingSetBytes: column(() => (of === 'node' ? 2.1 * 2 ** 30 : 30 * 2 ** 20)),
+  };
+  return { stepMs, startMs, series: { [of]: series } };
+}

@@ -31,6 +31,8 @@ export interface FakeOptions {
   readonly objects: readonly FakeObject[];
   /** One sample of a node's stats stream, called once a second per viewer. */
   readonly stats: (node: string, nowMs: number) => object;
+  /** What a node keeps of the past: its answer to stats/history. */
+  readonly history?: (node: string, query: URLSearchParams) => object;
   readonly log: (pod: string) => readonly string[];
   /** Answers a Status to refuse an object with, or undefined. */
   readonly refuse?: (object: FakeObject) => object | undefined;
@@ -199,6 +201,8 @@ export class FakeCluster {
       const list = this.#list(prefixOf(target));
       return json(response, 200, isTable ? this.#table(list) : this.#listOf(target.kind, list));
     }
+    if (target.subresource === 'proxy/stats/history')
+      return json(response, 200, this.#options.history?.(target.name, url.searchParams) ?? {});
     await this.#write({ request, response, target, isDryRun: url.searchParams.has('dryRun') });
   }
 

@@ -18,6 +18,7 @@ describe('clockLabel', () => {
   it.each([
     { step: 30, want: '09:05:30' },
     { step: 60, want: '09:05' },
+    { step: 86_400, want: '1 Jan' },
   ])('of marks $step s apart reads $want', ({ step, want }) => {
     expect(clockLabel(at, step)).toBe(want);
   });

@@ -7,7 +7,14 @@ export function marksUpTo(top: number, step: number): number[] {
   return [...marks, top];
 }
 
-/** `14:05`, with seconds where marks are closer than a minute: no two of them read the same. */
+const daySeconds = 86_400;
+
+/**
+ * `14:05`, with seconds where marks are closer than a minute, `5 Jan` where they are days apart: no two
+ * of them read the same.
+ */
 export function clockLabel(date: Date, stepSeconds: number): string {
+  if (stepSeconds >= daySeconds)
+    return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
   return date.toTimeString().slice(0, stepSeconds < 60 ? 8 : 5);
 }

@@ -5,6 +5,7 @@ export const seriesLength = 300;
 
 export interface Point {
   readonly timeMs: number;
+  /** NaN: unknown from here to the next. */
   readonly value: number;
 }
 
@@ -54,7 +55,11 @@ export function alignSeries(all: readonly (readonly Point[])[]): {
   );
   const values = all.map((series) => {
     const at = new Map(series.map(({ timeMs, value }) => [timeMs, value]));
-    return times.map((time) => at.get(time) ?? null);
+    return times.map((time) => known(at.get(time)));
   });
   return { times, values };
+}
+
+function known(value: number | undefined): number | null {
+  return value === undefined || Number.isNaN(value) ? null : value;
 }

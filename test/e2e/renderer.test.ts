@@ -12,6 +12,7 @@ import { FakeCluster, fakeMembers, type FakeObject, type FakeOptions } from '../
 import {
   fakeApp,
   fakeCrowd,
+  fakeHistory,
   fakeHome,
   fakeKinds,
   fakeNode,
@@ -47,12 +48,15 @@ interface Visit {
   readonly url: string;
   /** What the browser's console calls errors, such as breaches of the policy. */
   readonly complaints: readonly string[];
+  /** Pasts that were asked for: `node range series`. */
+  readonly asked: readonly string[];
 }
 
 async function visit(
   objects: readonly FakeObject[],
   more: Partial<FakeOptions> = {},
 ): Promise<Visit> {
+  const asked: string[] = [];
   const fake = new FakeCluster({
     members: fakeMembers(['nuc', 'pi-kitchen', 'thinkpad'], {
       thinkpad: { health: 'unreachable' },
@@ -62,6 +66,10 @@ async function visit(
     objects,
     root: renderer,
     stats: (node, nowMs) => fakeStats(node, nowMs, objects),
+    history: (node, query) => {
+      asked.push(`${node} ${query.get('range')} ${query.get('of')}`);
+      return fakeHistory(node, query, Date.now());
+    },
     log: (pod) => [`2026-01-01T00:00:00Z hello from ${pod}`],
   });
   const url = await fake.listen();
@@ -75,7 +83,7 @@ async function visit(
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());
   });
-  return { page, fake, url, complaints };
+  return { page, fake, url, complaints, asked };
 }
 
 /** What axe calls serious or critical, as `rule: selector`. */
@@ -230,6 +238,20 @@ describe('the user interface', () => {
     await page.getByText('things need you').waitFor();
     fake.tellMembers(fakeMembers(['nuc', 'pi-kitchen', 'thinkpad']));
     await banner.waitFor({ state: 'hidden' });
+  });
+
+  it('shows the past that machines keep, as far back as is wanted', async () => {
+    const { page, url, asked } = await visit(fakeHome());
+    await page.goto(`${url}/machines/nuc`);
+    await page.getByRole('img', { name: 'Processor, last hour' }).waitFor();
+    await page.getByRole('button', { name: '14 days' }).click();
+    const memory = page.getByRole('img', { name: 'Memory, last 14 days' });
+    await memory.waitFor();
+    await page.goto(`${url}${app}`);
+    await page.getByRole('button', { name: '24 hours' }).click();
+    await page.getByRole('img', { name: 'Processor, last 24 hours' }).waitFor();
+    const ofCopies = asked.filter((one) => one.includes(' 24h default/web-'));
+    expect([asked.slice(0, 2), ofCopies.length]).toEqual([['nuc 1h node', 'nuc 14d node'], 3]);
   });
 
   it('offers to install a container engine, and asks the machine for it', async () => {

@@ -23,7 +23,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
-import { writeKubeconfig } from '#platform/kubeconfig.ts';
+import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { certificateExpiryMs, subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { LineFile } from '#platform/line-file.ts';
@@ -352,7 +352,8 @@ export class ControlPlane {
     await writeFileAtomic(path.join(folder, 'ca.crt'), pki.caPem);
     const user = `system:node:${nodeName}`;
     const agentNames = { cluster: 'flotilla', user };
-    await writeKubeconfig(path.join(folder, 'kubeconfig'), { ...cluster, ...client }, agentNames);
+    const own = path.join(folder, 'kubeconfig');
+    await writeAgentKubeconfig(own, { ...cluster, ...client }, agentNames);
   }
 
   /** What one control plane does for all, while this one's member leads. */

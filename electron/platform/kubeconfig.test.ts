@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { KubeconfigError, readKubeconfig, writeKubeconfig } from './kubeconfig.ts';
+import {
+  KubeconfigError,
+  readKubeconfig,
+  writeAgentKubeconfig,
+  writeKubeconfig,
+} from './kubeconfig.ts';
 
 let folder: string;
 let path: string;
@@ -25,6 +30,11 @@ describe('a kubeconfig', () => {
     it(`reads back as it was written: ${config.server}`, async () => {
       await writeKubeconfig(path, config, names);
       expect(await readKubeconfig(path)).toEqual(config);
+      const asYaml: unknown = parse(await readFile(path, 'utf8'));
+      await writeAgentKubeconfig(path, config, names);
+      expect(await readKubeconfig(path)).toEqual(config);
+      const asJson: unknown = JSON.parse(await readFile(path, 'utf8'));
+      expect(asYaml).toEqual({ ...(asJson as object), preferences: {} });
     });
 
   it('is readable to its owner only', async () => {

@@ -3,7 +3,6 @@
 // Source: kubernetes client-go tools/clientcmd/api/v1/types.go.
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { parse } from 'yaml';
 import { writeFileAtomic } from './atomic-file.ts';
 
 /** How to reach an API server and as whom. */
@@ -32,6 +31,44 @@ export async function writeKubeconfig(
   names: KubeconfigNames,
 ): Promise<void> {
   await writeFileAtomic(path, formatKubeconfig(config, names));
+}
+
+/** For a program of ours: the same in JSON. */
+export async function writeAgentKubeconfig(
+  path: string,
+  config: ClientConfig,
+  names: KubeconfigNames,
+): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(documentOf(config, names), null, 2)}\n`);
+}
+
+function documentOf(config: ClientConfig, { cluster, user }: KubeconfigNames) {
+  const context = `${user}@${cluster}`;
+  return {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [
+      {
+        name: cluster,
+        cluster: {
+          server: config.server,
+          'certificate-authority-data': base64(config.caPem),
+        },
+      },
+    ],
+    users: [
+      {
+        name: user,
+        user: {
+          'client-certificate-data': base64(config.certPem),
+          'client-key-data': base64(config.keyPem),
+          token: config.token,
+        },
+      },
+    ],
+    contexts: [{ name: context, context: { cluster, user } }],
+    'current-context': context,
+  };
 }
 
 /** Every value is quoted as JSON, which YAML understands whatever it holds. */
@@ -69,7 +106,7 @@ export function formatKubeconfig(config: ClientConfig, names: KubeconfigNames): 
 
 /** Reads the current context. Throws KubeconfigError; files it names are relative to its folder. */
 export async function readKubeconfig(path: string): Promise<ClientConfig> {
-  const document = asRecord(parse(await readFile(path, 'utf8')));
+  const document = asRecord(await parsed(await readFile(path, 'utf8')));
   const contextName = document['current-context'];
   const context = asRecord(named(document['contexts'], contextName)?.['context']);
   const cluster = asRecord(named(document['clusters'], context['cluster'])?.['cluster']);
@@ -91,6 +128,13 @@ export async function readKubeconfig(path: string): Promise<ClientConfig> {
     ...(keyPem === undefined ? {} : { keyPem }),
     ...(typeof token === 'string' ? { token } : {}),
   };
+}
+
+/** The agent's own is JSON, so that it need not load what reads YAML: 7 MB of its memory. */
+async function parsed(text: string): Promise<unknown> {
+  if (text.startsWith('{')) return JSON.parse(text);
+  const { parse } = await import('yaml');
+  return parse(text);
 }
 
 async function pemOf(

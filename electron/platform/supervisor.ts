@@ -2,6 +2,7 @@
 // order. How a child is made (Node, Electron utility process) is the caller's business.
 // Invariant: at most one instance runs at a time.
 import { fork } from 'node:child_process';
+import path from 'node:path';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { exitCodes, type ChildMessage } from './parent-channel.ts';
@@ -109,6 +110,13 @@ export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
  */
 export const heapArguments = ['--max-semi-space-size=8'];
 
+/** The agent makes little garbage and has to be small. */
+const agentHeapArguments = ['--max-semi-space-size=1'];
+
+function heapArgumentsOf(file: string): readonly string[] {
+  return path.basename(path.dirname(file)) === 'agent' ? agentHeapArguments : heapArguments;
+}
+
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
 export function nodeChild(
   file: string,
@@ -117,7 +125,7 @@ export function nodeChild(
 ): ChildHandle {
   const child = fork(file, args, {
     execPath: options.execPath ?? process.execPath,
-    execArgv: ['--disable-warning=ExperimentalWarning', ...heapArguments],
+    execArgv: ['--disable-warning=ExperimentalWarning', ...heapArgumentsOf(file)],
     env: { ...allocatorEnvironment, ...(options.env ?? process.env) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.

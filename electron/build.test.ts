@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest';
+import { withBuiltinsOnDemand } from './build.ts';
+
+const taken = (name: string): string => `process.getBuiltinModule("${name}")`;
+
+describe('a bundle takes Node’s own modules without reading all of their exports', () => {
+  it.each([
+    ['import { a, b as c$1 } from "node:fs";', `const { a, b: c$1 } = ${taken('node:fs')};`],
+    ['import path from "node:path";', `const path = ${taken('node:path')};`],
+    ['import * as os from "node:os";', `const os = ${taken('node:os')};`],
+    [
+      'import path, { join } from "node:path";',
+      `const path = ${taken('node:path')}, { join } = ${taken('node:path')};`,
+    ],
+    ['import { a } from "node:fs/promises";', `const { a } = ${taken('node:fs/promises')};`],
+    ['import Sqlite from "better-sqlite3";', 'import Sqlite from "better-sqlite3";'],
+    ['import { x } from "./chunk.js";', 'import { x } from "./chunk.js";'],
+    ['\timport { a } from "node:fs";', '\timport { a } from "node:fs";'],
+  ])('%s', (line, want) => {
+    expect(withBuiltinsOnDemand(`${line}\nrest`)).toBe(`${want}\nrest`);
+  });
+});

@@ -167,6 +167,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },
     userId: process.getuid?.() ?? -1,
     variables: process.env,
+    process: processUsage,
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -181,6 +182,15 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     },
   });
   await agent.start();
+}
+
+function processUsage() {
+  const { user, system } = process.cpuUsage();
+  return {
+    cpuSeconds: (user + system) / 1e6,
+    residentBytes: process.memoryUsage.rss(),
+    startedAtMs: performance.timeOrigin,
+  };
 }
 
 const flags = flagsOrExit();

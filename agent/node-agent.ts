@@ -1,5 +1,6 @@
 // Puts the agent's parts together: engine, runtime, kubelet, node registration, metrics, the
 // kubelet's server, the service proxy. Starts them in order; stopping leaves containers alone.
+import { X509Certificate } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { assert } from '#kube/base/assert.ts';
@@ -45,8 +46,10 @@ import {
   type MachineFacts,
 } from './kubelet/node/node-status.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
+import { Access } from './kubelet/server/access.ts';
+import { agentConfiguration } from './kubelet/server/configuration.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
-import { Routes } from './kubelet/server/routes.ts';
+import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
 import { Streams } from './kubelet/server/streams.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
@@ -55,8 +58,8 @@ import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
 import { readMachine } from './kubelet/volumes/disks/machine-disks.ts';
 import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
-import { systemCgroups } from './metrics/cgroup.ts';
-import { Collector } from './metrics/collector.ts';
+import { AgentMetrics } from './metrics/agent-metrics.ts';
+import { Collector, kernelFolders } from './metrics/collector.ts';
 import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
@@ -66,6 +69,7 @@ import { proxySystem } from './proxy/system.ts';
 import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { measuredRuntime } from './runtime/measured-runtime.ts';
 import { PodCgroups } from './runtime/pod-cgroup.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
@@ -95,6 +99,8 @@ export interface NodeAgentDeps {
   };
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** What this process used so far. */
+  readonly process: RoutesDeps['process'];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -129,6 +135,7 @@ export class NodeAgent {
   #proxyStatus: ProxyStatus | undefined;
   readonly #claims: ClaimSource;
   readonly #history: History;
+  readonly #metrics = new AgentMetrics();
   #pressure: PressureKeeper | undefined;
   #facts: MachineFacts | undefined;
   #images: readonly ImageStatus[] = [];
@@ -141,7 +148,9 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    this.#runtime = this.#makeRuntime();
+    this.#runtime = measuredRuntime(this.#makeRuntime(), clock, (...operation) =>
+      this.#metrics.operation(...operation),
+    );
     this.#targets = new Targets(this.#runtime);
     this.#events = new ApiEventRecorder({ client, clock, logger, component: 'kubelet', host });
     this.#registrar = new NodeRegistrar({
@@ -239,7 +248,7 @@ export class NodeAgent {
     };
     // Without root there can be none: then each container's own limits have to do.
     const podCgroups = this.#environment.isRoot
-      ? { podCgroups: new PodCgroups({ root: systemCgroups.root, run: runCommand }, clock) }
+      ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
       : {};
     const identity = { clusterId, nodeName };
     return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
@@ -303,6 +312,7 @@ export class NodeAgent {
         isRegistering = true;
       },
       onContainersChange: () => this.#targets.invalidate(),
+      metrics: this.#metrics,
       signal: this.#stopping.signal,
     });
   }
@@ -326,7 +336,7 @@ export class NodeAgent {
     const { clock, dataDirectory } = this.#deps;
     return new Collector({
       clock,
-      cgroups: systemCgroups,
+      folders: kernelFolders,
       dataDirectory,
       targets: () => this.#targets.get(),
       diskBytes: (id) => this.#runtime.containerDiskBytes(id),
@@ -409,7 +419,7 @@ export class NodeAgent {
   }
 
   async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
-    const { clock, logger, nodeName, userId } = this.#deps;
+    const { client, clock, logger, nodeName, userId, server, process } = this.#deps;
     const routes = new Routes({
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
@@ -421,6 +431,11 @@ export class NodeAgent {
       }),
       share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
       history: this.#history,
+      metrics: this.#metrics,
+      running: () => this.#targets.get(),
+      process,
+      certificateEndMs: Date.parse(new X509Certificate(server.certPem).validTo),
+      configuration: () => agentConfiguration(server.bindAddress, this.#kubeletPort),
       clock,
       nodeName,
       machine,
@@ -432,7 +447,15 @@ export class NodeAgent {
       clock,
       logger,
     });
-    this.#server = new KubeletServer({ ...this.#deps.server, routes, streams, logger });
+    this.#server = new KubeletServer({
+      ...server,
+      access: new Access({ client, clock, nodeName }),
+      metrics: this.#metrics,
+      clock,
+      routes,
+      streams,
+      logger,
+    });
     this.#kubeletPort = await this.#server.start();
   }
 

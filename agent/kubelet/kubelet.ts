@@ -10,6 +10,7 @@ import type { Informer } from '#kube/client/informer.ts';
 import { nodes, pods as podResource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason } from '#kube/machinery/status.ts';
+import type { AgentMetrics } from '../metrics/agent-metrics.ts';
 import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
 import { ContainerStarter, type NodeView } from './container/container-starter.ts';
 import { containerReference } from './container/event-target.ts';
@@ -60,6 +61,7 @@ export interface KubeletDeps {
   readonly onEngineState: (state: EngineState) => void;
   /** A container started or ended. */
   readonly onContainersChange: () => void;
+  readonly metrics?: AgentMetrics;
   readonly signal: AbortSignal;
 }
 
@@ -324,7 +326,9 @@ export class Kubelet {
           .filter(({ status }) => !isOver(status)),
     };
     const runner = new ProbeRunner(runtime);
-    const prober = new Prober({ runner, events, clock, random, onChange: wake });
+    const { metrics } = this.#deps;
+    const counted = metrics === undefined ? {} : { metrics };
+    const prober = new Prober({ runner, events, clock, random, onChange: wake, ...counted });
     const statuses = new StatusWriter({
       client,
       clock,

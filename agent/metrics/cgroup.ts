@@ -24,8 +24,6 @@ export interface CgroupSystem {
   readonly proc: string;
 }
 
-export const systemCgroups: CgroupSystem = { root: '/sys/fs/cgroup', proc: '/proc' };
-
 type Source = Readonly<Record<'cpu' | 'memory' | 'memoryStat' | 'memoryLimit' | 'pids', string>>;
 
 /** Kernels write a number near 2^63 for "no limit". */
@@ -176,12 +174,12 @@ function usage(raw: {
 }
 
 /** Undefined for no file and for `max`. */
-function number(text: string | undefined): number | undefined {
+export function number(text: string | undefined): number | undefined {
   const value = Number(text?.trim() || 'x');
   return Number.isFinite(value) ? value : undefined;
 }
 
-function field(text: string | undefined, name: string): number | undefined {
+export function field(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
   const line = text.split('\n').find((entry) => entry.startsWith(`${name} `));
   return number(line?.slice(name.length + 1));

@@ -2,10 +2,14 @@
 // when asked. Rates come from two samples; what can't be known is absent.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { delay, rfc3339Micro } from '#kube/base/clock.ts';
-import { CgroupReader, type CgroupSystem, type CgroupUsage } from './cgroup.ts';
+import { CgroupReader, type CgroupUsage } from './cgroup.ts';
+import { readContainerDetail, type ContainerDetail } from './container-detail.ts';
 import {
+  readBlockDevices,
+  readInterfaces,
   readMachineUsage,
   readNetworkUsage,
+  type InterfaceUsage,
   type MachineUsage,
   type NetworkUsage,
 } from './machine-usage.ts';
@@ -58,9 +62,34 @@ export interface Sample {
   readonly pods: readonly PodSample[];
 }
 
+/** What only those want to know who scrape. */
+export interface Details {
+  readonly sample: Sample;
+  /** By container id. */
+  readonly containers: ReadonlyMap<string, ContainerDetail>;
+  /** By pod uid. */
+  readonly interfaces: ReadonlyMap<string, readonly InterfaceUsage[]>;
+  readonly nodeInterfaces: readonly InterfaceUsage[];
+  /** `8:0` → `/dev/sda`. */
+  readonly devices: ReadonlyMap<string, string>;
+}
+
+/** Where the kernel tells things: `/proc`, `/sys`, `/sys/fs/cgroup`. */
+export interface KernelFolders {
+  readonly proc: string;
+  readonly sys: string;
+  readonly cgroup: string;
+}
+
+export const kernelFolders: KernelFolders = {
+  proc: '/proc',
+  sys: '/sys',
+  cgroup: '/sys/fs/cgroup',
+};
+
 export interface CollectorDeps {
   readonly clock: Clock;
-  readonly cgroups: CgroupSystem;
+  readonly folders: KernelFolders;
   readonly dataDirectory: string;
   /** What runs now; cheap when nothing changed. */
   readonly targets: () => Promise<readonly PodTarget[]>;
@@ -69,8 +98,8 @@ export interface CollectorDeps {
 }
 
 const intervalMs = 1000;
-/** Asking the engine for sizes walks directories. */
-const diskIntervalMs = 30_000;
+/** Asking the engine for sizes makes it walk directories: seldom, and only for who asks for them. */
+const diskIntervalMs = 300_000;
 const maxAgeMs = 15_000;
 
 interface Counter {
@@ -88,6 +117,7 @@ export class Collector {
   #diskAtMs = -Infinity;
   #timer: Timer | undefined;
   #last: Sample | undefined;
+  #told: Sample | undefined;
   #sampling: Promise<Sample> | undefined;
 
   constructor(deps: CollectorDeps) {
@@ -130,6 +160,25 @@ export class Collector {
     return sample;
   }
 
+  /** All there is, with a fresh sample; also what the containers' own layers take, as of late. */
+  async detailed(): Promise<Details> {
+    const sample = await this.once();
+    const targets = await this.#deps.targets();
+    this.#refreshDisk(targets.flatMap((pod) => pod.containers.map(({ id }) => id)));
+    const { proc, cgroup: root } = this.#deps.folders;
+    const containers = new Map<string, ContainerDetail>();
+    const interfaces = new Map<string, readonly InterfaceUsage[]>();
+    for (const pod of targets) {
+      if (pod.sandboxPid !== 0) interfaces.set(pod.uid, readInterfaces(proc, pod.sandboxPid));
+      for (const { id, pid } of pod.containers) {
+        const detail = pid === 0 ? undefined : readContainerDetail({ root, proc }, pid);
+        if (detail !== undefined) containers.set(id, detail);
+      }
+    }
+    const devices = readBlockDevices(proc);
+    return { sample, containers, interfaces, nodeInterfaces: readInterfaces(proc), devices };
+  }
+
   /** Nobody looks: no timer, no open files. */
   close(): void {
     this.#timer?.cancel();
@@ -146,10 +195,17 @@ export class Collector {
     this.#timer?.cancel();
     this.#timer = this.#deps.clock.timer(this.#paceMs(), () => this.#tick());
     this.#sample().then(
-      (sample) => this.#listeners.forEach((_everyMs, listener) => listener(sample)),
-      // The engine is gone for now: no sample this second.
+      (sample) => this.#tell(sample),
+      // The disk could not be asked: no sample this time.
       () => {},
     );
+  }
+
+  /** Once, also when it took so long that several ticks waited for it. */
+  #tell(sample: Sample): void {
+    if (sample === this.#told) return;
+    this.#told = sample;
+    for (const listener of this.#listeners.keys()) listener(sample);
   }
 
   /** One at a time: a slow disk must not pile up samples. */
@@ -159,13 +215,12 @@ export class Collector {
   }
 
   async #take(): Promise<Sample> {
-    const { clock, cgroups, dataDirectory } = this.#deps;
+    const { clock, folders, dataDirectory: data } = this.#deps;
     const targets = await this.#deps.targets();
     const ids = new Set(targets.flatMap((pod) => pod.containers.map(({ id }) => id)));
     this.#forgetAllBut(ids);
-    this.#refreshDisk(ids);
     const atMs = clock.monotonicMs();
-    const machine = readMachineUsage(cgroups.proc, dataDirectory);
+    const machine = readMachineUsage({ ...folders, data });
     const sample: Sample = {
       time: rfc3339Micro(clock.now()),
       atMs,
@@ -180,7 +235,7 @@ export class Collector {
   #pod(pod: PodTarget, atMs: number): PodSample {
     const { uid, name, namespace, startedAtMs, sandboxPid } = pod;
     const network =
-      sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.cgroups.proc, sandboxPid);
+      sandboxPid === 0 ? undefined : readNetworkUsage(this.#deps.folders.proc, sandboxPid);
     const containers = pod.containers.map((container) => this.#container(container, atMs));
     const sample: PodSample = { uid, name, namespace, startedAtMs, containers };
     return network === undefined ? sample : { ...sample, network };
@@ -199,7 +254,8 @@ export class Collector {
     const open = this.#readers.get(id);
     if (open?.pid === pid) return open.reader;
     open?.reader.close();
-    const reader = pid === 0 ? undefined : CgroupReader.open(this.#deps.cgroups, pid);
+    const { proc, cgroup: root } = this.#deps.folders;
+    const reader = pid === 0 ? undefined : CgroupReader.open({ root, proc }, pid);
     if (reader === undefined) this.#readers.delete(id);
     else this.#readers.set(id, { pid, reader });
     return reader;
@@ -225,8 +281,8 @@ export class Collector {
       }
   }
 
-  /** In the background: the sample does not wait for it. */
-  #refreshDisk(ids: ReadonlySet<string>): void {
+  /** In the background: the answer does not wait for it. */
+  #refreshDisk(ids: readonly string[]): void {
     const { clock, diskBytes } = this.#deps;
     if (clock.monotonicMs() - this.#diskAtMs < diskIntervalMs) return;
     this.#diskAtMs = clock.monotonicMs();

@@ -1,6 +1,7 @@
 // What the whole machine uses: CPU, memory, the data disk, network. Reading and parsing apart.
 import { readFileSync, statfsSync } from 'node:fs';
 import path from 'node:path';
+import { readMachineHealth, type MachineHealth } from './machine-health.ts';
 
 export interface NetworkUsage {
   readonly rxBytes: number;
@@ -9,7 +10,7 @@ export interface NetworkUsage {
   readonly txErrors: number;
 }
 
-export interface MachineUsage {
+export interface MachineUsage extends MachineHealth {
   readonly cpuNanoseconds?: number;
   readonly memoryWorkingSetBytes?: number;
   readonly memoryAvailableBytes?: number;
@@ -17,15 +18,28 @@ export interface MachineUsage {
     readonly usedBytes: number;
     readonly capacityBytes: number;
     readonly availableBytes: number;
+    readonly inodes: number;
+    readonly inodesFree: number;
   };
+  readonly swapBytes?: number;
   readonly network?: NetworkUsage;
 }
 
 /** `/proc/stat` counts hundredths of a second. */
 const nanosPerTick = 1e7;
 
-export function readMachineUsage(proc: string, dataDirectory: string): MachineUsage {
-  const usage: { -readonly [key in keyof MachineUsage]: MachineUsage[key] } = {};
+export interface MachineFolders {
+  /** Such as `/proc` and `/sys`. */
+  readonly proc: string;
+  readonly sys: string;
+  /** On the disk that counts. */
+  readonly data: string;
+}
+
+export function readMachineUsage({ proc, sys, data }: MachineFolders): MachineUsage {
+  const usage: { -readonly [key in keyof MachineUsage]: MachineUsage[key] } = {
+    ...readMachineHealth(proc, sys),
+  };
   const cpuNanoseconds = cpuTime(text(path.join(proc, 'stat')));
   if (cpuNanoseconds !== undefined) usage.cpuNanoseconds = cpuNanoseconds;
   const memory = text(path.join(proc, 'meminfo'));
@@ -35,11 +49,16 @@ export function readMachineUsage(proc: string, dataDirectory: string): MachineUs
     usage.memoryWorkingSetBytes = total - available;
     usage.memoryAvailableBytes = available;
   }
-  const disk = statfsSync(dataDirectory);
+  const swapTotal = kibibytes(memory, 'SwapTotal');
+  const swapFree = kibibytes(memory, 'SwapFree');
+  if (swapTotal !== undefined && swapFree !== undefined) usage.swapBytes = swapTotal - swapFree;
+  const disk = statfsSync(data);
   usage.fs = {
     capacityBytes: disk.blocks * disk.bsize,
     usedBytes: (disk.blocks - disk.bfree) * disk.bsize,
     availableBytes: disk.bavail * disk.bsize,
+    inodes: disk.files,
+    inodesFree: disk.ffree,
   };
   const network = networkUsage(text(path.join(proc, 'net/dev')));
   if (network !== undefined) usage.network = network;
@@ -75,15 +94,53 @@ function kibibytes(meminfo: string, name: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * 1024;
 }
 
-/** Sum over real interfaces: no loopback, no container bridges and pairs. */
+/** Counters of one interface since it came up. */
+export interface InterfaceUsage extends NetworkUsage {
+  readonly name: string;
+  readonly rxPackets: number;
+  readonly rxDropped: number;
+  readonly txPackets: number;
+  readonly txDropped: number;
+}
+
+/** Real ones only: no loopback, no container bridges and pairs. */
+export function interfacesOf(netDev: string): readonly InterfaceUsage[] {
+  return netDev.split('\n').flatMap((line) => {
+    const [, name = '', counts = ''] = /^\s*([^:\s]+):\s*(.*)$/.exec(line) ?? [];
+    if (name === '' || /^(lo$|docker|br-|flt-|veth|virbr)/.test(name)) return [];
+    const columns = counts.trim().split(/\s+/).map(Number);
+    const at = (column: number) => columns[column] ?? 0;
+    const received = { rxBytes: at(0), rxPackets: at(1), rxErrors: at(2), rxDropped: at(3) };
+    const sent = { txBytes: at(8), txPackets: at(9), txErrors: at(10), txDropped: at(11) };
+    return [{ name, ...received, ...sent }];
+  });
+}
+
+/** Of a process's network namespace; none when it is gone. */
+export function readInterfaces(proc: string, pid?: number): readonly InterfaceUsage[] {
+  return interfacesOf(text(path.join(proc, pid === undefined ? '' : String(pid), 'net/dev')));
+}
+
+/** Sum over real interfaces. */
 export function networkUsage(netDev: string): NetworkUsage | undefined {
-  const rows = netDev
-    .split('\n')
-    .map((line) => /^\s*([^:\s]+):\s*(.*)$/.exec(line))
-    .filter((match) => match !== null)
-    .filter((match) => !/^(lo$|docker|br-|flt-|veth|virbr)/.test(match[1] ?? ''))
-    .map((match) => (match[2] ?? '').trim().split(/\s+/).map(Number));
   if (netDev === '') return undefined;
-  const sum = (column: number) => rows.reduce((total, row) => total + (row[column] ?? 0), 0);
-  return { rxBytes: sum(0), rxErrors: sum(2), txBytes: sum(8), txErrors: sum(10) };
+  const sum = { rxBytes: 0, txBytes: 0, rxErrors: 0, txErrors: 0 };
+  for (const one of interfacesOf(netDev)) {
+    sum.rxBytes += one.rxBytes;
+    sum.txBytes += one.txBytes;
+    sum.rxErrors += one.rxErrors;
+    sum.txErrors += one.txErrors;
+  }
+  return sum;
+}
+
+/** `   8       0 sda 1 2 …` */
+export function readBlockDevices(proc: string): ReadonlyMap<string, string> {
+  const rows = text(path.join(proc, 'diskstats')).split('\n');
+  return new Map(
+    rows.flatMap((row) => {
+      const [major, minor, name] = row.trim().split(/\s+/);
+      return name === undefined ? [] : [[`${major}:${minor}`, `/dev/${name}`] as const];
+    }),
+  );
 }

@@ -1,11 +1,13 @@
 // Which processes the collector looks at: what runs, as the engine showed it last. Asked again only
-// after a container changed.
+// after a container changed. While the engine is away what it showed before has to do: containers may
+// well run on, and their files tell it.
 import type { ObservedPod, Runtime } from '../runtime/runtime.ts';
 import type { PodTarget } from './collector.ts';
 
 export class Targets {
   readonly #runtime: Pick<Runtime, 'listPods'>;
-  #targets: Promise<readonly PodTarget[]> | undefined;
+  #asked: Promise<readonly PodTarget[]> | undefined;
+  #known: readonly PodTarget[] = [];
 
   constructor(runtime: Pick<Runtime, 'listPods'>) {
     this.#runtime = runtime;
@@ -13,18 +15,22 @@ export class Targets {
 
   /** A container started or ended. */
   invalidate(): void {
-    this.#targets = undefined;
+    this.#asked = undefined;
   }
 
-  /** Throws RuntimeError; the next call then asks again. */
   get(): Promise<readonly PodTarget[]> {
-    if (this.#targets !== undefined) return this.#targets;
-    const asked = this.#runtime.listPods().then((pods) => pods.flatMap(podTarget));
-    this.#targets = asked;
-    asked.catch(() => {
-      if (this.#targets === asked) this.#targets = undefined;
-    });
-    return asked;
+    this.#asked ??= this.#ask();
+    return this.#asked;
+  }
+
+  async #ask(): Promise<readonly PodTarget[]> {
+    try {
+      this.#known = (await this.#runtime.listPods()).flatMap(podTarget);
+    } catch {
+      // The engine watch tells who has to know; asked again next time.
+      this.#asked = undefined;
+    }
+    return this.#known;
   }
 }
 

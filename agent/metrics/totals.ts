@@ -5,3 +5,15 @@ export function total(values: readonly (number | undefined)[]): number | undefin
   const known = values.filter((value) => value !== undefined);
   return known.length === 0 ? undefined : known.reduce((sum, value) => sum + value, 0);
 }
+
+export function workingSet(
+  containers: readonly { readonly memoryWorkingSetBytes?: number }[],
+): number | undefined {
+  return total(containers.map((container) => container.memoryWorkingSetBytes));
+}
+
+const nanosPerSecond = 1e9;
+
+export function inSeconds(nanoseconds: number | undefined): number | undefined {
+  return nanoseconds === undefined ? undefined : nanoseconds / nanosPerSecond;
+}

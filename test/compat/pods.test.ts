@@ -3,14 +3,17 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp2Server } from 'node:http2';
+import type { IncomingMessage } from 'node:http';
+import { get as httpsGet } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#kube/api/core.ts';
-import { events as eventResource, pods } from '#kube/client/resources.ts';
+import { events as eventResource, nodes as nodeResource, pods } from '#kube/client/resources.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
+import { parsePrometheusText } from '../setup/prometheus-text.ts';
 import { freePort } from '../setup/free-port.ts';
 import { ImageRegistry } from '../setup/registry.ts';
 
@@ -445,24 +448,61 @@ describe('a pod and the outside', () => {
     }
   });
 
-  it('is measured for Prometheus as the kubelet of Kubernetes does', async () => {
+  it('is measured for a Prometheus that may read metrics, by the node’s own port', async () => {
     await run('measured', web());
     await isReady('measured');
-    const node = await cluster.kubectlOk(
-      'get',
-      'nodes',
-      '-o',
-      'jsonpath={.items[0].metadata.name}',
+    const [stranger, token] = [await account('stranger'), await account('prometheus')];
+    const role = ['--verb=get', '--resource=nodes/metrics,nodes/stats'];
+    await cluster.kubectlOk('create', 'clusterrole', 'scrape', ...role);
+    const who = ['--clusterrole=scrape', '--serviceaccount=default:prometheus'];
+    await cluster.kubectlOk('create', 'clusterrolebinding', 'scrape', ...who);
+    const { text } = await eventually(async () => {
+      const answer = await scrape('/metrics/cadvisor', token);
+      return answer.status === 200 && answer;
+    }, 'it may scrape');
+    expect((await scrape('/metrics/cadvisor', '')).status).toBe(401);
+    const user = 'system:serviceaccount:default:stranger';
+    expect(await scrape('/metrics/cadvisor', stranger)).toEqual({
+      status: 403,
+      text: `Forbidden (user=${user}, verb=get, resource=nodes, subresource(s)=[metrics])`,
+    });
+    const used = (parsePrometheusText(text).get('container_memory_working_set_bytes') ?? []).find(
+      ({ labels: { container, namespace, pod } }) =>
+        container === 'main' && namespace === 'default' && pod === 'measured',
     );
-    const wanted =
-      /^container_memory_working_set_bytes\{(?=[^}]*container="main")(?=[^}]*namespace="default")(?=[^}]*pod="measured")[^}]*\} [1-9]/m;
-    await eventually(async () => {
-      const raw = `/api/v1/nodes/${node}/proxy/metrics/cadvisor`;
-      const text = await cluster.kubectlOk('get', '--raw', raw);
-      return wanted.test(text) && /^container_cpu_usage_seconds_total\{/m.test(text);
-    }, 'its memory among the metrics');
+    expect(used?.value).toBeGreaterThan(0);
+    for (const page of ['/metrics', '/metrics/resource', '/metrics/probes'])
+      parsePrometheusText((await scrape(page, token)).text);
+    const summary = await scrape('/stats/summary', token);
+    expect(JSON.parse(summary.text)).toMatchObject({ node: { cpu: {} } });
+    const history = await scrape('/stats/history?range=1h&of=node', token);
+    expect(JSON.parse(history.text)).toMatchObject({ stepMs: 10_000, series: { node: {} } });
+    expect((await scrape('/pods', token)).status).toBe(403);
   });
 });
+
+/** A new service account's token. */
+async function account(name: string): Promise<string> {
+  await cluster.kubectlOk('create', 'serviceaccount', name);
+  return (await cluster.kubectlOk('create', 'token', name)).trim();
+}
+
+/** From the node's own port, with a bearer token. */
+async function scrape(
+  pathname: string,
+  token: string,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const { items } = await (await cluster.client()).list(nodeResource);
+  const port = items[0]?.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
+  const headers = token === '' ? {} : { authorization: `Bearer ${token}` };
+  const ca = readFileSync(path.join(cluster.dataDirectory, 'pki/ca.crt'));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, path: pathname, headers, ca };
+    httpsGet(options, resolve).once('error', reject);
+  });
+  const text = Buffer.concat(await response.toArray()).toString();
+  return { status: response.statusCode ?? 0, text };
+}
 
 describe('controllers on a real node', () => {
   const template = (app: string) => ({

@@ -5,6 +5,7 @@ import type { Container, Pod, Probe } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import type { AgentMetrics } from '../../metrics/agent-metrics.ts';
 import type { ContainerStatus } from '../../runtime/runtime.ts';
 import type { ProbeResults } from '../pod/pod-actions.ts';
 import { containerReference } from './event-target.ts';
@@ -16,6 +17,7 @@ export interface ProberDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly onChange: (podUid: string) => void;
+  readonly metrics?: Pick<AgentMetrics, 'probe' | 'forgetPod'>;
 }
 
 type ProbeType = 'startup' | 'liveness' | 'readiness';
@@ -69,6 +71,7 @@ export class Prober {
   forget(podUid: string): void {
     for (const worker of this.#pods.get(podUid)?.values() ?? []) stop(worker);
     this.#pods.delete(podUid);
+    this.#deps.metrics?.forgetPod(podUid);
   }
 
   stop(): void {
@@ -118,8 +121,10 @@ export class Prober {
     const { runner } = this.#deps;
     if (!this.#mayRun(worker)) return this.#schedule(worker, periodMs(worker.probe));
     const timeoutMs = (worker.probe.timeoutSeconds ?? 1) * 1000;
+    const startMs = this.#deps.clock.monotonicMs();
     const outcome = await runner.run(worker.probe, worker.target, timeoutMs);
     if (worker.isStopped) return;
+    this.#count(worker, outcome.isSuccess, this.#deps.clock.monotonicMs() - startMs);
     worker.sameInRow = outcome.isSuccess === worker.lastOutcome ? worker.sameInRow + 1 : 1;
     worker.lastOutcome = outcome.isSuccess;
     if (!outcome.isSuccess) this.#report(worker, 'Unhealthy', `failed: ${outcome.output}`);
@@ -152,6 +157,13 @@ export class Prober {
           this.#schedule(other, 0);
         }
     this.#deps.onChange(uid);
+  }
+
+  #count({ pod, type, target }: Worker, isSuccess: boolean, tookMs: number): void {
+    const { name, namespace = '', uid = '' } = pod.metadata;
+    const container = target.container.name;
+    const labels = { pod: name, namespace, podUid: uid, container, type: titles[type] };
+    this.#deps.metrics?.probe(labels, isSuccess ? 'successful' : 'failed', tookMs / 1000);
   }
 
   #report({ type, pod, target }: Worker, reason: string, what: string): void {

@@ -13,6 +13,8 @@ import type { KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError, type ImageStatus } from '../../runtime/runtime.ts';
+import { AgentMetrics } from '../../metrics/agent-metrics.ts';
+import { Access, type AccessDeps } from '../server/access.ts';
 import { Routes, type RoutesDeps } from '../server/routes.ts';
 import { KubeletServer } from '../server/server.ts';
 import type { Streams } from '../server/streams.ts';
@@ -70,6 +72,9 @@ afterEach(async () => {
   for (const { server } of machines) await server.stop();
 });
 
+/** The API server lets nobody in: what nodes may goes without it. */
+const nobodyMay: AccessDeps['client'] = { create: async (_resource, review) => review };
+
 async function start(name: string): Promise<Machine> {
   const { client, serving } = identities.get(name)!;
   const runtime = new FakeRuntime(systemClock);
@@ -103,6 +108,14 @@ async function start(name: string): Promise<Machine> {
     caPem: pki.caPem,
     bindAddress: '127.0.0.1',
     port: 0,
+    access: new Access({
+      client: nobodyMay,
+      clock: systemClock,
+      logger: silentLogger,
+      nodeName: name,
+    }),
+    metrics: new AgentMetrics(),
+    clock: systemClock,
     routes,
     streams,
     logger: silentLogger,

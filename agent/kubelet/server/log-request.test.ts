@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ContainerStatus, Pod } from '#kube/api/core.ts';
 import { loggedContainerId, parseLogQuery } from './log-request.ts';
-import { mayEnter } from './server.ts';
 
 const nowMs = Date.parse('2026-11-23T12:00:00Z');
 const parse = (text: string) => parseLogQuery(new URLSearchParams(text), nowMs);
@@ -84,17 +83,5 @@ describe('the container whose log is meant', () => {
   ];
   it.each(refused)('$want', ({ name, previous, status, want }) => {
     expect(() => loggedContainerId(podOf(status), name, previous)).toThrow(want);
-  });
-});
-
-describe('who may ask the agent', () => {
-  const cases = [
-    { subject: { CN: 'kube-apiserver-kubelet-client', O: 'x' }, want: true },
-    { subject: { CN: 'admin', O: 'system:masters' }, want: true },
-    { subject: { CN: 'system:node:other', O: 'system:nodes' }, want: false },
-    { subject: {}, want: false },
-  ];
-  it.each(cases)('$subject: $want', ({ subject, want }) => {
-    expect(mayEnter({ subject })).toBe(want);
   });
 });

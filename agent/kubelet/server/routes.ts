@@ -3,9 +3,12 @@
 import type { Readable } from 'node:stream';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
-import type { Collector, Sample } from '../../metrics/collector.ts';
+import type { AgentMetrics } from '../../metrics/agent-metrics.ts';
+import { cadvisorMetrics } from '../../metrics/cadvisor-metrics.ts';
+import type { Collector, PodTarget, Sample } from '../../metrics/collector.ts';
 import { rangeOf, ranges, type History } from '../../metrics/history.ts';
-import { cadvisorMetrics, resourceMetrics, summary } from '../../metrics/exposition.ts';
+import { resourceMetrics } from '../../metrics/resource-metrics.ts';
+import { summary } from '../../metrics/summary.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import type { ImageLoader } from '../images/image-loader.ts';
 import type { ImageShare } from '../images/image-share.ts';
@@ -18,6 +21,18 @@ export interface RoutesDeps {
   readonly pods: () => readonly Pod[];
   readonly collector: Collector;
   readonly history: Pick<History, 'query'>;
+  readonly metrics: AgentMetrics;
+  /** What the engine runs. */
+  readonly running: () => Promise<readonly PodTarget[]>;
+  readonly process: () => {
+    readonly cpuSeconds: number;
+    readonly residentBytes: number;
+    readonly startedAtMs: number;
+  };
+  /** When the server's certificate ends. */
+  readonly certificateEndMs: number;
+  /** What /configz tells: a KubeletConfiguration. */
+  readonly configuration: () => object;
   readonly clock: Clock;
   readonly nodeName: string;
   readonly loader: ImageLoader;
@@ -68,11 +83,17 @@ export class Routes {
     if (log !== null) return this.#logs(request, log.slice(1).map(decodeURIComponent));
     switch (pathname) {
       case '/healthz':
+      case '/healthz/ping':
         return text(200, 'ok');
+      case '/configz':
+        return json({ kubeletconfig: this.#deps.configuration() });
+      case '/runningpods':
+      case '/runningpods/':
+        return json(podList((await this.#deps.running()).map(runningPod)));
       case '/pods':
-        return json({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items: this.#deps.pods() });
+        return json(podList(this.#deps.pods()));
       case '/stats/summary':
-        return json(summary(await this.#deps.collector.once(), this.#deps.nodeName));
+        return json(summary(await this.#deps.collector.detailed(), this.#deps.nodeName));
       case '/stats/sample':
         return json(await this.#deps.collector.once());
       case '/stats/stream':
@@ -88,12 +109,23 @@ export class Routes {
       case '/stats/history':
         return this.#history(request.url.searchParams);
       case '/metrics/resource':
-        return metrics(resourceMetrics(await this.#deps.collector.once()));
+        return metrics(resourceMetrics(await this.#deps.collector.detailed()));
       case '/metrics/cadvisor':
-        return metrics(cadvisorMetrics(await this.#deps.collector.once(), this.#deps.machine));
+        return metrics(cadvisorMetrics(await this.#deps.collector.detailed(), this.#deps.machine));
+      case '/metrics/probes':
+        return metrics(this.#deps.metrics.probesText());
+      case '/metrics':
+        return metrics(await this.#ownMetrics());
       default:
         return text(404, '404 page not found\n');
     }
+  }
+
+  async #ownMetrics(): Promise<string> {
+    const { collector, metrics: own, nodeName, process, certificateEndMs, clock } = this.#deps;
+    const certificateSeconds = Math.floor((certificateEndMs - clock.now()) / 1000);
+    const sample = await collector.once();
+    return own.text({ nodeName, sample, process: process(), certificateSeconds });
   }
 
   /** `range`, and `of` for each series that is wanted. */
@@ -151,6 +183,38 @@ export class Routes {
       signal.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/** The first part of a path that leads somewhere: a label's value, and there are few of them. */
+export function routeOf(pathname: string): string {
+  const [, first = ''] = pathname.split('/');
+  return routes.includes(first) ? first : 'other';
+}
+
+const routes = [
+  'attach',
+  'configz',
+  'containerLogs',
+  'dial',
+  'exec',
+  'healthz',
+  'images',
+  'metrics',
+  'pods',
+  'portForward',
+  'runningpods',
+  'stats',
+];
+
+function podList(items: readonly Pod[]): object {
+  return { kind: 'PodList', apiVersion: 'v1', metadata: {}, items };
+}
+
+/** All that the engine's labels tell of a pod. */
+function runningPod({ name, namespace, uid, containers }: PodTarget): Pod {
+  const metadata = { name, namespace, uid };
+  const running = containers.map((container) => ({ name: container.name, image: container.image }));
+  return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers: running } };
 }
 
 function metrics(body: string): KubeletResponse {

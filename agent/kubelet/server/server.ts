@@ -1,15 +1,16 @@
-// The kubelet's HTTPS server: mutual TLS, only the API server and administrators get in (other nodes
-// where images are handed over), streams
-// keep to the reader's pace. What is answered is in routes.ts.
+// The kubelet's HTTPS server: mutual TLS or a token, streams keep to the reader's pace. Who gets in is
+// in access.ts, what is answered in routes.ts.
 // Source: kubernetes pkg/kubelet/server/{server,auth}.go.
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { isForNodes } from './image-share-routes.ts';
-import { text, type KubeletResponse, type Routes } from './routes.ts';
+import type { AgentMetrics } from '../../metrics/agent-metrics.ts';
+import type { Access, Refusal } from './access.ts';
+import { routeOf, text, type KubeletResponse, type Routes } from './routes.ts';
 import { refuse, type Streams } from './streams.ts';
 import { messageOf } from '../../error-message.ts';
 
@@ -19,6 +20,9 @@ export interface KubeletServerDeps {
   readonly caPem: string;
   readonly bindAddress: string;
   readonly port: number;
+  readonly access: Pick<Access, 'refusal'>;
+  readonly metrics: Pick<AgentMetrics, 'request'>;
+  readonly clock: Clock;
   readonly routes: Routes;
   readonly streams: Streams;
   readonly logger: Logger;
@@ -49,9 +53,7 @@ export class KubeletServer {
     );
     this.#server.maxConnections = connectionsMax;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const refusal = refusalOf(request);
-      if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
-      else void deps.streams.serve({ request, socket, head });
+      void this.#upgrade(request, socket, head);
     });
   }
 
@@ -79,13 +81,32 @@ export class KubeletServer {
     await this.#deps.streams.stop();
   }
 
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // It may break while it is asked who may.
+    socket.on('error', () => socket.destroy());
+    const url = new URL(request.url ?? '/', 'https://node');
+    const refusal = await this.#refusal(request, url);
+    if (socket.destroyed) return;
+    this.#deps.metrics.request(request.method ?? '', routeOf(url.pathname), undefined);
+    if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
+    else await this.#deps.streams.serve({ request, socket, head });
+  }
+
+  #refusal(request: IncomingMessage, { pathname }: URL): Promise<Refusal | undefined> {
+    const socket = request.socket as TLSSocket;
+    const { method = 'GET', headers } = request;
+    const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
+    const { authorization } = headers;
+    return this.#deps.access.refusal({ method, pathname, certificate, authorization });
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    // Who may not enter has no time to send what nobody reads.
-    if (refusalOf(request) !== undefined) response.shouldKeepAlive = false;
     try {
       const answer = await this.#answer(request, gone.signal);
+      // Who may not enter has no time to send what nobody reads.
+      if (answer.status === 401 || answer.status === 403) response.shouldKeepAlive = false;
       response.writeHead(answer.status, { 'content-type': answer.contentType });
       if (typeof answer.body === 'string') {
         response.end(answer.body);
@@ -108,47 +129,25 @@ export class KubeletServer {
   }
 
   async #answer(request: IncomingMessage, signal: AbortSignal): Promise<KubeletResponse> {
-    const refusal = refusalOf(request);
-    if (refusal !== undefined) return text(refusal.status, refusal.why);
+    const { clock, metrics, routes } = this.#deps;
+    const startMs = clock.monotonicMs();
+    const { method = 'GET' } = request;
     const url = new URL(request.url ?? '/', 'https://node');
+    const refusal = await this.#refusal(request, url);
+    if (refusal !== undefined) return text(refusal.status, refusal.why);
     const length = request.headers['content-length'];
-    return this.#deps.routes.handle({
-      method: request.method ?? 'GET',
+    const answer = await routes.handle({
+      method,
       url,
       signal,
       body: request,
       sizeBytes: length === undefined ? undefined : Number(length),
     });
+    const seconds = (clock.monotonicMs() - startMs) / 1000;
+    const isStream = typeof answer.body !== 'string';
+    metrics.request(method, routeOf(url.pathname), isStream ? undefined : seconds);
+    return answer;
   }
-}
-
-function refusalOf(request: IncomingMessage): { status: number; why: string } | undefined {
-  const socket = request.socket as TLSSocket;
-  if (!socket.authorized) return { status: 401, why: 'Unauthorized' };
-  const peer = socket.getPeerCertificate();
-  const { pathname } = new URL(request.url ?? '/', 'https://node');
-  const isRead = request.method === 'GET' && request.headers.upgrade === undefined;
-  if (mayEnter(peer) || (isRead && isForNodes(pathname) && isNode(peer))) return undefined;
-  return { status: 403, why: `Forbidden (user=${String(peer.subject?.CN)})` };
-}
-
-interface PeerCertificate {
-  readonly subject?: { readonly CN?: string | string[]; readonly O?: string | string[] };
-}
-
-/** The API server as the kubelets' client, and administrators. */
-export function mayEnter(peer: PeerCertificate): boolean {
-  return peer.subject?.CN === 'kube-apiserver-kubelet-client' || isOf(peer, 'system:masters');
-}
-
-/** Another machine of the cluster. */
-export function isNode(peer: PeerCertificate): boolean {
-  const name = peer.subject?.CN;
-  return typeof name === 'string' && name.startsWith('system:node:') && isOf(peer, 'system:nodes');
-}
-
-function isOf({ subject }: PeerCertificate, group: string): boolean {
-  return [subject?.O].flat().includes(group);
 }
 
 function writable(response: ServerResponse, signal: AbortSignal): Promise<void> {

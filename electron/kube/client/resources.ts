@@ -19,6 +19,7 @@ import type { ValidatingAdmissionPolicy } from '../api/admissionregistration.ts'
 import type { APIService } from '../api/apiregistration.ts';
 import type { CustomResourceDefinition } from '../api/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet } from '../api/apps.ts';
+import type { TokenReview } from '../api/authentication.ts';
 import type { SubjectAccessReview } from '../api/authorization.ts';
 import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
@@ -140,6 +141,14 @@ export const certificateSigningRequests: Resource<CertificateSigningRequest> = {
   version: 'v1',
   resource: 'certificatesigningrequests',
   kind: 'CertificateSigningRequest',
+  namespaced: false,
+};
+
+export const tokenReviews: Resource<TokenReview> = {
+  group: 'authentication.k8s.io',
+  version: 'v1',
+  resource: 'tokenreviews',
+  kind: 'TokenReview',
   namespaced: false,
 };
 

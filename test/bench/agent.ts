@@ -334,7 +334,7 @@ async function costOfSample(
   containersOfSample: number,
   begin: () => Sampling,
 ): Promise<number> {
-  const idleMs = await spent(cpu);
+  const withoutMs = await spent(cpu);
   const sampling = begin();
   // The first sample opens what the others read again.
   await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -342,7 +342,7 @@ async function costOfSample(
   const busyMs = await spent(cpu);
   const taken = (sampling.samples() - before) * containersOfSample;
   sampling.stop();
-  return (busyMs - idleMs) / taken;
+  return (busyMs - withoutMs) / taken;
 }
 
 async function spent(cpu: () => number): Promise<number> {

@@ -28,7 +28,7 @@ export class DockerPeer {
         const body = { ...Config, Labels: { 'flotilla.dev/bench': kind }, HostConfig };
         // A container has its sandbox's.
         if (kind === 'container') body.Hostname = '';
-        return [kind, body as unknown as ContainerCreate] as const;
+        return [kind, body] as const;
       }),
     );
     const sandbox = bodies.get('sandbox');
@@ -66,7 +66,7 @@ export class DockerPeer {
   }
 
   async removeAll(): Promise<void> {
-    const ids = [...this.#made].reverse();
+    const ids = [...this.#made].toReversed();
     this.#made.clear();
     const work = async (): Promise<void> => {
       for (let id = ids.shift(); id !== undefined; id = ids.shift())

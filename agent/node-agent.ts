@@ -449,7 +449,7 @@ export class NodeAgent {
     });
     this.#server = new KubeletServer({
       ...server,
-      access: new Access({ client, clock, nodeName }),
+      access: new Access({ client, clock, logger, nodeName }),
       metrics: this.#metrics,
       clock,
       routes,

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import type { SubjectAccessReviewSpec } from '#kube/api/authorization.ts';
+import { silentLogger } from '#kube/base/logger.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { Access, subresourcesOf, type AccessRequest } from './access.ts';
@@ -40,7 +41,7 @@ beforeEach(() => {
   clock = new ManualClock();
   reviews = new Reviews();
   const client = reviews as unknown as Pick<RestClient, 'create'>;
-  access = new Access({ client, clock, nodeName: 'pi' });
+  access = new Access({ client, clock, logger: silentLogger, nodeName: 'pi' });
 });
 
 const certified = (

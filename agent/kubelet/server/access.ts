@@ -5,8 +5,10 @@
 import { createHash } from 'node:crypto';
 import type { SubjectAccessReviewSpec } from '#kube/api/authorization.ts';
 import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
 import { subjectAccessReviews, tokenReviews } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { messageOf } from '../../error-message.ts';
 import { isForNodes } from './image-share-routes.ts';
 import { VerdictCache } from './verdict-cache.ts';
 
@@ -39,6 +41,7 @@ export interface Refusal {
 export interface AccessDeps {
   readonly client: Pick<RestClient, 'create'>;
   readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly logger: Pick<Logger, 'warn'>;
   readonly nodeName: string;
 }
 
@@ -70,8 +73,9 @@ export class Access {
     let user: User | undefined;
     try {
       user = await this.#authenticate(request);
-    } catch {
+    } catch (error) {
       // As kubelet: whose token can't be checked is nobody.
+      this.#deps.logger.warn('A token could not be reviewed', { error: messageOf(error) });
     }
     if (user === undefined) return { status: 401, why: 'Unauthorized' };
     if (
@@ -88,7 +92,11 @@ export class Access {
     try {
       for (const subresource of subresources)
         if (await this.#mayUse(user, verb, subresource)) return undefined;
-    } catch {
+    } catch (error) {
+      this.#deps.logger.warn('Access could not be reviewed', {
+        user: name,
+        error: messageOf(error),
+      });
       return { status: 500, why: `Authorization error ${what}` };
     }
     return { status: 403, why: `Forbidden ${what}` };

@@ -110,8 +110,11 @@ export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
  */
 export const heapArguments = ['--max-semi-space-size=8'];
 
-/** The agent makes little garbage and has to be small. */
-const agentHeapArguments = ['--max-semi-space-size=1'];
+/**
+ * The agent makes little garbage, computes little and has to be small: with 20 pods 5 MB less by a young
+ * generation of 1 MB, and 5 MB less without V8's last compiler, whose own code has to be read in to run.
+ */
+const agentHeapArguments = ['--max-semi-space-size=1', '--no-turbofan'];
 
 function heapArgumentsOf(file: string): readonly string[] {
   return path.basename(path.dirname(file)) === 'agent' ? agentHeapArguments : heapArguments;

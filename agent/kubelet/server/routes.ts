@@ -198,6 +198,7 @@ const routes = [
   'dial',
   'exec',
   'healthz',
+  'images',
   'metrics',
   'pods',
   'portForward',

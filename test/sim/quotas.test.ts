@@ -167,20 +167,13 @@ describe('storage that is used', () => {
         hostPath: { path: '/d' },
       },
     };
-    const ref = { name: 'disk' };
-    const phase = (to: string) =>
-      sim.client.patch(
-        persistentVolumes,
-        ref,
-        { status: { phase: to } },
-        { subresource: 'status' },
-      );
     await sim.client.create(persistentVolumes, volume);
-    await phase('Bound');
-    await sim.client.delete(persistentVolumes, ref);
+    await sim.client.create(persistentVolumeClaims, claim);
+    await sim.settle();
+    await sim.client.delete(persistentVolumes, { name: 'disk' });
     await sim.settle();
     expect((await sim.client.list(persistentVolumes)).items).toHaveLength(1);
-    await phase('Released');
+    await sim.client.delete(persistentVolumeClaims, { namespace, name: 'data' });
     await sim.settle();
     expect((await sim.client.list(persistentVolumes)).items).toEqual([]);
   });

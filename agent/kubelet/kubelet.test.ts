@@ -16,10 +16,8 @@ import type { PullProgress } from '../runtime/runtime.ts';
 import type { Device } from './devices/devices.ts';
 import { Kubelet } from './kubelet.ts';
 import { staticPod } from './static/static-pod.ts';
-import { Volumes } from './volumes/volumes.ts';
+import { plainVolumes } from './volumes/testing/plain-volumes.ts';
 import { ClaimSource } from './volumes/claims/claim-source.ts';
-import { readMachine } from './volumes/disks/machine-disks.ts';
-import { systemMounter } from './volumes/disks/mounter.ts';
 
 /** The pods of an API server, and the informer that watches them. */
 class FakeApi {
@@ -140,13 +138,7 @@ function start(): Promise<void> {
     events: {
       event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`),
     },
-    volumes: new Volumes({
-      rootDirectory: directory,
-      mounter: systemMounter,
-      isRoot: false,
-      machine: () => readMachine('node-1', systemMounter),
-      recordDisk: () => Promise.resolve(),
-    }),
+    volumes: plainVolumes(directory),
     claims: new ClaimSource({ client: api.client, nodeName: 'node-1' }),
     images: { peers: undefined, origins: { note: async () => {} } },
     node: {

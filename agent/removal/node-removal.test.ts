@@ -96,7 +96,7 @@ it('keeps the data of claims, and says where it is', async () => {
   expect(await removal().run()).toBe(true);
   expect(readdirSync(data)).toEqual(['volumes']);
   expect(readdirSync(path.join(data, 'volumes'))).toEqual(['photo']);
-  expect(said).toContain(`kept ${data}/volumes: the data of claims`);
+  expect(said).toContain(`kept ${data}/volumes: what is in it is not ours`);
 });
 
 const failures: { name: string; more: Partial<NodeRemovalDeps>; mounted?: string; want: string }[] =

@@ -28,8 +28,8 @@ export interface NodeRemovalDeps {
   readonly say: (line: string) => void;
 }
 
-/** Data of claims: people's. */
-const volumesFolder = 'volumes';
+/** People's: the data of claims, and pods they wrote for this machine. */
+const kept: readonly string[] = ['volumes', 'manifests'];
 /** What an agent's data directory has, of which one is enough to know it by. */
 const marks: readonly string[] = ['cluster-id', 'kubeconfig', 'pods'];
 const parallelPods = 8;
@@ -136,12 +136,14 @@ export class NodeRemoval {
     const [mount] = mountsBelow(await this.#mountTable(), dataDirectory);
     // Deleting would go on behind it.
     if (mount !== undefined) throw new Error(`${mount} is still mounted`);
-    const volumes = path.join(dataDirectory, volumesFolder);
-    const hasData = (await names(volumes)).length > 0;
-    if (hasData) say(`kept ${volumes}: the data of claims`);
-    for (const name of await names(dataDirectory))
-      if (name !== volumesFolder || !hasData)
-        await rm(path.join(dataDirectory, name), { recursive: true });
+    let hasData = false;
+    for (const name of await names(dataDirectory)) {
+      const file = path.join(dataDirectory, name);
+      const isKept = kept.includes(name) && (await names(file)).length > 0;
+      if (isKept) say(`kept ${file}: what is in it is not ours`);
+      else await rm(file, { recursive: true });
+      hasData ||= isKept;
+    }
     if (!hasData) await rmdir(dataDirectory);
     for (const name of await names(logDirectory))
       if (/^(agent(\.\d+)?|engine-install)\.log$/.test(name))

@@ -146,7 +146,7 @@ describe('what a pod needs next', () => {
         [sandbox({ ready: false })],
         [container('a', exited(42))],
       ),
-      want: { ...nothing, kill: true, create: true, starts: ['a1'] },
+      want: { ...nothing, kill: false, create: true, starts: ['a1'] },
     },
     {
       name: 'an ephemeral container: started once, beside what runs',

@@ -102,6 +102,7 @@ describe('bootstrap', () => {
       'Namespace kube-node-lease',
       'PriorityClass system-node-critical',
       'PriorityClass system-cluster-critical',
+      'StorageClass local-path',
       'Service kubernetes',
       'ServiceCIDR kubernetes',
       'EndpointSlice kubernetes',

@@ -1,8 +1,9 @@
 // YAML (and JSON, which is part of it) as plain values.
-import { parseAllDocuments } from 'yaml';
 
-/** Every document that holds something. Throws an Error that says where the text is wrong. */
-export function parseYamlDocuments(text: string): readonly unknown[] {
+/** Every document that holds something. Rejects with an Error that says where the text is wrong. */
+export async function parseYamlDocuments(text: string): Promise<readonly unknown[]> {
+  // Seven megabytes, which most agents never need.
+  const { parseAllDocuments } = await import('yaml');
   const documents = parseAllDocuments(text);
   return documents.flatMap((document) => {
     const [error] = document.errors;

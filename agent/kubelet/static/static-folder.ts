@@ -40,7 +40,7 @@ export class StaticFolder {
     await mkdir(directory, { recursive: true, mode: 0o750 });
     this.#watcher = watch(directory, { persistent: false }, () => {
       this.#timer?.cancel();
-      this.#timer = clock.timer(settleMs, () => void this.#look().catch(() => {}));
+      this.#timer = clock.timer(settleMs, () => void this.#lookAgain());
     });
     this.#watcher.on('error', () => {});
     const stop = (): void => {
@@ -49,6 +49,15 @@ export class StaticFolder {
     };
     signal.addEventListener('abort', stop, { once: true });
     await this.#look();
+  }
+
+  async #lookAgain(): Promise<void> {
+    const { directory, onProblem } = this.#deps;
+    try {
+      await this.#look();
+    } catch (error) {
+      onProblem('.', `${directory} can't be read: ${messageOf(error)}`);
+    }
   }
 
   async #look(): Promise<void> {
@@ -75,7 +84,8 @@ export class StaticFolder {
 
   async #read(name: string): Promise<readonly Pod[]> {
     const { directory, nodeName } = this.#deps;
-    const documents = parseYamlDocuments(await readFile(path.join(directory, name), 'utf8'));
+    const text = await readFile(path.join(directory, name), 'utf8');
+    const documents = await parseYamlDocuments(text);
     return documents.map((document) => staticPod(document, name, nodeName));
   }
 }

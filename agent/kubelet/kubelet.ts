@@ -299,7 +299,10 @@ export class Kubelet {
     try {
       this.#endOrphans(await runtime.listPods());
       for (const uid of await volumes.podUids())
-        if (!this.#workers.has(uid)) await volumes.tearDown(uid);
+        if (!this.#workers.has(uid))
+          await volumes.tearDown(uid).catch((error: unknown) => {
+            logger.warn('A leftover was not removed', { pod: uid, error: messageOf(error) });
+          });
     } catch (error) {
       logger.warn('Leftovers not removed', { error: messageOf(error) });
     }

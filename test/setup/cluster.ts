@@ -1,7 +1,7 @@
 // A whole cluster for the system tests: the real launcher with the real flags, on free ports and a
 // data directory of its own; and the tools to look at it from outside.
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -12,6 +12,7 @@ import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { NftApplier } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem } from '../../agent/proxy/system.ts';
+import { mountPointsWithin, systemMounter } from '../../agent/kubelet/volumes/disks/mounter.ts';
 import { shortClusterId } from '../../agent/runtime/pod-network.ts';
 import { cache, root } from './machine.ts';
 
@@ -187,7 +188,15 @@ export class Cluster {
         execFileSync('docker', ['network', 'rm', id], { stdio: 'ignore' });
       await removePacketRules(this.#clusterId);
     }
+    await this.#unmountAll();
     rmSync(this.dataDirectory, { recursive: true, force: true });
+  }
+
+  /** Memory and parts of volumes of pods that were not ended. */
+  async #unmountAll(): Promise<void> {
+    const folder = realpathSync(this.dataDirectory);
+    for (const point of mountPointsWithin(await systemMounter.mounts(), folder))
+      execFileSync('umount', [point]);
   }
 
   /** The cluster's identity is the uid of its kube-system namespace. */

@@ -20,7 +20,7 @@ import {
   unlink,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Container, Pod, Volume, VolumeMount } from '#kube/api/core.ts';
 import { toInteger } from '#kube/machinery/quantity.ts';
 import type { MountConfig } from '../../runtime/runtime.ts';
@@ -143,7 +143,8 @@ export class Volumes {
       throw new VolumeError(
         `directory ${path} is missing: its disk is not connected, or somebody removed it; it is not made again, so that nothing starts without its data`,
       );
-    if (claimed.disk === undefined && disk !== undefined) await this.#deps.recordDisk(name, disk);
+    const isNew = claimed.disk === undefined && claimed.isOfOneNode;
+    if (isNew && disk !== undefined) await this.#deps.recordDisk(name, disk);
     if (type === undefined && !isReadOnly) await this.#giveToGroup(pod, volume, path);
     this.#setElsewhere(pod, volume, path, isReadOnly);
   }
@@ -151,7 +152,7 @@ export class Volumes {
   /** Answers the disk it is on; undefined: the system's. */
   async #checkDisk(path: string, recorded: Disk | undefined): Promise<Disk | undefined> {
     // First: a look is what mounts an automounted disk.
-    const real = await realpath(path).catch(() => path);
+    const real = await resolvedPath(path);
     const machine = await this.#deps.machine();
     const problem = diskProblem(real, recorded, machine);
     if (problem !== undefined) throw new VolumeError(problem);
@@ -165,7 +166,8 @@ export class Volumes {
     const folder = join(this.#podDirectory(pod.metadata.uid ?? ''), 'grouped');
     const marker = join(folder, name);
     if (await exists(marker)) return;
-    await setTreeGroup(path, { groupId, onlyOnMismatch: fsGroupChangePolicy === 'OnRootMismatch' });
+    const real = await realpath(path);
+    await setTreeGroup(real, { groupId, onlyOnMismatch: fsGroupChangePolicy === 'OnRootMismatch' });
     await mkdir(folder, { recursive: true });
     await writeFile(marker, '');
   }
@@ -335,6 +337,14 @@ export class Volumes {
     await mkdir(this.#deps.rootDirectory, { recursive: true, mode: 0o750 });
     return readdir(this.#deps.rootDirectory);
   }
+}
+
+/** Without links, also where the last parts are not there. */
+async function resolvedPath(path: string): Promise<string> {
+  const above = dirname(path);
+  return realpath(path).catch(async () =>
+    above === path ? path : join(await resolvedPath(above), basename(path)),
+  );
 }
 
 /** Empty ones only: whatever is in one, is not ours, and the end of the pod waits. */

@@ -180,7 +180,7 @@ export class Scheduler {
     } finally {
       this.#volumes.forget(plan);
     }
-    this.#startBinding(queued, plan.nodeName);
+    this.#startBinding(queued, plan.node.metadata.name);
   }
 
   #startBinding(queued: QueuedPod, nodeName: string): void {

@@ -13,7 +13,7 @@ import {
   storageClasses,
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { isFullyBound, volumeAnnotations } from '#kube/machinery/volume-binding.ts';
+import { isFullyBound, isReachable, volumeAnnotations } from '#kube/machinery/volume-binding.ts';
 import type { VolumeView } from './framework.ts';
 import type { VolumePlan } from './plugins/volume-binding.ts';
 
@@ -93,9 +93,9 @@ export class VolumeBinder implements VolumeView {
     return this.#chosen.get(keyOf(claim));
   }
 
-  assume({ bindings, provisions, nodeName }: VolumePlan): void {
+  assume({ bindings, provisions, node }: VolumePlan): void {
     for (const { volume } of bindings) this.#taken.add(volume.metadata.name);
-    for (const claim of provisions) this.#chosen.set(keyOf(claim), nodeName);
+    for (const claim of provisions) this.#chosen.set(keyOf(claim), node.metadata.name);
   }
 
   forget({ bindings, provisions }: VolumePlan): void {
@@ -106,7 +106,7 @@ export class VolumeBinder implements VolumeView {
   /** Resolves when every claim is bound. Throws VolumeBindError, or what the API server said. */
   async bind(podUid: string, plan: VolumePlan): Promise<void> {
     for (const { claim, volume } of plan.bindings) await this.#promise(claim, volume);
-    for (const claim of plan.provisions) await this.#choose(claim, plan.nodeName);
+    for (const claim of plan.provisions) await this.#choose(claim, plan.node.metadata.name);
     await this.#whenBound(podUid, plan);
   }
 
@@ -167,11 +167,20 @@ export class VolumeBinder implements VolumeView {
   }
 
   /** Anything else: why it will not come. */
-  #stateOf({ bindings, provisions, nodeName }: VolumePlan, isSeen: Set<string>): string {
+  #stateOf({ bindings, provisions, node }: VolumePlan, isSeen: Set<string>): string {
+    const nodeName = node.metadata.name;
     const planned = [...bindings.map(({ claim }) => claim), ...provisions];
     const now = planned.map(({ metadata }) => this.claim(metadata.namespace ?? '', metadata.name));
     const gone = planned.find((claim, i) => now[i]?.metadata.uid !== claim.metadata.uid);
     if (gone !== undefined) return `persistentvolumeclaim "${gone.metadata.name}" not found`;
+    // Another pod of the same claim may have been first, or a person.
+    const isElsewhere = (claim: PersistentVolumeClaim | undefined): boolean => {
+      const volume = this.volume(claim?.spec.volumeName ?? '');
+      return volume !== undefined && !isReachable(volume, node);
+    };
+    const lost = now.find(isElsewhere);
+    if (lost !== undefined)
+      return `persistentvolumeclaim "${lost.metadata.name}" is bound to a volume that node "${nodeName}" can't reach`;
     if (now.every((claim) => claim !== undefined && isFullyBound(claim))) return 'bound';
     for (const { metadata } of provisions) {
       const claim = this.claim(metadata.namespace ?? '', metadata.name);

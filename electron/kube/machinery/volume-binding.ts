@@ -98,6 +98,7 @@ export function mismatch(
 ): string | undefined {
   const modeOf = ({ spec }: PersistentVolume | PersistentVolumeClaim) =>
     spec.volumeMode ?? 'Filesystem';
+  if (volume.metadata.deletionTimestamp !== undefined) return 'the volume is marked for deletion';
   if (compareQuantities(capacityOf(volume), requestedSize(claim)) < 0)
     return 'requested PV is too small';
   if ((volume.spec.storageClassName ?? '') !== storageClassOf(claim))

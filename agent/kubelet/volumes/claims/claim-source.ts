@@ -35,6 +35,8 @@ export interface HostVolume extends OfVolume {
   /** As `hostPath` has it; undefined: a `local` volume, whose files fsGroup is about. */
   readonly type?: string;
   readonly disk?: Disk;
+  /** Else each machine has a disk of its own there. */
+  readonly isOfOneNode: boolean;
 }
 
 export interface NetworkVolume extends OfVolume {
@@ -160,7 +162,9 @@ async function sourceOf(
   const { name, annotations = {}, labels = {} } = metadata;
   const given = { mountOptions: spec.mountOptions ?? [], isReadOnly };
   const disk = parseDisk(annotations[diskAnnotation] ?? '');
-  const host = { kind: 'host' as const, name, isReadOnly, ...(disk === undefined ? {} : { disk }) };
+  const isOfOneNode = spec.nodeAffinity?.required !== undefined;
+  const recorded = disk === undefined ? {} : { disk };
+  const host = { kind: 'host' as const, name, isReadOnly, isOfOneNode, ...recorded };
   if (spec.hostPath !== undefined)
     return { ...host, path: spec.hostPath.path, type: spec.hostPath.type ?? '' };
   if (spec.local !== undefined) {

@@ -115,6 +115,9 @@ export class LocalVolumes {
     if (finalizers.includes(protection) || status?.phase === 'Bound') return undefined;
     if (spec.persistentVolumeReclaimPolicy === 'Delete') {
       if (this.#deps.isUsed(name)) return { requeueAfterMs: retryMs };
+      // What can't be undone is not done by what was seen some time ago.
+      const live = await this.#live(name);
+      if (live?.metadata.resourceVersion !== metadata.resourceVersion) return undefined;
       await this.#remove(volume);
     }
     const { uid, resourceVersion } = metadata;
@@ -124,6 +127,13 @@ export class LocalVolumes {
       if (!hasReason(error, 'NotFound')) throw error;
     });
     return undefined;
+  }
+
+  async #live(name: string): Promise<PersistentVolume | undefined> {
+    return this.#deps.client.get(persistentVolumes, { name }).catch((error: unknown) => {
+      if (!hasReason(error, 'NotFound')) throw error;
+      return undefined;
+    });
   }
 
   async #remove(volume: PersistentVolume): Promise<void> {

@@ -34,6 +34,7 @@ export function parseFstab(text: string): string[] {
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'))
     .map((line) => unescape(line.split(/\s+/)[1] ?? ''))
+    .map((mountPoint) => mountPoint.replace(/(?<=.)\/+$/, ''))
     .filter((mountPoint) => mountPoint.startsWith('/') && mountPoint !== '/');
 }
 

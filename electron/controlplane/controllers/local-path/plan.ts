@@ -20,9 +20,9 @@ export function planProvision(
 ): ProvisionPlan {
   const why = problemOf(claim, storageClass);
   if (why !== undefined) return { type: 'refuse', why, isOtherNodeBetter: false };
-  const nodeName = node?.metadata.labels?.[hostname];
+  const hostName = node?.metadata.labels?.[hostname];
   const wanted = claim.metadata.annotations?.[volumeAnnotations.selectedNode];
-  if (node === undefined || nodeName === undefined)
+  if (node === undefined || hostName === undefined)
     return { type: 'refuse', why: `node "${wanted}" not found`, isOtherNodeBetter: true };
   const folder =
     storageClass.parameters?.['path'] ?? node.metadata.annotations?.[localPath.folderAnnotation];
@@ -30,7 +30,7 @@ export function planProvision(
     const whyNot = `the agent of node "${wanted}" has not told yet in which folder it keeps volumes`;
     return { type: 'refuse', why: whyNot, isOtherNodeBetter: false };
   }
-  return { type: 'create', volume: volumeFor(claim, storageClass, { nodeName, folder }) };
+  return { type: 'create', volume: volumeFor(claim, storageClass, { node, hostName, folder }) };
 }
 
 function problemOf(
@@ -57,18 +57,18 @@ function problemOf(
 function volumeFor(
   claim: PersistentVolumeClaim,
   storageClass: StorageClass,
-  { nodeName, folder }: { readonly nodeName: string; readonly folder: string },
+  place: { readonly node: Node; readonly hostName: string; readonly folder: string },
 ): PersistentVolume {
   const { namespace, name, uid = '' } = claim.metadata;
   const volumeName = `pvc-${uid}`;
   const directory = `${volumeName}_${namespace}_${name}`.slice(0, fileNameMax);
-  const match = { key: hostname, operator: 'In', values: [nodeName] };
+  const match = { key: hostname, operator: 'In', values: [place.hostName] };
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolume',
     metadata: {
       name: volumeName,
-      labels: { [localPath.nodeLabel]: nodeName },
+      labels: { [localPath.nodeLabel]: place.node.metadata.name },
       annotations: { [volumeAnnotations.provisionedBy]: localPath.provisioner },
       finalizers: [localPath.finalizer],
     },
@@ -79,7 +79,7 @@ function volumeFor(
       storageClassName: storageClass.metadata.name,
       volumeMode: 'Filesystem',
       claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace, name, uid },
-      local: { path: `${folder.replace(/\/+$/, '')}/${directory}` },
+      local: { path: `${place.folder.replace(/\/+$/, '')}/${directory}` },
       nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [match] }] } },
     },
   };

@@ -141,9 +141,12 @@ export function planVolume(
   if (volumeName === '') return { type: 'tell-claim' };
   if (volumeName === volume.metadata.name)
     return isFullyBound(claim) ? { type: 'phase', phase: 'Bound' } : { type: 'tell-claim' };
-  // Made for a claim that another volume serves: nobody has written to it.
+  // Made for a claim that another volume serves: nobody has written to it. One that was only promised
+  // to the claim may hold the data of a claim before it.
   const { annotations = {} } = volume.metadata;
-  const isMade = annotations[volumeAnnotations.provisionedBy] !== undefined;
+  const isMade =
+    annotations[volumeAnnotations.provisionedBy] !== undefined &&
+    annotations[volumeAnnotations.boundByController] === undefined;
   if (isMade && volume.spec.persistentVolumeReclaimPolicy === 'Delete') return planReclaim(volume);
   return { type: 'unbind' };
 }

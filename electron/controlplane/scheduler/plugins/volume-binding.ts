@@ -28,7 +28,7 @@ const name = 'VolumeBinding';
 
 /** What has to be written before the pod may be bound to its node. */
 export interface VolumePlan {
-  readonly nodeName: string;
+  readonly node: Node;
   readonly bindings: readonly {
     readonly claim: PersistentVolumeClaim;
     readonly volume: PersistentVolume;
@@ -108,7 +108,10 @@ function claimsOf(pod: Pod, view: VolumeView): Wanted | string | undefined {
   const unbound = claims
     .filter((claim) => !isFullyBound(claim))
     .toSorted((a, b) => compareQuantities(requestedSize(a), requestedSize(b)));
-  if (unbound.some((claim) => !isDelayed(view.storageClass(storageClassOf(claim)))))
+  // One that names its volume has no choice that could wait for a node.
+  const isImmediate = (claim: PersistentVolumeClaim): boolean =>
+    (claim.spec.volumeName ?? '') !== '' || !isDelayed(view.storageClass(storageClassOf(claim)));
+  if (unbound.some(isImmediate))
     return 'pod has unbound immediate PersistentVolumeClaims';
   return { view, bound: claims.filter(isFullyBound), unbound, plans: new Map() };
 }
@@ -151,7 +154,7 @@ function planFor(
     else if (canBeMade(view.storageClass(storageClassOf(claim)), node)) provisions.push(claim);
     else return undefined;
   }
-  return { nodeName, bindings, provisions };
+  return { node, bindings, provisions };
 }
 
 function canBeMade(storageClass: StorageClass | undefined, node: Node): boolean {

@@ -154,6 +154,46 @@ describe('a claim of no class', () => {
     expect(marks[volumeAnnotations.boundByController]).toBeUndefined();
   });
 
+  it('that took another gives a volume with data back', async () => {
+    await claim('data', { volumeName: 'kept' });
+    const found = await getClaim('data');
+    await sim.client.create(persistentVolumes, {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: {
+        name: 'photos',
+        annotations: {
+          [volumeAnnotations.provisionedBy]: localPath.provisioner,
+          [volumeAnnotations.boundByController]: 'yes',
+        },
+      },
+      spec: {
+        accessModes: ['ReadWriteOnce'],
+        capacity: { storage: '1Gi' },
+        persistentVolumeReclaimPolicy: 'Delete',
+        claimRef: {
+          kind: 'PersistentVolumeClaim',
+          namespace,
+          name: 'data',
+          uid: found?.metadata.uid ?? '',
+        },
+        hostPath: { path: '/srv/photos' },
+      },
+    });
+    await sim.settle();
+    const photos = await getVolume('photos');
+    expect([photos?.status?.phase, photos?.spec.claimRef]).toEqual(['Available', undefined]);
+  });
+
+  it('is not given a volume that is being deleted', async () => {
+    await makeVolume('going', '5Gi');
+    const finalizers = ['example.com/stays'];
+    await sim.client.patch(persistentVolumes, { name: 'going' }, { metadata: { finalizers } });
+    await sim.client.delete(persistentVolumes, { name: 'going' });
+    await claim('data', { volumeName: 'going' });
+    expect(await stateOf('data')).toBe('Pending going');
+  });
+
   it('is told why the volume it names is not right', async () => {
     await makeVolume('small', '500Mi');
     await claim('data', { volumeName: 'small' });
@@ -387,6 +427,32 @@ describe('the scheduler', () => {
     await makeVolume('second-disk', '5Gi', onPi2);
     await sim.advance(10_000);
     expect(await nodeOf('other')).toBe('pi-2');
+  });
+
+  it('waits for the volume that a claim names, wherever that is', async () => {
+    await claim('data', { storageClassName: 'local-path', volumeName: 'kept' });
+    await runPod('web', ['data']);
+    expect(await whyNot('web')).toContain('pod has unbound immediate PersistentVolumeClaims');
+    await makeVolume('kept', '5Gi', { ...onPi2, storageClassName: 'local-path' });
+    await sim.advance(10_000);
+    expect([await nodeOf('web'), await stateOf('data')]).toEqual(['pi-2', 'Bound kept']);
+    const { annotations = {} } = (await getClaim('data'))?.metadata ?? {};
+    expect(annotations[volumeAnnotations.selectedNode]).toBeUndefined();
+  });
+
+  it('brings two pods of one claim to the volume that it got', async () => {
+    await makeClass({ metadata: { name: 'by-hand' }, provisioner: 'kubernetes.io/no-provisioner' });
+    const text = JSON.stringify(onPi2);
+    await makeVolume('on-1', '5Gi', JSON.parse(text.replace('pi-2', 'pi-1')));
+    await makeVolume('on-2', '5Gi', onPi2);
+    await claim('data', { storageClassName: 'by-hand' });
+    await Promise.all([runPod('one', ['data']), runPod('two', ['data'])]);
+    await sim.advance(30_000);
+    const [node] =
+      /pi-\d/.exec(
+        JSON.stringify(await getVolume((await getClaim('data'))?.spec.volumeName ?? '')),
+      ) ?? [];
+    expect([await nodeOf('one'), await nodeOf('two')]).toEqual([node, node]);
   });
 
   it('says what keeps a pod from its volumes', async () => {

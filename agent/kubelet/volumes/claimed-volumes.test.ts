@@ -1,5 +1,6 @@
 // Volumes behind claims, on a real folder and with mounts that are only written down.
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -22,6 +23,7 @@ let mounted: MountEntry[] = [];
 let asked: { mount: NetworkMount; credentials: string }[] = [];
 let recorded: unknown[] = [];
 let isSilent = false;
+let expected: string[] = [];
 
 function entry(mountPoint: string, fsType: string): MountEntry {
   return { mountPoint, device: '8:1', fsType, source: 'x' };
@@ -48,7 +50,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'flotilla-claimed-'));
   mkdirSync(join(directory, 'pods'));
   mkdirSync(join(directory, 'disk/data'), { recursive: true });
-  [mounted, asked, recorded, isSilent] = [[], [], [], false];
+  [mounted, asked, recorded, isSilent, expected] = [[], [], [], false, []];
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
@@ -60,7 +62,7 @@ function volumesFor(isRoot = true): Volumes {
     machine: async () => ({
       nodeName: 'pi-1',
       mounts: mounted,
-      expectedMountPoints: [],
+      expectedMountPoints: expected,
       uuids: new Map([['8:1', 'aaaa']]),
     }),
     recordDisk: async (...disk) => void recorded.push(disk),
@@ -95,6 +97,7 @@ const local = (more: Partial<ClaimedVolume> = {}): ClaimedVolume =>
     name: 'pvc-1',
     path: join(directory, 'disk/data'),
     isReadOnly: false,
+    isOfOneNode: true,
     ...more,
   }) as ClaimedVolume;
 const container = (more: object = {}): Container => ({
@@ -114,6 +117,31 @@ describe('a local volume', () => {
       false,
       [['pvc-1', { mountPoint: join(directory, 'disk'), fsType: 'ext4', uuid: 'aaaa' }]],
     ]);
+  });
+
+  it('that is on every machine has another disk on each', async () => {
+    mounted.push(entry(join(directory, 'disk'), 'ext4'));
+    await volumesFor().setUp(input(local({ isOfOneNode: false })));
+    expect(recorded).toEqual([]);
+  });
+
+  it('is given to fsGroup also where its path is a link', async () => {
+    const fsGroup = process.getgid?.() ?? 0;
+    symlinkSync(join(directory, 'disk/data'), join(directory, 'link'));
+    const file = join(directory, 'disk/data/file');
+    writeFileSync(file, 'x', { mode: 0o600 });
+    const given = input(local({ path: join(directory, 'link') }), { securityContext: { fsGroup } });
+    await volumesFor().setUp(given);
+    expect((statSync(file).mode & 0o777).toString(8)).toBe('660');
+  });
+
+  it('behind a link does not hide that its disk is missing', async () => {
+    symlinkSync(join(directory, 'disk'), join(directory, 'ssd'));
+    expected = [join(directory, 'disk')];
+    const path = join(directory, 'ssd/app');
+    const given = input(local({ path, type: 'DirectoryOrCreate' }));
+    await expect(volumesFor().setUp(given)).rejects.toThrow('is not connected');
+    expect(existsSync(join(directory, 'disk/app'))).toBe(false);
   });
 
   it('does not start without its disk, and does when it is back', async () => {

@@ -92,6 +92,7 @@ describe('what a claim stands for', () => {
       name: 'pv',
       path: '/mnt/usb/x',
       isReadOnly: false,
+      isOfOneNode: false,
       disk,
     });
   });

@@ -98,6 +98,14 @@ async function until(isTrue: () => boolean): Promise<void> {
   expect(isTrue()).toBe(true);
 }
 
+/** Whatever was to happen has. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 200; turn++) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    clock.advance(100);
+  }
+}
+
 async function made(more: Partial<PersistentVolume['spec']> = {}): Promise<void> {
   await provide(more);
   await until(isMade);
@@ -149,6 +157,29 @@ describe('the directory of a volume', () => {
     await remove();
     await until(() => find() === undefined);
     expect(readFileSync(join(pathOf(), 'file'), 'utf8')).toBe('x');
+  });
+
+  it('stays while a claim has it', async () => {
+    await made();
+    const claimed = [localPath.finalizer, 'kubernetes.io/pv-protection'];
+    await client.patch(persistentVolumes, { name }, { metadata: { finalizers: claimed } });
+    await remove();
+    await settled();
+    expect(existsSync(pathOf())).toBe(true);
+    const free = { metadata: { finalizers: [localPath.finalizer] } };
+    await client.patch(persistentVolumes, { name }, free);
+    await until(() => find() === undefined);
+    expect(existsSync(pathOf())).toBe(false);
+  });
+
+  it('stays when something is mounted in it', async () => {
+    await made();
+    const within = join(pathOf(), 'disk');
+    mounts.push({ mountPoint: within, device: '8:1', fsType: 'ext4', source: '/dev/sda1' });
+    await remove();
+    const why = `VolumeFailedDelete: something is mounted at ${within}: unmount it`;
+    await until(() => events.includes(why));
+    expect(existsSync(pathOf())).toBe(true);
   });
 
   it('stays while a pod here has it', async () => {

@@ -38,8 +38,8 @@ describe('the table of mounts', () => {
 
   it('knows from fstab what should be mounted', () => {
     const fstab =
-      'proc /proc proc defaults 0 0\n# UUID=x /old ext4\nUUID=y  /mnt/my\\040disk ext4\nnone none swap\nUUID=z / ext4';
-    expect(parseFstab(fstab)).toEqual(['/proc', '/mnt/my disk']);
+      'proc /proc proc defaults 0 0\n# UUID=x /old ext4\nUUID=y  /mnt/my\\040disk ext4\nnone none swap\nUUID=z / ext4\nUUID=w /mnt/ssd/ ext4';
+    expect(parseFstab(fstab)).toEqual(['/proc', '/mnt/my disk', '/mnt/ssd']);
   });
 });
 

@@ -111,8 +111,7 @@ function claimsOf(pod: Pod, view: VolumeView): Wanted | string | undefined {
   // One that names its volume has no choice that could wait for a node.
   const isImmediate = (claim: PersistentVolumeClaim): boolean =>
     (claim.spec.volumeName ?? '') !== '' || !isDelayed(view.storageClass(storageClassOf(claim)));
-  if (unbound.some(isImmediate))
-    return 'pod has unbound immediate PersistentVolumeClaims';
+  if (unbound.some(isImmediate)) return 'pod has unbound immediate PersistentVolumeClaims';
   return { view, bound: claims.filter(isFullyBound), unbound, plans: new Map() };
 }
 

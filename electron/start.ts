@@ -11,7 +11,7 @@ import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes } from '#platform/parent-channel.ts';
 import { nodeChild } from '#platform/supervisor.ts';
-import { build, isStale } from './build.ts';
+import { buildApart, isStale } from './build.ts';
 import { ClusterProcesses, type ControlPlaneReady } from './cluster-processes.ts';
 import { helpText, OptionError, parseLaunchOptions, type Options } from './options.ts';
 
@@ -25,7 +25,7 @@ async function main(): Promise<void> {
   if (options.help) return void process.stdout.write(helpText);
   if (isStale()) {
     process.stderr.write('Building Flotilla (a few seconds, only after a change) …\n');
-    await build();
+    await buildApart();
   }
   const electron = options.headless ? undefined : electronBinary();
   if (electron !== undefined) return runElectron(electron);

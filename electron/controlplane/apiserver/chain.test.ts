@@ -147,8 +147,8 @@ describe('impersonation', () => {
     },
     {
       name: 'groups come along',
-      headers: { 'impersonate-user': 'bob', 'impersonate-group': 'devs, ops' },
-      want: { name: 'bob', groups: ['devs', 'ops', 'system:authenticated'] },
+      headers: { 'impersonate-user': 'bob', 'impersonate-group': 'devs\nCN=ops,OU=home' },
+      want: { name: 'bob', groups: ['devs', 'CN=ops,OU=home', 'system:authenticated'] },
     },
     {
       name: 'a service account gets its groups',

@@ -16,7 +16,7 @@ export interface ApiRequest {
   /** Decoded by nobody yet: percent-encoded segments, no query. */
   readonly path: string;
   readonly query: URLSearchParams;
-  /** Lower-case names; repeated headers joined by ', '. */
+  /** Lower-case names; repeated headers joined by ', ', those that impersonate by a line feed. */
   readonly headers: Readonly<Record<string, string>>;
   /** Reads the whole body; throws a 413 StatusError past the server's limit of 3 MiB. */
   readonly readBody: () => Promise<Uint8Array>;

@@ -174,6 +174,19 @@ describe('an event', () => {
 });
 
 describe('bodies', () => {
+  it('that are too deep to be written again are told as text, and spoil no answer', async () => {
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    const { ask, events } = audited(all('Request'), {
+      resources: async (request) => {
+        await request.readBody();
+        return { status: 400, headers: {}, body: '{}' };
+      },
+    });
+    const readBody = async () => Buffer.from(deep);
+    const { status } = await ask('/api/v1/namespaces/a/pods', { method: 'POST', readBody });
+    expect([status, events()[0]?.['requestObject']]).toEqual([400, deep]);
+  });
+
   const body = '{"kind":"ConfigMap","metadata":{"name":"b","managedFields":[{}]},"data":{"k":"v"}}';
   const put = {
     method: 'PUT',

@@ -63,15 +63,18 @@ export function auditLine(audited: Audited, outcome: Outcome): string {
 
 function bodyField(name: string, text: string | undefined, decision: AuditDecision): string {
   if (text === undefined || !hasBodies(decision.level)) return '';
-  let value: unknown;
+  return `,"${name}":${bodyJson(text, decision)}`;
+}
+
+function bodyJson(text: string, { omitManagedFields }: AuditDecision): string {
   try {
-    value = exactJson(text);
+    const value = exactJson(text);
+    if (omitManagedFields) dropManagedFields(value);
+    return JSON.stringify(value);
   } catch {
-    // YAML, or plain text such as a log's.
-    value = text;
+    // YAML, plain text such as a log's, or JSON too deep to be written again.
+    return JSON.stringify(text);
   }
-  if (decision.omitManagedFields) dropManagedFields(value);
-  return `,"${name}":${JSON.stringify(value)}`;
 }
 
 /** Of an object, and of the items of a list. */

@@ -20,10 +20,15 @@ const referencePrefix: Readonly<Record<OpenApiForm, string>> = {
 export function publishedName(name: string): string {
   const [group = '', rest = ''] = name.split('/');
   if (group.includes('.')) return `${group.split('.').toReversed().join('.')}.${rest}`;
-  return group === 'meta'
-    ? `io.k8s.apimachinery.pkg.apis.meta.${rest}`
-    : `io.k8s.api.${group}.${rest}`;
+  return `${packages[group] ?? `io.k8s.api.${group}`}.${rest}`;
 }
+
+/** Groups whose types are not in k8s.io/api. */
+const packages: Readonly<Record<string, string | undefined>> = {
+  meta: 'io.k8s.apimachinery.pkg.apis.meta',
+  apiextensions: 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions',
+  apiregistration: 'io.k8s.kube-aggregator.pkg.apis.apiregistration',
+};
 
 export function referenceTo(name: string, form: OpenApiForm): object {
   return { $ref: `${referencePrefix[form]}${name}` };
@@ -81,7 +86,9 @@ export function toOpenApi(
     ...extensionsOf(schema),
     ...defaultOf(schema),
   };
-  result['type'] = schema.type ?? 'object';
+  // What may be anything says no type: kubectl checks by it.
+  const isAnything = schema['x-kubernetes-preserve-unknown-fields'] === true;
+  if (schema.type !== undefined || !isAnything) result['type'] = schema.type ?? 'object';
   if (schema.format !== undefined) result['format'] = schema.format;
   if (schema.required !== undefined) result['required'] = schema.required;
   if (schema.items !== undefined) result['items'] = toOpenApi(schema.items, form);

@@ -16,9 +16,9 @@ export function impersonatedUser(
   authorize: Authorizer,
 ): UserInfo | undefined {
   const { headers } = request;
-  const name = headers['impersonate-user'] ?? '';
+  const [name = ''] = listOf(headers['impersonate-user']);
   const groups = listOf(headers['impersonate-group']);
-  const uid = headers['impersonate-uid'] ?? '';
+  const [uid = ''] = listOf(headers['impersonate-uid']);
   const extras = Object.entries(headers).filter(([key]) => key.startsWith(extraPrefix));
   if (name === '') {
     if (groups.length > 0 || uid !== '' || extras.length > 0)
@@ -92,8 +92,5 @@ function effectiveGroups(name: string, groups: readonly string[]): readonly stri
 
 /** Repeated headers arrive joined by commas. */
 function listOf(header: string | undefined): string[] {
-  return (header ?? '')
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== '');
+  return (header ?? '').split('\n').filter((entry) => entry !== '');
 }

@@ -149,13 +149,22 @@ export function breakOff(outgoing: Outgoing): void {
   else outgoing.destroy();
 }
 
+const impersonationPrefix = 'impersonate-';
+
 function plainHeaders(incoming: Incoming): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(incoming.headers)) {
     if (value === undefined || name.startsWith(':')) continue;
-    headers[name] = Array.isArray(value) ? value.join(', ') : value;
+    const isImpersonation = name.startsWith(impersonationPrefix);
+    if (isImpersonation) headers[name] = valuesOf(incoming, name).join('\n');
+    else headers[name] = Array.isArray(value) ? value.join(', ') : value;
   }
   return headers;
+}
+
+/** As they came: a group's name may hold commas. */
+function valuesOf({ rawHeaders }: Incoming, name: string): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
 }
 
 async function readBody(incoming: Incoming): Promise<Uint8Array> {

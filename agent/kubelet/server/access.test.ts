@@ -143,6 +143,8 @@ describe('access', () => {
     ['/containerLogs/n/p/c', 'proxy'],
     ['/statsx', 'proxy'],
     ['/', 'proxy'],
+    ['/constructor', 'proxy'],
+    ['/__proto__', 'proxy'],
   ])('%s needs %s', (pathname, want) => {
     expect(subresourcesOf(pathname).join()).toBe(want);
   });

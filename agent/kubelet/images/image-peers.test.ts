@@ -12,7 +12,7 @@ import { seededRandom, systemRandom } from '#kube/base/random.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
-import { RuntimeError, type ImageStatus } from '../../runtime/runtime.ts';
+import { RuntimeError, type ImageStatus, type PullProgress } from '../../runtime/runtime.ts';
 import { Access, type AccessDeps } from '../server/access.ts';
 import { Routes, type RoutesDeps } from '../server/routes.ts';
 import { KubeletServer } from '../server/server.ts';
@@ -54,6 +54,7 @@ const refusing = {
 interface Machine {
   readonly runtime: FakeRuntime;
   readonly images: Images;
+  readonly peers: ImagePeers;
   readonly origins: ImageOrigins;
   readonly events: string[];
   readonly server: KubeletServer;
@@ -133,7 +134,7 @@ async function start(name: string): Promise<Machine> {
     },
   };
   nodes.push(node);
-  const machine = { runtime, images, origins, events, server, node };
+  const machine = { runtime, images, peers, origins, events, server, node };
   machines.push(machine);
   return machine;
 }
@@ -195,6 +196,15 @@ describe('a machine of the cluster', () => {
     );
     // Its registry has it: it may make room here, and others may have it from here.
     expect(pi1.origins.of(id)).toBe('registry');
+  });
+
+  it('is told of until the engine here has unpacked it', async () => {
+    registryHas(pi2, { sizeBytes: 7 });
+    await ensure(pi2, name);
+    const [peer] = await pi1.peers.offers(name);
+    const steps: PullProgress[] = [];
+    await pi1.peers.fetch(peer!, (step) => steps.push(step), new AbortController().signal);
+    expect(steps.at(-1)).toEqual({ step: 'unpacking', doneBytes: 7, totalBytes: 7 });
   });
 
   it('gives nothing that was pulled with credentials', async () => {

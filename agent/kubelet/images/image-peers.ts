@@ -97,7 +97,10 @@ export class ImagePeers {
     const { status, body } = await client.get(node, { path, signal, silenceMs: contentSilenceMs });
     if (status !== 200) throw new Error(await readAll(body, offerBytesMax));
     const archive = onlyImage(counted(body, sizeBytes, report), id);
-    await runtime.loadImages(archive, { signal });
+    await runtime.loadImages(archive, {
+      signal,
+      onProgress: (doneBytes, totalBytes) => report({ step: 'unpacking', doneBytes, totalBytes }),
+    });
     if ((await runtime.imageStatus(id)) === undefined)
       throw new Error(`machine ${machine} sent another image than ${id}`);
   }

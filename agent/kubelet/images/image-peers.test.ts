@@ -36,7 +36,7 @@ beforeAll(async () => {
     random: systemRandom,
   };
   pki = await ClusterPki.open(parts);
-  for (const name of ['pi1', 'pi2']) {
+  for (const name of ['pi1', 'pi2', 'pi3']) {
     const folder = path.join(directory, name);
     identities.set(name, {
       client: await pki.nodeClient(path.join(folder, 'client'), name),
@@ -256,6 +256,39 @@ describe('a machine of the cluster', () => {
     pi1.runtime.onDigest = async () => digest;
     await expect(ensure(pi1, name, { policy: 'Always' })).rejects.toThrow('no route to host');
     expect(await pi1.runtime.listImages()).toEqual([]);
+  });
+
+  it('is not asked for bytes again when the registry does not confirm the first ones', async () => {
+    const pi3 = await start('pi3');
+    for (const machine of [pi2, pi3]) {
+      registryHas(machine);
+      await ensure(machine, name);
+    }
+    registryIsGone(pi1);
+    pi1.runtime.onDigest = async () => digest;
+    await expect(ensure(pi1, name, { policy: 'Always' })).rejects.toThrow('no route to host');
+    expect(pi1.runtime.calls).toEqual([`ask for ${name}`, `load ${id}`, `pull ${name}`]);
+  });
+
+  it('does not make public what was here before', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    pi1.runtime.addImage('private', { id });
+    await ensure(pi1, name);
+    expect(pi1.runtime.calls).toEqual([`tag ${id} ${name}`]);
+    expect(pi1.origins.of(id)).toBeUndefined();
+  });
+
+  it('says nothing of what the registry gave instead', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    const newer = `sha256:${'3'.repeat(64)}`;
+    registryHas(pi1, { id: newer });
+    pi1.runtime.onDigest = async () => digest;
+    const secrets = [key];
+    expect((await ensure(pi1, name, { policy: 'Always', secrets })).id).toBe(newer);
+    expect(pi1.runtime.calls).toEqual([`ask for ${name}`, `load ${id}`, `pull ${name}`]);
+    expect(pi1.origins.of(newer)).toBeUndefined();
   });
 
   it('that is not ready is not asked', async () => {

@@ -14,6 +14,7 @@ import { ClusterPki } from '#platform/pki.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError, type ImageStatus, type PullProgress } from '../../runtime/runtime.ts';
 import { Access, type AccessDeps } from '../server/access.ts';
+import { sendImage } from '../server/image-share-routes.ts';
 import { Routes, type RoutesDeps } from '../server/routes.ts';
 import { KubeletServer } from '../server/server.ts';
 import type { Streams } from '../server/streams.ts';
@@ -354,6 +355,15 @@ describe('a machine of the cluster', () => {
     slow.resolve();
     for (const chunks of open) for await (const _ of chunks as AsyncIterable<Uint8Array>);
     expect(await share.open(id, signal)).not.toBe('busy');
+  });
+
+  it('waits for no reader for ever', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    const { signal } = new AbortController();
+    const url = new URL(`https://pi2/images/content?id=${id}`);
+    const answer = await sendImage(new ImageShare(pi2), { url, signal });
+    expect(answer.stalledMaxMs).toBe(120_000);
   });
 });
 

@@ -37,7 +37,10 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop();
 });
 
-async function start(refusal: () => Promise<Refusal | undefined>): Promise<number> {
+async function start(
+  refusal: () => Promise<Refusal | undefined>,
+  routes: Pick<Routes, 'handle'> = {} as Routes,
+): Promise<number> {
   const server = new KubeletServer({
     ...serving,
     caPem,
@@ -46,7 +49,7 @@ async function start(refusal: () => Promise<Refusal | undefined>): Promise<numbe
     access: { refusal },
     metrics: { request: () => {} },
     clock: systemClock,
-    routes: {} as Routes,
+    routes: routes as Routes,
     streams: {
       stop: async () => {},
       serve: () => Promise.reject(new Error('the stream broke')),
@@ -80,5 +83,31 @@ describe('who asks for a stream', () => {
     expect(await upgrade(unsure, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*no verdict$/s);
     const broken = await start(async () => undefined);
     expect(await upgrade(broken, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*the stream broke$/s);
+  });
+});
+
+/** More than fits in between; resolves `ended` when it is read no more. */
+function endless() {
+  const ended = Promise.withResolvers<void>();
+  const body = (async function* () {
+    try {
+      for (;;) yield Buffer.alloc(1024 * 1024);
+    } finally {
+      ended.resolve();
+    }
+  })();
+  return { body, ended: ended.promise };
+}
+
+describe('an answer without end', () => {
+  it('whose reader takes nothing is cut off after a while', async () => {
+    const { body, ended } = endless();
+    const answer = { status: 200, contentType: 'application/x-tar', body, stalledMaxMs: 50 };
+    const port = await start(async () => undefined, { handle: async () => answer });
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    await once(socket, 'secureConnect');
+    socket.pause().write('GET / HTTP/1.1\r\nHost: pi\r\n\r\n');
+    await ended;
+    socket.destroy();
   });
 });

@@ -125,6 +125,8 @@ export class KubeletServer {
         response.end(answer.body);
         return;
       }
+      const { stalledMaxMs } = answer;
+      if (stalledMaxMs !== undefined) response.setTimeout(stalledMaxMs, () => response.destroy());
       response.flushHeaders();
       for await (const chunk of answer.body) {
         if (gone.signal.aborted) break;

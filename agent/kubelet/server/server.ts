@@ -126,11 +126,16 @@ export class KubeletServer {
         return;
       }
       const { stalledMaxMs } = answer;
-      if (stalledMaxMs !== undefined) response.setTimeout(stalledMaxMs, () => response.destroy());
       response.flushHeaders();
       for await (const chunk of answer.body) {
         if (gone.signal.aborted) break;
-        if (!response.write(chunk)) await writable(response, gone.signal);
+        if (response.write(chunk)) continue;
+        const timer =
+          stalledMaxMs !== undefined
+            ? this.#deps.clock.timer(stalledMaxMs, () => response.destroy())
+            : undefined;
+        await writable(response, gone.signal);
+        timer?.cancel();
       }
       response.end();
     } catch (error) {

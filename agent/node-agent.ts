@@ -322,6 +322,7 @@ export class NodeAgent {
     if (identity === undefined) return undefined;
     return new ImagePeers({
       runtime: this.#runtime,
+      diskSpace: systemDiskSpace,
       client: new HttpsPeerClient(server.caPem, identity),
       listNodes: async (signal) =>
         (await client.list(nodes, { signal, resourceVersion: '0' })).items,

@@ -240,7 +240,8 @@ export class DockerClient {
     const abortSignal = AbortSignal.any([broken.signal, ...(signal === undefined ? [] : [signal])]);
     try {
       await attempt(async () =>
-        this.#finish(await this.#docker.loadImage(file, { abortSignal }), onEvent),
+        // Docker's default is silence, and who hears nothing for long gives up.
+        this.#finish(await this.#docker.loadImage(file, { abortSignal, quiet: false }), onEvent),
       );
     } catch (error) {
       throw why ?? error;
@@ -269,15 +270,24 @@ export class DockerClient {
     await attempt(() => this.#docker.getNetwork(name).remove());
   }
 
+  /** A failure after the answer began is a line of it, which the library passes on as any other. */
   #finish(
     progress: NodeJS.ReadableStream,
     onEvent?: (event: PullEvent & LoadEvent) => void,
   ): Promise<void> {
+    let failure: string | undefined;
     return new Promise((resolve, reject) => {
       this.#docker.modem.followProgress(
         progress,
-        (error: Error | null) => (error === null ? resolve() : reject(error)),
-        onEvent,
+        (error: Error | null) => {
+          if (error !== null) reject(error);
+          else if (failure !== undefined) reject(new RuntimeError('other', failure));
+          else resolve();
+        },
+        (event: PullEvent & LoadEvent & { readonly error?: string }) => {
+          failure ??= event.error;
+          onEvent?.(event);
+        },
       );
     });
   }

@@ -135,14 +135,20 @@ export class DockerRuntime implements Runtime {
 
   async #startSandbox(config: SandboxConfig, network: PodNetwork | undefined): Promise<string> {
     const { pod, limits } = config;
-    const cgroupParent = limits === undefined ? undefined : await this.#podCgroup(pod, limits);
-    const place = { ...this.#place(network), ...(cgroupParent && { cgroupParent }) };
-    const id = await this.#create(sandboxBody(config, place));
     try {
-      await this.#client.startContainer(id);
-      return id;
+      const cgroupParent = limits === undefined ? undefined : await this.#podCgroup(pod, limits);
+      const place = { ...this.#place(network), ...(cgroupParent && { cgroupParent }) };
+      const id = await this.#create(sandboxBody(config, place));
+      try {
+        await this.#client.startContainer(id);
+        return id;
+      } catch (error) {
+        await this.removeContainer(id);
+        throw error;
+      }
     } catch (error) {
-      await this.removeSandbox(id);
+      // Why it did not start is what counts; the next try makes use of what could not be removed.
+      if (limits !== undefined) await this.#dropPodCgroup(pod).catch(() => undefined);
       throw error;
     }
   }
@@ -190,8 +196,13 @@ export class DockerRuntime implements Runtime {
   async removeSandbox(id: string): Promise<void> {
     const pod = this.#observer.podOfCgroup(id);
     await this.removeContainer(id);
+    if (pod !== undefined) await this.#dropPodCgroup(pod);
+  }
+
+  /** If nothing of the pod is left. */
+  async #dropPodCgroup(pod: PodRef): Promise<void> {
     const { podCgroups } = this.#deps;
-    if (pod === undefined || podCgroups === undefined) return;
+    if (podCgroups === undefined) return;
     const { sandboxes, containers } = await this.getPod(pod);
     if (sandboxes.length + containers.length === 0)
       await podCgroups.remove(pod.uid, await this.#knownFacts());

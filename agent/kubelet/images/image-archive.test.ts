@@ -1,14 +1,16 @@
 // What another machine sends is let through only if it is the image that was asked for, without names.
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { extract, pack } from 'tar-stream';
+import { extract, pack, type Header } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
 import { onlyImage } from './image-archive.ts';
 
 const hex = 'a'.repeat(64);
 const id = `sha256:${hex}`;
 const config = { name: `${hex}.json`, body: '{}' };
-const layer = { name: 'layer/layer.tar', body: 'x'.repeat(200_000) };
+const layerHex = 'c'.repeat(64);
+const layerName = `${layerHex}/layer.tar`;
+const layer = { name: layerName, body: 'x'.repeat(200_000) };
 
 function manifest(...images: readonly object[]): { name: string; body: string } {
   return { name: 'manifest.json', body: JSON.stringify(images) };
@@ -17,14 +19,19 @@ function manifest(...images: readonly object[]): { name: string; body: string } 
 const good = {
   Config: `${hex}.json`,
   RepoTags: ['evil/nginx:latest'],
-  Layers: ['layer/layer.tar'],
+  Layers: [layerName],
 };
 
-function tar(...files: readonly { readonly name: string; readonly body: string }[]): Readable {
+type File = Pick<Header, 'name' | 'pax'> & { readonly body: string };
+
+/** As an engine writes it: a layer that it holds twice is a link the second time. */
+const again = `${'e'.repeat(64)}/layer.tar`;
+
+function tar(...files: readonly File[]): Readable {
   const out = pack();
-  for (const { name, body } of files) out.entry({ name }, body);
-  out.entry({ name: 'layer/', type: 'directory' });
-  out.entry({ name: 'again', type: 'symlink', linkname: 'layer/layer.tar' });
+  for (const { body, ...header } of files) out.entry(header, body);
+  out.entry({ name: `${layerHex}/`, type: 'directory' });
+  out.entry({ name: again, type: 'symlink', linkname: `../${layerName}` });
   out.finalize();
   return Readable.from(out);
 }
@@ -62,8 +69,8 @@ describe('an archive of another machine', () => {
       [layer.name]: layer.body,
       'index.json': JSON.stringify({ schemaVersion: 2, manifests: [{ digest: id }] }),
       'manifest.json': JSON.stringify([{ ...good, RepoTags: null }]),
-      'layer/': '',
-      again: '',
+      [`${layerHex}/`]: '',
+      [again]: '',
     });
   });
 
@@ -90,6 +97,59 @@ describe('an archive of another machine', () => {
   ];
   it.each(bad)('with $name breaks off', async ({ files, why }) => {
     await expect(through(tar(layer, ...files))).rejects.toThrow(why);
+  });
+
+  const strange = [
+    './manifest.json',
+    'x/../manifest.json',
+    '/manifest.json',
+    'manifest.json/',
+    `${layerHex}/../manifest.json`,
+    'blobs/sha256/x',
+    'other',
+  ];
+  it.each(strange)('with a file %s breaks off', async (name) => {
+    const files = [config, layer, manifest(good), { ...manifest(good), name }];
+    await expect(through(tar(...files))).rejects.toThrow(`a file that no engine writes: ${name}`);
+  });
+
+  const links: Partial<Header>[] = [
+    { name: layerHex, type: 'symlink', linkname: '.' },
+    { name: 'manifest.json', type: 'symlink', linkname: `../${layerName}` },
+    { name: again, type: 'symlink', linkname: '../../../etc/shadow' },
+    { name: again, type: 'symlink', linkname: '../manifest.json' },
+    { name: again, type: 'link', linkname: `../${layerName}` },
+  ];
+  it.each(links)('with a $type $name to $linkname breaks off', async (header) => {
+    const out = pack();
+    out.entry(header as Header);
+    out.finalize();
+    await expect(through(Readable.from(out))).rejects.toThrow(/that no engine writes/);
+  });
+
+  it('brings no attributes of its files: they may hold another name', async () => {
+    const { body } = manifest(good);
+    const files = [
+      manifest(good),
+      { ...config, pax: { comment: 'evil-name' } },
+      { ...layer, body },
+    ];
+    const bytes = await buffer(Readable.from(onlyImage(tar(...files), id)));
+    expect(bytes.includes('evil-name')).toBe(false);
+  });
+
+  it('is read at the engine’s pace, with nobody left listening', async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error) => void warnings.push(warning);
+    process.on('warning', note);
+    const large = { name: layerName, body: 'x'.repeat(4_000_000) };
+    const whole = await buffer(tar(config, large, manifest(good)));
+    const chunks = Array.from({ length: Math.ceil(whole.length / 65_536) }, (_, index) =>
+      whole.subarray(index * 65_536, (index + 1) * 65_536),
+    );
+    await through(Readable.from(chunks));
+    process.off('warning', note);
+    expect(warnings.map(({ message }) => message)).toEqual([]);
   });
 
   it('that breaks off itself does so here', async () => {

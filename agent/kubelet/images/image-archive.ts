@@ -59,6 +59,15 @@ interface Entry extends AsyncIterable<unknown> {
 }
 
 const manifestBytesMax = 1024 * 1024;
+/**
+ * All that engines write. They clean names before they look (`x/../manifest.json`) and follow links, so
+ * that what is not known could stand for something that is.
+ */
+const hex = '[0-9a-f]{64}';
+const knownNames = new RegExp(
+  `^(repositories|manifest\\.json|index\\.json|oci-layout|${hex}\\.json|${hex}/(VERSION|json|layer\\.tar)?|blobs/(sha256/(${hex})?)?)$`,
+);
+const knownLinks = new RegExp(`^\\.\\./${hex}/layer\\.tar$`);
 
 /**
  * The same archive, if it holds the image `id` and no other; no name that another machine put into it
@@ -93,6 +102,7 @@ async function copyEntries(entries: Extract, out: Pack, id: string): Promise<voi
   let hasManifest = false;
   for await (const entry of entries) {
     const { name } = entry.header;
+    checkKnown(entry.header);
     if (name === 'repositories') entry.resume();
     else if (name === 'manifest.json') {
       out.entry({ name }, nameless(await readEntry(entry), id));
@@ -105,8 +115,18 @@ async function copyEntries(entries: Extract, out: Pack, id: string): Promise<voi
   out.finalize();
 }
 
+function checkKnown({ name, type, linkname }: Header): void {
+  const isKnown = knownNames.test(name) && name.endsWith('/') === (type === 'directory');
+  const isFile = type === 'file' || type === 'directory';
+  const isLink = type === 'symlink' && knownLinks.test(linkname ?? '');
+  if (!isKnown || !(isFile || (isLink && name.endsWith('/layer.tar'))))
+    throw new ArchiveError(`a file that no engine writes: ${name}`);
+}
+
+/** Without what else the header says: it may hold other names (pax). */
 async function copyEntry(entry: Entry, out: Pack): Promise<void> {
-  const target = out.entry(entry.header);
+  const { name, size, type, linkname } = entry.header;
+  const target = out.entry({ name, size, type, linkname });
   target.on('error', () => {});
   for await (const chunk of entry) await write(target, chunk as Uint8Array);
   target.end(undefined);
@@ -122,8 +142,13 @@ async function write(target: ReturnType<Pack['entry']>, chunk: Uint8Array): Prom
   if (target.destroying) throw new Error('nobody reads on');
   if (target.write(chunk)) return;
   await new Promise<void>((resolve) => {
-    target.once('drain', resolve);
-    target.once('close', resolve);
+    const done = () => {
+      target.off('drain', done);
+      target.off('close', done);
+      resolve();
+    };
+    target.on('drain', done);
+    target.on('close', done);
   });
 }
 

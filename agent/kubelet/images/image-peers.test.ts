@@ -12,8 +12,9 @@ import { seededRandom, systemRandom } from '#kube/base/random.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
-import { RuntimeError, type ImageStatus } from '../../runtime/runtime.ts';
+import { RuntimeError, type ImageStatus, type PullProgress } from '../../runtime/runtime.ts';
 import { Access, type AccessDeps } from '../server/access.ts';
+import { sendImage } from '../server/image-share-routes.ts';
 import { Routes, type RoutesDeps } from '../server/routes.ts';
 import { KubeletServer } from '../server/server.ts';
 import type { Streams } from '../server/streams.ts';
@@ -36,7 +37,7 @@ beforeAll(async () => {
     random: systemRandom,
   };
   pki = await ClusterPki.open(parts);
-  for (const name of ['pi1', 'pi2']) {
+  for (const name of ['pi1', 'pi2', 'pi3']) {
     const folder = path.join(directory, name);
     identities.set(name, {
       client: await pki.nodeClient(path.join(folder, 'client'), name),
@@ -54,6 +55,7 @@ const refusing = {
 interface Machine {
   readonly runtime: FakeRuntime;
   readonly images: Images;
+  readonly peers: ImagePeers;
   readonly origins: ImageOrigins;
   readonly events: string[];
   readonly server: KubeletServer;
@@ -86,6 +88,7 @@ async function start(name: string): Promise<Machine> {
   const events: string[] = [];
   const peers = new ImagePeers({
     runtime,
+    diskSpace: async () => ({ sizeBytes: 1e10, availableBytes: 1e10 }),
     client: new HttpsPeerClient(pki.caPem, client),
     listNodes: async () => nodes,
     nodeName: name,
@@ -133,7 +136,7 @@ async function start(name: string): Promise<Machine> {
     },
   };
   nodes.push(node);
-  const machine = { runtime, images, origins, events, server, node };
+  const machine = { runtime, images, peers, origins, events, server, node };
   machines.push(machine);
   return machine;
 }
@@ -197,6 +200,15 @@ describe('a machine of the cluster', () => {
     expect(pi1.origins.of(id)).toBe('registry');
   });
 
+  it('is told of until the engine here has unpacked it', async () => {
+    registryHas(pi2, { sizeBytes: 7 });
+    await ensure(pi2, name);
+    const [peer] = await pi1.peers.offers(name);
+    const steps: PullProgress[] = [];
+    await pi1.peers.fetch(peer!, (step) => steps.push(step), new AbortController().signal);
+    expect(steps.at(-1)).toEqual({ step: 'unpacking', doneBytes: 7, totalBytes: 7 });
+  });
+
   it('gives nothing that was pulled with credentials', async () => {
     registryHas(pi2);
     await ensure(pi2, name, { secrets: [key] });
@@ -245,6 +257,39 @@ describe('a machine of the cluster', () => {
     pi1.runtime.onDigest = async () => digest;
     await expect(ensure(pi1, name, { policy: 'Always' })).rejects.toThrow('no route to host');
     expect(await pi1.runtime.listImages()).toEqual([]);
+  });
+
+  it('is not asked for bytes again when the registry does not confirm the first ones', async () => {
+    const pi3 = await start('pi3');
+    for (const machine of [pi2, pi3]) {
+      registryHas(machine);
+      await ensure(machine, name);
+    }
+    registryIsGone(pi1);
+    pi1.runtime.onDigest = async () => digest;
+    await expect(ensure(pi1, name, { policy: 'Always' })).rejects.toThrow('no route to host');
+    expect(pi1.runtime.calls).toEqual([`ask for ${name}`, `load ${id}`, `pull ${name}`]);
+  });
+
+  it('does not make public what was here before', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    pi1.runtime.addImage('private', { id });
+    await ensure(pi1, name);
+    expect(pi1.runtime.calls).toEqual([`tag ${id} ${name}`]);
+    expect(pi1.origins.of(id)).toBeUndefined();
+  });
+
+  it('says nothing of what the registry gave instead', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    const newer = `sha256:${'3'.repeat(64)}`;
+    registryHas(pi1, { id: newer });
+    pi1.runtime.onDigest = async () => digest;
+    const secrets = [key];
+    expect((await ensure(pi1, name, { policy: 'Always', secrets })).id).toBe(newer);
+    expect(pi1.runtime.calls).toEqual([`ask for ${name}`, `load ${id}`, `pull ${name}`]);
+    expect(pi1.origins.of(newer)).toBeUndefined();
   });
 
   it('that is not ready is not asked', async () => {
@@ -310,6 +355,15 @@ describe('a machine of the cluster', () => {
     slow.resolve();
     for (const chunks of open) for await (const _ of chunks as AsyncIterable<Uint8Array>);
     expect(await share.open(id, signal)).not.toBe('busy');
+  });
+
+  it('waits for no reader for ever', async () => {
+    registryHas(pi2);
+    await ensure(pi2, name);
+    const { signal } = new AbortController();
+    const url = new URL(`https://pi2/images/content?id=${id}`);
+    const answer = await sendImage(new ImageShare(pi2), { url, signal });
+    expect(answer.stalledMaxMs).toBe(120_000);
   });
 });
 

@@ -6,12 +6,17 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { PullProgress, Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
+import type { DiskSpace } from '../pressure/image-garbage.ts';
 import { onlyImage } from './image-archive.ts';
 import type { PeerClient } from './peer-client.ts';
-import type { ImageOffer, PeerOffer } from './plan-fetch.ts';
+import { parseOffer, type PeerOffer } from './plan-fetch.ts';
 
 export interface ImagePeersDeps {
-  readonly runtime: Pick<Runtime, 'loadImages' | 'imageStatus'>;
+  readonly runtime: Pick<
+    Runtime,
+    'loadImages' | 'imageStatus' | 'listImages' | 'removeImage' | 'storageDirectory'
+  >;
+  readonly diskSpace: (directory: string) => Promise<DiskSpace>;
   readonly client: PeerClient;
   readonly listNodes: (signal: AbortSignal) => Promise<readonly Node[]>;
   readonly nodeName: string;
@@ -20,9 +25,13 @@ export interface ImagePeersDeps {
   readonly logger: Logger;
 }
 
+/** The API server may be away: who was known before is asked then. */
+const listMs = 1_000;
 /** A machine that is there answers in milliseconds. */
 const askMs = 3_000;
 const machinesMax = 32;
+/** An archive is a little larger than the image. */
+const archiveExtraBytes = 64 * 1024 * 1024;
 const offerBytesMax = 64 * 1024;
 /** The engine there may have to put all of it together first. */
 const contentSilenceMs = 120_000;
@@ -38,15 +47,18 @@ export class ImagePeers {
 
   /** In random order. Never throws. */
   async offers(name: string): Promise<readonly PeerOffer[]> {
-    const { clock } = this.#deps;
+    const machines = await this.#within(listMs, (signal) => this.#machines(signal));
+    const answers = await this.#within(askMs, (signal) =>
+      Promise.all(machines.map((node) => this.#offerOf(node, name, signal))),
+    );
+    return answers.filter((answer) => answer !== undefined);
+  }
+
+  async #within<T>(patienceMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const patience = new AbortController();
-    const timer = clock.timer(askMs, () => patience.abort());
+    const timer = this.#deps.clock.timer(patienceMs, () => patience.abort());
     try {
-      const machines = await this.#machines(patience.signal);
-      const answers = await Promise.all(
-        machines.map((node) => this.#offerOf(node, name, patience.signal)),
-      );
-      return answers.filter((answer) => answer !== undefined);
+      return await work(patience.signal);
     } finally {
       timer.cancel();
     }
@@ -74,7 +86,7 @@ export class ImagePeers {
       const path = `/images/offer?name=${encodeURIComponent(name)}`;
       const { status, body } = await client.get(node, { path, signal, silenceMs: askMs });
       const text = await readAll(body, offerBytesMax);
-      return status === 200 ? { machine, offer: JSON.parse(text) as ImageOffer } : undefined;
+      return status === 200 ? { machine, offer: parseOffer(text) } : undefined;
     } catch (error) {
       logger.debug('Machine not asked for an image', { machine, error: messageOf(error) });
       return undefined;
@@ -90,16 +102,37 @@ export class ImagePeers {
     report: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, runtime } = this.#deps;
+    const { client, runtime, diskSpace } = this.#deps;
     const node = this.#nodes.find(({ metadata }) => metadata.name === machine);
     if (node === undefined) throw new Error(`machine ${machine} is gone`);
+    const { availableBytes } = await diskSpace(await runtime.storageDirectory());
+    // It lies there twice for a while: as it came, and unpacked.
+    if (sizeBytes * 2 > availableBytes) throw new Error('the disk has no room for it');
     const path = `/images/content?id=${encodeURIComponent(id)}`;
     const { status, body } = await client.get(node, { path, signal, silenceMs: contentSilenceMs });
     if (status !== 200) throw new Error(await readAll(body, offerBytesMax));
-    const archive = onlyImage(counted(body, sizeBytes, report), id);
-    await runtime.loadImages(archive, { signal });
+    const limitBytes = Math.min(sizeBytes * 2 + archiveExtraBytes, availableBytes);
+    const before = new Set((await runtime.listImages()).map((image) => image.id));
+    const loaded: string[] = [];
+    try {
+      await runtime.loadImages(onlyImage(counted(body, { sizeBytes, limitBytes, report }), id), {
+        signal,
+        onLoaded: (name) => void loaded.push(name),
+        onProgress: (doneBytes, totalBytes) => report({ step: 'unpacking', doneBytes, totalBytes }),
+      });
+    } finally {
+      for (const name of loaded) await this.#dropOther(name, id, before);
+    }
     if ((await runtime.imageStatus(id)) === undefined)
       throw new Error(`machine ${machine} sent another image than ${id}`);
+  }
+
+  /** The engine calls an image by its content, not by what the archive called it. */
+  async #dropOther(name: string, id: string, before: ReadonlySet<string>): Promise<void> {
+    const { runtime } = this.#deps;
+    const image = await runtime.imageStatus(name);
+    if (image === undefined || image.id === id || before.has(image.id)) return;
+    if (image.names.length === 0) await runtime.removeImage(image);
   }
 }
 
@@ -109,13 +142,17 @@ function isReady({ status }: Node): boolean {
   );
 }
 
-/** An archive is a little larger than the image; one that has no end is broken off. */
+interface Count {
+  readonly sizeBytes: number;
+  /** An archive that has no end is broken off. */
+  readonly limitBytes: number;
+  readonly report: (progress: PullProgress) => void;
+}
+
 async function* counted(
   chunks: AsyncIterable<Uint8Array>,
-  sizeBytes: number,
-  report: (progress: PullProgress) => void,
+  { sizeBytes, limitBytes, report }: Count,
 ): AsyncGenerator<Uint8Array> {
-  const limitBytes = sizeBytes * 2 + 64 * 1024 * 1024;
   let doneBytes = 0;
   for await (const chunk of chunks) {
     doneBytes += chunk.length;

@@ -100,10 +100,12 @@ export class ImagePulls {
     for (const source of await this.#sources(request)) {
       if (source.kind === 'registry') break;
       const { machine, offer } = source.peer;
-      if (!(await this.#fromPeer(request, source, report))) continue;
+      const came = await this.#fromPeer(request, source, report);
+      if (came === undefined) continue;
       const image = await runtime.imageStatus(name);
       if (image === undefined) continue;
-      if (image.id === offer.id) void origins.note(image.id, offer.origin);
+      // What was here before may be private: no other machine's word makes it public.
+      if (came === 'fetched' && image.id === offer.id) void origins.note(image.id, offer.origin);
       return { image, machine };
     }
     await this.#fromRegistry(name, auths, report);
@@ -127,31 +129,35 @@ export class ImagePulls {
     return planFetch({ image, isAlways, offers, registryDigest, machine });
   }
 
-  /** False: it did not come. Nothing is left of it then. */
+  /** Undefined: it did not come. Nothing is left of it then. Throws when no machine would do. */
   async #fromPeer(
     { name, auths }: PullRequest,
     { peer, isConfirmed }: PeerSource,
     report: Report,
-  ): Promise<boolean> {
+  ): Promise<'fetched' | 'here' | undefined> {
     const { runtime, peers, logger } = this.#deps;
     const { machine, offer } = peer;
     const isHere = (await runtime.imageStatus(offer.id)) !== undefined;
+    let isAsking = false;
     try {
       if (!isHere)
         await this.#watched((signal, alive) => peers!.fetch(peer, heard(report, alive), signal));
+      isAsking = isConfirmed;
       // A pull that finds all of the image here fetches its manifest, no layer.
       if (isConfirmed) await this.#fromRegistry(name, auths, report);
       else await runtime.tagImage(offer.id, name);
-      return true;
+      return isHere ? 'here' : 'fetched';
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
+      if (!isHere) await this.#dropNameless(offer.id);
+      // The next machine's bytes would need the same registry's word.
+      if (isAsking) throw error;
       logger.warn('Image not taken from a machine', {
         image: name,
         machine,
         error: messageOf(error),
       });
-      if (!isHere) await this.#dropNameless(offer.id);
-      return false;
+      return undefined;
     }
   }
 

@@ -4,6 +4,7 @@ import { request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { checkServerIdentity } from 'node:tls';
 import type { Node } from '#kube/api/core.ts';
+import { nodeAddresses } from '#kube/machinery/node-addresses.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 
 export interface PeerAnswer {
@@ -33,7 +34,7 @@ export class HttpsPeerClient implements PeerClient {
 
   async get(node: Node, request: PeerRequest): Promise<PeerAnswer> {
     const port = node.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0;
-    const addresses = addressesOf(node);
+    const addresses = nodeAddresses(node);
     let lastError: unknown = new Error('it has not said where its agent listens');
     for (const host of port === 0 ? [] : addresses)
       try {
@@ -73,11 +74,4 @@ export class HttpsPeerClient implements PeerClient {
       outgoing.end();
     });
   }
-}
-
-function addressesOf({ status }: Node): string[] {
-  const addresses = status?.addresses ?? [];
-  return ['InternalIP', 'ExternalIP', 'Hostname'].flatMap((type) =>
-    addresses.filter((entry) => entry.type === type).map(({ address }) => address),
-  );
 }

@@ -18,6 +18,32 @@ export interface ImageOffer {
   readonly origin: ImageOrigin;
 }
 
+/** Throws when another machine's answer is no offer. */
+export function parseOffer(text: string): ImageOffer {
+  const said = JSON.parse(text) as Record<keyof ImageOffer, unknown> | null;
+  const { id, digests, sizeBytes, createdAtMs, os, architecture, origin } = said ?? {};
+  const isOffer =
+    isText(id) &&
+    /^sha256:[0-9a-f]{64}$/.test(id) &&
+    Array.isArray(digests) &&
+    digests.every(isText) &&
+    isAmount(sizeBytes) &&
+    isAmount(createdAtMs) &&
+    isText(os) &&
+    isText(architecture) &&
+    (origin === 'registry' || origin === 'file');
+  if (!isOffer) throw new Error('its answer is no offer of an image');
+  return { id, digests, sizeBytes, createdAtMs, os, architecture, origin };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
 export interface PeerOffer {
   readonly machine: string;
   readonly offer: ImageOffer;

@@ -56,6 +56,14 @@ describe('pull secrets', () => {
     expect(usersFor('reg.lan/team/x', some)).toEqual(['reg.lan/team', 'reg.lan', '*.lan']);
   });
 
+  it('for one registry go in the order of the pod', () => {
+    const of = (username: string) =>
+      secret('kubernetes.io/dockercfg', {
+        '.dockercfg': base64({ 'reg.lan': { username, password: 'p' } }),
+      });
+    expect(usersFor('reg.lan/x', of('a'), of('b'), of('c'))).toEqual(['a', 'b', 'c']);
+  });
+
   it('of any number of stars are looked at in a moment', () => {
     const pattern = 'a*'.repeat(2000);
     expect(usersFor(`${'a'.repeat(200)}.lan/x`, config(`${pattern}b.lan`))).toEqual([]);

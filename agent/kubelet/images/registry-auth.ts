@@ -27,7 +27,7 @@ export function registryAuths(image: ImageName, secrets: readonly Secret[]): Reg
     .map(([server, entry]) => ({ server, entry, place: placeOf(server) }))
     .filter(({ place }) => fits(place, wanted));
   return found
-    .toSorted((a, b) => (key(a.place) < key(b.place) ? 1 : -1))
+    .toSorted((a, b) => order(key(b.place), key(a.place)))
     .map(({ server, entry }) => authOf(server, entry))
     .filter((auth, index, all) => all.findIndex((other) => isSame(auth, other)) === index);
 }
@@ -82,6 +82,11 @@ function placeOf(server: string): Place {
 
 function key({ host, port, path }: Place): string {
   return `${host}:${port}${path}`;
+}
+
+function order(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 function fits(place: Place, wanted: Place): boolean {

@@ -131,6 +131,15 @@ describe('access', () => {
     expect(await access.refusal(certified('eve'))).toBeUndefined();
   });
 
+  it('lets nodes at each other’s images without asking, and nobody who only has such a name', async () => {
+    const images = (name: string, groups: string[]) =>
+      access.refusal(certified(name, groups, '/images/offer'));
+    expect(await images('system:node:pi2', ['system:nodes'])).toBeUndefined();
+    expect(reviews.asked).toEqual([]);
+    expect((await images('system:node:pi2', ['others']))?.status).toBe(403);
+    expect((await images('pi2', ['system:nodes']))?.status).toBe(403);
+  });
+
   it.each([
     ['/stats/summary', 'stats'],
     ['/metrics/probes', 'metrics'],
@@ -143,6 +152,8 @@ describe('access', () => {
     ['/containerLogs/n/p/c', 'proxy'],
     ['/statsx', 'proxy'],
     ['/', 'proxy'],
+    ['/constructor', 'proxy'],
+    ['/__proto__', 'proxy'],
   ])('%s needs %s', (pathname, want) => {
     expect(subresourcesOf(pathname).join()).toBe(want);
   });

@@ -171,7 +171,7 @@ const verbs: Readonly<Record<string, string>> = {
 };
 
 export function verbOf(method: string): string {
-  return verbs[method] ?? '';
+  return (Object.hasOwn(verbs, method) ? verbs[method] : undefined) ?? '';
 }
 
 /** By the first part of the path. What has none of its own is `proxy`'s. */
@@ -187,5 +187,6 @@ const subresources: Readonly<Record<string, readonly string[]>> = {
 
 /** Of `nodes`: any of them will do. */
 export function subresourcesOf(pathname: string): readonly string[] {
-  return subresources[pathname.split('/')[1] ?? ''] ?? ['proxy'];
+  const first = pathname.split('/')[1] ?? '';
+  return (Object.hasOwn(subresources, first) ? subresources[first] : undefined) ?? ['proxy'];
 }

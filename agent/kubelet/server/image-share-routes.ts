@@ -6,6 +6,9 @@ import { text, type KubeletRequest, type KubeletResponse } from './routes.ts';
 export const offerPath = '/images/offer';
 export const contentPath = '/images/content';
 
+/** Who reads no more holds a place that others wait for. */
+const stalledMaxMs = 120_000;
+
 /** All that a node may have of another. */
 export function isForNodes(pathname: string): boolean {
   return pathname === offerPath || pathname === contentPath;
@@ -24,5 +27,5 @@ export async function sendImage(
   const archive = await share.open(url.searchParams.get('id') ?? '', signal);
   if (archive === undefined) return text(404, 'no such image for others here\n');
   if (archive === 'busy') return text(503, 'two images are being handed over already\n');
-  return { status: 200, contentType: 'application/x-tar', body: archive };
+  return { status: 200, contentType: 'application/x-tar', body: archive, stalledMaxMs };
 }

@@ -54,6 +54,8 @@ export interface KubeletResponse {
   readonly status: number;
   readonly contentType: string;
   readonly body: string | AsyncIterable<Uint8Array>;
+  /** A body's reader who takes nothing for this long is cut off; undefined: never. */
+  readonly stalledMaxMs?: number;
 }
 
 const prometheusText = 'text/plain; version=0.0.4; charset=utf-8';

@@ -84,12 +84,20 @@ export class KubeletServer {
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // It may break while it is asked who may.
     socket.on('error', () => socket.destroy());
-    const url = new URL(request.url ?? '/', 'https://node');
-    const refusal = await this.#refusal(request, url);
-    if (socket.destroyed) return;
-    this.#deps.metrics.request(request.method ?? '', routeOf(url.pathname), undefined);
-    if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
-    else await this.#deps.streams.serve({ request, socket, head });
+    try {
+      const url = URL.parse(request.url ?? '/', 'https://node');
+      if (url === null) return refuse(socket, 400, 'bad request');
+      const refusal = await this.#refusal(request, url);
+      if (socket.destroyed) return;
+      this.#deps.metrics.request(request.method ?? '', routeOf(url.pathname), undefined);
+      if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
+      else await this.#deps.streams.serve({ request, socket, head });
+    } catch (error) {
+      // Nobody waits for this: thrown further it would end the agent.
+      const why = messageOf(error);
+      this.#deps.logger.warn('Stream failed', { path: request.url?.split('?')[0], error: why });
+      refuse(socket, 500, why);
+    }
   }
 
   #refusal(request: IncomingMessage, { pathname }: URL): Promise<Refusal | undefined> {
@@ -117,10 +125,17 @@ export class KubeletServer {
         response.end(answer.body);
         return;
       }
+      const { stalledMaxMs } = answer;
       response.flushHeaders();
       for await (const chunk of answer.body) {
         if (gone.signal.aborted) break;
-        if (!response.write(chunk)) await writable(response, gone.signal);
+        if (response.write(chunk)) continue;
+        const timer =
+          stalledMaxMs !== undefined
+            ? this.#deps.clock.timer(stalledMaxMs, () => response.destroy())
+            : undefined;
+        await writable(response, gone.signal);
+        timer?.cancel();
       }
       response.end();
     } catch (error) {

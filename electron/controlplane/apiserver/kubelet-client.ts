@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import { checkServerIdentity } from 'node:tls';
 import type { Node } from '#kube/api/core.ts';
 import type { TransportStream } from '#kube/client/transport.ts';
+import { nodeAddresses } from '#kube/machinery/node-addresses.ts';
 import {
   badRequest,
   notFound,
@@ -97,10 +98,7 @@ export class HttpsKubeletClient implements KubeletClient {
   }
 
   #addressesOf(node: Node, nodeName: string): string[] {
-    const addresses = node.status?.addresses ?? [];
-    const found = ['InternalIP', 'ExternalIP', 'Hostname'].flatMap((type) =>
-      addresses.filter((entry) => entry.type === type).map((entry) => entry.address),
-    );
+    const found = nodeAddresses(node);
     return nodeName === this.#deps.localNodeName ? ['127.0.0.1', ...found] : found;
   }
 

@@ -1,0 +1,113 @@
+// The agent's port, over real TLS, as somebody without a certificate finds it.
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { connect } from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
+import { systemRandom } from '#kube/base/random.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
+import { ClusterPki } from '#platform/pki.ts';
+import type { Refusal } from './access.ts';
+import type { Routes } from './routes.ts';
+import { KubeletServer } from './server.ts';
+import type { Streams } from './streams.ts';
+
+let directory: string;
+let caPem: string;
+let serving: KeyPairPem;
+
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'flotilla-port-'));
+  const pki = await ClusterPki.open({
+    directory: path.join(directory, 'pki'),
+    clock: systemClock,
+    random: systemRandom,
+  });
+  caPem = pki.caPem;
+  serving = await pki.nodeServing(path.join(directory, 'serving'), 'pi');
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+const servers: KubeletServer[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.stop();
+});
+
+async function start(
+  refusal: () => Promise<Refusal | undefined>,
+  routes: Pick<Routes, 'handle'> = {} as Routes,
+): Promise<number> {
+  const server = new KubeletServer({
+    ...serving,
+    caPem,
+    bindAddress: '127.0.0.1',
+    port: 0,
+    access: { refusal },
+    metrics: { request: () => {} },
+    clock: systemClock,
+    routes: routes as Routes,
+    streams: {
+      stop: async () => {},
+      serve: () => Promise.reject(new Error('the stream broke')),
+    } as unknown as Streams,
+    logger: silentLogger,
+  });
+  servers.push(server);
+  return server.start();
+}
+
+/** All that comes until the other side hangs up. */
+async function upgrade(port: number, target: string): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const headers = 'Host: pi\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n';
+  socket.write(`GET ${target} HTTP/1.1\r\n${headers}\r\n`);
+  return text(socket);
+}
+
+const nobody = async (): Promise<Refusal> => ({ status: 401, why: 'Unauthorized' });
+
+describe('who asks for a stream', () => {
+  it('of a path that is none is refused, and the agent lives', async () => {
+    const port = await start(nobody);
+    expect(await upgrade(port, '//')).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await upgrade(port, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 401 /);
+  });
+
+  it('hears when it can not be told whether they may, or the stream breaks', async () => {
+    const unsure = await start(() => Promise.reject(new Error('no verdict')));
+    expect(await upgrade(unsure, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*no verdict$/s);
+    const broken = await start(async () => undefined);
+    expect(await upgrade(broken, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*the stream broke$/s);
+  });
+});
+
+/** More than fits in between; resolves `ended` when it is read no more. */
+function endless() {
+  const ended = Promise.withResolvers<void>();
+  const body = (async function* () {
+    try {
+      for (;;) yield Buffer.alloc(1024 * 1024);
+    } finally {
+      ended.resolve();
+    }
+  })();
+  return { body, ended: ended.promise };
+}
+
+describe('an answer without end', () => {
+  it('whose reader takes nothing is cut off after a while', async () => {
+    const { body, ended } = endless();
+    const answer = { status: 200, contentType: 'application/x-tar', body, stalledMaxMs: 50 };
+    const port = await start(async () => undefined, { handle: async () => answer });
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    await once(socket, 'secureConnect');
+    socket.pause().write('GET / HTTP/1.1\r\nHost: pi\r\n\r\n');
+    await ended;
+    socket.destroy();
+  });
+});

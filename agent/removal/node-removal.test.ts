@@ -43,6 +43,8 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
   return new NodeRemoval({
     runtime,
+    nodeName: 'pi',
+    nodeNames: async () => ['pi', 'other'],
     networks: {
       list: async () => networks,
       remove: async (name) => void networks.splice(networks.indexOf(name), 1),
@@ -170,4 +172,13 @@ it.each(others)('touches no folder that is $name', async ({ given }) => {
   expect(said).toEqual([`could not remove ${other}: it is not an agent's data directory`]);
   expect(readdirSync(other).toSorted()).toEqual(given);
   expect(runtime.calls.some((call) => call.startsWith('stop'))).toBe(false);
+});
+
+it('does nothing by the name of another node', async () => {
+  const nodeNames = async () => ['nas', 'nas'];
+  expect(await removal({ nodeNames }).run()).toBe(false);
+  expect(said).toEqual([
+    'could not remove containers: none is of node pi, but some of nas: is --node-name right?',
+  ]);
+  expect([existsSync(path.join(data, 'cluster-id')), networks]).toEqual([true, ['flotilla-1']]);
 });

@@ -13,6 +13,9 @@ type Engine = Pick<Runtime, 'listPods' | 'stopContainer' | 'removeContainer' | '
 export interface NodeRemovalDeps {
   /** Undefined: this machine was never part of a cluster. */
   readonly runtime: Engine | undefined;
+  readonly nodeName: string;
+  /** Of each container that the cluster has in the engine. */
+  readonly nodeNames: () => Promise<readonly string[]>;
   readonly networks: {
     readonly list: () => Promise<readonly string[]>;
     readonly remove: (name: string) => Promise<void>;
@@ -39,6 +42,7 @@ const parallelPods = 8;
 export class NodeRemoval {
   readonly #deps: NodeRemovalDeps;
   #hasFailed = false;
+  #isOtherNode = false;
 
   constructor(deps: NodeRemovalDeps) {
     this.#deps = deps;
@@ -58,6 +62,7 @@ export class NodeRemoval {
       return false;
     }
     await this.#step('containers', () => this.#removePods());
+    if (this.#isOtherNode) return false;
     await this.#step('packet rules', removeRules);
     await this.#step('networks', () => this.#removeNetworks());
     await this.#step('the sandbox image', () => this.#removeSandboxImage());
@@ -81,8 +86,14 @@ export class NodeRemoval {
   }
 
   async #removePods(): Promise<void> {
-    const { runtime } = this.#deps;
+    const { runtime, nodeName, nodeNames } = this.#deps;
     if (runtime === undefined) return;
+    const all = await nodeNames();
+    if (all.length > 0 && !all.includes(nodeName)) {
+      this.#isOtherNode = true;
+      const others = [...new Set(all)].join(', ');
+      throw new Error(`none is of node ${nodeName}, but some of ${others}: is --node-name right?`);
+    }
     const waiting = [...(await runtime.listPods())];
     const work = async (): Promise<void> => {
       for (let pod = waiting.pop(); pod !== undefined; pod = waiting.pop()) {

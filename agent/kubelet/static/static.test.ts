@@ -34,6 +34,16 @@ describe('a manifest', () => {
     expect([isStatic(mirror), mirroredUid(mirror)]).toEqual([false, uids[0]]);
   });
 
+  it.each(['0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0', undefined])(
+    'is not what a pod of the API says of itself: uid %s',
+    (uid = '') => {
+      const { metadata, ...rest } = staticPod(manifest(), 'dns.yaml', 'pi');
+      const annotations = { ...metadata.annotations, 'kubernetes.io/config.hash': uid };
+      expect(isStatic({ ...rest, metadata: { ...metadata, uid, annotations } })).toBe(false);
+      expect(isStatic({ ...rest, metadata: { ...metadata, uid } })).toBe(false);
+    },
+  );
+
   it('asks for what it limits, as the API server would have it', () => {
     const resources = { limits: { memory: '1Gi', cpu: '1' }, requests: { cpu: '100m' } };
     const spec = { containers: [{ name: 'a', image: 'i', resources }] };

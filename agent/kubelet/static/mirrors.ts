@@ -27,6 +27,7 @@ export class Mirrors {
   readonly #deps: MirrorsDeps;
   /** By uid. */
   #wanted: ReadonlyMap<string, Pod> = new Map();
+  #isAsked = false;
   /** By the uid of the static pod. */
   readonly #shown = new Map<string, Pod>();
   #isSynced = false;
@@ -43,6 +44,7 @@ export class Mirrors {
   }
 
   want(pods: readonly Pod[]): void {
+    this.#isAsked = true;
     this.#wanted = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
     this.#reconcile();
   }
@@ -70,7 +72,7 @@ export class Mirrors {
 
   #reconcile(): void {
     this.#isDirty = true;
-    if (!this.#isSynced || this.#isRunning) return;
+    if (!this.#isSynced || !this.#isAsked || this.#isRunning) return;
     this.#isRunning = true;
     void this.#run();
   }

@@ -175,6 +175,25 @@ describe('without an API server', () => {
     expect(statusOf()?.startTime).toBe(before);
   });
 
+  it('an agent that starts anew leaves a container alone whose image was changed in place', async () => {
+    runtime.addImage('web:2');
+    await runningPod();
+    const { metadata, ...rest } = api.pods.get('p') ?? podOf();
+    const { spec } = podOf({ containers: [{ name: 'web', image: 'web:2' }] });
+    api.put({ ...rest, metadata: { ...metadata, generation: 2 }, spec });
+    await until('changed', () => web()?.restartCount === 1 && isReady());
+    running.abort();
+    api.setAway(true);
+    void start();
+    await until('up', () => kubelet.engineState.kind === 'running');
+    await settled();
+    const before = runtime.calls.length;
+    clock.advance(5_000);
+    await until('adopted', () => kubelet.pods().length === 1);
+    await settled();
+    expect(runtime.calls.slice(before)).toEqual([]);
+  });
+
   it('a pod that was deleted meanwhile ends with its grace period when the API is back', async () => {
     await runningPod({ terminationGracePeriodSeconds: 7 });
     running.abort();

@@ -12,7 +12,8 @@ let stopping: AbortController;
 let clock: ManualClock;
 let keeper: DeviceKeeper;
 let isScarce: boolean;
-let open: number;
+/** Watches. */
+let open: Set<object>;
 let onChange: (change: DeviceChange) => void;
 
 beforeEach(() => {
@@ -21,7 +22,7 @@ beforeEach(() => {
   clock = new ManualClock();
   onChange = () => {};
   isScarce = false;
-  open = 0;
+  const mine = (open = new Set());
   keeper = new DeviceKeeper({
     root,
     clock,
@@ -30,8 +31,9 @@ beforeEach(() => {
     signal: stopping.signal,
     watch: ((...given: Parameters<typeof watch>) => {
       if (isScarce) throw new Error('EMFILE: too many open files');
-      open++;
-      return watch(...given).on('close', () => void open--);
+      const watcher = watch(...given);
+      mine.add(watcher);
+      return watcher.on('close', () => void mine.delete(watcher));
     }) as typeof watch,
   });
 });
@@ -103,7 +105,7 @@ describe('devices that come and go', () => {
     mkdirSync(path.join(root, 'char'));
     mkdirSync(path.join(root, 'serial/by-id'), { recursive: true });
     await keeper.start();
-    const before = open;
+    const before = open.size;
     await changed(() => {
       rmSync(path.join(root, 'serial'), { recursive: true });
       mkdirSync(path.join(root, 'serial/by-id'), { recursive: true });
@@ -111,14 +113,14 @@ describe('devices that come and go', () => {
       symlinkSync('../fuse', path.join(root, 'char/10:229'));
     });
     expect(await changed(() => plugIn('ttyUSB0'))).toMatchObject({ come: [expect.anything()] });
-    expect(open).toBe(before);
+    expect(open.size).toBe(before);
   });
 
   it('are looked at once at a time: each watch is given back', async () => {
     await Promise.all([keeper.start(), keeper.start()]);
     stopping.abort();
     await new Promise((resolve) => setImmediate(resolve));
-    expect(open).toBe(0);
+    expect(open.size).toBe(0);
   });
 
   it('are followed by the links that udev makes where it does', async () => {

@@ -176,6 +176,7 @@ export class NodeAgent {
     this.#devices = new DeviceKeeper({
       root: '/dev',
       clock,
+      logger,
       onChange: (change) => this.#onDevices(change),
       signal: this.#stopping.signal,
     });

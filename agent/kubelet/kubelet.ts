@@ -73,8 +73,11 @@ export class Kubelet {
   readonly #mirrors: Mirrors;
   /** Last seen shape of each pod in the engine, to tell what changed between two relists. */
   #shapes = new Map<string, string>();
+  /** All that are asked for; undefined: that is not known. */
+  #static: readonly Pod[] | undefined;
   #isReady = false;
   #isAlone = false;
+  #isGoingDown = false;
 
   constructor(deps: KubeletDeps) {
     this.#deps = deps;
@@ -131,6 +134,7 @@ export class Kubelet {
   async shutDown({ ordinarySeconds, criticalSeconds }: ShutdownGrace): Promise<void> {
     const isCritical = ({ pod }: PodWorker): boolean =>
       (pod.spec.priority ?? 0) >= systemCriticalPriority;
+    this.#isGoingDown = true;
     const all = [...this.#workers.values()];
     for (const worker of all) worker.stop();
     const end = (workers: readonly PodWorker[], seconds: number) =>
@@ -179,7 +183,8 @@ export class Kubelet {
     });
     this.#mirrors.synced();
     // Whatever was kept running meanwhile and is not asked for any more.
-    for (const worker of this.#workers.values()) if (worker.isOffline) worker.gone();
+    for (const worker of this.#workers.values())
+      if (worker.isOffline && !this.#isUnsure(worker.pod)) worker.gone();
     if (this.#engine.state.kind === 'running') await this.#adopt();
   }
 
@@ -210,8 +215,25 @@ export class Kubelet {
         spec,
       });
     }
-    for (const pod of pods) if (!this.#workers.has(pod.metadata.uid ?? '')) this.#addWorker(pod);
+    for (const pod of pods) {
+      const worker = this.#workers.get(pod.metadata.uid ?? '');
+      if (worker?.isOffline === true) worker.update(pod);
+    }
+    this.#static = pods;
+    this.#startStatic();
     this.#mirrors.want(pods);
+  }
+
+  /** What had its name before ends first: it holds the same ports, devices and files. */
+  #startStatic(): void {
+    const has = ({ metadata }: Pod) =>
+      [...this.#workers.values()].some(
+        ({ pod }) =>
+          isStatic(pod) &&
+          pod.metadata.name === metadata.name &&
+          pod.metadata.namespace === metadata.namespace,
+      );
+    for (const pod of this.#static ?? []) if (!has(pod)) this.#addWorker(pod);
   }
 
   #onPod(pod: Pod): void {
@@ -224,9 +246,10 @@ export class Kubelet {
     if (hasChanged || isOver(pod.status)) this.#wakeResizes();
   }
 
-  #addWorker(pod: Pod): PodWorker {
-    const worker = new PodWorker(this.#workerDeps, pod);
+  #addWorker(pod: Pod, isOffline = false): PodWorker {
+    const worker = new PodWorker(this.#workerDeps, pod, isOffline);
     this.#workers.set(pod.metadata.uid ?? '', worker);
+    if (this.#isGoingDown) worker.stop();
     worker.wake();
     return worker;
   }
@@ -251,6 +274,7 @@ export class Kubelet {
     const shown =
       pod && this.#deps.pods.lister.get(pod.metadata.namespace ?? '', pod.metadata.name);
     if (shown?.metadata.uid !== uid) this.#workers.delete(uid);
+    this.#startStatic();
   }
 
   #onEngineState(state: EngineState): void {
@@ -287,9 +311,9 @@ export class Kubelet {
     for (const entry of observed) {
       const pod = podOfMemo(entry);
       if (pod === undefined || this.#workers.has(entry.pod.uid)) continue;
-      const worker = new PodWorker(this.#workerDeps, pod, true);
-      this.#workers.set(entry.pod.uid, worker);
-      worker.wake();
+      const worker = this.#addWorker(pod, true);
+      // Its manifest is gone, or says something else by now.
+      if (isStatic(pod) && this.#static !== undefined) worker.gone();
     }
   }
 
@@ -309,8 +333,17 @@ export class Kubelet {
   }
 
   #endOrphans(observed: readonly ObservedPod[]): void {
-    for (const { pod } of observed)
-      if (!this.#workers.has(pod.uid)) this.#addWorker(orphan(pod)).gone();
+    for (const entry of observed) {
+      if (this.#workers.has(entry.pod.uid)) continue;
+      const kept = podOfMemo(entry);
+      if (kept !== undefined && this.#isUnsure(kept)) this.#addWorker(kept, true);
+      else this.#addWorker(orphan(entry.pod)).gone();
+    }
+  }
+
+  /** Its manifest may be there: the folder could not be read. */
+  #isUnsure(pod: Pod): boolean {
+    return isStatic(pod) && this.#static === undefined;
   }
 
   #compose(): PodWorkerDeps {

@@ -47,6 +47,18 @@ describe('a machine that goes down', () => {
   });
 });
 
+it('starts nothing that comes while the machine goes down', async () => {
+  await runningPod({ terminationGracePeriodSeconds: 60 });
+  runtime.stubborn.add('web');
+  const end = kubelet.shutDown({ ordinarySeconds: 1, criticalSeconds: 1 });
+  api.put(podOf({}, 'late'));
+  await settled();
+  clock.advance(1_000);
+  await end;
+  await settled();
+  expect(runtime.calls).not.toContain('run sandbox late');
+});
+
 describe('a device of the machine', () => {
   const resource = 'devices.flotilla.dev/serial-stick';
   const stick: Device = {
@@ -163,6 +175,25 @@ describe('without an API server', () => {
     expect(statusOf()?.startTime).toBe(before);
   });
 
+  it('an agent that starts anew leaves a container alone whose image was changed in place', async () => {
+    runtime.addImage('web:2');
+    await runningPod();
+    const { metadata, ...rest } = api.pods.get('p') ?? podOf();
+    const { spec } = podOf({ containers: [{ name: 'web', image: 'web:2' }] });
+    api.put({ ...rest, metadata: { ...metadata, generation: 2 }, spec });
+    await until('changed', () => web()?.restartCount === 1 && isReady());
+    running.abort();
+    api.setAway(true);
+    void start();
+    await until('up', () => kubelet.engineState.kind === 'running');
+    await settled();
+    const before = runtime.calls.length;
+    clock.advance(5_000);
+    await until('adopted', () => kubelet.pods().length === 1);
+    await settled();
+    expect(runtime.calls.slice(before)).toEqual([]);
+  });
+
   it('a pod that was deleted meanwhile ends with its grace period when the API is back', async () => {
     await runningPod({ terminationGracePeriodSeconds: 7 });
     running.abort();
@@ -241,10 +272,92 @@ describe('a static pod', () => {
     kubelet.setStaticPods([pod]);
     await until('shown', () => isReady('dns-pi'));
     running.abort();
-    await start();
+    const started = start();
+    kubelet.setStaticPods([]);
+    await started;
     await until(
       'gone',
       () => api.pods.size === 0 && runtime.calls.includes('remove sandbox dns-pi'),
     );
   });
+
+  it('whose manifest comes back while it ends starts again', async () => {
+    runtime.stubborn.add('web');
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    kubelet.setStaticPods([]);
+    await until('ending', () => runtime.calls.includes('stop web 9'));
+    kubelet.setStaticPods([pod]);
+    await settled();
+    clock.advance(9_000);
+    await until('again', () => runtime.calls.filter((call) => call === 'start web').length === 2);
+    await until('shown again', () => isReady('dns-pi'));
+  });
+
+  it('that changes starts when the one before has ended, with or without an API server', async () => {
+    const changed = staticPod(manifest('web:2'), 'dns.yaml', 'pi');
+    runtime.addImage('web:2');
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    api.setAway(true);
+    kubelet.setStaticPods([changed]);
+    await until(
+      'the other',
+      () => runtime.running(changed.metadata.uid ?? '', 'web') !== undefined,
+    );
+    expect(runtime.calls.slice(3)).toEqual([
+      'stop web 9',
+      'exit web 143',
+      'stop sandbox dns-pi',
+      'remove web',
+      'remove sandbox dns-pi',
+      'run sandbox dns-pi',
+      'create web',
+      'start web',
+    ]);
+  });
+
+  it('that changed while the agent was away ends, though no API server answers', async () => {
+    runtime.addImage('web:2');
+    await start();
+    kubelet.setStaticPods([pod]);
+    await until('shown', () => isReady('dns-pi'));
+    running.abort();
+    api.setAway(true);
+    void start();
+    kubelet.setStaticPods([staticPod(manifest('web:2'), 'dns.yaml', 'pi')]);
+    await until('up', () => kubelet.engineState.kind === 'running');
+    await settled();
+    clock.advance(5_000);
+    await until('ended', () => runtime.running(uid, 'web') === undefined);
+    expect(runtime.calls).toContain('stop web 9');
+    await until('one is left', () => kubelet.pods().length === 1);
+  });
+
+  it.each([true, false])(
+    'goes on while its folder can’t be read, and ends when it is known to be gone: alone %s',
+    async (isAlone) => {
+      await start();
+      kubelet.setStaticPods([pod]);
+      await until('shown', () => isReady('dns-pi'));
+      running.abort();
+      api.setAway(isAlone);
+      const started = start();
+      await until('up', () => kubelet.engineState.kind === 'running');
+      await settled();
+      clock.advance(5_000);
+      api.setAway(false);
+      await started;
+      await until('adopted', () => kubelet.pods().length === 1);
+      await settled();
+      expect([runtime.running(uid, 'web')?.attempt, api.pods.size]).toEqual([0, 1]);
+      kubelet.setStaticPods([pod]);
+      runtime.exitContainer(runtime.running(uid, 'web')?.id ?? '', 1);
+      await until('told', () => statusOf('dns-pi')?.containerStatuses?.[0]?.restartCount === 1);
+      kubelet.setStaticPods([]);
+      await until('gone', () => api.pods.size === 0 && kubelet.pods().length === 0);
+    },
+  );
 });

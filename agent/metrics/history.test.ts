@@ -172,6 +172,19 @@ describe('a restart', () => {
     expect(cpu(again.query('1h', []))?.slice(-3)).toEqual([399, 0, null]);
   });
 
+  it('after days finds the pods that were there, and not those long gone', async () => {
+    const one = history();
+    live(one, 6, () => [pod('old', 7), pod('p', 7)]);
+    live(one, 20 * 360, () => [pod('p', 7)]);
+    await one.save();
+    clock.advance(3 * day);
+    const again = history();
+    await again.load();
+    expect(Object.keys(again.query('14d', []).series)).toEqual(['node', 'n/old', 'n/p']);
+    live(again, 5 * 360);
+    expect(Object.keys(again.query('14d', []).series)).toEqual(['node', 'n/p']);
+  });
+
   it('is the only time it writes, but for every six hours', () => {
     const one = history();
     live(one, 6 * 360);

@@ -107,6 +107,7 @@ export class History {
       const saved = bytes && (deserialize(bytes) as Saved);
       if (saved?.version !== version) return;
       for (const [name, states] of saved.series) this.#series.set(name, Series.of(states));
+      this.#passOver();
       this.#forgetSilent();
     } catch (error) {
       logger.warn('The history of measurements begins anew', { error: messageOf(error) });
@@ -135,6 +136,13 @@ export class History {
     if (series === undefined) this.#series.set(name, (series = new Series()));
     const rates = series.networkRates(nowMs, network);
     series.add(nowMs, [usage.cpuNanoCores, usage.memoryWorkingSetBytes, ...rates]);
+  }
+
+  /** While the machine was off nobody was silent. */
+  #passOver(): void {
+    const offMs = this.#deps.clock.now() - (this.#series.get(nodeSeries)?.lastMs ?? Number.NaN);
+    if (!Number.isFinite(offMs) || offMs < 0) return;
+    for (const series of this.#series.values()) series.lastMs += offMs;
   }
 
   #forgetSilent(): void {

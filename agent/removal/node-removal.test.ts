@@ -43,6 +43,8 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
   return new NodeRemoval({
     runtime,
+    nodeName: 'pi',
+    nodeNames: async () => ['pi', 'other'],
     networks: {
       list: async () => networks,
       remove: async (name) => void networks.splice(networks.indexOf(name), 1),
@@ -99,6 +101,16 @@ it('keeps the data of claims, and says where it is', async () => {
   expect(said).toContain(`kept ${data}/volumes: what is in it is not ours`);
 });
 
+it('leaves the disks that people mounted for claims and manifests, empty ones too', async () => {
+  mkdirSync(path.join(data, 'volumes/photos'));
+  mkdirSync(path.join(data, 'manifests'));
+  mounts = [`${data}/volumes/photos`, `${data}/manifests`, `${data}/pods/u/volumes`];
+  expect(await removal().run()).toBe(true);
+  expect(commands).toEqual([`umount ${data}/pods/u/volumes`]);
+  expect(readdirSync(data).toSorted()).toEqual(['manifests', 'volumes']);
+  expect(readdirSync(path.join(data, 'volumes'))).toEqual(['photos']);
+});
+
 const failures: { name: string; more: Partial<NodeRemovalDeps>; mounted?: string; want: string }[] =
   [
     {
@@ -146,11 +158,27 @@ it('leaves an image that others use', async () => {
   expect(said).toContain('kept the sandbox image: other containers are made of it');
 });
 
-it("touches no folder that is not an agent's", async () => {
+const others: { name: string; given: readonly string[] }[] = [
+  { name: "people's", given: ['volumes'] },
+  { name: 'of kubectl', given: ['kubeconfig', 'pods'] },
+  { name: "a member's", given: ['kubeconfig', 'pki', 'store'] },
+  { name: "a member's and an agent's", given: ['cluster-id', 'pki'] },
+  { name: 'of the store and an agent', given: ['serving.key', 'store'] },
+];
+it.each(others)('touches no folder that is $name', async ({ given }) => {
   const other = path.join(root, 'photos');
-  mkdirSync(path.join(other, 'volumes'), { recursive: true });
+  for (const name of given) mkdirSync(path.join(other, name), { recursive: true });
   expect(await removal({ dataDirectory: other }).run()).toBe(false);
   expect(said).toEqual([`could not remove ${other}: it is not an agent's data directory`]);
-  expect(readdirSync(other)).toEqual(['volumes']);
+  expect(readdirSync(other).toSorted()).toEqual(given);
   expect(runtime.calls.some((call) => call.startsWith('stop'))).toBe(false);
+});
+
+it('does nothing by the name of another node', async () => {
+  const nodeNames = async () => ['nas', 'nas'];
+  expect(await removal({ nodeNames }).run()).toBe(false);
+  expect(said).toEqual([
+    'could not remove containers: none is of node pi, but some of nas: is --node-name right?',
+  ]);
+  expect([existsSync(path.join(data, 'cluster-id')), networks]).toEqual([true, ['flotilla-1']]);
 });

@@ -13,6 +13,9 @@ type Engine = Pick<Runtime, 'listPods' | 'stopContainer' | 'removeContainer' | '
 export interface NodeRemovalDeps {
   /** Undefined: this machine was never part of a cluster. */
   readonly runtime: Engine | undefined;
+  readonly nodeName: string;
+  /** Of each container that the cluster has in the engine. */
+  readonly nodeNames: () => Promise<readonly string[]>;
   readonly networks: {
     readonly list: () => Promise<readonly string[]>;
     readonly remove: (name: string) => Promise<void>;
@@ -31,12 +34,15 @@ export interface NodeRemovalDeps {
 /** People's: the data of claims, and pods they wrote for this machine. */
 const kept: readonly string[] = ['volumes', 'manifests'];
 /** What an agent's data directory has, of which one is enough to know it by. */
-const marks: readonly string[] = ['cluster-id', 'kubeconfig', 'pods'];
+const marks: readonly string[] = ['cluster-id', 'serving.key'];
+/** What a member's has: the whole cluster, which is not this node's to delete. */
+const foreign: readonly string[] = ['store', 'pki'];
 const parallelPods = 8;
 
 export class NodeRemoval {
   readonly #deps: NodeRemovalDeps;
   #hasFailed = false;
+  #isOtherNode = false;
 
   constructor(deps: NodeRemovalDeps) {
     this.#deps = deps;
@@ -50,11 +56,13 @@ export class NodeRemoval {
       say(`nothing to remove: ${dataDirectory} is not there`);
       return true;
     }
-    if (!entries.some((name) => marks.includes(name))) {
+    const isAgents = entries.some((name) => marks.includes(name));
+    if (!isAgents || entries.some((name) => foreign.includes(name))) {
       say(`could not remove ${dataDirectory}: it is not an agent's data directory`);
       return false;
     }
     await this.#step('containers', () => this.#removePods());
+    if (this.#isOtherNode) return false;
     await this.#step('packet rules', removeRules);
     await this.#step('networks', () => this.#removeNetworks());
     await this.#step('the sandbox image', () => this.#removeSandboxImage());
@@ -78,8 +86,14 @@ export class NodeRemoval {
   }
 
   async #removePods(): Promise<void> {
-    const { runtime } = this.#deps;
+    const { runtime, nodeName, nodeNames } = this.#deps;
     if (runtime === undefined) return;
+    const all = await nodeNames();
+    if (all.length > 0 && !all.includes(nodeName)) {
+      this.#isOtherNode = true;
+      const others = [...new Set(all)].join(', ');
+      throw new Error(`none is of node ${nodeName}, but some of ${others}: is --node-name right?`);
+    }
     const waiting = [...(await runtime.listPods())];
     const work = async (): Promise<void> => {
       for (let pod = waiting.pop(); pod !== undefined; pod = waiting.pop()) {
@@ -119,27 +133,39 @@ export class NodeRemoval {
   }
 
   async #unmountAll(): Promise<void> {
-    const { system, dataDirectory, say } = this.#deps;
-    for (const point of mountsBelow(await this.#mountTable(), dataDirectory)) {
+    const { system, say } = this.#deps;
+    for (const point of await this.#ownMounts()) {
       const result = await system.run('umount', [point]);
       if (result.exitCode === 0) say(`unmounted ${point}`);
       else this.#failed(`mount ${point}`, new Error(result.stderr.trim()));
     }
   }
 
-  async #mountTable(): Promise<string> {
-    return (await this.#deps.system.readText('/proc/self/mountinfo')) ?? '';
+  /** All below the data directory, deepest first. */
+  async #mounts(): Promise<readonly string[]> {
+    const { system, dataDirectory } = this.#deps;
+    return mountsBelow((await system.readText('/proc/self/mountinfo')) ?? '', dataDirectory);
+  }
+
+  /** A disk for claims is mounted by people, and stays. */
+  async #ownMounts(): Promise<readonly string[]> {
+    const folders = kept.map((name) => path.join(this.#deps.dataDirectory, name));
+    return (await this.#mounts()).filter(
+      (point) => !folders.some((folder) => `${point}/`.startsWith(`${folder}/`)),
+    );
   }
 
   async #removeFiles(): Promise<void> {
     const { dataDirectory, logDirectory, say } = this.#deps;
-    const [mount] = mountsBelow(await this.#mountTable(), dataDirectory);
+    const [mount] = await this.#ownMounts();
     // Deleting would go on behind it.
     if (mount !== undefined) throw new Error(`${mount} is still mounted`);
+    const mounts = await this.#mounts();
     let hasData = false;
     for (const name of await names(dataDirectory)) {
       const file = path.join(dataDirectory, name);
-      const isKept = kept.includes(name) && (await names(file)).length > 0;
+      const isKept =
+        kept.includes(name) && (mounts.includes(file) || (await names(file)).length > 0);
       if (isKept) say(`kept ${file}: what is in it is not ours`);
       else await rm(file, { recursive: true });
       hasData ||= isKept;

@@ -1,6 +1,6 @@
 // `agent --remove`: what node-removal.ts needs, of this machine. The API server is not asked: it may
 // be gone for good.
-import { readdir, readFile, realpath } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
 import { findSocket } from '../engine/engine-socket.ts';
@@ -39,6 +39,11 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
   const runtime = new DockerRuntime({ client: () => client, identity, clock: systemClock });
   const removal = new NodeRemoval({
     runtime: clusterId === '' ? undefined : runtime,
+    nodeName,
+    async nodeNames() {
+      const found = await client.listContainers({ label: [`${label.cluster}=${clusterId}`] });
+      return found.map(({ Labels }) => Labels[label.node] ?? '');
+    },
     networks: {
       list: async () => {
         const found = await client.listNetworks({ label: [`${label.cluster}=${clusterId}`] });
@@ -69,17 +74,31 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
   return removal.run();
 }
 
-/** The process id of another agent with this data directory; undefined also where nobody can tell. */
-async function runningAgent(dataDirectory: string): Promise<number | undefined> {
-  const ids = await readdir('/proc').catch(() => []);
+/**
+ * The process id of another agent with this data directory; undefined also where nobody can tell.
+ * `proc`: where the kernel shows processes.
+ */
+export async function runningAgent(
+  dataDirectory: string,
+  proc = '/proc',
+): Promise<number | undefined> {
+  const ids = await readdir(proc).catch(() => []);
   for (const id of ids.filter((name) => /^\d+$/.test(name))) {
     if (Number(id) === process.pid) continue;
-    const text = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+    const text = await readFile(path.join(proc, id, 'cmdline'), 'utf8').catch(() => '');
     const words = text.split('\0');
-    const data = words[words.indexOf('--data') + 1] ?? '';
-    if (!words.some((word) => word.endsWith('agent/main.js')) || !words.includes('--data'))
-      continue;
-    if ((await realpath(data).catch(() => data)) === dataDirectory) return Number(id);
+    const data = flagOf(words, '--data');
+    if (!words.some((word) => word.endsWith('agent/main.js')) || data === undefined) continue;
+    // Of a process of somebody else's it can't be read: an absolute path is right all the same.
+    const cwd = await readlink(path.join(proc, id, 'cwd')).catch(() => '/');
+    const found = path.resolve(cwd, data);
+    if ((await realpath(found).catch(() => found)) === dataDirectory) return Number(id);
   }
   return undefined;
+}
+
+/** `--flag VALUE` or `--flag=VALUE`; the last one counts. */
+function flagOf(words: readonly string[], flag: string): string | undefined {
+  const last = words.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  return words[last] === flag ? words[last + 1] : words[last]?.slice(flag.length + 1);
 }

@@ -1,6 +1,6 @@
 // Hands a file of images over to a machine: by the API server to its agent. Of the ways a browser has
 // to send a file only this one tells how much has gone.
-import { type LoadedImage, loadedImages } from '../state/image-file.ts';
+import { brokenWords, type LoadedImage, loadedImages } from '../state/image-file.ts';
 
 export interface Upload {
   readonly machine: string;
@@ -31,9 +31,7 @@ export function uploadImages({
       }
     });
     for (const name of ['error', 'abort'] as const)
-      request.addEventListener(name, () =>
-        reject(new Error('The connection broke before all was sent: nothing was loaded.')),
-      );
+      request.addEventListener(name, () => reject(new Error(brokenWords)));
     request.send(file);
   });
 }

@@ -10,6 +10,8 @@ import { useCluster } from './cluster.ts';
 export function usePast(range: Ref<Range>): (nodeName: string, series: string) => Past {
   const { client } = useCluster();
   const known = new Map<string, ShallowRef<Past>>();
+  /** Of these nothing has drawn the last answer: what they belong to is no longer shown. */
+  const idle = new Set<string>();
   let stop = new AbortController();
   let timer: Timer | undefined;
 
@@ -19,7 +21,10 @@ export function usePast(range: Ref<Range>): (nodeName: string, series: string) =
     const query = { range: range.value, of: series };
     try {
       const answer = await client.json({ method: 'GET', path, query, signal });
-      if (!signal.aborted) past.value = parseHistory(answer).get(series) ?? noPast;
+      if (signal.aborted) return;
+      idle.add(`${nodeName} ${series}`);
+      // A new object each time: whoever shows it reads it again.
+      past.value = { ...(parseHistory(answer).get(series) ?? noPast) };
     } catch {
       // A machine that does not answer has no past for now; its chart shows what comes.
     }
@@ -29,12 +34,18 @@ export function usePast(range: Ref<Range>): (nodeName: string, series: string) =
     stop.abort();
     stop = new AbortController();
     timer?.cancel();
-    timer = systemClock.timer(choiceOf(range.value).refreshMs, askAll);
+    timer = systemClock.timer(choiceOf(range.value).refreshMs, refresh);
     if (document.hidden) return;
     for (const [key, past] of known) {
       const [nodeName = '', ...series] = key.split(' ');
       void ask(nodeName, series.join(' '), past);
     }
+  }
+
+  function refresh(): void {
+    for (const key of idle) known.delete(key);
+    idle.clear();
+    askAll();
   }
 
   watch(range, () => {
@@ -47,10 +58,11 @@ export function usePast(range: Ref<Range>): (nodeName: string, series: string) =
     timer?.cancel();
     document.removeEventListener('visibilitychange', askAll);
   });
-  timer = systemClock.timer(choiceOf(range.value).refreshMs, askAll);
+  timer = systemClock.timer(choiceOf(range.value).refreshMs, refresh);
 
   return (nodeName, series) => {
     const key = `${nodeName} ${series}`;
+    idle.delete(key);
     let past = known.get(key);
     if (past === undefined) {
       past = shallowRef(noPast);

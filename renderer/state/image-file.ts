@@ -25,11 +25,14 @@ export function sendingWords({ name, sizeBytes, sentBytes }: ImageFile): string 
   return `Sending ${name}: ${formatBytes(sentBytes)} of ${formatBytes(sizeBytes)}`;
 }
 
+const unknownWords = 'the images may or may not have been loaded.';
+export const brokenWords = `The connection broke: ${unknownWords}`;
+
 /** The images of a machine's answer. Throws a sentence when there are none. */
 export function loadedImages(answer: string): readonly LoadedImage[] {
   const line = lastLine(answer);
   if (line?.status === 'loaded' && line.images !== undefined) return line.images;
-  throw new Error(line?.message ?? 'The machine went away before it was done: nothing was loaded.');
+  throw new Error(line?.message ?? `The machine went away before it was done: ${unknownWords}`);
 }
 
 /** What came whole; a line that broke off says nothing. */

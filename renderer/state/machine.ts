@@ -115,7 +115,7 @@ const pressureWords: Readonly<Record<string, readonly [well: string, ill: string
     'Keeps apps within their memory',
     "Can't keep apps within their memory",
   ],
-  ClockSkew: ['Its clock is right', 'Its clock is wrong'],
+  ClockSkew: ['Its clock is right', "Its clock differs from the cluster's"],
   SlowDisk: ['Its disk keeps up', 'Its disk is slow'],
   NetworkUnavailable: ['Its network is up', 'Its network is not set up'],
 };

@@ -59,7 +59,10 @@ class FakeApi {
     },
     // Nobody ever changes a ConfigMap here.
     watch: () => new Promise(() => {}),
-    delete: async (_resource: unknown, { name }: { name: string }) => this.remove(name),
+    delete: async (_resource: unknown, { name }: { name: string }) => {
+      this.#answer();
+      this.remove(name);
+    },
   } as unknown as RestClient;
 
   #answer(): void {

@@ -4,7 +4,9 @@ import { watch, type FSWatcher } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
+import { messageOf } from '../../error-message.ts';
 import { deviceDirectories, linkDirectories } from './device-classes.ts';
 import { discoverDevices, type Device, type DeviceFile } from './devices.ts';
 
@@ -12,8 +14,10 @@ export interface DeviceKeeperDeps {
   /** `/dev`. */
   readonly root: string;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly onChange: (change: DeviceChange) => void;
   readonly signal: AbortSignal;
+  readonly watch?: typeof watch;
 }
 
 export interface DeviceChange {
@@ -23,12 +27,17 @@ export interface DeviceChange {
 
 /** One thing makes several files, and its links a moment after them. */
 const settleMs = 300;
+/** The kernel has only so many watches; others may give theirs back. */
+const retryMs = 60_000;
 
 export class DeviceKeeper {
   readonly #deps: DeviceKeeperDeps;
   readonly #watchers = new Map<string, FSWatcher>();
   #devices: readonly Device[] = [];
   #timer: Timer | undefined;
+  #isLooking = false;
+  #isDirty = false;
+  #hasWarned = false;
 
   constructor(deps: DeviceKeeperDeps) {
     this.#deps = deps;
@@ -46,11 +55,25 @@ export class DeviceKeeper {
 
   #stop(): void {
     this.#timer?.cancel();
-    for (const watcher of this.#watchers.values()) watcher.close();
-    this.#watchers.clear();
+    this.#unwatch();
   }
 
+  /** One at a time: an older list must not win over a newer one. */
   async #look(): Promise<void> {
+    this.#isDirty = true;
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    try {
+      while (this.#isDirty && !this.#deps.signal.aborted) {
+        this.#isDirty = false;
+        await this.#lookOnce();
+      }
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #lookOnce(): Promise<void> {
     const { root, onChange, signal } = this.#deps;
     // First, so that nothing comes unseen in between.
     await this.#watchAll();
@@ -68,32 +91,47 @@ export class DeviceKeeper {
   }
 
   async #watchAll(): Promise<void> {
-    const { root } = this.#deps;
+    const { root, logger } = this.#deps;
+    // A directory that went and came again needs a new watch; nothing tells which did.
+    this.#unwatch();
     // udev links every device here, and nobody writes to its files: `/dev` itself tells of each
     // write to /dev/null as well.
     const hasLinks = await isDirectory(path.join(root, 'char'));
     const names = [hasLinks ? 'char' : '.', 'serial', 'v4l', ...linkDirectories];
     const wanted = hasLinks ? names : [...names, ...deviceDirectories];
-    for (const name of wanted) await this.#watch(path.join(root, name));
+    try {
+      for (const name of wanted) await this.#watch(path.join(root, name));
+      this.#hasWarned = false;
+    } catch (error) {
+      if (!this.#hasWarned)
+        logger.warn('Devices are noticed late', { directory: root, error: messageOf(error) });
+      this.#hasWarned = true;
+      this.#lookIn(retryMs);
+    }
   }
 
   async #watch(directory: string): Promise<void> {
     if (this.#watchers.has(directory) || !(await isDirectory(directory))) return;
     if (this.#deps.signal.aborted) return;
-    const watcher = watch(directory, { persistent: false }, (event) => {
-      if (event === 'rename') this.#lookSoon();
+    const watcher = (this.#deps.watch ?? watch)(directory, { persistent: false }, (event) => {
+      if (event === 'rename') this.#lookIn(settleMs);
     });
-    watcher.on('error', () => this.#lookSoon());
+    watcher.on('error', () => this.#lookIn(settleMs));
     this.#watchers.set(directory, watcher);
   }
 
-  #lookSoon(): void {
+  #unwatch(): void {
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+  }
+
+  #lookIn(delayMs: number): void {
+    const { clock, logger } = this.#deps;
     this.#timer?.cancel();
-    this.#timer = this.#deps.clock.timer(settleMs, () => {
-      // A directory that went and came again needs a new watch; nothing tells which did.
-      for (const watcher of this.#watchers.values()) watcher.close();
-      this.#watchers.clear();
-      void this.#look();
+    this.#timer = clock.timer(delayMs, () => {
+      this.#look().catch((error: unknown) => {
+        logger.error('Devices not looked at', { error: messageOf(error) });
+      });
     });
   }
 }

@@ -420,6 +420,31 @@ describe('what a pod needs next', () => {
   });
 });
 
+describe('known from its sandbox only, a pod', () => {
+  const offline = { isOffline: true };
+  const policy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }];
+  const resizable = { containers: [{ name: 'a', resizePolicy: policy }, { name: 'b' }] };
+  const large = { ...small, memoryBytes: 128 };
+  const healthy: { name: string; spec?: Partial<PodSpec>; a: Partial<ContainerStatus> }[] = [
+    { name: 'with another image by now', a: { specHash: 'newer' } },
+    { name: 'resized meanwhile', a: { limits: large, askedLimits: large } },
+    { name: 'resized by a restart', spec: resizable, a: { limits: large, askedLimits: large } },
+  ];
+  it.each(healthy)('goes on: $name', ({ spec = {}, a }) => {
+    const containers = [container('a', a), container('b'), container('debugger')];
+    const { updates, ...rest } = actions(spec, [sandbox()], containers, offline);
+    expect([brief({ ...rest, updates }), updates]).toEqual([nothing, []]);
+  });
+
+  it('ends what a probe finds ill, and what is left in a sandbox that is gone', () => {
+    const probes = (name: string) => (name === 'b' ? { liveness: false } : {});
+    const both = [container('a'), container('b')];
+    expect(actions({}, [sandbox()], both, { ...offline, probes }).kills).toHaveLength(1);
+    const before = [container('a', { sandboxId: 'before' }), container('b')];
+    expect(brief(actions({}, [sandbox()], before, offline)).kills).toEqual(['a']);
+  });
+});
+
 describe('a container that was resized', () => {
   const large = { ...small, memoryBytes: 128 };
   const both = (more: Partial<ContainerStatus>) => [container('a', more), container('b')];

@@ -52,6 +52,8 @@ export interface ProbeResults {
 export interface ActionInput {
   readonly pod: Pod;
   readonly observed: ObservedPod;
+  /** What it was made as is known, not what was changed of it since: nothing is held against that. */
+  readonly isOffline?: boolean;
   readonly probes: (containerName: string) => ProbeResults;
   readonly specHash: (container: Container) => string;
   readonly limits: (container: Container) => ContainerLimits;
@@ -199,7 +201,10 @@ function actionsInSandbox(input: ActionInput, sandboxId: string): PodActions {
  * What runs and is nobody's: in a sandbox that is gone (its network is, too), beside a newer one of
  * its name, or under a name that the pod does not have.
  */
-function strayKills({ pod, observed }: ActionInput, sandboxId: string): ContainerKill[] {
+function strayKills(
+  { pod, observed, isOffline = false }: ActionInput,
+  sandboxId: string,
+): ContainerKill[] {
   const { containers, initContainers = [], ephemeralContainers = [] } = pod.spec;
   const names = new Set(
     [...containers, ...initContainers, ...ephemeralContainers].map(({ name }) => name),
@@ -207,6 +212,7 @@ function strayKills({ pod, observed }: ActionInput, sandboxId: string): Containe
   const latest = latestContainers(observed, sandboxId);
   return observed.containers
     .filter(({ state }) => state === 'running')
+    .filter(({ name }) => names.has(name) || !isOffline)
     .filter((status) => latest.get(status.name) !== status || !names.has(status.name))
     .map(({ id, name }) => ({ id, name, message: `Stopping container ${name}` }));
 }
@@ -232,9 +238,10 @@ function killOf(
   const { name } = container;
   const { id, specHash } = status;
   const probes = input.probes(name);
-  if (specHash !== input.specHash(container))
+  const isKnown = input.isOffline !== true;
+  if (isKnown && specHash !== input.specHash(container))
     return { id, name, message: `Container ${name} definition changed, will be restarted` };
-  if (needsRestart(input, container, status))
+  if (isKnown && needsRestart(input, container, status))
     return { id, name, message: `Container ${name} resize requires restart` };
   for (const failedProbe of ['liveness', 'startup'] as const)
     if (probes[failedProbe] === false) {
@@ -249,6 +256,7 @@ function updatesOf(
   container: Container,
   status: ContainerStatus,
 ): readonly ContainerUpdate[] {
+  if (input.isOffline === true) return [];
   const limits = input.limits(container);
   const last = input.limitsSet(status.id);
   // An engine may take what it can't set, and say nothing: it is told once.

@@ -100,7 +100,7 @@ export class PodSync {
     return this.#startAll(input, actions, { sandboxId, now, objects });
   }
 
-  #actions({ pod, observed, limitsSet }: SyncInput): PodActions {
+  #actions({ pod, observed, limitsSet, isOffline }: SyncInput): PodActions {
     const { prober } = this.#deps;
     const statuses = [
       ...(pod.status?.initContainerStatuses ?? []),
@@ -110,6 +110,7 @@ export class PodSync {
     return computePodActions({
       pod,
       observed,
+      isOffline,
       probes: (name) => prober.results(pod.metadata.uid ?? '', name),
       specHash: containerHash,
       limits: (container) => containerLimits(container, pod.spec),

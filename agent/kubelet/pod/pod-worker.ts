@@ -15,6 +15,7 @@ import {
 import { defaultGracePeriodSeconds, podRef } from '../container/sandbox-config.ts';
 import type { ContainerStarter, NodeView } from '../container/container-starter.ts';
 import type { Prober } from '../container/prober.ts';
+import { isStatic } from '../static/static-pod.ts';
 import type { ObjectSource } from '../volumes/object-source.ts';
 import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
@@ -350,7 +351,8 @@ export class PodWorker {
     await volumes.tearDown(uid);
     objects.release(uid);
     starter.forget(this.#pod);
-    if (!this.#isGone) {
+    // Of a static pod the mirror goes by itself, and nothing waits for an API server.
+    if (!this.#isGone && !isStatic(this.#pod)) {
       await statuses.flush(uid);
       await deletePod(this.#pod);
     }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Pod } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
+import { staticPod } from '../static/static-pod.ts';
 import {
   evictionMessage,
   evictionOrder,
@@ -23,7 +24,7 @@ function supply(memoryMib: number, diskGib = 50, sizeGib = 100): NodeSupply {
 function usage(
   name: string,
   usedMib: number,
-  { requestMib = 0, priority = 0, annotations = {} } = {},
+  { requestMib = 0, priority = 0, metadata = {} } = {},
 ): PodUsage {
   const resources = {
     requests: { memory: `${requestMib}Mi`, 'ephemeral-storage': `${requestMib}Mi` },
@@ -31,7 +32,7 @@ function usage(
   const pod: Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: 'default', annotations },
+    metadata: { name, namespace: 'default', ...metadata },
     spec: { priority, containers: [{ name: 'web', image: 'web:1', resources }] },
   };
   return { pod, containers: [{ name: 'web', bytes: usedMib * mib }], volumeBytes: 0 };
@@ -93,10 +94,16 @@ describe('who has to give way', () => {
   });
 
   it('is never what the cluster stands on, a pod of a file, or one whose end frees nothing', () => {
-    const annotations = { 'kubernetes.io/config.source': 'file' };
+    const manifest = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'static' },
+      spec: { containers: [{ name: 'web', image: 'web:1' }] },
+    };
+    const { metadata } = staticPod(manifest, 'static.yaml', 'pi');
     const pods = [
       usage('critical', 900, { priority: 2_000_000_000 }),
-      usage('static', 900, { annotations }),
+      usage('static', 900, { metadata }),
       usage('tiny', 0.5),
     ];
     expect(order(...pods)).toEqual([]);

@@ -3,6 +3,7 @@
 import type { Container, Pod } from '#kube/api/core.ts';
 import { podRequests } from '#kube/machinery/pod-resources.ts';
 import { toInteger } from '#kube/machinery/quantity.ts';
+import { isStatic } from '../static/static-pod.ts';
 import type { DiskSpace } from './image-garbage.ts';
 
 export type Starved = 'memory' | 'ephemeral-storage';
@@ -77,9 +78,8 @@ export function evictionMessage(usage: PodUsage, what: Starved, supply: NodeSupp
   return `The node was low on resource: ${what}. Threshold quantity: ${kib(threshold)}, available: ${kib(available)}. ${larger.join('')}`;
 }
 
-export function isCritical({ metadata, spec }: Pod): boolean {
-  const isStatic = metadata.annotations?.['kubernetes.io/config.source'] === 'file';
-  return isStatic || (spec.priority ?? 0) >= criticalPriority;
+export function isCritical(pod: Pod): boolean {
+  return isStatic(pod) || (pod.spec.priority ?? 0) >= criticalPriority;
 }
 
 function usedBytes({ containers, volumeBytes }: PodUsage): number {

@@ -6,7 +6,7 @@ import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { pods as podResource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { hasReason } from '#kube/machinery/status.ts';
+import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { messageOf } from '../../error-message.ts';
 import { mirroredUid, mirrorOf } from './static-pod.ts';
 
@@ -27,8 +27,11 @@ export class Mirrors {
   readonly #deps: MirrorsDeps;
   /** By uid. */
   #wanted: ReadonlyMap<string, Pod> = new Map();
+  #isAsked = false;
   /** By the uid of the static pod. */
   readonly #shown = new Map<string, Pod>();
+  /** Static uids whose refusal was told. */
+  readonly #refused = new Set<string>();
   #isSynced = false;
   #isRunning = false;
   #isDirty = false;
@@ -43,7 +46,9 @@ export class Mirrors {
   }
 
   want(pods: readonly Pod[]): void {
+    this.#isAsked = true;
     this.#wanted = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
+    for (const uid of this.#refused) if (!this.#wanted.has(uid)) this.#refused.delete(uid);
     this.#reconcile();
   }
 
@@ -70,7 +75,7 @@ export class Mirrors {
 
   #reconcile(): void {
     this.#isDirty = true;
-    if (!this.#isSynced || this.#isRunning) return;
+    if (!this.#isSynced || !this.#isAsked || this.#isRunning) return;
     this.#isRunning = true;
     void this.#run();
   }
@@ -107,13 +112,35 @@ export class Mirrors {
     }
   }
 
+  /** One that is refused hides none after it; the last refusal is thrown in the end. */
   async #createMissing(): Promise<void> {
+    let refusal: StatusError | undefined;
     for (const [uid, pod] of this.#wanted) {
       if (this.#shown.has(uid)) continue;
-      const node = await this.#deps.node();
-      const made = await this.#deps.client.create(podResource, mirrorOf(pod, node));
-      this.#shown.set(uid, made);
-      this.#deps.onMirror(uid);
+      try {
+        await this.#create(uid, pod);
+      } catch (error) {
+        if (!(error instanceof StatusError)) throw error;
+        refusal = error;
+        this.#warn(uid, pod, error);
+      }
     }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  async #create(uid: string, pod: Pod): Promise<void> {
+    const node = await this.#deps.node();
+    const made = await this.#deps.client.create(podResource, mirrorOf(pod, node));
+    this.#refused.delete(uid);
+    this.#shown.set(uid, made);
+    this.#deps.onMirror(uid);
+  }
+
+  /** Once, however often it is tried. */
+  #warn(uid: string, { metadata }: Pod, error: StatusError): void {
+    if (this.#refused.has(uid)) return;
+    this.#refused.add(uid);
+    const pod = `${metadata.namespace}/${metadata.name}`;
+    this.#deps.logger.warn('Static pod runs, but is not shown', { pod, error: error.message });
   }
 }

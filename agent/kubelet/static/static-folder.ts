@@ -18,10 +18,13 @@ export interface StaticFolderDeps {
   /** A sentence for a person, once for each state of a file. */
   readonly onProblem: (file: string, sentence: string) => void;
   readonly signal: AbortSignal;
+  readonly watch?: typeof watch;
 }
 
 /** An editor writes a file in several steps. */
 const settleMs = 300;
+/** The kernel has only so many watches; others may give theirs back. */
+const retryMs = 60_000;
 
 export class StaticFolder {
   readonly #deps: StaticFolderDeps;
@@ -36,42 +39,64 @@ export class StaticFolder {
 
   /** Resolves when what is there is known. Throws when the folder can't be made or read. */
   async start(): Promise<void> {
-    const { directory, signal, clock } = this.#deps;
+    const { directory, signal } = this.#deps;
     await mkdir(directory, { recursive: true, mode: 0o750 });
-    this.#watcher = watch(directory, { persistent: false }, () => {
-      this.#timer?.cancel();
-      this.#timer = clock.timer(settleMs, () => void this.#lookAgain());
-    });
-    this.#watcher.on('error', () => {});
     const stop = (): void => {
       this.#timer?.cancel();
       this.#watcher?.close();
     };
     signal.addEventListener('abort', stop, { once: true });
+    // First, so that nothing comes unseen in between.
+    this.#follow();
     await this.#look();
   }
 
-  async #lookAgain(): Promise<void> {
-    const { directory, onProblem } = this.#deps;
+  /** What is there runs also where changes of it can't be noticed. */
+  #follow(): void {
+    const { directory } = this.#deps;
     try {
-      await this.#look();
+      this.#watcher = (this.#deps.watch ?? watch)(directory, { persistent: false }, () =>
+        this.#lookIn(settleMs),
+      );
+      this.#watcher.on('error', () => {});
+      this.#told.delete('.');
     } catch (error) {
-      onProblem('.', `${directory} can't be read: ${messageOf(error)}`);
+      this.#tell('.', `Changes of ${directory} are noticed late: ${messageOf(error)}`);
+      this.#lookIn(retryMs);
     }
   }
 
+  #lookIn(delayMs: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#deps.clock.timer(delayMs, () => void this.#lookAgain());
+  }
+
+  async #lookAgain(): Promise<void> {
+    const { directory } = this.#deps;
+    if (this.#watcher === undefined) this.#follow();
+    try {
+      await this.#look();
+    } catch (error) {
+      this.#tell('..', `${directory} can't be read: ${messageOf(error)}`);
+    }
+  }
+
+  #tell(about: string, sentence: string): void {
+    if (this.#told.get(about) !== sentence) this.#deps.onProblem(about, sentence);
+    this.#told.set(about, sentence);
+  }
+
   async #look(): Promise<void> {
-    const { directory, onPods, onProblem, signal } = this.#deps;
+    const { directory, onPods, signal } = this.#deps;
     const names = (await readdir(directory)).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name));
+    this.#told.delete('..');
     for (const name of this.#pods.keys()) if (!names.includes(name)) this.#pods.delete(name);
     for (const name of names.sort())
       try {
         this.#pods.set(name, await this.#read(name));
         this.#told.delete(name);
       } catch (error) {
-        const sentence = `${path.join(directory, name)} is not run: ${messageOf(error)}`;
-        if (this.#told.get(name) !== sentence) onProblem(name, sentence);
-        this.#told.set(name, sentence);
+        this.#tell(name, `${path.join(directory, name)} is not run: ${messageOf(error)}`);
       }
     if (signal.aborted) return;
     const byName = new Map<string, Pod>();

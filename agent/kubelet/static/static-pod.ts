@@ -44,8 +44,10 @@ export function staticPod(manifest: unknown, file: string, nodeName: string): Po
 }
 
 export function isStatic({ metadata }: Pod): boolean {
-  const { annotations = {} } = metadata;
-  return annotations[sourceAnnotation] === 'file' && annotations[mirrorAnnotation] === undefined;
+  const { annotations = {}, uid = '' } = metadata;
+  // Anyone can write annotations; nobody chooses a uid, and the API server's have dashes.
+  const isOurs = annotations[hashAnnotation] === uid && /^[0-9a-f]{32}$/.test(uid);
+  return isOurs && annotations[sourceAnnotation] === 'file';
 }
 
 /** The uid of the static pod that it shows; undefined: it is no mirror. */

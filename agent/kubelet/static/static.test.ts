@@ -1,10 +1,10 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Pod } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
-import { StaticFolder } from './static-folder.ts';
+import { StaticFolder, type StaticFolderDeps } from './static-folder.ts';
 import { isStatic, mirroredUid, mirrorOf, staticPod } from './static-pod.ts';
 
 const manifest = (more: object = {}, spec: object = {}) => ({
@@ -34,6 +34,16 @@ describe('a manifest', () => {
     expect([isStatic(mirror), mirroredUid(mirror)]).toEqual([false, uids[0]]);
   });
 
+  it.each(['0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0', undefined])(
+    'is not what a pod of the API says of itself: uid %s',
+    (uid = '') => {
+      const { metadata, ...rest } = staticPod(manifest(), 'dns.yaml', 'pi');
+      const annotations = { ...metadata.annotations, 'kubernetes.io/config.hash': uid };
+      expect(isStatic({ ...rest, metadata: { ...metadata, uid, annotations } })).toBe(false);
+      expect(isStatic({ ...rest, metadata: { ...metadata, uid: '0'.repeat(32) } })).toBe(false);
+    },
+  );
+
   it('asks for what it limits, as the API server would have it', () => {
     const resources = { limits: { memory: '1Gi', cpu: '1' }, requests: { cpu: '100m' } };
     const spec = { containers: [{ name: 'a', image: 'i', resources }] };
@@ -41,6 +51,15 @@ describe('a manifest', () => {
     expect(container?.resources?.requests).toEqual({ memory: '1Gi', cpu: '100m' });
   });
 
+  const sortOf = (source: string) => (source.startsWith('secret') ? 'secrets' : 'configmaps');
+  const image = { name: 'a', image: 'i' };
+  const fromAll = (source: string) => ({
+    containers: [{ ...image, envFrom: [{ [source]: { name: 'n' } }] }],
+  });
+  const fromOne = (key: string) => ({
+    containers: [image],
+    initContainers: [{ ...image, env: [{ name: 'e', valueFrom: { [key]: { name: 'n' } } }] }],
+  });
   const bad: { name: string; given: unknown; want: string }[] = [
     { name: 'no object', given: 'text', want: 'it is no Pod of apiVersion v1' },
     { name: 'another kind', given: manifest({ kind: 'Service' }), want: 'it is no Pod' },
@@ -56,11 +75,20 @@ describe('a manifest', () => {
       given: manifest({}, { containers: [{ name: 'a' }] }),
       want: 'spec.containers[0].image',
     },
-    {
-      name: 'what only the API server knows',
-      given: manifest({}, { volumes: [{ name: 'a', configMap: { name: 'c' } }] }),
-      want: "it refers to configmaps: a static pod can't ask the API server",
-    },
+    ...[
+      ['configmaps', { volumes: [{ name: 'a', configMap: { name: 'c' } }] }] as const,
+      ['secrets', { volumes: [{ name: 'a', secret: { secretName: 's' } }] }] as const,
+      ['secrets', { volumes: [{ name: 'a', projected: { sources: [] } }] }] as const,
+      ['persistentvolumeclaims', { volumes: [{ name: 'a', persistentVolumeClaim: {} }] }] as const,
+      ['secrets', { imagePullSecrets: [{ name: 's' }] }] as const,
+      ['a service account', { serviceAccountName: 'a' }] as const,
+      ...['configMapRef', 'secretRef'].map((source) => [sortOf(source), fromAll(source)] as const),
+      ...['configMapKeyRef', 'secretKeyRef'].map((key) => [sortOf(key), fromOne(key)] as const),
+    ].map(([what, spec]) => ({
+      name: `what only the API server knows: ${JSON.stringify(spec)}`,
+      given: manifest({}, spec),
+      want: `it refers to ${what}: a static pod can't ask the API server`,
+    })),
   ];
   it.each(bad)('is refused with $name', ({ given, want }) => {
     expect(() => staticPod(given, 'f.yaml', 'pi')).toThrow(want);
@@ -96,7 +124,7 @@ describe('a folder of manifests', () => {
   const yaml = (name: string) =>
     `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec: {containers: [{name: a, image: i}]}\n`;
 
-  async function start(): Promise<void> {
+  async function start(more: Partial<StaticFolderDeps> = {}): Promise<void> {
     const folder = new StaticFolder({
       directory,
       nodeName: 'pi',
@@ -107,6 +135,7 @@ describe('a folder of manifests', () => {
       },
       onProblem: (_file, sentence) => void problems.push(sentence),
       signal: stopping.signal,
+      ...more,
     });
     await folder.start();
   }
@@ -126,6 +155,33 @@ describe('a folder of manifests', () => {
     write('notes.txt', 'remember');
     await start();
     expect([names, problems]).toEqual([['dns-pi', 'one-pi', 'two-pi'], []]);
+  });
+
+  it('is run where the kernel has no watch left, and followed when it has', async () => {
+    let free = 0;
+    const scarce = ((...given: Parameters<typeof watch>) => {
+      if (free-- > 0) return watch(...given);
+      throw new Error('ENOSPC: System limit for number of file watchers reached');
+    }) as typeof watch;
+    write('a.yaml', yaml('one'));
+    await start({ watch: scarce });
+    expect([names, problems]).toEqual([
+      ['one-pi'],
+      [expect.stringContaining(`Changes of ${directory} are noticed late: ENOSPC`)],
+    ]);
+    const passes = (ms: number, act: () => void) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      onPods = resolve;
+      act();
+      clock.advance(ms);
+      return promise;
+    };
+    await passes(60_000, () => write('b.yaml', yaml('two')));
+    expect(names).toEqual(['one-pi', 'two-pi']);
+    free = 1;
+    await passes(60_000, () => rmSync(path.join(directory, 'b.yaml')));
+    await changed(() => write('c.yaml', yaml('three')));
+    expect([names, problems.length]).toEqual([['one-pi', 'three-pi'], 1]);
   });
 
   it('is followed; what a file said before stays while it says nothing that can be run', async () => {

@@ -195,6 +195,9 @@ describe('a mutation', () => {
         patch(
           '[JSONPatch{op: "add", path: "/spec/metrics", value: [Object.spec.metrics{type: "Resource", resource: Object.spec.metrics.resource{name: "cpu", target: Object.spec.metrics.resource.target{type: "Utilization", averageUtilization: 70}}}]}]',
         ),
+        patch(
+          '[JSONPatch{op: "replace", path: "/spec/maxReplicas", value: object.spec.metrics.size() + 4}]',
+        ),
       ],
     });
     const { json: body, text } = await create(
@@ -202,6 +205,8 @@ describe('a mutation', () => {
       autoscalers,
     );
     expect(body.spec?.targetCPUUtilizationPercentage, text).toBe(70);
+    // The second sees in that version, too, what the first made.
+    expect(body.spec.maxReplicas).toBe(5);
   });
 });
 

@@ -42,7 +42,8 @@ export function paramAccess(deps: Deps): AdmissionPlugin {
 }
 
 function checkPolicy(deps: Deps, attributes: AdmissionAttributes): void {
-  const [policy, old] = [attributes.object as Policy, attributes.oldObject as Policy | undefined];
+  const policy = attributes.object as Policy;
+  const old: Policy | undefined = attributes.oldObject;
   const paramKind = policy.spec?.paramKind;
   if (paramKind === undefined || deepEqual(paramKind, old?.spec?.paramKind)) return;
   if (mayGet(deps, attributes, paramKind, { name: '*', namespace: '*' })) return;
@@ -59,16 +60,14 @@ async function checkBinding(
   attributes: AdmissionAttributes,
   plural: string,
 ): Promise<void> {
-  const [binding, old] = [
-    attributes.object as Binding,
-    attributes.oldObject as Binding | undefined,
-  ];
+  const binding = attributes.object as Binding;
+  const old: Binding | undefined = attributes.oldObject;
   const { policyName = '', paramRef } = binding.spec ?? {};
   if (paramRef === undefined) return;
   const before = old?.spec;
   if (policyName === before?.policyName && deepEqual(paramRef, before.paramRef)) return;
   const resource = { ...attributes.resource, resource: plural };
-  const policy = (await deps.reader.get(resource, '', policyName)) as Policy | undefined;
+  const policy: Policy | undefined = await deps.reader.get(resource, '', policyName);
   if (mayGet(deps, attributes, policy?.spec?.paramKind, paramRef)) return;
   throw refused(
     attributes,

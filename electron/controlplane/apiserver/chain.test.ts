@@ -240,6 +240,10 @@ describe('errors', () => {
   });
 });
 
+async function* endless(): AsyncGenerator<string> {
+  yield await new Promise<string>(() => undefined);
+}
+
 describe('the deadline', () => {
   const cases = [
     {
@@ -273,6 +277,23 @@ describe('the deadline', () => {
       expect(summary(await pending)).toEqual({ status: 504, reason: 'Timeout', message });
       expect(signal?.aborted).toBe(true);
     });
+
+  const answers = [
+    { name: 'leaves the client alone once it has its answer', body: 'whole', isAborted: false },
+    { name: 'lets a stream end when its client goes', body: endless(), isAborted: true },
+  ];
+  it.each(answers)('$name', async ({ body, isAborted }) => {
+    const client = new AbortController();
+    let signal: AbortSignal | undefined;
+    const resources = async (given: ApiRequest): Promise<ApiResponse> => {
+      ({ signal } = given);
+      return { status: 200, headers: {}, body };
+    };
+    const request = { ...ask('/api/v1/pods', { user: admin }), signal: client.signal };
+    await chain({ resources })(request);
+    client.abort();
+    expect(signal?.aborted).toBe(isAborted);
+  });
 
   it('does not concern watches', async () => {
     const { handler, release } = held();

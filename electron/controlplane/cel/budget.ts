@@ -1,5 +1,6 @@
 // What an expression may use up, counted and never timed, so that the same object gets the same
 // answer on every machine. Every step of an evaluation costs one, and more where a value is large.
+import { Message } from './message.ts';
 
 /** What all rules of one object may cost together: some hundred milliseconds at most. */
 export const objectBudget = 200_000;
@@ -16,7 +17,7 @@ export class BudgetError extends Error {
 
 export class Budget {
   left = 0;
-  /** Of lists and maps with all that is in them. */
+  /** Of lists, maps and messages with all that is in them. */
   readonly sizes = new WeakMap<object, number>();
 
   /** Throws a BudgetError once more was used than there is. */
@@ -41,9 +42,10 @@ export class Budget {
   #size(value: object): number {
     const known = this.sizes.get(value);
     if (known !== undefined) return known;
-    if (!Array.isArray(value) && !(value instanceof Map)) return 0;
+    const items = value instanceof Message ? value.fields : value;
+    if (!Array.isArray(items) && !(items instanceof Map)) return 0;
     let size = 1;
-    for (const item of value.values()) size += this.#sizeOfItem(item);
+    for (const item of items.values()) size += this.#sizeOfItem(item);
     this.sizes.set(value, size);
     return size;
   }

@@ -1,6 +1,6 @@
 // Macros that bind variables of their own and that the library lacks: comprehensions over two variables
 // (index and item, or key and value), `existsOne`, `sortBy`, `optMap`. The library's hooks for macros are
-// those of its own `cel.bind`; cel.test.ts fails should they change.
+// those of its own `cel.bind`; custom-resources/cel.test.ts fails should they change.
 // Source: cel-go ext/comprehensions.go, ext/lists.go, cel/library.go (optMap).
 import { Optional, type Environment } from '@marcbachmann/cel-js';
 import { BudgetError } from './budget.ts';

@@ -14,6 +14,10 @@ function made(text: string): unknown {
   return jsonOf(value);
 }
 
+function of(name = ''): string {
+  return `[${Array.from({ length: 4 }, () => name).join()}]`;
+}
+
 describe('messages', () => {
   it.each([
     ['Object{}', {}],
@@ -66,6 +70,26 @@ describe('messages', () => {
     ['Object{?spec: dyn(1)}', 'no such overload'],
   ])('refuses what %s comes to', (text, want) => {
     expect(() => made(text)).toThrow(want);
+  });
+
+  it('costs what it holds, however often it holds the same', () => {
+    // Four of four of four …: a text that is short, and a value that is not.
+    const names = Array.from({ length: 12 }, (_, index) => `v${index}`);
+    const text = names.reduceRight(
+      (inner, name, index) =>
+        `cel.bind(${name}, Object{a: ${index === 0 ? '1' : of(names[index - 1])}}, ${inner})`,
+      'v11',
+    );
+    expect(() => made(text)).toThrow('ran out of cost budget');
+  });
+
+  it('tells some of its mistakes, not each', () => {
+    const wrong = Array.from({ length: 50 }, (_, index) => `f${index}: Object.x{}`).join();
+    expect(() => made(`Object{${wrong}}`)).toThrow(
+      expect.objectContaining({
+        message: expect.toSatisfy((text: string) => text.split('\n').length === 10),
+      }),
+    );
   });
 
   const scope = expressions.scope('mutation');

@@ -5,21 +5,15 @@ import { Optional, type Environment } from '@marcbachmann/cel-js';
 import { Duration } from '@marcbachmann/cel-js/evaluator';
 import { durationText, timeText } from './durations.ts';
 import { originalFieldName } from './field-names.ts';
+import { Message } from './message.ts';
 import { registerNamespace } from './namespaces.ts';
 
-/** The library knows a type by its class. */
-export class Message {
-  readonly typeName: string;
-  readonly fields: ReadonlyMap<string, unknown>;
-
-  constructor(typeName: string, fields: ReadonlyMap<string, unknown>) {
-    this.typeName = typeName;
-    this.fields = fields;
-  }
-}
 class ObjectMessage extends Message {}
 class FieldMessage extends Message {}
 class PatchMessage extends Message {}
+
+/** Of mistakes, in one answer. */
+const toldMax = 10;
 
 export interface MessageType {
   /** In the environment: all fields of objects share one. */
@@ -61,36 +55,41 @@ export function registerMessages(env: Environment): void {
   );
 }
 
-/** Throws an Error for a part that is named by other fields than those it is at. */
-function messageJson(message: Message): unknown {
-  const wrong = misplaced(message, [message.typeName]);
+/** Throws an Error for parts that are named by other fields than those they are at. */
+function checkPlaces(message: Message): void {
+  const wrong: string[] = [];
+  findMisplaced(message, message.typeName, wrong);
   if (wrong.length > 0) throw new Error(`type mismatch: ${wrong.join('\n')}`);
-  return recordOf(message.fields, (name) => originalFieldName(keyText(name)));
 }
 
-function misplaced(value: unknown, path: readonly string[]): string[] {
-  if (Array.isArray(value)) return value.flatMap((item) => misplaced(item, path));
-  if (value instanceof Map) return [...value.values()].flatMap((item) => misplaced(item, path));
-  if (!(value instanceof Message)) return [];
-  const wanted = path.join('.');
+function findMisplaced(value: unknown, wanted: string, wrong: string[]): void {
+  if (wrong.length === toldMax) return;
+  if (Array.isArray(value) || value instanceof Map)
+    for (const item of value.values()) findMisplaced(item, wanted, wrong);
+  if (!(value instanceof Message)) return;
   const { typeName, fields } = value;
-  return [
-    ...(typeName === wanted
-      ? []
-      : [
-          `unexpected type name ${JSON.stringify(typeName)}, expected ${JSON.stringify(wanted)}, ` +
-            'which matches field name path from root Object type',
-        ]),
-    ...[...fields].flatMap(([name, field]) => misplaced(field, [...path, name])),
-  ];
+  if (typeName !== wanted)
+    wrong.push(
+      `unexpected type name ${JSON.stringify(typeName)}, expected ${JSON.stringify(wanted)}, ` +
+        'which matches field name path from root Object type',
+    );
+  for (const [name, field] of fields) findMisplaced(field, `${wanted}.${name}`, wrong);
 }
 
 /** Throws an Error for what has no JSON. */
 export function jsonOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(jsonOf);
-  if (value instanceof Map) return recordOf(value, keyText);
-  if (value instanceof PatchMessage) return recordOf(value.fields, keyText);
-  if (value instanceof Message) return messageJson(value);
+  return toJson(value, false);
+}
+
+/** `isPlaced`: the message that this is in was looked through, with all its parts. */
+function toJson(value: unknown, isPlaced: boolean): unknown {
+  if (Array.isArray(value)) return value.map((item) => toJson(item, isPlaced));
+  if (value instanceof Map) return recordOf(value, keyText, isPlaced);
+  if (value instanceof PatchMessage) return recordOf(value.fields, keyText, isPlaced);
+  if (value instanceof Message) {
+    if (!isPlaced) checkPlaces(value);
+    return recordOf(value.fields, (name) => originalFieldName(keyText(name)), true);
+  }
   if (value instanceof Date) return timeText(value);
   if (value instanceof Duration) return durationText(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
@@ -110,8 +109,9 @@ export function jsonOf(value: unknown): unknown {
 function recordOf(
   map: ReadonlyMap<unknown, unknown>,
   nameOf: (key: unknown) => string,
+  isPlaced: boolean,
 ): Record<string, unknown> {
-  return Object.fromEntries([...map].map(([key, value]) => [nameOf(key), jsonOf(value)]));
+  return Object.fromEntries([...map].map(([key, value]) => [nameOf(key), toJson(value, isPlaced)]));
 }
 
 function keyText(key: unknown): string {

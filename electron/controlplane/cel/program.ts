@@ -1,5 +1,5 @@
 // One expression, compiled: counted while it runs. The library has no such limit of its own, so the
-// evaluator's one entry for sub-expressions is wrapped; cel.test.ts fails should it move.
+// evaluator's one entry for sub-expressions is wrapped; custom-resources/cel.test.ts fails should it move.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Budget } from './budget.ts';
 import { compileError } from './compile-error.ts';

@@ -1,6 +1,6 @@
 // Syntax of CEL that the library's parser does not read: messages (`Object.spec{replicas: 1}`), and what is left
 // out where it has no value (`[?x]`, `{?key: x}`, `Object{?spec: x}`). The parser's methods are those of all
-// environments and are taught once; cel.test.ts fails should they move.
+// environments and are taught once; messages.test.ts fails should they move.
 // Source: cel-spec doc/langdef.md (syntax), cel-go checker/checker.go (checkCreateStruct, checkCreateList).
 import { Environment, Optional } from '@marcbachmann/cel-js';
 import { celTypeName } from './compile-error.ts';

@@ -71,5 +71,7 @@ function textOf(value: unknown): string {
       .map(([key, item]) => `${textOf(key)}:${textOf(item)}`)
       .toSorted()
       .join()}}`;
+  // As a text it has no milliseconds.
+  if (value instanceof Date) return value.toISOString();
   return `${typeof value} ${JSON.stringify(String(value))}`;
 }

@@ -117,6 +117,7 @@ export class KindVersions {
     if (definition === undefined) return undefined;
     const resource = this.#registry.resource(definition);
     return {
+      resource: definition.plural,
       namespaced: definition.namespaced,
       async get(namespace: string, name: string): Promise<KubeObject | undefined> {
         try {

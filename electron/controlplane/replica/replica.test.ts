@@ -150,6 +150,20 @@ describe('a single replica', () => {
     expect(seen.outcome).toBe(3);
   });
 
+  it('reads behind all that is committed while that is applied', async () => {
+    const { group, one } = await single();
+    const { machine, replica } = one;
+    const apply = machine.apply.bind(machine);
+    const reads: ReturnType<typeof watch>[] = [];
+    machine.apply = (...given) => {
+      reads.push(watch(replica.readIndex()));
+      return apply(...given);
+    };
+    for (let i = 0; i < 5_000; i++) void replica.propose(bytes('x'));
+    await group.settle();
+    expect(reads.slice(0, 3).map(({ outcome }) => outcome)).toEqual([5_002, 5_002, 5_002]);
+  });
+
   it('reads nothing before all that it had committed is applied again', async () => {
     const { group, one } = await single();
     void one.replica.propose(bytes('a'));

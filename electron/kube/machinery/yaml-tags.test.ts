@@ -29,6 +29,10 @@ describe('YAML as Go programs read it', () => {
     ['2001-01-01', '2001-01-01'],
     ['"0644"', '0644'],
     ['yEs', 'yEs'],
+    ['0x_', '0x_'],
+    ['0b__', '0b__'],
+    ['0o_', '0o_'],
+    ['0x_1F', 31],
     ['{a: &x {b: 1, c: 2}, d: {<<: *x, b: 3}}', { a: { b: 1, c: 2 }, d: { b: 3, c: 2 } }],
   ] as const;
   it.each(cases)('%s', (text, want) => {
@@ -38,9 +42,13 @@ describe('YAML as Go programs read it', () => {
 
 describe('a text is written so that Go, YAML 1.1 and 1.2 read it as that text:', () => {
   const inQuotes = ['on', 'y', 'Yes', '012', '1_000', '190:20:30', '2001-01-01', '=', '<<', '0o7'];
-  it.each([...inQuotes, '2026-11-28T19:29:50Z', '~', '', '.inf', '1e3'])('"%s"', (text) => {
-    expect(write({ a: text, [text]: 1 })).toBe(`a: "${text}"\n"${text}": 1\n`);
-  });
+  const numbers = ['0X1F', '0B11', '-0o7', '+0o17', '-0X1f', '0B_1'];
+  it.each([...inQuotes, ...numbers, '2026-11-28T19:29:50Z', '~', '', '.inf', '1e3'])(
+    '"%s"',
+    (text) => {
+      expect(write({ a: text, [text]: 1 })).toBe(`a: "${text}"\n"${text}": 1\n`);
+    },
+  );
 
   it.each(['web', '10.1.2.3', '1Gi', '50%', 'a=b'])('%s', (text) => {
     expect(write([text])).toBe(`- ${text}\n`);

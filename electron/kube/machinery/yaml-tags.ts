@@ -27,7 +27,7 @@ const truth: ScalarTag = {
 const integer: ScalarTag = {
   tag: 'tag:yaml.org,2002:int',
   default: true,
-  test: /^[-+]?(?:0[0-7_]+|0[bB][01_]+|0[oO][0-7_]+|0[xX][\da-fA-F_]+|[1-9][\d_]*)$/,
+  test: /^[-+]?(?:0[0-7_]+|0[bB]_*[01][01_]*|0[oO]_*[0-7][0-7_]*|0[xX]_*[\da-fA-F][\da-fA-F_]*|[1-9][\d_]*)$/,
   resolve(text, _onError, { intAsBigInt }) {
     const digits = text.replaceAll('_', '').replace(/^[-+]/, '');
     const value = BigInt(digits.replace(/^0(?=[0-7])/, '0o'));
@@ -42,7 +42,7 @@ export const readTags: readonly ScalarTag[] = [truth, integer];
 /** What Go or YAML 1.1 reads as something else, beside what the package knows of in version 1.1. */
 const otherwise =
   // eslint-disable-next-line no-control-regex
-  /^(?:=|<<|0[oO][0-7_]+|[-+]?\.(?:inf|nan))$|[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/i;
+  /^(?:=|<<|[-+]?0(?:[oO][0-7_]+|[xX][\da-f_]+|[bB][01_]+)|[-+]?\.(?:inf|nan))$|[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/i;
 
 const quoted: ScalarTag = {
   tag: 'tag:yaml.org,2002:str',

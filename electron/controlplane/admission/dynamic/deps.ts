@@ -33,6 +33,7 @@ export interface KindVersions {
 }
 
 export interface FoundKind {
+  readonly resource: string;
   readonly namespaced: boolean;
   get(namespace: string, name: string): Promise<KubeObject | undefined>;
   list(namespace: string, labels: LabelMatcher): Promise<readonly KubeObject[]>;

@@ -6,6 +6,7 @@ import type { Random } from '#kube/base/random.ts';
 import type { AdmissionPlugin, ObjectReader } from '../chain.ts';
 import type { DynamicDeps } from '../dynamic/deps.ts';
 import { mutatingPolicies } from '../policies/mutating.ts';
+import { paramAccess } from '../policies/param-access.ts';
 import { validatingPolicies } from '../policies/validating.ts';
 import { mutatingWebhooks } from '../webhooks/mutating.ts';
 import { validatingWebhooks } from '../webhooks/validating.ts';
@@ -49,6 +50,7 @@ export function standardPlugins(deps: {
 /** What users of the cluster have put in its way: after all that is built in but quotas, which count. */
 export function dynamicPlugins(deps: DynamicDeps): readonly AdmissionPlugin[] {
   return [
+    paramAccess(deps),
     mutatingPolicies(deps),
     mutatingWebhooks(deps),
     validatingPolicies(deps),

@@ -192,19 +192,21 @@ describe('a mutation', () => {
         resourceRules: [ruleOf('horizontalpodautoscalers', 'autoscaling', 'v2')],
       },
       mutations: [
-        apply(`Object{spec: Object.spec{metrics: [Object.spec.metrics{type: "Resource",
-          resource: Object.spec.metrics.resource{name: "cpu", target:
-            Object.spec.metrics.resource.target{type: "Utilization", averageUtilization: 70}}}]}}`),
         patch(
           '[JSONPatch{op: "add", path: "/spec/metrics", value: [Object.spec.metrics{type: "Resource", resource: Object.spec.metrics.resource{name: "cpu", target: Object.spec.metrics.resource.target{type: "Utilization", averageUtilization: 70}}}]}]',
         ),
-      ].slice(1),
+        patch(
+          '[JSONPatch{op: "replace", path: "/spec/maxReplicas", value: object.spec.metrics.size() + 4}]',
+        ),
+      ],
     });
     const { json: body, text } = await create(
       { spec: { maxReplicas: 3, scaleTargetRef: { kind: 'Deployment', name: 'web' } } },
       autoscalers,
     );
     expect(body.spec?.targetCPUUtilizationPercentage, text).toBe(70);
+    // The second sees in that version, too, what the first made.
+    expect(body.spec.maxReplicas).toBe(5);
   });
 });
 
@@ -282,6 +284,30 @@ describe('policies', () => {
     await install({ mutations: [apply('Object{data: Object.data{sidecar: "x"}}')] }, {}, 'c');
     const { json: body } = await create({ data: {} });
     expect(body.data).toEqual({ once: 'i', again: 'ii', sidecar: 'x', seen: 'yes' });
+  });
+
+  it('that fail use up the budget they have together, and let others have their turn', async () => {
+    const costly = `lists.range(40).all(a, lists.range(40).all(b, lists.range(12).all(c, a + b + c >= 0)))`;
+    const failing = `Object{data: Object.data{b: ${costly} ? object.data.nothing : ""}}`;
+    await install({
+      failurePolicy: 'Ignore',
+      mutations: [
+        ...Array.from({ length: 20 }, () => apply(failing)),
+        apply('Object{data: Object.data{b: "2"}}'),
+      ],
+    });
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      if (isOver) return;
+      turns++;
+      setImmediate(count);
+    };
+    count();
+    const { json: body } = await create({ data: { a: '1' } });
+    isOver = true;
+    expect(body.data).toEqual({ a: '1' });
+    expect(turns).toBeGreaterThanOrEqual(10);
   });
 
   it('leave their own kind and what is deleted alone', async () => {

@@ -64,16 +64,17 @@ export class PolicyRequest {
     };
   }
 
-  /** Runs expressions; others have their turn after every few milliseconds of this. */
+  /** Runs expressions; others have their turn after every few milliseconds of this. What fails costs as well. */
   async counted<T>(expressions: AdmissionExpressions, work: () => T): Promise<T> {
     if (this.#spent >= costOfATurn) {
       this.#spent = 0;
       await this.#deps.nextTurn();
     }
-    const { value, cost } = expressions.counted(this.#left, work);
+    const { value: outcome, cost } = expressions.counted(this.#left, () => outcomeOf(work));
     this.#left -= cost;
     this.#spent += cost;
-    return value;
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
   }
 
   /** Null for what is in no namespace; a Namespace is in none. Throws 404. */
@@ -82,6 +83,14 @@ export class PolicyRequest {
     if (namespace === '') return Promise.resolve(undefined);
     this.#namespace ??= readNamespace(this.#deps, namespace);
     return this.#namespace;
+  }
+}
+
+function outcomeOf<T>(work: () => T): { readonly value: T } | { readonly error: unknown } {
+  try {
+    return { value: work() };
+  } catch (error) {
+    return { error };
   }
 }
 

@@ -12,8 +12,10 @@ import {
   type VersionRequest,
 } from '#kube/machinery/apply/versions.ts';
 import type { SchemaRegistry } from '#kube/machinery/schema.ts';
+import { StatusError } from '#kube/machinery/status.ts';
 import { hasStatus } from '../../registry/create.ts';
 import { converted } from '../../registry/kind-versions.ts';
+import { storagePrefix } from '../../registry/resource-table.ts';
 import type { ResourceDefinition } from '../../registry/resource.ts';
 import type { ApiRequest } from '../http.ts';
 import type { RequestScope } from './scope.ts';
@@ -33,19 +35,21 @@ export class FieldTracker {
 
   /**
    * Sets the managedFields of `next`: what this request changes is its writer's. Before admission,
-   * so that nobody owns what a plugin adds. `old` is undefined for a create.
+   * so that nobody owns what a plugin adds. `old` is undefined for a create. Who owns fields in a version that
+   * can't be had now is forgotten: else nothing could be written while a conversion webhook is away.
+   * Differs: Kubernetes forgets all owners then.
    */
   async track(scope: RequestScope, old: KubeObject | undefined, next: KubeObject): Promise<void> {
     const { schema } = scope.definition;
     const work = this.#manager.update(schema, { old, next }, this.writerOf(scope));
-    setManagedFields(next, await settled(work, scope));
+    setManagedFields(next, await settled(work, (asked) => versionedIfPossible(scope, asked)));
   }
 
-  /** Throws 400 and 409. */
+  /** Throws 400 and 409, and what a conversion does. */
   apply(scope: RequestScope, given: Parameters<FieldManager['apply']>[1]): Promise<Applied> {
     const { schema } = scope.definition;
     const work = this.#manager.apply(schema, given, this.writerOf(scope));
-    return settled(work, scope);
+    return settled(work, (asked) => versioned(scope, asked));
   }
 
   /** As `track`, for a Scale in place of the object. */
@@ -102,13 +106,33 @@ export class FieldTracker {
 }
 
 /** With each conversion that is asked for. */
-async function settled<T>(work: Converting<T>, scope: RequestScope): Promise<T> {
+async function settled<T>(
+  work: Converting<T>,
+  convert: (asked: VersionRequest) => Promise<Versioned | undefined>,
+): Promise<T> {
   let step = work.next();
-  while (step.done !== true) step = work.next(await versioned(scope, step.value));
+  while (step.done !== true) step = work.next(await convert(step.value));
   return step.value;
 }
 
-/** Undefined: the version is not served any more. */
+async function versionedIfPossible(
+  scope: RequestScope,
+  asked: VersionRequest,
+): Promise<Versioned | undefined> {
+  try {
+    return await versioned(scope, asked);
+  } catch (error) {
+    if (!(error instanceof StatusError)) throw error;
+    scope.deps.logger.warn('Who owns fields in a version that does not convert is forgotten', {
+      kind: scope.definition.kind,
+      apiVersion: asked.apiVersion,
+      reason: error.message,
+    });
+    return undefined;
+  }
+}
+
+/** Undefined: the version is not served any more, or not one of this kind. */
 async function versioned(
   { deps, definition }: RequestScope,
   { object, apiVersion }: VersionRequest,
@@ -119,6 +143,8 @@ async function versioned(
     table.lookupKind({ ...parseApiVersion(version), kind: definition.kind });
   const [from, to] = [find(given.apiVersion), find(apiVersion)];
   if (from === undefined || to === undefined) return undefined;
+  // A client may name any: no object goes to the webhook of another's.
+  if (storagePrefix(from) !== storagePrefix(to)) return undefined;
   return { object: await converted(given, from, to), schema: to.schema };
 }
 

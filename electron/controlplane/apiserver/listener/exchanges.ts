@@ -23,6 +23,8 @@ import { statusResponse } from '../status-response.ts';
 const drainMs = 1500;
 /** And what their last bytes get to leave the machine. */
 const flushMs = 300;
+/** What the rest of a body gets once its request is answered: a connection is no place to drip into. */
+const restOfBodyMs = 60_000;
 
 export interface ExchangesDeps {
   readonly clock: Clock;
@@ -82,7 +84,16 @@ export class Exchanges {
       breakOff(outgoing);
     } finally {
       this.#streams.delete(controller);
+      this.#boundRest(incoming);
     }
+  }
+
+  /** HTTP/1.1 reads a body to its end, whoever still wants it, before the next request. */
+  #boundRest(incoming: Incoming): void {
+    if (incoming.httpVersionMajor >= 2 || incoming.complete) return;
+    const { socket } = incoming;
+    const timer = this.#deps.clock.timer(restOfBodyMs, () => socket.destroy());
+    incoming.once('end', () => timer.cancel()).once('close', () => timer.cancel());
   }
 
   /** From here on new streams end at once and connections are not kept. */

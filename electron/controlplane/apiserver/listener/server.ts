@@ -19,8 +19,8 @@ import { WebSocketBridge } from './websocket.ts';
 
 /** A client that sends its request line and headers slower than this is not served. */
 const headersTimeoutMs = 10_000;
-/** The whole request with a 3 MiB body over slow Wi-Fi. */
-const requestTimeoutMs = 60_000;
+/** The whole request with an image of gigabytes over slow Wi-Fi; the deadline bounds others, and their rest `Exchanges`. */
+const requestTimeoutMs = 3_600_000;
 const handshakeTimeoutMs = 10_000;
 /** What a connection may lie idle, as in Kubernetes: Node's 5 s hang up on clients that go on as if it stood. */
 const idleTimeoutMs = 90_000;

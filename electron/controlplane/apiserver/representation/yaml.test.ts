@@ -33,6 +33,21 @@ describe('a YAML body', () => {
     await expect(reader.read(`${longText}\nx: {}\n---\n`, never)).rejects.toThrow('multiple');
   });
 
+  const short = [
+    { text: 'a: &x {b: 1}\nc: {<<: *x}', inThread: true },
+    { text: '{"a": &x {b: 1}, "c":*x}', inThread: true },
+    { text: 'a: {b: 1}\nc: {b: 1}', inThread: false },
+    { text: 'a: {b: 1}\nc: {b: 1} # *x', inThread: false },
+    { text: 'a: &x {b: 1}\nc: {b: 1} # "*" && "*.x"', inThread: false },
+  ];
+  it.each(short)('that is short: $text, in a thread: $inThread', async ({ text, inThread }) => {
+    const clock = new ManualClock();
+    const answer = new YamlReader(clock).read(text, never);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(clock.nextTimerMs() !== undefined).toBe(inThread);
+    expect((await answer).value).toEqual({ a: { b: 1 }, c: { b: 1 } });
+  });
+
   it('that takes too long is 413, and the next one is read', async () => {
     const clock = new ManualClock();
     const reader = new YamlReader(clock);

@@ -1,5 +1,5 @@
-// YAML bodies: short ones are read at once, long ones in a thread of their own, because 3 MiB of
-// YAML take seconds and no other request may wait for them. One thread at a time, for one body,
+// YAML bodies: short ones are read at once, long ones and those that refer to their own parts in a
+// thread of their own, because they take seconds and no other request may wait for them. One thread at a time, for one body,
 // bounded in time and memory; what passes a bound is refused, and the server goes on.
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -15,8 +15,10 @@ import {
 import { yamlToJson, type YamlAsJson } from './yaml-json.ts';
 import type { YamlAnswer } from './yaml-worker.ts';
 
-/** Real manifests of this length take 10 to 30 ms, the worst of texts 80. */
+/** Real manifests of this length take 10 to 30 ms; what refers to itself may take seconds, however short. */
 const inlineLengthMax = 16 * 1024;
+/** What stands for another part looks so; other texts that do are read just as well, a little later. */
+const alias = /[\s,[{:]\*[^\s,\]}]/;
 /** 3 MiB of real manifests take 1 to 3 s on two slow cores. */
 const timeMaxMs = 10_000;
 /** Enough for 3 MiB of real manifests; what is nothing but brackets and commas needs more. */
@@ -45,8 +47,9 @@ export class YamlReader {
    * when too many wait, 504 when `signal` aborts; an Error with one line for all that is not YAML.
    */
   async read(text: string, signal: AbortSignal): Promise<ParsedJson> {
-    const isShort = text.length <= inlineLengthMax;
-    const { json, duplicates } = isShort ? yamlToJson(text) : await this.#inTurn(text, signal);
+    const { json, duplicates } = isQuick(text)
+      ? yamlToJson(text)
+      : await this.#inTurn(text, signal);
     const { value } = parseJson(json, { findDuplicates: false });
     if (duplicates.length === 0) return { value, duplicates };
     const lines = duplicates.map((line) => `  ${line}`);
@@ -94,6 +97,10 @@ export class YamlReader {
       });
     });
   }
+}
+
+function isQuick(text: string): boolean {
+  return text.length <= inlineLengthMax && !(text.includes('&') && alias.test(text));
 }
 
 /** Seen by nobody if the client left; told as a timeout if its time was over. */

@@ -371,6 +371,22 @@ describe('lists without an order', () => {
     expect(holds(rule, one, other)).toBe(want);
   });
 
+  it('differ by milliseconds', () => {
+    const items: JSONSchemaProps = { type: 'string', format: 'date-time' };
+    const times: JSONSchemaProps = {
+      type: 'object',
+      properties: { set: { type: 'array', items, 'x-kubernetes-list-type': 'set' } },
+      'x-kubernetes-validations': [{ rule: 'self.set == oldSelf.set' }],
+    };
+    const at = (...seconds: string[]) => ({
+      set: seconds.map((second) => `2026-01-01T00:00:${second}Z`),
+    });
+    const complaints = (before: object, after: object) =>
+      engine.validateRules(times, after, before).length;
+    expect(complaints(at('00.001', '01'), at('01', '00.001'))).toBe(0);
+    expect(complaints(at('00.001', '01'), at('01', '00.002'))).toBe(1);
+  });
+
   it('differ by what an item holds', () => {
     const changed = { ...other, ports: [tls, { ...web, text: 'x' }] };
     expect(holds('self.ports == oldSelf.ports', one, changed)).toBe(false);

@@ -337,6 +337,46 @@ describe('a converter', () => {
     expect((await api.request('DELETE', `${ships}/x`)).status).toBe(200);
   });
 
+  it('that is away does not stop who writes the stored version', async () => {
+    await define();
+    await make('x', { size: 4 });
+    const body = { spec: { title: 'nina' }, metadata: { finalizers: ['x.example/y'] } };
+    await api.request('PATCH', `${ships2}/x`, { body, headers: mergePatch });
+    convert = () => {
+      throw new WebhookError('gone');
+    };
+    const applied = await api.request('PATCH', `${ships}/x?fieldManager=a&force=true`, {
+      body: ship('x', { name: 'otto' }),
+      headers: { 'content-type': 'application/apply-patch+yaml' },
+    });
+    expect([applied.status, applied.json.message]).toEqual([500, `${what} failed: gone`]);
+    const { status, json } = await api.request('PATCH', `${ships}/x`, {
+      body: { metadata: { finalizers: null } },
+      headers: mergePatch,
+    });
+    expect([status, json.metadata.finalizers]).toEqual([200, undefined]);
+    expect(json.metadata.managedFields.map(({ apiVersion }: Json) => apiVersion)).toEqual([
+      'sea.example.com/v1',
+    ]);
+  });
+
+  it('gets no objects of other groups, whatever their owners claim to have written', async () => {
+    await define();
+    const sky = { group: 'sky.example.com', versions: [version('v1')] };
+    const other = { ...definition(sky), metadata: { name: 'ships.sky.example.com' } };
+    await api.request('POST', definitions, { body: other });
+    const skyShips = ships.replace('sea', 'sky');
+    const body = { ...ship('x'), apiVersion: 'sky.example.com/v1' };
+    const { json: made } = await api.request('POST', skyShips, { body });
+    const [entry] = made.metadata.managedFields;
+    made.metadata.managedFields.push({ ...entry, manager: 'b', apiVersion: 'sea.example.com/v2' });
+    const put = await api.request('PUT', `${skyShips}/x`, {
+      body: { ...made, spec: { ...made.spec, size: 5 } },
+    });
+    expect(put.status).toBe(200);
+    expect(asked).toEqual([]);
+  });
+
   it('that fails later ends a watch with its words', async () => {
     await define();
     const watch = await api.watch(`${ships2}?watch=true`);

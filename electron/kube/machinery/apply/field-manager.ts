@@ -230,7 +230,7 @@ export class FieldManager {
     for (const { apiVersion } of owners.values()) {
       if (effects.has(apiVersion)) continue;
       const old = yield { object: withoutManagedFields(change.old), apiVersion };
-      const next = yield { object: withoutManagedFields(change.next), apiVersion };
+      const next = old && (yield { object: withoutManagedFields(change.next), apiVersion });
       if (old === undefined || next === undefined) {
         for (const [key, owner] of owners) if (owner.apiVersion === apiVersion) owners.delete(key);
         continue;

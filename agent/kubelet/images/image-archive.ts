@@ -45,7 +45,7 @@ function checkStart(start: Buffer): void {
 export function loadProblem(error: unknown): string {
   const message = messageOf(error);
   if (error instanceof ArchiveError) return message;
-  if (/(repositories|manifest\.json): no such file/.test(message))
+  if (/(repositories|manifest\.json|[0-9a-f]{64}\/json): no such file/.test(message))
     return `there is no whole image in this archive (is it cut off?); ${howTo}`;
   if (/unexpected EOF|invalid tar header|processing tar file|invalid diffID/.test(message))
     return `the archive is damaged or cut off: ${message}`;

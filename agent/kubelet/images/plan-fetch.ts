@@ -28,7 +28,7 @@ export function parseOffer(text: string): ImageOffer {
     Array.isArray(digests) &&
     digests.every(isText) &&
     isAmount(sizeBytes) &&
-    isAmount(createdAtMs) &&
+    isNumber(createdAtMs) &&
     isText(os) &&
     isText(architecture) &&
     (origin === 'registry' || origin === 'file');
@@ -40,8 +40,12 @@ function isText(value: unknown): value is string {
   return typeof value === 'string';
 }
 
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
 function isAmount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+  return isNumber(value) && value >= 0;
 }
 
 export interface PeerOffer {

@@ -295,7 +295,7 @@ describe('what a pod writes to a claim', () => {
     await eventually(async () => (await phaseOf(name)) === '', 'no volume any more');
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
     const left = mounts.filter(
-      (line) => line.includes(cluster.dataDirectory) && line.includes('/subpaths/main/'),
+      (entry) => entry.includes(cluster.dataDirectory) && entry.includes('/subpaths/main/'),
     );
     expect([existsSync(directory), left]).toEqual([false, []]);
   });

@@ -98,6 +98,11 @@ describe('an offer', () => {
     { ...offer, os: 7 },
     { ...offer, origin: 'me' },
   ];
+  it('may be of an image without a date, which engines put in the year 1', async () => {
+    answer = says({ ...offer, createdAtMs: Date.parse('0001-01-01T00:00:00Z') });
+    expect(await peers.offers('web:1')).toHaveLength(1);
+  });
+
   it.each(none)('is not %j', async (said) => {
     answer = says(said);
     expect(await peers.offers('web:1')).toEqual([]);

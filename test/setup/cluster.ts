@@ -1,7 +1,7 @@
 // A whole cluster for the system tests: the real launcher with the real flags, on free ports and a
 // data directory of its own; and the tools to look at it from outside.
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -194,6 +194,8 @@ export class Cluster {
 
   /** Memory and parts of volumes of pods that were not ended. */
   async #unmountAll(): Promise<void> {
+    // Two clusters of a test may have had one after the other.
+    if (!existsSync(this.dataDirectory)) return;
     const folder = realpathSync(this.dataDirectory);
     for (const point of mountPointsWithin(await systemMounter.mounts(), folder))
       execFileSync('umount', [point]);

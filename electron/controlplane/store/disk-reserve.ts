@@ -1,7 +1,7 @@
 // A file of zeros beside the database that is given up when the disk is full: with its space,
 // deletes and compaction go on, by which a person gets out. Taken again when there is plenty.
 // It holds nothing: losing it loses nothing.
-import { rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 
 const sizeBytes = 1024 * 1024;
 /** Taken only where this much would still be left. */
@@ -10,18 +10,22 @@ const leftBytesMin = 8 * sizeBytes;
 export class DiskReserve {
   readonly #file: string;
   readonly #directory: string;
-  #isHeld = false;
+  readonly #freeBytes: (directory: string) => number;
+  #isHeld: boolean;
 
   /** `file` lies in `directory`. A reserve that an earlier process held is taken over. */
-  constructor(file: string, directory: string) {
+  constructor(file: string, directory: string, free = freeBytes) {
     this.#file = file;
     this.#directory = directory;
+    this.#freeBytes = free;
+    // Also on a disk that is full: that is what it is for.
+    this.#isHeld = statSync(file, { throwIfNoEntry: false })?.size === sizeBytes;
     this.take();
   }
 
   /** Does nothing when it is held, or when space is scarce. */
   take(): void {
-    if (this.#isHeld || freeBytes(this.#directory) < leftBytesMin + sizeBytes) return;
+    if (this.#isHeld || this.#freeBytes(this.#directory) < leftBytesMin + sizeBytes) return;
     try {
       writeFileSync(this.#file, Buffer.alloc(sizeBytes), { mode: 0o600 });
       this.#isHeld = true;

@@ -102,7 +102,7 @@ async function barriers(page: Page, ...rules: readonly string[]): Promise<string
 async function barriersOfBoth(page: Page): Promise<string[]> {
   const inLight = await barriers(page);
   await page.emulateMedia({ colorScheme: 'dark' });
-  await page.evaluate(excessWidth);
+  await page.evaluate(coloursSettled);
   const inDark = await barriers(page, 'color-contrast');
   await page.emulateMedia({ colorScheme: 'light' });
   return [...inLight, ...inDark.map((one) => `dark: ${one}`)];
@@ -113,6 +113,13 @@ async function excessWidth(): Promise<number> {
   for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
   const { scrollWidth, clientWidth } = document.documentElement;
   return scrollWidth - clientWidth;
+}
+
+/** In the page: no colour is on its way to another any more. */
+async function coloursSettled(): Promise<void> {
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+  const transitions = document.getAnimations().filter((one) => one instanceof CSSTransition);
+  await Promise.allSettled(transitions.map(({ finished }) => finished));
 }
 
 /** In the page: how long its longest tasks took. */

@@ -102,8 +102,13 @@ async function barriers(page: Page, ...rules: readonly string[]): Promise<string
 async function barriersOfBoth(page: Page): Promise<string[]> {
   const inLight = await barriers(page);
   await page.emulateMedia({ colorScheme: 'dark' });
-  await page.evaluate(coloursSettled);
-  const inDark = await barriers(page, 'color-contrast');
+  let inDark: string[] = [];
+  // A busy page may begin to change its colours late.
+  for (let look = 0; look < 20; look++) {
+    await page.evaluate(coloursSettled);
+    inDark = await barriers(page, 'color-contrast');
+    if (inDark.length === 0) break;
+  }
   await page.emulateMedia({ colorScheme: 'light' });
   return [...inLight, ...inDark.map((one) => `dark: ${one}`)];
 }

@@ -156,4 +156,4 @@ it('an agent that is killed at any point of a pod leaves nothing, doubles nothin
       await isGone(name);
       expect(await leftovers(), name).toEqual(before);
     }
-});
+}, 600_000);

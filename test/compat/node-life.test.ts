@@ -186,7 +186,7 @@ async function allAreWell(): Promise<void> {
       return true;
     },
     'all pods are as they should be',
-    110_000,
+    280_000,
   );
 }
 
@@ -240,7 +240,7 @@ it('joins and runs twenty pods of all sorts', async () => {
   await allAreWell();
   expect(await all()).toHaveLength(20);
   expect((await traces()).mounts.length).toBeGreaterThan(0);
-});
+}, 300_000);
 
 it('keeps them all when its agent is killed and its engine goes away', async () => {
   const steady = async () =>
@@ -261,7 +261,7 @@ it('keeps them all when its agent is killed and its engine goes away', async () 
   await nodeIs('Ready');
   await allAreWell();
   expect(ids(await steady())).toEqual(before);
-});
+}, 300_000);
 
 it('has them all again after it lost its power', async () => {
   const before = await running();
@@ -272,10 +272,10 @@ it('has them all again after it lost its power', async () => {
   await eventually(
     async () => (await running()).length >= before.length - 3,
     'containers run again, but for those that crash',
-    110_000,
+    280_000,
   );
   await allAreWell();
-});
+}, 300_000);
 
 it('is drained and removed, and leaves only what is not its own', async () => {
   await expect(removal(), 'an agent that runs').rejects.toMatchObject({ code: 1 });
@@ -294,4 +294,4 @@ it('is drained and removed, and leaves only what is not its own', async () => {
   expect(await traces()).toEqual(nothing);
   expect(readdirSync(photos)).toHaveLength(3);
   expect((await removal()).stdout).toContain('nothing to remove');
-});
+}, 300_000);

@@ -204,8 +204,13 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   const userId = process.getuid?.() ?? -1;
   const variables = process.env;
-  const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
-  process.exit(isDone ? 0 : 1);
+  try {
+    const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
+    process.exit(isDone ? 0 : 1);
+  } catch (error) {
+    say(`could not remove anything: ${messageOf(error)}`);
+    process.exit(1);
+  }
 }
 
 const flags = flagsOrExit();

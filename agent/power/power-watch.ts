@@ -119,6 +119,10 @@ export class PowerWatch {
 
   /** The system does not wait for long, and neither do we. */
   async #atMost(work: Promise<void>, ms: number): Promise<void> {
-    await Promise.race([work.catch(() => {}), delay(this.#deps.clock, ms)]);
+    const { clock, logger } = this.#deps;
+    const told = work.catch((error: unknown) => {
+      logger.warn('The cluster was not told', { error: messageOf(error) });
+    });
+    await Promise.race([told, delay(clock, ms)]);
   }
 }

@@ -27,6 +27,11 @@ const cases: { name: string; words: (folder: string) => readonly string[]; want:
   { name: 'a link', words: (folder) => [main, `--data=${folder}/link`], want: true },
   { name: 'a relative path', words: () => [main, '--data', 'agent', '--no-install'], want: true },
   { name: 'a relative path in one word', words: () => [main, '--data=./agent'], want: true },
+  {
+    name: 'what starts a removal',
+    words: (folder) => [main, '--data', `${folder}/var/agent`, '--remove'],
+    want: false,
+  },
   { name: 'another folder', words: (folder) => [main, '--data', `${folder}/var`], want: false },
   { name: 'no folder', words: () => [main], want: false },
   { name: 'another program', words: () => ['/bin/ls', '--data=agent'], want: false },

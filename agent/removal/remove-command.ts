@@ -31,8 +31,8 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
     say(`could not remove anything: the agent still runs (process ${running}); stop it first`);
     return false;
   }
-  const kept = await readFile(path.join(dataDirectory, 'cluster-id'), 'utf8').catch(() => '');
-  const clusterId = kept.trim();
+  // One that can't be read is no reason to look for no containers: it throws.
+  const clusterId = (await readIfThere(path.join(dataDirectory, 'cluster-id'))).trim();
   const system = proxySystem(userId);
   const client = new DockerClient(findSocket({ variables, isRoot: userId === 0 }));
   const identity = { clusterId, nodeName };
@@ -87,6 +87,8 @@ export async function runningAgent(
     if (Number(id) === process.pid) continue;
     const text = await readFile(path.join(proc, id, 'cmdline'), 'utf8').catch(() => '');
     const words = text.split('\0');
+    // Such as the one that started this: `sudo node … --remove`.
+    if (words.includes('--remove')) continue;
     const data = flagOf(words, '--data');
     if (!words.some((word) => word.endsWith('agent/main.js')) || data === undefined) continue;
     // Of a process of somebody else's it can't be read: an absolute path is right all the same.
@@ -95,6 +97,16 @@ export async function runningAgent(
     if ((await realpath(found).catch(() => found)) === dataDirectory) return Number(id);
   }
   return undefined;
+}
+
+/** '' where there is none. */
+async function readIfThere(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 /** `--flag VALUE` or `--flag=VALUE`; the last one counts. */

@@ -112,7 +112,11 @@ export class KubeletServer {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     try {
-      const url = new URL(request.url ?? '/', 'https://node');
+      const url = URL.parse(request.url ?? '/', 'https://node');
+      if (url === null) {
+        response.writeHead(400, { 'content-type': 'text/plain; charset=utf-8' });
+        return void response.end('bad request');
+      }
       const refusal = await this.#refusal(request, url);
       // Who may not enter has no time to send what nobody reads.
       if (refusal !== undefined) response.shouldKeepAlive = false;

@@ -58,12 +58,18 @@ export class StaticFolder {
       this.#watcher = (this.#deps.watch ?? watch)(directory, { persistent: false }, () =>
         this.#lookIn(settleMs),
       );
-      this.#watcher.on('error', () => {});
+      this.#watcher.on('error', (error) => this.#onWatchFailed(error));
       this.#told.delete('.');
     } catch (error) {
-      this.#tell('.', `Changes of ${directory} are noticed late: ${messageOf(error)}`);
-      this.#lookIn(retryMs);
+      this.#onWatchFailed(error);
     }
+  }
+
+  #onWatchFailed(error: unknown): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#tell('.', `Changes of ${this.#deps.directory} are noticed late: ${messageOf(error)}`);
+    this.#lookIn(retryMs);
   }
 
   #lookIn(delayMs: number): void {

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -182,6 +183,26 @@ describe('a folder of manifests', () => {
     await passes(60_000, () => rmSync(path.join(directory, 'b.yaml')));
     await changed(() => write('c.yaml', yaml('three')));
     expect([names, problems.length]).toEqual([['one-pi', 'three-pi'], 1]);
+  });
+
+  it('is looked at and followed anew after its watch broke', async () => {
+    const broken = Object.assign(new EventEmitter(), { close: () => {} });
+    let isFirst = true;
+    const breaking = ((...given: Parameters<typeof watch>) => {
+      const watcher = isFirst ? broken : watch(...given);
+      isFirst = false;
+      return watcher;
+    }) as typeof watch;
+    await start({ watch: breaking });
+    broken.emit('error', new Error('EIO'));
+    expect(problems).toEqual([`Changes of ${directory} are noticed late: EIO`]);
+    write('a.yaml', yaml('one'));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onPods = resolve;
+    clock.advance(60_000);
+    await promise;
+    await changed(() => write('b.yaml', yaml('two')));
+    expect(names).toEqual(['one-pi', 'two-pi']);
   });
 
   it('is followed; what a file said before stays while it says nothing that can be run', async () => {

@@ -31,6 +31,16 @@ function openAt(parent: FileHandle, name: string): Promise<FileHandle> {
   return open(`${magicPath(parent)}/${name}`, pathOnly | constants.O_NOFOLLOW);
 }
 
+/** Undefined: it went while we were at it. */
+async function openIfThere(parent: FileHandle, name: string): Promise<FileHandle | undefined> {
+  try {
+    return await openAt(parent, name);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    return undefined;
+  }
+}
+
 /** Throws what the system says when it is not there. */
 export function openPath(path: string): Promise<FileHandle> {
   return open(path, pathOnly | constants.O_NOFOLLOW);
@@ -68,10 +78,7 @@ export async function openBeneath(root: string, parts: readonly string[]): Promi
 export async function removeContents(directory: FileHandle): Promise<void> {
   const { dev } = await directory.stat();
   for (const name of await readdir(magicPath(directory))) {
-    const child = await openAt(directory, name).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-      return undefined;
-    });
+    const child = await openIfThere(directory, name);
     if (child === undefined) continue;
     try {
       const status = await child.stat();
@@ -119,7 +126,7 @@ async function setGroup(file: FileHandle, device: number, groupId: number): Prom
   if (dev !== device) return;
   if (!isDirectory(mode)) return giveFile(file, groupId);
   for (const name of await readdir(magicPath(file))) {
-    const child = await openAt(file, name).catch(() => undefined);
+    const child = await openIfThere(file, name);
     if (child === undefined) continue;
     try {
       const status = await child.stat();

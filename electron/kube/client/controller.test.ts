@@ -3,6 +3,7 @@ import { AssertionError } from '../base/assert.ts';
 import { ManualClock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
 import { seededRandom } from '../base/random.ts';
+import { notFound } from '../machinery/status.ts';
 import { Controller, type Reconcile } from './controller.ts';
 import { Expectations } from './expectations.ts';
 import { Informer } from './informer.ts';
@@ -47,6 +48,31 @@ describe('a controller', () => {
     });
     await settle();
     expect(seen).toEqual(['ns/a']);
+  });
+
+  it('tells what the API server refused in a sentence, and what else failed with its stack', async () => {
+    const told: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (_: string, fields?: object) => void told.push(fields),
+    };
+    const failure = new Error('broken');
+    const refusal = notFound({ group: '', resource: 'pods' }, 'x');
+    const failures: Error[] = [refusal, failure];
+    const subject = new Controller({
+      name: 'test',
+      clock,
+      logger,
+      reconcile: () => Promise.reject(failures.shift() ?? failure),
+    });
+    subject.enqueue('a');
+    subject.enqueue('b');
+    void subject.run(stop.signal);
+    await settle();
+    expect(told.slice(0, 2)).toEqual([
+      { controller: 'test', key: 'a', error: 'pods "x" not found' },
+      { controller: 'test', key: 'b', error: failure },
+    ]);
   });
 
   it('tries a failed key again after a growing pause', async () => {

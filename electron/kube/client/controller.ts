@@ -6,7 +6,7 @@ import type { KubeObject } from '../api/object.ts';
 import { AssertionError } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { hasReason } from '../machinery/status.ts';
+import { hasReason, StatusError } from '../machinery/status.ts';
 import type { EventHandlers, Informer } from './informer.ts';
 import { keyOf } from './resources.ts';
 import { WorkQueue } from './work-queue.ts';
@@ -109,7 +109,9 @@ export class Controller {
       if (error instanceof AssertionError) throw error;
       if (signal.aborted) return;
       const { logger } = this.#options;
-      const fields = { controller: this.name, key, error };
+      // What the API server says needs no stack.
+      const why = error instanceof StatusError ? error.message : error;
+      const fields = { controller: this.name, key, error: why };
       // Somebody else wrote first: usual, and the next try reads anew.
       if (hasReason(error, 'Conflict')) logger.debug('Reconcile met a conflict', fields);
       else logger.warn('Reconcile failed', fields);

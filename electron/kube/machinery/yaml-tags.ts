@@ -41,7 +41,7 @@ export const readTags: readonly ScalarTag[] = [truth, integer];
 
 /** What Go or YAML 1.1 reads as something else, beside what the package knows of in version 1.1. */
 const otherwise =
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex
   /^(?:=|<<|[-+]?0(?:[oO][0-7_]+|[xX][\da-f_]+|[bB][01_]+)|[-+]?\.(?:inf|nan))$|[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/i;
 
 const quoted: ScalarTag = {
@@ -52,7 +52,7 @@ const quoted: ScalarTag = {
   resolve: (text) => text,
   stringify: ({ value }) =>
     JSON.stringify(value).replaceAll(
-      // eslint-disable-next-line no-control-regex
+      // oxlint-disable-next-line no-control-regex
       /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g,
       (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
     ),

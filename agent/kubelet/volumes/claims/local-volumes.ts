@@ -142,7 +142,7 @@ export class LocalVolumes {
     const given = pathOf(volume);
     const folder = isMade
       ? await this.#existing(dirname(given))
-      : await realpath(dirname(given)).catch(() => undefined);
+      : await realpath(dirname(given)).catch(ifMissing);
     if (folder === undefined) return;
     const path = join(folder, basename(given));
     const machine = await this.#deps.machine();
@@ -151,7 +151,7 @@ export class LocalVolumes {
     if (problem !== undefined) throw new Obstacle(problem);
     const [within] = mountPointsWithin(machine.mounts, path);
     if (within !== undefined) throw new Obstacle(`something is mounted at ${within}: unmount it`);
-    const status = await lstat(path).catch(() => undefined);
+    const status = await lstat(path).catch(ifMissing);
     if (status === undefined) return;
     if (!status.isDirectory()) throw new Obstacle(`${path} is not a directory`);
     const directory = await openPath(path);
@@ -181,6 +181,11 @@ function isOurs({ metadata, spec }: PersistentVolume): boolean {
     metadata.annotations?.[volumeAnnotations.provisionedBy] === localPath.provisioner &&
     spec.local !== undefined
   );
+}
+
+/** A disk that can't be read is not one that has nothing. */
+function ifMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
 }
 
 /** Throws unless its last part is what the control plane calls it, so that nothing else is ever touched. */

@@ -1,6 +1,5 @@
 // The control plane's process: takes the data directory for itself, starts, reports to whoever
 // started it, stops in order. Errors that a person has to solve end it with a sentence.
-import { statfsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -14,7 +13,7 @@ import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { PkiError } from '#platform/pki.ts';
 import { SealedValueError, SealingKeysError } from '#platform/sealing-keys.ts';
-import { DataDirectoryLockedError, lockDataDirectory, sqliteFailure } from '#platform/sqlite.ts';
+import { DataDirectoryLockedError, lockDataDirectory } from '#platform/sqlite.ts';
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
 import { AuditPolicyError } from './apiserver/audit/policy-file.ts';
@@ -37,13 +36,9 @@ function cannotRun(sentence: string): never {
 
 /** The sentence in an error that a person has to solve; undefined for all others. */
 function sentenceOf(error: unknown, options: Options): string | undefined {
-  // The first objects did not fit any more, or SQLite could not make its files for want of space.
-  const isFull =
-    (error instanceof StatusError && error.code === 507) ||
-    (error instanceof StoreOpenError &&
-      sqliteFailure(error.cause) === 'io' &&
-      !hasSpace(options.dataDirectory));
-  if (isFull) return fullDisk(options.dataDirectory).message;
+  // The first objects did not fit any more.
+  if (error instanceof StatusError && error.code === 507)
+    return fullDisk(options.dataDirectory).message;
   const known = [
     AuditPolicyError,
     DataDirectoryLockedError,
@@ -57,12 +52,6 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
   ];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
   return dataDirectoryError(error, options.dataDirectory)?.message;
-}
-
-/** SQLite needs some hundred KiB for its database and log. */
-function hasSpace(directory: string): boolean {
-  const { bavail, bsize } = statfsSync(directory);
-  return bavail * bsize > 256 * 1024;
 }
 
 /**

@@ -165,6 +165,8 @@ export function lockDataDirectory(
   keepPrivate(file);
   const sqlite = new Sqlite(file, { timeout: 0 });
   try {
+    // Nothing is ever written to it: its lock needs no space on the disk.
+    sqlite.pragma('journal_mode = MEMORY');
     sqlite.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     sqlite.close();
@@ -177,8 +179,11 @@ export function lockDataDirectory(
   try {
     writeWhole(sidecar, JSON.stringify(holder));
   } catch (error) {
-    sqlite.close();
-    throw error;
+    // Who holds it is not told on a full disk. It is held.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') {
+      sqlite.close();
+      throw error;
+    }
   }
   return {
     release() {
@@ -192,8 +197,13 @@ export function lockDataDirectory(
 /** Readers see the old text or the new one, never half of it. */
 function writeWhole(file: string, text: string): void {
   const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, text);
-  renameSync(temporary, file);
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
 }
 
 function readHolder(sidecar: string): LockHolder | undefined {

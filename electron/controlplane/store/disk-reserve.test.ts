@@ -17,7 +17,7 @@ const open = () => new DiskReserve(file(), directory, () => free);
 
 describe('the reserve', () => {
   it('of an earlier process is there for the next, also on a disk that is full by then', () => {
-    open();
+    open().take();
     free = 0;
     const next = open();
     expect([next.release(), existsSync(file()), next.release()]).toEqual([true, false, false]);
@@ -25,6 +25,8 @@ describe('the reserve', () => {
 
   it('is not taken where space is scarce, and half of one is none', () => {
     free = 0;
-    expect([open().release(), existsSync(file())]).toEqual([false, false]);
+    const reserve = open();
+    reserve.take();
+    expect([reserve.release(), existsSync(file())]).toEqual([false, false]);
   });
 });

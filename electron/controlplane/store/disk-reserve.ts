@@ -11,16 +11,16 @@ export class DiskReserve {
   readonly #file: string;
   readonly #directory: string;
   readonly #freeBytes: (directory: string) => number;
-  #isHeld: boolean;
 
-  /** `file` lies in `directory`. A reserve that an earlier process held is taken over. */
+  /** `file` lies in `directory`. Nothing is taken yet; what an earlier process held is held. */
   constructor(file: string, directory: string, free = freeBytes) {
     this.#file = file;
     this.#directory = directory;
     this.#freeBytes = free;
-    // Also on a disk that is full: that is what it is for.
-    this.#isHeld = statSync(file, { throwIfNoEntry: false })?.size === sizeBytes;
-    this.take();
+  }
+
+  get #isHeld(): boolean {
+    return statSync(this.#file, { throwIfNoEntry: false })?.size === sizeBytes;
   }
 
   /** Does nothing when it is held, or when space is scarce. */
@@ -28,7 +28,6 @@ export class DiskReserve {
     if (this.#isHeld || this.#freeBytes(this.#directory) < leftBytesMin + sizeBytes) return;
     try {
       writeFileSync(this.#file, Buffer.alloc(sizeBytes), { mode: 0o600 });
-      this.#isHeld = true;
     } catch {
       // The space went to somebody else in between; half a reserve is none.
       this.#remove();
@@ -42,7 +41,6 @@ export class DiskReserve {
 
   #remove(): boolean {
     const wasHeld = this.#isHeld;
-    this.#isHeld = false;
     rmSync(this.#file, { force: true });
     return wasHeld;
   }

@@ -13,7 +13,14 @@ import { DiskReserve, freeBytes } from './disk-reserve.ts';
 import type { VersionHead } from './revision-index.ts';
 import type { RowChange, RowStorage, StateMeta, StoredRow, StoredValue } from './rows.ts';
 import { copySource, writeChunks } from './state-copy.ts';
-import { openForWriting, openStateFile, readContent, type StateContent } from './state-file.ts';
+import {
+  isDiskFull,
+  openForWriting,
+  openStateFile,
+  readContent,
+  type StateContent,
+  type StateFile,
+} from './state-file.ts';
 import { insertRow, writeMeta } from './state-schema.ts';
 import { StateThread } from './state-thread.ts';
 import { NoSpaceError } from './store.ts';
@@ -69,12 +76,8 @@ export class SqliteRows implements RowStorage {
   constructor(options: SqliteRowsOptions) {
     this.#options = options;
     this.#thread = new StateThread(options.clock, options.threadProgram);
-    const { directory, mustExist, checkedBytesMax } = options;
-    const { database, isChecked, ...content } = openStateFile(
-      directory,
-      mustExist,
-      checkedBytesMax,
-    );
+    this.#reserve = new DiskReserve(this.#path('reserve'), options.directory);
+    const { database, isChecked, ...content } = this.#open();
     if (!isChecked) this.#checkedTo = 0;
     // Copies that a crash left behind.
     for (const name of readdirSync(options.directory))
@@ -83,7 +86,18 @@ export class SqliteRows implements RowStorage {
     this.#statements = prepare(database);
     this.#content = content;
     this.#size = sizeOf(database);
-    this.#reserve = new DiskReserve(this.#path('reserve'), options.directory);
+    this.#reserve.take();
+  }
+
+  #open(): StateFile {
+    const { directory, mustExist, checkedBytesMax } = this.#options;
+    try {
+      return openStateFile(directory, mustExist, checkedBytesMax);
+    } catch (error) {
+      // SQLite's files beside the database take some space, also to read from it.
+      if (!isDiskFull(error) || !this.#reserve.release()) throw error;
+      return openStateFile(directory, mustExist, checkedBytesMax);
+    }
   }
 
   get place(): string {

@@ -3,7 +3,14 @@
 // read (through a read-only connection), never repaired, deleted or written.
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDatabase, sqliteFailure, syncDirectory, type Database } from '#platform/sqlite.ts';
+import {
+  openDatabase,
+  sqliteFailure,
+  syncDirectory,
+  type Database,
+  type SqliteFailure,
+} from '#platform/sqlite.ts';
+import { freeBytes } from './disk-reserve.ts';
 import type { VersionHead } from './revision-index.ts';
 import { chainHash, rowChecksum, type StateMeta } from './rows.ts';
 import {
@@ -260,8 +267,7 @@ export function openForWriting(file: string): Database {
     const schema = schemaOf(database);
     if (schema === undefined) createTables(database);
     if (schema === 1) migrateFromSchema1(database);
-    // What a crash left in SQLite's log, and what was just made, is durable from here on.
-    database.pragma('wal_checkpoint(TRUNCATE)');
+    checkpoint(database);
     if (isNew) syncDirectory(join(file, '..'));
     return database;
   } catch (error) {
@@ -269,6 +275,30 @@ export function openForWriting(file: string): Database {
     throw error;
   }
 }
+
+/** What a crash left in SQLite's log, and what was just made, is durable from here on. */
+function checkpoint(database: Database): void {
+  try {
+    database.pragma('wal_checkpoint(TRUNCATE)');
+  } catch (error) {
+    // The log was synced before the first of it was copied to a database that can't grow: it stays.
+    if (sqliteFailure(error) !== 'full') throw error;
+  }
+}
+
+/** Whether this is how opening fails for want of space. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof StoreOpenError && failureOf(error.cause, error.file) === 'full';
+}
+
+function failureOf(error: unknown, file: string): SqliteFailure | undefined {
+  const failure = sqliteFailure(error) ?? systemFailure(error);
+  // That of a file beside the database that could not be made is not told apart from other failures.
+  return failure === 'io' && freeBytes(join(file, '..')) < besideBytes ? 'full' : failure;
+}
+
+/** What SQLite needs for its files beside the database, and some. */
+const besideBytes = 256 * 1024;
 
 export function damaged(file: string, what: string, cause?: unknown): StoreOpenError {
   return new StoreOpenError(file, damagedSentence(file, what), cause);
@@ -283,8 +313,7 @@ function damagedSentence(file: string, what: string): string {
 }
 function sentenceFor(error: unknown, file: string, directory: string): string {
   const why = error instanceof Error ? error.message : String(error);
-  const failure = sqliteFailure(error) ?? systemFailure(error);
-  switch (failure) {
+  switch (failureOf(error, file)) {
     case 'corrupt':
       return damagedSentence(file, why);
     case 'full':
@@ -302,7 +331,7 @@ function sentenceFor(error: unknown, file: string, directory: string): string {
   }
 }
 
-function systemFailure(error: unknown): 'full' | 'cannot-open' | 'read-only' | undefined {
+function systemFailure(error: unknown): SqliteFailure | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'full';
   if (code === 'EROFS') return 'read-only';

@@ -350,10 +350,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     });
   }
 
-  /** Writes what is left. Watches end. */
+  /** Writes what is left, but for on a disk that is full: the log has it. Watches end. */
   close(): void {
     if (this.#ended !== undefined) return;
-    this.#write();
+    if (this.#deps.storage.hasRoom(this.#mvcc.tail.sizeBytes)) this.#write();
     this.#end(new UnavailableError('the store is closed'));
     this.#deps.storage.close();
   }

@@ -1,7 +1,6 @@
 import { defineConfig } from 'vitest/config';
-import { mutationPlugin } from './mutations/plugin.ts';
 import vue from '@vitejs/plugin-vue';
-import type { Plugin } from 'vite';
+import { seeded } from './setup/seeded.ts';
 
 const unit = [
   'electron/**/*.test.ts',
@@ -12,16 +11,8 @@ const unit = [
   'test/interaction/**/*.test.ts',
 ];
 
-const properties = new URL('setup/properties.ts', import.meta.url).pathname;
-const seeded: Plugin = {
-  name: 'seeded',
-  enforce: 'pre',
-  resolveId: (id, importer) =>
-    id === 'fast-check' && importer !== properties ? properties : undefined,
-};
-
 export default defineConfig({
-  plugins: [vue(), mutationPlugin(), seeded],
+  plugins: [vue(), seeded],
   test: {
     root: new URL('..', import.meta.url).pathname,
     projects: [

@@ -12,6 +12,14 @@ export interface Mutation {
   readonly caughtBy: NamedTest | Simulation;
 }
 
+export interface NamedMutation extends Mutation {
+  readonly caughtBy: NamedTest;
+}
+
+export interface SimulatedMutation extends Mutation {
+  readonly caughtBy: Simulation;
+}
+
 export interface NamedTest {
   readonly test: string;
   /** With the names of the groups around it. */
@@ -22,6 +30,14 @@ export interface NamedTest {
 export interface Simulation {
   readonly seeds: string;
   readonly rule: string;
+}
+
+export function isNamed(mutation: Mutation): mutation is NamedMutation {
+  return 'named' in mutation.caughtBy;
+}
+
+export function isSimulated(mutation: Mutation): mutation is SimulatedMutation {
+  return !isNamed(mutation);
 }
 
 const root = path.join(import.meta.dirname, '../..');

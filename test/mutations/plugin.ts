@@ -1,5 +1,5 @@
-// The mutation that FLOTILLA_MUTATION names, applied to its file as it is loaded: by Vite (a plugin)
-// and by Node (hooks). The working tree is never touched.
+// A mutation, applied to its file as it is loaded: by Vite (a plugin), and by Node (hooks: the one
+// that FLOTILLA_MUTATION names). The working tree is never touched.
 import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'vitest/config';
@@ -8,18 +8,8 @@ import { isMutated, mutated, type Mutation } from './mutation.ts';
 
 export const variable = 'FLOTILLA_MUTATION';
 
-function chosen(): Mutation | undefined {
-  const name = process.env[variable];
-  if (name === undefined || name === '') return undefined;
-  const mutation = mutations.find((one) => one.name === name);
-  if (mutation === undefined) throw new Error(`there is no mutation ${name}`);
-  return mutation;
-}
-
 /** Modules are cached on disk: the mutated one must not be taken for the true one, nor the reverse. */
-export function mutationPlugin(): Plugin {
-  const mutation = chosen();
-  if (mutation === undefined) return { name: 'mutation' };
+export function mutationPlugin(mutation: Mutation): Plugin {
   return {
     name: 'mutation',
     enforce: 'pre',
@@ -33,8 +23,8 @@ export function mutationPlugin(): Plugin {
 }
 
 export function hookNode(): void {
-  const mutation = chosen();
-  if (mutation === undefined) return;
+  const mutation = mutations.find(({ name }) => name === process.env[variable]);
+  if (mutation === undefined) throw new Error(`there is no mutation ${process.env[variable]}`);
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);

@@ -1,0 +1,142 @@
+// One request and its answer, between a client and a pod. Bodies are streamed both ways with
+// back-pressure. Another pod is tried when one can't be reached, and the same once more when a
+// connection kept from before turns out to be closed; never after a byte of a body has been passed on.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { noPods, send, tooLarge, tooSlow, unreachable, type Answer } from './answers.ts';
+import { requestHeaders, responseHeaders, type Client } from './headers.ts';
+import type { Endpoint, Route } from './routes.ts';
+import type { Upstreams } from './upstreams.ts';
+
+export interface Asked {
+  readonly request: IncomingMessage;
+  readonly route: Route;
+  readonly client: Client;
+}
+
+/** Answers `response` in any case, or ends its connection where an answer has begun. */
+export function exchange(
+  asked: Asked,
+  response: ServerResponse,
+  upstreams: Upstreams,
+  candidates: readonly Endpoint[],
+): void {
+  const bytesMax = asked.route.settings.bodyBytesMax;
+  const { 'content-length': length = '0' } = asked.request.headers;
+  if (bytesMax !== undefined && Number(length) > bytesMax)
+    send(asked.request, response, tooLarge(bytesMax));
+  else new Exchange(asked, response, upstreams).attempt(candidates);
+}
+
+/** Methods of which a second one changes nothing (RFC 9110 section 9.2.2). */
+const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+class ClientGoneError extends Error {}
+
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #asked: Asked;
+  readonly #response: ServerResponse;
+  readonly #upstreams: Upstreams;
+  readonly #hasBody: boolean;
+  #left: readonly Endpoint[] = [];
+  #mayRepeat: boolean;
+  /** The request is on its way to the pod. */
+  #controller: Dispatcher.DispatchController | undefined;
+
+  constructor(asked: Asked, response: ServerResponse, upstreams: Upstreams) {
+    this.#asked = asked;
+    this.#response = response;
+    this.#upstreams = upstreams;
+    const { headers, method = '' } = asked.request;
+    const { 'content-length': length = '0' } = headers;
+    this.#hasBody = headers['transfer-encoding'] !== undefined || length !== '0';
+    this.#mayRepeat = !this.#hasBody && repeatable.has(method);
+    response.once('close', () => {
+      if (!response.writableFinished) this.#controller?.abort(new ClientGoneError());
+    });
+  }
+
+  attempt(candidates: readonly Endpoint[]): void {
+    this.#left = candidates;
+    this.#controller = undefined;
+    const { request, route, client } = this.#asked;
+    const [endpoint] = candidates;
+    if (endpoint === undefined) return this.#answer(noPods(route.backend));
+    const { protocol, idleMs } = route.settings;
+    const options: Dispatcher.DispatchOptions = {
+      method: request.method ?? 'GET',
+      path: request.url ?? '/',
+      headers: requestHeaders(request.rawHeaders, client),
+      body: this.#hasBody ? request : null,
+      headersTimeout: idleMs,
+      bodyTimeout: idleMs,
+    };
+    this.#upstreams.of(endpoint, protocol).dispatch(options, this);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#response.destroyed) return controller.abort(new ClientGoneError());
+    const bytesMax = this.#asked.route.settings.bodyBytesMax;
+    if (this.#hasBody && bytesMax !== undefined) this.#bound(bytesMax, controller);
+  }
+
+  /** Of a body whose length was not said. */
+  #bound(bytesMax: number, controller: Dispatcher.DispatchController): void {
+    let bytes = 0;
+    this.#asked.request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= bytesMax) return;
+      this.#answer(tooLarge(bytesMax));
+      controller.abort(new Error('the body is too large'));
+    });
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (status < 200 || this.#response.headersSent) return;
+    const raw = (controller.rawHeaders ?? []) as readonly (Buffer | string)[];
+    const text = raw.map((one) => (typeof one === 'string' ? one : one.toString('latin1')));
+    this.#response.writeHead(status, responseHeaders(text));
+    // Of what comes slowly the beginning is for the client at once; what comes with it goes with it.
+    setImmediate(() => {
+      if (!this.#response.writableEnded) this.#response.flushHeaders();
+    });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#response.write(chunk)) return;
+    controller.pause();
+    this.#response.once('drain', () => controller.resume());
+  }
+
+  onResponseEnd(): void {
+    this.#response.end();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    const response = this.#response;
+    if (response.destroyed || response.writableEnded) return;
+    // Cut short there: cut short here, so that nobody takes the part for the whole.
+    if (response.headersSent) return void response.destroy();
+    const { backend } = this.#asked.route;
+    if (isTimeout(error)) return this.#answer(tooSlow(backend));
+    if (this.#controller === undefined && this.#left.length > 1)
+      return this.attempt(this.#left.slice(1));
+    if (this.#controller !== undefined && this.#mayRepeat) {
+      this.#mayRepeat = false;
+      return this.attempt(this.#left);
+    }
+    this.#answer(unreachable(backend));
+  }
+
+  #answer(said: Answer): void {
+    if (this.#response.headersSent) this.#response.destroy();
+    else send(this.#asked.request, this.#response, said);
+  }
+}
+
+/** While the answer was waited for; one while connecting is the next pod's turn. */
+function isTimeout(error: Error): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT';
+}

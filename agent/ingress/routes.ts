@@ -1,0 +1,247 @@
+// Which host and path lead to which pods: pure. Hosts exact or with one label of freedom, paths exact
+// or by whole elements; the longest path wins, then the older Ingress.
+// Source: the Ingress API's own documentation (networking.k8s.io/v1), Kubernetes 1.35.
+import type { Service } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type {
+  HTTPIngressPath,
+  Ingress,
+  IngressBackend,
+  IngressClass,
+  IngressServiceBackend,
+} from '#kube/api/networking.ts';
+import { serviceNameLabel } from '../proxy/rules.ts';
+import { settingsOf, type Settings } from './settings.ts';
+
+export const controllerName = 'flotilla.dev/ingress';
+const classAnnotation = 'kubernetes.io/ingress.class';
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Route {
+  /** Without a slash at its end, but for `/`. */
+  readonly path: string;
+  readonly isExact: boolean;
+  /** `namespace/name` of the Ingress. */
+  readonly owner: string;
+  /** `namespace/name:port` of the Service. */
+  readonly backend: string;
+  /** Sorted; ready ones, or those that serve until their end where no other is left. */
+  readonly endpoints: readonly Endpoint[];
+  readonly hasClientAffinity: boolean;
+  readonly settings: Settings;
+}
+
+export interface TlsName {
+  /** May begin with `*.`; empty: every host of the Ingress' rules that no other names. */
+  readonly host: string;
+  readonly namespace: string;
+  readonly secretName: string;
+}
+
+export interface RouteTable {
+  /** The best first; '' are the rules for any host, a `*.` at the start stands for one label. */
+  readonly hosts: ReadonlyMap<string, readonly Route[]>;
+  /** For what no rule is for. */
+  readonly fallback: Route | undefined;
+  readonly tls: readonly TlsName[];
+  /** What can't be served as it is written: a sentence each, by the Ingress. */
+  readonly problems: readonly Problem[];
+}
+
+export interface Problem {
+  readonly ingress: Ingress;
+  readonly sentence: string;
+}
+
+export interface IngressState {
+  readonly ingresses: readonly Ingress[];
+  readonly classes: readonly IngressClass[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+}
+
+export function routeTable(state: IngressState): RouteTable {
+  const own = ownIngresses(state);
+  const backends = new Backends(state);
+  const problems: Problem[] = [];
+  const hosts = new Map<string, Route[]>();
+  let fallback: Route | undefined;
+  for (const ingress of own) {
+    const tell = (sentence: string): void => void problems.push({ ingress, sentence });
+    const { settings, mistakes } = settingsOf(ingress.metadata.annotations ?? {});
+    for (const mistake of mistakes) tell(mistake);
+    const owner = `${ingress.metadata.namespace}/${ingress.metadata.name}`;
+    const route = (to: IngressBackend | undefined, path: string, isExact = false) => {
+      const backend = backends.find(ingress, to, tell);
+      return backend && { path, isExact, owner, settings, ...backend };
+    };
+    const { rules = [], defaultBackend } = ingress.spec;
+    if (defaultBackend !== undefined) fallback ??= route(defaultBackend, '/');
+    for (const { host = '', http } of rules)
+      for (const given of http?.paths ?? []) {
+        const found = route(given.backend, pathOf(given), given.pathType === 'Exact');
+        if (found === undefined) continue;
+        const routes = hosts.get(host.toLowerCase()) ?? [];
+        const rival = routes.find(
+          (one) => one.path === found.path && one.isExact === found.isExact,
+        );
+        if (rival === undefined) routes.push(found);
+        else tell(`${host}${found.path} is served for the older Ingress ${rival.owner} already.`);
+        hosts.set(host.toLowerCase(), routes);
+      }
+  }
+  for (const routes of hosts.values()) routes.sort(byPrecedence);
+  return { hosts, fallback, tls: own.flatMap(tlsNames), problems };
+}
+
+/** Those of our class, the oldest first. */
+function ownIngresses({ ingresses, classes }: IngressState): Ingress[] {
+  const names = new Set(
+    classes
+      .filter(({ spec }) => spec.controller === controllerName)
+      .map((one) => one.metadata.name),
+  );
+  return ingresses
+    .filter(({ metadata, spec }) => {
+      const name = spec.ingressClassName ?? metadata.annotations?.[classAnnotation];
+      return name !== undefined && names.has(name);
+    })
+    .toSorted((a, b) => {
+      const [one, other] = [ageKey(a), ageKey(b)];
+      return one < other ? -1 : 1;
+    });
+}
+
+function ageKey({ metadata }: Ingress): string {
+  return `${metadata.creationTimestamp ?? ''} ${metadata.namespace}/${metadata.name}`;
+}
+
+function pathOf({ path = '/', pathType }: HTTPIngressPath): string {
+  return pathType !== 'Exact' && path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+function byPrecedence(a: Route, b: Route): number {
+  return b.path.length - a.path.length || Number(b.isExact) - Number(a.isExact);
+}
+
+function tlsNames({ metadata, spec }: Ingress): TlsName[] {
+  const { namespace = '' } = metadata;
+  return (spec.tls ?? []).flatMap(({ hosts = [], secretName }) => {
+    if (secretName === undefined || secretName === '') return [];
+    const names = hosts.length > 0 ? hosts : (spec.rules ?? []).map(({ host = '' }) => host);
+    return names
+      .filter((host) => host !== '')
+      .map((host) => ({ host: host.toLowerCase(), namespace, secretName }));
+  });
+}
+
+type Found = Pick<Route, 'backend' | 'endpoints' | 'hasClientAffinity'>;
+
+class Backends {
+  readonly #services: ReadonlyMap<string, Service>;
+  readonly #slices = new Map<string, EndpointSlice[]>();
+
+  constructor({ services, endpointSlices }: IngressState) {
+    this.#services = new Map(
+      services.map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
+    );
+    for (const slice of endpointSlices) {
+      const name = slice.metadata.labels?.[serviceNameLabel];
+      if (name === undefined || slice.addressType === 'FQDN') continue;
+      const key = `${slice.metadata.namespace}/${name}`;
+      const known = this.#slices.get(key);
+      if (known === undefined) this.#slices.set(key, [slice]);
+      else known.push(slice);
+    }
+  }
+
+  /** Without endpoints where the Service is not there (yet): that is answered with 503. */
+  find(
+    { metadata }: Ingress,
+    backend: IngressBackend | undefined,
+    tell: (sentence: string) => void,
+  ): Found | undefined {
+    if (backend?.service === undefined) {
+      tell('Only Services can be behind an Ingress here, no other resources.');
+      return undefined;
+    }
+    const { name, port } = backend.service;
+    const key = `${metadata.namespace}/${name}`;
+    const portText = String(port?.name ?? port?.number ?? '');
+    const nothing = { backend: `${key}:${portText}`, endpoints: [], hasClientAffinity: false };
+    const service = this.#services.get(key);
+    if (service === undefined) {
+      tell(`The Service ${key} does not exist.`);
+      return nothing;
+    }
+    const portName = servicePortName(service, port);
+    if (portName === undefined) {
+      tell(`The Service ${key} has no port ${portText}.`);
+      return nothing;
+    }
+    return {
+      ...nothing,
+      endpoints: endpointsOf(this.#slices.get(key) ?? [], portName),
+      hasClientAffinity: service.spec.sessionAffinity === 'ClientIP',
+    };
+  }
+}
+
+/** '' of a port without a name; undefined: there is no such port. */
+function servicePortName(
+  { spec }: Service,
+  port: IngressServiceBackend['port'],
+): string | undefined {
+  const found = (spec.ports ?? []).find((one) =>
+    port?.name === undefined || port.name === ''
+      ? one.port === port?.number
+      : one.name === port.name,
+  );
+  return found && (found.name ?? '');
+}
+
+function endpointsOf(slices: readonly EndpointSlice[], portName: string): Endpoint[] {
+  const ready = new Map<string, Endpoint>();
+  const leaving = new Map<string, Endpoint>();
+  for (const { ports, endpoints } of slices)
+    for (const { name = '', port } of ports ?? []) {
+      if (name !== portName || port === undefined) continue;
+      for (const { addresses, conditions } of endpoints ?? []) {
+        const isLeaving = conditions?.serving === true && conditions.terminating === true;
+        const isReady = conditions?.ready !== false;
+        if (!isReady && !isLeaving) continue;
+        for (const address of addresses)
+          (isReady ? ready : leaving).set(`${address} ${port}`, { address, port });
+      }
+    }
+  const chosen = ready.size > 0 ? ready : leaving;
+  return [...chosen.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);
+}
+
+/** `host` as in a Host header; `path` without the question. Undefined: nothing answers there. */
+export function findRoute(table: RouteTable, host: string, path: string): Route | undefined {
+  const name = hostName(host);
+  const label = name.indexOf('.');
+  const wildcard = label > 0 ? `*${name.slice(label)}` : undefined;
+  for (const key of [name, wildcard, '']) {
+    const found = key === undefined ? undefined : table.hosts.get(key)?.find(matches(path));
+    if (found !== undefined) return found;
+  }
+  return table.fallback;
+}
+
+/** Without the port and the dot of a full name, in small letters. */
+export function hostName(host: string): string {
+  return host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
+}
+
+function matches(path: string): (route: Route) => boolean {
+  return ({ path: prefix, isExact }) => {
+    if (isExact) return path === prefix;
+    return prefix === '/' || path === prefix || path.startsWith(`${prefix}/`);
+  };
+}

@@ -27,8 +27,8 @@ import { exchangeUpgraded } from './upgrade.ts';
 import { Upstreams } from './upstreams.ts';
 
 export interface FrontOptions {
-  /** Where to listen; every address of this machine in production. */
-  readonly address: string;
+  /** Where to listen; every address of this machine when left out. */
+  readonly address: string | undefined;
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly certificate: (host: string) => SecureContext | undefined;
@@ -112,14 +112,18 @@ export class Front {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#onUpgrade(request, socket, head, isTls),
     );
+    const { address } = this.#options;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: this.#options.address, port, exclusive: true }, () => {
-        server.off('error', reject);
-        // Out of file descriptors, say: the client sees it, and the next may fare better.
-        server.on('error', () => {});
-        resolve(server);
-      });
+      server.listen(
+        { ...(address === undefined ? {} : { host: address }), port, exclusive: true },
+        () => {
+          server.off('error', reject);
+          // Out of file descriptors, say: the client sees it, and the next may fare better.
+          server.on('error', () => {});
+          resolve(server);
+        },
+      );
     });
   }
 

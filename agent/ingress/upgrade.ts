@@ -1,7 +1,8 @@
 // A WebSocket, or whatever the pod agrees to: from then on bytes both ways, for as long as both want.
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { STATUS_CODES } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { noPods, rawAnswer, unreachable } from './answers.ts';
 import type { Asked } from './exchange.ts';
@@ -109,7 +110,10 @@ function rawHead(status: number, headers: readonly string[]): string {
   return `${text}\r\n`;
 }
 
-/** A side that ends or breaks takes the other with it. */
+/** A side that has said all may hear the rest for a while. */
+const halfOpenMs = 60_000;
+
+/** A side that breaks takes the other with it. */
 function join(a: Duplex, b: Duplex): void {
   for (const [from, to] of [
     [a, b],
@@ -117,6 +121,9 @@ function join(a: Duplex, b: Duplex): void {
   ] as const) {
     from.on('error', () => from.destroy());
     from.once('close', () => to.destroy());
+    from.once('end', () => {
+      if (to instanceof Socket) to.setTimeout(halfOpenMs, () => to.destroy());
+    });
     from.pipe(to);
   }
 }

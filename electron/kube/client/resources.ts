@@ -25,6 +25,7 @@ import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
+import type { Ingress, IngressClass } from '../api/networking.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
 import type { StorageClass } from '../api/storage.ts';
@@ -64,6 +65,20 @@ export const storageClasses: Resource<StorageClass> = {
   version: 'v1',
   resource: 'storageclasses',
   kind: 'StorageClass',
+  namespaced: false,
+};
+export const ingresses: Resource<Ingress> = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  resource: 'ingresses',
+  kind: 'Ingress',
+  namespaced: true,
+};
+export const ingressClasses: Resource<IngressClass> = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  resource: 'ingressclasses',
+  kind: 'IngressClass',
   namespaced: false,
 };
 export const namespaces: Resource<Namespace> = {

@@ -1,0 +1,195 @@
+// The driver: Ingresses, their class, Services, EndpointSlices and TLS Secrets from informers → routes.ts
+// → what listens (front.ts, loaded when the first Ingress of ours comes). Changes that come together
+// become one. Goes on with what it knows while the API server is away.
+import type { Service } from '#kube/api/core.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type { Ingress, IngressClass } from '#kube/api/networking.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import type { ClientDeps } from '#kube/client/reflector.ts';
+import { messageOf } from '../error-message.ts';
+import { certificates, type Certificates } from './certificates.ts';
+import type { Front } from './front.ts';
+import { routeTable, type Problem } from './routes.ts';
+import { TlsSecrets } from './tls-secrets.ts';
+
+export interface IngressPorts {
+  readonly http: number;
+  readonly https: number;
+}
+
+/** What is needed of an informer (kube/client's Informer has it). */
+export interface Source<T> {
+  readonly lister: { list(): T[] };
+  readonly hasSynced: boolean;
+  addHandler(handlers: { onAdd(): void; onUpdate(): void; onDelete(): void }): () => void;
+  whenSynced(): Promise<void>;
+}
+
+export interface IngressDeps {
+  readonly ingresses: Source<Ingress>;
+  readonly classes: Source<IngressClass>;
+  readonly services: Source<Service>;
+  readonly endpointSlices: Source<EndpointSlice>;
+  readonly client: ClientDeps;
+  readonly events: EventRecorder;
+  readonly ports: IngressPorts;
+  /** Every address of this machine when left out. */
+  readonly listenAddress?: string;
+  /** Who listens on a port, in words. */
+  readonly portHolder: (port: number) => Promise<string | undefined>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onStatus: (status: IngressStatus) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface IngressStatus {
+  /** Open ones. */
+  readonly ports: readonly number[];
+  /** Why one is not open that should be, in a sentence. */
+  readonly problem: string | undefined;
+}
+
+/** So that changes of one moment are one. */
+const settleMs = 10;
+const retryMs = 15_000;
+
+export class IngressKeeper {
+  readonly #deps: IngressDeps;
+  readonly #secrets: TlsSecrets;
+  #front: Front | undefined;
+  #certificates: Certificates | undefined;
+  #isRunning = false;
+  #isDirty = false;
+  #timer: Timer | undefined;
+  #told = '';
+  /** Of each Ingress, by uid: what was said of it. */
+  #toldOf = new Map<string, string>();
+
+  constructor(deps: IngressDeps) {
+    this.#deps = deps;
+    this.#secrets = new TlsSecrets(deps.client, () => this.#changed());
+  }
+
+  /** Runs until the signal aborts; the ports are closed then. */
+  start(): void {
+    const { ingresses, classes, services, endpointSlices, signal } = this.#deps;
+    const changed = (): void => this.#changed();
+    const handlers = { onAdd: changed, onUpdate: changed, onDelete: changed };
+    const detach = [ingresses, classes, services, endpointSlices].map((informer) =>
+      informer.addHandler(handlers),
+    );
+    // A kind of which there is none calls no handler.
+    const sources = [ingresses, classes, services, endpointSlices];
+    void Promise.all(sources.map((source) => source.whenSynced())).then(changed);
+    const stop = (): void => {
+      for (const remove of detach) remove();
+      this.#timer?.cancel();
+      this.#secrets.stop();
+      void this.#front?.close();
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  }
+
+  #changed(): void {
+    this.#look(settleMs);
+  }
+
+  #look(delayMs: number): void {
+    const { clock, signal } = this.#deps;
+    if (signal.aborted) return;
+    this.#timer?.cancel();
+    this.#timer = clock.timer(delayMs, () => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    this.#isDirty = true;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    while (this.#isDirty && !this.#deps.signal.aborted) {
+      this.#isDirty = false;
+      await this.#sync();
+    }
+    this.#isRunning = false;
+  }
+
+  async #sync(): Promise<void> {
+    const { ingresses, classes, services, endpointSlices } = this.#deps;
+    const sources = [ingresses, classes, services, endpointSlices];
+    if (!sources.every(({ hasSynced }) => hasSynced)) return;
+    const table = routeTable({
+      ingresses: ingresses.lister.list(),
+      classes: classes.lister.list(),
+      services: services.lister.list(),
+      endpointSlices: endpointSlices.lister.list(),
+    });
+    this.#tell(table.problems);
+    const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
+    if (!hasRoutes && this.#front === undefined) return;
+    this.#secrets.follow(table.tls);
+    this.#certificates = certificates(table.tls, (...ref) => this.#secrets.get(...ref));
+    const front = (this.#front ??= await this.#load());
+    front.use(table);
+    const problems: string[] = [];
+    try {
+      await front.open({ http: hasRoutes, https: hasRoutes && table.tls.length > 0 });
+    } catch (error) {
+      problems.push(await this.#whyClosed(error));
+    }
+    if (this.#deps.signal.aborted) return void front.close();
+    if (problems.length > 0) this.#look(retryMs);
+    if (this.#secrets.areKnown) problems.push(...this.#certificates.problems);
+    const { http, https } = front.ports;
+    this.#report(
+      [http, https].filter((port) => port !== undefined),
+      problems.join(' '),
+    );
+  }
+
+  async #load(): Promise<Front> {
+    const { ports, listenAddress } = this.#deps;
+    const { Front: Loaded } = await import('./front.ts');
+    return new Loaded({
+      address: listenAddress,
+      httpPort: ports.http,
+      httpsPort: ports.https,
+      certificate: (host) => this.#certificates?.find(host),
+    });
+  }
+
+  async #whyClosed(error: unknown): Promise<string> {
+    const { code, port } = error as NodeJS.ErrnoException & { readonly port?: number };
+    if (port !== undefined && code === 'EADDRINUSE') {
+      const holder = (await this.#deps.portHolder(port)) ?? 'another program';
+      return `Apps can't be reached by their names here: port ${port} is taken by ${holder}.`;
+    }
+    if (port !== undefined && code === 'EACCES')
+      return `Apps can't be reached by their names here: only root may listen on port ${port}.`;
+    return `Apps can't be reached by their names here: ${messageOf(error)}.`;
+  }
+
+  #report(ports: readonly number[], problem: string): void {
+    const { logger, onStatus } = this.#deps;
+    const text = `${ports.join(',')} ${problem}`;
+    if (text === this.#told) return;
+    this.#told = text;
+    if (problem === '') logger.info('Ingress', { ports });
+    else logger.warn('Ingress', { ports, problem });
+    onStatus({ ports, problem: problem === '' ? undefined : problem });
+  }
+
+  /** Each once, as long as it is the same. */
+  #tell(problems: readonly Problem[]): void {
+    const now = new Map<string, string>();
+    for (const { ingress, sentence } of problems) {
+      const { uid = '' } = ingress.metadata;
+      now.set(uid, `${now.get(uid) ?? ''}\n${sentence}`);
+      if (this.#toldOf.get(uid)?.includes(sentence) === true) continue;
+      this.#deps.events.event(ingress, 'Warning', 'IngressProblem', sentence);
+    }
+    this.#toldOf = now;
+  }
+}

@@ -15,6 +15,7 @@ import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
+import type { IngressPorts } from './ingress/ingress.ts';
 import { NodeAgent } from './node-agent.ts';
 import { removeNode } from './removal/remove-command.ts';
 import { messageOf } from './error-message.ts';
@@ -28,6 +29,7 @@ interface Flags {
   readonly bindAddress: string;
   readonly port: number;
   readonly serviceCidr: string;
+  readonly ingressPorts: IngressPorts | undefined;
   readonly manifestDirectory: string;
   readonly isRemoval: boolean;
 }
@@ -42,6 +44,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --port PORT          its port (0: any free one)
   --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
+  --ingress-ports P,P  where apps answer to their names, by HTTP and HTTPS (80,443), or off
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
                        mounts, DIR; never the data of hostPath volumes and claims
 `;
@@ -59,6 +62,7 @@ function parseFlags(args: readonly string[]): Flags {
       port: { type: 'string', default: '0' },
       'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
+      'ingress-ports': { type: 'string', default: '80,443' },
       remove: { type: 'boolean', default: false },
     },
   });
@@ -79,9 +83,18 @@ function parseFlags(args: readonly string[]): Flags {
     bindAddress: values.bind,
     port,
     serviceCidr: values['service-cidr'],
+    ingressPorts: parseIngressPorts(values['ingress-ports']),
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
     isRemoval: values.remove,
   };
+}
+
+function parseIngressPorts(text: string): IngressPorts | undefined {
+  if (text === 'off') return undefined;
+  const [, http, https] = /^(\d{1,5}),(\d{1,5})$/.exec(text) ?? [];
+  const ports = { http: Number(http), https: Number(https) };
+  if (!(ports.http < 65_536 && ports.https < 65_536)) throw new Error(`bad ports ${text}`);
+  return ports;
 }
 
 function flagsOrExit(): Flags {
@@ -170,6 +183,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
         : { certPem: ownCertPem, keyPem: ownKeyPem },
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
+    ingressPorts: flags.ingressPorts,
     server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },
     userId: process.getuid?.() ?? -1,
     variables: process.env,

@@ -11,6 +11,8 @@ import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import {
   endpointSlices,
+  ingressClasses,
+  ingresses,
   nodes,
   persistentVolumes,
   pods,
@@ -32,6 +34,12 @@ import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { ImagePeers } from './kubelet/images/image-peers.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
 import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
+import {
+  ingressAnnotations,
+  IngressKeeper,
+  type IngressPorts,
+  type IngressStatus,
+} from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
@@ -90,6 +98,8 @@ export interface NodeAgentDeps {
   readonly identity: KeyPairPem | undefined;
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
+  /** Undefined: apps are not reached by their names on this machine. */
+  readonly ingressPorts: IngressPorts | undefined;
   readonly server: {
     readonly certPem: string;
     readonly keyPem: string;
@@ -133,6 +143,7 @@ export class NodeAgent {
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
   #proxyStatus: ProxyStatus | undefined;
+  #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
   readonly #history: History;
   readonly #metrics = new AgentMetrics();
@@ -218,6 +229,7 @@ export class NodeAgent {
     await this.#followManifests(kubelet);
     const running = kubelet.start();
     await this.#startProxy(informers);
+    this.#startIngress(informers);
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
     own.addHandler({
       onAdd: (node) => void this.#engine.onNode(node),
@@ -481,6 +493,28 @@ export class NodeAgent {
     this.#onProxyStatus(proxy.status());
   }
 
+  #startIngress(informers: InformerFactory): void {
+    const { client, clock, random, logger, ingressPorts: ports } = this.#deps;
+    if (ports === undefined) return;
+    const keeper = new IngressKeeper({
+      ingresses: informers.informer(ingresses),
+      classes: informers.informer(ingressClasses),
+      services: informers.informer(services),
+      endpointSlices: informers.informer(endpointSlices),
+      client: { client, clock, random, logger },
+      events: this.#events,
+      ports,
+      clock,
+      logger,
+      onStatus: (status) => {
+        this.#ingressStatus = status;
+        this.#registrar.trigger();
+      },
+      signal: this.#stopping.signal,
+    });
+    keeper.start();
+  }
+
   #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
     this.#registrar.trigger();
@@ -497,6 +531,7 @@ export class NodeAgent {
     const { devices } = this.#devices;
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
+      ...ingressAnnotations(this.#ingressStatus),
       [localPath.folderAnnotation]: this.#volumesFolder,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),

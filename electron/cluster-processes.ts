@@ -6,7 +6,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { ChildMessage } from '#platform/parent-channel.ts';
 import { Supervisor, type ChildHandle } from '#platform/supervisor.ts';
-import { controlPlaneArguments, type Options } from './options.ts';
+import { controlPlaneArguments, ingressPortsText, type Options } from './options.ts';
 
 /** What the control plane reports when it serves. */
 export interface ControlPlaneReady {
@@ -97,6 +97,7 @@ export class ClusterProcesses {
     const data = path.join(options.dataDirectory, 'agent');
     const args = ['--data', data, '--node-name', nodeName];
     args.push('--kubeconfig', path.join(data, 'kubeconfig'), '--service-cidr', serviceCidr);
+    args.push('--ingress-ports', ingressPortsText(options.ingressPorts));
     if (!options.install) args.push('--no-install');
     this.#agent = new Supervisor({
       name: 'agent',

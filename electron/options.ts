@@ -13,6 +13,8 @@ export interface Options {
   readonly uiPort: number;
   readonly agent: boolean;
   readonly install: boolean;
+  /** Where apps are reached by their names on this machine; undefined: not here. */
+  readonly ingressPorts: IngressPorts | undefined;
   /** Undefined: made from the host's name. */
   readonly nodeName: string | undefined;
   /** 'off', or names of network interfaces. */
@@ -30,6 +32,11 @@ export interface Options {
   /** File, absolute; undefined: who changed what, without bodies. */
   readonly auditPolicy: string | undefined;
   readonly help: boolean;
+}
+
+export interface IngressPorts {
+  readonly http: number;
+  readonly https: number;
 }
 
 export interface DatastoreOptions {
@@ -60,6 +67,9 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
   --node-name NAME      this machine's name in the cluster (default: its host name)
   --no-agent            run no containers on this machine
   --no-install          never install Docker Engine by the system's package manager
+  --ingress-ports P,P|off
+                        where apps answer to their names on this machine, by HTTP and HTTPS, once there is an
+                        Ingress (default: 80,443)
   --audit-policy FILE   what logs/audit.log tells, as an audit.k8s.io/v1 Policy (default: who changed what)
   --discovery off|IF,…  interfaces on which to look for machines (also: FLOTILLA_DISCOVERY; default: off)
   --help                this text
@@ -89,6 +99,7 @@ const flags = {
   'node-name': { type: 'string' },
   'no-agent': { type: 'boolean' },
   'no-install': { type: 'boolean' },
+  'ingress-ports': { type: 'string' },
   discovery: { type: 'string' },
   'member-address': { type: 'string' },
   'always-on': { type: 'string' },
@@ -130,6 +141,7 @@ export function parseOptions(
     uiPort: portNumber('--ui-port', values['ui-port'], defaultUiPort),
     agent: values['no-agent'] !== true,
     install: values['no-install'] !== true,
+    ingressPorts: ingressPorts(values['ingress-ports'] ?? '80,443'),
     nodeName: nodeName(values['node-name']),
     discovery: interfaceNames(discovery),
     datastore: datastore(values),
@@ -298,6 +310,22 @@ function interfaceNames(text: string): 'off' | readonly string[] {
       `--discovery (or FLOTILLA_DISCOVERY) takes "off" or interface names with commas, not "${text}".`,
     );
   return names;
+}
+
+/** `HTTP,HTTPS`, or `off`. Throws OptionError. */
+export function ingressPorts(text: string): IngressPorts | undefined {
+  if (text === 'off') return undefined;
+  const ports = text.split(',').map((part) => (/^\d{1,5}$/.test(part) ? Number(part) : -1));
+  const [http = -1, https = -1, ...rest] = ports;
+  if (rest.length > 0 || ![http, https].every((port) => port >= 0 && port < 65_536))
+    throw new OptionError(
+      `--ingress-ports takes "off" or two port numbers with a comma, for HTTP and HTTPS, not "${text}".`,
+    );
+  return { http, https };
+}
+
+export function ingressPortsText(ports: IngressPorts | undefined): string {
+  return ports === undefined ? 'off' : `${ports.http},${ports.https}`;
 }
 
 /** The flags that make a child see the same options. */

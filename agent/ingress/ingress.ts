@@ -8,9 +8,11 @@ import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { ClientDeps } from '#kube/client/reflector.ts';
+import { ingressNode } from '#kube/machinery/ingress.ts';
 import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
+import { portHolder } from './port-holder.ts';
 import { routeTable, type Problem } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
 
@@ -37,8 +39,6 @@ export interface IngressDeps {
   readonly ports: IngressPorts;
   /** Every address of this machine when left out. */
   readonly listenAddress?: string;
-  /** Who listens on a port, in words. */
-  readonly portHolder: (port: number) => Promise<string | undefined>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onStatus: (status: IngressStatus) => void;
@@ -50,6 +50,17 @@ export interface IngressStatus {
   readonly ports: readonly number[];
   /** Why one is not open that should be, in a sentence. */
   readonly problem: string | undefined;
+}
+
+/** What a Node tells of it. */
+export function ingressAnnotations(
+  status: IngressStatus | undefined,
+): Readonly<Record<string, string | null>> {
+  const ports = status?.ports ?? [];
+  return {
+    [ingressNode.portsAnnotation]: ports.length === 0 ? null : ports.join(','),
+    [ingressNode.reasonAnnotation]: status?.problem ?? null,
+  };
 }
 
 /** So that changes of one moment are one. */
@@ -163,7 +174,7 @@ export class IngressKeeper {
   async #whyClosed(error: unknown): Promise<string> {
     const { code, port } = error as NodeJS.ErrnoException & { readonly port?: number };
     if (port !== undefined && code === 'EADDRINUSE') {
-      const holder = (await this.#deps.portHolder(port)) ?? 'another program';
+      const holder = (await portHolder(port)) ?? 'another program';
       return `Apps can't be reached by their names here: port ${port} is taken by ${holder}.`;
     }
     if (port !== undefined && code === 'EACCES')

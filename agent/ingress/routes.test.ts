@@ -2,13 +2,14 @@ import { describe, expect, it } from 'vitest';
 import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Ingress, IngressClass, IngressRule } from '#kube/api/networking.ts';
-import { controllerName, findRoute, hostName, routeTable, type IngressState } from './routes.ts';
+import { ingressController } from '#kube/machinery/ingress.ts';
+import { findRoute, hostName, routeTable, type IngressState } from './routes.ts';
 
 const ours: IngressClass = {
   apiVersion: 'networking.k8s.io/v1',
   kind: 'IngressClass',
   metadata: { name: 'flotilla' },
-  spec: { controller: controllerName },
+  spec: { controller: ingressController },
 };
 const theirs: IngressClass = {
   ...ours,

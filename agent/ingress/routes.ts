@@ -10,11 +10,9 @@ import type {
   IngressClass,
   IngressServiceBackend,
 } from '#kube/api/networking.ts';
+import { ownIngresses } from '#kube/machinery/ingress.ts';
 import { serviceNameLabel } from '../proxy/rules.ts';
 import { settingsOf, type Settings } from './settings.ts';
-
-export const controllerName = 'flotilla.dev/ingress';
-const classAnnotation = 'kubernetes.io/ingress.class';
 
 export interface Endpoint {
   readonly address: string;
@@ -65,7 +63,9 @@ export interface IngressState {
 }
 
 export function routeTable(state: IngressState): RouteTable {
-  const own = ownIngresses(state);
+  const own = ownIngresses(state.ingresses, state.classes).toSorted((a, b) =>
+    ageKey(a) < ageKey(b) ? -1 : 1,
+  );
   const backends = new Backends(state);
   const problems: Problem[] = [];
   const hosts = new Map<string, Route[]>();
@@ -96,24 +96,6 @@ export function routeTable(state: IngressState): RouteTable {
   }
   for (const routes of hosts.values()) routes.sort(byPrecedence);
   return { hosts, fallback, tls: own.flatMap(tlsNames), problems };
-}
-
-/** Those of our class, the oldest first. */
-function ownIngresses({ ingresses, classes }: IngressState): Ingress[] {
-  const names = new Set(
-    classes
-      .filter(({ spec }) => spec.controller === controllerName)
-      .map((one) => one.metadata.name),
-  );
-  return ingresses
-    .filter(({ metadata, spec }) => {
-      const name = spec.ingressClassName ?? metadata.annotations?.[classAnnotation];
-      return name !== undefined && names.has(name);
-    })
-    .toSorted((a, b) => {
-      const [one, other] = [ageKey(a), ageKey(b)];
-      return one < other ? -1 : 1;
-    });
 }
 
 function ageKey({ metadata }: Ingress): string {

@@ -34,6 +34,8 @@ export class TlsSecrets {
       const informer = new Informer(this.#deps, { resource: secrets, namespace, fieldSelector });
       const changed = (): void => this.#onChange();
       informer.addHandler({ onAdd: changed, onUpdate: changed, onDelete: changed });
+      // One that is not there calls no handler.
+      void informer.whenSynced().then(changed);
       const stop = new AbortController();
       this.#followed.set(key, { informer, stop });
       informer.start(stop.signal);

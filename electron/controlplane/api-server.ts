@@ -70,6 +70,7 @@ export interface ApiServerParts {
   readonly podsOnNode: (nodeName: string) => readonly Pod[];
   /** Their claims and volumes, for the same. */
   readonly nodeVolumes?: NodeVolumes;
+  readonly isIngressSecret?: (namespace: string, name: string) => boolean;
   /** Undefined once the cluster's first objects exist; else what is still missing. */
   readonly bootstrapState: () => string | undefined;
   /** As whom servers behind this one are asked: signed by the CA of the front proxy. */

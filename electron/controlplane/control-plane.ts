@@ -46,6 +46,7 @@ import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
+import { ingressSecrets } from './ingress-secrets.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMemberPaths } from './members/paths.ts';
@@ -228,6 +229,7 @@ export class ControlPlane {
     const certificate = await pki.kubeletClient();
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
     let volumes: NodeVolumes = { claim: () => undefined, volume: () => undefined };
+    let isIngressSecret = (_namespace: string, _name: string): boolean => false;
     const assembled = assembleApiServer({
       store,
       config: clusterConfig,
@@ -248,6 +250,7 @@ export class ControlPlane {
         claim: (...ref) => volumes.claim(...ref),
         volume: (name) => volumes.volume(name),
       },
+      isIngressSecret: (...secret) => isIngressSecret(...secret),
       frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
       audit,
@@ -284,6 +287,7 @@ export class ControlPlane {
       claim: (namespace, name) => claims.get(namespace, name),
       volume: (name) => allVolumes.get('', name),
     };
+    isIngressSecret = ingressSecrets(informers);
     informers.start(this.#stopping.signal);
     return assembled;
   }

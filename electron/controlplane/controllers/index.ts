@@ -20,6 +20,7 @@ import { createEndpointMirroringController } from './endpoints/mirroring.ts';
 import { createEphemeralVolumeController } from './ephemeral-volumes.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
+import { createIngressAddressController } from './ingress-addresses.ts';
 import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
@@ -66,6 +67,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   resourcequota: createResourceQuotaController,
   persistentvolumebinder: createVolumeBinder,
   localpath: createLocalPathProvisioner,
+  ingressaddress: createIngressAddressController,
   ephemeralvolume: createEphemeralVolumeController,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
@@ -100,6 +102,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   resourcequota: 'resourcequota-controller',
   persistentvolumebinder: 'persistent-volume-binder',
   localpath: 'local-path-provisioner',
+  ingressaddress: 'ingress-address-controller',
   ephemeralvolume: 'ephemeral-volume-controller',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',

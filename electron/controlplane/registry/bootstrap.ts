@@ -1,13 +1,14 @@
 // The objects every cluster starts with: its namespaces, the two system priorities, the default class of
-// storage, and the Service by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
+// storage and of Ingresses, and the Service by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
 // but for the EndpointSlice, which follows the server's address.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import type { ServiceCIDR } from '#kube/api/networking.ts';
+import type { IngressClass, ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
+import { ingressClassName, ingressController } from '#kube/machinery/ingress.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { parseCidr, serviceAddress } from './allocator.ts';
 import { systemPriorities } from './strategies/cluster/classes.ts';
@@ -42,6 +43,7 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     ...systemNamespaces.map(namespace),
     ...Object.entries(systemPriorities).map(priorityClass),
     defaultStorageClass,
+    defaultIngressClass,
     kubernetesService(config),
     serviceRange(config),
     ...slices,
@@ -77,6 +79,17 @@ const defaultStorageClass: StorageClass = {
   volumeBindingMode: 'WaitForFirstConsumer',
   reclaimPolicy: 'Retain',
   allowVolumeExpansion: true,
+};
+
+/** Served by the agents (agent/ingress). */
+const defaultIngressClass: IngressClass = {
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'IngressClass',
+  metadata: {
+    name: ingressClassName,
+    annotations: { 'ingressclass.kubernetes.io/is-default-class': 'true' },
+  },
+  spec: { controller: ingressController },
 };
 
 /** Tells of the range; addresses are allocated by what the server was started with. */

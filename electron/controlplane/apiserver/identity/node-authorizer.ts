@@ -1,5 +1,6 @@
 // What a node may do: write its own Node, Lease, events and its pods' status; read its own pods and
-// the Secrets and ConfigMaps they refer to; read Services and EndpointSlices to forward traffic.
+// the Secrets and ConfigMaps they refer to; read Services and EndpointSlices to forward traffic,
+// and Ingresses with their TLS Secrets to serve them.
 // Which pod, node or lease a write concerns is checked by the NodeRestriction admission plugin,
 // which sees the object. Wording and order of checks as Kubernetes'.
 // Source: kubernetes plugin/pkg/auth/authorizer/node/node_authorizer.go, plugin/pkg/auth/
@@ -15,6 +16,8 @@ export interface NodePods {
   podsOnNode(nodeName: string): readonly Pod[];
   /** Left out: nodes have to do with none. */
   readonly nodeVolumes?: NodeVolumes;
+  /** Whether an Ingress that nodes serve wants this Secret for TLS. */
+  readonly isIngressSecret?: (namespace: string, name: string) => boolean;
 }
 
 /** Undefined: not a node. '' is a member of the nodes whose name names none. */
@@ -56,6 +59,9 @@ export function authorizeNode(
     case 'leases.coordination.k8s.io':
       return authorizeLease(nodeName, attributes);
     case 'services.':
+    // Differs: here nodes serve Ingresses.
+    case 'ingresses.networking.k8s.io':
+    case 'ingressclasses.networking.k8s.io':
     case 'endpointslices.discovery.k8s.io':
       return isVerb(attributes, '', ['get', 'list', 'watch']) ? allow : refuse();
     case 'events.':
@@ -99,7 +105,10 @@ function authorizeReferenced(
     kind === 'secrets' &&
     pods.nodeVolumes !== undefined &&
     isMountedWith(pods.podsOnNode(nodeName), pods.nodeVolumes, attributes);
-  return isReferenced || isOfVolume ? allow : refuse(noRelationship(nodeName));
+  const isForTls =
+    kind === 'secrets' && pods.isIngressSecret?.(attributes.namespace, attributes.name) === true;
+  const isRelated = isReferenced || isOfVolume || isForTls;
+  return isRelated ? allow : refuse(noRelationship(nodeName));
 }
 
 /** Tokens of the accounts that its pods run as; NodeRestriction sees which pod a token is bound to. */

@@ -117,6 +117,12 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'custom.metrics.k8s.io external.metrics.k8s.io', '*'),
     events,
   ],
+  // Differs: Kubernetes leaves Ingresses to whoever serves them.
+  'ingress-address-controller': [
+    rule(read, 'networking.k8s.io', 'ingresses ingressclasses'),
+    rule('update', 'networking.k8s.io', 'ingresses/status'),
+    rule(read, 'core', 'nodes'),
+  ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
   // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
   'local-path-provisioner': [

@@ -1,0 +1,32 @@
+// What the parts that serve Ingresses agree on: which are ours, and where they are served.
+import type { Ingress, IngressClass } from '../api/networking.ts';
+
+export const ingressController = 'flotilla.dev/ingress';
+export const ingressClassName = 'flotilla';
+/** On a Node: the ports on which it serves Ingresses right now, with commas; why not on all it should. */
+export const ingressNode = {
+  portsAnnotation: 'flotilla.dev/ingress-ports',
+  reasonAnnotation: 'flotilla.dev/ingress-reason',
+} as const;
+const classAnnotation = 'kubernetes.io/ingress.class';
+
+/** Those of our class. `classes`: all there are. */
+export function ownIngresses(
+  ingresses: readonly Ingress[],
+  classes: readonly IngressClass[],
+): Ingress[] {
+  const names = new Set(
+    classes
+      .filter(({ spec }) => spec.controller === ingressController)
+      .map((one) => one.metadata.name),
+  );
+  return ingresses.filter(({ metadata, spec }) => {
+    const name = spec.ingressClassName ?? metadata.annotations?.[classAnnotation];
+    return name !== undefined && names.has(name);
+  });
+}
+
+/** Names of the Secrets that it wants for TLS, in its own namespace. */
+export function tlsSecretNames({ spec }: Ingress): string[] {
+  return (spec.tls ?? []).flatMap(({ secretName = '' }) => (secretName === '' ? [] : [secretName]));
+}

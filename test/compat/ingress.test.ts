@@ -1,0 +1,186 @@
+// Apps by their names through the agent's ingress: real pods, real kubectl, curl's part is Node's own client.
+import { request } from 'node:http';
+import { connect as connectTls } from 'node:tls';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { systemRandom } from '#kube/base/random.ts';
+import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
+import { Cluster, eventually } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
+
+const app = (name: string, replicas = 1) => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: ${name} }
+spec:
+  replicas: ${replicas}
+  selector: { matchLabels: { app: ${name} } }
+  template:
+    metadata: { labels: { app: ${name} } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: main
+          image: ${webImage}
+          imagePullPolicy: Never
+          command: [sh, -c, 'mkdir -p /w && echo ${name} > /w/index.html && exec httpd -f -p 8080 -h /w']
+          readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: ${name} }
+spec: { selector: { app: ${name} }, ports: [{ name: web, port: 80, targetPort: 8080 }] }
+---
+`;
+
+const ingress = (tls = '') => `
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: { name: home }
+spec:
+  ${tls}
+  rules:
+    - host: films.local
+      http:
+        paths:
+          - { path: /, pathType: Prefix, backend: { service: { name: films, port: { name: web } } } }
+          - { path: /music, pathType: Prefix, backend: { service: { name: music, port: { number: 80 } } } }
+`;
+
+let cluster: Cluster;
+let pair: KeyPairPem;
+const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-ingress-'));
+beforeAll(async () => {
+  ensureTestImages();
+  cluster = await new Cluster(['--ingress-ports', '0,0'], undefined, { usesDocker: true }).start();
+  const validity = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + 3_600_000 };
+  const spec = {
+    commonName: 'films.local',
+    dnsNames: ['films.local'],
+    usages: ['server'],
+  } as const;
+  pair = issueCertificate({ ...spec, ...validity }, undefined, systemRandom);
+});
+afterAll(async () => {
+  await cluster.destroy();
+  rmSync(folder, { recursive: true });
+});
+
+async function annotation(name: string): Promise<string> {
+  const jsonPath = `jsonpath={.items[0].metadata.annotations.flotilla\\.dev/${name}}`;
+  return (await cluster.kubectl('get', 'nodes', '-o', jsonPath)).stdout;
+}
+
+async function ports(): Promise<number[]> {
+  return (await annotation('ingress-ports')).split(',').filter(Boolean).map(Number);
+}
+
+interface Reply {
+  readonly status: number | undefined;
+  readonly location: string | undefined;
+  readonly text: string;
+}
+
+async function get(where: string, host = 'films.local'): Promise<Reply> {
+  const [port] = await ports();
+  return getAt(port, where, host);
+}
+
+function getAt(port: number | undefined, where: string, host = 'films.local'): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const options = { port, host: '127.0.0.1', path: where, headers: { host }, agent: false };
+    const asked = request(options, (incoming) => {
+      let text = '';
+      incoming.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      const { statusCode: status, headers } = incoming;
+      incoming.on('end', () => resolve({ status, location: headers.location, text: text.trim() }));
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+it('nothing listens before there is an Ingress', async () => {
+  expect(await ports()).toEqual([]);
+});
+
+it('apps answer at the host and path of their Ingress, which says where', async () => {
+  await cluster.apply(app('films', 2) + app('music') + ingress());
+  await cluster.kubectlOk('rollout', 'status', 'deployment/films', '--timeout=60s');
+  await cluster.kubectlOk('rollout', 'status', 'deployment/music', '--timeout=60s');
+  await eventually(async () => (await ports()).length === 1, 'the port is open');
+  await eventually(async () => (await get('/')).status === 200, 'the app answers');
+  const replies = [await get('/'), await get('/index.html'), await get('/', 'other.local')];
+  expect(replies.map(({ status, text }) => [status, text])).toEqual([
+    [200, 'films'],
+    [200, 'films'],
+    [404, 'No app of this home answers at other.local.'],
+  ]);
+  // httpd has no such folder: the pod of the other app says so itself.
+  expect((await get('/music/x')).status).toBe(404);
+  const addresses = ['get', 'ingress', 'home', '-o', 'jsonpath={.spec.ingressClassName} {.status}'];
+  await eventually(
+    async () => /^flotilla .*"ip":/.test((await cluster.kubectl(...addresses)).stdout),
+    'the Ingress says where it is served',
+  );
+});
+
+it('with a certificate from a Secret, and HTTP is sent there', async () => {
+  for (const [name, text] of [
+    ['tls.crt', pair.certPem],
+    ['tls.key', pair.keyPem],
+  ] as const)
+    writeFileSync(path.join(folder, name), text);
+  const files = [`--cert=${folder}/tls.crt`, `--key=${folder}/tls.key`];
+  await cluster.apply(ingress('tls: [{ hosts: [films.local], secretName: films-tls }]'));
+  await eventually(
+    async () => (await annotation('ingress-reason')).includes('default/films-tls does not exist'),
+    'the missing Secret is told',
+  );
+  await cluster.kubectlOk('create', 'secret', 'tls', 'films-tls', ...files);
+  await eventually(async () => (await get('/a')).status === 308, 'HTTP is sent to HTTPS');
+  const [, https = 0] = await ports();
+  expect((await get('/a?b')).location).toBe(`https://films.local:${https}/a?b`);
+  const socket = connectTls({
+    port: https,
+    host: '127.0.0.1',
+    servername: 'films.local',
+    ca: pair.certPem,
+  });
+  socket.write('GET / HTTP/1.1\r\nHost: films.local\r\nConnection: close\r\n\r\n');
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  expect([socket.authorized, answer.trim().endsWith('films')]).toEqual([true, true]);
+  expect(await annotation('ingress-reason')).toBe('');
+  await cluster.apply(ingress());
+  await eventually(async () => (await get('/')).status === 200, 'it is HTTP again');
+});
+
+it('a rollout under load costs no request', async () => {
+  const [port] = await ports();
+  let isOver = false;
+  const failures: unknown[] = [];
+  let answered = 0;
+  const load = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      const reply = await getAt(port, '/').catch((error: unknown) => ({ status: String(error) }));
+      if (reply.status === 200) answered++;
+      else failures.push(reply);
+    }
+  });
+  await cluster.kubectlOk('rollout', 'restart', 'deployment/films');
+  await cluster.kubectlOk('rollout', 'status', 'deployment/films', '--timeout=60s');
+  isOver = true;
+  await Promise.all(load);
+  expect([failures, answered > 50]).toEqual([[], true]);
+});
+
+it('without a pod it says so, and without an Ingress nothing listens', async () => {
+  const [port] = await ports();
+  await cluster.kubectlOk('scale', 'deployment/films', '--replicas=0');
+  await eventually(async () => (await get('/')).status === 503, 'no pod is left');
+  await cluster.kubectlOk('delete', 'ingress', 'home');
+  await eventually(async () => (await ports()).length === 0, 'the port is closed');
+  await expect(getAt(port, '/')).rejects.toThrow('ECONNREFUSED');
+});

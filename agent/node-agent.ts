@@ -11,8 +11,6 @@ import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
 import {
   endpointSlices,
-  ingressClasses,
-  ingresses,
   nodes,
   persistentVolumes,
   pods,
@@ -36,7 +34,7 @@ import { ImageShare } from './kubelet/images/image-share.ts';
 import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
 import {
   ingressAnnotations,
-  IngressKeeper,
+  startIngress,
   type IngressPorts,
   type IngressStatus,
 } from './ingress/ingress.ts';
@@ -494,25 +492,19 @@ export class NodeAgent {
   }
 
   #startIngress(informers: InformerFactory): void {
-    const { client, clock, random, logger, ingressPorts: ports } = this.#deps;
+    const { ingressPorts: ports } = this.#deps;
     if (ports === undefined) return;
-    const keeper = new IngressKeeper({
-      ingresses: informers.informer(ingresses),
-      classes: informers.informer(ingressClasses),
-      services: informers.informer(services),
-      endpointSlices: informers.informer(endpointSlices),
-      client: { client, clock, random, logger },
+    const onStatus = (status: IngressStatus): void => {
+      this.#ingressStatus = status;
+      this.#registrar.trigger();
+    };
+    startIngress({
+      informers,
       events: this.#events,
       ports,
-      clock,
-      logger,
-      onStatus: (status) => {
-        this.#ingressStatus = status;
-        this.#registrar.trigger();
-      },
+      onStatus,
       signal: this.#stopping.signal,
     });
-    keeper.start();
   }
 
   #onProxyStatus(status: ProxyStatus): void {

@@ -9,6 +9,7 @@ import {
 } from 'node:net';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { issueCertificate } from '#platform/certificate.ts';
 import { Front, type FrontOptions } from './front.ts';
@@ -23,7 +24,13 @@ afterEach(async () => {
 let front: Front;
 let options: FrontOptions;
 beforeEach(() => {
-  options = { address: '127.0.0.1', httpPort: 0, httpsPort: 0, certificate: () => undefined };
+  options = {
+    address: '127.0.0.1',
+    httpPort: 0,
+    httpsPort: 0,
+    certificate: () => undefined,
+    clock: systemClock,
+  };
   front = new Front({ ...options, certificate: (host) => options.certificate(host) });
   cleanUps.push(() => front.close());
 });

@@ -10,6 +10,7 @@ import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContext } from 'node:tls';
+import type { Clock } from '#kube/base/clock.ts';
 import {
   ambiguous,
   noPods,
@@ -32,6 +33,7 @@ export interface FrontOptions {
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly certificate: (host: string) => SecureContext | undefined;
+  readonly clock: Clock;
 }
 
 export interface OpenPorts {
@@ -143,7 +145,12 @@ export class Front {
     const found = this.#find(request, isTls);
     if ('answer' in found) return void socket.end(rawAnswer(found.answer));
     const candidates = this.#turns.order(found.route, found.client.address);
-    exchangeUpgraded(found, { socket, head }, this.#upstreams, candidates);
+    exchangeUpgraded(
+      found,
+      { socket, head, clock: this.#options.clock },
+      this.#upstreams,
+      candidates,
+    );
   }
 
   #find(request: IncomingMessage, isTls: boolean): { readonly answer: Answer } | Asked {

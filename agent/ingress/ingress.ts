@@ -4,10 +4,10 @@
 import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Ingress, IngressClass } from '#kube/api/networking.ts';
-import type { Clock, Timer } from '#kube/base/clock.ts';
-import type { Logger } from '#kube/base/logger.ts';
+import type { Timer } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import type { ClientDeps } from '#kube/client/reflector.ts';
+import type { Informer, InformerFactory } from '#kube/client/informer.ts';
+import { endpointSlices, ingressClasses, ingresses, services } from '#kube/client/resources.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
@@ -21,27 +21,14 @@ export interface IngressPorts {
   readonly https: number;
 }
 
-/** What is needed of an informer (kube/client's Informer has it). */
-export interface Source<T> {
-  readonly lister: { list(): T[] };
-  readonly hasSynced: boolean;
-  addHandler(handlers: { onAdd(): void; onUpdate(): void; onDelete(): void }): () => void;
-  whenSynced(): Promise<void>;
-}
-
 export interface IngressDeps {
-  readonly ingresses: Source<Ingress>;
-  readonly classes: Source<IngressClass>;
-  readonly services: Source<Service>;
-  readonly endpointSlices: Source<EndpointSlice>;
-  readonly client: ClientDeps;
+  readonly informers: InformerFactory;
   readonly events: EventRecorder;
   readonly ports: IngressPorts;
   /** Every address of this machine when left out. */
   readonly listenAddress?: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
   readonly onStatus: (status: IngressStatus) => void;
+  /** The ports are closed when it aborts. */
   readonly signal: AbortSignal;
 }
 
@@ -67,8 +54,16 @@ export function ingressAnnotations(
 const settleMs = 10;
 const retryMs = 15_000;
 
-export class IngressKeeper {
+export function startIngress(deps: IngressDeps): void {
+  new IngressDriver(deps).start();
+}
+
+class IngressDriver {
   readonly #deps: IngressDeps;
+  readonly #ingresses: Informer<Ingress>;
+  readonly #classes: Informer<IngressClass>;
+  readonly #services: Informer<Service>;
+  readonly #endpointSlices: Informer<EndpointSlice>;
   readonly #secrets: TlsSecrets;
   #front: Front | undefined;
   #certificates: Certificates | undefined;
@@ -80,21 +75,27 @@ export class IngressKeeper {
   #toldOf = new Map<string, string>();
 
   constructor(deps: IngressDeps) {
+    const { informers } = deps;
     this.#deps = deps;
-    this.#secrets = new TlsSecrets(deps.client, () => this.#changed());
+    this.#ingresses = informers.informer(ingresses);
+    this.#classes = informers.informer(ingressClasses);
+    this.#services = informers.informer(services);
+    this.#endpointSlices = informers.informer(endpointSlices);
+    this.#secrets = new TlsSecrets(informers.deps, () => this.#changed());
   }
 
-  /** Runs until the signal aborts; the ports are closed then. */
   start(): void {
-    const { ingresses, classes, services, endpointSlices, signal } = this.#deps;
+    const { signal } = this.#deps;
     const changed = (): void => this.#changed();
     const handlers = { onAdd: changed, onUpdate: changed, onDelete: changed };
-    const detach = [ingresses, classes, services, endpointSlices].map((informer) =>
-      informer.addHandler(handlers),
-    );
+    const detach = [
+      this.#ingresses.addHandler(handlers),
+      this.#classes.addHandler(handlers),
+      this.#services.addHandler(handlers),
+      this.#endpointSlices.addHandler(handlers),
+    ];
     // A kind of which there is none calls no handler.
-    const sources = [ingresses, classes, services, endpointSlices];
-    void Promise.all(sources.map((source) => source.whenSynced())).then(changed);
+    void Promise.all(this.#sources.map((source) => source.whenSynced())).then(changed);
     const stop = (): void => {
       for (const remove of detach) remove();
       this.#timer?.cancel();
@@ -105,15 +106,19 @@ export class IngressKeeper {
     else signal.addEventListener('abort', stop, { once: true });
   }
 
+  get #sources() {
+    return [this.#ingresses, this.#classes, this.#services, this.#endpointSlices];
+  }
+
   #changed(): void {
     this.#look(settleMs);
   }
 
   #look(delayMs: number): void {
-    const { clock, signal } = this.#deps;
+    const { informers, signal } = this.#deps;
     if (signal.aborted) return;
     this.#timer?.cancel();
-    this.#timer = clock.timer(delayMs, () => void this.#run());
+    this.#timer = informers.deps.clock.timer(delayMs, () => void this.#run());
   }
 
   async #run(): Promise<void> {
@@ -128,14 +133,12 @@ export class IngressKeeper {
   }
 
   async #sync(): Promise<void> {
-    const { ingresses, classes, services, endpointSlices } = this.#deps;
-    const sources = [ingresses, classes, services, endpointSlices];
-    if (!sources.every(({ hasSynced }) => hasSynced)) return;
+    if (!this.#sources.every(({ hasSynced }) => hasSynced)) return;
     const table = routeTable({
-      ingresses: ingresses.lister.list(),
-      classes: classes.lister.list(),
-      services: services.lister.list(),
-      endpointSlices: endpointSlices.lister.list(),
+      ingresses: this.#ingresses.lister.list(),
+      classes: this.#classes.lister.list(),
+      services: this.#services.lister.list(),
+      endpointSlices: this.#endpointSlices.lister.list(),
     });
     this.#tell(table.problems);
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
@@ -161,13 +164,14 @@ export class IngressKeeper {
   }
 
   async #load(): Promise<Front> {
-    const { ports, listenAddress } = this.#deps;
+    const { ports, listenAddress, informers } = this.#deps;
     const { Front: Loaded } = await import('./front.ts');
     return new Loaded({
       address: listenAddress,
       httpPort: ports.http,
       httpsPort: ports.https,
       certificate: (host) => this.#certificates?.find(host),
+      clock: informers.deps.clock,
     });
   }
 
@@ -183,7 +187,8 @@ export class IngressKeeper {
   }
 
   #report(ports: readonly number[], problem: string): void {
-    const { logger, onStatus } = this.#deps;
+    const { informers, onStatus } = this.#deps;
+    const { logger } = informers.deps;
     const text = `${ports.join(',')} ${problem}`;
     if (text === this.#told) return;
     this.#told = text;

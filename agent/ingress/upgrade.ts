@@ -1,39 +1,48 @@
 // A WebSocket, or whatever the pod agrees to: from then on bytes both ways, for as long as both want.
 import type { IncomingHttpHeaders } from 'node:http';
 import { STATUS_CODES } from 'node:http';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import type { Clock } from '#kube/base/clock.ts';
 import { noPods, rawAnswer, unreachable } from './answers.ts';
 import type { Asked } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import type { Endpoint } from './routes.ts';
 import type { Upstreams } from './upstreams.ts';
 
-/** Answers `socket` in any case, or ends it. */
+export interface Opened {
+  readonly socket: Duplex;
+  /** What came behind the request. */
+  readonly head: Buffer;
+  readonly clock: Clock;
+}
+
+/** Answers the socket in any case, or ends it. */
 export function exchangeUpgraded(
   asked: Asked,
-  { socket, head }: { readonly socket: Duplex; readonly head: Buffer },
+  opened: Opened,
   upstreams: Upstreams,
   candidates: readonly Endpoint[],
 ): void {
-  socket.on('error', () => socket.destroy());
-  new Upgrade(asked, socket, head, upstreams).attempt(candidates);
+  opened.socket.on('error', () => opened.socket.destroy());
+  new Upgrade(asked, opened, upstreams).attempt(candidates);
 }
 
 class Upgrade implements Dispatcher.DispatchHandler {
   readonly #asked: Asked;
   readonly #socket: Duplex;
   readonly #head: Buffer;
+  readonly #clock: Clock;
   readonly #upstreams: Upstreams;
   #left: readonly Endpoint[] = [];
   #controller: Dispatcher.DispatchController | undefined;
   #hasAnswered = false;
 
-  constructor(asked: Asked, socket: Duplex, head: Buffer, upstreams: Upstreams) {
+  constructor(asked: Asked, { socket, head, clock }: Opened, upstreams: Upstreams) {
     this.#asked = asked;
     this.#socket = socket;
     this.#head = head;
+    this.#clock = clock;
     this.#upstreams = upstreams;
     socket.once('close', () => this.#controller?.abort(new Error('the client is gone')));
   }
@@ -69,7 +78,7 @@ class Upgrade implements Dispatcher.DispatchHandler {
     const upgrade = ['Connection', 'Upgrade', 'Upgrade', this.#asked.request.headers.upgrade ?? ''];
     this.#socket.write(rawHead(status, [...responseHeaders(texts(rawHeaders)), ...upgrade]));
     if (this.#head.length > 0) pod.write(this.#head);
-    join(this.#socket, pod);
+    join(this.#socket, pod, this.#clock);
   }
 
   /** The pod does not agree, and says why. */
@@ -114,7 +123,7 @@ function rawHead(status: number, headers: readonly string[]): string {
 const halfOpenMs = 60_000;
 
 /** A side that breaks takes the other with it. */
-function join(a: Duplex, b: Duplex): void {
+function join(a: Duplex, b: Duplex, clock: Clock): void {
   for (const [from, to] of [
     [a, b],
     [b, a],
@@ -122,7 +131,8 @@ function join(a: Duplex, b: Duplex): void {
     from.on('error', () => from.destroy());
     from.once('close', () => to.destroy());
     from.once('end', () => {
-      if (to instanceof Socket) to.setTimeout(halfOpenMs, () => to.destroy());
+      const timer = clock.timer(halfOpenMs, () => to.destroy());
+      to.once('close', () => timer.cancel());
     });
     from.pipe(to);
   }

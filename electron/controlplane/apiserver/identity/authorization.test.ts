@@ -36,7 +36,10 @@ const pod: Pod = {
 const objects = indexRbac(bootstrapRbac);
 const authorize = createAuthorizer({
   grants: new GrantCache(() => objects),
-  nodePods: { podsOnNode: (name) => (name === 'n1' ? [pod] : []) },
+  nodePods: {
+    podsOnNode: (name) => (name === 'n1' ? [pod] : []),
+    isIngressSecret: (namespace, name) => `${namespace}/${name}` === 'b/ingress-tls',
+  },
 });
 
 const node: UserInfo = { name: 'system:node:n1', groups: ['system:nodes', 'system:authenticated'] };
@@ -107,6 +110,10 @@ describe('what is allowed', () => {
       'GET /api/v1/namespaces/a/secrets/pull',
       'GET /api/v1/namespaces/a/secrets/key',
       'GET /api/v1/namespaces/a/secrets/tls',
+      'GET /api/v1/namespaces/b/secrets/ingress-tls',
+      'GET /api/v1/namespaces/b/secrets?fieldSelector=metadata.name%3Dingress-tls&watch=true',
+      'GET /apis/networking.k8s.io/v1/ingresses?watch=true',
+      'GET /apis/networking.k8s.io/v1/ingressclasses',
       'GET /api/v1/namespaces/a/configmaps/from-env',
       'GET /api/v1/namespaces/a/configmaps/mounted',
       'GET /api/v1/namespaces/a/configmaps/projected',
@@ -190,6 +197,11 @@ describe('what is refused, in the words of Kubernetes', () => {
       'GET /api/v1/namespaces/a/secrets/other',
       "no relationship found between node 'n1' and this object",
     ],
+    [
+      'GET /api/v1/namespaces/a/secrets/ingress-tls',
+      "no relationship found between node 'n1' and this object",
+    ],
+    ['PUT /api/v1/namespaces/b/secrets/ingress-tls', 'can only read resources of this type'],
     [
       'GET /api/v1/namespaces/b/secrets/tls',
       "no relationship found between node 'n1' and this object",

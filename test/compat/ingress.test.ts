@@ -159,11 +159,11 @@ it('with a certificate from a Secret, and HTTP is sent there', async () => {
 
 it('a rollout under load costs no request', async () => {
   const [port] = await ports();
-  let isOver = false;
+  const over = new AbortController();
   const failures: unknown[] = [];
   let answered = 0;
   const load = Array.from({ length: 4 }, async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const reply = await getAt(port, '/').catch((error: unknown) => ({ status: String(error) }));
       if (reply.status === 200) answered++;
       else failures.push(reply);
@@ -171,7 +171,7 @@ it('a rollout under load costs no request', async () => {
   });
   await cluster.kubectlOk('rollout', 'restart', 'deployment/films');
   await cluster.kubectlOk('rollout', 'status', 'deployment/films', '--timeout=60s');
-  isOver = true;
+  over.abort();
   await Promise.all(load);
   expect([failures, answered > 50]).toEqual([[], true]);
 });

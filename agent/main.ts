@@ -30,6 +30,7 @@ interface Flags {
   readonly port: number;
   readonly serviceCidr: string;
   readonly ingressPorts: IngressPorts | undefined;
+  readonly lanInterfaces: readonly string[];
   readonly manifestDirectory: string;
   readonly isRemoval: boolean;
 }
@@ -45,6 +46,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
   --ingress-ports P,P  where apps answer to their names, by HTTP and HTTPS (80,443), or off
+  --discovery IF,…     network interfaces on which the home is told of apps' names, or off (off)
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
                        mounts, DIR; never the data of hostPath volumes and claims
 `;
@@ -63,6 +65,7 @@ function parseFlags(args: readonly string[]): Flags {
       'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
       'ingress-ports': { type: 'string', default: '80,443' },
+      discovery: { type: 'string', default: 'off' },
       remove: { type: 'boolean', default: false },
     },
   });
@@ -84,6 +87,7 @@ function parseFlags(args: readonly string[]): Flags {
     port,
     serviceCidr: values['service-cidr'],
     ingressPorts: parseIngressPorts(values['ingress-ports']),
+    lanInterfaces: values.discovery === 'off' ? [] : values.discovery.split(','),
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
     isRemoval: values.remove,
   };
@@ -184,6 +188,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
     ingressPorts: flags.ingressPorts,
+    lanInterfaces: flags.lanInterfaces,
     server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },
     userId: process.getuid?.() ?? -1,
     variables: process.env,

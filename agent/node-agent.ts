@@ -98,6 +98,8 @@ export interface NodeAgentDeps {
   readonly serviceCidr: string;
   /** Undefined: apps are not reached by their names on this machine. */
   readonly ingressPorts: IngressPorts | undefined;
+  /** Where the home is told of apps' names. */
+  readonly lanInterfaces: readonly string[];
   readonly server: {
     readonly certPem: string;
     readonly keyPem: string;
@@ -492,19 +494,15 @@ export class NodeAgent {
   }
 
   #startIngress(informers: InformerFactory): void {
-    const { ingressPorts: ports } = this.#deps;
+    const { ingressPorts: ports, nodeName, lanInterfaces } = this.#deps;
     if (ports === undefined) return;
     const onStatus = (status: IngressStatus): void => {
       this.#ingressStatus = status;
       this.#registrar.trigger();
     };
-    startIngress({
-      informers,
-      events: this.#events,
-      ports,
-      onStatus,
-      signal: this.#stopping.signal,
-    });
+    const { signal } = this.#stopping;
+    const events = this.#events;
+    startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
   }
 
   #onProxyStatus(status: ProxyStatus): void {

@@ -71,7 +71,8 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
                         where apps answer to their names on this machine, by HTTP and HTTPS, once there is an
                         Ingress (default: 80,443)
   --audit-policy FILE   what logs/audit.log tells, as an audit.k8s.io/v1 Policy (default: who changed what)
-  --discovery off|IF,…  interfaces on which to look for machines (also: FLOTILLA_DISCOVERY; default: off)
+  --discovery off|IF,…  interfaces on which to look for machines, and to tell of apps' names by mDNS
+                        (also: FLOTILLA_DISCOVERY; default: off)
   --help                this text
 
 Where the cluster's state is kept, if not on this machine alone:

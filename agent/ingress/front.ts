@@ -50,6 +50,7 @@ export class Front {
   readonly #upstreams = new Upstreams();
   readonly #turns = new Turns();
   #table: RouteTable | undefined;
+  #aliases: ReadonlyMap<string, string> = new Map();
   #http: Server | undefined;
   #https: Server | undefined;
   readonly #upgraded = new Set<Duplex>();
@@ -62,9 +63,13 @@ export class Front {
     return { http: portOf(this.#http), https: portOf(this.#https) };
   }
 
-  /** Connections go on as they are; what comes next goes by the new table. */
-  use(table: RouteTable): void {
+  /**
+   * Connections go on as they are; what comes next goes by the new table. `aliases`: hosts that are
+   * reached by another name, by that name.
+   */
+  use(table: RouteTable, aliases: ReadonlyMap<string, string> = new Map()): void {
     this.#table = table;
+    this.#aliases = aliases;
     const routes = [...table.hosts.values()].flat();
     if (table.fallback !== undefined) routes.push(table.fallback);
     this.#turns.keep(new Set(routes.map(({ backend }) => backend)));
@@ -161,9 +166,9 @@ export class Front {
     if (!path.startsWith('/') || isAmbiguousPath(path)) return { answer: ambiguous };
     if (coding !== undefined && coding.toLowerCase() !== 'chunked')
       return { answer: unknownCoding };
-    const route = this.#table && findRoute(this.#table, host, path);
-    if (route === undefined) return { answer: noSuchHost(host) };
     const name = hostName(host);
+    const route = this.#table && findRoute(this.#table, this.#aliases.get(name) ?? name, path);
+    if (route === undefined) return { answer: noSuchHost(host) };
     if (!isTls && route.settings.redirectsToTls && this.#hasCertificate(name)) {
       const port = this.ports.https;
       return { answer: redirection(`https://${name}${port === 443 ? '' : `:${port}`}${url}`) };

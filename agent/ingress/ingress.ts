@@ -7,13 +7,21 @@ import type { Ingress, IngressClass } from '#kube/api/networking.ts';
 import type { Timer } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { Informer, InformerFactory } from '#kube/client/informer.ts';
-import { endpointSlices, ingressClasses, ingresses, services } from '#kube/client/resources.ts';
+import {
+  endpointSlices,
+  ingressClasses,
+  ingresses,
+  nodes,
+  services,
+} from '#kube/client/resources.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
+import { LanNames } from '../names/lan-names.ts';
+import { servedNames } from '../names/owners.ts';
 import { portHolder } from './port-holder.ts';
-import { routeTable, type Problem } from './routes.ts';
+import { routeTable, type Problem, type RouteTable } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
 
 export interface IngressPorts {
@@ -27,6 +35,9 @@ export interface IngressDeps {
   readonly ports: IngressPorts;
   /** Every address of this machine when left out. */
   readonly listenAddress?: string;
+  readonly nodeName: string;
+  /** Names of the network interfaces on which the home is told of names; none: it is not. */
+  readonly lanInterfaces: readonly string[];
   readonly onStatus: (status: IngressStatus) => void;
   /** The ports are closed when it aborts. */
   readonly signal: AbortSignal;
@@ -37,6 +48,8 @@ export interface IngressStatus {
   readonly ports: readonly number[];
   /** Why one is not open that should be, in a sentence. */
   readonly problem: string | undefined;
+  /** That the home is told of, from here. */
+  readonly names: readonly string[];
 }
 
 /** What a Node tells of it. */
@@ -47,6 +60,7 @@ export function ingressAnnotations(
   return {
     [ingressNode.portsAnnotation]: ports.length === 0 ? null : ports.join(','),
     [ingressNode.reasonAnnotation]: status?.problem ?? null,
+    [ingressNode.namesAnnotation]: status?.names.join(',') || null,
   };
 }
 
@@ -65,6 +79,14 @@ class IngressDriver {
   readonly #services: Informer<Service>;
   readonly #endpointSlices: Informer<EndpointSlice>;
   readonly #secrets: TlsSecrets;
+  readonly #names: LanNames | undefined;
+  #table: RouteTable | undefined;
+  /** Names of apps on the LAN: what they are, by what they should be. */
+  #held: ReadonlyMap<string, string> = new Map();
+  #open: { readonly ports: readonly number[]; readonly problem: string } = {
+    ports: [],
+    problem: '',
+  };
   #front: Front | undefined;
   #certificates: Certificates | undefined;
   #isRunning = false;
@@ -82,6 +104,17 @@ class IngressDriver {
     this.#services = informers.informer(services);
     this.#endpointSlices = informers.informer(endpointSlices);
     this.#secrets = new TlsSecrets(informers.deps, () => this.#changed());
+    const { nodeName, lanInterfaces: interfaces, signal } = deps;
+    const onHeld = (held: ReadonlyMap<string, string>): void => this.#onHeld(held);
+    if (interfaces.length > 0)
+      this.#names = new LanNames({
+        ...informers.deps,
+        nodes: informers.informer(nodes),
+        nodeName,
+        interfaces,
+        onHeld,
+        signal,
+      });
   }
 
   start(): void {
@@ -146,7 +179,8 @@ class IngressDriver {
     this.#secrets.follow(table.tls);
     this.#certificates = certificates(table.tls, (...ref) => this.#secrets.get(...ref));
     const front = (this.#front ??= await this.#load());
-    front.use(table);
+    this.#table = table;
+    front.use(table, this.#aliases);
     const problems: string[] = [];
     try {
       await front.open({ http: hasRoutes, https: hasRoutes && table.tls.length > 0 });
@@ -157,10 +191,30 @@ class IngressDriver {
     if (problems.length > 0) this.#look(retryMs);
     if (this.#secrets.areKnown) problems.push(...this.#certificates.problems);
     const { http, https } = front.ports;
-    this.#report(
-      [http, https].filter((port) => port !== undefined),
-      problems.join(' '),
-    );
+    const open = [http, https].filter((port) => port !== undefined);
+    this.#open = { ports: open, problem: problems.join(' ') };
+    this.#names?.serve(http === undefined ? [] : servedNames(table));
+    this.#report();
+  }
+
+  /** By the name an app is reached by: the one it should have. */
+  get #aliases(): ReadonlyMap<string, string> {
+    return new Map(Array.from(this.#held, ([wanted, name]) => [name, wanted]));
+  }
+
+  #onHeld(held: ReadonlyMap<string, string>): void {
+    for (const [wanted, name] of held)
+      if (name !== wanted && this.#held.get(wanted) !== name) this.#tellRenamed(wanted, name);
+    this.#held = held;
+    if (this.#table !== undefined) this.#front?.use(this.#table, this.#aliases);
+    this.#report();
+  }
+
+  #tellRenamed(wanted: string, name: string): void {
+    const sentence = `Another device of this home is called ${wanted}: the app answers to ${name}.`;
+    for (const ingress of this.#ingresses.lister.list())
+      if (ingress.spec.rules?.some(({ host = '' }) => host.toLowerCase() === wanted) === true)
+        this.#deps.events.event(ingress, 'Warning', 'NameTaken', sentence);
   }
 
   async #load(): Promise<Front> {
@@ -186,15 +240,17 @@ class IngressDriver {
     return `Apps can't be reached by their names here: ${messageOf(error)}.`;
   }
 
-  #report(ports: readonly number[], problem: string): void {
+  #report(): void {
     const { informers, onStatus } = this.#deps;
     const { logger } = informers.deps;
-    const text = `${ports.join(',')} ${problem}`;
+    const { ports, problem } = this.#open;
+    const names = [...this.#held.values()].toSorted();
+    const text = `${ports.join(',')} ${names.join(',')} ${problem}`;
     if (text === this.#told) return;
     this.#told = text;
-    if (problem === '') logger.info('Ingress', { ports });
-    else logger.warn('Ingress', { ports, problem });
-    onStatus({ ports, problem: problem === '' ? undefined : problem });
+    if (problem === '') logger.info('Ingress', { ports, names });
+    else logger.warn('Ingress', { ports, names, problem });
+    onStatus({ ports, names, problem: problem === '' ? undefined : problem });
   }
 
   /** Each once, as long as it is the same. */

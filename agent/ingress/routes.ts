@@ -17,6 +17,8 @@ import { settingsOf, type Settings } from './settings.ts';
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** Where the pod runs. */
+  readonly nodeName?: string | undefined;
 }
 
 export interface Route {
@@ -192,12 +194,12 @@ function endpointsOf(slices: readonly EndpointSlice[], portName: string): Endpoi
   for (const { ports, endpoints } of slices)
     for (const { name = '', port } of ports ?? []) {
       if (name !== portName || port === undefined) continue;
-      for (const { addresses, conditions } of endpoints ?? []) {
+      for (const { addresses, conditions, nodeName } of endpoints ?? []) {
         const isLeaving = conditions?.serving === true && conditions.terminating === true;
         const isReady = conditions?.ready !== false;
         if (!isReady && !isLeaving) continue;
         for (const address of addresses)
-          (isReady ? ready : leaving).set(`${address} ${port}`, { address, port });
+          (isReady ? ready : leaving).set(`${address} ${port}`, { address, port, nodeName });
       }
     }
   const chosen = ready.size > 0 ? ready : leaving;

@@ -48,7 +48,7 @@ export class Link {
           socket.setMulticastLoopback(true);
         } catch (error) {
           socket.close();
-          return reject(error as Error);
+          return reject(error);
         }
         socket.removeAllListeners('error');
         resolve(new Link(socket, options));

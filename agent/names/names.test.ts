@@ -52,7 +52,7 @@ function machine(last: number, own: readonly string[] = []): Responder {
 }
 
 async function pass(ms: number): Promise<void> {
-  for (let past = 0; past < ms; past += 50) await clock.advance(50);
+  for (let past = 0; past < ms; past += 50) clock.advance(50);
 }
 
 function ask(type: string, more: Partial<Message> = {}, from: Partial<Sender> = {}): Message[] {
@@ -106,10 +106,9 @@ describe('a name', () => {
     const both = [machine(1), machine(2)];
     for (const one of both) one.want(wanted);
     await pass(8000);
-    expect(both.map((one) => one.held.get('films.local')).toSorted()).toEqual([
-      'films-2.local',
-      'films.local',
-    ]);
+    expect(new Set(both.map((one) => one.held.get('films.local')))).toEqual(
+      new Set(['films.local', 'films-2.local']),
+    );
   });
 
   it('is given up when another machine says it is its own, and stays so', async () => {

@@ -3,12 +3,22 @@
 import type { Node } from '#kube/api/core.ts';
 import { fnv1a } from '#kube/machinery/hash.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
+import type { RouteTable } from '../ingress/routes.ts';
 
 export interface ServedName {
   /** `films.local`. */
   readonly host: string;
   /** Names of the nodes that its ready pods are on. */
   readonly runsOn: ReadonlySet<string>;
+}
+
+/** Hosts of Ingresses that the home can be told of. */
+export function servedNames({ hosts }: RouteTable): ServedName[] {
+  return [...hosts].flatMap(([host, routes]) => {
+    if (!isLanName(host)) return [];
+    const nodes = routes.flatMap(({ endpoints }) => endpoints.map(({ nodeName }) => nodeName));
+    return [{ host, runsOn: new Set(nodes.filter((name) => name !== undefined)) }];
+  });
 }
 
 /** What mDNS can carry: one label and `.local`; more are not asked for everywhere. */

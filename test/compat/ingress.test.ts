@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemRandom } from '#kube/base/random.ts';
 import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
+import { HomeDevice } from '../setup/home-device.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
 const app = (name: string, replicas = 1) => `
@@ -51,10 +52,13 @@ spec:
 
 let cluster: Cluster;
 let pair: KeyPairPem;
+let device: HomeDevice;
 const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-ingress-'));
 beforeAll(async () => {
   ensureTestImages();
-  cluster = await new Cluster(['--ingress-ports', '0,0'], undefined, { usesDocker: true }).start();
+  device = new HomeDevice();
+  const flags = ['--ingress-ports', '0,0', '--discovery', device.interface];
+  cluster = await new Cluster(flags, undefined, { usesDocker: true }).start();
   const validity = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + 3_600_000 };
   const spec = {
     commonName: 'films.local',
@@ -65,6 +69,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await cluster.destroy();
+  device.destroy();
   rmSync(folder, { recursive: true });
 });
 
@@ -157,6 +162,16 @@ it('with a certificate from a Secret, and HTTP is sent there', async () => {
   await eventually(async () => (await get('/')).status === 200, 'it is HTTP again');
 });
 
+it('a device that knows mDNS and nothing else opens the app by its name', async () => {
+  const [port = 0] = await ports();
+  await eventually(async () => (await annotation('lan-names')) === 'films.local', 'it is told');
+  expect(await device.visit('films.local', port)).toEqual({
+    address: device.address,
+    status: 200,
+    text: 'films',
+  });
+});
+
 it('a rollout under load costs no request', async () => {
   const [port] = await ports();
   const over = new AbortController();
@@ -183,4 +198,8 @@ it('without a pod it says so, and without an Ingress nothing listens', async () 
   await cluster.kubectlOk('delete', 'ingress', 'home');
   await eventually(async () => (await ports()).length === 0, 'the port is closed');
   await expect(getAt(port, '/')).rejects.toThrow('ECONNREFUSED');
+  expect([await annotation('lan-names'), await device.visit('films.local', 1, 1_000)]).toEqual([
+    '',
+    {},
+  ]);
 });

@@ -3,10 +3,14 @@ import type { Ingress, IngressClass } from '../api/networking.ts';
 
 export const ingressController = 'flotilla.dev/ingress';
 export const ingressClassName = 'flotilla';
-/** On a Node: the ports on which it serves Ingresses right now, with commas; why not on all it should. */
+/**
+ * On a Node: the ports on which it serves Ingresses right now, with commas; why not on all it should; the
+ * names that it tells the home of.
+ */
 export const ingressNode = {
   portsAnnotation: 'flotilla.dev/ingress-ports',
   reasonAnnotation: 'flotilla.dev/ingress-reason',
+  namesAnnotation: 'flotilla.dev/lan-names',
 } as const;
 const classAnnotation = 'kubernetes.io/ingress.class';
 

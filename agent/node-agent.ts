@@ -31,6 +31,7 @@ import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { ImagePeers } from './kubelet/images/image-peers.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
+import { PullBoard } from './kubelet/images/turns/pull-board.ts';
 import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
 import {
   ingressAnnotations,
@@ -152,6 +153,7 @@ export class NodeAgent {
   #images: readonly ImageStatus[] = [];
   #imagesAtMs = -Infinity;
   #origins: ImageOrigins | undefined;
+  readonly #pullBoard = new PullBoard();
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -301,7 +303,7 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
-      images: { peers: this.#makePeers(), origins: this.#knownOrigins() },
+      images: { peers: this.#makePeers(), origins: this.#knownOrigins(), board: this.#pullBoard },
       claims: this.#claims,
       node: {
         ips: () => this.#facts?.addresses ?? [],
@@ -443,7 +445,11 @@ export class NodeAgent {
         diskSpace: systemDiskSpace,
         onLoaded: (images) => this.#onLoaded(images),
       }),
-      share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
+      share: new ImageShare({
+        runtime: this.#runtime,
+        origins: this.#knownOrigins(),
+        board: this.#pullBoard,
+      }),
       history: this.#history,
       metrics: this.#metrics,
       running: () => this.#targets.get(),

@@ -347,8 +347,7 @@ export class DockerRuntime implements Runtime {
       os,
       architecture: arch,
       emulated: await emulatedArchitectures(process.platform),
-      // containerd's store calls an image by the digest of its manifest, which no archive keeps.
-      hasPortableIds: digestsTellPulls,
+      imageIds: digestsTellPulls ? 'config' : 'manifest',
     };
   }
 

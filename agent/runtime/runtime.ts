@@ -213,9 +213,14 @@ export interface Platform {
   readonly architecture: string;
   /** Others that it runs by emulation; `any`: nobody knows which. */
   readonly emulated: readonly string[] | 'any';
-  /** An image that is saved here and loaded elsewhere has the same id there. */
-  readonly hasPortableIds: boolean;
+  readonly imageIds: ImageIds;
 }
+
+/**
+ * Of what an image's id is the digest: of its configuration, or (containerd's image store) of the manifest
+ * or index that its registry has. Saved and loaded it keeps its id only where that is the same.
+ */
+export type ImageIds = 'config' | 'manifest';
 
 export interface RegistryAuth {
   readonly username: string;

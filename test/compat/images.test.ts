@@ -282,6 +282,30 @@ describe('two machines', () => {
     }
   });
 
+  it('wait for the one that pulls it, and have it from there', async () => {
+    // Some two seconds for the layer.
+    const slow = { isOpen: true, label: `at once ${process.pid}`, bytesPerSecond: 400_000 };
+    const registry = await new ImageRegistry(slow).start();
+    const { image } = registry;
+    try {
+      await run('first', { image, node: 'pi2' });
+      await eventually(async () => {
+        if (registry.layerRequests === 0) throw new Error('nothing was asked for');
+        return true;
+      }, 'pi2 pulls');
+      await run('second', { image, node: 'pi1' });
+      await Promise.all([runs('first'), runs('second')]);
+      expect(await eventsOf('second')).toContainEqual(
+        expect.stringMatching(/^Pulled: Successfully pulled image "\S+" from machine pi2 in /),
+      );
+      expect(registry.layerRequests).toBe(1);
+    } finally {
+      await cluster.kubectl('delete', 'pod', 'first', 'second');
+      await registry.stop();
+      execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
+    }
+  });
+
   it('ask the registry all the same what has to be newest, and have the layers from each other', async () => {
     const registry = await new ImageRegistry({
       isOpen: true,

@@ -20,7 +20,13 @@ import type { ContainerStart } from '../pod/pod-actions.ts';
 import type { PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import { containerConfig } from './container-config.ts';
-import { ContainerConfigError, containerEnvironment } from './environment.ts';
+import {
+  ContainerConfigError,
+  containerEnvironment,
+  envFileKey,
+  envFiles,
+  type EnvFile,
+} from './environment.ts';
 import { containerReference } from './event-target.ts';
 import type { Hooks } from './hooks.ts';
 import { podRef } from './sandbox-config.ts';
@@ -159,6 +165,7 @@ export class ContainerStarter {
     const { uid, namespace } = podRef(pod);
     const nodeIps = node.ips();
     const ip = pod.spec.hostNetwork === true ? nodeIps[0] : podIp;
+    const files = await this.#envFiles(pod, container);
     const environment = containerEnvironment({
       pod,
       container,
@@ -167,6 +174,7 @@ export class ContainerStarter {
       services: serviceEnvironment(node.services(), namespace, pod.spec.enableServiceLinks ?? true),
       configMap: objects.configMap,
       secret: objects.secret,
+      file: (ref) => files.get(envFileKey(ref)),
     });
     const seccomp = seccompOf(pod, container);
     const profile =
@@ -196,6 +204,21 @@ export class ContainerStarter {
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;
+  }
+
+  async #envFiles(pod: Pod, container: Container): Promise<ReadonlyMap<string, EnvFile>> {
+    const files = new Map<string, EnvFile>();
+    for (const ref of envFiles(container)) {
+      const file = await this.#deps.volumes.file(pod, ref.volumeName, ref.path).then(
+        (text): EnvFile => ({ text }),
+        (error: unknown): EnvFile => {
+          if (error instanceof ContainerConfigError) throw error;
+          return { text: undefined, problem: messageOf(error) };
+        },
+      );
+      files.set(envFileKey(ref), file);
+    }
+    return files;
   }
 
   async #recreate({ pod, sandboxId }: StartContext, start: ContainerStart): Promise<string> {

@@ -34,6 +34,7 @@ import { prepareHostPath } from './host-path.ts';
 import { memoryVolumeBytes } from './memory-volume.ts';
 import { mountPointsWithin, type Mounter } from './disks/mounter.ts';
 import { nfsSource, type NetworkSource } from './claims/network-source.ts';
+import { readVolumeFile } from './volume-file.ts';
 import { VolumeError, volumePayload, type PayloadInput } from './payload.ts';
 import { resolveSubPath } from './sub-paths.ts';
 import { setTreeGroup } from './tree.ts';
@@ -80,6 +81,16 @@ export class Volumes {
     )
       throw new ContainerConfigError(`volume "${name}" is not set up`);
     return join(this.#podDirectory(uid), 'volumes', name);
+  }
+
+  /** A file that is in a volume by now. Undefined: there is none. Throws ContainerConfigError. */
+  async file(pod: Pod, volumeName: string, path: string): Promise<string | undefined> {
+    const volume = pod.spec.volumes?.find(({ name }) => name === volumeName);
+    if (volume === undefined)
+      throw new ContainerConfigError(
+        `cannot find the volume "${volumeName}" referenced by FileKeyRef`,
+      );
+    return readVolumeFile(this.#volumePath(pod, volume), path);
   }
 
   /** Makes or refreshes every volume of the pod. Throws VolumeError, naming the volume. */

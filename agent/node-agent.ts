@@ -27,6 +27,7 @@ import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
+import { runtimeHandler } from './kubelet/container/runtime-class.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { ImagePeers } from './kubelet/images/image-peers.ts';
@@ -154,6 +155,7 @@ export class NodeAgent {
   #imagesAtMs = -Infinity;
   #origins: ImageOrigins | undefined;
   readonly #pullBoard = new PullBoard();
+  #self: Node | undefined;
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -234,8 +236,8 @@ export class NodeAgent {
     this.#startIngress(informers);
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
     own.addHandler({
-      onAdd: (node) => void this.#engine.onNode(node),
-      onUpdate: (_old, node) => void this.#engine.onNode(node),
+      onAdd: (node) => this.#onSelf(node),
+      onUpdate: (_old, node) => this.#onSelf(node),
       onDelete: () => this.#registrar.trigger(),
     });
     this.#startLocalVolumes(informers);
@@ -313,6 +315,8 @@ export class NodeAgent {
         devices: () => this.#devices.devices,
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
+        self: () => this.#self,
+        runtimeHandler: async (name) => runtimeHandler(client, name),
         seccompProfile: (name) =>
           readSeccompProfile(path.join(this.#deps.dataDirectory, 'seccomp'), name),
       },
@@ -514,6 +518,11 @@ export class NodeAgent {
   #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
     this.#registrar.trigger();
+  }
+
+  #onSelf(node: Node): void {
+    this.#self = node;
+    void this.#engine.onNode(node);
   }
 
   #onDevices(change: DeviceChange): void {

@@ -116,6 +116,8 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
   };
   if (place.cgroupParent !== undefined)
     Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (config.runtimeHandler !== undefined)
+    Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
   if (!config.hostNetwork)
     Object.assign(body, { Hostname: config.hostname, Domainname: config.domain });
   if (config.dns !== undefined)
@@ -199,6 +201,8 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   };
   if (place.cgroupParent !== undefined)
     Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (config.runtimeHandler !== undefined)
+    Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
   if (security.unmaskedProc)
     Object.assign(body.HostConfig ?? {}, { MaskedPaths: [], ReadonlyPaths: [] });
   if (config.command !== undefined) body.Entrypoint = [...config.command];

@@ -47,6 +47,8 @@ export interface SandboxConfig {
   readonly memo?: string;
   /** What all its containers together may use, in a cgroup of the pod's own; left out: it has none. */
   readonly limits?: ContainerLimits;
+  /** Another program than the engine's own that runs containers (`nvidia`, `runsc`). */
+  readonly runtimeHandler?: string;
 }
 
 export interface MountConfig {
@@ -135,6 +137,8 @@ export interface ContainerConfig {
   readonly stdinOnce: boolean;
   readonly tty: boolean;
   readonly stopSignal?: string;
+  /** As its sandbox's. */
+  readonly runtimeHandler?: string;
   /** File on this machine that is mounted as the termination message. */
   readonly terminationMessageHostPath: string;
 }

@@ -159,6 +159,8 @@ export function start(): Promise<void> {
       devices: () => machine.devices,
       maxPods: 4,
       hasAppArmor: () => false,
+      self: () => undefined,
+      runtimeHandler: async (name: string) => name,
     },
     clock,
     random: seededRandom(1),

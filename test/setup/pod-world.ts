@@ -223,6 +223,8 @@ export class PodWorld {
       devices: () => [],
       maxPods: 110,
       hasAppArmor: () => false,
+      self: () => undefined,
+      runtimeHandler: async (name: string) => name,
       services: () => [],
       pods: () => [],
       admittedPods: () => [],

@@ -37,6 +37,8 @@ export interface ContainerConfigInput {
   readonly nodeMemoryBytes: number;
   /** The content of its seccomp profile, if it is one of this machine's. */
   readonly seccompProfile?: string;
+  /** Of its pod's RuntimeClass. */
+  readonly runtimeHandler?: string;
 }
 
 /** What a container gets of this machine's devices, and whose members may use them. */
@@ -82,6 +84,7 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     ...config,
     ...(container.command?.length ? { command: container.command.map(expand) } : {}),
     ...(container.args?.length ? { args: container.args.map(expand) } : {}),
+    ...(input.runtimeHandler === undefined ? {} : { runtimeHandler: input.runtimeHandler }),
     ...(input.targetContainerId ? { targetContainerId: input.targetContainerId } : {}),
     ...(container.workingDir ? { workingDir: container.workingDir } : {}),
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),

@@ -1,7 +1,7 @@
 // Starts one container of a pod: back-off, image, configuration, create, start, postStart. What
 // stands in the way becomes the container's waiting state and an event, never an exception, but for
 // an engine that is gone. Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go.
-import type { Container, Pod, Secret, Service } from '#kube/api/core.ts';
+import type { Container, Node, Pod, Secret, Service } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
@@ -52,6 +52,10 @@ export interface NodeView {
   readonly devices: () => readonly Device[];
   readonly maxPods: number;
   readonly hasAppArmor: () => boolean;
+  /** Undefined: not known yet. */
+  readonly self: () => Node | undefined;
+  /** What runs containers of a RuntimeClass, as the engine calls it. Throws Error when there is none. */
+  readonly runtimeHandler: (runtimeClassName: string) => Promise<string>;
 }
 
 export interface ContainerStarterDeps {
@@ -199,11 +203,19 @@ export class ContainerStarter {
       nodeMemoryBytes: node.memoryBytes(),
       ...(target === undefined ? {} : { targetContainerId: target }),
       ...(profile === undefined ? {} : { seccompProfile: profile }),
+      ...(await this.runtimeOf(pod)),
     });
     const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;
+  }
+
+  /** What its sandbox is made with, too. */
+  async runtimeOf({ spec }: Pod): Promise<{ readonly runtimeHandler?: string }> {
+    const { runtimeClassName = '' } = spec;
+    if (runtimeClassName === '') return {};
+    return { runtimeHandler: await this.#deps.node.runtimeHandler(runtimeClassName) };
   }
 
   async #envFiles(pod: Pod, container: Container): Promise<ReadonlyMap<string, EnvFile>> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ConfigMap, Container, EnvVarSource, Pod, Secret, Service } from '#kube/api/core.ts';
+import type { ConfigMap, Container, Pod, Secret, Service } from '#kube/api/core.ts';
 import { containerResource, podField } from './downward.ts';
 import { containerEnvironment, envFiles, type EnvironmentInput } from './environment.ts';
 import { expandReferences } from './expansion.ts';
@@ -145,8 +145,9 @@ describe('the environment', () => {
 
   describe('out of a file', () => {
     const of = (key: string, optional?: boolean): Partial<Container> => {
-      const fileKeyRef = { volumeName: 'v', path: 'a.env', key, optional };
-      return { env: [{ name: 'X', valueFrom: { fileKeyRef } as EnvVarSource }] };
+      const whether = optional === undefined ? {} : { optional };
+      const fileKeyRef = { volumeName: 'v', path: 'a.env', key, ...whether };
+      return { env: [{ name: 'X', valueFrom: { fileKeyRef } }] };
     };
     const file = (text: string | undefined, problem?: string) => ({
       file: () => ({ text, ...(problem === undefined ? {} : { problem }) }),

@@ -55,6 +55,8 @@ describe('the sandbox', () => {
 
   it('says what no sandbox can be', () => {
     expect(() => sandboxConfig(podOf({ hostUsers: false }), 0, nodeDns)).toThrow('user namespace');
+    const resourceClaims = [{ name: 'gpu', resourceClaimName: 'one' }];
+    expect(() => sandboxConfig(podOf({ resourceClaims }), 0, nodeDns)).toThrow('resourceClaims');
   });
 
   it('has limits only when the pod as a whole has some', () => {

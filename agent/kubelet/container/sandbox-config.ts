@@ -29,6 +29,10 @@ export function sandboxConfig(pod: Pod, attempt: number, nodeDns: DnsConfig): Sa
     throw new Error(
       'hostUsers: false asks for a user namespace of its own, which Docker has for no single pod',
     );
+  if ((spec.resourceClaims ?? []).length > 0)
+    throw new Error(
+      'resourceClaims ask for devices by dynamic resource allocation, which this cluster does not have',
+    );
   const dns = dnsConfig(pod, nodeDns);
   const limits = podLevelLimits(spec);
   const { hostname, domain } = hostNames(pod);

@@ -262,6 +262,11 @@ export class Volumes {
   ): Promise<MountConfig[]> {
     const { uid = '' } = pod.metadata;
     const mounts: MountConfig[] = [];
+    const [device] = container.volumeDevices ?? [];
+    if (device !== undefined)
+      throw new ContainerConfigError(
+        `container "${container.name}" asks for volume "${device.name}" as a block device (volumeDevices), which is not supported`,
+      );
     for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
       const volume = pod.spec.volumes?.find((entry) => entry.name === mount.name);
       if (volume === undefined)

@@ -42,7 +42,7 @@ import {
 } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
-import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
+import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import type { ClockSkew } from './kubelet/node/clock-skew.ts';
 import { MachineWatch } from './kubelet/node/machine-watch.ts';
@@ -156,6 +156,8 @@ export class NodeAgent {
   #origins: ImageOrigins | undefined;
   readonly #pullBoard = new PullBoard();
   #self: Node | undefined;
+  /** The engine's. */
+  #runtimes: readonly string[] = [];
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -190,6 +192,7 @@ export class NodeAgent {
     });
     this.#devices = new DeviceKeeper({
       root: '/dev',
+      system: '/sys',
       clock,
       logger,
       onChange: (change) => this.#onDevices(change),
@@ -312,7 +315,7 @@ export class NodeAgent {
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
         dns: () => readNodeDns(),
-        devices: () => this.#devices.devices,
+        devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
         self: () => this.#self,
@@ -533,7 +536,7 @@ export class NodeAgent {
   /** Of this machine: how services work, what is plugged in, where volumes lie. */
   #annotations(): Record<string, string | null> {
     const proxy = this.#proxyStatus;
-    const { devices } = this.#devices;
+    const devices = usableDevices(this.#devices.devices, this.#runtimes);
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
       ...ingressAnnotations(this.#ingressStatus),
@@ -555,7 +558,10 @@ export class NodeAgent {
     const facts = await this.#readFacts();
     const goesDown = this.#power?.isGoingDown === true;
     const engine = goesDown ? shuttingDown : this.#engine.problem();
-    if (engine === undefined) await this.#refreshImages();
+    if (engine === undefined) {
+      await this.#refreshImages();
+      this.#runtimes = (await this.#runtime.platform().catch(() => undefined))?.runtimes ?? [];
+    }
     return computeNodeStatus({
       facts,
       previous,
@@ -567,7 +573,7 @@ export class NodeAgent {
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,
-      devices: this.#devices.devices,
+      devices: usableDevices(this.#devices.devices, this.#runtimes),
       verdicts: [
         ...this.#machine.verdicts(),
         ...(this.#power === undefined ? [] : [this.#power.verdict()]),

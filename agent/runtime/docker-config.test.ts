@@ -47,3 +47,26 @@ describe('another runtime', () => {
     expect(hosts.map((host) => host?.Runtime)).toEqual([undefined, 'runsc', undefined, 'runsc']);
   });
 });
+
+describe('devices', () => {
+  const host = (more: Partial<ContainerConfig>) =>
+    containerBody({ ...container, ...more }, place).HostConfig ?? {};
+
+  it('of USB are the bus as it changes, and the right to all of it', () => {
+    expect(host({ usbBus: true })).toMatchObject({
+      Mounts: [{ Type: 'bind', Source: '/dev/bus/usb', Target: '/dev/bus/usb', ReadOnly: false }],
+      DeviceCgroupRules: ['c 189:* rwm'],
+    });
+    expect(host({})).toMatchObject({ Mounts: [] });
+    expect(host({})).not.toHaveProperty('DeviceCgroupRules');
+  });
+
+  it('of NVIDIA are asked of the engine by number, and remembered', () => {
+    const body = containerBody({ ...container, gpus: ['0', '2'] }, place);
+    expect(body.HostConfig?.DeviceRequests).toEqual([
+      { Driver: 'nvidia', DeviceIDs: ['0', '2'], Capabilities: [['gpu']] },
+    ]);
+    expect(body.Labels?.['flotilla.dev/gpus']).toBe('0,2');
+    expect(containerBody(container, place).Labels).not.toHaveProperty('flotilla.dev/gpus');
+  });
+});

@@ -29,6 +29,7 @@ export const label = {
   attempt: 'io.kubernetes.container.restartCount',
   specHash: 'io.kubernetes.container.hash',
   limits: 'flotilla.dev/limits',
+  gpus: 'flotilla.dev/gpus',
   image: 'flotilla.dev/image',
   terminationMessage: 'io.kubernetes.container.terminationMessagePath',
 } as const;
@@ -166,6 +167,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       [label.attempt]: String(config.attempt),
       [label.specHash]: config.specHash,
       [label.limits]: limitsText(config.resources),
+      ...(config.gpus === undefined ? {} : { [label.gpus]: config.gpus.join(',') }),
       [label.image]: config.image,
       [label.terminationMessage]: config.terminationMessageHostPath,
     },
@@ -203,6 +205,11 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
     Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
   if (config.runtimeHandler !== undefined)
     Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
+  if (config.usbBus === true) addUsbBus(body.HostConfig ?? {});
+  if (config.gpus !== undefined)
+    Object.assign(body.HostConfig ?? {}, {
+      DeviceRequests: [{ Driver: 'nvidia', DeviceIDs: [...config.gpus], Capabilities: [['gpu']] }],
+    });
   if (security.unmaskedProc)
     Object.assign(body.HostConfig ?? {}, { MaskedPaths: [], ReadonlyPaths: [] });
   if (config.command !== undefined) body.Entrypoint = [...config.command];
@@ -210,6 +217,20 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
   if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
   return body;
+}
+
+const usbDirectory = '/dev/bus/usb';
+
+/** As a directory, in which files come and go, and the right to all of USB's numbers (189). */
+function addUsbBus(host: NonNullable<ContainerCreate['HostConfig']>): void {
+  const usb = {
+    Type: 'bind',
+    Source: usbDirectory,
+    Target: usbDirectory,
+    ReadOnly: false,
+  } as const;
+  host.Mounts = [...(host.Mounts ?? []), usb];
+  host.DeviceCgroupRules = ['c 189:* rwm'];
 }
 
 /** The body of a container like another, as the engine tells of that. */

@@ -48,6 +48,7 @@ beforeEach(() => {
       rootDir: '/var/lib/docker',
       cgroupVersion: '2',
       cgroupDriver: 'cgroupfs',
+      runtimes: ['runc'],
       digestsTellPulls: !hasContainerd,
     }),
     inspectImage: async () => inspected as never,

@@ -179,6 +179,7 @@ export class FakeRuntime implements Runtime {
       terminationMessageHostPath: config.terminationMessageHostPath,
       limits: limitsOf(config.resources),
       askedLimits: limitsOf(config.resources),
+      ...(config.gpus === undefined ? {} : { gpus: config.gpus }),
     };
     this.#containers.set(id, { config, status, lines: [], ended: [] });
     this.#did(`create ${config.name}`, config.pod.uid, id);
@@ -269,7 +270,13 @@ export class FakeRuntime implements Runtime {
 
   async platform(): Promise<Platform> {
     this.#check();
-    return { os: 'linux', architecture: 'amd64', emulated: [], imageIds: this.imageIds };
+    return {
+      os: 'linux',
+      architecture: 'amd64',
+      emulated: [],
+      imageIds: this.imageIds,
+      runtimes: [],
+    };
   }
 
   async pullImage(name: string, options: PullOptions = {}): Promise<void> {

@@ -123,6 +123,10 @@ export interface ContainerConfig {
   readonly mounts: readonly MountConfig[];
   /** It may read, write and make these, and no other. */
   readonly devices: readonly DeviceMapping[];
+  /** Also what is on USB, whatever number it has by then. */
+  readonly usbBus?: true;
+  /** NVIDIA cards, by number. */
+  readonly gpus?: readonly string[];
   readonly resources: ContainerResources;
   /** Its pod's sandbox was made with limits. */
   readonly inPodCgroup: boolean;
@@ -183,6 +187,8 @@ export interface ContainerStatus {
   readonly limits?: ContainerLimits;
   /** What it was created with; the engine may not be able to set it. */
   readonly askedLimits?: ContainerLimits;
+  /** NVIDIA cards that it was given, by number. */
+  readonly gpus?: readonly string[];
 }
 
 /** All that the engine knows about one pod; containers and sandboxes newest first. */
@@ -218,6 +224,8 @@ export interface Platform {
   /** Others that it runs by emulation; `any`: nobody knows which. */
   readonly emulated: readonly string[] | 'any';
   readonly imageIds: ImageIds;
+  /** What the engine can run containers by, besides its own. */
+  readonly runtimes: readonly string[];
 }
 
 /**

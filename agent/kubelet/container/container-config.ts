@@ -30,6 +30,8 @@ export interface ContainerConfigInput {
   readonly environment: ReadonlyMap<string, string>;
   readonly mounts: readonly MountConfig[];
   readonly devices: GrantedDevices;
+  /** Numbers of those that it gets. */
+  readonly gpus?: readonly string[];
   readonly terminationMessageHostPath: string;
   readonly image: ImageStatus;
   readonly qosClass: string;
@@ -45,6 +47,9 @@ export interface ContainerConfigInput {
 export interface GrantedDevices {
   readonly mappings: readonly DeviceMapping[];
   readonly groups: readonly number[];
+  /** All of the machine's USB, as it changes. */
+  readonly usbBus: boolean;
+  readonly gpuCount: number;
 }
 
 /** Throws ContainerConfigError. */
@@ -68,6 +73,8 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     env: [...environment].map(([name, value]) => `${name}=${value}`),
     mounts: [...input.mounts, message],
     devices: input.devices.mappings,
+    ...(input.devices.usbBus ? { usbBus: true } : {}),
+    ...(input.gpus === undefined ? {} : { gpus: input.gpus }),
     resources: { ...containerLimits(container, spec), oomScoreAdj: oomScoreAdjust(input) },
     inPodCgroup: podLevelLimits(spec) !== undefined,
     security: withGroups(containerSecurity(input), input.devices.groups),

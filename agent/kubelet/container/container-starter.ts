@@ -12,6 +12,7 @@ import {
   type Runtime,
 } from '../../runtime/runtime.ts';
 import { grantDevices, type Device } from '../devices/devices.ts';
+import { Gpus } from '../devices/gpus.ts';
 import { BackOff } from '../pod/back-off.ts';
 import { ImageError } from '../images/image-error.ts';
 import type { Images } from '../images/images.ts';
@@ -96,9 +97,11 @@ const errorRetryMs = 5_000;
 export class ContainerStarter {
   readonly #deps: ContainerStarterDeps;
   readonly #backOff = new BackOff();
+  readonly #gpus: Gpus;
 
   constructor(deps: ContainerStarterDeps) {
     this.#deps = deps;
+    this.#gpus = new Gpus(deps.runtime);
   }
 
   async start(context: StartContext, start: ContainerStart): Promise<StartResult> {
@@ -185,13 +188,14 @@ export class ContainerStarter {
       seccomp?.type === 'Localhost'
         ? await node.seccompProfile(seccomp.localhostProfile ?? '')
         : undefined;
-    const config = containerConfig({
+    const devices = grantDevices(container, node.devices());
+    const input = {
       pod,
       container,
       sandboxId,
       attempt: start.attempt,
       environment,
-      devices: grantDevices(container, node.devices()),
+      devices,
       mounts: await volumes.mounts(pod, container, environment),
       terminationMessageHostPath: await volumes.terminationMessageFile(
         uid,
@@ -204,8 +208,12 @@ export class ContainerStarter {
       ...(target === undefined ? {} : { targetContainerId: target }),
       ...(profile === undefined ? {} : { seccompProfile: profile }),
       ...(await this.runtimeOf(pod)),
-    });
-    const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
+    };
+    const id = await this.#gpus.use(devices.gpuCount, node.devices(), (gpus) =>
+      this.#step('CreateContainerError', () =>
+        runtime.createContainer(containerConfig({ ...input, ...(gpus && { gpus }) })),
+      ),
+    );
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;

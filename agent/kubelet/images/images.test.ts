@@ -273,6 +273,7 @@ describe('an image for another processor', () => {
       architecture: 'amd64',
       emulated,
       imageIds: 'config',
+      runtimes: [],
     });
     runtime.addImage('x:1', image);
     expect(await ensure('x:1')).toMatchObject(image);

@@ -25,7 +25,13 @@ function plan(name: string, more: Partial<FetchQuestion>): string[] {
     isAlways: false,
     offers: [],
     registryDigest: undefined,
-    machine: { os: 'linux', architecture: 'arm64', emulated: 'any', imageIds: 'config' },
+    machine: {
+      os: 'linux',
+      architecture: 'arm64',
+      emulated: 'any',
+      imageIds: 'config',
+      runtimes: [],
+    },
     ...more,
   });
   return sources.map((source) =>
@@ -54,6 +60,7 @@ describe('machines whose images are known by other digests', () => {
       architecture: 'arm64',
       emulated: 'any',
       imageIds: 'manifest',
+      runtimes: [],
     } as const;
     expect(plan('nginx:1', { offers: some, machine })).toEqual(['pc', 'registry']);
   });

@@ -6,7 +6,7 @@ import type { Node, Pod } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import { matchesRequired } from '#kube/machinery/node-selector.ts';
 import { amountsOf, podRequests } from '#kube/machinery/pod-resources.ts';
-import { devicePrefix, type Device } from '../devices/devices.ts';
+import { isDeviceName, type Device } from '../devices/devices.ts';
 import type { PodFailure } from './pod-status.ts';
 
 export interface AdmissionInput {
@@ -121,7 +121,7 @@ function roomRefusal({ pod, others, allocatable, maxPods }: AdmissionInput): Ref
 
 function deviceRefusal({ pod, others, devices }: AdmissionInput): Refusal | undefined {
   const wanted = Object.entries(podRequests(pod.spec)).filter(
-    ([name, count]) => name.startsWith(devicePrefix) && count > 0,
+    ([name, count]) => isDeviceName(name) && count > 0,
   );
   for (const [name, count] of wanted) {
     const device = devices.find(({ resource }) => resource === name);

@@ -420,9 +420,7 @@ export class NodeAgent {
     const onPods = (found: readonly Pod[]) => kubelet.setStaticPods(found);
     const { signal } = this.#stopping;
     const folder = new StaticFolder({ directory, nodeName, clock, onPods, onProblem, signal });
-    await folder.start().catch((error: unknown) => {
-      onProblem('', `${directory} can't be followed: ${messageOf(error)}`);
-    });
+    await folder.start();
   }
 
   #watchPower(kubelet: Kubelet): void {

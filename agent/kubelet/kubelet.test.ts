@@ -299,6 +299,13 @@ describe('a pod', () => {
     );
   });
 
+  it('that must not run as root waits with CreateContainerConfigError, too', async () => {
+    await start();
+    api.put(podOf({ securityContext: { runAsNonRoot: true } }));
+    await until('waits', () => web()?.state?.waiting?.reason === 'CreateContainerConfigError');
+    expect(web()?.state?.waiting?.message).toMatch(/^container has runAsNonRoot/);
+  });
+
   it('that names a missing ConfigMap waits with CreateContainerConfigError', async () => {
     await start();
     const envFrom = [{ configMapRef: { name: 'no' } }];

@@ -131,10 +131,14 @@ describe('a pod waits, and says why', () => {
       return all;
     }, 'the reason of the failure');
     expect(told).toMatch(/"\/bin\/nope": stat \/bin\/nope: no such file or directory/);
-    const { waiting, terminated } = await stateOf('no-program');
-    expect(waiting?.reason ?? terminated?.reason).toMatch(
-      /^(RunContainerError|CrashLoopBackOff|StartError|ContainerCannotRun)$/,
-    );
+    // The status is written a moment after the event.
+    await eventually(async () => {
+      const { waiting, terminated } = await stateOf('no-program');
+      expect(waiting?.reason ?? terminated?.reason).toMatch(
+        /^(RunContainerError|CrashLoopBackOff|StartError|ContainerCannotRun)$/,
+      );
+      return true;
+    }, 'it says so');
     await cluster.kubectlOk('delete', 'pod', 'no-program');
   });
 });

@@ -209,11 +209,10 @@ export class ContainerStarter {
       ...(profile === undefined ? {} : { seccompProfile: profile }),
       ...(await this.runtimeOf(pod)),
     };
-    const id = await this.#gpus.use(devices.gpuCount, node.devices(), (gpus) =>
-      this.#step('CreateContainerError', () =>
-        runtime.createContainer(containerConfig({ ...input, ...(gpus && { gpus }) })),
-      ),
-    );
+    const id = await this.#gpus.use(devices.gpuCount, node.devices(), async (gpus) => {
+      const config = containerConfig({ ...input, ...(gpus && { gpus }) });
+      return this.#step('CreateContainerError', () => runtime.createContainer(config));
+    });
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;

@@ -132,13 +132,13 @@ describe('the containers of a pod', () => {
   });
 
   it('get variables out of a file that an init container left', async () => {
-    const path = 'app.env';
+    const file = 'app.env';
     const from = (key: string, optional = false) => ({
       name: key,
-      valueFrom: { fileKeyRef: { volumeName: 'shared', path, key, optional } },
+      valueFrom: { fileKeyRef: { volumeName: 'shared', path: file, key, optional } },
     });
     const mount = { volumeMounts: [{ name: 'shared', mountPath: '/shared' }] };
-    const script = `printf "# made here\\nHOST='db.lan'\\n" > /shared/${path}`;
+    const script = `printf "# made here\\nHOST='db.lan'\\n" > /shared/${file}`;
     const env = [from('HOST'), from('PORT', true)];
     const log = await printed('env-file', shell('echo "$HOST:${PORT-none}"', { env }), {
       initContainers: [{ ...shell(script, mount), name: 'first' }],

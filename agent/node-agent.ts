@@ -24,16 +24,15 @@ import { localPath } from '#kube/machinery/volume-binding.ts';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
-import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
 import { runtimeHandler } from './kubelet/container/runtime-class.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
-import { ImagePeers } from './kubelet/images/image-peers.ts';
+import { imagePeers } from './kubelet/images/image-peers-of-node.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
 import { PullBoard } from './kubelet/images/turns/pull-board.ts';
-import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
 import {
   ingressAnnotations,
   startIngress,
@@ -73,16 +72,12 @@ import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
+import { nodeRuntime } from './node-runtime.ts';
 import { proxySystem } from './proxy/system.ts';
-import { DockerClient } from './runtime/docker-client.ts';
-import { DockerRuntime } from './runtime/docker-runtime.ts';
-import { FakeRuntime } from './runtime/fake-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
-import { PodCgroups } from './runtime/pod-cgroup.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
-import { runCommand } from './run-command.ts';
 
 export interface NodeAgentDeps {
   readonly client: RestClient;
@@ -165,7 +160,7 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    this.#runtime = measuredRuntime(this.#makeRuntime(), clock, (...operation) =>
+    this.#runtime = measuredRuntime(nodeRuntime(deps, this.#environment), clock, (...operation) =>
       this.#metrics.operation(...operation),
     );
     this.#targets = new Targets(this.#runtime);
@@ -254,26 +249,6 @@ export class NodeAgent {
     await Promise.all([this.#server?.stop(), this.#history.save()]);
   }
 
-  #makeRuntime(): Runtime {
-    const { clock, clusterId, nodeName, runtimeName } = this.#deps;
-    if (runtimeName === 'fake') return new FakeRuntime(clock);
-    let socketPath = '';
-    let client: DockerClient | undefined;
-    const connect = () => {
-      // Docker may be installed while we run, and its socket appear elsewhere than first thought.
-      const found = findSocket(this.#environment);
-      if (client === undefined || found !== socketPath) client = new DockerClient(found);
-      socketPath = found;
-      return client;
-    };
-    // Without root there can be none: then each container's own limits have to do.
-    const podCgroups = this.#environment.isRoot
-      ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
-      : {};
-    const identity = { clusterId, nodeName };
-    return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
-  }
-
   #makeEngineKeeper(): EngineKeeper {
     const { clock, logger, logDirectory, say, mayInstall } = this.#deps;
     const isUp = () =>
@@ -308,7 +283,11 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
-      images: { peers: this.#makePeers(), origins: this.#knownOrigins(), board: this.#pullBoard },
+      images: {
+        peers: imagePeers(this.#deps, this.#runtime),
+        origins: this.#knownOrigins(),
+        board: this.#pullBoard,
+      },
       claims: this.#claims,
       node: {
         ips: () => this.#facts?.addresses ?? [],
@@ -336,22 +315,6 @@ export class NodeAgent {
       onContainersChange: () => this.#targets.invalidate(),
       metrics: this.#metrics,
       signal: this.#stopping.signal,
-    });
-  }
-
-  #makePeers(): ImagePeers | undefined {
-    const { client, server, identity, nodeName, clock, random, logger } = this.#deps;
-    if (identity === undefined) return undefined;
-    return new ImagePeers({
-      runtime: this.#runtime,
-      diskSpace: systemDiskSpace,
-      client: new HttpsPeerClient(server.caPem, identity),
-      listNodes: async (signal) =>
-        (await client.list(nodes, { signal, resourceVersion: '0' })).items,
-      nodeName,
-      clock,
-      random,
-      logger,
     });
   }
 

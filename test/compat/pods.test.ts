@@ -147,26 +147,6 @@ describe('the containers of a pod', () => {
     expect(log).toBe('db.lan:none\n');
   });
 
-  it('run by what a RuntimeClass names, and not where the engine does not know it', async () => {
-    const runtimeClass = (name: string, handler: string) =>
-      JSON.stringify({
-        apiVersion: 'node.k8s.io/v1',
-        kind: 'RuntimeClass',
-        metadata: { name },
-        handler,
-      });
-    await cluster.apply(runtimeClass('plain', 'runc'));
-    await cluster.apply(runtimeClass('strange', 'no-such-runtime'));
-    await printed('by-class', shell('true'), { runtimeClassName: 'plain' });
-    await run('by-no-class', shell('true'), { runtimeClassName: 'strange' });
-    await eventually(async () => {
-      expect(await events('by-no-class')).toMatch(
-        /Failed to create pod sandbox: .*no-such-runtime/,
-      );
-      return true;
-    }, 'the engine refuses a runtime that it does not know');
-  });
-
   it('get the CPU and memory that the pod says, and no more', async () => {
     const limits = { cpu: '250m', memory: '32Mi' };
     const requests = { cpu: '100m', memory: '16Mi' };

@@ -32,7 +32,8 @@ export type Need =
   | 'busybox'
   | 'etcd'
   | 'etcdctl'
-  | 'bareDebian';
+  | 'bareDebian'
+  | 'lab';
 
 /** Why a need can't be met; met needs are not in it. */
 export type Missing = Partial<Record<Need, string | undefined>>;
@@ -85,7 +86,10 @@ export async function prepareMachine(): Promise<Missing> {
     if (!has(command)) missing[need as Need] = `${command} is not installed`;
   if (missing.docker === undefined && !(await startDocker()))
     missing.docker = 'Docker Engine is installed but does not answer (not root?)';
-  if (missing.bareDebian === undefined) missing.bareDebian = await whyNoBareSystem();
+  if (missing.bareDebian === undefined)
+    missing.bareDebian = await whyNoSystem('Debian could be fetched', makeBareSystem);
+  missing.lab =
+    missing.bareDebian ?? (await whyNoSystem('machines can be simulated', makeLabSystem));
   await unpackKubectl();
   if (process.platform !== 'linux' || process.arch !== 'x64')
     missing.electron = 'the tests know an Electron only for Linux on x64';
@@ -93,13 +97,13 @@ export async function prepareMachine(): Promise<Missing> {
   return missing;
 }
 
-async function whyNoBareSystem(): Promise<string | undefined> {
+async function whyNoSystem(what: string, make: () => Promise<void>): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'only root can make a system';
   try {
-    await makeBareSystem();
+    await make();
     return undefined;
   } catch (error) {
-    return `no Debian could be fetched: ${String(error)}`;
+    return `no ${what}: ${String(error)}`;
   }
 }
 
@@ -217,4 +221,38 @@ async function makeBareSystem(): Promise<void> {
   const flags = ['-y', '-qq', '--download-only', '--no-install-recommends'];
   await run('chroot', [making, 'apt-get', 'install', ...flags, ...enginePackages]);
   renameSync(making, bareSystem);
+}
+
+/** What a machine of the lab has more than the bare one: a layer to be put on top of it. */
+export const labLayer = path.join(cache, 'debian-12-lab');
+
+const labPackages = [...enginePackages, 'iproute2'];
+
+/** $1: the system, $2: the layer, $3: an empty folder to work in; the rest are packages. */
+const installInLayer = String.raw`
+set -e
+system=$1 layer=$2 scratch=$3
+shift 3
+mkdir -p "$layer" "$scratch/work" "$scratch/root"
+mount --make-rprivate /
+mount -t overlay -o "lowerdir=$system,upperdir=$layer,workdir=$scratch/work" overlay "$scratch/root"
+printf '#!/bin/sh\nexit 101\n' > "$scratch/root/usr/sbin/policy-rc.d"
+chmod 755 "$scratch/root/usr/sbin/policy-rc.d"
+exec chroot "$scratch/root" sh -ec '
+  apt-get install -y -qq --no-install-recommends "$@" > /var/log/lab-install.log
+  rm -f /usr/sbin/policy-rc.d /var/cache/apt/archives/*.deb' sh "$@"
+`;
+
+/** Docker Engine as its packages leave it, installed on top of the bare system and apart from it. */
+async function makeLabSystem(): Promise<void> {
+  if (existsSync(labLayer)) return;
+  process.stdout.write('Making the machines of the lab (once, 250 MB) …\n');
+  const making = `${labLayer}-making`;
+  rmSync(making, { recursive: true, force: true });
+  mkdirSync(making, { recursive: true });
+  const shell = ['--mount', 'sh', '-c', installInLayer, 'lab'];
+  const folders = [bareSystem, path.join(making, 'layer'), making];
+  await run('unshare', [...shell, ...folders, ...labPackages]);
+  renameSync(path.join(making, 'layer'), labLayer);
+  rmSync(making, { recursive: true, force: true });
 }

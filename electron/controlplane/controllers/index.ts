@@ -23,6 +23,7 @@ import { createGarbageCollector } from './garbage-collector/garbage-collector.ts
 import { createIngressAddressController } from './ingress-addresses.ts';
 import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
+import { createNodeIpamController } from './node-ipam/node-ipam.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
 import { createTaintEvictionController } from './node/taint-eviction.ts';
 import { createPodGarbageCollector } from './pod-gc.ts';
@@ -52,6 +53,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   endpointslicemirroring: createEndpointMirroringController,
   customresourcedefinition: createCustomResourceDefinitionController,
   garbagecollector: createGarbageCollector,
+  nodeipam: createNodeIpamController,
   nodelifecycle: createNodeLifecycleController,
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
@@ -88,6 +90,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   endpointslicemirroring: 'endpointslicemirroring-controller',
   customresourcedefinition: 'custom-resource-definition-controller',
   garbagecollector: 'generic-garbage-collector',
+  nodeipam: 'node-controller',
   nodelifecycle: 'node-controller',
   tainteviction: 'node-controller',
   podgc: 'pod-garbage-collector',

@@ -99,6 +99,7 @@ export class ClusterProcesses {
     args.push('--kubeconfig', path.join(data, 'kubeconfig'), '--service-cidr', serviceCidr);
     args.push('--ingress-ports', ingressPortsText(options.ingressPorts));
     if (options.discovery !== 'off') args.push('--discovery', options.discovery.join(','));
+    args.push('--bind', options.bindAddress);
     if (!options.install) args.push('--no-install');
     this.#agent = new Supervisor({
       name: 'agent',

@@ -19,6 +19,8 @@ describe('parseOptions', () => {
       '--node-name',
       'nuc',
       '--no-agent',
+      '--bind-address',
+      '0.0.0.0',
     ];
     const options = parseOptions([...given, '--discovery', 'lab0,lab1'], {});
     expect(parseOptions(controlPlaneArguments(options), {})).toEqual(options);
@@ -54,6 +56,7 @@ describe('parseOptions', () => {
     { args: ['--ui-port=-1'], says: '--ui-port takes a port number from 0 to 65535, not "-1".' },
     { args: ['--ui-port', ''], says: '--ui-port takes a port number from 0 to 65535, not "".' },
     { args: ['--port', '--headless'], says: '--port needs a value, and "--headless" is a flag.' },
+    { args: ['--bind-address', 'nas'], says: '--bind-address takes an IPv4 address of this' },
     { args: ['--port'], says: '--port needs a value.' },
     { args: ['--member-address', 'nas'], says: '--member-address takes HOST:PORT, by which' },
     { args: ['--member-address', 'nas:0'], says: '--member-address takes HOST:PORT, by which' },

@@ -1,5 +1,6 @@
 // The flags of `npm start`, shared by the launcher, the desktop app and the control plane: one list,
 // from which --help, parsing and the children's arguments derive.
+import { isIPv4 } from 'node:net';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,6 +12,8 @@ export interface Options {
   /** 0 picks a free one. */
   readonly port: number;
   readonly uiPort: number;
+  /** IPv4, on which the API and this machine's agent listen; `0.0.0.0`: on all. */
+  readonly bindAddress: string;
   readonly agent: boolean;
   readonly install: boolean;
   /** Where apps are reached by their names on this machine; undefined: not here. */
@@ -62,7 +65,9 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
 
   --headless            no window; print the address of the user interface instead
   --data DIR            where everything is kept (default: ~/.flotilla)
-  --port N              port of the Kubernetes API on 127.0.0.1 (default: ${defaultPort}; 0 picks a free one)
+  --port N              port of the Kubernetes API (default: ${defaultPort}; 0 picks a free one)
+  --bind-address IP     where the API and this machine's agent listen: 0.0.0.0 for other machines to join
+                        (default: 127.0.0.1, for this machine alone)
   --ui-port N           port of the user interface on 127.0.0.1 (default: ${defaultUiPort}; 0 picks a free one)
   --node-name NAME      this machine's name in the cluster (default: its host name)
   --no-agent            run no containers on this machine
@@ -97,6 +102,7 @@ const flags = {
   data: { type: 'string' },
   port: { type: 'string' },
   'ui-port': { type: 'string' },
+  'bind-address': { type: 'string' },
   'node-name': { type: 'string' },
   'no-agent': { type: 'boolean' },
   'no-install': { type: 'boolean' },
@@ -140,6 +146,7 @@ export function parseOptions(
     dataDirectory: dataDirectory(values.data),
     port: portNumber('--port', values.port, defaultPort),
     uiPort: portNumber('--ui-port', values['ui-port'], defaultUiPort),
+    bindAddress: bindAddress(values['bind-address']),
     agent: values['no-agent'] !== true,
     install: values['no-install'] !== true,
     ingressPorts: ingressPorts(values['ingress-ports'] ?? '80,443'),
@@ -239,6 +246,11 @@ function portNumber(flag: string, text: string | undefined, fallback: number): n
   return port;
 }
 
+function bindAddress(text = '127.0.0.1'): string {
+  if (isIPv4(text)) return text;
+  throw new OptionError(`--bind-address takes an IPv4 address of this machine, not "${text}".`);
+}
+
 function datastore(values: {
   readonly datastore?: string;
   readonly 'datastore-ca'?: string;
@@ -334,6 +346,7 @@ export function controlPlaneArguments(options: Options): string[] {
   const discovery = options.discovery === 'off' ? 'off' : options.discovery.join(',');
   const args = ['--data', options.dataDirectory, '--port', String(options.port)];
   args.push('--ui-port', String(options.uiPort), '--discovery', discovery);
+  args.push('--bind-address', options.bindAddress);
   if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
   if (!options.agent) args.push('--no-agent');
   const { datastore: etcd, memberAddress: address, isAlwaysOn, join } = options;

@@ -42,6 +42,7 @@ import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
+import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -85,7 +86,6 @@ export interface ControlPlaneDeps {
 }
 
 const host = '127.0.0.1';
-const servingNames = { dnsNames: [], ipAddresses: [] };
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
 export const clusterConfig = {
@@ -126,7 +126,7 @@ export class ControlPlane {
   }
 
   /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
-  async start(): Promise<{ apiPort: number; uiPort: number; uiToken: string }> {
+  async start(): Promise<{ apiUrl: string; apiPort: number; uiPort: number; uiToken: string }> {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
     const [pki, frontProxy] = await Promise.all([
@@ -137,7 +137,7 @@ export class ControlPlane {
     const late = new LateHandler();
     const server = new ApiServer({
       handler: late.handle,
-      certificate: await pki.apiServer(servingNames),
+      certificate: await pki.apiServer(servingNames(options.bindAddress)),
       caPem: pki.caPem,
       clock,
       logger,
@@ -145,7 +145,7 @@ export class ControlPlane {
     const sessionKey = await ensureSecret(path.join(directory, 'pki/ui-session.key'), 32, random);
     const sessions = new UiSessions({ key: sessionKey, clock, random });
     const ui = new UiServer({ handler: late.handle, sessions, directory: pages, clock, logger });
-    const apiPort = await server.start({ host, port: options.port });
+    const apiPort = await server.start({ host: options.bindAddress, port: options.port });
     this.#apiPort = apiPort;
     this.#stops.push(() => server.stop());
     const uiPort = await ui.start(options.uiPort);
@@ -170,19 +170,25 @@ export class ControlPlane {
     this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
-      const serving = await pki.apiServer(servingNames);
+      const serving = await pki.apiServer(servingNames(options.bindAddress));
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
-    return { apiPort, uiPort, uiToken: sessions.mintToken() };
+    return { apiUrl: this.#apiUrl(apiPort), apiPort, uiPort, uiToken: sessions.mintToken() };
   }
 
   /** Ends watches, drains requests, lets the store's last write finish. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const stop of this.#stops.toReversed()) await stop();
+  }
+
+  /** As programs of this machine reach it. */
+  #apiUrl(port: number): string {
+    const { bindAddress } = this.#deps.options;
+    return `https://${bindAddress === everywhere ? host : bindAddress}:${port}`;
   }
 
   /** Tells a new data directory from one whose database has vanished. */
@@ -234,7 +240,7 @@ export class ControlPlane {
       store,
       config: clusterConfig,
       build: { version, platform: goPlatform(process.platform, process.arch) },
-      address: `${host}:${port}`,
+      address: new URL(this.#apiUrl(port)).host,
       kubelet: (reader) => {
         const client = new HttpsKubeletClient({
           getNode: async (name) => (await reader.get(nodes, '', name)) as Node | undefined,
@@ -307,7 +313,12 @@ export class ControlPlane {
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
-    const objects = bootstrapObjects({ serviceCidr, apiServerPort });
+    const apiServerAddress = addressForOthers(this.#deps.options.bindAddress);
+    const objects = bootstrapObjects({
+      serviceCidr,
+      apiServerPort,
+      ...(apiServerAddress !== undefined && { apiServerAddress }),
+    });
     const ensure = (object: KubeObject) => this.#unlessRefused(() => ensureObject(client, object));
     for (const object of objects) await ensure(object);
     await Promise.all([...bootstrapLevels, ...bootstrapSchemas].map(ensure));
@@ -344,7 +355,7 @@ export class ControlPlane {
   /** For the person's kubectl, and for this machine's agent. */
   async #writeCredentials(pki: ClusterPki, port: number): Promise<void> {
     const { options, nodeName } = this.#deps;
-    const server = `https://${host}:${port}`;
+    const server = this.#apiUrl(port);
     const cluster = { server, caPem: pki.caPem };
     const kubeconfig = path.join(options.dataDirectory, 'kubeconfig');
     const names = { cluster: 'flotilla', user: 'admin' };
@@ -421,7 +432,7 @@ export class ControlPlane {
     const { options, clock, random, logger } = this.#deps;
     const { etcdPort } = options;
     if (etcdPort === undefined || own === undefined) return undefined;
-    const { keyPem, certPem } = await pki.apiServer(servingNames);
+    const { keyPem, certPem } = await pki.apiServer(servingNames(options.bindAddress));
     let port = etcdPort;
     const server = createEtcdServer({
       kv: own.opened.kv,

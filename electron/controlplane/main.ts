@@ -142,11 +142,11 @@ async function run(options: Options): Promise<void> {
     throw error;
   });
   if (started === undefined) return;
-  const { apiPort, uiPort, uiToken } = started;
+  const { apiUrl, apiPort, uiPort, uiToken } = started;
   logger.info('Control plane serves', { apiPort, uiPort, node: name });
   channel.post({
     type: 'ready',
-    apiUrl: `https://127.0.0.1:${apiPort}`,
+    apiUrl,
     uiUrl: `http://127.0.0.1:${uiPort}/#token=${uiToken}`,
     kubeconfig: path.join(directory, 'kubeconfig'),
     apiPort,

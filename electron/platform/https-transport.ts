@@ -4,6 +4,7 @@
 // Connects when first used, and again by itself after a failure.
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { pipeline } from 'node:stream/promises';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import {
   TransportError,
@@ -115,8 +116,17 @@ export class HttpsTransport implements Transport {
   #connection(): ClientHttp2Session {
     const current = this.#session;
     if (current !== undefined && !current.closed && !current.destroyed) return current;
-    const { server, caPem, certPem, keyPem } = this.#config;
-    const session = connect(server, { ca: caPem, cert: certPem, key: keyPem });
+    const { server, caPem, certPem, keyPem, serverName } = this.#config;
+    const session = connect(server, {
+      ca: caPem,
+      cert: certPem,
+      key: keyPem,
+      ...(serverName !== undefined && {
+        servername: serverName,
+        checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+          checkServerIdentity(serverName, certificate),
+      }),
+    });
     this.#session = session;
     const patience = this.#clock.timer(connectTimeoutMs, () =>
       session.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`)),

@@ -13,6 +13,8 @@ export interface ClientConfig {
   readonly certPem?: string;
   readonly keyPem?: string;
   readonly token?: string;
+  /** The name that the server's certificate has to bear; left out: the one in `server`. */
+  readonly serverName?: string;
 }
 
 export interface KubeconfigNames {
@@ -53,6 +55,7 @@ function documentOf(config: ClientConfig, { cluster, user }: KubeconfigNames) {
         cluster: {
           server: config.server,
           'certificate-authority-data': base64(config.caPem),
+          'tls-server-name': config.serverName,
         },
       },
     ],
@@ -89,6 +92,9 @@ export function formatKubeconfig(config: ClientConfig, names: KubeconfigNames): 
     '  cluster:',
     `    server: ${JSON.stringify(config.server)}`,
     `    certificate-authority-data: ${base64(config.caPem)}`,
+    ...(config.serverName === undefined
+      ? []
+      : [`    tls-server-name: ${JSON.stringify(config.serverName)}`]),
     'users:',
     `- name: ${user}`,
     credentials.length === 0 ? '  user: {}' : '  user:',
@@ -121,12 +127,14 @@ export async function readKubeconfig(path: string): Promise<ClientConfig> {
   const certPem = await pemOf(user, 'client-certificate', folder);
   const keyPem = await pemOf(user, 'client-key', folder);
   const token = user['token'];
+  const serverName = cluster['tls-server-name'];
   return {
     server,
     caPem,
     ...(certPem === undefined ? {} : { certPem }),
     ...(keyPem === undefined ? {} : { keyPem }),
     ...(typeof token === 'string' ? { token } : {}),
+    ...(typeof serverName === 'string' ? { serverName } : {}),
   };
 }
 

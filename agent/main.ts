@@ -11,9 +11,10 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
-import { readKubeconfig } from '#platform/kubeconfig.ts';
+import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { ensureCredentials } from './credentials/credentials.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import { NodeAgent } from './node-agent.ts';
@@ -24,6 +25,7 @@ interface Flags {
   readonly data: string;
   readonly nodeName: string;
   readonly kubeconfig: string;
+  readonly bootstrapKubeconfig: string | undefined;
   readonly mayInstall: boolean;
   readonly runtimeName: 'docker' | 'fake';
   readonly bindAddress: string;
@@ -39,6 +41,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --data DIR           pod volumes, credentials (kubeconfig, serving.crt, serving.key, ca.crt)
   --node-name NAME     the Node object that stands for this machine
   --kubeconfig FILE    how to reach the API server (DIR/kubeconfig)
+  --bootstrap-kubeconfig FILE  with a bootstrap token: how a machine that is not known yet asks for its certificates
   --no-install         never install or start a container engine
   --runtime NAME       docker, or fake: containers in memory only (docker)
   --bind ADDRESS       where the agent's own HTTPS server listens (127.0.0.1)
@@ -58,6 +61,7 @@ function parseFlags(args: readonly string[]): Flags {
       data: { type: 'string' },
       'node-name': { type: 'string' },
       kubeconfig: { type: 'string' },
+      'bootstrap-kubeconfig': { type: 'string' },
       'no-install': { type: 'boolean', default: false },
       runtime: { type: 'string', default: 'docker' },
       bind: { type: 'string', default: '127.0.0.1' },
@@ -81,6 +85,7 @@ function parseFlags(args: readonly string[]): Flags {
     data: path.resolve(data),
     nodeName,
     kubeconfig: values.kubeconfig ?? path.join(data, 'kubeconfig'),
+    bootstrapKubeconfig: values['bootstrap-kubeconfig'],
     mayInstall: !values['no-install'],
     runtimeName,
     bindAddress: values.bind,
@@ -142,9 +147,29 @@ const stopMs = 1_500;
 async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<void> {
   const channel = parentChannel();
   const stopping = new AbortController();
+  let agent: NodeAgent | undefined;
+  let transport: HttpsTransport | undefined;
+  channel.onStop((why) => {
+    logger.info('The agent stops', { why });
+    stopping.abort();
+    const stopped = Promise.race([agent?.stop(), delay(systemClock, stopMs)]);
+    void stopped.finally(() => {
+      transport?.close();
+      process.exit(0);
+    });
+  });
+  await ensureCredentials({
+    ...flags,
+    dataDirectory: flags.data,
+    withClient,
+    clock: systemClock,
+    logger,
+    signal: stopping.signal,
+  });
+  if (stopping.signal.aborted) return;
   const config = await readKubeconfig(flags.kubeconfig);
   const { certPem: ownCertPem, keyPem: ownKeyPem } = config;
-  const transport = new HttpsTransport(config, systemClock);
+  transport = new HttpsTransport(config, systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const clockSkew = new ClockSkew();
   const dated = new DatedTransport(transport, clockSkew, systemClock);
@@ -153,16 +178,6 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     userAgent,
     clock: systemClock,
     random: systemRandom,
-  });
-  let agent: NodeAgent | undefined;
-  channel.onStop((why) => {
-    logger.info('The agent stops', { why });
-    stopping.abort();
-    const stopped = Promise.race([agent?.stop(), delay(systemClock, stopMs)]);
-    void stopped.finally(() => {
-      transport.close();
-      process.exit(0);
-    });
   });
   const [certPem, keyPem, caPem] = await Promise.all(
     ['serving.crt', 'serving.key', 'ca.crt'].map((name) =>
@@ -207,6 +222,18 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     },
   });
   await agent.start();
+}
+
+async function withClient<T>(
+  config: ClientConfig,
+  use: (client: RestClient) => Promise<T>,
+): Promise<T> {
+  const transport = new HttpsTransport(config, systemClock);
+  try {
+    return await use(new RestClient({ transport, userAgent: 'kubelet/flotilla-agent-joining' }));
+  } finally {
+    transport.close();
+  }
 }
 
 function processUsage() {

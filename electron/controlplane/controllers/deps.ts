@@ -17,7 +17,7 @@ export interface ClusterAuthority {
     secretName: string,
   ): string;
   /** For whom a request is, or why it can't be signed. */
-  examine(request: CertificateRequest): { readonly commonName: string } | Refusal;
+  examine(request: CertificateRequest): RequestedNames | Refusal;
   certify(
     request: CertificateRequest & { readonly seconds?: number },
   ): { readonly certificatePem: string } | Refusal;
@@ -29,6 +29,12 @@ export interface CertificateRequest {
   readonly requestPem: string;
   readonly signerName: string;
   readonly usages: readonly string[];
+}
+
+export interface RequestedNames {
+  readonly commonName: string;
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
 }
 
 export interface Refusal {

@@ -1,13 +1,15 @@
 // Approves what agents ask to be known by, if whoever asks may have that approved: a right on the
-// subresources nodeclient (for any node) and selfnodeclient (for the very node that asks).
+// subresources nodeclient (for any node) and selfnodeclient (for the very node that asks), and, as a server under its
+// own name and no address, selfnodeserver.
 // Source: kubernetes pkg/controller/certificates/approver/sarapprove.go.
 import type { SubjectAccessReview } from '#kube/api/authorization.ts';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import { certificateSigningRequests, subjectAccessReviews } from '#kube/client/resources.ts';
-import type { ControllerDeps, RunnableController } from '../deps.ts';
+import type { ControllerDeps, RequestedNames, RunnableController } from '../deps.ts';
 
-const signerName = 'kubernetes.io/kube-apiserver-client-kubelet';
+const clientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
+const servingSigner = 'kubernetes.io/kubelet-serving';
 const group = 'certificates.k8s.io';
 
 export function createCertificateApprover(deps: ControllerDeps): RunnableController {
@@ -20,7 +22,7 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
     async reconcile(name): Promise<ReconcileResult> {
       const request = requests.lister.get('', name);
       if (request === undefined || !isUndecided(request)) return {};
-      const kinds = recognize(request, commonName(request));
+      const kinds = recognize(request, names(request));
       for (const kind of kinds)
         if (await isAllowed(request, kind)) {
           await approve(request, kind);
@@ -33,11 +35,11 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
   controller.watch(requests);
 
   /** Undefined: nothing that this signer would sign. */
-  function commonName({ spec }: CertificateSigningRequest): string | undefined {
-    if (spec.signerName !== signerName) return undefined;
-    const { usages = [] } = spec;
+  function names({ spec }: CertificateSigningRequest): RequestedNames | undefined {
+    const { usages = [], signerName } = spec;
+    if (![clientSigner, servingSigner].includes(signerName)) return undefined;
     const result = authority.examine({ requestPem: atob(spec.request), signerName, usages });
-    return 'refused' in result ? undefined : result.commonName;
+    return 'refused' in result ? undefined : result;
   }
 
   async function isAllowed(
@@ -72,19 +74,28 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
   return controller;
 }
 
-type NodeRequest = 'selfnodeclient' | 'nodeclient';
+type NodeRequest = 'selfnodeclient' | 'nodeclient' | 'selfnodeserver';
 
 const messages: Readonly<Record<NodeRequest, string>> = {
   selfnodeclient: 'Auto approving self kubelet client certificate after SubjectAccessReview.',
+  selfnodeserver: 'Auto approving self kubelet serving certificate after SubjectAccessReview.',
   nodeclient: 'Auto approving kubelet client certificate after SubjectAccessReview.',
 };
 
-/** The rights that would do, the smaller one first. `commonName`: of a request by an agent. */
+/** The rights that would do, the smaller one first. `names`: of a request by an agent. */
 export function recognize(
   { spec }: CertificateSigningRequest,
-  commonName: string | undefined,
+  names: RequestedNames | undefined,
 ): readonly NodeRequest[] {
-  if (commonName === undefined) return [];
+  if (names === undefined) return [];
+  const { commonName, dnsNames, ipAddresses } = names;
+  if (spec.signerName === servingSigner) {
+    const isOwn =
+      spec.username === commonName &&
+      ipAddresses.length === 0 &&
+      dnsNames.every((name) => `system:node:${name}` === commonName);
+    return isOwn ? ['selfnodeserver'] : [];
+  }
   return spec.username === commonName ? ['selfnodeclient', 'nodeclient'] : ['nodeclient'];
 }
 

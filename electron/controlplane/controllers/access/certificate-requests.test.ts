@@ -4,6 +4,8 @@ import { recognize, retryDelayMs } from './certificate-approval.ts';
 import { removalTimeMs } from './certificate-cleaner.ts';
 
 const hour = 3_600_000;
+const clientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
+const servingSigner = 'kubernetes.io/kubelet-serving';
 const madeMs = Date.parse('2026-01-01T00:00:00Z');
 const decidedMs = Date.parse('2026-01-01T05:00:00Z');
 
@@ -12,9 +14,13 @@ function request(status: CertificateSigningRequest['status'] = {}): CertificateS
     apiVersion: 'certificates.k8s.io/v1',
     kind: 'CertificateSigningRequest',
     metadata: { name: 'pi', creationTimestamp: '2026-01-01T00:00:00Z' },
-    spec: { request: '', signerName: 'kubernetes.io/kubelet-serving', username: 'system:node:pi' },
+    spec: { request: '', signerName: clientSigner, username: 'system:node:pi' },
     status,
   };
+}
+
+function names(commonName: string, dnsNames: string[] = [], ipAddresses: string[] = []) {
+  return { commonName, dnsNames, ipAddresses };
 }
 
 function condition(type: string, lastUpdateTime: string | undefined = '2026-01-01T05:00:00Z') {
@@ -23,11 +29,16 @@ function condition(type: string, lastUpdateTime: string | undefined = '2026-01-0
 
 describe('the rights that would do', () => {
   it.each([
-    ['what no agent asks for', undefined, []],
-    ['the node itself', 'system:node:pi', ['selfnodeclient', 'nodeclient']],
-    ['somebody for a node', 'system:node:other', ['nodeclient']],
-  ])('%s', (_, commonName, want) => {
-    expect(recognize(request(), commonName)).toEqual(want);
+    ['what no agent asks for', clientSigner, undefined, []],
+    ['the node itself', clientSigner, names('system:node:pi'), ['selfnodeclient', 'nodeclient']],
+    ['somebody for a node', clientSigner, names('system:node:other'), ['nodeclient']],
+    ['a server of its name', servingSigner, names('system:node:pi', ['pi']), ['selfnodeserver']],
+    ['a server of another name', servingSigner, names('system:node:pi', ['pi', 'nas']), []],
+    ['a server of an address', servingSigner, names('system:node:pi', ['pi'], ['10.0.0.1']), []],
+    ['a server for another', servingSigner, names('system:node:nas', ['nas']), []],
+  ])('%s', (_, signerName, asked, want) => {
+    const { spec, ...rest } = request();
+    expect(recognize({ ...rest, spec: { ...spec, signerName } }, asked)).toEqual(want);
   });
 
   it('are looked for again ever more rarely', () => {

@@ -43,7 +43,7 @@ export class TestCluster {
     const authority: ClusterAuthority = {
       caPem: 'the CA',
       secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
-      examine: () => ({ commonName: 'system:node:node-1' }),
+      examine: () => ({ commonName: 'system:node:node-1', dnsNames: [], ipAddresses: [] }),
       expiryOf: () => undefined,
       certify: () => ({ certificatePem: 'a certificate' }),
     };

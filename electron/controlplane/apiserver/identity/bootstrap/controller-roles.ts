@@ -6,8 +6,9 @@ import { events, read, rule } from './vocabulary.ts';
 
 const csr = 'certificates.k8s.io';
 const flowControl = 'flowcontrol.apiserver.k8s.io';
-const signers =
-  'kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving';
+/** Differs: in Kubernetes people approve the second. See `selfnodeserver`. */
+const agentSigners = 'kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving';
+const signers = `kubernetes.io/kube-apiserver-client ${agentSigners}`;
 
 /** A controller that owns pods: of its own kind, in `group`. */
 function podOwner(group: string, plural: string, own = read): PolicyRule[] {
@@ -33,7 +34,7 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
   'certificate-controller': [
     rule(`${read} delete`, csr, 'certificatesigningrequests'),
     rule('update', csr, 'certificatesigningrequests/status certificatesigningrequests/approval'),
-    rule('approve', csr, 'signers', 'kubernetes.io/kube-apiserver-client-kubelet'),
+    rule('approve', csr, 'signers', agentSigners),
     rule('sign', csr, 'signers', signers),
     rule('create', 'authorization.k8s.io', 'subjectaccessreviews'),
     events,

@@ -27,10 +27,19 @@ function account(name: string): Subject {
 }
 
 function bound(name: string, ...subjects: Subject[]): ClusterRoleBinding {
-  const roleRef = { apiGroup, kind: 'ClusterRole', name };
+  return boundTo(name, name, ...subjects);
+}
+
+function boundTo(roleName: string, name: string, ...subjects: Subject[]): ClusterRoleBinding {
+  const roleRef = { apiGroup, kind: 'ClusterRole', name: roleName };
   const metadata = bootstrapMetadata(name);
   return { apiVersion, kind: 'ClusterRoleBinding', metadata, roleRef, subjects };
 }
+
+const csr = 'system:certificates.k8s.io:certificatesigningrequests';
+/** What the token of a machine that is to join has as extra group. As kubeadm's, in our name. */
+const joining = group('system:bootstrappers:flotilla:machines');
+const joined = group('system:nodes');
 
 const everybody = group('system:authenticated');
 
@@ -47,6 +56,10 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   bound('system:volume-scheduler', user('system:kube-scheduler')),
   bound('system:node'),
   bound('system:service-account-issuer-discovery', group('system:serviceaccounts')),
+  boundTo('system:node-bootstrapper', 'flotilla:join', joining),
+  boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
+  boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined),
+  boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),
   ...Object.keys(controllerRules).map((name) => bound(`system:controller:${name}`, account(name))),
 ];
 

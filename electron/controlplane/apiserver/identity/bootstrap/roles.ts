@@ -209,6 +209,10 @@ const forNodes: readonly ClusterRole[] = [
   clusterRole('system:certificates.k8s.io:certificatesigningrequests:selfnodeclient', [
     rule('create', csr, 'certificatesigningrequests/selfnodeclient'),
   ]),
+  // Differs: Kubernetes leaves certificates of agents as servers to people. Ours bear a node's name and no address.
+  clusterRole('system:certificates.k8s.io:certificatesigningrequests:selfnodeserver', [
+    rule('create', csr, 'certificatesigningrequests/selfnodeserver'),
+  ]),
   approver('kube-apiserver-client'),
   approver('kube-apiserver-client-kubelet'),
   approver('kubelet-serving'),

@@ -71,6 +71,8 @@ import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
+import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
+import { givenNetworkOf, startPodNetwork } from './network/start.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { nodeRuntime } from './node-runtime.ts';
 import { proxySystem } from './proxy/system.ts';
@@ -130,6 +132,8 @@ export class NodeAgent {
   readonly #stopping = new AbortController();
   readonly #environment: EngineEnvironment;
   readonly #runtime: Runtime;
+  readonly #engineRuntime: Runtime;
+  #network: PodNetworkKeeper | undefined;
   readonly #targets: Targets;
   readonly #events: ApiEventRecorder;
   readonly #registrar: NodeRegistrar;
@@ -160,7 +164,9 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    this.#runtime = measuredRuntime(nodeRuntime(deps, this.#environment), clock, (...operation) =>
+    const given = givenNetworkOf(() => this.#network);
+    this.#engineRuntime = nodeRuntime(deps, this.#environment, given);
+    this.#runtime = measuredRuntime(this.#engineRuntime, clock, (...operation) =>
       this.#metrics.operation(...operation),
     );
     this.#targets = new Targets(this.#runtime);
@@ -229,14 +235,17 @@ export class NodeAgent {
     this.#watchPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     await this.#followManifests(kubelet);
+    this.#startNetwork(informers);
     const running = kubelet.start();
     await this.#startProxy(informers);
     this.#startIngress(informers);
-    const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
-    own.addHandler({
-      onAdd: (node) => this.#onSelf(node),
-      onUpdate: (_old, node) => this.#onSelf(node),
-      onDelete: () => this.#registrar.trigger(),
+    const isOwn = ({ metadata }: Node): boolean => metadata.name === nodeName;
+    informers.informer<Node>(nodes).addHandler({
+      onAdd: (node) => void (isOwn(node) && this.#onSelf(node)),
+      onUpdate: (_old, node) => void (isOwn(node) && this.#onSelf(node)),
+      onDelete: (node) => {
+        if (isOwn(node)) this.#registrar.trigger();
+      },
     });
     this.#startLocalVolumes(informers);
     informers.start(signal);
@@ -308,6 +317,7 @@ export class NodeAgent {
       qosClass: (pod) => pod.status?.qosClass ?? podQosClass(pod.spec),
       onEngineState: (state) => {
         this.#engine.onState(state);
+        this.#network?.trigger();
         // Registered once it is known whether containers can run: the first status is a true one.
         if (!isRegistering) void this.#registrar.run();
         isRegistering = true;
@@ -447,6 +457,13 @@ export class NodeAgent {
     this.#kubeletPort = await this.#server.start();
   }
 
+  #startNetwork(informers: InformerFactory): void {
+    const { signal } = this.#stopping;
+    const onChange = (): void => this.#registrar.trigger();
+    const runtime = this.#engineRuntime;
+    this.#network = startPodNetwork({ ...this.#deps, informers, runtime, onChange, signal });
+  }
+
   async #startProxy(informers: InformerFactory): Promise<void> {
     const { clock, logger, nodeName, clusterId, serviceCidr, userId } = this.#deps;
     const proxy = await startProxy(
@@ -504,6 +521,7 @@ export class NodeAgent {
       [localPath.folderAnnotation]: this.#volumesFolder,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
+      ...this.#network?.annotations(),
     };
   }
 
@@ -517,6 +535,7 @@ export class NodeAgent {
   async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
     const { clock } = this.#deps;
     const facts = await this.#readFacts();
+    const network = this.#network?.verdict();
     const goesDown = this.#power?.isGoingDown === true;
     const engine = goesDown ? shuttingDown : this.#engine.problem();
     if (engine === undefined) {
@@ -537,6 +556,7 @@ export class NodeAgent {
       devices: usableDevices(this.#devices.devices, this.#runtimes),
       verdicts: [
         ...this.#machine.verdicts(),
+        ...(network === undefined ? [] : [network]),
         ...(this.#power === undefined ? [] : [this.#power.verdict()]),
       ],
       nowMs: clock.now(),

@@ -7,6 +7,7 @@ import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
 import { PodCgroups } from './runtime/pod-cgroup.ts';
+import type { GivenNetwork } from './runtime/pod-network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 
 export interface NodeRuntimeDeps {
@@ -19,6 +20,7 @@ export interface NodeRuntimeDeps {
 export function nodeRuntime(
   { runtimeName, clusterId, nodeName, clock }: NodeRuntimeDeps,
   environment: EngineEnvironment,
+  givenNetwork: GivenNetwork,
 ): Runtime {
   if (runtimeName === 'fake') return new FakeRuntime(clock);
   let socketPath = '';
@@ -35,5 +37,5 @@ export function nodeRuntime(
     ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
     : {};
   const identity = { clusterId, nodeName };
-  return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
+  return new DockerRuntime({ client: connect, identity, clock, givenNetwork, ...podCgroups });
 }

@@ -51,6 +51,7 @@ function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
     },
     removeImage: async () => true,
     removeRules: async () => void said.push('rules'),
+    removeRoutes: async () => void said.push('routes'),
     system: {
       readText: async () =>
         mounts.map((point) => `1 2 0:1 / ${point} rw - tmpfs tmpfs rw`).join('\n'),
@@ -78,6 +79,7 @@ it('takes away pods with their patience, rules, network, image, mounts, files, a
   expect(said).toEqual([
     'removed pod default/web (1 containers)',
     'rules',
+    'routes',
     'removed network flotilla-1',
     'removed the sandbox image',
     `unmounted ${data}/pods/u/volumes/a b`,

@@ -24,6 +24,8 @@ export interface NodeRemovalDeps {
   readonly removeImage: () => Promise<boolean>;
   /** Packet rules; nothing is there without root. */
   readonly removeRules: () => Promise<void>;
+  /** To pods of other machines, and the device of the overlay. */
+  readonly removeRoutes: () => Promise<void>;
   readonly system: Pick<ProxySystem, 'run' | 'readText'>;
   /** Absolute, without links. */
   readonly dataDirectory: string;
@@ -50,7 +52,7 @@ export class NodeRemoval {
 
   /** False: something is still there, and was named. */
   async run(): Promise<boolean> {
-    const { dataDirectory, say, removeRules } = this.#deps;
+    const { dataDirectory, say, removeRules, removeRoutes } = this.#deps;
     const entries = await names(dataDirectory);
     if (entries.length === 0) {
       say(`nothing to remove: ${dataDirectory} is not there`);
@@ -64,6 +66,7 @@ export class NodeRemoval {
     await this.#step('containers', () => this.#removePods());
     if (this.#isOtherNode) return false;
     await this.#step('packet rules', removeRules);
+    await this.#step('routes', removeRoutes);
     await this.#step('networks', () => this.#removeNetworks());
     await this.#step('the sandbox image', () => this.#removeSandboxImage());
     await this.#step('mounts', () => this.#unmountAll());

@@ -4,6 +4,9 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
 import { findSocket } from '../engine/engine-socket.ts';
+import { networkNames } from '../network/names.ts';
+import { IpNetwork } from '../network/ip-network.ts';
+import { NetworkRules } from '../network/network-rules.ts';
 import { NftApplier } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
 import { DockerClient } from '../runtime/docker-client.ts';
@@ -64,7 +67,14 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       const table = `flotilla_${shortClusterId(clusterId)}`;
       const bridge = bridgeName(clusterId);
       await new NftApplier({ system, table, bridge, serviceCidr: '' }).remove();
+      await new NetworkRules(system, networkNames(clusterId)).remove();
       say(`removed packet rules of ${table}`);
+    },
+    async removeRoutes() {
+      if (clusterId === '' || !system.isRoot) return;
+      if ((await system.run('ip', ['-Version'])).exitCode === undefined) return;
+      const taken = await new IpNetwork(system, networkNames(clusterId)).remove();
+      if (taken > 0) say(`removed ${taken} routes to pods of other machines`);
     },
     system,
     dataDirectory,

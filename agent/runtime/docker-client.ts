@@ -266,6 +266,12 @@ export class DockerClient {
     return attempt(() => this.#docker.listNetworks({ filters: copy(filters) }));
   }
 
+  /** Whether containers are in it, running ones. */
+  async isNetworkUsed(name: string): Promise<boolean> {
+    const details = await attempt(() => this.#docker.getNetwork(name).inspect());
+    return Object.keys(details.Containers ?? {}).length > 0;
+  }
+
   async createNetwork(body: Docker.NetworkCreateOptions): Promise<void> {
     await attempt(() => this.#docker.createNetwork(body));
   }

@@ -26,7 +26,14 @@ import {
   type DockerProcessDeps,
 } from './docker-process.ts';
 import { podCgroupName, type PodCgroups } from './pod-cgroup.ts';
-import { bridgeName, freePodCidr, networkName, type PodNetwork } from './pod-network.ts';
+import {
+  bridgeName,
+  freePodCidr,
+  networkBody,
+  networkName,
+  type GivenNetwork,
+  type PodNetwork,
+} from './pod-network.ts';
 import { emulatedArchitectures } from './emulation.ts';
 import { PullLayers, type PullEvent } from './pull-progress.ts';
 import {
@@ -59,6 +66,8 @@ export interface DockerRuntimeDeps {
   readonly clock: Clock;
   /** Left out: pods get no cgroups of their own. */
   readonly podCgroups?: PodCgroups;
+  /** What the cluster gave to this machine's pods; left out: any that is free here. */
+  readonly givenNetwork?: GivenNetwork;
 }
 
 const defaultRootDirectory = '/var/lib/docker';
@@ -456,14 +465,33 @@ export class DockerRuntime implements Runtime {
     await this.loadImages(Readable.from([await sandboxImageTar(name)]));
   }
 
-  async #ensureNetwork(): Promise<PodNetwork> {
+  /** What the pods' network is on this engine; undefined: it is not made yet. */
+  async foundNetwork(): Promise<PodNetwork | undefined> {
     const { clusterId } = this.#deps.identity;
     const name = networkName(clusterId);
-    const bridge = bridgeName(clusterId);
+    const existing = (await this.#client.listNetworks()).find((network) => network.Name === name);
+    const cidr = existing?.IPAM?.Config?.[0]?.Subnet;
+    return cidr === undefined ? undefined : { name, bridge: bridgeName(clusterId), cidr };
+  }
+
+  /** One with pods in it stays as it is, whatever the cluster gave since: they would have to end. */
+  async #ensureNetwork(): Promise<PodNetwork> {
+    const { identity, givenNetwork } = this.#deps;
+    const found = await this.foundNetwork();
+    const given = givenNetwork?.known();
+    const isAsGiven = given === undefined || given === found?.cidr;
+    if (found !== undefined && (isAsGiven || (await this.#client.isNetworkUsed(found.name))))
+      return found;
+    const cidr = (await givenNetwork?.wait()) ?? (await this.#freeCidr());
+    if (found !== undefined) await this.#client.removeNetwork(found.name);
+    const { version } = await this.#knownFacts();
+    const body = networkBody(identity.clusterId, cidr, version);
+    await this.#client.createNetwork({ ...body, Labels: { [label.cluster]: identity.clusterId } });
+    return { name: body.Name, bridge: bridgeName(identity.clusterId), cidr };
+  }
+
+  async #freeCidr(): Promise<string> {
     const networks = await this.#client.listNetworks();
-    const existing = networks.find((network) => network.Name === name);
-    const [subnet] = existing?.IPAM?.Config ?? [];
-    if (subnet?.Subnet !== undefined) return { name, bridge, cidr: subnet.Subnet };
     const ofDocker = networks.flatMap((network) => network.IPAM?.Config ?? []);
     const ofMachine = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
     const cidr = freePodCidr([
@@ -472,15 +500,7 @@ export class DockerRuntime implements Runtime {
     ]);
     if (cidr === undefined)
       throw new RuntimeError('other', 'no free /24 left in 10.244.0.0/16 for the pod network');
-    await this.#client.createNetwork({
-      Name: name,
-      Driver: 'bridge',
-      CheckDuplicate: true,
-      IPAM: { Driver: 'default', Config: [{ Subnet: cidr }] },
-      Options: { 'com.docker.network.bridge.name': bridge },
-      Labels: { [label.cluster]: clusterId },
-    });
-    return { name, bridge, cidr };
+    return cidr;
   }
 }
 

@@ -68,7 +68,7 @@ function primaryAddresses(routes: string): string[] {
       .filter((entry) => entry.family === 'IPv4' && !entry.internal)
       .map((entry) => ({ name, address: entry.address })),
   );
-  const physical = all.filter(({ name }) => !/^(docker|br-|flt-|veth|virbr)/.test(name));
+  const physical = all.filter(({ name }) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name));
   const found = physical.find(({ name }) => name === primary) ?? physical[0];
   return [found?.address ?? '127.0.0.1'];
 }

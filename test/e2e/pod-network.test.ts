@@ -1,0 +1,245 @@
+// The pods' network between simulated machines: two on one switch, one behind the router. Each has its own
+// Docker Engine and runs our agent; the control plane is on a laptop beside them. Pods are asked who asks them.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Node, Pod } from '#kube/api/core.ts';
+import { nodes, pods, services } from '#kube/client/resources.ts';
+import { deepEqual } from '#kube/machinery/equality.ts';
+import { getCondition } from '#kube/machinery/conditions.ts';
+import { LabCluster } from '../lab/lab-cluster.ts';
+import type { LabMachine } from '../lab/lab-machine.ts';
+import { eventually } from '../setup/cluster.ts';
+import { savedTestImage, webImage } from '../setup/images.ts';
+
+const home = new LabCluster();
+let machines: LabMachine[] = [];
+const web = { namespace: 'default', name: 'web' };
+/** What a machine's kernel has before it joins. */
+let untouched: unknown;
+
+const cgi = String.raw`#!/bin/sh\nprintf "Content-Type: text/plain\r\n\r\n%s %s\n" "$(hostname)" "$REMOTE_ADDR"`;
+const serve = `printf '${cgi}' > /www/cgi-bin/who; busybox chmod 755 /www/cgi-bin/who; exec httpd -f -p 8080 -h /www`;
+const manifest = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: web
+        image: ${webImage}
+        command: [sh, -c, ${JSON.stringify(serve)}]
+        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+`;
+
+beforeAll(async () => {
+  const { lab } = home;
+  const image = savedTestImage();
+  await home.start();
+  machines = await Promise.all([
+    lab.addMachine('pi1', '10.77.0', 11),
+    lab.addMachine('pi2', '10.77.0', 12),
+    lab.addMachine('pi3', '10.78.0', 13),
+  ]);
+  const [, , last] = machines;
+  if (last !== undefined) untouched = await traces(last);
+  await Promise.all(
+    machines.map((machine) => {
+      machine.loadImage(image);
+      return home.join(machine);
+    }),
+  );
+  await home.cluster.apply(manifest);
+  await eventually(async () => (await readyPods()).length === 3, 'a pod on each machine is ready');
+});
+afterAll(() => home.destroy());
+
+/** Routes, links, rules: all that we may have left. */
+async function traces(machine: LabMachine): Promise<readonly string[]> {
+  const lines = await Promise.all([
+    machine.run('ip', 'route'),
+    machine.run('sh', '-c', 'ls /sys/class/net'),
+    machine.run('nft', 'list', 'tables'),
+    machine.run('iptables', '-S', 'DOCKER-USER'),
+    machine.run('docker', 'network', 'ls', '--format', '{{.Name}}'),
+  ]);
+  return lines.map((text) => text.replaceAll(` ${machine.address} `, ' ADDRESS '));
+}
+
+async function allNodes(): Promise<Node[]> {
+  return (await (await home.client()).list(nodes)).items;
+}
+
+async function readyPods(): Promise<Pod[]> {
+  const { items } = await (await home.client()).list(pods, { namespace: 'default' });
+  return items
+    .filter(({ status }) => getCondition(status?.conditions, 'Ready')?.status === 'True')
+    .toSorted((a, b) => ((a.spec.nodeName ?? '') < (b.spec.nodeName ?? '') ? -1 : 1));
+}
+
+/** What a pod answers that is asked from within another: its name, and whom it saw. */
+async function askFrom(machine: LabMachine, pod: Pod, url: string): Promise<string> {
+  const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('docker://', '') ?? '';
+  const wget = ['busybox', 'timeout', '3', 'wget', '-qO-', `${url}/cgi-bin/who`];
+  return (await machine.run('docker', 'exec', id, ...wget)).trim();
+}
+
+async function askFromMachine(machine: LabMachine, url: string): Promise<string> {
+  const script = `fetch('${url}/cgi-bin/who', { signal: AbortSignal.timeout(3000) })
+    .then((r) => r.text()).then((t) => console.log(t.trim()))`;
+  return (await machine.run(process.execPath, '-e', script)).trim();
+}
+
+/** `pi1→pi2 10.244.0.2` … for each pair, in order. */
+async function everyWay(): Promise<string[]> {
+  const all = await readyPods();
+  const ways = all.flatMap((from, index) => all.map((to) => ({ from, to, index })));
+  return Promise.all(
+    ways.map(async ({ from, to, index }) => {
+      const machine = machines[index];
+      if (machine === undefined) throw new Error('one machine for each pod');
+      const url = `http://${to.status?.podIP}:8080`;
+      const answer = await askFrom(machine, from, url).catch((error: unknown) => String(error));
+      return `${machine.name} asks ${to.metadata.name}: ${answer}`;
+    }),
+  );
+}
+
+/** As it has to be: every pod is reached, and sees the other pod's own address. */
+async function everyWayIsOpen(): Promise<string[]> {
+  const all = await readyPods();
+  return all.flatMap((from, index) =>
+    all.map(
+      ({ metadata: { name } }) =>
+        `${machines[index]?.name} asks ${name}: ${name} ${from.status?.podIP}`,
+    ),
+  );
+}
+
+/** Resolves when all pods reach each other; rejects with what is in the way. */
+async function everyWayOpens(): Promise<void> {
+  let last: readonly string[] = [];
+  try {
+    await eventually(
+      async () => deepEqual((last = await everyWay()), await everyWayIsOpen()),
+      'all are reached',
+      30_000,
+    );
+  } catch {
+    expect(last).toEqual(await everyWayIsOpen());
+  }
+}
+
+describe('pods on three machines', () => {
+  it('are each in the network of their node', async () => {
+    const cidrs = (await allNodes()).map(({ spec }) => spec.podCIDR ?? '').toSorted();
+    expect(cidrs).toEqual(['10.244.0.0/24', '10.244.1.0/24', '10.244.2.0/24']);
+  });
+
+  it('reach each other by their own addresses, on one switch and across the router', async () => {
+    expect(await everyWay()).toEqual(await everyWayIsOpen());
+  });
+
+  it('are reached by their own addresses from each machine', async () => {
+    const all = await readyPods();
+    const answers = machines.flatMap((machine) =>
+      all.map(async ({ status, metadata }) => {
+        const [name] = (await askFromMachine(machine, `http://${status?.podIP}:8080`)).split(' ');
+        return name === metadata.name;
+      }),
+    );
+    expect(await Promise.all(answers)).toEqual(answers.map(() => true));
+  });
+
+  it('answer together as a Service, asked from each pod and each machine', async () => {
+    const all = await readyPods();
+    const service = await (await home.client()).get(services, web);
+    const byIp = `http://${service.spec.clusterIP}`;
+    for (const [index, machine] of machines.entries()) {
+      const pod = all[index];
+      if (pod === undefined) throw new Error('one pod for each machine');
+      const seen = new Set<string>();
+      await eventually(
+        async () => {
+          const answers = await Promise.all([
+            askFrom(machine, pod, byIp),
+            askFromMachine(machine, byIp),
+            askFromMachine(machine, `http://${machine.address}:30080`),
+          ]);
+          for (const [way, answer] of answers.entries()) seen.add(`${way} ${answer.split(' ')[0]}`);
+          return seen.size === 3 * all.length;
+        },
+        `${machine.name} and its pod are answered by all pods: ${[...seen].join()}`,
+      );
+    }
+  });
+
+  it('are looked into from the laptop', async () => {
+    for (const { metadata } of await readyPods())
+      expect(await home.cluster.kubectlOk('exec', metadata.name, '--', 'hostname')).toBe(
+        `${metadata.name}\n`,
+      );
+  });
+});
+
+describe('a machine', () => {
+  it('that was unplugged is reached again, and its pods were not restarted', async () => {
+    const [, , far] = machines;
+    const before = await readyPods();
+    await far?.setCable(false);
+    const cut = (await everyWay()).filter((line) => line.includes('Error'));
+    expect(cut).toHaveLength(4);
+    await far?.setCable(true);
+    await everyWayOpens();
+    const after = await readyPods();
+    expect(after.map(({ status }) => status?.containerStatuses)).toEqual(
+      before.map(({ status }) => status?.containerStatuses),
+    );
+  });
+
+  it.each([
+    [1, 32],
+    [2, 33],
+  ])('that gets another address is reached by that, too (%i)', async (index, host) => {
+    const machine = machines[index];
+    await machine?.changeAddress(host);
+    await everyWayOpens();
+  });
+
+  it('that lost its power is back with its pods', async () => {
+    const [machine] = machines;
+    if (machine === undefined) throw new Error('it is there');
+    await machine.cutPower();
+    await machine.powerOn();
+    home.startAgent(machine);
+    await eventually(async () => (await readyPods()).length === 3, 'its pod is ready again');
+    await everyWayOpens();
+  });
+});
+
+describe('a machine that is taken out', () => {
+  it('has nothing of ours left, and the others have no way to it', async () => {
+    const [, , machine] = machines;
+    if (machine === undefined) throw new Error('it is there');
+    const client = await home.client();
+    await home.stopAgent(machine);
+    await client.delete(nodes, { name: machine.name });
+    const said = await machine.run(...home.agentCommand(machine, '--remove'));
+    expect(said).toContain('removed');
+    expect(await traces(machine)).toEqual(untouched);
+    const [other] = machines;
+    await eventually(async () => !(await other?.run('ip', 'route'))?.includes('flv-'), 'no way');
+    expect(await other?.run('ip', '-brief', 'link')).not.toContain('flv-');
+  });
+});

@@ -1,6 +1,7 @@
 // The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
 // Containers outlive it; the next start adopts them.
 import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
@@ -211,6 +212,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     clock: systemClock,
     random: systemRandom,
     logger,
+    onAddresses: () => transport?.dropUnlessFrom(ownAddresses()),
     restart: () => process.exit(1),
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
@@ -234,6 +236,11 @@ async function withClient<T>(
   } finally {
     transport.close();
   }
+}
+
+function ownAddresses(): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  return new Set(all.map(({ address }) => address));
 }
 
 function processUsage() {

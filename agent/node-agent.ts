@@ -113,6 +113,8 @@ export interface NodeAgentDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Of this machine: some came or went. */
+  readonly onAddresses: () => void;
   /** Ends this process, so that another takes its place. */
   readonly restart: () => void;
   /** A sentence for the person. */

@@ -174,9 +174,11 @@ describe('the keeper of the pods network', () => {
 
   it('looks again when an address of the machine changes', async () => {
     const source = new Nodes(own, neighbour);
-    const { made, addressChanged } = start(source);
+    const { made, addressChanged, changes } = start(source);
     await made();
+    const before = changes();
     addressChanged();
+    expect(changes()).toBe(before + 1);
     expect(await made()).toContain(route);
   });
 

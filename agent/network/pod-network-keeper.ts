@@ -80,7 +80,11 @@ export class PodNetworkKeeper {
       this.#isSynced = true;
       this.trigger();
     });
-    watchAddresses(() => this.trigger(), signal);
+    watchAddresses(() => {
+      // The others' ways lead to the address that the Node tells.
+      this.#deps.onChange();
+      this.trigger();
+    }, signal);
     signal.addEventListener('abort', () => this.#timer?.cancel(), { once: true });
     this.trigger();
   }

@@ -17,19 +17,27 @@ export interface PodNetworkDeps extends Pick<
   readonly runtime: Runtime;
   readonly clusterId: string;
   readonly userId: number;
+  /** Before anything else is done about it. */
+  readonly onAddresses: () => void;
 }
 
 /** Undefined with the fake runtime, whose pods are in no network. */
 export function startPodNetwork(deps: PodNetworkDeps): PodNetworkKeeper | undefined {
-  const { informers, runtime, clusterId, userId, clock } = deps;
+  const { informers, runtime, clusterId, userId, clock, onAddresses } = deps;
   if (!(runtime instanceof DockerRuntime)) return undefined;
+  const watch = addressWatch(clock);
   const keeper = new PodNetworkKeeper({
     ...deps,
     nodes: informers.informer<Node>(nodes),
     system: proxySystem(userId),
     names: networkNames(clusterId),
     engineNetwork: async () => (await runtime.foundNetwork())?.cidr,
-    watchAddresses: addressWatch(clock),
+    watchAddresses(onChange, signal) {
+      watch(() => {
+        onAddresses();
+        onChange();
+      }, signal);
+    },
   });
   keeper.start();
   return keeper;

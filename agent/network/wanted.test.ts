@@ -80,6 +80,14 @@ describe("the pods' network of a machine", () => {
     ]);
   });
 
+  it('is made by the address that the machine has, while its Node tells the one before', () => {
+    const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
+    expect(wanted(others, [at('eth0', '10.77.0.31/24')])).toMatchObject({
+      direct: [{ cidr: '10.244.2.0/24', via: '10.77.0.12', device: 'eth0' }],
+      cluster: ['10.244.1.0/24', '10.244.2.0/24', '10.77.0.12', '10.77.0.31'],
+    });
+  });
+
   it('is nothing for a machine alone', () => {
     const others = [
       node('new', '', '10.77.0.14'),
@@ -94,8 +102,7 @@ describe("the pods' network of a machine", () => {
   it.each([
     ['no network was given yet', [node('pi1', '', '10.77.0.11')], home],
     ['its Node is not known', [], home],
-    ['its cable is out', [own], [at('lo', '127.0.0.1/8')]],
-    ['its Node tells an address of before', [own], [at('eth0', '10.77.0.31/24')]],
+    ['it has no address', [own], [at('lo', '127.0.0.1/8')]],
   ])('is not known when %s', (_, first, addresses) => {
     const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
     expect(wantedNetwork([...first, ...others], 'pi1', addresses)).toBeUndefined();

@@ -67,8 +67,8 @@ export function wantedNetwork(
   if (peers.length === 0)
     return { podCidr, direct: [], overlay: undefined, cluster: [], problems: [] };
   const home = addresses.filter(({ device }) => !notOfTheHome.test(device));
-  const own = home.find(({ address }) => address === local);
-  // Its cable is out, or the Node tells an address that it had before.
+  // A moment after it got another address, the Node still tells the one before.
+  const own = home.find(({ address }) => address === local) ?? home[0];
   if (own === undefined) return undefined;
   const problems: string[] = [];
   const direct: DirectRoute[] = [];

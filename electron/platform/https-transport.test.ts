@@ -144,6 +144,30 @@ describe('the HTTPS transport', () => {
     await expect(iterator.next()).rejects.toThrow(TransportError);
   });
 
+  it('gives up a connection from an address that this machine no longer has', async () => {
+    const { chunks } = await transport.stream({ method: 'GET', path: '/watch' });
+    const iterator = chunks[Symbol.asyncIterator]();
+    await iterator.next();
+    transport.dropUnlessFrom(new Set(['10.77.0.11', '127.0.0.1']));
+    expect(await get('/a')).toBe('/a');
+    expect(connections).toBe(1);
+    transport.dropUnlessFrom(new Set(['10.77.0.11']));
+    await expect(iterator.next()).rejects.toThrow(TransportError);
+    expect(await get('/b')).toBe('/b');
+    expect(connections).toBe(2);
+  });
+
+  it('takes the name that it was told for the one in the certificate, if it was told one', async () => {
+    const config = { server: `https://127.0.0.1:${port}`, caPem: pki.caPem };
+    const named = new HttpsTransport({ ...config, serverName: 'kubernetes' }, clock);
+    const wrong = new HttpsTransport({ ...config, serverName: 'somebody-else' }, clock);
+    const ask = { method: 'GET', path: '/' } as const;
+    expect((await named.request(ask)).status).toBe(200);
+    await expect(wrong.request(ask)).rejects.toThrow(TransportError);
+    named.close();
+    wrong.close();
+  });
+
   it('is still when nothing is open: no timer is left', async () => {
     expect(await get('/a')).toBe('/a');
     while (clock.nextTimerMs() !== undefined) await new Promise((resolve) => setImmediate(resolve));

@@ -59,6 +59,16 @@ export class HttpsTransport implements Transport {
     this.#session = undefined;
   }
 
+  /**
+   * Ends a connection that began at an address which this machine no longer has: nothing comes back by it, and
+   * a ping would take most of a minute to tell. What was open on it fails, and connects anew.
+   */
+  dropUnlessFrom(addresses: ReadonlySet<string>): void {
+    const from = this.#session?.socket?.localAddress;
+    if (from !== undefined && !addresses.has(from))
+      this.#session?.destroy(new Error(`this machine no longer has the address ${from}`));
+  }
+
   #open(
     request: TransportRequest,
     upload?: AsyncIterable<Uint8Array>,

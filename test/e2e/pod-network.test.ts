@@ -92,7 +92,7 @@ async function readyPods(): Promise<Pod[]> {
 /** What a pod says that is asked from within another, for each address: its name, and whom it saw. */
 async function askFrom(machine: LabMachine, pod: Pod, hosts: readonly string[]): Promise<string[]> {
   const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('docker://', '') ?? '';
-  const ask = 'busybox timeout 3 wget -qO- http://$host/cgi-bin/who || echo nothing';
+  const ask = 'busybox timeout 1 wget -qO- http://$host/cgi-bin/who || echo nothing';
   const script = `for host; do ${ask}; done`;
   const said = await machine.run('docker', 'exec', id, 'sh', '-c', script, 'sh', ...hosts);
   // The server says `[::ffff:10.244.0.2]`.

@@ -1,12 +1,16 @@
 // Packet rules of the pods' network, in a table of our own: pods meet pods and neighbouring machines by their
 // own addresses, which neither Docker's translation nor its firewall may change. One nft transaction.
 import type { CommandResult, ProxySystem } from '../proxy/system.ts';
-import { removeTableText } from '../proxy/nftables.ts';
 import type { NetworkNames } from './names.ts';
 import type { WantedNetwork } from './wanted.ts';
 
 /** On packets from the cluster to our pods. Of no bits that Kubernetes' proxy or Tailscale use. */
 export const clusterMark = '0x02000000';
+
+/** `add` first, so that `delete` can't fail. */
+function removeTableText(table: string): string {
+  return `add table ip ${table}\ndelete table ip ${table}\n`;
+}
 
 export function networkRulesText(
   { podCidr, cluster }: Pick<WantedNetwork, 'podCidr' | 'cluster'>,
@@ -67,6 +71,8 @@ export class NetworkRules {
   async remove(): Promise<void> {
     const { table } = this.#names;
     const result = await this.#system.run('nft', ['--file', '-'], removeTableText(table));
+    // Without the command nobody made any.
+    if (result.exitCode === undefined) return;
     if (result.exitCode !== 0) throw new Error(`nft kept table ${table}: ${firstLine(result)}`);
     await this.#system.run('iptables', ['--wait', '--delete', ...this.#dockerRule]);
   }

@@ -24,6 +24,11 @@ const addresses = JSON.stringify([
   },
 ]);
 
+const withoutBridge: CommandResult = {
+  ...done,
+  stdout: JSON.stringify((JSON.parse(addresses) as unknown[]).slice(0, 2)),
+};
+
 function node(name: string, podCIDR: string, address: string): Node {
   const status = { addresses: [{ type: 'InternalIP', address }] };
   const spec = podCIDR === '' ? {} : { podCIDR };
@@ -165,6 +170,13 @@ describe('the keeper of the pods network', () => {
     expect(await made()).toEqual([]);
   });
 
+  it('needs no nftables on a machine alone', async () => {
+    const answer = (line: string) => (line.startsWith('nft') ? absent : undefined);
+    const { keeper, made } = start(new Nodes(own), { answer });
+    await made();
+    expect(keeper.verdict()).toMatchObject({ status: 'False', reason: 'PodNetworkReady' });
+  });
+
   it('changes nothing before it knows all nodes', async () => {
     const source = new Nodes();
     source.isSynced = new Promise(() => undefined);
@@ -188,6 +200,11 @@ describe('the keeper of the pods network', () => {
       'without nftables',
       { answer: (line) => (line.startsWith('nft') ? absent : undefined) },
       'the program nft is missing on this machine (package nftables)',
+    ],
+    [
+      'with Docker Desktop',
+      { answer: (line) => (line.includes('address show') ? withoutBridge : undefined) },
+      'the engine keeps them in a virtual machine of its own',
     ],
     ['where no packet is handed on', { forwards: '0\n' }, 'net.ipv4.ip_forward is 0'],
     [

@@ -153,32 +153,37 @@ export class PodNetworkKeeper {
   /** False: something is missing that may come. */
   async #sync(): Promise<boolean> {
     const { nodes, nodeName } = this.#deps;
+    // The engine first: what it has is on the machine then.
+    const engine = await this.#askEngine();
     const machine = await this.#ip.read();
-    const engine = await this.#askEngine(machine);
+    if (engine !== undefined) this.#tellNetworks(machine, engine.cidr);
     // What is not known is not changed: without an API server the ways of before stay.
     if (!this.#isSynced) return false;
     const all = nodes.lister.list();
     const wanted = wantedNetwork(all, nodeName, machine.addresses);
     if (wanted === undefined) return false;
-    const problems = await this.#make(wanted, machine);
-    if (engine !== undefined && engine !== wanted.podCidr)
+    const problems = await this.#make(wanted, machine, engine?.cidr);
+    if (engine?.cidr !== undefined && engine.cidr !== wanted.podCidr)
       problems.push(
-        `this machine's pods are in ${engine}, and the cluster gave it ${wanted.podCidr}: the network is made anew once no pod is in it (kubectl drain ${nodeName})`,
+        `this machine's pods are in ${engine.cidr}, and the cluster gave it ${wanted.podCidr}: the network is made anew once no pod is in it (kubectl drain ${nodeName})`,
       );
     this.#report(problems);
     return true;
   }
 
-  /** The network that pods are in; tells it on the Node, and what this machine is connected to. */
-  async #askEngine(machine: ReadMachine): Promise<string | undefined> {
-    const { engineNetwork, names } = this.#deps;
-    let engine: string | undefined;
+  /** The network that pods are in. Undefined: the engine can't be asked. */
+  async #askEngine(): Promise<{ readonly cidr: string | undefined } | undefined> {
     try {
-      engine = await engineNetwork();
+      return { cidr: await this.#deps.engineNetwork() };
     } catch {
-      // Without the engine's word a network could be chosen that its pods are not in.
+      // Told by the node's Ready condition.
       return undefined;
     }
+  }
+
+  /** Never without the engine's word, or a network could be chosen that its pods are not in. */
+  #tellNetworks(machine: ReadMachine, engine: string | undefined): void {
+    const { names } = this.#deps;
     const networks = networksOf(machine, (entry) =>
       'destination' in entry
         ? isOurRoute(entry, names) || isOwnDevice(entry.device, names)
@@ -188,14 +193,17 @@ export class PodNetworkKeeper {
       [podNetworkAnnotations.machineNetworks]: networks.join(','),
       [podNetworkAnnotations.podNetwork]: engine ?? null,
     });
-    return engine;
   }
 
-  async #make(wanted: WantedNetwork, machine: ReadMachine): Promise<string[]> {
+  async #make(
+    wanted: WantedNetwork,
+    machine: ReadMachine,
+    engine: string | undefined,
+  ): Promise<string[]> {
     const { system } = this.#deps;
     const hasPeers = wanted.cluster.length > 0;
     if (!hasPeers && this.#hasTraces === false) return [];
-    const why = await this.#obstacle(machine);
+    const why = this.#obstacle(machine, engine);
     // Alone, a machine needs nothing of it.
     if (why !== undefined)
       return hasPeers ? [`pods of other machines can't be reached: ${why}`] : [];
@@ -221,8 +229,12 @@ export class PodNetworkKeeper {
     ];
   }
 
-  async #obstacle(machine: ReadMachine): Promise<string | undefined> {
-    if (!this.#deps.system.isRoot) return 'that needs root';
+  #obstacle(machine: ReadMachine, engine: string | undefined): string | undefined {
+    const { system, names } = this.#deps;
+    const hasBridge = machine.addresses.some(({ device }) => device === names.bridge);
+    if (engine !== undefined && !hasBridge)
+      return 'the engine keeps them in a virtual machine of its own, as Docker Desktop does';
+    if (!system.isRoot) return 'that needs root';
     return machine.problem;
   }
 

@@ -44,6 +44,10 @@ export class LabMachine {
     this.#cgroup = `${path.basename(options.folder)}-${options.name}`;
   }
 
+  get segment(): Segment {
+    return this.#segment;
+  }
+
   get address(): string {
     return `${this.#segment}.${this.#host}`;
   }

@@ -111,13 +111,25 @@ export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
 export const heapArguments = ['--max-semi-space-size=8'];
 
 /**
- * The agent makes little garbage, computes little and has to be small: with 20 pods 5 MB less by a young
- * generation of 1 MB, and 5 MB less without V8's last compiler, whose own code has to be read in to run.
+ * The agent makes little garbage, computes little and has to be small (what each of these is worth:
+ * test/bench/README.md): a heap that grows in small steps and forgets code that no longer runs, none of the
+ * compilers whose own code and results lie in memory, and no certificates of the whole world's authorities.
  */
-const agentHeapArguments = ['--max-semi-space-size=1', '--no-turbofan'];
+const agentArguments = [
+  '--max-semi-space-size=1',
+  '--optimize-for-size',
+  '--bytecode-old-age=1',
+  '--no-turbofan',
+  '--no-maglev',
+  '--no-sparkplug',
+  '--use-openssl-ca',
+];
 
-function heapArgumentsOf(file: string): readonly string[] {
-  return path.basename(path.dirname(file)) === 'agent' ? agentHeapArguments : heapArguments;
+/** The agent trusts the cluster's authority only. Undefined: taken away. */
+const agentEnvironment = { NODE_EXTRA_CA_CERTS: undefined, SSL_CERT_FILE: undefined };
+
+function isAgent(file: string): boolean {
+  return path.basename(path.dirname(file)) === 'agent';
 }
 
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
@@ -128,8 +140,15 @@ export function nodeChild(
 ): ChildHandle {
   const child = fork(file, args, {
     execPath: options.execPath ?? process.execPath,
-    execArgv: ['--disable-warning=ExperimentalWarning', ...heapArgumentsOf(file)],
-    env: { ...allocatorEnvironment, ...(options.env ?? process.env) },
+    execArgv: [
+      '--disable-warning=ExperimentalWarning',
+      ...(isAgent(file) ? agentArguments : heapArguments),
+    ],
+    env: {
+      ...allocatorEnvironment,
+      ...(options.env ?? process.env),
+      ...(isAgent(file) ? agentEnvironment : {}),
+    },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.
     detached: process.platform !== 'win32',

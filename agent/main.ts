@@ -1,11 +1,12 @@
 // The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
 // Containers outlive it; the next start adopts them.
+import { randomFillSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { systemRandom } from '#kube/base/random.ts';
+import { pooledRandom } from '#kube/base/random.ts';
 import { namespaces } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
@@ -17,7 +18,6 @@ import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import { NodeAgent } from './node-agent.ts';
-import { removeNode } from './removal/remove-command.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -136,6 +136,9 @@ async function readClusterId(
   return '';
 }
 
+/** The same source as `systemRandom`, without the half of Node's web cryptography that comes with it. */
+const random = pooledRandom(randomFillSync);
+
 /** Less than what the supervisor gives. */
 const stopMs = 1_500;
 
@@ -152,7 +155,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     transport: dated,
     userAgent,
     clock: systemClock,
-    random: systemRandom,
+    random,
   });
   let agent: NodeAgent | undefined;
   channel.onStop((why) => {
@@ -194,7 +197,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     variables: process.env,
     process: processUsage,
     clock: systemClock,
-    random: systemRandom,
+    random,
     logger,
     restart: () => process.exit(1),
     say: (sentence) => process.stderr.write(`${sentence}\n`),
@@ -224,6 +227,7 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   const userId = process.getuid?.() ?? -1;
   const variables = process.env;
   try {
+    const { removeNode } = await import('./removal/remove-command.ts');
     const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
     process.exit(isDone ? 0 : 1);
   } catch (error) {

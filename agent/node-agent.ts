@@ -58,7 +58,6 @@ import { agentConfiguration } from './kubelet/server/configuration.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
-import { Streams } from './kubelet/server/streams.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
 import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
@@ -428,13 +427,16 @@ export class NodeAgent {
       nodeName,
       machine,
     });
-    const streams = new Streams({
-      runtime: this.#runtime,
-      pods: () => kubelet.pods(),
-      dialer: systemDialer(userId === 0),
-      clock,
-      logger,
-    });
+    const streams = async () => {
+      const { Streams } = await import('./kubelet/server/streams.ts');
+      return new Streams({
+        runtime: this.#runtime,
+        pods: () => kubelet.pods(),
+        dialer: systemDialer(userId === 0),
+        clock,
+        logger,
+      });
+    };
     this.#server = new KubeletServer({
       ...server,
       access: new Access({ client, clock, logger, nodeName }),

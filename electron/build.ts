@@ -23,6 +23,7 @@ const unusedByAgent = Object.fromEntries(
     '@balena/dockerignore',
     'tar-fs',
     'readable-stream',
+    'zlib',
   ].map((name) => [name, standIn]),
 );
 

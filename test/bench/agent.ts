@@ -341,9 +341,9 @@ async function engineCalls({ client, pods: known }: Scene): Promise<number> {
     method: 'GET',
     path: `/api/v1/nodes/${node}/proxy/metrics`,
   });
-  const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(chunk);
-  const text = Buffer.concat(parts).toString();
+  const pieces: Uint8Array[] = [];
+  for await (const chunk of chunks) pieces.push(chunk);
+  const text = Buffer.concat(pieces).toString();
   return sumOf(
     [...text.matchAll(/^kubelet_runtime_operations_total\{.*\} (\d+)/gm)].map(([, count]) =>
       Number(count),

@@ -113,7 +113,8 @@ export const heapArguments = ['--max-semi-space-size=8'];
 /**
  * The agent makes little garbage, computes little and has to be small (what each of these is worth:
  * test/bench/README.md): a heap that grows in small steps and forgets code that no longer runs, none of the
- * compilers whose own code and results lie in memory, and no certificates of the whole world's authorities.
+ * compilers whose own code and results lie in memory, and no certificates of the whole world's authorities,
+ * nor those that the environment names: the agent trusts the cluster's alone.
  */
 const agentArguments = [
   '--max-semi-space-size=1',
@@ -127,18 +128,22 @@ const agentArguments = [
 
 /**
  * glibc keeps twice as much as the largest buffer that was ever freed, unless these are set: what is read from a
- * socket at a time, 64 KiB, stays below both. And the agent trusts the cluster's authority only (undefined:
- * taken away).
+ * socket at a time, 64 KiB, stays below both.
  */
-const agentEnvironment = {
-  MALLOC_MMAP_THRESHOLD_: '131072',
-  MALLOC_TRIM_THRESHOLD_: '524288',
-  NODE_EXTRA_CA_CERTS: undefined,
-  SSL_CERT_FILE: undefined,
-};
+const agentAllocator = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '524288' };
 
 function isAgent(file: string): boolean {
   return path.basename(path.dirname(file)) === 'agent';
+}
+
+/** Of the process that runs `file`. */
+export function childEnvironment(
+  file: string,
+  own: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  if (!isAgent(file)) return { ...allocatorEnvironment, ...own };
+  const { NODE_EXTRA_CA_CERTS: _, SSL_CERT_FILE: __, ...rest } = own;
+  return { ...allocatorEnvironment, ...agentAllocator, ...rest };
 }
 
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
@@ -153,11 +158,7 @@ export function nodeChild(
       '--disable-warning=ExperimentalWarning',
       ...(isAgent(file) ? agentArguments : heapArguments),
     ],
-    env: {
-      ...allocatorEnvironment,
-      ...(options.env ?? process.env),
-      ...(isAgent(file) ? agentEnvironment : {}),
-    },
+    env: childEnvironment(file, options.env),
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.
     detached: process.platform !== 'win32',

@@ -112,14 +112,15 @@ export const heapArguments = ['--max-semi-space-size=8'];
 
 /**
  * The agent makes little garbage, computes little and has to be small (what each of these is worth:
- * test/bench/README.md): a heap that grows in small steps and forgets code that no longer runs, none of the
- * compilers whose own code and results lie in memory, and no certificates of the whole world's authorities,
- * nor those that the environment names: the agent trusts the cluster's alone.
+ * test/bench/README.md): a heap that grows in small steps, is collected thoroughly when little happens and
+ * forgets code that no longer runs, none of the compilers whose own code and results lie in memory, and no
+ * certificates of the whole world's authorities, nor those that the environment names: it trusts the cluster's.
  */
 const agentArguments = [
   '--max-semi-space-size=1',
   '--optimize-for-size',
   '--bytecode-old-age=1',
+  '--memory-reducer-gc-count=4',
   '--no-turbofan',
   '--no-maglev',
   '--no-sparkplug',

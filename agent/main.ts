@@ -1,12 +1,13 @@
 // The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
 // Containers outlive it; the next start adopts them.
+import { randomFillSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { systemRandom } from '#kube/base/random.ts';
+import { pooledRandom } from '#kube/base/random.ts';
 import { namespaces } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
@@ -19,7 +20,6 @@ import { ensureCredentials } from './credentials/credentials.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import { NodeAgent } from './node-agent.ts';
-import { removeNode } from './removal/remove-command.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -142,6 +142,9 @@ async function readClusterId(
   return '';
 }
 
+/** The same source as `systemRandom`, without the half of Node's web cryptography that comes with it. */
+const random = pooledRandom(randomFillSync);
+
 /** Less than what the supervisor gives. */
 const stopMs = 1_500;
 
@@ -178,7 +181,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     transport: dated,
     userAgent,
     clock: systemClock,
-    random: systemRandom,
+    random,
   });
   const [certPem, keyPem, caPem] = await Promise.all(
     ['serving.crt', 'serving.key', 'ca.crt'].map((name) =>
@@ -210,7 +213,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     variables: process.env,
     process: processUsage,
     clock: systemClock,
-    random: systemRandom,
+    random,
     logger,
     onAddresses: () => transport?.dropUnlessFrom(ownAddresses()),
     restart: () => process.exit(1),
@@ -258,6 +261,7 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   const userId = process.getuid?.() ?? -1;
   const variables = process.env;
   try {
+    const { removeNode } = await import('./removal/remove-command.ts');
     const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
     process.exit(isDone ? 0 : 1);
   } catch (error) {

@@ -8,7 +8,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
-import { InformerFactory } from '#kube/client/informer.ts';
+import { InformerFactory, withoutManagedFields } from '#kube/client/informer.ts';
 import {
   endpointSlices,
   nodes,
@@ -42,7 +42,7 @@ import {
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
-import { readMachineFacts } from './kubelet/node/machine-facts.ts';
+import { memoryAvailableBytes, readMachineFacts } from './kubelet/node/machine-facts.ts';
 import type { ClockSkew } from './kubelet/node/clock-skew.ts';
 import { MachineWatch } from './kubelet/node/machine-watch.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
@@ -58,7 +58,6 @@ import { agentConfiguration } from './kubelet/server/configuration.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
 import { KubeletServer } from './kubelet/server/server.ts';
-import { Streams } from './kubelet/server/streams.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
 import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
@@ -224,7 +223,7 @@ export class NodeAgent {
     const { signal } = this.#stopping;
     const facts = await this.#readFacts();
     this.#origins = await ImageOrigins.open(path.join(dataDirectory, 'images.json'), logger);
-    const informers = new InformerFactory({ client, clock, random, logger });
+    const informers = new InformerFactory({ client, clock, random, logger }, withoutManagedFields);
     await this.#devices.start();
     await this.#machine.start();
     const kubelet = this.#makeKubelet(informers, facts);
@@ -376,7 +375,7 @@ export class NodeAgent {
       evict: (...eviction) => kubelet.evict(...eviction),
       diskSpace: systemDiskSpace,
       sample: () => collector.once(),
-      memoryAvailableBytes: async () => (await this.#readFacts()).memoryAvailableBytes,
+      memoryAvailableBytes,
       volumeBytes: (pod) => this.#volumes.diskBytes(pod),
       onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
@@ -440,13 +439,16 @@ export class NodeAgent {
       nodeName,
       machine,
     });
-    const streams = new Streams({
-      runtime: this.#runtime,
-      pods: () => kubelet.pods(),
-      dialer: systemDialer(userId === 0),
-      clock,
-      logger,
-    });
+    const streams = async () => {
+      const { Streams } = await import('./kubelet/server/streams.ts');
+      return new Streams({
+        runtime: this.#runtime,
+        pods: () => kubelet.pods(),
+        dialer: systemDialer(userId === 0),
+        clock,
+        logger,
+      });
+    };
     this.#server = new KubeletServer({
       ...server,
       access: new Access({ client, clock, logger, nodeName }),

@@ -1,5 +1,6 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { withBuiltinsOnDemand } from './build.ts';
+import { inAscii, withBuiltinsOnDemand } from './build.ts';
 
 const taken = (name: string): string => `process.getBuiltinModule("${name}")`;
 
@@ -19,4 +20,12 @@ describe('a bundle takes Node’s own modules without reading all of their expor
   ])('%s', (line, want) => {
     expect(withBuiltinsOnDemand(`${line}\nrest`)).toBe(`${want}\nrest`);
   });
+});
+
+it('writes a bundle in ASCII, which means the same', () => {
+  const value = { text: 'I²C … 🍓', pattern: /^é…$/.test('é…') };
+  const code = "({ text: 'I²C … 🍓', pattern: /^é…$/.test('\\u00e9…') })";
+  const ascii = inAscii(code);
+  expect(ascii).toMatch(/^[\0-\x7f]+$/);
+  expect(runInNewContext(ascii)).toEqual(value);
 });

@@ -23,6 +23,7 @@ const unusedByAgent = Object.fromEntries(
     '@balena/dockerignore',
     'tar-fs',
     'readable-stream',
+    'zlib',
   ].map((name) => [name, standIn]),
 );
 
@@ -83,10 +84,7 @@ export async function nodeBundles(
   entries: Readonly<Record<string, string>>,
 ): Promise<void> {
   let isFirst = true;
-  const plugins = [
-    builtinsOnDemand(),
-    ...(folder === 'controlplane' ? [descriptionsBeside()] : []),
-  ];
+  const plugins = [inMemory(), ...(folder === 'controlplane' ? [descriptionsBeside()] : [])];
   for (const [file, entry] of Object.entries(entries)) {
     await vite.build({
       configFile: false,
@@ -103,25 +101,40 @@ export async function nodeBundles(
         target: 'node24',
         sourcemap: true,
         minify: false,
-        rolldownOptions: { output: { entryFileNames: file, chunkFileNames: '[name].js' } },
+        rolldownOptions: {
+          output: {
+            entryFileNames: file,
+            chunkFileNames: '[name].js',
+            comments: { legal: true, annotation: false, jsdoc: false },
+          },
+        },
       },
     });
     isFirst = false;
   }
 }
 
-/**
- * Node's own modules, taken as `require` takes them: an `import` of one reads every export it has,
- * which loads what hides behind them (of node:http a whole fetch): 14 MB of a process's memory.
- */
-function builtinsOnDemand(): Plugin {
+/** A process keeps the text of its program, and what the program loads, for as long as it runs. */
+function inMemory(): Plugin {
   return {
-    name: 'builtins-on-demand',
-    renderChunk: (code) => ({ code: withBuiltinsOnDemand(code), map: null }),
+    name: 'in-memory',
+    renderChunk: (code) => ({ code: inAscii(withBuiltinsOnDemand(code)), map: null }),
   };
 }
 
-/** One line stays one line, for the source map's sake. */
+/** Other characters as escapes: one that is not in Latin-1 makes two bytes of each in the whole text. */
+export function inAscii(code: string): string {
+  return code.replaceAll(
+    /[^\0-\x7f]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/**
+ * Node's own modules, taken as `require` takes them: an `import` of one reads every export it has,
+ * which loads what hides behind them (of node:http a whole fetch): 14 MB of a process's memory.
+ * One line stays one line, for the source map's sake.
+ */
 export function withBuiltinsOnDemand(code: string): string {
   return code.replaceAll(
     /^import (?:\* as )?([\w$]+)?(?:, )?(\{[^}]*\})? from "(node:[\w/]+)";$/gm,

@@ -158,19 +158,18 @@ function usage(raw: {
   readonly memoryLimitBytes: number | undefined;
   readonly pidCount: number | undefined;
 }): CgroupUsage {
-  const { memoryUsageBytes, inactiveFileBytes = 0, memoryLimitBytes = Infinity } = raw;
-  const known: Record<string, number | undefined> = {
-    cpuNanoseconds: raw.cpuNanoseconds,
-    memoryUsageBytes,
-    memoryWorkingSetBytes:
-      memoryUsageBytes === undefined
-        ? undefined
-        : Math.max(0, memoryUsageBytes - inactiveFileBytes),
-    memoryRssBytes: raw.memoryRssBytes,
-    memoryLimitBytes: memoryLimitBytes < noLimitBytes ? memoryLimitBytes : undefined,
-    pidCount: raw.pidCount,
-  };
-  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
+  const { cpuNanoseconds, memoryUsageBytes, memoryRssBytes, pidCount } = raw;
+  const { inactiveFileBytes = 0, memoryLimitBytes = Infinity } = raw;
+  const known: { -readonly [key in keyof CgroupUsage]: CgroupUsage[key] } = {};
+  if (cpuNanoseconds !== undefined) known.cpuNanoseconds = cpuNanoseconds;
+  if (memoryUsageBytes !== undefined) {
+    known.memoryUsageBytes = memoryUsageBytes;
+    known.memoryWorkingSetBytes = Math.max(0, memoryUsageBytes - inactiveFileBytes);
+  }
+  if (memoryRssBytes !== undefined) known.memoryRssBytes = memoryRssBytes;
+  if (memoryLimitBytes < noLimitBytes) known.memoryLimitBytes = memoryLimitBytes;
+  if (pidCount !== undefined) known.pidCount = pidCount;
+  return known;
 }
 
 /** Undefined for no file and for `max`. */
@@ -181,6 +180,9 @@ export function number(text: string | undefined): number | undefined {
 
 export function field(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
-  const line = text.split('\n').find((entry) => entry.startsWith(`${name} `));
-  return number(line?.slice(name.length + 1));
+  const key = `${name} `;
+  const before = text.startsWith(key) ? 0 : text.indexOf(`\n${key}`) + 1;
+  if (!text.startsWith(key, before)) return undefined;
+  const end = text.indexOf('\n', before);
+  return number(text.slice(before + key.length, end < 0 ? undefined : end));
 }

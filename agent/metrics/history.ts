@@ -2,7 +2,6 @@
 // stack: an hour by 10 s, a day by the minute, two weeks by the quarter of an hour. Kept in memory;
 // written down whole when the agent stops and every six hours, since a machine that idles writes
 // nothing: an agent that is killed loses at most that. Bounded in series and in slots.
-import { deserialize, serialize } from 'node:v8';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { messageOf } from '../error-message.ts';
@@ -104,8 +103,10 @@ export class History {
     const { read, logger } = this.#deps;
     try {
       const bytes = await read();
-      const saved = bytes && (deserialize(bytes) as Saved);
-      if (saved?.version !== version) return;
+      if (bytes === undefined) return;
+      const { deserialize } = await import('node:v8');
+      const saved = deserialize(bytes) as Saved;
+      if (saved.version !== version) return;
       for (const [name, states] of saved.series) this.#series.set(name, Series.of(states));
       this.#passOver();
       this.#forgetSilent();
@@ -120,6 +121,7 @@ export class History {
     this.#savedAtMs = clock.now();
     const series = [...this.#series].map(([name, one]) => [name, one.states()] as const);
     try {
+      const { serialize } = await import('node:v8');
       await write(serialize({ version, series } satisfies Saved));
     } catch (error) {
       logger.warn('The history of measurements is not saved', { error: messageOf(error) });

@@ -4,8 +4,8 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { decodeLines } from '#kube/client/json-lines.ts';
 import type { PowerEvent, PowerSystem } from './power-watch.ts';
 
 const execute = promisify(execFile);
@@ -29,7 +29,7 @@ async function* logindEvents(signal: AbortSignal): AsyncIterable<PowerEvent> {
   const child = spawn('busctl', args, { stdio: ['ignore', 'pipe', 'ignore'], signal });
   const failed = new Promise<never>((_resolve, reject) => child.once('error', reject));
   failed.catch(() => {});
-  for await (const line of createInterface({ input: child.stdout })) {
+  for await (const line of decodeLines(child.stdout as AsyncIterable<Uint8Array>)) {
     const event = powerEvent(line);
     if (event !== undefined) yield event;
   }

@@ -57,9 +57,9 @@ export function isSandbox(labels: Labels): boolean {
   return labels[label.type] === 'podsandbox';
 }
 
-export function labelNumber(labels: Labels, name: string, otherwise: number): number {
+export function labelNumber(labels: Labels, name: string): number | undefined {
   const value = Number(labels[name] ?? 'x');
-  return Number.isFinite(value) ? value : otherwise;
+  return Number.isFinite(value) ? value : undefined;
 }
 
 function podLabels(identity: NodeIdentity, pod: PodRef): Record<string, string> {

@@ -1,5 +1,5 @@
-// Reads pods back from Docker: container list and inspections → ObservedPod. Inspections are kept
-// as long as the list shows the same state, so that looking again costs one call.
+// Reads pods back from Docker: container list and inspections → ObservedPod. What inspections told is
+// kept as long as the list shows the same state, so that looking again costs one call.
 import type { ContainerDetails, ContainerSummary, DockerClient } from './docker-client.ts';
 import { isSandbox, label, labelNumber, limitsOfLabels, podOfLabels } from './docker-config.ts';
 import {
@@ -14,9 +14,23 @@ import {
 
 const parallelInspections = 8;
 
+/** What counts of an inspection: whole ones take 20 KB of memory each. */
 interface Inspection {
+  /** Docker's word. */
   readonly state: string;
-  readonly details: ContainerDetails;
+  readonly pod: PodRef;
+  readonly createdAtMs: number;
+  readonly hasPodCgroup: boolean;
+  readonly seen:
+    | InspectedSandbox
+    | { readonly kind: 'container'; readonly status: ContainerStatus };
+}
+
+interface InspectedSandbox {
+  readonly kind: 'sandbox';
+  readonly status: SandboxStatus;
+  readonly gracePeriodSeconds: number | undefined;
+  readonly memo: string | undefined;
 }
 
 export class DockerObserver {
@@ -37,9 +51,8 @@ export class DockerObserver {
 
   /** Whose own cgroup it is in, as far as it was looked at. */
   podOfCgroup(id: string): PodRef | undefined {
-    const details = this.#inspections.get(id)?.details;
-    const { CgroupParent = '' } = details?.HostConfig ?? {};
-    return CgroupParent === '' ? undefined : podOfLabels(details?.Config.Labels ?? {});
+    const known = this.#inspections.get(id);
+    return known?.hasPodCgroup === true ? known.pod : undefined;
   }
 
   async listPods(): Promise<readonly ObservedPod[]> {
@@ -47,7 +60,7 @@ export class DockerObserver {
     const present = new Set(summaries.map((summary) => summary.Id));
     for (const id of this.#inspections.keys()) if (!present.has(id)) this.#inspections.delete(id);
     const all = await this.#inspectAll(summaries);
-    const byUid = Map.groupBy(all, (details) => podOfLabels(details.Config.Labels).uid);
+    const byUid = Map.groupBy(all, ({ pod }) => pod.uid);
     return [...byUid.values()].map((group) => observedPod(group, undefined));
   }
 
@@ -57,24 +70,23 @@ export class DockerObserver {
     return observedPod(await this.#inspectAll(summaries), pod);
   }
 
-  async #inspectAll(summaries: readonly ContainerSummary[]): Promise<ContainerDetails[]> {
-    const result: ContainerDetails[] = [];
+  async #inspectAll(summaries: readonly ContainerSummary[]): Promise<Inspection[]> {
+    const result: Inspection[] = [];
     for (let start = 0; start < summaries.length; start += parallelInspections) {
       const batch = summaries.slice(start, start + parallelInspections);
-      const details = await Promise.all(batch.map((summary) => this.#inspect(summary)));
-      result.push(...details.filter((entry) => entry !== undefined));
+      const found = await Promise.all(batch.map((summary) => this.#inspect(summary)));
+      result.push(...found.filter((entry) => entry !== undefined));
     }
     return result;
   }
 
-  async #inspect(summary: ContainerSummary): Promise<ContainerDetails | undefined> {
+  async #inspect(summary: ContainerSummary): Promise<Inspection | undefined> {
     const known = this.#inspections.get(summary.Id);
-    if (known !== undefined && known.state === summary.State) return known.details;
+    if (known !== undefined && known.state === summary.State) return known;
     try {
-      const details = await this.#client().inspectContainer(summary.Id);
-      // Kept under what the inspection saw: it may be newer than the list.
-      this.#inspections.set(summary.Id, { state: details.State.Status, details });
-      return details;
+      const inspection = inspectionOf(await this.#client().inspectContainer(summary.Id));
+      this.#inspections.set(summary.Id, inspection);
+      return inspection;
     } catch (error) {
       // Removed between the list and now.
       if (isRuntimeError(error, 'notFound')) return undefined;
@@ -83,23 +95,40 @@ export class DockerObserver {
   }
 }
 
-function observedPod(all: readonly ContainerDetails[], known: PodRef | undefined): ObservedPod {
-  const newestFirst = [...all].sort((a, b) => timeMs(b.Created) - timeMs(a.Created));
-  const [first] = newestFirst;
-  const pod = known ?? podOfLabels(first?.Config.Labels ?? {});
-  const sandboxes = newestFirst.filter((entry) => isSandbox(entry.Config.Labels));
+function observedPod(all: readonly Inspection[], known: PodRef | undefined): ObservedPod {
+  const newestFirst = all.toSorted((a, b) => b.createdAtMs - a.createdAtMs);
+  const pod = known ?? newestFirst[0]?.pod ?? podOfLabels({});
+  const seen = newestFirst.map((inspection) => inspection.seen);
+  const sandboxes = seen.filter((entry) => entry.kind === 'sandbox');
   const [newest] = sandboxes;
-  const memo = newest?.Config.Labels[label.memo];
-  const fallback = emptyPod(pod).gracePeriodSeconds;
   return {
     pod,
-    gracePeriodSeconds: labelNumber(newest?.Config.Labels ?? {}, label.gracePeriod, fallback),
-    ...(memo === undefined ? {} : { memo }),
-    sandboxes: sandboxes.map(sandboxStatus),
-    containers: newestFirst
-      .filter((entry) => !isSandbox(entry.Config.Labels))
-      .map(containerStatus)
+    gracePeriodSeconds: newest?.gracePeriodSeconds ?? emptyPod(pod).gracePeriodSeconds,
+    ...(newest?.memo === undefined ? {} : { memo: newest.memo }),
+    sandboxes: sandboxes.map(({ status }) => status),
+    containers: seen
+      .filter((entry) => entry.kind === 'container')
+      .map(({ status }) => status)
       .sort((a, b) => b.attempt - a.attempt || b.createdAtMs - a.createdAtMs),
+  };
+}
+
+function inspectionOf(details: ContainerDetails): Inspection {
+  const { Labels: labels } = details.Config;
+  return {
+    // As the inspection saw it: it may be newer than the list.
+    state: details.State.Status,
+    pod: podOfLabels(labels),
+    createdAtMs: timeMs(details.Created),
+    hasPodCgroup: (details.HostConfig.CgroupParent ?? '') !== '',
+    seen: isSandbox(labels)
+      ? {
+          kind: 'sandbox',
+          status: sandboxStatus(details),
+          gracePeriodSeconds: labelNumber(labels, label.gracePeriod),
+          memo: labels[label.memo],
+        }
+      : { kind: 'container', status: containerStatus(details) },
   };
 }
 
@@ -107,7 +136,7 @@ function sandboxStatus(details: ContainerDetails): SandboxStatus {
   const networks = Object.values(details.NetworkSettings.Networks);
   return {
     id: details.Id,
-    attempt: labelNumber(details.Config.Labels, label.attempt, 0),
+    attempt: labelNumber(details.Config.Labels, label.attempt) ?? 0,
     ready: details.State.Running,
     ip: networks.find((network) => network.IPAddress !== '')?.IPAddress ?? '',
     pid: details.State.Pid,
@@ -129,7 +158,7 @@ function containerStatus(details: ContainerDetails): ContainerStatus {
     id: details.Id,
     name: labels[label.container] ?? '',
     sandboxId: labels[label.sandbox] ?? '',
-    attempt: labelNumber(labels, label.attempt, 0),
+    attempt: labelNumber(labels, label.attempt) ?? 0,
     specHash: labels[label.specHash] ?? '',
     state: hasFailed ? 'exited' : containerState(state.Status),
     pid: state.Pid,

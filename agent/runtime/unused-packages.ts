@@ -1,5 +1,5 @@
 // Stands in for packages that dockerode and docker-modem load but the agent never uses: Docker over
-// SSH (ssh2), BuildKit sessions (gRPC, protobuf), build contexts (tar-fs, dockerignore); and
+// SSH (ssh2), BuildKit sessions (gRPC, protobuf), build contexts (tar-fs, dockerignore, zlib); and
 // gives Node's own streams for a copy of them (readable-stream). Together they were 1.5 of the 2.3 MB of the
 // bundle, and 11 MB of memory. electron/build.ts puts it in their place.
 
@@ -22,5 +22,17 @@ export const Root = unsupported;
 export const parse = unsupported;
 /** tar-fs. */
 export const pack = unsupported;
+/** zlib, which `ws` asks for as well: compression is off. */
+export const createGzip = unsupported;
 
-export default { Client, Server, loadPackageDefinition, loadSync, load, Root, parse, pack };
+export default {
+  Client,
+  Server,
+  loadPackageDefinition,
+  loadSync,
+  load,
+  Root,
+  parse,
+  pack,
+  createGzip,
+};

@@ -4,7 +4,7 @@
 import { utilityProcess } from 'electron';
 import path from 'node:path';
 import type { ChildMessage } from '#platform/parent-channel.ts';
-import { allocatorEnvironment, nodeChild, type ChildHandle } from '#platform/supervisor.ts';
+import { childEnvironment, nodeChild, type ChildHandle } from '#platform/supervisor.ts';
 
 export function spawnChild(file: string, args: readonly string[]): ChildHandle {
   const node = process.env['FLOTILLA_NODE'];
@@ -12,7 +12,7 @@ export function spawnChild(file: string, args: readonly string[]): ChildHandle {
   const name = path.basename(path.dirname(file));
   const child = utilityProcess.fork(file, [...args], {
     serviceName: `flotilla-${name}`,
-    env: { ...allocatorEnvironment, ...process.env },
+    env: childEnvironment(file),
     stdio: 'inherit',
   });
   return {

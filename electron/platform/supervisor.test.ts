@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { exitCodes, type ChildMessage } from './parent-channel.ts';
-import { Supervisor, type ChildHandle } from './supervisor.ts';
+import { childEnvironment, Supervisor, type ChildHandle } from './supervisor.ts';
 
 class FakeChild implements ChildHandle {
   readonly pid = 1;
@@ -96,4 +96,13 @@ describe('Supervisor', () => {
     clock.advance(60_000);
     expect(children).toHaveLength(1);
   });
+});
+
+it('gives the agent no certificates to trust, and others what they had', () => {
+  const own = { PATH: '/bin', NODE_EXTRA_CA_CERTS: '/ca', SSL_CERT_FILE: '/all' };
+  const agent = childEnvironment('/out/agent/main.js', own);
+  expect(agent).toMatchObject({ PATH: '/bin', MALLOC_ARENA_MAX: '1' });
+  expect(Object.keys(agent)).not.toContain('NODE_EXTRA_CA_CERTS');
+  expect(Object.keys(agent)).not.toContain('SSL_CERT_FILE');
+  expect(childEnvironment('/out/controlplane/main.js', own)).toMatchObject(own);
 });

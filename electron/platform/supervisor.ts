@@ -111,13 +111,40 @@ export const allocatorEnvironment = { MALLOC_ARENA_MAX: '1' };
 export const heapArguments = ['--max-semi-space-size=8'];
 
 /**
- * The agent makes little garbage, computes little and has to be small: with 20 pods 5 MB less by a young
- * generation of 1 MB, and 5 MB less without V8's last compiler, whose own code has to be read in to run.
+ * The agent makes little garbage, computes little and has to be small (what each of these is worth:
+ * test/bench/README.md): a heap that grows in small steps, is collected thoroughly when little happens and
+ * forgets code that no longer runs, none of the compilers whose own code and results lie in memory, and no
+ * certificates of the whole world's authorities, nor those that the environment names: it trusts the cluster's.
  */
-const agentHeapArguments = ['--max-semi-space-size=1', '--no-turbofan'];
+const agentArguments = [
+  '--max-semi-space-size=1',
+  '--optimize-for-size',
+  '--bytecode-old-age=1',
+  '--memory-reducer-gc-count=4',
+  '--no-turbofan',
+  '--no-maglev',
+  '--no-sparkplug',
+  '--use-openssl-ca',
+];
 
-function heapArgumentsOf(file: string): readonly string[] {
-  return path.basename(path.dirname(file)) === 'agent' ? agentHeapArguments : heapArguments;
+/**
+ * glibc keeps twice as much as the largest buffer that was ever freed, unless these are set: what is read from a
+ * socket at a time, 64 KiB, stays below both.
+ */
+const agentAllocator = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '524288' };
+
+function isAgent(file: string): boolean {
+  return path.basename(path.dirname(file)) === 'agent';
+}
+
+/** Of the process that runs `file`. */
+export function childEnvironment(
+  file: string,
+  own: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  if (!isAgent(file)) return { ...allocatorEnvironment, ...own };
+  const { NODE_EXTRA_CA_CERTS: _, SSL_CERT_FILE: __, ...rest } = own;
+  return { ...allocatorEnvironment, ...agentAllocator, ...rest };
 }
 
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */
@@ -128,8 +155,11 @@ export function nodeChild(
 ): ChildHandle {
   const child = fork(file, args, {
     execPath: options.execPath ?? process.execPath,
-    execArgv: ['--disable-warning=ExperimentalWarning', ...heapArgumentsOf(file)],
-    env: { ...allocatorEnvironment, ...(options.env ?? process.env) },
+    execArgv: [
+      '--disable-warning=ExperimentalWarning',
+      ...(isAgent(file) ? agentArguments : heapArguments),
+    ],
+    env: childEnvironment(file, options.env),
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.
     detached: process.platform !== 'win32',

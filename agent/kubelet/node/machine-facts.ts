@@ -1,4 +1,5 @@
 // Reads what there is to know of this machine from the operating system.
+import { readFileSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
 import {
   arch,
@@ -18,33 +19,46 @@ export async function readMachineFacts(
   dataDirectory: string,
 ): Promise<MachineFacts> {
   const disk = await statfs(dataDirectory);
-  const meminfo = await text('/proc/meminfo');
-  const available = /^MemAvailable:\s+(\d+) kB/m.exec(meminfo)?.[1];
-  const loadavg = await text('/proc/loadavg');
   return {
     hostname: nodeName,
-    addresses: primaryAddresses(await text('/proc/net/route')),
+    addresses: primaryAddresses(kernelText('/proc/net/route')),
     cpuCount: availableParallelism(),
     memoryBytes: totalmem(),
-    memoryAvailableBytes: available === undefined ? freemem() : Number(available) * 1024,
     diskBytes: disk.blocks * disk.bsize,
-    diskAvailableBytes: disk.bavail * disk.bsize,
-    pidCount: Number(/\d+\/(\d+)/.exec(loadavg)?.[1] ?? 0),
-    pidLimit: Math.min(await limit('pid_max'), await limit('threads-max')),
+    pidCount: Number(/\d+\/(\d+)/.exec(kernelText('/proc/loadavg'))?.[1] ?? 0),
+    pidLimit: Math.min(limit('pid_max'), limit('threads-max')),
     architecture: architectures[arch()] ?? arch(),
     operatingSystem: platform(),
     kernelVersion: release(),
     osImage: osImage(await text('/etc/os-release')),
     machineId: (await text('/etc/machine-id')).trim(),
-    systemUuid: (await text('/sys/class/dmi/id/product_uuid')).trim(),
-    hasAppArmor: (await text('/sys/module/apparmor/parameters/enabled')).trim() === 'Y',
-    bootId: (await text('/proc/sys/kernel/random/boot_id')).trim(),
+    systemUuid: kernelText('/sys/class/dmi/id/product_uuid').trim(),
+    hasAppArmor: kernelText('/sys/module/apparmor/parameters/enabled').trim() === 'Y',
+    bootId: kernelText('/proc/sys/kernel/random/boot_id').trim(),
   };
 }
 
 /** Whichever of the two is lower, the kernel makes no process beyond it. */
-async function limit(name: 'pid_max' | 'threads-max'): Promise<number> {
-  return Number((await text(`/proc/sys/kernel/${name}`)).trim() || 32_768);
+function limit(name: 'pid_max' | 'threads-max'): number {
+  return Number(kernelText(`/proc/sys/kernel/${name}`).trim() || 32_768);
+}
+
+/** What programs could still get without others giving way. */
+export function memoryAvailableBytes(): number {
+  const available = /^MemAvailable:\s+(\d+) kB/m.exec(kernelText('/proc/meminfo'))?.[1];
+  return available === undefined ? freemem() : Number(available) * 1024;
+}
+
+/**
+ * Of a file that the kernel makes up when it is read, so nothing waits for a disk: the asynchronous way takes
+ * 64 KiB for each, and who asks every ten seconds leaves a megabyte of them to be collected.
+ */
+function kernelText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** '' for what this system does not have, or does not show to us. */

@@ -18,9 +18,7 @@ export interface MachineFacts {
   readonly addresses: readonly string[];
   readonly cpuCount: number;
   readonly memoryBytes: number;
-  readonly memoryAvailableBytes: number;
   readonly diskBytes: number;
-  readonly diskAvailableBytes: number;
   readonly pidCount: number;
   readonly pidLimit: number;
   /** `amd64`, `arm64`. */

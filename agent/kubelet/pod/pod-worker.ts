@@ -2,10 +2,9 @@
 // newest object. Whatever happens (API, engine, probe, timer) only wakes it; it then looks for itself.
 // Source: kubernetes pkg/kubelet/pod_workers.go.
 import type { Pod } from '#kube/api/core.ts';
-import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
-import { deepEqual } from '#kube/machinery/equality.ts';
 import {
   isRuntimeError,
   type ContainerLimits,
@@ -21,10 +20,12 @@ import type { TerminationMessages } from '../volumes/termination-messages.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import { admissionFailure } from './admission.ts';
 import type { Waiting } from './container-status.ts';
+import { isDifferent, saysTheSame } from './pod-changes.ts';
 import type { PodKiller } from './pod-killer.ts';
 import { admitResize, type PendingResize } from './pod-resize.ts';
 import { computePodStatus, type PodFailure } from './pod-status.ts';
 import type { PodSync } from './pod-sync.ts';
+import { PodWorkerLoop } from './pod-worker-loop.ts';
 import type { StatusWriter } from './status-writer.ts';
 import { messageOf } from '../../error-message.ts';
 
@@ -53,10 +54,10 @@ type Phase = 'sync' | 'terminating' | 'cleaning' | 'terminated';
 
 /** Deleted by force: Kubernetes' kubelet gives containers a second all the same. */
 const forcedGraceSeconds = 1;
-const errorRetryMs = { first: 500, max: 10_000 };
 
 export class PodWorker {
   readonly #deps: PodWorkerDeps;
+  readonly #loop: PodWorkerLoop;
   readonly #waiting = new Map<string, Waiting>();
   readonly #failedResizes = new Map<string, string>();
   readonly #limitsSet = new Map<string, ContainerLimits>();
@@ -64,11 +65,6 @@ export class PodWorker {
   #pod: Pod;
   #phase: Phase = 'sync';
   #isGone = false;
-  #isDirty = false;
-  #isRunning = false;
-  #isStopped = false;
-  #errorsInRow = 0;
-  #timer: Timer | undefined;
   #syncAbort = new AbortController();
   #failure: PodFailure | undefined;
   #isUrgent = false;
@@ -82,6 +78,11 @@ export class PodWorker {
     this.#isOffline = isOffline;
     // Taken before the agent was started anew.
     this.#isAdmitted = pod.status?.startTime !== undefined;
+    this.#loop = new PodWorkerLoop({
+      clock: deps.clock,
+      step: () => this.#step(),
+      onError: (error) => this.#onError(error),
+    });
   }
 
   get pod(): Pod {
@@ -154,16 +155,12 @@ export class PodWorker {
 
   /** Something may have changed. Never waits. */
   wake(): void {
-    this.#isDirty = true;
-    if (this.#isRunning || this.#isStopped) return;
-    this.#isRunning = true;
-    void this.#run();
+    this.#loop.wake();
   }
 
   /** The agent ends; containers go on. */
   stop(): void {
-    this.#isStopped = true;
-    this.#timer?.cancel();
+    this.#loop.stop();
     this.#syncAbort.abort();
   }
 
@@ -176,37 +173,16 @@ export class PodWorker {
     await killer.killPod(this.#pod, observed, Math.min(limitSeconds, this.#graceSeconds()));
   }
 
-  async #run(): Promise<void> {
-    while (this.#isDirty && !this.#isStopped && this.#phase !== 'terminated') {
-      this.#isDirty = false;
-      this.#timer?.cancel();
-      try {
-        const retryAfterMs = await this.#step();
-        this.#errorsInRow = 0;
-        if (retryAfterMs !== undefined) this.#wakeAfter(retryAfterMs);
-      } catch (error) {
-        this.#onError(error);
-      }
-    }
-    this.#isRunning = false;
-  }
-
-  #onError(error: unknown): void {
+  #onError(error: unknown): 'again' | 'backOff' | 'wait' {
     // An engine that comes back wakes every worker.
-    if (isRuntimeError(error, 'unavailable') || this.#isStopped) return;
+    if (isRuntimeError(error, 'unavailable')) return 'wait';
     const isEnding = this.#isTerminating() || this.#failure !== undefined;
     if (isEnding && this.#syncAbort.signal.aborted && this.#phase === 'sync') {
       this.#syncAbort = new AbortController();
-      return this.#wakeAfter(0);
+      return 'again';
     }
     this.#warn('Pod not synced', error);
-    const delayMs = Math.min(errorRetryMs.first * 2 ** this.#errorsInRow++, errorRetryMs.max);
-    this.#wakeAfter(delayMs);
-  }
-
-  #wakeAfter(delayMs: number): void {
-    if (delayMs <= 0) this.#isDirty = true;
-    else this.#timer = this.#deps.clock.timer(delayMs, () => this.wake());
+    return 'backOff';
   }
 
   #warn(message: string, error: unknown): void {
@@ -359,6 +335,7 @@ export class PodWorker {
     }
     statuses.forget(uid);
     this.#phase = 'terminated';
+    this.#loop.stop();
     onTerminated(uid);
     return undefined;
   }
@@ -396,35 +373,6 @@ export class PodWorker {
     });
     statuses.set(statuses.newest(this.#pod), status);
   }
-}
-
-/** Whether nothing changed that a kubelet acts upon: spec, deletion, what volumes show. */
-function saysTheSame(old: Pod, pod: Pod): boolean {
-  const { labels, annotations, deletionTimestamp, deletionGracePeriodSeconds } = old.metadata;
-  const { metadata } = pod;
-  return (
-    deletionTimestamp === metadata.deletionTimestamp &&
-    deletionGracePeriodSeconds === metadata.deletionGracePeriodSeconds &&
-    deepEqual(labels, metadata.labels) &&
-    deepEqual(annotations, metadata.annotations) &&
-    deepEqual(old.spec, pod.spec) &&
-    deepEqual(foreignConditions(old), foreignConditions(pod))
-  );
-}
-
-/** Readiness gates are set by others. */
-function foreignConditions(pod: Pod): unknown {
-  const gates = (pod.spec.readinessGates ?? []).map(({ conditionType }) => conditionType);
-  return pod.status?.conditions?.filter(({ type }) => gates.includes(type));
-}
-
-function isDifferent(before: ObservedPod, after: ObservedPod): boolean {
-  const shape = ({ sandboxes, containers }: ObservedPod) =>
-    [
-      ...sandboxes.map(({ id, ready }) => `${id} ${ready}`),
-      ...containers.map(({ id, state }) => `${id} ${state}`),
-    ].join();
-  return shape(before) !== shape(after);
 }
 
 function earliest(a: number | undefined, b: number | undefined): number | undefined {

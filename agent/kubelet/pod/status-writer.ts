@@ -80,6 +80,8 @@ export class StatusWriter {
     const entry = this.#entries.get(pod.metadata.uid ?? '');
     if (entry === undefined) return false;
     if (isNewer(pod, entry.shown)) entry.shown = pod;
+    // The same one, of which the cache has a copy: not two in memory.
+    if (pod.metadata.resourceVersion === entry.base.metadata.resourceVersion) entry.base = pod;
     // What is being sent may be what is shown here: told afterwards.
     return entry.sending === undefined && this.#yields(entry);
   }

@@ -54,7 +54,7 @@ beforeEach(() => {
       return found;
     },
     sample: async () => sample(),
-    memoryAvailableBytes: async () => memoryMib * mib,
+    memoryAvailableBytes: () => memoryMib * mib,
     volumeBytes: async () => volumes,
     onChange: () => {},
     signal: stopping.signal,

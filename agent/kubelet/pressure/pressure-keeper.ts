@@ -36,7 +36,7 @@ export interface PressureDeps {
   /** Of the file system that a directory is on. Throws when there is none of that name. */
   readonly diskSpace: (directory: string) => Promise<DiskSpace>;
   readonly sample: () => Promise<Sample>;
-  readonly memoryAvailableBytes: () => Promise<number>;
+  readonly memoryAvailableBytes: () => number;
   /** What a pod's own volumes hold, by name. */
   readonly volumeBytes: (pod: Pod) => Promise<ReadonlyMap<string, number>>;
   readonly onChange: () => void;
@@ -134,7 +134,7 @@ export class PressureKeeper {
       .then(diskSpace)
       .catch(() => own);
     const disk = shortness(engines) < shortness(own) ? engines : own;
-    return { memoryAvailableBytes: await memoryAvailableBytes(), disk };
+    return { memoryAvailableBytes: memoryAvailableBytes(), disk };
   }
 
   async #usage(what: Starved): Promise<readonly PodUsage[]> {

@@ -50,10 +50,11 @@ async function start(
     metrics: { request: () => {} },
     clock: systemClock,
     routes: routes as Routes,
-    streams: {
-      stop: async () => {},
-      serve: () => Promise.reject(new Error('the stream broke')),
-    } as unknown as Streams,
+    streams: async () =>
+      ({
+        stop: async () => {},
+        serve: () => Promise.reject(new Error('the stream broke')),
+      }) as unknown as Streams,
     logger: silentLogger,
   });
   servers.push(server);

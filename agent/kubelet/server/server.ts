@@ -11,7 +11,8 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { AgentMetrics } from '../../metrics/agent-metrics.ts';
 import type { Access, Refusal } from './access.ts';
 import { routeOf, text, type KubeletResponse, type Routes } from './routes.ts';
-import { refuse, type Streams } from './streams.ts';
+import type { Streams } from './streams.ts';
+import { refuse } from './upgrade.ts';
 import { messageOf } from '../../error-message.ts';
 
 export interface KubeletServerDeps {
@@ -24,7 +25,8 @@ export interface KubeletServerDeps {
   readonly metrics: Pick<AgentMetrics, 'request'>;
   readonly clock: Clock;
   readonly routes: Routes;
-  readonly streams: Streams;
+  /** Asked for by the first upgrade: what they are made of stays unread until then. */
+  readonly streams: () => Promise<Streams>;
   readonly logger: Logger;
 }
 
@@ -36,6 +38,7 @@ const connectionsMax = 256;
 export class KubeletServer {
   readonly #deps: KubeletServerDeps;
   readonly #server: Server;
+  #streams: Promise<Streams> | undefined;
 
   constructor(deps: KubeletServerDeps) {
     this.#deps = deps;
@@ -78,7 +81,7 @@ export class KubeletServer {
   async stop(): Promise<void> {
     this.#server.close();
     this.#server.closeAllConnections();
-    await this.#deps.streams.stop();
+    await (await this.#streams?.catch(() => undefined))?.stop();
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -91,13 +94,18 @@ export class KubeletServer {
       if (socket.destroyed) return;
       this.#deps.metrics.request(request.method ?? '', routeOf(url.pathname), undefined);
       if (refusal !== undefined) refuse(socket, refusal.status, refusal.why);
-      else await this.#deps.streams.serve({ request, socket, head });
+      else await (await this.#loadedStreams()).serve({ request, socket, head });
     } catch (error) {
       // Nobody waits for this: thrown further it would end the agent.
       const why = messageOf(error);
       this.#deps.logger.warn('Stream failed', { path: request.url?.split('?')[0], error: why });
       refuse(socket, 500, why);
     }
+  }
+
+  #loadedStreams(): Promise<Streams> {
+    this.#streams ??= this.#deps.streams();
+    return this.#streams;
   }
 
   #refusal(request: IncomingMessage, { pathname }: URL): Promise<Refusal | undefined> {

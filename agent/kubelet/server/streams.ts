@@ -34,6 +34,7 @@ import { podRef } from '../container/sandbox-config.ts';
 import type { PodDialer } from './pod-dialer.ts';
 import { forwardPort } from './port-forward.ts';
 import { runRemoteCommand } from './remote-command.ts';
+import { accept, leaveHttp, refuse } from './upgrade.ts';
 import {
   chosenProtocol,
   headerList,
@@ -63,9 +64,6 @@ const sessionsMax = 200;
 const idleMs = 4 * 3_600_000;
 const protocolHeader = 'x-stream-protocol-version';
 const webSocketProtocolHeader = 'sec-websocket-protocol';
-
-/** Sockets that have left HTTP: too late for an HTTP answer. */
-const upgraded = new WeakSet<Duplex>();
 
 type CommandRequest = Extract<StreamRequest, { kind: 'exec' | 'attach' }>;
 type PortRequest = Extract<StreamRequest, { kind: 'portForward' }>;
@@ -138,7 +136,7 @@ export class Streams {
       case 'dial': {
         const sandbox = readySandbox(await this.#observe(wanted));
         const target = await this.#deps.dialer.dialAddress(sandbox, wanted.port);
-        accept(upgrade, 'tcp', {});
+        accept(upgrade.socket, 'tcp', {});
         return joined(upgrade.socket, target);
       }
     }
@@ -240,7 +238,7 @@ export class Streams {
     if ((headers.upgrade ?? '').toLowerCase() !== 'spdy/3.1')
       throw new StreamRequestError(400, `unable to upgrade: unknown protocol "${headers.upgrade}"`);
     const protocol = chosenProtocol(headerList(headers[protocolHeader]), known);
-    accept(upgrade, 'SPDY/3.1', protocol === '' ? {} : { [protocolHeader]: protocol });
+    accept(upgrade.socket, 'SPDY/3.1', protocol === '' ? {} : { [protocolHeader]: protocol });
     return protocol;
   }
 
@@ -250,7 +248,7 @@ export class Streams {
     // Answered by us: `ws` takes no protocol with a slash in its name, as Kubernetes' tunnel has.
     this.#protocols.set(request, protocol);
     delete request.headers[webSocketProtocolHeader];
-    upgraded.add(socket);
+    leaveHttp(socket);
     return new Promise((resolve) =>
       this.#webSockets.handleUpgrade(request, socket, head, (accepted) =>
         resolve({ socket: accepted, protocol }),
@@ -261,36 +259,4 @@ export class Streams {
 
 function isWebSocket({ request }: Upgrade): boolean {
   return (request.headers.upgrade ?? '').toLowerCase() === 'websocket';
-}
-
-function accept(
-  { socket }: Upgrade,
-  protocol: string,
-  headers: Readonly<Record<string, string>>,
-): void {
-  const all = { connection: 'Upgrade', upgrade: protocol, ...headers };
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
-  upgraded.add(socket);
-  socket.write(['HTTP/1.1 101 Switching Protocols', ...lines, '', ''].join('\r\n'));
-}
-
-const reasons: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  429: 'Too Many Requests',
-};
-
-/** As the HTTP answer to the upgrade; a connection that was upgraded already is only ended. */
-export function refuse(socket: Duplex, code: number, message: string): void {
-  if (socket.destroyed || upgraded.has(socket)) return void socket.destroy();
-  const body = Buffer.from(message);
-  const head = [
-    `HTTP/1.1 ${code} ${reasons[code] ?? 'Internal Server Error'}`,
-    'content-type: text/plain; charset=utf-8',
-    `content-length: ${body.length}`,
-    'connection: close',
-  ];
-  socket.end(Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]));
 }

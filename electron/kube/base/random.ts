@@ -8,16 +8,20 @@ export interface Random {
 }
 
 /** Backed by the platform's cryptographic source. */
-export const systemRandom: Random = pooledRandom();
+export const systemRandom: Random = pooledRandom((bytes) => crypto.getRandomValues(bytes));
 
 /** Asking the system costs 30 µs whatever the length, and every request needs a few bytes. */
-function pooledRandom(): Random {
+export function pooledRandom(fill: (bytes: Uint8Array<ArrayBuffer>) => unknown): Random {
   const pool = new Uint8Array(4096);
   let used = pool.length;
   function bytes(length: number): Uint8Array {
-    if (length > pool.length) return crypto.getRandomValues(new Uint8Array(length));
+    if (length > pool.length) {
+      const own = new Uint8Array(length);
+      fill(own);
+      return own;
+    }
     if (used + length > pool.length) {
-      crypto.getRandomValues(pool);
+      fill(pool);
       used = 0;
     }
     const taken = pool.slice(used, used + length);

@@ -4,7 +4,7 @@ import { ManualClock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
 import { seededRandom } from '../base/random.ts';
 import { expired } from '../machinery/status.ts';
-import { Informer, InformerFactory } from './informer.ts';
+import { Informer, InformerFactory, withoutManagedFields } from './informer.ts';
 import type { ClientDeps } from './reflector.ts';
 import { configMaps } from './resources.ts';
 import { RestClient } from './rest-client.ts';
@@ -286,5 +286,19 @@ describe('a factory', () => {
     factory.informer(configMaps, { namespace: 'late' });
     await settle();
     expect(transport.streams).toHaveLength(3);
+  });
+
+  it('keeps nobody’s word of who set which field, where that is asked for', async () => {
+    const factory = new InformerFactory(deps, withoutManagedFields);
+    const all = factory.informer(configMaps);
+    factory.start(stop.signal);
+    await settle();
+    const managedFields = [{ manager: 'kubectl', operation: 'Apply' as const }];
+    const metadata = { name: 'a', labels: { app: 'a' }, managedFields };
+    transport.watch.send('ADDED', configMap('a', 3, { metadata }));
+    transport.watch.send('BOOKMARK', bookmark(5, true));
+    await settle();
+    const { managedFields: _, ...rest } = configMap('a', 3, { metadata }).metadata;
+    expect(all.lister.list().map((object) => object.metadata)).toEqual([rest]);
   });
 });

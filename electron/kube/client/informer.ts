@@ -141,14 +141,25 @@ function isSameVersion(a: KubeObject, b: KubeObject): boolean {
   );
 }
 
+type AnyTransform = <T extends KubeObject>(object: T) => T;
+
+/** Who set which field is most of an object's memory, and read by nobody who keeps it. */
+export function withoutManagedFields<T extends KubeObject>(object: T): T {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
 /** Shares one informer (one watch, one cache) between everyone who follows the same collection. */
 export class InformerFactory {
   readonly deps: ClientDeps;
+  readonly #transform: AnyTransform | undefined;
   readonly #informers = new Map<string, Informer<never>>();
   #signal: AbortSignal | undefined;
 
-  constructor(deps: ClientDeps) {
+  /** `transform`: of informers that are asked for without one of their own. */
+  constructor(deps: ClientDeps, transform?: AnyTransform) {
     this.deps = deps;
+    this.#transform = transform;
   }
 
   /** Indexers are added to the shared informer; `transform` counts only for the first who asks. */
@@ -171,7 +182,8 @@ export class InformerFactory {
         shared.addIndex(name, indexer);
       return shared;
     }
-    const informer = new Informer<T>(this.deps, { ...options, resource });
+    const transform = this.#transform === undefined ? {} : { transform: this.#transform };
+    const informer = new Informer<T>(this.deps, { ...transform, ...options, resource });
     this.#informers.set(key.join('\n'), informer as unknown as Informer<never>);
     if (this.#signal !== undefined) informer.start(this.#signal);
     return informer;

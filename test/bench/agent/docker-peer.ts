@@ -1,5 +1,6 @@
 // The peer: Docker itself, given the very two containers that a pod of ours consists of, by as few
 // calls as they take. And its stats API.
+import { once } from 'node:events';
 import { get } from 'node:http';
 import type { ContainerCreate, DockerClient } from '../../../agent/runtime/docker-client.ts';
 import { isSandbox, label } from '../../../agent/runtime/docker-config.ts';
@@ -39,13 +40,32 @@ export class DockerPeer {
   }
 
   /** Create and start of the two, one after the other, since one lives in the other. */
-  async start({ sandbox, container }: PodBodies): Promise<void> {
+  async start({ sandbox, container }: PodBodies): Promise<{ id: string; body: ContainerCreate }> {
     const sandboxId = await this.#create(sandbox);
     await this.#docker.startContainer(sandboxId);
     const place = `container:${sandboxId}`;
     const HostConfig = { ...container.HostConfig, NetworkMode: place, IpcMode: place };
-    const id = await this.#create({ ...container, HostConfig });
+    const body = { ...container, HostConfig };
+    const id = await this.#create(body);
     await this.#docker.startContainer(id);
+    return { id, body };
+  }
+
+  /** Milliseconds from the death of a container's process to when its like has been started, by who waits for its event. */
+  async restartCrashed(bodies: PodBodies): Promise<number> {
+    const { id, body } = await this.start(bodies);
+    const { State } = await this.#docker.inspectContainer(id);
+    const stop = new AbortController();
+    const events = await this.#docker.events({ container: [id], event: ['die'] }, stop.signal);
+    const died = once(events, 'data');
+    const killedMs = performance.now();
+    process.kill(State.Pid, 'SIGKILL');
+    await died;
+    await this.#docker.startContainer(await this.#create(body));
+    const tookMs = performance.now() - killedMs;
+    events.on('error', () => {});
+    stop.abort();
+    return tookMs;
   }
 
   async #create(body: ContainerCreate): Promise<string> {

@@ -57,7 +57,7 @@ export function containerConfig(
     env: ['COLOUR=green'],
     mounts: [],
     devices: [],
-    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997 },
+    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997, pidsMax: 100 },
     inPodCgroup: false,
     security: {
       privileged: false,

@@ -21,9 +21,26 @@ export class FrameDecoder {
   }
 }
 
+/**
+ * Takes away the times in the middle of lines: the engine keeps what is longer than 16 KiB in parts, and writes
+ * the time before each.
+ */
+export class LineTimes {
+  readonly #unfinished = new Set<OutputFrame['stream']>();
+
+  bytesOf({ stream, bytes }: OutputFrame): Uint8Array {
+    const isRest = this.#unfinished.has(stream);
+    if (bytes.at(-1) === 0x0a) this.#unfinished.delete(stream);
+    else this.#unfinished.add(stream);
+    return isRest ? bytes.subarray(bytes.indexOf(0x20) + 1) : bytes;
+  }
+}
+
+/** `times`: of a log that is asked for with them. */
 export async function* decodeOutput(
   chunks: AsyncIterable<Uint8Array>,
   tty: boolean,
+  times?: LineTimes,
 ): AsyncIterable<Uint8Array> {
   if (tty) {
     yield* chunks;
@@ -33,7 +50,8 @@ export async function* decodeOutput(
   for await (const chunk of chunks) {
     // One chunk out for each in: a line a frame would be a message a line.
     const frames = [...decoder.push(chunk)];
-    if (frames.length > 0) yield Buffer.concat(frames.map((frame) => frame.bytes));
+    if (frames.length > 0)
+      yield Buffer.concat(frames.map((frame) => times?.bytesOf(frame) ?? frame.bytes));
   }
 }
 

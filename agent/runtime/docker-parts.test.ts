@@ -1,7 +1,7 @@
 // The pure parts of the Docker runtime: frames, network choice, the sandbox program, error texts.
 import { describe, expect, it } from 'vitest';
 import { asRuntimeError } from './docker-client.ts';
-import { FrameDecoder } from './docker-frames.ts';
+import { decodeOutput, FrameDecoder, LineTimes } from './docker-frames.ts';
 import { bridgeName, freePodCidr } from './pod-network.ts';
 import { PullLayers, type PullEvent } from './pull-progress.ts';
 import { sandboxImageTar, sandboxProgram } from './sandbox-image.ts';
@@ -27,6 +27,30 @@ describe('Docker’s frames', () => {
       for (const { stream, bytes: payload } of decoder.push(bytes.subarray(at, at + size)))
         frames.push([stream, Buffer.from(payload).toString()]);
     expect(frames).toEqual(whole);
+  });
+});
+
+describe('times before the lines of a log', () => {
+  const cases = [
+    { name: 'stay', given: [frame(1, 'T a\n'), frame(2, 'T b\n')], want: 'T a\nT b\n' },
+    {
+      name: 'are not in the middle of a line that came in parts',
+      given: [frame(1, 'T aa'), frame(1, 'T aa'), frame(1, 'T aa\n'), frame(1, 'T b\n')],
+      want: 'T aaaaaa\nT b\n',
+    },
+    {
+      name: 'of the other stream have nothing to do with it',
+      given: [frame(1, 'T aa'), frame(2, 'T b\n'), frame(1, 'T \n'), frame(2, 'T c\n')],
+      want: 'T aaT b\n\nT c\n',
+    },
+  ];
+  it.each(cases)('$name', async ({ given, want }) => {
+    async function* chunks() {
+      yield* given;
+    }
+    const parts: Uint8Array[] = [];
+    for await (const part of decodeOutput(chunks(), false, new LineTimes())) parts.push(part);
+    expect(Buffer.concat(parts).toString()).toBe(want);
   });
 });
 

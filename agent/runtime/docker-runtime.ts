@@ -15,7 +15,7 @@ import {
   type NodeIdentity,
   type SandboxPlace,
 } from './docker-config.ts';
-import { decodeOutput } from './docker-frames.ts';
+import { decodeOutput, LineTimes } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
 import {
   attachDockerProcess,
@@ -313,7 +313,8 @@ export class DockerRuntime implements Runtime {
     options.signal.addEventListener('abort', stop);
     try {
       if (options.signal.aborted) return;
-      yield* decodeOutput(stream, details.Config.Tty);
+      const times = options.timestamps ? new LineTimes() : undefined;
+      yield* decodeOutput(stream, details.Config.Tty, times);
     } catch (error) {
       if (!options.signal.aborted) throw error;
     } finally {

@@ -137,7 +137,7 @@ describe('a pod', () => {
     rmSync(folder);
     renameSync(`${folder}-away`, folder);
     expect(shown()).toBe('');
-    clock.advance(30_000);
+    clock.advance(10_000);
     await until('written', () => shown() === 'app="new"');
     expect(runtime.calls).toEqual(['run sandbox p', 'create web', 'start web']);
   });

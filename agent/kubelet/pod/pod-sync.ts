@@ -61,7 +61,7 @@ export type RetryAfterMs = number | undefined;
 
 const failedSetUpRetryMs = 2_000;
 /** Nothing waits for it, and it costs an event each time. */
-const failedRefreshRetryMs = 30_000;
+const failedRefreshRetryMs = 10_000;
 const none: PodObjects = {
   configMap: () => undefined,
   secret: () => undefined,

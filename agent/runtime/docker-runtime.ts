@@ -15,7 +15,7 @@ import {
   type NodeIdentity,
   type SandboxPlace,
 } from './docker-config.ts';
-import { decodeOutput, LineTimes } from './docker-frames.ts';
+import { decodeOutput, LogLines } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
 import {
   attachDockerProcess,
@@ -301,11 +301,13 @@ export class DockerRuntime implements Runtime {
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const details = await this.#client.inspectContainer(id);
+    // With a terminal there are no frames to tell lines by.
+    const lines = details.Config.Tty ? undefined : new LogLines(options.timestamps);
     const stream = await this.#client.logs(id, {
       follow: options.follow,
       stdout: true,
       stderr: true,
-      timestamps: options.timestamps,
+      timestamps: options.timestamps || lines !== undefined,
       tail: options.tailLines ?? 'all',
       since: options.sinceMs === undefined ? 0 : (options.sinceMs / 1000).toFixed(3),
     });
@@ -313,8 +315,7 @@ export class DockerRuntime implements Runtime {
     options.signal.addEventListener('abort', stop);
     try {
       if (options.signal.aborted) return;
-      const times = options.timestamps ? new LineTimes() : undefined;
-      yield* decodeOutput(stream, details.Config.Tty, times);
+      yield* decodeOutput(stream, details.Config.Tty, lines);
     } catch (error) {
       if (!options.signal.aborted) throw error;
     } finally {

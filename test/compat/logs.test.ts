@@ -1,0 +1,141 @@
+// Logs by an unmodified kubectl, through the API server: across rotations of the engine's files and across a
+// restart of the container no line is missing, twice, or out of order.
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Pod } from '#kube/api/core.ts';
+import { pods } from '#kube/client/resources.ts';
+import { Cluster, eventually, type FollowedTool } from '../setup/cluster.ts';
+import { ensureTestImages, webImage } from '../setup/images.ts';
+
+const cluster = new Cluster(['--no-install']);
+/** Some 84 bytes each in the engine's file: one is full after 120,000. */
+const half = 150_000;
+
+/** Prints half of its lines, and each next step when it is told to; its lines begin with its run. */
+const script = `
+run=$(cat /state/run 2> /dev/null || echo 1)
+echo $((run + 1)) > /state/run
+busybox seq -w 1 ${half} | busybox sed "s/^/$run-/"
+until [ -e /state/more-$run ]; do sleep 0.1; done
+busybox seq -w ${half + 1} ${2 * half} | busybox sed "s/^/$run-/"
+until [ -e /state/end-$run ]; do sleep 0.1; done
+exit 3
+`;
+
+const pod: Pod = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'talks', namespace: 'default' },
+  spec: {
+    terminationGracePeriodSeconds: 1,
+    containers: [
+      {
+        name: 'main',
+        image: webImage,
+        imagePullPolicy: 'Never',
+        command: ['sh', '-c', script],
+        volumeMounts: [{ name: 'state', mountPath: '/state' }],
+      },
+    ],
+    volumes: [{ name: 'state', emptyDir: {} }],
+  },
+};
+
+beforeAll(async () => {
+  ensureTestImages();
+  await cluster.start();
+  await (await cluster.client()).create(pods, pod);
+  await ends(`1-${half}`);
+});
+afterAll(() => cluster.destroy());
+
+const logs = async (...flags: readonly string[]): Promise<string[]> =>
+  (await cluster.kubectlOk('logs', 'talks', ...flags)).trimEnd().split('\n');
+
+async function ends(line: string): Promise<void> {
+  await eventually(
+    async () => (await logs('--tail=1')).includes(line),
+    `the log ends with ${line}`,
+  );
+}
+
+async function tell(what: string): Promise<void> {
+  await cluster.kubectlOk('exec', 'talks', '--', 'sh', '-c', `: > /state/${what}`);
+}
+
+function lines(run: number, first: number, last: number): string[] {
+  const name = (n: number) => `${run}-${String(n).padStart(6, '0')}`;
+  return Array.from({ length: last - first + 1 }, (_, index) => name(first + index));
+}
+
+/** How many files the engine keeps of the newest container's log. */
+async function files(): Promise<number> {
+  const { status } = await (
+    await cluster.client()
+  ).get(pods, { namespace: 'default', name: 'talks' });
+  const id = (status?.containerStatuses?.[0]?.containerID ?? '').replace('docker://', '');
+  const args = ['inspect', '--format', '{{.LogPath}}', id];
+  const file = execFileSync('docker', args, { encoding: 'utf8' }).trim();
+  return readdirSync(path.dirname(file)).filter((name) => name.includes('-json.log')).length;
+}
+
+/** Whole arrays of lines would be told by the megabyte. */
+function expectLines(given: readonly string[], want: readonly string[]): void {
+  const differs = want.findIndex((line, index) => given[index] !== line);
+  const at = differs === -1 ? want.length : differs;
+  expect({ count: given.length, next: given[at] }).toEqual({ count: want.length, next: want[at] });
+}
+
+const linesOf = ({ stdout }: FollowedTool): string[] => stdout.trimEnd().split('\n');
+
+it('are whole when the engine has begun another file; --tail reaches into the one before', async () => {
+  expect(await files()).toBe(2);
+  expectLines(await logs(), lines(1, 1, half));
+  expectLines(await logs(`--tail=${half - 10}`), lines(1, 11, half));
+  expect(await logs('--tail=0')).toEqual(['']);
+  expectLines(await logs('--since=1h', '--tail=2'), lines(1, half - 1, half));
+});
+
+it('-f goes on over rotations, without a gap', async () => {
+  const followed = cluster.follow('logs', '-f', '--tail=5', 'talks');
+  await eventually(() => followed.stdout.includes(`1-${half}\n`), 'the end so far');
+  await tell('more-1');
+  await eventually(() => followed.stdout.includes(`1-${2 * half}\n`), 'the second half');
+  expect(await files()).toBe(3);
+  expectLines(linesOf(followed), lines(1, half - 4, 2 * half));
+  await followed.stop();
+});
+
+it('--timestamps are in order; --since-time gives what is not older', async () => {
+  const stamped = (await logs('--timestamps')).map((line) => line.split(' ', 2));
+  const times = stamped.map(([time = '']) => time);
+  expectLines(times, times.toSorted());
+  expect(times[0]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
+  // The second from which on the second half was printed.
+  const since = `${(times[half] ?? '').slice(0, 19)}Z`;
+  const want = stamped.filter(([time = '']) => time >= since.replace('Z', '.000000000Z'));
+  expect(want.length).toBeLessThan(2 * half);
+  expectLines(
+    await logs(`--since-time=${since}`),
+    want.map(([, line = '']) => line),
+  );
+});
+
+it('-f ends with its container; --previous has all of the one before, and -f the one after', async () => {
+  const first = cluster.follow('logs', '-f', '--tail=1', 'talks');
+  await eventually(() => first.stdout !== '', 'it follows');
+  await tell('end-1');
+  expect([await first.exited(), linesOf(first)]).toEqual([0, [`1-${2 * half}`]]);
+  await ends(`2-${half}`);
+  expectLines(await logs('--previous'), lines(1, 1, 2 * half));
+  expect(await logs('--previous', '--tail=2', '--timestamps')).toEqual([
+    expect.stringMatching(/Z 1-299999$/),
+    expect.stringMatching(/Z 1-300000$/),
+  ]);
+  const second = cluster.follow('logs', '-f', '--tail=3', 'talks');
+  await eventually(() => second.stdout.includes(`2-${half}\n`), 'it follows the new one');
+  expectLines(linesOf(second), lines(2, half - 2, half));
+  await second.stop();
+});

@@ -21,8 +21,13 @@ export class FrameDecoder {
   }
 }
 
-/** So many lines of a followed log are remembered: what the engine writes within a second or less. */
-const rememberedLines = 32_768;
+/** So many lines of a followed log are remembered, 1.5 MB when it is flooded. */
+const rememberedLines = 16_384;
+
+export interface LogForm {
+  readonly timestamps: boolean;
+  readonly follow: boolean;
+}
 
 /**
  * A log as the engine tells it with times, which has to be mended in two ways: what is longer than 16 KiB is kept in
@@ -30,26 +35,27 @@ const rememberedLines = 32_768;
  * somebody follows. Only lines that were told are left out: a clock may go back.
  */
 export class LogLines {
-  readonly #withTimes: boolean;
+  readonly #form: LogForm;
   readonly #unfinished = new Set<OutputFrame['stream']>();
   /** `<stream> <time>` of what was told last, oldest first. */
   readonly #told = new Set<string>();
   #newest = '';
   #isRepeating = false;
 
-  constructor(withTimes: boolean) {
-    this.#withTimes = withTimes;
+  constructor(form: LogForm) {
+    this.#form = form;
   }
 
   /** Undefined: it was told before. */
   bytesOf({ stream, bytes }: OutputFrame): Uint8Array | undefined {
+    const { timestamps, follow } = this.#form;
     const end = bytes.indexOf(0x20);
-    if (this.#isRepeat(stream, Buffer.from(bytes.subarray(0, end)).toString('latin1')))
-      return undefined;
+    const time = Buffer.from(bytes.subarray(0, end)).toString('latin1');
+    if (follow && this.#isRepeat(stream, time)) return undefined;
     const isRest = this.#unfinished.has(stream);
     if (bytes.at(-1) === 0x0a) this.#unfinished.delete(stream);
     else this.#unfinished.add(stream);
-    return isRest || !this.#withTimes ? bytes.subarray(end + 1) : bytes;
+    return isRest || !timestamps ? bytes.subarray(end + 1) : bytes;
   }
 
   #isRepeat(stream: OutputFrame['stream'], time: string): boolean {

@@ -56,13 +56,13 @@ describe('a log as the engine tells it', () => {
       want: '5 a\n6 b\n3 c\n4 d\n7 e\n',
     },
   ];
-  async function told(given: readonly Buffer[], withTimes: boolean): Promise<string> {
+  async function told(given: readonly Buffer[], timestamps: boolean): Promise<string> {
     async function* chunks() {
       yield* given;
     }
     const parts: Uint8Array[] = [];
-    for await (const part of decodeOutput(chunks(), false, new LogLines(withTimes)))
-      parts.push(part);
+    const lines = new LogLines({ timestamps, follow: true });
+    for await (const part of decodeOutput(chunks(), false, lines)) parts.push(part);
     return Buffer.concat(parts).toString();
   }
   it.each(cases)('$name', async ({ given, want }) => {

@@ -302,7 +302,7 @@ export class DockerRuntime implements Runtime {
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const details = await this.#client.inspectContainer(id);
     // With a terminal there are no frames to tell lines by.
-    const lines = details.Config.Tty ? undefined : new LogLines(options.timestamps);
+    const lines = details.Config.Tty ? undefined : new LogLines(options);
     const stream = await this.#client.logs(id, {
       follow: options.follow,
       stdout: true,

@@ -10,8 +10,8 @@ import { Cluster, eventually, type FollowedTool } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
 const cluster = new Cluster(['--no-install']);
-/** Some 84 bytes each in the engine's file: one is full after 120,000. */
-const half = 125_000;
+/** Some 84 bytes each in the engine's file: one is full after 125,000. */
+const half = 130_000;
 
 /** Prints half of its lines, and each next step when it is told to; its lines begin with its run. */
 const script = `
@@ -132,8 +132,8 @@ it('-f ends with its container; --previous has all of the one before, and -f the
   await ends(`2-${half}`);
   expectLines(await logs('--previous'), lines(1, 1, 2 * half));
   expect(await logs('--previous', '--tail=2', '--timestamps')).toEqual([
-    expect.stringMatching(/Z 1-249999$/),
-    expect.stringMatching(/Z 1-250000$/),
+    expect.stringMatching(/Z 1-259999$/),
+    expect.stringMatching(/Z 1-260000$/),
   ]);
   const second = cluster.follow('logs', '-f', '--tail=3', 'talks');
   await eventually(() => second.stdout.includes(`2-${half}\n`), 'it follows the new one');

@@ -123,14 +123,14 @@ function flagsOrExit(): Flags {
 async function readClusterId(
   client: RestClient,
   data: string,
-  signal: AbortSignal,
+  { signal, logger }: { readonly signal: AbortSignal; readonly logger: Logger },
 ): Promise<string> {
   const file = path.join(data, 'cluster-id');
   for (let waitMs = 100; !signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
     try {
       const { metadata } = await client.get(namespaces, { name: 'kube-system' }, { signal });
       const { uid = '' } = metadata;
-      await writeFileAtomic(file, `${uid}\n`);
+      await keepClusterId(file, uid, logger);
       return uid;
     } catch (error) {
       const kept = await readFile(file, 'utf8').catch(() => '');
@@ -144,6 +144,15 @@ async function readClusterId(
 
 /** The same source as `systemRandom`, without the half of Node's web cryptography that comes with it. */
 const random = pooledRandom(randomFillSync);
+
+/** A full disk keeps nobody from running; what it costs is a start without an API server. */
+async function keepClusterId(file: string, uid: string, logger: Logger): Promise<void> {
+  const kept = await readFile(file, 'utf8').catch(() => '');
+  if (kept.trim() === uid) return;
+  await writeFileAtomic(file, `${uid}\n`).catch((error: unknown) => {
+    logger.warn("The cluster's identity is not kept", { file, error: messageOf(error) });
+  });
+}
 
 /** Less than what the supervisor gives. */
 const stopMs = 1_500;
@@ -188,7 +197,10 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
       readFile(path.join(flags.data, name), 'utf8'),
     ),
   );
-  const clusterId = await readClusterId(client, flags.data, stopping.signal);
+  const clusterId = await readClusterId(client, flags.data, {
+    signal: stopping.signal,
+    logger,
+  });
   const { bindAddress, port } = flags;
   let told = '';
   agent = new NodeAgent({

@@ -303,6 +303,7 @@ export class NodeAgent {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
+        pidsMax: () => facts.pidLimit,
         dns: () => readNodeDns(),
         devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,

@@ -1,5 +1,6 @@
 // Whole pod lives against the fake engine and an API server of a few lines.
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { PodSpec } from '#kube/api/core.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
@@ -117,6 +118,28 @@ describe('a pod', () => {
     }
     const observed = await runtime.getPod({ uid: 'uid-p', name: 'p', namespace: 'ns' });
     expect(observed.containers.map(({ attempt }) => attempt)).toEqual([3, 2]);
+  });
+
+  it('whose volumes can not be written anew is told of it, and gets them when they can', async () => {
+    const items = [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }];
+    await runningPod({ volumes: [{ name: 'info', downwardAPI: { items } }] });
+    const folder = join(directory, 'uid-p/volumes/info');
+    const shown = () => readFileSync(join(folder, 'labels'), 'utf8');
+    renameSync(folder, `${folder}-away`);
+    writeFileSync(folder, 'in the way');
+    const pod = api.pods.get('p') ?? podOf();
+    api.put({ ...pod, metadata: { ...pod.metadata, labels: { app: 'new' } } });
+    const told = () => events.filter((event) => event.startsWith('FailedMount'));
+    await until('told', () => told().length > 0);
+    expect(told()[0]).toMatch(/^FailedMount: MountVolume.SetUp failed for volume "info" : EEXIST/);
+    expect([isReady(), web()?.restartCount]).toEqual([true, 0]);
+    await settled();
+    rmSync(folder);
+    renameSync(`${folder}-away`, folder);
+    expect(shown()).toBe('');
+    clock.advance(10_000);
+    await until('written', () => shown() === 'app="new"');
+    expect(runtime.calls).toEqual(['run sandbox p', 'create web', 'start web']);
   });
 
   it('that is deleted stops with its grace period, leaves nothing, and leaves the API last', async () => {

@@ -192,6 +192,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       })),
       ...limitsBody(resources),
       OomScoreAdj: place.mayLowerOomScore ? oomScoreAdj : Math.max(0, oomScoreAdj),
+      PidsLimit: resources.pidsMax,
       Privileged: security.privileged,
       ReadonlyRootfs: security.readOnlyRootFilesystem,
       CapAdd: [...security.addCapabilities],

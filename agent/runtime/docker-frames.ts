@@ -21,9 +21,63 @@ export class FrameDecoder {
   }
 }
 
+/** So many lines of a followed log are remembered, 1.5 MB when it is flooded. */
+const rememberedLines = 16_384;
+
+export interface LogForm {
+  readonly timestamps: boolean;
+  readonly follow: boolean;
+}
+
+/**
+ * A log as the engine tells it with times, which has to be mended in two ways: what is longer than 16 KiB is kept in
+ * parts, with the time before each; and engines before 23 tell lines again when they begin another file while
+ * somebody follows. Only lines that were told are left out: a clock may go back.
+ */
+export class LogLines {
+  readonly #form: LogForm;
+  readonly #unfinished = new Set<OutputFrame['stream']>();
+  /** `<stream> <time>` of what was told last, oldest first. */
+  readonly #told = new Set<string>();
+  #newest = '';
+  #isRepeating = false;
+
+  constructor(form: LogForm) {
+    this.#form = form;
+  }
+
+  /** Undefined: it was told before. */
+  bytesOf({ stream, bytes }: OutputFrame): Uint8Array | undefined {
+    const { timestamps, follow } = this.#form;
+    const end = bytes.indexOf(0x20);
+    const time = Buffer.from(bytes.subarray(0, end)).toString('latin1');
+    if (follow && this.#isRepeat(stream, time)) return undefined;
+    const isRest = this.#unfinished.has(stream);
+    if (bytes.at(-1) === 0x0a) this.#unfinished.delete(stream);
+    else this.#unfinished.add(stream);
+    return isRest || !timestamps ? bytes.subarray(end + 1) : bytes;
+  }
+
+  #isRepeat(stream: OutputFrame['stream'], time: string): boolean {
+    const key = `${stream} ${time}`;
+    const isOld = time < this.#newest || (this.#isRepeating && time === this.#newest);
+    this.#isRepeating = isOld && this.#told.has(key);
+    if (this.#isRepeating) return true;
+    this.#newest = time;
+    this.#told.add(key);
+    for (const oldest of this.#told) {
+      if (this.#told.size <= rememberedLines) break;
+      this.#told.delete(oldest);
+    }
+    return false;
+  }
+}
+
+/** `lines`: of a log that is asked for with times. */
 export async function* decodeOutput(
   chunks: AsyncIterable<Uint8Array>,
   tty: boolean,
+  lines?: LogLines,
 ): AsyncIterable<Uint8Array> {
   if (tty) {
     yield* chunks;
@@ -32,8 +86,12 @@ export async function* decodeOutput(
   const decoder = new FrameDecoder();
   for await (const chunk of chunks) {
     // One chunk out for each in: a line a frame would be a message a line.
-    const frames = [...decoder.push(chunk)];
-    if (frames.length > 0) yield Buffer.concat(frames.map((frame) => frame.bytes));
+    const parts: Uint8Array[] = [];
+    for (const frame of decoder.push(chunk)) {
+      const bytes = lines === undefined ? frame.bytes : lines.bytesOf(frame);
+      if (bytes !== undefined) parts.push(bytes);
+    }
+    if (parts.length > 0) yield Buffer.concat(parts);
   }
 }
 

@@ -1,7 +1,7 @@
 // The pure parts of the Docker runtime: frames, network choice, the sandbox program, error texts.
 import { describe, expect, it } from 'vitest';
 import { asRuntimeError } from './docker-client.ts';
-import { FrameDecoder } from './docker-frames.ts';
+import { decodeOutput, FrameDecoder, LogLines } from './docker-frames.ts';
 import { bridgeName, freePodCidr } from './pod-network.ts';
 import { PullLayers, type PullEvent } from './pull-progress.ts';
 import { sandboxImageTar, sandboxProgram } from './sandbox-image.ts';
@@ -27,6 +27,47 @@ describe('Docker’s frames', () => {
       for (const { stream, bytes: payload } of decoder.push(bytes.subarray(at, at + size)))
         frames.push([stream, Buffer.from(payload).toString()]);
     expect(frames).toEqual(whole);
+  });
+});
+
+describe('a log as the engine tells it', () => {
+  const cases = [
+    { name: 'stays', given: [frame(1, '1 a\n'), frame(2, '1 b\n')], want: '1 a\n1 b\n' },
+    {
+      name: 'has no times in the middle of a line that came in parts',
+      given: [frame(1, '1 aa'), frame(1, '1 aa'), frame(1, '1 aa\n'), frame(1, '2 b\n')],
+      want: '1 aaaaaa\n2 b\n',
+    },
+    {
+      name: 'has two streams that have nothing to do with each other',
+      given: [frame(1, '1 aa'), frame(2, '2 b\n'), frame(1, '3 \n'), frame(2, '4 c\n')],
+      want: '1 aa2 b\n\n4 c\n',
+    },
+    {
+      name: 'has each line once that the engine tells again',
+      given: ['1 a', '2 b', '3 c', '3 d', '2 b', '3 c', '3 d', '4 e'].map((line) =>
+        frame(1, `${line}\n`),
+      ),
+      want: '1 a\n2 b\n3 c\n3 d\n4 e\n',
+    },
+    {
+      name: 'has all lines when the clock goes back',
+      given: ['5 a', '6 b', '3 c', '4 d', '7 e'].map((line) => frame(1, `${line}\n`)),
+      want: '5 a\n6 b\n3 c\n4 d\n7 e\n',
+    },
+  ];
+  async function told(given: readonly Buffer[], timestamps: boolean): Promise<string> {
+    async function* chunks() {
+      yield* given;
+    }
+    const parts: Uint8Array[] = [];
+    const lines = new LogLines({ timestamps, follow: true });
+    for await (const part of decodeOutput(chunks(), false, lines)) parts.push(part);
+    return Buffer.concat(parts).toString();
+  }
+  it.each(cases)('$name', async ({ given, want }) => {
+    expect(await told(given, true)).toBe(want);
+    expect(await told(given, false)).toBe(want.replaceAll(/\d /g, ''));
   });
 });
 

@@ -15,7 +15,7 @@ import {
   type NodeIdentity,
   type SandboxPlace,
 } from './docker-config.ts';
-import { decodeOutput } from './docker-frames.ts';
+import { decodeOutput, LogLines } from './docker-frames.ts';
 import { DockerObserver } from './docker-observer.ts';
 import {
   attachDockerProcess,
@@ -310,11 +310,13 @@ export class DockerRuntime implements Runtime {
 
   async *logs(id: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const details = await this.#client.inspectContainer(id);
+    // With a terminal there are no frames to tell lines by.
+    const lines = details.Config.Tty ? undefined : new LogLines(options);
     const stream = await this.#client.logs(id, {
       follow: options.follow,
       stdout: true,
       stderr: true,
-      timestamps: options.timestamps,
+      timestamps: options.timestamps || lines !== undefined,
       tail: options.tailLines ?? 'all',
       since: options.sinceMs === undefined ? 0 : (options.sinceMs / 1000).toFixed(3),
     });
@@ -322,7 +324,7 @@ export class DockerRuntime implements Runtime {
     options.signal.addEventListener('abort', stop);
     try {
       if (options.signal.aborted) return;
-      yield* decodeOutput(stream, details.Config.Tty);
+      yield* decodeOutput(stream, details.Config.Tty, lines);
     } catch (error) {
       if (!options.signal.aborted) throw error;
     } finally {

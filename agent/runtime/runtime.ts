@@ -70,6 +70,8 @@ export interface ContainerLimits {
 
 export interface ContainerResources extends ContainerLimits {
   readonly oomScoreAdj: number;
+  /** Processes and threads at the same time. */
+  readonly pidsMax: number;
 }
 
 export interface ContainerSecurity {

@@ -42,14 +42,16 @@ export class LogSink {
     closeSync(this.#descriptor);
   }
 
+  /** The old file is closed last: a number that was closed is soon another file's. */
   #rotate(): void {
-    closeSync(this.#descriptor);
+    const old = this.#descriptor;
     const numbered = (n: number): string => this.#path.replace(/\.log$/, `.${n}.log`);
     rmSync(numbered(this.#keep), { force: true });
     for (let n = this.#keep - 1; n >= 1; n--) renameIfThere(numbered(n), numbered(n + 1));
     if (this.#keep > 0) renameIfThere(this.#path, numbered(1));
     this.#descriptor = openSync(this.#path, 'w', 0o600);
     this.#sizeBytes = 0;
+    closeSync(old);
   }
 }
 

@@ -1,19 +1,22 @@
-// `kill -9` of the agent right before and right after each call by which it changes something of the
-// engine, from a pod's first sandbox to its last removal: the next agent goes on as if nothing had
-// happened, and at the end the machine has nothing more than before.
+// `kill -9` of the agent right before and right after the calls by which it changes something of the
+// engine, from a pod's first sandbox to its last removal, with init containers, a sidecar and hooks: the
+// next agent goes on as if nothing had happened, and at the end the machine has nothing more than before.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ConfigMap, Pod } from '#kube/api/core.ts';
+import type { ConfigMap, Container, Pod } from '#kube/api/core.ts';
 import { configMaps, pods } from '#kube/client/resources.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { AgentProcess, clusterWithoutAgent } from '../setup/agent-process.ts';
 import { eventually, type Cluster } from '../setup/cluster.ts';
-import { EngineProxy, type Cut } from '../setup/engine-proxy.ts';
+import { EngineProxy, type When } from '../setup/engine-proxy.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
 const engine = new EngineProxy();
+/** Where containers write down that they ran. */
+const marks = mkdtempSync(path.join(tmpdir(), 'flotilla-marks-'));
 let cluster: Cluster;
 let agent: AgentProcess;
 let clusterId: string;
@@ -32,16 +35,33 @@ afterAll(async () => {
   await agent.stop();
   await cluster.destroy();
   await engine.destroy();
+  rmSync(marks, { recursive: true });
 });
 
-/** With three kinds of volumes; bound here, so that no time goes by before. */
+/** So many containers with a postStart hook, as each can be cut off only once. */
+const hooked = ['hook-1', 'hook-2', 'hook-3', 'hook-4'];
+
+/** With four kinds of volumes; bound here, so that no time goes by before. */
 function podOf(name: string): Pod {
-  const mounts = ['settings', 'memory', 'disk'].map((volume) => ({
+  const mounts = ['settings', 'memory', 'disk', 'marks'].map((volume) => ({
     name: volume,
     mountPath: `/${volume}`,
   }));
-  const base = { image: webImage, imagePullPolicy: 'Never', volumeMounts: mounts };
-  const command = (script: string) => ({ ...base, command: ['sh', '-c', script] });
+  const container = (own: string, script: string, more: Partial<Container> = {}): Container => {
+    const command = ['sh', '-c', `echo ${own} >> /marks/ran; ${script}`];
+    return {
+      name: own,
+      image: webImage,
+      imagePullPolicy: 'Never',
+      command,
+      volumeMounts: mounts,
+      ...more,
+    };
+  };
+  const goesOn = "trap 'exit 0' TERM; sleep 600 & wait";
+  const mark = (text: string) => ({
+    exec: { command: ['sh', '-c', `echo ${text} >> /marks/ran`] },
+  });
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -50,11 +70,23 @@ function podOf(name: string): Pod {
       nodeName: agent.nodeName,
       terminationGracePeriodSeconds: 5,
       automountServiceAccountToken: false,
-      containers: [{ name: 'main', ...command("trap 'exit 0' TERM; sleep 600 & wait") }],
+      initContainers: [
+        // It ends while no agent is there.
+        container('first', 'sleep 0.2'),
+        container('beside', goesOn, { restartPolicy: 'Always' }),
+        container('second', 'true'),
+      ],
+      containers: [
+        container('main', goesOn, { lifecycle: { preStop: mark('preStop') } }),
+        ...hooked.map((own) =>
+          container(own, goesOn, { lifecycle: { postStart: mark('postStart') } }),
+        ),
+      ],
       volumes: [
         { name: 'settings', configMap: { name: 'settings' } },
         { name: 'memory', emptyDir: { medium: 'Memory' } },
         { name: 'disk', emptyDir: {} },
+        { name: 'marks', hostPath: { path: marks } },
       ],
     },
   };
@@ -73,10 +105,11 @@ async function leftovers(): Promise<Leftovers> {
   const filter = `label=flotilla.dev/cluster-id=${clusterId}`;
   const args = ['network', 'ls', '-q', '--filter', filter];
   const networks = execFileSync('docker', args, { encoding: 'utf8' });
+  const folder = path.join(agent.dataDirectory, 'pods');
   return {
     containers: await cluster.containers(),
     mounts: table.filter((line) => line.includes(agent.dataDirectory)),
-    folders: readdirSync(path.join(agent.dataDirectory, 'pods')),
+    folders: existsSync(folder) ? readdirSync(folder) : [],
     networks: networks.trim().split('\n').toSorted(),
   };
 }
@@ -99,61 +132,95 @@ async function shown(): Promise<string[]> {
   return out.trim().split('\n').toSorted();
 }
 
-async function isUp(name: string): Promise<void> {
-  await eventually(async () => {
-    const { status } = (await find(name)) ?? {};
-    return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True');
-  }, `${name} is ready`);
-  expect(await shown()).toEqual(['POD running', 'main running']);
+async function isReady(name: string): Promise<boolean | undefined> {
   const { status } = (await find(name)) ?? {};
-  expect(status?.containerStatuses?.map(({ restartCount }) => restartCount)).toEqual([0]);
+  return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True');
 }
 
-async function isGone(name: string): Promise<void> {
-  await eventually(async () => (await find(name)) === undefined, `${name} is gone`);
+async function isGone(name: string): Promise<boolean> {
+  return (await find(name)) === undefined;
 }
 
-/** Lets the agent die at that call, and another one take its place. */
-async function killedAt(cut: Omit<Cut, 'onCut'>, act: () => Promise<unknown>): Promise<void> {
-  engine.cutAt({ ...cut, onCut: () => agent.kill() });
-  await act();
-  await agent.exited();
+/** Names of containers by their ids: an answer to a cut call names none. */
+const names = new Map<string, string>();
+let lastExec = '';
+
+/** What a call is about: `start main`. */
+function labelOf(call: string): string {
+  const created = /\/containers\/create\?.*\bname=k8s_([^_]+)_/.exec(call)?.[1];
+  if (created !== undefined) return `create ${created}`;
+  if (call.includes('/exec/')) return call.includes('/start') ? `run ${lastExec}` : call;
+  const [, id = '', verb = 'remove'] = /\/containers\/([0-9a-f]{64})(?:\/(\w+))?/.exec(call) ?? [];
+  if (id === '') return call;
+  const name = names.get(id) ?? nameOf(id);
+  names.set(id, name);
+  if (verb === 'exec') lastExec = name;
+  return `${verb} ${name}`;
+}
+
+function nameOf(id: string): string {
+  const format = '{{index .Config.Labels "io.kubernetes.container.name"}}';
+  return execFileSync('docker', ['inspect', '--format', format, id], { encoding: 'utf8' }).trim();
+}
+
+/** Kills the agent at each of these points, in whatever order it comes by, until all is as it shall be. */
+async function killedAtEach(points: readonly string[], isDone: () => Promise<unknown>) {
+  const left = new Set(points);
+  const at = (call: string): When | undefined => {
+    const label = labelOf(call);
+    const when = (['before', 'after'] as const).find((one) => left.has(`${one} ${label}`));
+    left.delete(`${when} ${label}`);
+    return when;
+  };
+  engine.cutAt({ at, onCut: () => agent.kill() });
+  let isOver = false;
+  const done = eventually(isDone, 'what shall come about', 300_000).finally(() => (isOver = true));
+  for (;;) {
+    await Promise.race([done, agent.exited()]);
+    if (isOver) break;
+    agent.start();
+  }
   engine.cutAt(undefined);
-  agent.start();
+  await done;
+  expect([...left], 'points that the agent did not come by').toEqual([]);
 }
 
-async function create(name: string): Promise<void> {
-  await (await cluster.client()).create(pods, podOf(name));
-}
-
-async function remove(name: string): Promise<void> {
-  await (await cluster.client()).delete(pods, { namespace: 'default', name });
-}
+const both = (label: string) => [`before ${label}`, `after ${label}`];
+const starts = [
+  ...['POD', 'first', 'beside', 'second', 'main'].flatMap((name) => [
+    ...both(`create ${name}`),
+    ...both(`start ${name}`),
+  ]),
+  // Its hook is lost with the agent, as in Kubernetes.
+  'before exec hook-1',
+  'after exec hook-2',
+  'before run hook-3',
+  'after run hook-4',
+];
+const stops = ['exec main', 'run main', 'stop main', 'stop beside', 'kill POD']
+  .concat('remove first', 'remove main', 'remove POD')
+  .flatMap(both);
 
 it('an agent that is killed at any point of a pod leaves nothing, doubles nothing', async () => {
-  await create('first');
-  await isUp('first');
-  await remove('first');
-  await isGone('first');
   const before = await leftovers();
   expect(before).toMatchObject({ containers: [], mounts: [], folders: [] });
-  engine.cutAt(undefined);
-  await create('counted');
-  await isUp('counted');
-  const starts = engine.calls;
-  engine.cutAt(undefined);
-  await remove('counted');
-  await isGone('counted');
-  const stops = engine.calls;
-  // Sandbox and container are created and started; later stopped and removed.
-  expect([starts.length, stops.length], `${starts.join()} ${stops.join()}`).toEqual([4, 4]);
-  for (let call = 1; call <= starts.length; call++)
-    for (const when of ['before', 'after'] as const) {
-      const name = `killed-${when}-${call}`;
-      await killedAt({ call, when }, () => create(name));
-      await isUp(name);
-      await killedAt({ call, when }, () => remove(name));
-      await isGone(name);
-      expect(await leftovers(), name).toEqual(before);
-    }
+  const client = await cluster.client();
+  await client.create(pods, podOf('killed'));
+  await killedAtEach(starts, () => isReady('killed'));
+  const up = ['POD', 'beside', 'main', ...hooked].map((name) => `${name} running`);
+  const over = ['first', 'second'].map((name) => `${name} exited`);
+  // The last agent tidies up after it has told.
+  await eventually(async () => {
+    expect(await shown()).toEqual([...up, ...over].toSorted());
+    return true;
+  }, 'one of each container, and no other');
+  const { status } = (await find('killed')) ?? {};
+  const all = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+  expect(all.map(({ restartCount }) => restartCount)).toEqual(all.map(() => 0));
+  const ran = readFileSync(path.join(marks, 'ran'), 'utf8').trim().split('\n');
+  const once = all.map(({ name }) => name).toSorted();
+  expect(ran.filter((name) => name !== 'postStart').toSorted()).toEqual(once);
+  await client.delete(pods, { namespace: 'default', name: 'killed' });
+  await killedAtEach(stops, () => isGone('killed'));
+  expect(await leftovers()).toEqual({ ...before, networks: [expect.any(String)] });
 }, 600_000);

@@ -57,7 +57,7 @@ export function containerConfig(
     env: ['COLOUR=green'],
     mounts: [],
     devices: [],
-    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997 },
+    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: -997, pidsMax: 100 },
     inPodCgroup: false,
     security: {
       privileged: false,
@@ -314,6 +314,31 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     it('tells the directory where images lie', async () => {
       expect(await runtime.storageDirectory()).toMatch(/^\//);
+    });
+
+    it('makes no more processes for a container than it may have', async () => {
+      if (!test.real) return;
+      const [container] = (await runtime.getPod(pod)).containers;
+      const script = 'for n in $(busybox seq 200); do sleep 2 > /dev/null 2>&1 & done';
+      const { exitCode, output } = await runtime.exec(
+        container?.id ?? '',
+        ['sh', '-c', script],
+        10_000,
+      );
+      expect([exitCode, output]).toEqual([2, expect.stringContaining("can't fork")]);
+    });
+
+    it('tells the time once before each line of a log, however long', async () => {
+      if (!test.real) return;
+      const ref = { uid: 'uid-long', name: 'long', namespace: 'default' };
+      const script = 'yes | head -c 50000 | busybox tr -d "\\n"; echo; echo end';
+      const { container } = await start(ref, { command: ['sh', '-c', script] });
+      const { signal } = new AbortController();
+      let text = '';
+      for await (const part of runtime.logs(container, { follow: true, timestamps: true, signal }))
+        text += Buffer.from(part).toString();
+      const time = String.raw`\d{4}-\d\d-\d\dT\S+Z`;
+      expect(text).toMatch(new RegExp(`^${time} y{25000}\n${time} end\n$`));
     });
 
     it('runs commands in a container and returns output and exit code', async () => {

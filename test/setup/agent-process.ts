@@ -28,8 +28,13 @@ export class AgentProcess {
   #process: ChildProcess | undefined;
   #exit: Promise<number | null> = Promise.resolve(0);
 
-  constructor({ dataDirectory }: Cluster, env: Readonly<Record<string, string>> = {}) {
-    this.dataDirectory = path.join(dataDirectory, 'agent');
+  /** `folder`: where its own, with the credentials, was moved to. */
+  constructor(
+    { dataDirectory }: Cluster,
+    env: Readonly<Record<string, string>> = {},
+    folder = path.join(dataDirectory, 'agent'),
+  ) {
+    this.dataDirectory = folder;
     this.nodeName = readFileSync(path.join(dataDirectory, 'node-name'), 'utf8').trim();
     this.#env = env;
   }

@@ -9,18 +9,16 @@ import { Transform } from 'node:stream';
 
 const engineSocket = '/var/run/docker.sock';
 
-/** A call that is not to be answered. */
+/** Before the engine hears of a call, or after it has answered: nobody hears that answer. */
+export type When = 'before' | 'after';
+
 export interface Cut {
-  /** Which of the changing calls from now on, from 1. */
-  readonly call: number;
-  /** Before the engine hears of it, or after it has answered. */
-  readonly when: 'before' | 'after';
+  /** Asked about each call that changes something: `POST /containers/create?name=x`. */
+  readonly at: (call: string) => When | undefined;
   readonly onCut: () => void;
 }
 
 export class EngineProxy {
-  /** The changing calls since the last cut was set: `POST /containers/create`. */
-  calls: string[] = [];
   /** How long the engine takes longer for each call. */
   delayMs = 0;
   #cut: Cut | undefined;
@@ -58,9 +56,7 @@ export class EngineProxy {
     await closed;
   }
 
-  /** Undefined: only counts. */
   cutAt(cut: Cut | undefined): void {
-    this.calls = [];
     this.#cut = cut;
   }
 
@@ -71,20 +67,20 @@ export class EngineProxy {
 
   #serve(client: Socket): void {
     const engine = connect({ path: engineSocket, allowHalfOpen: true });
-    let unanswered: Cut | undefined;
+    const cut = (): void => this.#cut?.onCut();
+    let when: When | undefined;
     const asked = new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
-        const cut = this.#notice(chunk);
-        if (cut?.when === 'before') return cut.onCut();
-        unanswered = cut;
+        when = this.#notice(chunk);
+        if (when === 'before') return cut();
         if (this.delayMs === 0) done(null, chunk);
         else setTimeout(() => done(null, chunk), this.delayMs);
       },
     });
     const answered = new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
-        if (unanswered === undefined) return done(null, chunk);
-        unanswered.onCut();
+        if (when === undefined) return done(null, chunk);
+        cut();
       },
     });
     client.pipe(asked).pipe(engine);
@@ -104,10 +100,8 @@ export class EngineProxy {
   }
 
   /** A request begins with its own chunk: the client sends the next one when it has its answer. */
-  #notice(chunk: Buffer): Cut | undefined {
-    const line = /^(?:POST|PUT|DELETE) \/\S+/.exec(chunk.subarray(0, 200).toString('latin1'))?.[0];
-    if (line === undefined) return undefined;
-    this.calls.push(line.replace(/\?.*/, '').replace(/[0-9a-f]{64}/, 'ID'));
-    return this.#cut?.call === this.calls.length ? this.#cut : undefined;
+  #notice(chunk: Buffer): When | undefined {
+    const line = /^(?:POST|PUT|DELETE) \/\S+/.exec(chunk.subarray(0, 500).toString('latin1'))?.[0];
+    return line === undefined ? undefined : this.#cut?.at(line);
   }
 }

@@ -154,6 +154,7 @@ export function start(): Promise<void> {
       ips: () => ['192.168.1.5'],
       allocatable: () => machine.allocatable,
       memoryBytes: () => 1e9,
+      pidsMax: () => 32_768,
       dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
       seccompProfile: async () => '{}',
       devices: () => machine.devices,

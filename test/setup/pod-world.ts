@@ -218,6 +218,7 @@ export class PodWorld {
       ips: () => ['192.168.1.5'],
       allocatable: () => ({}),
       memoryBytes: () => 1e9,
+      pidsMax: () => 32_768,
       dns: async () => ({ servers: [], searches: [], options: [] }),
       seccompProfile: async () => '{}',
       devices: () => [],

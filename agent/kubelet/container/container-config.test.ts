@@ -15,6 +15,7 @@ function config(
     user?: string;
     qosClass?: string;
     seccompProfile?: string;
+    nodePidsMax?: number;
   } = {},
 ) {
   return containerConfig({
@@ -38,11 +39,19 @@ function config(
     },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,
+    nodePidsMax: more.nodePidsMax ?? 32_768,
     ...(more.seccompProfile === undefined ? {} : { seccompProfile: more.seccompProfile }),
   });
 }
 
 describe('resources', () => {
+  it.each([
+    { name: 'a large machine', nodePidsMax: 4_194_304, want: 4096 },
+    { name: 'a small one', nodePidsMax: 7000, want: 3500 },
+  ])('of $name: $want processes at most', ({ nodePidsMax, want }) => {
+    expect(config({}, { nodePidsMax }).resources.pidsMax).toBe(want);
+  });
+
   const cases: { name: string; resources: ResourceRequirements; want: object }[] = [
     { name: 'none', resources: {}, want: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0 } },
     {

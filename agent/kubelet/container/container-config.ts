@@ -9,7 +9,12 @@ import type {
   ImageStatus,
   MountConfig,
 } from '../../runtime/runtime.ts';
-import { containerLimits, oomScoreAdjust, podLevelLimits } from './container-resources.ts';
+import {
+  containerLimits,
+  containerPidsMax,
+  oomScoreAdjust,
+  podLevelLimits,
+} from './container-resources.ts';
 import { expandReferences } from './expansion.ts';
 import { podRef } from './sandbox-config.ts';
 import { containerSecurity } from './security.ts';
@@ -37,6 +42,8 @@ export interface ContainerConfigInput {
   readonly qosClass: string;
   readonly targetContainerId?: string;
   readonly nodeMemoryBytes: number;
+  /** Processes and threads that this machine's kernel makes. */
+  readonly nodePidsMax: number;
   /** The content of its seccomp profile, if it is one of this machine's. */
   readonly seccompProfile?: string;
   /** Of its pod's RuntimeClass. */
@@ -75,7 +82,11 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     devices: input.devices.mappings,
     ...(input.devices.usbBus ? { usbBus: true } : {}),
     ...(input.gpus === undefined ? {} : { gpus: input.gpus }),
-    resources: { ...containerLimits(container, spec), oomScoreAdj: oomScoreAdjust(input) },
+    resources: {
+      ...containerLimits(container, spec),
+      oomScoreAdj: oomScoreAdjust(input),
+      pidsMax: containerPidsMax(input.nodePidsMax),
+    },
     inPodCgroup: podLevelLimits(spec) !== undefined,
     security: withGroups(containerSecurity(input), input.devices.groups),
     hostNetwork: spec.hostNetwork ?? false,

@@ -47,6 +47,15 @@ function limitsOf({ limits = {}, requests = {} }: ResourceRequirements): Contain
   };
 }
 
+/**
+ * Processes and threads of one container. Differs: without `podPidsLimit` Kubernetes sets none, and a fork
+ * bomb in one app takes the machine from all others, and from who wants to end it. This is more than any
+ * server needs, and leaves a small machine half of its own.
+ */
+export function containerPidsMax(nodePidsMax: number): number {
+  return Math.min(4096, Math.floor(nodePidsMax / 2));
+}
+
 export interface OomInput {
   readonly pod: Pod;
   readonly container: Container;

@@ -40,6 +40,8 @@ export interface NodeView {
   readonly ips: () => readonly string[];
   readonly allocatable: () => Readonly<Record<string, Quantity>>;
   readonly memoryBytes: () => number;
+  /** Processes and threads that its kernel makes. */
+  readonly pidsMax: () => number;
   /** As /etc/resolv.conf has it. */
   readonly dns: () => Promise<DnsConfig>;
   /** The content of a profile of this machine's. Throws ContainerConfigError. */
@@ -205,6 +207,7 @@ export class ContainerStarter {
       image,
       qosClass,
       nodeMemoryBytes: node.memoryBytes(),
+      nodePidsMax: node.pidsMax(),
       ...(target === undefined ? {} : { targetContainerId: target }),
       ...(profile === undefined ? {} : { seccompProfile: profile }),
       ...(await this.runtimeOf(pod)),

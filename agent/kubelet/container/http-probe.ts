@@ -32,6 +32,7 @@ export async function httpProbe({ url, headers, timeoutMs }: HttpProbe): Promise
   let sent = headers;
   for (let redirects = 0; ; redirects++) {
     const answer = await ask(at, sent, signal).catch((error: Error) => error);
+    if (answer instanceof BodyError) return { isSuccess: false, output: answer.message };
     if (answer instanceof Error)
       return { isSuccess: false, output: `Get "${textOf(at)}": ${answer.message}` };
     const next = redirectOf(answer, at);
@@ -84,9 +85,19 @@ function ask(url: URL, headers: HttpProbe['headers'], signal: AbortSignal): Prom
   const options = { host, port, path, headers, agent: false, rejectUnauthorized: false, signal };
   return new Promise((resolve, reject) => {
     let isDialed = false;
-    const request = send(options, (response) => void readAnswer(response).then(resolve, reject));
+    let isAnswered = false;
+    const request = send(options, (response) => {
+      isAnswered = true;
+      readAnswer(response).then(resolve, (error: unknown) => {
+        const timeout =
+          'context deadline exceeded (Client.Timeout or context cancellation while reading body)';
+        reject(new BodyError(signal.aborted ? timeout : 'unexpected EOF', { cause: error }));
+      });
+    });
     request.once('socket', (socket) => socket.once('connect', () => (isDialed = true)));
     request.on('error', (error) => {
+      // Told by the reading of the body.
+      if (isAnswered) return;
       const timeout = 'context deadline exceeded (Client.Timeout exceeded while awaiting headers)';
       const failure = connectionFailure(error);
       const why = isDialed ? failure : `dial tcp ${url.hostname}:${port}: ${failure}`;
@@ -96,7 +107,15 @@ function ask(url: URL, headers: HttpProbe['headers'], signal: AbortSignal): Prom
   });
 }
 
-/** The verdict stands with the status; a huge body is not waited for. */
+/**
+ * The status came, and not all that should follow. Differs: Kubernetes tells it and counts nothing, so that
+ * a program that hangs there is ready, and alive, for ever.
+ */
+class BodyError extends Error {
+  override readonly name = 'BodyError';
+}
+
+/** A huge body is not waited for. */
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
   const parts: Buffer[] = [];
   let sizeBytes = 0;

@@ -127,6 +127,27 @@ describe('an HTTP probe', () => {
     expect(outcome.isSuccess).toBe(true);
   });
 
+  it.each([200, 503])('that hangs in the middle of its body is a failure: %i', async (status) => {
+    const server = createServer((_request, response) => {
+      response.writeHead(status).write('so far');
+    });
+    const port = await listen(server);
+    const outcome = await runner.run({ httpGet: { port } }, target, 50);
+    server.closeAllConnections();
+    const why = 'Client.Timeout or context cancellation while reading body';
+    const output = `context deadline exceeded (${why})`;
+    expect(outcome).toEqual({ isSuccess: false, output });
+  });
+
+  it('that breaks off in the middle of its body is a failure', async () => {
+    const { outcome } = await get((_request, response) => {
+      response.writeHead(200, { 'content-length': '100' }).write('so far', () => {
+        response.socket?.destroy();
+      });
+    });
+    expect(outcome).toEqual({ isSuccess: false, output: 'unexpected EOF' });
+  });
+
   it('says what is wrong with the connection as Kubernetes does', async () => {
     const port = await closedPort();
     const refused = await runner.run({ httpGet: { port } }, target, 5_000);

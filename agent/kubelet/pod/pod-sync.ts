@@ -60,6 +60,8 @@ export interface SyncInput {
 export type RetryAfterMs = number | undefined;
 
 const failedSetUpRetryMs = 2_000;
+/** Nothing waits for it, and it costs an event each time. */
+const failedRefreshRetryMs = 10_000;
 const none: PodObjects = {
   configMap: () => undefined,
   secret: () => undefined,
@@ -91,6 +93,7 @@ export class PodSync {
     if (objects === undefined) return failedSetUpRetryMs;
     // What was just stopped is started in the next round, from a fresh look.
     if (actions.kills.length > 0) return 0;
+    if (objects === 'stale') return failedRefreshRetryMs;
     if (!willStart) return failedResizes.size === 0 ? undefined : failedResizeRetryMs;
     const sandboxId = actions.createSandbox
       ? await this.#createSandbox(pod, actions.sandboxAttempt)
@@ -146,11 +149,11 @@ export class PodSync {
       }
   }
 
-  /** Undefined: something is missing; running containers go on with what they have. */
+  /** Undefined: something is missing. `stale`: running containers go on with what they have. */
   async #setUpVolumes(
     input: SyncInput,
     needed: PodActions | undefined,
-  ): Promise<PodObjects | 'as-before' | undefined> {
+  ): Promise<PodObjects | 'as-before' | 'stale' | undefined> {
     const { pod, observed, isOffline } = input;
     const { objects, volumes, node, logger } = this.#deps;
     const isNeeded = needed !== undefined;
@@ -168,12 +171,13 @@ export class PodSync {
       await volumes.setUp({ pod, objects: found, addresses, allocatable });
       return found;
     } catch (error) {
-      if (!isNeeded) {
+      if (!isNeeded && isUnreachable(error)) {
         logger.debug('Volumes not refreshed', { pod: podRef(pod), error: messageOf(error) });
         return none;
       }
       if (canBeAsBefore && isUnreachable(error)) return 'as-before';
-      return this.#cannotSetUp(pod, messageOf(error));
+      this.#cannotSetUp(pod, messageOf(error));
+      return isNeeded ? undefined : 'stale';
     }
   }
 

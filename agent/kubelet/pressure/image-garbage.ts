@@ -4,6 +4,8 @@
 import type { ImageStatus } from '../../runtime/runtime.ts';
 
 export interface DiskSpace {
+  /** The file system's; left out where it makes no difference. */
+  readonly device?: number;
   readonly sizeBytes: number;
   readonly availableBytes: number;
 }

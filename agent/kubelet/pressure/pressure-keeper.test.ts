@@ -127,6 +127,35 @@ describe('a machine', () => {
     expect(evicted[0]).toMatch(/^a true The node was low on resource: ephemeral/);
   });
 
+  describe('whose agent and engine have a disk each', () => {
+    const full = { sizeBytes: 32 * mib, availableBytes: 0 };
+    beforeEach(async () => {
+      await addPod('a');
+      runtime.containerDiskBytes = async () => 10 * mib;
+    });
+
+    it('ends no pod for what lies on the other one', async () => {
+      disks.set('/data', { ...full, device: 2 });
+      disks.set('/', { ...roomy, device: 1 });
+      keeper.start();
+      await pass(30_000);
+      expect([keeper.isShort('ephemeral-storage'), evicted]).toEqual([true, []]);
+      volumes.set('cache', 5 * mib);
+      await pass(10_000);
+      expect(evicted[0]).toMatch(/^a true/);
+    });
+
+    it("ends none for its volumes when the engine's is full", async () => {
+      runtime.containerDiskBytes = async () => 0;
+      volumes.set('cache', 5 * mib);
+      disks.set('/data', { ...roomy, device: 2 });
+      disks.set('/', { ...full, device: 1 });
+      keeper.start();
+      await pass(30_000);
+      expect([keeper.isShort('ephemeral-storage'), evicted]).toEqual([true, []]);
+    });
+  });
+
   it('whose engine is away, or keeps its files elsewhere, is looked at all the same', async () => {
     await addPod('abc');
     memoryMib = 50;

@@ -1,7 +1,7 @@
 // Keeps this machine from running full: removes unused images every five minutes if the disk needs
 // it, looks every ten seconds whether pods have to give way, and every minute at those that may hold
 // only so much of the disk.
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import type { ObjectReference, Pod } from '#kube/api/core.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -50,6 +50,8 @@ export class PressureKeeper {
   readonly #deps: PressureDeps;
   readonly #images: ImageCollector;
   readonly #evictions: EvictionManager;
+  /** Of which disk it is: the end of a pod frees nothing of the other one. */
+  #short = { engines: false, own: false };
 
   constructor(deps: PressureDeps) {
     this.#deps = deps;
@@ -133,7 +135,12 @@ export class PressureKeeper {
       .storageDirectory()
       .then(diskSpace)
       .catch(() => own);
+    const isOne = engines.device === own.device;
     const disk = shortness(engines) < shortness(own) ? engines : own;
+    const isShort = shortness(disk) < 1;
+    this.#short = isOne
+      ? { engines: isShort, own: isShort }
+      : { engines: shortness(engines) < 1, own: shortness(own) < 1 };
     return { memoryAvailableBytes: memoryAvailableBytes(), disk };
   }
 
@@ -144,9 +151,13 @@ export class PressureKeeper {
     const usages: PodUsage[] = [];
     for (const pod of running) {
       const { containerBytes, volumeBytes } = await this.#storageUse(pod, observed);
-      const containers = [...containerBytes].map(([name, bytes]) => ({ name, bytes }));
+      const inLayers = [...containerBytes].map(([name, bytes]) => ({ name, bytes }));
       const inVolumes = [...volumeBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
-      usages.push({ pod, containers, volumeBytes: inVolumes });
+      usages.push({
+        pod,
+        containers: this.#short.engines ? inLayers : [],
+        volumeBytes: this.#short.own ? inVolumes : 0,
+      });
     }
     return usages;
   }
@@ -179,7 +190,8 @@ function shortness(disk: DiskSpace): number {
 
 export async function systemDiskSpace(directory: string): Promise<DiskSpace> {
   const { blocks, bavail, bsize } = await statfs(directory);
-  return { sizeBytes: blocks * bsize, availableBytes: bavail * bsize };
+  const { dev: device } = await stat(directory);
+  return { device, sizeBytes: blocks * bsize, availableBytes: bavail * bsize };
 }
 
 function memoryUsage(pods: readonly Pod[], sample: Sample): readonly PodUsage[] {

@@ -58,7 +58,7 @@ async function start() {
   runtime.addImage('image');
   const id = await runtime.createContainer({
     ...({} as Parameters<FakeRuntime['createContainer']>[0]),
-    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: 0 },
+    resources: { cpuShares: 2, cpuQuotaMicros: 0, memoryBytes: 0, oomScoreAdj: 0, pidsMax: 100 },
     pod: ref,
     sandboxId,
     name: 'main',

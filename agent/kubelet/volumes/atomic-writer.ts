@@ -19,8 +19,12 @@ import { dirname, join } from 'node:path';
 import type { Payload } from './payload.ts';
 
 const dataLink = '..data';
+const freshPrefix = '..files_';
 
-/** Returns whether anything changed. `groupId`: owns the files when set (fsGroup). */
+/**
+ * Returns whether the files changed. `groupId`: owns the files when set (fsGroup). A failed write changes
+ * nothing; what one that was killed left is made whole or goes.
+ */
 export async function writePayload(
   directory: string,
   payload: Payload,
@@ -28,22 +32,41 @@ export async function writePayload(
 ): Promise<boolean> {
   await mkdir(directory, { recursive: true });
   const current = await linkTarget(join(directory, dataLink));
-  if (current !== undefined && (await isSame(join(directory, current), payload))) return false;
-  // Not join(): that would take the leading dots for the parent directory.
-  const fresh = await mkdtemp(`${directory}/..files_`);
-  await chmod(fresh, 0o755);
-  for (const [path, file] of payload) {
-    const target = join(fresh, path);
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, file.bytes);
-    // As root: the container's group has to be able to read what only the owner could.
-    if (groupId !== undefined) await chown(target, -1, groupId);
-    await chmod(target, groupId === undefined ? file.mode : file.mode | ((file.mode & 0o400) >> 3));
-  }
-  await swapLink(directory, fresh.slice(directory.length + 1));
+  // First of all: what is half done lies on a disk that may be full for it.
+  await removeOthers(directory, current);
+  const isNew = current === undefined || !(await isSame(join(directory, current), payload));
+  if (isNew) await swapLink(directory, await writeFresh(directory, payload, groupId));
   await linkNames(directory, payload);
-  if (current !== undefined) await rm(join(directory, current), { recursive: true, force: true });
-  return true;
+  if (isNew && current !== undefined)
+    await rm(join(directory, current), { recursive: true, force: true });
+  return isNew;
+}
+
+/** The name of a new set of files in it. */
+async function writeFresh(directory: string, payload: Payload, groupId?: number): Promise<string> {
+  // Not join(): that would take the leading dots for the parent directory.
+  const fresh = await mkdtemp(`${directory}/${freshPrefix}`);
+  try {
+    await chmod(fresh, 0o755);
+    for (const [path, { bytes, mode }] of payload) {
+      const target = join(fresh, path);
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, bytes);
+      // As root: the container's group has to be able to read what only the owner could.
+      if (groupId !== undefined) await chown(target, -1, groupId);
+      await chmod(target, groupId === undefined ? mode : mode | ((mode & 0o400) >> 3));
+    }
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    throw error;
+  }
+  return fresh.slice(directory.length + 1);
+}
+
+async function removeOthers(directory: string, current: string | undefined): Promise<void> {
+  for (const name of await readdir(directory))
+    if (name.startsWith(freshPrefix) && name !== current)
+      await rm(join(directory, name), { recursive: true, force: true });
 }
 
 async function swapLink(directory: string, target: string): Promise<void> {

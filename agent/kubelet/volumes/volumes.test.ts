@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ConfigMap, Container, Pod, Secret, Volume } from '#kube/api/core.ts';
 import type { PayloadInput } from './payload.ts';
 import { referencedObjects, type PodObjects } from './object-source.ts';
@@ -96,6 +96,20 @@ function configMap(data: Record<string, string>): PodObjects['configMap'] {
 
 const path = (...parts: string[]) => join(directory, 'uid-1', 'volumes', ...parts);
 const read = (...parts: string[]) => readFileSync(path(...parts), 'utf8');
+
+describe('a volume on a disk that is full', () => {
+  it('is told so, with the words that people search for, and what to do', async () => {
+    const volumes = volumesFor();
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      code: 'ENOSPC',
+    });
+    vi.spyOn(mounter, 'mountTmpfs').mockRejectedValueOnce(full);
+    const memory = { name: 'cache', emptyDir: { medium: 'Memory' } };
+    await expect(volumes.setUp(input([memory]))).rejects.toThrow(
+      `MountVolume.SetUp failed for volume "cache" : no space left on device: the disk that holds ${directory} is full, free some space on it`,
+    );
+  });
+});
 
 describe('a configMap volume', () => {
   const volume: Volume = { name: 'v', configMap: { name: 'm' } };

@@ -100,7 +100,7 @@ export class Volumes {
       try {
         await this.#setUpOne(input, volume, claimed);
       } catch (error) {
-        const why = messageOf(error);
+        const why = whyNotSetUp(error, this.#deps.rootDirectory);
         const name = claimed?.name ?? volume.name;
         throw new VolumeError(`MountVolume.SetUp failed for volume "${name}" : ${why}`, {
           cause: error,
@@ -353,6 +353,13 @@ export class Volumes {
     await mkdir(this.#deps.rootDirectory, { recursive: true, mode: 0o750 });
     return readdir(this.#deps.rootDirectory);
   }
+}
+
+/** Kubernetes' words are the system's: those that people search for. */
+function whyNotSetUp(error: unknown, rootDirectory: string): string {
+  const { code, path = rootDirectory } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOSPC') return messageOf(error);
+  return `no space left on device: the disk that holds ${path} is full, free some space on it`;
 }
 
 /** Without links, also where the last parts are not there. */

@@ -26,7 +26,10 @@ import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
-import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
+import type { ClusterDns } from './dns/cluster-dns.ts';
+import { machineDns } from './dns/machine-dns.ts';
+import { readNodeDns } from './dns/upstream/resolv-conf.ts';
+import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { ImagePeers } from './kubelet/images/image-peers.ts';
@@ -77,7 +80,7 @@ import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import { PodCgroups } from './runtime/pod-cgroup.ts';
-import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
+import { bridgeName, shortClusterId, type PodNetwork } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
 import { runCommand } from './run-command.ts';
@@ -127,6 +130,8 @@ const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting dow
 const imagesRefreshMs = 300_000;
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
 export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
+/** Why names of Services don't resolve in this machine's pods. */
+export const dnsReasonAnnotation = 'flotilla.dev/dns-reason';
 
 export class NodeAgent {
   readonly #deps: NodeAgentDeps;
@@ -142,6 +147,8 @@ export class NodeAgent {
   readonly #machine: MachineWatch;
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
+  #dns: ClusterDns | undefined;
+  #podNetwork: (() => Promise<PodNetwork>) | undefined;
   #proxyStatus: ProxyStatus | undefined;
   #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
@@ -217,6 +224,8 @@ export class NodeAgent {
     const informers = new InformerFactory({ client, clock, random, logger });
     await this.#devices.start();
     await this.#machine.start();
+    const dns = this.#makeDns(informers);
+    this.#dns = dns;
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
@@ -230,6 +239,7 @@ export class NodeAgent {
     const running = kubelet.start();
     await this.#startProxy(informers);
     this.#startIngress(informers);
+    await dns?.start();
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
     own.addHandler({
       onAdd: (node) => void this.#engine.onNode(node),
@@ -244,7 +254,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.#server?.stop(), this.#history.save()]);
+    await Promise.all([this.#server?.stop(), this.#history.save(), this.#dns?.stop()]);
   }
 
   #makeRuntime(): Runtime {
@@ -264,7 +274,9 @@ export class NodeAgent {
       ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
       : {};
     const identity = { clusterId, nodeName };
-    return new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
+    const runtime = new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
+    this.#podNetwork = () => runtime.network();
+    return runtime;
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -308,6 +320,7 @@ export class NodeAgent {
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
         dns: () => readNodeDns(),
+        clusterDns: async () => this.#dns?.podServer(),
         devices: () => this.#devices.devices,
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
@@ -320,6 +333,7 @@ export class NodeAgent {
       qosClass: (pod) => pod.status?.qosClass ?? podQosClass(pod.spec),
       onEngineState: (state) => {
         this.#engine.onState(state);
+        void this.#dns?.listen();
         // Registered once it is known whether containers can run: the first status is a true one.
         if (!isRegistering) void this.#registrar.run();
         isRegistering = true;
@@ -478,7 +492,7 @@ export class NodeAgent {
     const proxy = await startProxy(
       {
         services: informers.informer(services),
-        endpointSlices: informers.informer(endpointSlices),
+        endpointSlices: this.#dns?.localSlices ?? informers.informer(endpointSlices),
         system: proxySystem(userId),
         clock,
         logger,
@@ -505,6 +519,25 @@ export class NodeAgent {
     startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
   }
 
+  /** None where containers are in memory only. */
+  #makeDns(informers: InformerFactory): ClusterDns | undefined {
+    const { clock, logger, dataDirectory, nodeName, serviceCidr } = this.#deps;
+    const podNetwork = this.#podNetwork;
+    if (podNetwork === undefined) return undefined;
+    return machineDns({
+      informers,
+      podNetwork,
+      dataDirectory,
+      serviceCidr,
+      nodeName,
+      hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
+      clock,
+      logger,
+      onChange: () => this.#registrar.trigger(),
+      signal: this.#stopping.signal,
+    });
+  }
+
   #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
     this.#registrar.trigger();
@@ -524,6 +557,7 @@ export class NodeAgent {
       ...ingressAnnotations(this.#ingressStatus),
       [localPath.folderAnnotation]: this.#volumesFolder,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
+      [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
     };
   }

@@ -64,7 +64,6 @@ if (existsSync(socketPath)) {
         ...sandboxConfig(pod),
         hostname: 'web',
         domain: 'db.default.svc.cluster.local',
-        dns: { servers: ['192.0.2.1'], searches: [], options: ['ndots:3'] },
         limits: { cpuShares: 512, cpuQuotaMicros: 50_000, memoryBytes: 2 ** 26 },
       });
       const devices = [

@@ -154,6 +154,7 @@ export function start(): Promise<void> {
       allocatable: () => machine.allocatable,
       memoryBytes: () => 1e9,
       dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
+      clusterDns: async () => undefined,
       seccompProfile: async () => '{}',
       devices: () => machine.devices,
       maxPods: 4,

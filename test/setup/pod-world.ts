@@ -217,6 +217,7 @@ export class PodWorld {
       allocatable: () => ({}),
       memoryBytes: () => 1e9,
       dns: async () => ({ servers: [], searches: [], options: [] }),
+      clusterDns: async () => undefined,
       seccompProfile: async () => '{}',
       devices: () => [],
       maxPods: 110,

@@ -183,9 +183,9 @@ export class PodSync {
   }
 
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events, node } = this.#deps;
+    const { runtime, events } = this.#deps;
     try {
-      return await runtime.runSandbox(sandboxConfig(pod, attempt, await node.dns()));
+      return await runtime.runSandbox(sandboxConfig(pod, attempt));
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
       const why = messageOf(error);

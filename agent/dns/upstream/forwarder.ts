@@ -37,8 +37,8 @@ export interface Asked {
 const attemptsMs = [800, 1_200, 2_000];
 /** Longer than any question takes. */
 export const totalMs = 4_000;
-/** A server that did not answer is asked last for so long, twice as long each time. */
-const firstPauseMs = 2_000;
+/** A server that did not answer is asked last for so long, twice as long each time. More than `totalMs`. */
+const firstPauseMs = 5_000;
 const pauseMaxMs = 60_000;
 const inFlightMax = 1_000;
 

@@ -6,7 +6,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { Resolver } from './resolver.ts';
 import { Zone } from './zone.ts';
-import { ask, service, slice, told, zoneOf } from './testing/messages.ts';
+import { ask, service, slice, told, zoneOf } from '../../test/setup/dns-messages.ts';
 
 const https = { name: 'https', port: 443, protocol: 'TCP' };
 const ready = { ready: true };

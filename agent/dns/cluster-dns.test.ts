@@ -12,7 +12,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import type { EventHandlers } from '#kube/client/informer.ts';
 import { keyOf } from '#kube/client/resources.ts';
 import { ClusterDns, type DnsSource } from './cluster-dns.ts';
-import { ask, service, slice, told } from './testing/messages.ts';
+import { ask, service, slice, told } from '../../test/setup/dns-messages.ts';
 import { MachineServers, parseResolvConf, readNodeDns } from './upstream/resolv-conf.ts';
 
 class Source<T extends KubeObject> implements DnsSource<T> {

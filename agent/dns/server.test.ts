@@ -7,7 +7,7 @@ import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { Resolver } from './resolver.ts';
 import { DnsServer } from './server.ts';
-import { ask, service, slice, told, zoneOf } from './testing/messages.ts';
+import { ask, service, slice, told, zoneOf } from '../../test/setup/dns-messages.ts';
 import { systemExchange } from './upstream/exchange.ts';
 import { Forwarder } from './upstream/forwarder.ts';
 

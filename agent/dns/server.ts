@@ -4,7 +4,7 @@
 // in the order in which they are ready).
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
-import type { Clock } from '#kube/base/clock.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { messageOf } from '../error-message.ts';
 import type { Resolver } from './resolver.ts';
@@ -131,16 +131,26 @@ export class DnsServer {
     this.#connections.add(socket);
     socket.on('close', () => this.#connections.delete(socket));
     socket.setNoDelay(true);
-    socket.setTimeout(idleMs, () => socket.destroy());
     this.#serve(socket, client);
+  }
+
+  #idleTimer(socket: Socket): Timer {
+    return this.#deps.clock.timer(idleMs, () => socket.destroy());
   }
 
   #serve(socket: Socket, client: string): void {
     let received: Buffer = Buffer.alloc(0);
     let open = 0;
+    let idle = this.#idleTimer(socket);
+    socket.on('close', () => idle.cancel());
+    const touch = (): void => {
+      idle.cancel();
+      if (!socket.destroyed) idle = this.#idleTimer(socket);
+    };
     const isFull = (): boolean => open >= pipelinedMax || socket.writableLength > unsentBytesMax;
     const send = (answer: Buffer): void => {
       if (socket.destroyed) return;
+      touch();
       const length = Buffer.alloc(2);
       length.writeUInt16BE(answer.length);
       socket.cork();
@@ -166,6 +176,7 @@ export class DnsServer {
       else if (socket.isPaused()) socket.resume();
     };
     socket.on('data', (chunk: Buffer) => {
+      touch();
       received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
       take();
     });

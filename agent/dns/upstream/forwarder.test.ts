@@ -2,7 +2,7 @@ import packet from 'dns-packet';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
-import { ask } from '../testing/messages.ts';
+import { ask } from '../../../test/setup/dns-messages.ts';
 import { readQuery } from '../wire/query.ts';
 import { isFresh, ReplyCache } from './cache.ts';
 import type { Request, Server } from './exchange.ts';

@@ -2,7 +2,7 @@
 import packet from 'dns-packet';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ask, told } from '../testing/messages.ts';
+import { ask, told } from '../../../test/setup/dns-messages.ts';
 import { addressBytes, addressKey } from './addresses.ts';
 import { addressOfReverse, isName, readName } from './names.ts';
 import { readQuery, type Query } from './query.ts';

@@ -104,6 +104,7 @@ describe('bootstrap', () => {
       'PriorityClass system-cluster-critical',
       'StorageClass local-path',
       'Service kubernetes',
+      'Service kube-dns',
       'ServiceCIDR kubernetes',
       'EndpointSlice kubernetes',
     ]);

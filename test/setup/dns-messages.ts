@@ -1,8 +1,9 @@
 // For tests: messages made and read by dns-packet, which knows nothing of our code.
+/// <reference path="./dns-packet.d.ts" />
 import packet from 'dns-packet';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service, ServiceSpec } from '#kube/api/core.ts';
-import { Zone } from '../zone.ts';
+import { Zone } from '../../agent/dns/zone.ts';
 
 export interface AskOptions {
   readonly id?: number;

@@ -24,7 +24,7 @@ import { localPath } from '#kube/machinery/volume-binding.ts';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
-import { engineProblem, findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
 import { machineDns } from './dns/machine-dns.ts';
@@ -75,15 +75,11 @@ import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
-import { DockerClient } from './runtime/docker-client.ts';
-import { DockerRuntime } from './runtime/docker-runtime.ts';
-import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { machineRuntime, type MachineRuntime } from './runtime/machine-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
-import { PodCgroups } from './runtime/pod-cgroup.ts';
-import { bridgeName, shortClusterId, type PodNetwork } from './runtime/pod-network.ts';
+import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
-import { runCommand } from './run-command.ts';
 
 export interface NodeAgentDeps {
   readonly client: RestClient;
@@ -148,7 +144,7 @@ export class NodeAgent {
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
   #dns: ClusterDns | undefined;
-  #podNetwork: (() => Promise<PodNetwork>) | undefined;
+  readonly #podNetwork: MachineRuntime['podNetwork'];
   #proxyStatus: ProxyStatus | undefined;
   #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
@@ -166,7 +162,9 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    this.#runtime = measuredRuntime(this.#makeRuntime(), clock, (...operation) =>
+    const { runtime, podNetwork } = machineRuntime({ ...deps, environment: this.#environment });
+    this.#podNetwork = podNetwork;
+    this.#runtime = measuredRuntime(runtime, clock, (...operation) =>
       this.#metrics.operation(...operation),
     );
     this.#targets = new Targets(this.#runtime);
@@ -255,28 +253,6 @@ export class NodeAgent {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([this.#server?.stop(), this.#history.save(), this.#dns?.stop()]);
-  }
-
-  #makeRuntime(): Runtime {
-    const { clock, clusterId, nodeName, runtimeName } = this.#deps;
-    if (runtimeName === 'fake') return new FakeRuntime(clock);
-    let socketPath = '';
-    let client: DockerClient | undefined;
-    const connect = () => {
-      // Docker may be installed while we run, and its socket appear elsewhere than first thought.
-      const found = findSocket(this.#environment);
-      if (client === undefined || found !== socketPath) client = new DockerClient(found);
-      socketPath = found;
-      return client;
-    };
-    // Without root there can be none: then each container's own limits have to do.
-    const podCgroups = this.#environment.isRoot
-      ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
-      : {};
-    const identity = { clusterId, nodeName };
-    const runtime = new DockerRuntime({ client: connect, identity, clock, ...podCgroups });
-    this.#podNetwork = () => runtime.network();
-    return runtime;
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -521,7 +497,7 @@ export class NodeAgent {
 
   /** None where containers are in memory only. */
   #makeDns(informers: InformerFactory): ClusterDns | undefined {
-    const { clock, logger, dataDirectory, nodeName, serviceCidr } = this.#deps;
+    const { clock, logger, dataDirectory, nodeName, serviceCidr, clusterId } = this.#deps;
     const podNetwork = this.#podNetwork;
     if (podNetwork === undefined) return undefined;
     return machineDns({
@@ -529,6 +505,7 @@ export class NodeAgent {
       podNetwork,
       dataDirectory,
       serviceCidr,
+      bridge: bridgeName(clusterId),
       nodeName,
       hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
       clock,

@@ -84,6 +84,7 @@ async function start(options: StartOptions = {}): Promise<ClusterDns> {
     endpointSlices: slices,
     podCidr: options.podCidr ?? (() => Promise.resolve('127.0.0.0/24')),
     serviceCidr: '10.96.0.0/16',
+    bridge: 'flt-test',
     nodeName: 'pi',
     hasClusterIps: () => options.hasClusterIps ?? true,
     exchange: () => Promise.reject(new Error('nobody is to be asked')),
@@ -239,6 +240,16 @@ describe('pods are told', () => {
     expect([dns.problem(), changes]).toEqual([undefined, 2]);
   });
 
+  it("nothing while the machine's firewall drops their questions, which the node says", async () => {
+    const dns = await start();
+    services.put(kubeDns);
+    write('etc/ufw/ufw.conf', 'ENABLED=yes\n');
+    expect([await dns.podServer(), changes]).toEqual([undefined, 1]);
+    expect(dns.problem()).toContain('ufw allow in on flt-test to any port 53');
+    write('etc/ufw/user.rules', '-A ufw-user-input -i flt-test -p udp --dport 53 -j ACCEPT\n');
+    expect([await dns.podServer(), dns.problem(), changes]).toEqual(['10.96.0.10', undefined, 2]);
+  });
+
   it('nothing while another program has the port, which the node says', async () => {
     const first = await start();
     const dns = await start({ hasClusterIps: false, ports: [first.port, 0] });
@@ -250,12 +261,12 @@ describe('pods are told', () => {
   });
 });
 
-describe("the machine's name servers", () => {
-  const write = (file: string, text: string): void => {
-    mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
-    writeFileSync(path.join(root, file), text);
-  };
+function write(file: string, text: string): void {
+  mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+  writeFileSync(path.join(root, file), text);
+}
 
+describe("the machine's name servers", () => {
   it('are read as libc reads them', () => {
     const text = '# made\nnameserver 1.1.1.1\ndomain old\nsearch a b ; c\noptions ndots:2 rotate\n';
     expect(parseResolvConf(text)).toEqual({

@@ -1,7 +1,9 @@
 // The cluster's DNS on this machine: the zone from informers, the forwarder to the machine's own resolvers,
 // one server on the pods' gateway, and how pods are told of it. Goes on without the control plane, and
 // without the engine once it listens.
+import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
+import path from 'node:path';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
@@ -11,6 +13,7 @@ import type { EventHandlers } from '#kube/client/informer.ts';
 import { keyOf } from '#kube/client/resources.ts';
 import { messageOf } from '../error-message.ts';
 import { isWithin } from './answer.ts';
+import { ufwPaths, ufwProblem } from './firewall.ts';
 import { LocalSlices } from './local-slices.ts';
 import { Resolver } from './resolver.ts';
 import { DnsServer } from './server.ts';
@@ -32,6 +35,8 @@ export interface ClusterDnsDeps {
   /** The pods' range on this machine, such as `10.244.0.0/24`; rejects while nobody knows. */
   readonly podCidr: () => Promise<string>;
   readonly serviceCidr: string;
+  /** The pods' bridge, by its name on this machine. */
+  readonly bridge: string;
   readonly nodeName: string;
   /** Whether ClusterIPs lead anywhere on this machine. */
   readonly hasClusterIps: () => boolean;
@@ -62,6 +67,8 @@ export class ClusterDns {
   readonly localSlices: LocalSlices;
   #podCidr = '';
   #problem: string | undefined;
+  /** How the machine's firewall stands in the way. */
+  #firewall: string | undefined;
   #listening: Promise<void> | undefined;
   #own: { readonly addresses: ReadonlySet<string>; readonly atMs: number } | undefined;
 
@@ -116,12 +123,16 @@ export class ClusterDns {
   /** The name server of pods; undefined while names of the cluster can't be asked for here. */
   async podServer(): Promise<string | undefined> {
     await this.listen();
+    await this.#lookAtFirewall();
+    // Better the names of the world alone than none at all.
+    if (this.#firewall !== undefined) return undefined;
     if (this.#deps.hasClusterIps() && this.#clusterIp !== undefined) return this.#clusterIp;
     return this.#server.port === dnsPort ? this.#gateway : undefined;
   }
 
   /** Why names don't resolve in pods, as a sentence. */
   problem(): string | undefined {
+    if (this.#firewall !== undefined) return sentence(this.#firewall);
     if (this.#problem === undefined) return undefined;
     const isReached = this.#server.port !== 0 && this.#deps.hasClusterIps();
     return isReached ? undefined : this.#problem;
@@ -191,9 +202,24 @@ export class ClusterDns {
       logger.info('DNS for pods', { address: this.#gateway, port: this.#server.port });
       this.#publish();
     } catch (error) {
-      this.#problem = `Names of Services don't resolve in pods: ${messageOf(error)}.`;
+      this.#problem = sentence(messageOf(error));
     }
     if (this.#problem !== undefined) logger.debug('DNS for pods', { problem: this.#problem });
+    if (this.problem() !== before) onChange();
+  }
+
+  /** A person may have changed it since. */
+  async #lookAtFirewall(): Promise<void> {
+    const { root = '/', bridge, onChange } = this.#deps;
+    const read = (file: string) => readFile(path.join(root, file), 'utf8').catch(() => '');
+    const [conf, defaults, rules] = await Promise.all(
+      [ufwPaths.conf, ufwPaths.defaults, ufwPaths.rules].map(read),
+    );
+    const before = this.problem();
+    this.#firewall = ufwProblem(
+      { conf: conf ?? '', defaults: defaults ?? '', rules: rules ?? '' },
+      bridge,
+    );
     if (this.problem() !== before) onChange();
   }
 
@@ -205,8 +231,7 @@ export class ClusterDns {
       return undefined;
     } catch (error) {
       await this.#server.listen(this.#gateway, others);
-      const why = portProblem(error, `port ${first} of ${this.#gateway}`);
-      return `Names of Services don't resolve in pods: ${why}.`;
+      return sentence(portProblem(error, `port ${first} of ${this.#gateway}`));
     }
   }
 
@@ -232,6 +257,10 @@ export class ClusterDns {
     }
     return this.#own.addresses;
   }
+}
+
+function sentence(why: string): string {
+  return `Names of Services don't resolve in pods: ${why}.`;
 }
 
 function isDnsService({ metadata }: Service): boolean {

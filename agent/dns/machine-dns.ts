@@ -8,6 +8,7 @@ import { ClusterDns, type ClusterDnsDeps } from './cluster-dns.ts';
 import { systemExchange } from './upstream/exchange.ts';
 
 type Given =
+  | 'bridge'
   | 'serviceCidr'
   | 'nodeName'
   | 'hasClusterIps'

@@ -1,5 +1,5 @@
 // The server on real sockets of this machine's loopback, with a name server of the test's own behind it.
-import packet from 'dns-packet';
+import { packet } from '../../test/setup/dns-packet.ts';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';

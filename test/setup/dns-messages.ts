@@ -1,6 +1,5 @@
 // For tests: messages made and read by dns-packet, which knows nothing of our code.
-/// <reference path="./dns-packet.d.ts" />
-import packet from 'dns-packet';
+import { packet, type Answer } from './dns-packet.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service, ServiceSpec } from '#kube/api/core.ts';
 import { Zone } from '../../agent/dns/zone.ts';
@@ -57,7 +56,7 @@ export function told(message: Buffer): Told {
   };
 }
 
-function line({ name, ttl, type, data }: packet.Answer): string {
+function line({ name, ttl, type, data }: Answer): string {
   return `${name} ${ttl} ${type} ${dataText(type, data)}`;
 }
 

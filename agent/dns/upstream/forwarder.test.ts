@@ -1,4 +1,4 @@
-import packet from 'dns-packet';
+import { packet, type Packet } from '../../../test/setup/dns-packet.ts';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
@@ -8,7 +8,7 @@ import { isFresh, ReplyCache } from './cache.ts';
 import type { Request, Server } from './exchange.ts';
 import { Forwarder, totalMs, type Asked } from './forwarder.ts';
 
-type Reaction = 'silent' | Partial<packet.Packet> | ((request: Request) => Partial<packet.Packet>);
+type Reaction = 'silent' | Partial<Packet> | ((request: Request) => Partial<Packet>);
 
 const server = (address: string): Server => ({ address, port: 53 });
 let clock: ManualClock;
@@ -60,10 +60,10 @@ function asked(name = 'example.com', ednsBytes?: number): Asked {
   return { question: read.query.question, wantsDnssec: false, isCheckingDisabled: false };
 }
 
-const says = (data: string, ttl = 60): Partial<packet.Packet> => ({
+const says = (data: string, ttl = 60): Partial<Packet> => ({
   answers: [{ name: 'example.com', type: 'A', ttl, data }],
 });
-const fails = (rcode: number): Partial<packet.Packet> => ({ flags: rcode });
+const fails = (rcode: number): Partial<Packet> => ({ flags: rcode });
 
 /** What an answer says, while time goes by as it must. */
 async function resolve(question = asked()): Promise<string | undefined> {

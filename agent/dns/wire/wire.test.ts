@@ -1,5 +1,5 @@
 // Our reading and writing of messages, beside dns-packet's, and with bytes that nobody should send.
-import packet from 'dns-packet';
+import { packet, type Answer, type Packet } from '../../../test/setup/dns-packet.ts';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ask, told } from '../../../test/setup/dns-messages.ts';
@@ -173,7 +173,7 @@ describe('an answer', () => {
 
 const question = queryOf(ask('example.com', 'A')).question;
 
-function upstream(answers: packet.Answer[], rest: packet.Packet = {}): Buffer {
+function upstream(answers: Answer[], rest: Packet = {}): Buffer {
   return packet.encode({
     type: 'response',
     id: 7,

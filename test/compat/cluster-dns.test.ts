@@ -39,7 +39,7 @@ const objects = [
   }),
   service('db', { clusterIP: 'None', selector: { app: 'db' }, ports }),
   service('alias', { type: 'ExternalName', externalName: 'web.default.svc.cluster.local' }),
-  pod('web', {}, { app: 'web' }),
+  pod('server', {}, { app: 'web' }),
   pod('db-0', { hostname: 'db-0', subdomain: 'db' }, { app: 'db' }),
   pod('client', {}),
   pod('stranger', {}),
@@ -51,7 +51,7 @@ const objects = [
     ],
   }),
 ];
-const names = ['web', 'db-0', 'client', 'stranger', 'onhost'];
+const names = ['server', 'db-0', 'client', 'stranger', 'onhost'];
 
 beforeAll(async () => {
   ensureTestImages();
@@ -79,12 +79,13 @@ afterAll(async () => {
   await cluster.destroy();
 });
 
+/** All that the command says, also when it fails. */
 async function inPod(name: string, ...command: string[]): Promise<string> {
   const args = ['exec', ids.get(name) ?? '', 'busybox', ...command];
   const run = promisify(execFile)('docker', args, { timeout: 20_000 });
   return run.then(
-    ({ stdout }) => stdout,
-    (error: { stdout: string; stderr: string }) => `${error.stdout}${error.stderr}`,
+    ({ stdout, stderr }) => `${stderr}${stdout}`,
+    (error: { stdout: string; stderr: string }) => `${error.stderr}${error.stdout}`,
   );
 }
 
@@ -92,11 +93,13 @@ const ip = (name: string): string => addresses.get(name) ?? '';
 const serviceIp = (name: string) =>
   cluster.kubectlOk('get', 'service', name, '-o', 'jsonpath={.spec.clusterIP}');
 
-/** Addresses that a name leads to, as nslookup tells them. */
-async function lookUp(from: string, name: string): Promise<string[]> {
-  const said = await inPod(from, 'nslookup', name);
-  const [, answer = ''] = said.split(/\n\n/);
-  return [...answer.matchAll(/^Address(?: \d+)?: (\S+)$/gm)].map(([, address = '']) => address);
+/** As its libc finds it, by the search list: the address, and who answers there. */
+async function reach(from: string, host: string, port = 80): Promise<string> {
+  const url = `http://${host}:${port}/cgi-bin/whoami`;
+  const said = await inPod(from, 'wget', '-O', '-', url);
+  const [, address] = /^Connecting to \S+ \((\S+):\d+\)/m.exec(said) ?? [];
+  const [, who] = /^hello from (\S+)$/m.exec(said) ?? [];
+  return address === undefined ? said : `${address} ${who}`;
 }
 
 it('shows people the Service that they know, and pods its address', async () => {
@@ -108,58 +111,53 @@ it('shows people the Service that they know, and pods its address', async () => 
   expect(text).toContain('\nnameserver 10.96.0.10\noptions ndots:5\n');
 });
 
-it('leads from every form of a name to the Service', async () => {
-  const web = [await serviceIp('web')];
+it('leads from every form of a name to the Service, and to what serves', async () => {
+  const want = `${await serviceIp('web')} server`;
   const forms: readonly [from: string, name: string][] = [
     ['client', 'web'],
     ['client', 'web.default'],
     ['client', 'web.default.svc'],
     ['client', 'WEB.default.svc.cluster.local'],
-    ['stranger', 'web.default'],
-    ['onhost', 'web.default.svc.cluster.local'],
+    ['client', 'web.default.svc.cluster.local.'],
     ['client', 'alias'],
+    ['stranger', 'web.default'],
+    ['onhost', 'web.default'],
+    // Itself, through the Service.
+    ['server', 'web'],
   ];
   for (const [from, name] of forms)
-    expect([from, name, await lookUp(from, name)]).toEqual([from, name, web]);
+    expect([from, name, await reach(from, name)]).toEqual([from, name, want]);
   // From another namespace the short name is nobody's.
-  expect(await lookUp('stranger', 'web.other.svc.cluster.local')).toEqual([]);
-});
-
-it('leads to what serves, also from a pod to itself', async () => {
-  for (const from of ['client', 'web'])
-    expect(await inPod(from, 'wget', '-q', '-O', '-', 'http://web/cgi-bin/whoami')).toBe(
-      'hello from web\n',
-    );
+  expect(await reach('stranger', 'web')).toContain('bad address');
 });
 
 it('knows the pods of a headless Service, and both by their addresses', async () => {
-  expect(await lookUp('client', 'db')).toEqual([ip('db-0')]);
-  expect(await lookUp('client', 'db-0.db')).toEqual([ip('db-0')]);
-  expect(await inPod('client', 'nslookup', ip('db-0'))).toContain(
-    'name = db-0.db.default.svc.cluster.local',
-  );
-  expect(await inPod('client', 'nslookup', await serviceIp('web'))).toContain(
-    'name = web.default.svc.cluster.local',
-  );
-  expect(
-    await inPod('client', 'nslookup', '-type=srv', '_http._tcp.db.default.svc.cluster.local'),
-  ).toMatch(/service = 0 100 8080 db-0\.db\.default\.svc\.cluster\.local/);
-  const dashed = ip('client').replaceAll('.', '-');
-  expect(await lookUp('client', `${dashed}.default.pod.cluster.local`)).toEqual([ip('client')]);
+  const db = `${ip('db-0')} db-0`;
+  for (const name of ['db', 'db-0.db', 'db-0.db.default.svc.cluster.local'])
+    expect(await reach('client', name, 8080)).toBe(db);
+  const dashed = ip('db-0').replaceAll('.', '-');
+  expect(await reach('client', `${dashed}.default.pod.cluster.local`, 8080)).toBe(db);
+  const asked: readonly [string[], string][] = [
+    [[ip('db-0')], 'name = db-0.db.default.svc.cluster.local'],
+    [[await serviceIp('web')], 'name = web.default.svc.cluster.local'],
+    [
+      ['-type=srv', '_http._tcp.db.default.svc.cluster.local'],
+      'service = 0 100 8080 db-0.db.default.svc.cluster.local',
+    ],
+  ];
+  for (const [args, want] of asked)
+    expect(await inPod('client', 'nslookup', ...args)).toContain(want);
 });
 
 it('goes on without the control plane, and with an agent that starts without it', async () => {
-  const web = [await serviceIp('web')];
+  const web = `${await serviceIp('web')} server`;
   // By which they are found to be removed at the end.
   expect((await cluster.containers()).length).toBeGreaterThan(names.length);
   await cluster.stop();
-  expect(await lookUp('client', 'web')).toEqual(web);
-  expect(await lookUp('client', 'db-0.db')).toEqual([ip('db-0')]);
+  expect(await reach('client', 'web')).toBe(web);
+  expect(await reach('client', 'db-0.db', 8080)).toBe(`${ip('db-0')} db-0`);
   await agent.stop();
   agent.start();
-  await eventually(
-    async () => (await lookUp('client', 'web')).join() === web.join(),
-    'names are known again',
-  );
-  expect(await lookUp('client', 'db-0.db')).toEqual([ip('db-0')]);
+  await eventually(async () => (await reach('client', 'web')) === web, 'names are known again');
+  expect(await reach('client', 'db-0.db', 8080)).toBe(`${ip('db-0')} db-0`);
 });

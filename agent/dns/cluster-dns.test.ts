@@ -245,8 +245,11 @@ describe('pods are told', () => {
     services.put(kubeDns);
     write('etc/ufw/ufw.conf', 'ENABLED=yes\n');
     expect([await dns.podServer(), changes]).toEqual([undefined, 1]);
-    expect(dns.problem()).toContain('ufw allow in on flt-test to any port 53');
-    write('etc/ufw/user.rules', '-A ufw-user-input -i flt-test -p udp --dport 53 -j ACCEPT\n');
+    expect(dns.problem()).toContain(`ufw allow in on flt-test to any port ${dns.port}`);
+    write(
+      'etc/ufw/user.rules',
+      `-A ufw-user-input -i flt-test -p udp --dport ${dns.port} -j ACCEPT\n`,
+    );
     expect([await dns.podServer(), dns.problem(), changes]).toEqual(['10.96.0.10', undefined, 2]);
   });
 

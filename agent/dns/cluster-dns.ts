@@ -55,6 +55,11 @@ export interface ClusterDnsDeps {
 /** Known by this name to people and to charts, whoever serves it. */
 export const dnsService = { namespace: 'kube-system', name: 'kube-dns' } as const;
 const dnsPort = 53;
+/**
+ * Where the proxy leads to this server: 53 is left to a Pi-hole, which takes it on all addresses. Always
+ * the same, as packet rules outlive the agent, and can't be changed without the control plane.
+ */
+const proxiedPort = 10_053;
 const ownAddressesMs = 1_000;
 
 export class ClusterDns {
@@ -65,6 +70,7 @@ export class ClusterDns {
   readonly #server: DnsServer;
   /** For the proxy: leads the Service's ClusterIP to this server. */
   readonly localSlices: LocalSlices;
+  readonly #started = Promise.withResolvers<void>();
   #podCidr = '';
   #problem: string | undefined;
   /** How the machine's firewall stands in the way. */
@@ -98,10 +104,11 @@ export class ClusterDns {
     this.localSlices = new LocalSlices(deps.endpointSlices, nodeName);
   }
 
-  /** The engine is waited for by nobody. */
+  /** When it is known whether ClusterIPs work. The engine is waited for by nobody. */
   async start(): Promise<void> {
     await Promise.all([this.#servers.start(), this.#file.load()]);
     this.#follow();
+    this.#started.resolve();
     void this.listen();
   }
 
@@ -113,6 +120,7 @@ export class ClusterDns {
 
   /** Tries to, unless it does already: the engine is there, or the pods' network is. */
   async listen(): Promise<void> {
+    await this.#started.promise;
     if (this.#server.port !== 0 || this.#deps.signal.aborted) return;
     this.#listening ??= this.#listen().finally(() => {
       this.#listening = undefined;
@@ -194,7 +202,8 @@ export class ClusterDns {
   }
 
   async #listen(): Promise<void> {
-    const { podCidr, ports = [dnsPort, 0], logger, onChange } = this.#deps;
+    const { podCidr, hasClusterIps, logger, onChange } = this.#deps;
+    const { ports = [hasClusterIps() ? proxiedPort : dnsPort, 0] } = this.#deps;
     const before = this.problem();
     try {
       this.#podCidr = await podCidr();
@@ -216,10 +225,9 @@ export class ClusterDns {
       [ufwPaths.conf, ufwPaths.defaults, ufwPaths.rules].map(read),
     );
     const before = this.problem();
-    this.#firewall = ufwProblem(
-      { conf: conf ?? '', defaults: defaults ?? '', rules: rules ?? '' },
-      bridge,
-    );
+    const files = { conf: conf ?? '', defaults: defaults ?? '', rules: rules ?? '' };
+    const { port } = this.#server;
+    this.#firewall = port === 0 ? undefined : ufwProblem(files, { bridge, port });
     if (this.problem() !== before) onChange();
   }
 

@@ -61,7 +61,7 @@ describe('ufw', () => {
     },
   ];
   it.each(cases)('$name: blocks $isBlocking', ({ files, isBlocking }) => {
-    const problem = ufwProblem({ ...on, ...files }, bridge);
+    const problem = ufwProblem({ ...on, ...files }, { bridge, port: 53 });
     expect(problem !== undefined).toBe(isBlocking);
     if (isBlocking) expect(problem).toContain(`"ufw allow in on ${bridge} to any port 53"`);
   });

@@ -16,15 +16,16 @@ export class LocalSlices implements ProxySource<EndpointSlice> {
   readonly #nodeName: string;
   readonly #handlers = new Set<() => void>();
   #slice: EndpointSlice | undefined;
+  readonly lister = {
+    list: () => [
+      ...this.#source.lister.list(),
+      ...(this.#slice === undefined ? [] : [this.#slice]),
+    ],
+  };
 
   constructor(source: ProxySource<EndpointSlice>, nodeName: string) {
     this.#source = source;
     this.#nodeName = nodeName;
-  }
-
-  get lister(): { list(): EndpointSlice[] } {
-    const own = this.#slice === undefined ? [] : [this.#slice];
-    return { list: () => [...this.#source.lister.list(), ...own] };
   }
 
   addHandler(handlers: { onAdd(): void; onUpdate(): void; onDelete(): void }): () => void {

@@ -40,7 +40,8 @@ export const totalMs = 4_000;
 /** A server that did not answer is asked last for so long, twice as long each time. More than `totalMs`. */
 const firstPauseMs = 5_000;
 const pauseMaxMs = 60_000;
-const inFlightMax = 1_000;
+/** Each is a socket. */
+const inFlightMax = 500;
 
 interface Health {
   readonly failures: number;

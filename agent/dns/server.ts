@@ -186,7 +186,11 @@ export class DnsServer {
 
 function bindUdp(address: string, port: number): Promise<UdpSocket> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
+    // Answers go to addresses: nothing is to be looked up.
+    const socket = createSocket({
+      type: 'udp4',
+      lookup: (address, _options, done) => done(null, address, 4),
+    });
     socket.once('error', (error) => {
       socket.close();
       reject(error);

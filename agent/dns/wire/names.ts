@@ -5,8 +5,6 @@
 export const nameBytesMax = 255;
 const labelBytesMax = 63;
 const pointerBits = 0xc0;
-const dot = 0x2e;
-const backslash = 0x5c;
 
 export interface ReadName {
   /** In lower case. */
@@ -50,13 +48,12 @@ export function readName(message: Buffer, start: number): ReadName | undefined {
 }
 
 function readLabel(message: Buffer, start: number, length: number): string {
-  let text = '';
-  for (let i = start; i < start + length; i++) {
-    const byte = message[i] ?? 0;
-    if (byte === dot || byte === backslash) text += '\\';
-    text += String.fromCharCode(byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte);
-  }
-  return text;
+  const text = message.toString('latin1', start, start + length);
+  return /[A-Z.\\]/.test(text) ? text.replaceAll(/[A-Z.\\]/g, plain) : text;
+}
+
+function plain(character: string): string {
+  return character === '.' || character === '\\' ? `\\${character}` : character.toLowerCase();
 }
 
 /** Behind the name that begins there; undefined when it is cut off. Pointers are not followed. */

@@ -3,7 +3,7 @@
 // Sources: RFC 1035 4.1, RFC 2782 (the target of SRV is not compressed), RFC 6891.
 import { addressBytes } from './addresses.ts';
 import { firstLabel, suffixesOf } from './names.ts';
-import { classIn, flag, headerBytes, rcodes, types, type Query } from './query.ts';
+import { classIn, flag, headerBytes, types, type Query } from './query.ts';
 
 interface Owned {
   readonly name: string;
@@ -99,20 +99,17 @@ export { optBytes };
 class Writer {
   readonly #bytes: Buffer;
   readonly #limit: number;
-  /** Where the rest of a name was written before. */
-  readonly #known = new Map<string, number>();
+  readonly #asked: string;
+  /** Where the rest of a name was written before. Most answers have no name but the one asked for. */
+  #known: Map<string, number> | undefined;
   #at: number;
 
   constructor(name: string, question: Buffer, limit: number) {
+    this.#asked = name;
     this.#limit = limit;
     this.#bytes = Buffer.allocUnsafe(Math.min(limit, 65_535) + optBytes);
     question.copy(this.#bytes, headerBytes);
     this.#at = headerBytes + question.length;
-    let at = headerBytes;
-    for (const suffix of suffixesOf(name)) {
-      this.#known.set(suffix, at);
-      at += 1 + (question[at - headerBytes] ?? 0);
-    }
   }
 
   /** How many of them fit. */
@@ -144,7 +141,7 @@ class Writer {
     } catch (error) {
       if (!(error instanceof FullError)) throw error;
       this.#at = start;
-      for (const [name, at] of this.#known) if (at >= start) this.#known.delete(name);
+      for (const [name, at] of this.#known ?? []) if (at >= start) this.#known?.delete(name);
       return false;
     }
   }
@@ -179,16 +176,34 @@ class Writer {
   }
 
   #name(name: string, mayCompress: boolean): void {
+    if (mayCompress && name === this.#asked && name !== '')
+      return this.#uint16(0xc000 | headerBytes);
+    const known = (this.#known ??= this.#partsOfQuestion());
     for (const suffix of suffixesOf(name)) {
-      const at = mayCompress ? this.#known.get(suffix) : undefined;
+      const at = mayCompress ? known.get(suffix) : undefined;
       if (at !== undefined) return this.#uint16(0xc000 | at);
       // What lies further back than a pointer reaches is written anew each time.
-      if (this.#at < 0x4000 && !this.#known.has(suffix)) this.#known.set(suffix, this.#at);
+      if (this.#at < 0x4000 && !known.has(suffix)) known.set(suffix, this.#at);
       const label = firstLabel(suffix);
-      this.#raw(Buffer.from([label.length]));
+      this.#byte(label.length);
       this.#raw(label);
     }
-    this.#raw(rootName);
+    this.#byte(0);
+  }
+
+  #partsOfQuestion(): Map<string, number> {
+    const parts = new Map<string, number>();
+    let at = headerBytes;
+    for (const suffix of suffixesOf(this.#asked)) {
+      parts.set(suffix, at);
+      at += 1 + (this.#bytes[at] ?? 0);
+    }
+    return parts;
+  }
+
+  #byte(value: number): void {
+    this.#reserve(1);
+    this.#bytes[this.#at++] = value;
   }
 
   #uint16(value: number): void {
@@ -211,10 +226,6 @@ class Writer {
   }
 }
 
-const rootName = Buffer.from([0]);
-
 class FullError extends Error {
   override readonly name = 'FullError';
 }
-
-export const noName = failure(rcodes.nxDomain);

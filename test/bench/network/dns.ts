@@ -11,10 +11,9 @@ import { createInterface } from 'node:readline';
 import { freePort } from '../../setup/free-port.ts';
 import { ask } from '../../setup/dns-messages.ts';
 import { quantile, row, type BenchmarkOptions, type Row } from '../harness.ts';
-import { residentMb } from '../process-usage.ts';
 import { foreignName, headlessName, serviceCount, serviceName } from './dns-plan.ts';
 
-const underWay = 16;
+const underWay = 8;
 const warmUpMs = 1_000;
 const runMs = 2_000;
 const dnsmasq = '/usr/sbin/dnsmasq';
@@ -45,7 +44,6 @@ export async function dns({ say, pairs = 5 }: BenchmarkOptions): Promise<Row[]> 
       row(`index of ${serviceCount} Services × 3 endpoints`, [ours.zoneBytes / 2 ** 20], {
         unit: 'MB',
       }),
-      row('process with it, after all that', [residentMb(ours.child.pid ?? 0)], { unit: 'MB' }),
     ];
   } finally {
     ours.child.kill();

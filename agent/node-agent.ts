@@ -27,7 +27,7 @@ import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts
 import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
-import { machineDns } from './dns/machine-dns.ts';
+import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import { readNodeDns } from './dns/upstream/resolv-conf.ts';
 import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
@@ -126,8 +126,6 @@ const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting dow
 const imagesRefreshMs = 300_000;
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
 export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
-/** Why names of Services don't resolve in this machine's pods. */
-export const dnsReasonAnnotation = 'flotilla.dev/dns-reason';
 
 export class NodeAgent {
   readonly #deps: NodeAgentDeps;
@@ -497,19 +495,14 @@ export class NodeAgent {
 
   /** None where containers are in memory only. */
   #makeDns(informers: InformerFactory): ClusterDns | undefined {
-    const { clock, logger, dataDirectory, nodeName, serviceCidr, clusterId } = this.#deps;
     const podNetwork = this.#podNetwork;
     if (podNetwork === undefined) return undefined;
     return machineDns({
+      ...this.#deps,
       informers,
       podNetwork,
-      dataDirectory,
-      serviceCidr,
-      bridge: bridgeName(clusterId),
-      nodeName,
+      bridge: bridgeName(this.#deps.clusterId),
       hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
-      clock,
-      logger,
       onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });

@@ -17,6 +17,9 @@ type Given =
   | 'onChange'
   | 'signal';
 
+/** Of a Node: why names of Services don't resolve in its pods. */
+export const dnsReasonAnnotation = 'flotilla.dev/dns-reason';
+
 export interface MachineDnsDeps extends Pick<ClusterDnsDeps, Given> {
   readonly informers: InformerFactory;
   readonly podNetwork: () => Promise<PodNetwork>;

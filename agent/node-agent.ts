@@ -30,11 +30,12 @@ import type { ClusterDns } from './dns/cluster-dns.ts';
 import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import { readNodeDns } from './dns/upstream/resolv-conf.ts';
 import { readSeccompProfile } from './kubelet/container/node-files.ts';
+import { runtimeHandler } from './kubelet/container/runtime-class.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
-import { ImagePeers } from './kubelet/images/image-peers.ts';
+import { imagePeers } from './kubelet/images/image-peers-of-node.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
-import { HttpsPeerClient } from './kubelet/images/peer-client.ts';
+import { PullBoard } from './kubelet/images/turns/pull-board.ts';
 import {
   ingressAnnotations,
   startIngress,
@@ -43,7 +44,7 @@ import {
 } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
-import { devicesAnnotation, devicesText } from './kubelet/devices/devices.ts';
+import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
 import { readMachineFacts } from './kubelet/node/machine-facts.ts';
 import type { ClockSkew } from './kubelet/node/clock-skew.ts';
 import { MachineWatch } from './kubelet/node/machine-watch.ts';
@@ -74,8 +75,8 @@ import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
+import { nodeRuntime, type NodeRuntime } from './node-runtime.ts';
 import { proxySystem } from './proxy/system.ts';
-import { machineRuntime, type MachineRuntime } from './runtime/machine-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
@@ -142,7 +143,7 @@ export class NodeAgent {
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
   #dns: ClusterDns | undefined;
-  readonly #podNetwork: MachineRuntime['podNetwork'];
+  readonly #podNetwork: NodeRuntime['podNetwork'];
   #proxyStatus: ProxyStatus | undefined;
   #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
@@ -153,6 +154,10 @@ export class NodeAgent {
   #images: readonly ImageStatus[] = [];
   #imagesAtMs = -Infinity;
   #origins: ImageOrigins | undefined;
+  readonly #pullBoard = new PullBoard();
+  #self: Node | undefined;
+  /** The engine's. */
+  #runtimes: readonly string[] = [];
   #kubeletPort = 0;
   #server: KubeletServer | undefined;
 
@@ -160,7 +165,7 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    const { runtime, podNetwork } = machineRuntime({ ...deps, environment: this.#environment });
+    const { runtime, podNetwork } = nodeRuntime(deps, this.#environment);
     this.#podNetwork = podNetwork;
     this.#runtime = measuredRuntime(runtime, clock, (...operation) =>
       this.#metrics.operation(...operation),
@@ -189,6 +194,7 @@ export class NodeAgent {
     });
     this.#devices = new DeviceKeeper({
       root: '/dev',
+      system: '/sys',
       clock,
       logger,
       onChange: (change) => this.#onDevices(change),
@@ -220,8 +226,7 @@ export class NodeAgent {
     const informers = new InformerFactory({ client, clock, random, logger });
     await this.#devices.start();
     await this.#machine.start();
-    const dns = this.#makeDns(informers);
-    this.#dns = dns;
+    this.#dns = this.#makeDns(informers);
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
@@ -235,11 +240,11 @@ export class NodeAgent {
     const running = kubelet.start();
     await this.#startProxy(informers);
     this.#startIngress(informers);
-    await dns?.start();
+    await this.#dns?.start();
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
     own.addHandler({
-      onAdd: (node) => void this.#engine.onNode(node),
-      onUpdate: (_old, node) => void this.#engine.onNode(node),
+      onAdd: (node) => this.#onSelf(node),
+      onUpdate: (_old, node) => this.#onSelf(node),
       onDelete: () => this.#registrar.trigger(),
     });
     this.#startLocalVolumes(informers);
@@ -287,7 +292,11 @@ export class NodeAgent {
       services: informers.informer(services),
       events: this.#events,
       volumes: this.#volumes,
-      images: { peers: this.#makePeers(), origins: this.#knownOrigins() },
+      images: {
+        peers: imagePeers(this.#deps, this.#runtime),
+        origins: this.#knownOrigins(),
+        board: this.#pullBoard,
+      },
       claims: this.#claims,
       node: {
         ips: () => this.#facts?.addresses ?? [],
@@ -295,9 +304,11 @@ export class NodeAgent {
         memoryBytes: () => facts.memoryBytes,
         dns: () => readNodeDns(),
         clusterDns: async () => this.#dns?.podServer(),
-        devices: () => this.#devices.devices,
+        devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
+        self: () => this.#self,
+        runtimeHandler: async (name) => runtimeHandler(client, name),
         seccompProfile: (name) =>
           readSeccompProfile(path.join(this.#deps.dataDirectory, 'seccomp'), name),
       },
@@ -315,22 +326,6 @@ export class NodeAgent {
       onContainersChange: () => this.#targets.invalidate(),
       metrics: this.#metrics,
       signal: this.#stopping.signal,
-    });
-  }
-
-  #makePeers(): ImagePeers | undefined {
-    const { client, server, identity, nodeName, clock, random, logger } = this.#deps;
-    if (identity === undefined) return undefined;
-    return new ImagePeers({
-      runtime: this.#runtime,
-      diskSpace: systemDiskSpace,
-      client: new HttpsPeerClient(server.caPem, identity),
-      listNodes: async (signal) =>
-        (await client.list(nodes, { signal, resourceVersion: '0' })).items,
-      nodeName,
-      clock,
-      random,
-      logger,
     });
   }
 
@@ -399,9 +394,7 @@ export class NodeAgent {
     const onPods = (found: readonly Pod[]) => kubelet.setStaticPods(found);
     const { signal } = this.#stopping;
     const folder = new StaticFolder({ directory, nodeName, clock, onPods, onProblem, signal });
-    await folder.start().catch((error: unknown) => {
-      onProblem('', `${directory} can't be followed: ${messageOf(error)}`);
-    });
+    await folder.start();
   }
 
   #watchPower(kubelet: Kubelet): void {
@@ -431,7 +424,11 @@ export class NodeAgent {
         diskSpace: systemDiskSpace,
         onLoaded: (images) => this.#onLoaded(images),
       }),
-      share: new ImageShare({ runtime: this.#runtime, origins: this.#knownOrigins() }),
+      share: new ImageShare({
+        runtime: this.#runtime,
+        origins: this.#knownOrigins(),
+        board: this.#pullBoard,
+      }),
       history: this.#history,
       metrics: this.#metrics,
       running: () => this.#targets.get(),
@@ -495,12 +492,11 @@ export class NodeAgent {
 
   /** None where containers are in memory only. */
   #makeDns(informers: InformerFactory): ClusterDns | undefined {
-    const podNetwork = this.#podNetwork;
-    if (podNetwork === undefined) return undefined;
+    if (this.#podNetwork === undefined) return undefined;
     return machineDns({
       ...this.#deps,
       informers,
-      podNetwork,
+      podNetwork: this.#podNetwork,
       bridge: bridgeName(this.#deps.clusterId),
       hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
       onChange: () => this.#registrar.trigger(),
@@ -513,6 +509,11 @@ export class NodeAgent {
     this.#registrar.trigger();
   }
 
+  #onSelf(node: Node): void {
+    this.#self = node;
+    void this.#engine.onNode(node);
+  }
+
   #onDevices(change: DeviceChange): void {
     this.#kubelet?.devicesChanged(change);
     this.#registrar.trigger();
@@ -521,7 +522,7 @@ export class NodeAgent {
   /** Of this machine: how services work, what is plugged in, where volumes lie. */
   #annotations(): Record<string, string | null> {
     const proxy = this.#proxyStatus;
-    const { devices } = this.#devices;
+    const devices = usableDevices(this.#devices.devices, this.#runtimes);
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
       ...ingressAnnotations(this.#ingressStatus),
@@ -544,7 +545,10 @@ export class NodeAgent {
     const facts = await this.#readFacts();
     const goesDown = this.#power?.isGoingDown === true;
     const engine = goesDown ? shuttingDown : this.#engine.problem();
-    if (engine === undefined) await this.#refreshImages();
+    if (engine === undefined) {
+      await this.#refreshImages();
+      this.#runtimes = (await this.#runtime.platform().catch(() => undefined))?.runtimes ?? [];
+    }
     return computeNodeStatus({
       facts,
       previous,
@@ -556,7 +560,7 @@ export class NodeAgent {
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,
-      devices: this.#devices.devices,
+      devices: usableDevices(this.#devices.devices, this.#runtimes),
       verdicts: [
         ...this.#machine.verdicts(),
         ...(this.#power === undefined ? [] : [this.#power.verdict()]),

@@ -1,6 +1,7 @@
 // Whole pod lives against the fake engine and an API server of a few lines.
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { PodSpec } from '#kube/api/core.ts';
 import type { PullProgress } from '../runtime/runtime.ts';
 import {
   api,
@@ -56,6 +57,52 @@ describe('a pod', () => {
     clock.advance(1);
     await until('restarted', () => web()?.restartCount === 2 && isReady());
   });
+
+  it('of a RuntimeClass is made with what that stands for, all of it', async () => {
+    const handlers: unknown[] = [];
+    const { runSandbox, createContainer } = runtime;
+    runtime.runSandbox = (config) => {
+      handlers.push(config.runtimeHandler);
+      return runSandbox.call(runtime, config);
+    };
+    runtime.createContainer = (config) => {
+      handlers.push(config.runtimeHandler);
+      return createContainer.call(runtime, config);
+    };
+    await runningPod({ runtimeClassName: 'runsc' });
+    expect(handlers).toEqual(['runsc', 'runsc']);
+  });
+
+  const impossible: [string, Partial<PodSpec>, RegExp][] = [
+    [
+      'users of its own',
+      { hostUsers: false },
+      /^FailedCreatePodSandBox: Failed to create pod sandbox: hostUsers: false asks for a user namespace/,
+    ],
+    [
+      'allocated devices',
+      { resourceClaims: [{ name: 'gpu', resourceClaimName: 'one' }] },
+      /^FailedCreatePodSandBox: Failed to create pod sandbox: resourceClaims ask for/,
+    ],
+    [
+      'a block device',
+      {
+        containers: [
+          { name: 'web', image: 'web:1', volumeDevices: [{ name: 'd', devicePath: '/dev/x' }] },
+        ],
+      },
+      /^Failed: Error: container "web" asks for volume "d" as a block device/,
+    ],
+  ];
+  it.each(impossible)(
+    'that asks for %s is told that it can not have them',
+    async (_, spec, why) => {
+      await start();
+      api.put(podOf(spec));
+      await until('told', () => events.some((event) => why.test(event)));
+      expect(runtime.running('uid-p', 'web')).toBeUndefined();
+    },
+  );
 
   it('keeps only the last dead container of each', async () => {
     await runningPod();
@@ -250,6 +297,13 @@ describe('a pod', () => {
       'both run',
       () => runtime.calls.filter((call) => call === 'start web').length === 2,
     );
+  });
+
+  it('that must not run as root waits with CreateContainerConfigError, too', async () => {
+    await start();
+    api.put(podOf({ securityContext: { runAsNonRoot: true } }));
+    await until('waits', () => web()?.state?.waiting?.reason === 'CreateContainerConfigError');
+    expect(web()?.state?.waiting?.message).toMatch(/^container has runAsNonRoot/);
   });
 
   it('that names a missing ConfigMap waits with CreateContainerConfigError', async () => {

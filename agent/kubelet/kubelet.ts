@@ -51,7 +51,7 @@ export interface KubeletDeps {
   readonly services: Informer<Service>;
   readonly events: EventRecorder;
   readonly volumes: Volumes;
-  readonly images: Pick<ImagesDeps, 'peers' | 'origins'>;
+  readonly images: Pick<ImagesDeps, 'peers' | 'origins' | 'board'>;
   readonly claims: ClaimSource;
   readonly node: Omit<NodeView, 'services' | 'pods' | 'admittedPods'>;
   readonly clock: Clock;

@@ -1,8 +1,9 @@
 // systemd-logind's announcements, by its own programs: `busctl` listens to its signals, `systemd-inhibit`
 // holds sleep and shutdown back for as long as its child runs. Both end with this process.
 // Source: systemd, "Inhibitor Locks"; org.freedesktop.login1(5).
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import type { PowerEvent, PowerSystem } from './power-watch.ts';
@@ -49,17 +50,44 @@ export function powerEvent(line: string): PowerEvent | undefined {
   return undefined;
 }
 
-function hold(): () => void {
+function hold(onLost: (why: string) => void): () => void {
   const why = 'Apps are told, and end in order';
   const options = ['--what=sleep:shutdown', '--mode=delay', '--who=Flotilla', `--why=${why}`];
   // cat ends with its input, and that with this process.
-  const child = spawn('systemd-inhibit', [...options, 'cat'], {
-    stdio: ['pipe', 'ignore', 'ignore'],
+  return holdBy('systemd-inhibit', [...options, 'cat'], onLost).release;
+}
+
+const wordsMax = 500;
+
+/** `onLost` is told why the program ended, or never began, unless it was let go. */
+export function holdBy(
+  program: string,
+  args: readonly string[],
+  onLost: (why: string) => void,
+): { readonly child: ChildProcess; readonly release: () => void } {
+  const child = spawn(program, args, { stdio: ['pipe', 'ignore', 'pipe'] });
+  let isLost = false;
+  let words = '';
+  const lost = (why: string): void => {
+    if (!isLost) onLost(why);
+    isLost = true;
+  };
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    words = (words + text).slice(-wordsMax);
   });
-  child.on('error', () => {});
+  child.on('error', (error) => lost(error.message));
+  child.on('close', (code, signal) => {
+    const end = code === null ? `by ${signal}` : `with code ${code}`;
+    lost([`${program} ended ${end}`, words.trim()].filter((part) => part !== '').join(': '));
+  });
   child.stdin.on('error', () => {});
   child.unref();
-  return () => child.stdin.end();
+  (child.stderr as Partial<Pick<Socket, 'unref'>>).unref?.();
+  const release = (): void => {
+    isLost = true;
+    child.stdin.end();
+  };
+  return { child, release };
 }
 
 async function holdMs(): Promise<number> {

@@ -14,8 +14,11 @@ export type PowerEvent = 'sleep' | 'resume' | 'shutdown' | 'shutdown-cancelled';
 export interface PowerSystem {
   /** As they come; ends with the signal. Throws when they can't be heard. */
   events(signal: AbortSignal): AsyncIterable<PowerEvent>;
-  /** Sleep and shutdown wait until what this returns is called, or for as long as the system allows. */
-  hold(): () => void;
+  /**
+   * Sleep and shutdown wait until what this returns is called, or for as long as the system allows.
+   * `onLost`: they no longer do, or never did.
+   */
+  hold(onLost: (why: string) => void): () => void;
   /** How long that is. */
   holdMs(): Promise<number>;
 }
@@ -47,6 +50,8 @@ export class PowerWatch {
   readonly #deps: PowerWatchDeps;
   #isAsleep = false;
   #isGoingDown = false;
+  /** Why nothing holds back sleep and shutdown. */
+  #notHeld: string | undefined;
   #release: () => void = () => {};
 
   constructor(deps: PowerWatchDeps) {
@@ -58,6 +63,13 @@ export class PowerWatch {
   }
 
   verdict(): NodeVerdict {
+    if (!this.#isAsleep && this.#notHeld !== undefined)
+      return {
+        type: 'Asleep',
+        status: 'False',
+        reason: 'NotHeld',
+        message: `the machine is awake; nothing holds back its sleep and shutdown (${this.#notHeld}): its containers may be ended without their grace`,
+      };
     return this.#isAsleep
       ? {
           type: 'Asleep',
@@ -72,7 +84,7 @@ export class PowerWatch {
   async run(): Promise<void> {
     const { system, logger, signal } = this.#deps;
     try {
-      this.#release = system.hold();
+      this.#hold();
       for await (const event of system.events(signal)) await this.#on(event);
     } catch (error) {
       if (!signal.aborted)
@@ -80,6 +92,16 @@ export class PowerWatch {
     } finally {
       this.#release();
     }
+  }
+
+  #hold(): void {
+    const { system, logger } = this.#deps;
+    this.#notHeld = undefined;
+    this.#release = system.hold((why) => {
+      this.#notHeld = why;
+      logger.warn('Nothing holds back sleep and shutdown', { error: why });
+      void this.#atMost(this.#deps.tell(), tellMs);
+    });
   }
 
   async #on(event: PowerEvent): Promise<void> {
@@ -92,8 +114,8 @@ export class PowerWatch {
         this.#release();
         break;
       case 'resume':
-        this.#release = system.hold();
         this.#isAsleep = false;
+        this.#hold();
         await this.#atMost(tell(), tellMs);
         break;
       case 'shutdown':

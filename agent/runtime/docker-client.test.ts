@@ -65,4 +65,21 @@ describe('an engine', () => {
     await client.loadImages(archive());
     expect(new URL(asked[0]!, 'http://engine').searchParams.get('quiet')).toBe('false');
   });
+
+  const stores: [string, readonly string[][] | null, boolean][] = [
+    [
+      'overlay2',
+      [
+        ['Backing Filesystem', 'extfs'],
+        ['Supports d_type', 'true'],
+      ],
+      true,
+    ],
+    ['containerd', [['driver-type', 'io.containerd.snapshotter.v1']], false],
+    ['nothing said', null, true],
+  ];
+  it.each(stores)('with %s as its store', async (_name, DriverStatus, digestsTellPulls) => {
+    lines = [{ DriverStatus }];
+    expect(await client.facts()).toMatchObject({ digestsTellPulls });
+  });
 });

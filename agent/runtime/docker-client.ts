@@ -21,6 +21,8 @@ export interface EngineFacts {
   readonly cgroupVersion: string;
   /** `cgroupfs` or `systemd`. */
   readonly cgroupDriver: string;
+  /** By name: `runc`, `nvidia`. */
+  readonly runtimes: readonly string[];
   /** False with containerd's image store, which gives a digest to whatever is built or loaded as well. */
   readonly digestsTellPulls: boolean;
 }
@@ -64,7 +66,8 @@ export class DockerClient {
     const [version, info] = await attempt(() =>
       Promise.all([this.#docker.version(), this.#docker.info() as Promise<unknown>]),
     );
-    const { DockerRootDir, CgroupVersion, CgroupDriver, DriverStatus } = info as {
+    const { DockerRootDir, CgroupVersion, CgroupDriver, DriverStatus, Runtimes } = info as {
+      readonly Runtimes?: Readonly<Record<string, unknown>> | null;
       readonly DockerRootDir?: string;
       readonly CgroupVersion?: string;
       readonly CgroupDriver?: string;
@@ -77,6 +80,7 @@ export class DockerClient {
       rootDir: DockerRootDir ?? '/var/lib/docker',
       cgroupVersion: CgroupVersion ?? '1',
       cgroupDriver: CgroupDriver ?? 'cgroupfs',
+      runtimes: Object.keys(Runtimes ?? {}),
       digestsTellPulls: !(DriverStatus ?? []).flat().includes('io.containerd.snapshotter.v1'),
     };
   }

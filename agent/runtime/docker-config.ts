@@ -29,6 +29,7 @@ export const label = {
   attempt: 'io.kubernetes.container.restartCount',
   specHash: 'io.kubernetes.container.hash',
   limits: 'flotilla.dev/limits',
+  gpus: 'flotilla.dev/gpus',
   image: 'flotilla.dev/image',
   terminationMessage: 'io.kubernetes.container.terminationMessagePath',
 } as const;
@@ -116,6 +117,8 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
   };
   if (place.cgroupParent !== undefined)
     Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (config.runtimeHandler !== undefined)
+    Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
   if (!config.hostNetwork)
     Object.assign(body, { Hostname: config.hostname, Domainname: config.domain });
   if (Object.keys(config.sysctls).length > 0)
@@ -157,6 +160,7 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
       [label.attempt]: String(config.attempt),
       [label.specHash]: config.specHash,
       [label.limits]: limitsText(config.resources),
+      ...(config.gpus === undefined ? {} : { [label.gpus]: config.gpus.join(',') }),
       [label.image]: config.image,
       [label.terminationMessage]: config.terminationMessageHostPath,
     },
@@ -192,6 +196,13 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   };
   if (place.cgroupParent !== undefined)
     Object.assign(body.HostConfig ?? {}, { CgroupParent: place.cgroupParent });
+  if (config.runtimeHandler !== undefined)
+    Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
+  if (config.usbBus === true) addUsbBus(body.HostConfig ?? {});
+  if (config.gpus !== undefined)
+    Object.assign(body.HostConfig ?? {}, {
+      DeviceRequests: [{ Driver: 'nvidia', DeviceIDs: [...config.gpus], Capabilities: [['gpu']] }],
+    });
   if (security.unmaskedProc)
     Object.assign(body.HostConfig ?? {}, { MaskedPaths: [], ReadonlyPaths: [] });
   if (config.command !== undefined) body.Entrypoint = [...config.command];
@@ -199,6 +210,20 @@ export function containerBody(config: ContainerConfig, place: SandboxPlace): Con
   if (config.workingDir !== undefined) body.WorkingDir = config.workingDir;
   if (config.stopSignal !== undefined) body.StopSignal = config.stopSignal;
   return body;
+}
+
+const usbDirectory = '/dev/bus/usb';
+
+/** As a directory, in which files come and go, and the right to all of USB's numbers (189). */
+function addUsbBus(host: NonNullable<ContainerCreate['HostConfig']>): void {
+  const usb = {
+    Type: 'bind',
+    Source: usbDirectory,
+    Target: usbDirectory,
+    ReadOnly: false,
+  } as const;
+  host.Mounts = [...(host.Mounts ?? []), usb];
+  host.DeviceCgroupRules = ['c 189:* rwm'];
 }
 
 /** The body of a container like another, as the engine tells of that. */

@@ -125,6 +125,7 @@ function containerStatus(details: ContainerDetails): ContainerStatus {
   const askedLimits = limitsOfLabels(labels);
   return {
     ...(askedLimits === undefined ? {} : { askedLimits }),
+    ...(labels[label.gpus] === undefined ? {} : { gpus: labels[label.gpus]?.split(',') ?? [] }),
     id: details.Id,
     name: labels[label.container] ?? '',
     sandboxId: labels[label.sandbox] ?? '',

@@ -24,6 +24,9 @@ const sandbox: SandboxConfig = {
 let cgroups: Set<string>;
 /** Of the pod, as the engine has them. */
 let containers: Set<string>;
+/** As the engine shows an image; and whether it has containerd's image store. */
+let inspected: object;
+let hasContainerd: boolean;
 let fails: 'make' | 'create' | 'start' | undefined;
 let runtime: DockerRuntime;
 
@@ -35,6 +38,8 @@ beforeEach(() => {
   cgroups = new Set();
   containers = new Set();
   fails = undefined;
+  inspected = {};
+  hasContainerd = false;
   const client: Partial<DockerClient> = {
     facts: async () => ({
       version: '27',
@@ -43,9 +48,10 @@ beforeEach(() => {
       rootDir: '/var/lib/docker',
       cgroupVersion: '2',
       cgroupDriver: 'cgroupfs',
-      digestsTellPulls: true,
+      runtimes: ['runc'],
+      digestsTellPulls: !hasContainerd,
     }),
-    inspectImage: async () => ({}) as never,
+    inspectImage: async () => inspected as never,
     listContainers: async () =>
       [...containers].map((Id) => ({ Id, State: 'created' }) as ContainerSummary),
     inspectContainer: async (Id) =>
@@ -107,5 +113,56 @@ describe('the pod’s cgroup', () => {
       throw new Error('busy');
     };
     await expect(runtime.runSandbox(sandbox)).rejects.toThrow('no start');
+  });
+});
+
+describe('an image of containerd’s image store', () => {
+  const index = `sha256:${'a'.repeat(64)}`;
+  // As Docker 29 shows it: the id is the digest of what the registry has, an index of many platforms of
+  // which one is here; a digest is there also of what was built here.
+  const image = {
+    Id: index,
+    RepoTags: ['nginx:1'],
+    RepoDigests: [`nginx@${index}`],
+    Created: '2026-01-02T03:04:05Z',
+    Size: 72_000_000,
+    Os: 'linux',
+    Architecture: 'arm64',
+    Config: {},
+    Descriptor: {
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      digest: index,
+      size: 10_229,
+    },
+  };
+
+  it('is known by the digest of its index, which does not tell that it was pulled', async () => {
+    hasContainerd = true;
+    inspected = image;
+    expect(await runtime.imageStatus('nginx:1')).toEqual({
+      id: index,
+      names: ['nginx:1', `nginx@${index}`],
+      sizeBytes: 72_000_000,
+      user: '',
+      isPulled: false,
+      os: 'linux',
+      architecture: 'arm64',
+      createdAtMs: Date.parse(image.Created),
+    });
+    expect((await runtime.platform()).imageIds).toBe('manifest');
+  });
+
+  it('without this machine’s platform is for none that is known', async () => {
+    hasContainerd = true;
+    inspected = {
+      ...image,
+      Os: '',
+      Architecture: '',
+      Created: '',
+      Size: 10_229,
+      Config: undefined,
+    };
+    const told = await runtime.imageStatus('nginx:1');
+    expect(told).toMatchObject({ os: '', architecture: '', user: '', createdAtMs: 0 });
   });
 });

@@ -342,13 +342,13 @@ export class DockerRuntime implements Runtime {
   }
 
   async platform(): Promise<Platform> {
-    const { os, arch, digestsTellPulls } = await this.#knownFacts();
+    const { os, arch, digestsTellPulls, runtimes } = await this.#knownFacts();
     return {
       os,
       architecture: arch,
       emulated: await emulatedArchitectures(process.platform),
-      // containerd's store calls an image by the digest of its manifest, which no archive keeps.
-      hasPortableIds: digestsTellPulls,
+      imageIds: digestsTellPulls ? 'config' : 'manifest',
+      runtimes,
     };
   }
 

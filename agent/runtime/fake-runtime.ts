@@ -13,6 +13,7 @@ import {
   type ContainerProcess,
   type ContainerStatus,
   type ExecResult,
+  type ImageIds,
   type ImageStatus,
   type LoadOptions,
   type LogOptions,
@@ -77,6 +78,7 @@ export class FakeRuntime implements Runtime {
   ) => Promise<void> = async () => {};
   /** What the registry says of a tag. */
   onDigest: (name: string) => Promise<string> = async (name) => `sha256:${name}`;
+  imageIds: ImageIds = 'config';
   /** What processes that are talked to do; by default they say what they hear. */
   onProcess: ProcessProgram = echo;
   onExec: ExecHandler = async () => ({ exitCode: 0, output: '' });
@@ -177,6 +179,7 @@ export class FakeRuntime implements Runtime {
       terminationMessageHostPath: config.terminationMessageHostPath,
       limits: limitsOf(config.resources),
       askedLimits: limitsOf(config.resources),
+      ...(config.gpus === undefined ? {} : { gpus: config.gpus }),
     };
     this.#containers.set(id, { config, status, lines: [], ended: [] });
     this.#did(`create ${config.name}`, config.pod.uid, id);
@@ -267,7 +270,13 @@ export class FakeRuntime implements Runtime {
 
   async platform(): Promise<Platform> {
     this.#check();
-    return { os: 'linux', architecture: 'amd64', emulated: [], hasPortableIds: true };
+    return {
+      os: 'linux',
+      architecture: 'amd64',
+      emulated: [],
+      imageIds: this.imageIds,
+      runtimes: [],
+    };
   }
 
   async pullImage(name: string, options: PullOptions = {}): Promise<void> {

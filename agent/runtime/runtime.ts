@@ -45,6 +45,8 @@ export interface SandboxConfig {
   readonly memo?: string;
   /** What all its containers together may use, in a cgroup of the pod's own; left out: it has none. */
   readonly limits?: ContainerLimits;
+  /** Another program than the engine's own that runs containers (`nvidia`, `runsc`). */
+  readonly runtimeHandler?: string;
 }
 
 export interface MountConfig {
@@ -119,6 +121,10 @@ export interface ContainerConfig {
   readonly mounts: readonly MountConfig[];
   /** It may read, write and make these, and no other. */
   readonly devices: readonly DeviceMapping[];
+  /** Also what is on USB, whatever number it has by then. */
+  readonly usbBus?: true;
+  /** NVIDIA cards, by number. */
+  readonly gpus?: readonly string[];
   readonly resources: ContainerResources;
   /** Its pod's sandbox was made with limits. */
   readonly inPodCgroup: boolean;
@@ -133,6 +139,8 @@ export interface ContainerConfig {
   readonly stdinOnce: boolean;
   readonly tty: boolean;
   readonly stopSignal?: string;
+  /** As its sandbox's. */
+  readonly runtimeHandler?: string;
   /** File on this machine that is mounted as the termination message. */
   readonly terminationMessageHostPath: string;
 }
@@ -177,6 +185,8 @@ export interface ContainerStatus {
   readonly limits?: ContainerLimits;
   /** What it was created with; the engine may not be able to set it. */
   readonly askedLimits?: ContainerLimits;
+  /** NVIDIA cards that it was given, by number. */
+  readonly gpus?: readonly string[];
 }
 
 /** All that the engine knows about one pod; containers and sandboxes newest first. */
@@ -211,9 +221,16 @@ export interface Platform {
   readonly architecture: string;
   /** Others that it runs by emulation; `any`: nobody knows which. */
   readonly emulated: readonly string[] | 'any';
-  /** An image that is saved here and loaded elsewhere has the same id there. */
-  readonly hasPortableIds: boolean;
+  readonly imageIds: ImageIds;
+  /** What the engine can run containers by, besides its own. */
+  readonly runtimes: readonly string[];
 }
+
+/**
+ * Of what an image's id is the digest: of its configuration, or (containerd's image store) of the manifest
+ * or index that its registry has. Saved and loaded it keeps its id only where that is the same.
+ */
+export type ImageIds = 'config' | 'manifest';
 
 export interface RegistryAuth {
   readonly username: string;

@@ -108,6 +108,12 @@ describe('deployProgress', () => {
       note: 'web:1 · unpacking 90 of 180 MB',
       share: 2.75,
     },
+    {
+      message: 'Pulling image "web:1": 45 of 180 MB on machine pi2',
+      label: '45 of 180 MB on machine pi2',
+      note: 'web:1 · 45 of 180 MB on machine pi2',
+      share: 2.125,
+    },
   ];
   it.each(pulls)('fills while $message', ({ message, label, note, share }) => {
     const waiting = { waiting: { reason: 'ContainerCreating', message } };

@@ -5,14 +5,15 @@ import { stateView, type StateView } from './vocabulary.ts';
 
 export interface Pull {
   readonly image: string;
-  /** `62 of 180 MB`, or `62 MB` while the whole is not known. */
+  /** `62 of 180 MB`, or `62 MB` while the whole is not known; `… on machine pi2`, from which it comes then. */
   readonly amount: string;
   readonly isUnpacking: boolean;
   /** 0…1; undefined: not known. */
   readonly share: number | undefined;
 }
 
-const sentence = /^(Pulling|Unpacking) image "(.+)": (([\d.]+)(?: of ([\d.]+))? MB)$/;
+const sentence =
+  /^(Pulling|Unpacking) image "(.+)": (([\d.]+)(?: of ([\d.]+))? MB)( on machine \S+)?$/;
 
 export function pullOf({ status, metadata }: Pod): Pull | undefined {
   if (metadata.deletionTimestamp !== undefined) return undefined;
@@ -23,7 +24,8 @@ export function pullOf({ status, metadata }: Pod): Pull | undefined {
   for (const { state } of containers) {
     const match = sentence.exec(state?.waiting?.message ?? '');
     if (match === null) continue;
-    const [, verb, image = '', amount = '', done, total] = match;
+    const [, verb, image = '', size, done, total, where = ''] = match;
+    const amount = `${size}${where}`;
     const share =
       total === undefined || Number(total) === 0 ? undefined : Number(done) / Number(total);
     return { image, amount, isUnpacking: verb === 'Unpacking', share };

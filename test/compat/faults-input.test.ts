@@ -111,6 +111,25 @@ describe('a container that can not start', () => {
   });
 });
 
+describe('a runtime', () => {
+  const classOf = (name: string, handler: string): string =>
+    JSON.stringify({
+      apiVersion: 'node.k8s.io/v1',
+      kind: 'RuntimeClass',
+      metadata: { name },
+      handler,
+    });
+
+  it('that a RuntimeClass names runs its pods; one that the engine does not know is told of', async () => {
+    await cluster.apply(classOf('plain', 'runc'));
+    await cluster.apply(classOf('strange', 'no-such-runtime'));
+    await create('by-class', {}, { runtimeClassName: 'plain' });
+    await create('by-no-class', {}, { runtimeClassName: 'strange' });
+    await isUp('by-class');
+    expect(await told('by-no-class', 'FailedCreatePodSandBox: ')).toContain('no-such-runtime');
+  });
+});
+
 describe('a probe that hangs', () => {
   it('is a failure after its timeout, and leaves no command running', async () => {
     const probe = { periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1 };

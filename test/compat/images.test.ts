@@ -131,10 +131,14 @@ describe('a pod waits, and says why', () => {
       return all;
     }, 'the reason of the failure');
     expect(told).toMatch(/"\/bin\/nope": stat \/bin\/nope: no such file or directory/);
-    const { waiting, terminated } = await stateOf('no-program');
-    expect(waiting?.reason ?? terminated?.reason).toMatch(
-      /^(RunContainerError|CrashLoopBackOff|StartError|ContainerCannotRun)$/,
-    );
+    // The status is written a moment after the event.
+    await eventually(async () => {
+      const { waiting, terminated } = await stateOf('no-program');
+      expect(waiting?.reason ?? terminated?.reason).toMatch(
+        /^(RunContainerError|CrashLoopBackOff|StartError|ContainerCannotRun)$/,
+      );
+      return true;
+    }, 'it says so');
     await cluster.kubectlOk('delete', 'pod', 'no-program');
   });
 });
@@ -278,6 +282,30 @@ describe('two machines', () => {
       expect(id(here)).toBe(id((...args) => engine.docker(...args)));
     } finally {
       await cluster.kubectl('delete', 'pod', 'first', 'second');
+      execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
+    }
+  });
+
+  it('wait for the one that pulls it, and have it from there', async () => {
+    // Some two seconds for the layer.
+    const slow = { isOpen: true, label: `at once ${process.pid}`, bytesPerSecond: 400_000 };
+    const registry = await new ImageRegistry(slow).start();
+    const { image } = registry;
+    try {
+      await run('first', { image, node: 'pi2' });
+      await eventually(async () => {
+        if (registry.layerRequests === 0) throw new Error('nothing was asked for');
+        return true;
+      }, 'pi2 pulls');
+      await run('second', { image, node: 'pi1' });
+      await Promise.all([runs('first'), runs('second')]);
+      expect(await eventsOf('second')).toContainEqual(
+        expect.stringMatching(/^Pulled: Successfully pulled image "\S+" from machine pi2 in /),
+      );
+      expect(registry.layerRequests).toBe(1);
+    } finally {
+      await cluster.kubectl('delete', 'pod', 'first', 'second');
+      await registry.stop();
       execFileSync('docker', ['rmi', '-f', image], { stdio: 'ignore' });
     }
   });

@@ -131,6 +131,22 @@ describe('the containers of a pod', () => {
     expect(log).toBe('one begins\none ends\ntwo begins\ntwo ends\nthree begins\nthree ends\n');
   });
 
+  it('get variables out of a file that an init container left', async () => {
+    const file = 'app.env';
+    const from = (key: string, optional = false) => ({
+      name: key,
+      valueFrom: { fileKeyRef: { volumeName: 'shared', path: file, key, optional } },
+    });
+    const mount = { volumeMounts: [{ name: 'shared', mountPath: '/shared' }] };
+    const script = `printf "# made here\\nHOST='db.lan'\\n" > /shared/${file}`;
+    const env = [from('HOST'), from('PORT', true)];
+    const log = await printed('env-file', shell('echo "$HOST:${PORT-none}"', { env }), {
+      initContainers: [{ ...shell(script, mount), name: 'first' }],
+      volumes: [{ name: 'shared', emptyDir: {} }],
+    });
+    expect(log).toBe('db.lan:none\n');
+  });
+
   it('get the CPU and memory that the pod says, and no more', async () => {
     const limits = { cpu: '250m', memory: '32Mi' };
     const requests = { cpu: '100m', memory: '16Mi' };

@@ -12,6 +12,7 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { conflict, notFound } from '#kube/machinery/status.ts';
 import { FakeRuntime } from '../../agent/runtime/fake-runtime.ts';
+import { PullBoard } from '../../agent/kubelet/images/turns/pull-board.ts';
 import type { Device } from '../../agent/kubelet/devices/devices.ts';
 import { Kubelet } from '../../agent/kubelet/kubelet.ts';
 import { ClaimSource } from '../../agent/kubelet/volumes/claims/claim-source.ts';
@@ -148,7 +149,7 @@ export function start(): Promise<void> {
     },
     volumes: plainVolumes(directory),
     claims: new ClaimSource({ client: api.client, nodeName: 'node-1' }),
-    images: { peers: undefined, origins: { note: async () => {} } },
+    images: { peers: undefined, origins: { note: async () => {} }, board: new PullBoard() },
     node: {
       ips: () => ['192.168.1.5'],
       allocatable: () => machine.allocatable,
@@ -159,6 +160,8 @@ export function start(): Promise<void> {
       devices: () => machine.devices,
       maxPods: 4,
       hasAppArmor: () => false,
+      self: () => undefined,
+      runtimeHandler: async (name: string) => name,
     },
     clock,
     random: seededRandom(1),

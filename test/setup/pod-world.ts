@@ -6,6 +6,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { PullBoard } from '../../agent/kubelet/images/turns/pull-board.ts';
 import { ContainerStarter } from '../../agent/kubelet/container/container-starter.ts';
 import { containerHash } from '../../agent/kubelet/container/container-config.ts';
 import { podRef } from '../../agent/kubelet/container/sandbox-config.ts';
@@ -198,6 +199,7 @@ export class PodWorld {
       clock,
       logger: silentLogger,
       peers: undefined,
+      board: new PullBoard(),
       origins: { note: async () => {} },
     });
     const killer = new PodKiller({ runtime, events, hooks });
@@ -222,6 +224,8 @@ export class PodWorld {
       devices: () => [],
       maxPods: 110,
       hasAppArmor: () => false,
+      self: () => undefined,
+      runtimeHandler: async (name: string) => name,
       services: () => [],
       pods: () => [],
       admittedPods: () => [],

@@ -24,7 +24,7 @@ function config(
     attempt: 0,
     environment: new Map([['NAME', 'world']]),
     mounts: [],
-    devices: { mappings: [], groups: [] },
+    devices: { mappings: [], groups: [], usbBus: false, gpuCount: 0 },
     terminationMessageHostPath: '/data/t',
     image: {
       id: 'i',

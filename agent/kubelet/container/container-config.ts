@@ -30,6 +30,8 @@ export interface ContainerConfigInput {
   readonly environment: ReadonlyMap<string, string>;
   readonly mounts: readonly MountConfig[];
   readonly devices: GrantedDevices;
+  /** Numbers of those that it gets. */
+  readonly gpus?: readonly string[];
   readonly terminationMessageHostPath: string;
   readonly image: ImageStatus;
   readonly qosClass: string;
@@ -37,12 +39,17 @@ export interface ContainerConfigInput {
   readonly nodeMemoryBytes: number;
   /** The content of its seccomp profile, if it is one of this machine's. */
   readonly seccompProfile?: string;
+  /** Of its pod's RuntimeClass. */
+  readonly runtimeHandler?: string;
 }
 
 /** What a container gets of this machine's devices, and whose members may use them. */
 export interface GrantedDevices {
   readonly mappings: readonly DeviceMapping[];
   readonly groups: readonly number[];
+  /** All of the machine's USB, as it changes. */
+  readonly usbBus: boolean;
+  readonly gpuCount: number;
 }
 
 /** Throws ContainerConfigError. */
@@ -66,6 +73,8 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     env: [...environment].map(([name, value]) => `${name}=${value}`),
     mounts: [...input.mounts, message],
     devices: input.devices.mappings,
+    ...(input.devices.usbBus ? { usbBus: true } : {}),
+    ...(input.gpus === undefined ? {} : { gpus: input.gpus }),
     resources: { ...containerLimits(container, spec), oomScoreAdj: oomScoreAdjust(input) },
     inPodCgroup: podLevelLimits(spec) !== undefined,
     security: withGroups(containerSecurity(input), input.devices.groups),
@@ -82,6 +91,7 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     ...config,
     ...(container.command?.length ? { command: container.command.map(expand) } : {}),
     ...(container.args?.length ? { args: container.args.map(expand) } : {}),
+    ...(input.runtimeHandler === undefined ? {} : { runtimeHandler: input.runtimeHandler }),
     ...(input.targetContainerId ? { targetContainerId: input.targetContainerId } : {}),
     ...(container.workingDir ? { workingDir: container.workingDir } : {}),
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),

@@ -1,7 +1,7 @@
 // Starts one container of a pod: back-off, image, configuration, create, start, postStart. What
 // stands in the way becomes the container's waiting state and an event, never an exception, but for
 // an engine that is gone. Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go.
-import type { Container, Pod, Secret, Service } from '#kube/api/core.ts';
+import type { Container, Node, Pod, Secret, Service } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
@@ -13,6 +13,7 @@ import {
   type Runtime,
 } from '../../runtime/runtime.ts';
 import { grantDevices, type Device } from '../devices/devices.ts';
+import { Gpus } from '../devices/gpus.ts';
 import { BackOff } from '../pod/back-off.ts';
 import { ImageError } from '../images/image-error.ts';
 import type { Images } from '../images/images.ts';
@@ -21,7 +22,13 @@ import type { ContainerStart } from '../pod/pod-actions.ts';
 import type { PodObjects } from '../volumes/object-source.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import { containerConfig } from './container-config.ts';
-import { ContainerConfigError, containerEnvironment } from './environment.ts';
+import {
+  ContainerConfigError,
+  containerEnvironment,
+  envFileKey,
+  envFiles,
+  type EnvFile,
+} from './environment.ts';
 import { containerReference } from './event-target.ts';
 import type { Hooks } from './hooks.ts';
 import { podDns, resolvConfMounts, resolvConfText } from './pod-dns.ts';
@@ -50,6 +57,10 @@ export interface NodeView {
   readonly devices: () => readonly Device[];
   readonly maxPods: number;
   readonly hasAppArmor: () => boolean;
+  /** Undefined: not known yet. */
+  readonly self: () => Node | undefined;
+  /** What runs containers of a RuntimeClass, as the engine calls it. Throws Error when there is none. */
+  readonly runtimeHandler: (runtimeClassName: string) => Promise<string>;
 }
 
 export interface ContainerStarterDeps {
@@ -90,9 +101,11 @@ const errorRetryMs = 5_000;
 export class ContainerStarter {
   readonly #deps: ContainerStarterDeps;
   readonly #backOff = new BackOff();
+  readonly #gpus: Gpus;
 
   constructor(deps: ContainerStarterDeps) {
     this.#deps = deps;
+    this.#gpus = new Gpus(deps.runtime);
   }
 
   async start(context: StartContext, start: ContainerStart): Promise<StartResult> {
@@ -163,6 +176,7 @@ export class ContainerStarter {
     const { uid, namespace } = podRef(pod);
     const nodeIps = node.ips();
     const ip = pod.spec.hostNetwork === true ? nodeIps[0] : podIp;
+    const files = await this.#envFiles(pod, container);
     const environment = containerEnvironment({
       pod,
       container,
@@ -171,19 +185,21 @@ export class ContainerStarter {
       services: serviceEnvironment(node.services(), namespace, pod.spec.enableServiceLinks ?? true),
       configMap: objects.configMap,
       secret: objects.secret,
+      file: (ref) => files.get(envFileKey(ref)),
     });
     const seccomp = seccompOf(pod, container);
     const profile =
       seccomp?.type === 'Localhost'
         ? await node.seccompProfile(seccomp.localhostProfile ?? '')
         : undefined;
-    const config = containerConfig({
+    const devices = grantDevices(container, node.devices());
+    const input = {
       pod,
       container,
       sandboxId,
       attempt: start.attempt,
       environment,
-      devices: grantDevices(container, node.devices()),
+      devices,
       mounts: await this.#mounts(pod, container, environment),
       terminationMessageHostPath: await volumes.terminationMessageFile(
         uid,
@@ -195,8 +211,12 @@ export class ContainerStarter {
       nodeMemoryBytes: node.memoryBytes(),
       ...(target === undefined ? {} : { targetContainerId: target }),
       ...(profile === undefined ? {} : { seccompProfile: profile }),
+      ...(await this.runtimeOf(pod)),
+    };
+    const id = await this.#gpus.use(devices.gpuCount, node.devices(), async (gpus) => {
+      const config = containerConfig({ ...input, ...(gpus && { gpus }) });
+      return this.#step('CreateContainerError', () => runtime.createContainer(config));
     });
-    const id = await this.#step('CreateContainerError', () => runtime.createContainer(config));
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;
@@ -214,6 +234,28 @@ export class ContainerStarter {
     const file = dns && (await volumes.resolvConfFile(podRef(pod).uid, resolvConfText(dns)));
     const isReadOnly = container.securityContext?.readOnlyRootFilesystem === true;
     return [...mounts, ...resolvConfMounts(file, mounts, isReadOnly)];
+  }
+
+  /** What its sandbox is made with, too. */
+  async runtimeOf({ spec }: Pod): Promise<{ readonly runtimeHandler?: string }> {
+    const { runtimeClassName = '' } = spec;
+    if (runtimeClassName === '') return {};
+    return { runtimeHandler: await this.#deps.node.runtimeHandler(runtimeClassName) };
+  }
+
+  async #envFiles(pod: Pod, container: Container): Promise<ReadonlyMap<string, EnvFile>> {
+    const files = new Map<string, EnvFile>();
+    for (const ref of envFiles(container)) {
+      const file = await this.#deps.volumes.file(pod, ref.volumeName, ref.path).then(
+        (text): EnvFile => ({ text }),
+        (error: unknown): EnvFile => {
+          if (error instanceof ContainerConfigError) throw error;
+          return { text: undefined, problem: messageOf(error) };
+        },
+      );
+      files.set(envFileKey(ref), file);
+    }
+    return files;
   }
 
   async #recreate({ pod, sandboxId }: StartContext, start: ContainerStart): Promise<string> {

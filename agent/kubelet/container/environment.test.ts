@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ConfigMap, Container, Pod, Secret, Service } from '#kube/api/core.ts';
 import { containerResource, podField } from './downward.ts';
-import { containerEnvironment, type EnvironmentInput } from './environment.ts';
+import { containerEnvironment, envFiles, type EnvironmentInput } from './environment.ts';
 import { expandReferences } from './expansion.ts';
 import { serviceEnvironment } from './service-env.ts';
 
@@ -58,6 +58,7 @@ describe('the environment', () => {
         services: new Map([['WEB_SERVICE_HOST', '10.96.0.5']]),
         configMap: (name) => (name === 'm' ? map : undefined),
         secret: (name) => (name === 's' ? secret : undefined),
+        file: () => undefined,
         ...more,
       }),
     );
@@ -140,6 +141,39 @@ describe('the environment', () => {
     expect(podField(pod, { fieldPath: 'metadata.labels' }, addresses)).toBe('app="web"\ntier="x"');
     expect(podField(pod, { fieldPath: 'spec.nonsense' }, addresses)).toBeUndefined();
     expect(containerResource(container, { resource: 'nonsense' }, {})).toBeUndefined();
+  });
+
+  describe('out of a file', () => {
+    const of = (key: string, optional?: boolean): Partial<Container> => {
+      const whether = optional === undefined ? {} : { optional };
+      const fileKeyRef = { volumeName: 'v', path: 'a.env', key, ...whether };
+      return { env: [{ name: 'X', valueFrom: { fileKeyRef } }] };
+    };
+    const file = (text: string | undefined, problem?: string) => ({
+      file: () => ({ text, ...(problem === undefined ? {} : { problem }) }),
+    });
+
+    it('has a value by its key', () => {
+      const env = environment(of('A'), file("B='1'\nA='2'"));
+      expect(env['X']).toBe('2');
+      expect(envFiles({ name: 'a', env: [...of('A').env!, ...of('B').env!] })).toHaveLength(1);
+    });
+
+    const absent = [file("B='1'"), file("A=''"), file(undefined)];
+    it.each(absent)('lacks what is not there: %#', (more) => {
+      const missing = 'environment variable key "A" not found in file "a.env"';
+      expect(() => environment(of('A'), more)).toThrow(missing);
+      expect(environment(of('A', true), more)).not.toHaveProperty('X');
+    });
+
+    it.each([
+      [of('A', true), file('A=2'), /^couldn't parse env file "a.env": .* at line 1: value must be/],
+      [of('A', true), file(undefined, 'no'), /^couldn't parse env file "a.env": no$/],
+      [of('A'.repeat(129)), file(''), /exceeds maximum length of 128 characters/],
+      [of('A'), file(`A='${'x'.repeat(32_769)}'`), /exceeds maximum size of 32 KiB/],
+    ])('is refused in words: %#', (spec, more, why) => {
+      expect(() => environment(spec, more)).toThrow(why);
+    });
   });
 });
 

@@ -1,9 +1,19 @@
 // Pure: a container's environment out of its spec, the objects it refers to and the services
 // around. Later entries win, references see what stands before them.
 // Source: kubernetes pkg/kubelet/kubelet_pods.go (makeEnvironmentVariables).
-import type { ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret } from '#kube/api/core.ts';
+import type {
+  ConfigMap,
+  Container,
+  EnvVar,
+  EnvVarSource,
+  FileKeySelector,
+  Pod,
+  Secret,
+} from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
+import { messageOf } from '../../error-message.ts';
 import { containerResource, podField, type PodAddresses } from './downward.ts';
+import { envFileValue } from './env-file.ts';
 import { expandReferences } from './expansion.ts';
 
 /** The container can't be made of what the pod says: waiting reason CreateContainerConfigError. */
@@ -20,6 +30,25 @@ export interface EnvironmentInput {
   /** Undefined: there is no such object. */
   readonly configMap: (name: string) => ConfigMap | undefined;
   readonly secret: (name: string) => Secret | undefined;
+  /** Of `envFiles`. */
+  readonly file: (ref: FileKeySelector) => EnvFile | undefined;
+}
+
+/** A file that variables come from; undefined as text: it is not there. */
+export interface EnvFile {
+  readonly text: string | undefined;
+  /** Why it can't be read. */
+  readonly problem?: string;
+}
+
+/** The files that a container's variables come from, each once. */
+export function envFiles({ env = [] }: Container): readonly FileKeySelector[] {
+  const refs = env.flatMap(({ valueFrom }) => valueFrom?.fileKeyRef ?? []);
+  return [...new Map(refs.map((ref) => [envFileKey(ref), ref])).values()];
+}
+
+export function envFileKey({ volumeName, path }: FileKeySelector): string {
+  return `${volumeName}:${path}`;
 }
 
 /** Names to values, in the order the container gets them. Throws ContainerConfigError. */
@@ -113,5 +142,36 @@ function sourceValue(input: EnvironmentInput, source: EnvVarSource): string | un
     const where = `${pod.metadata.namespace}/${name}`;
     throw new ContainerConfigError(`couldn't find key ${key} in Secret ${where}`);
   }
+  if (source.fileKeyRef !== undefined) return fileValue(input, source.fileKeyRef);
   return undefined;
+}
+
+const fileKeyMax = 128;
+const fileValueBytesMax = 32 * 1024;
+
+// Differs: a file that is missing counts as a missing key does, as the field's description says; in 1.35
+// the kubelet refuses it although it is optional. The reason is told.
+function fileValue(input: EnvironmentInput, ref: FileKeySelector): string | undefined {
+  const { key, path, optional } = ref;
+  if (key.length > fileKeyMax)
+    throw new ContainerConfigError(
+      `environment variable key "${key}" exceeds maximum length of ${fileKeyMax} characters`,
+    );
+  const { text, problem } = input.file(ref) ?? { text: undefined };
+  let value: string | undefined;
+  try {
+    if (problem !== undefined) throw new Error(problem);
+    value = text === undefined ? undefined : envFileValue(text, key);
+  } catch (error) {
+    const why = `couldn't parse env file "${path}": ${messageOf(error)}`;
+    throw new ContainerConfigError(why, { cause: error });
+  }
+  if (Buffer.byteLength(value ?? '') > fileValueBytesMax)
+    throw new ContainerConfigError(
+      `environment variable value for key "${key}" exceeds maximum size of 32 KiB`,
+    );
+  // As in the kubelet an empty value counts as none.
+  if (value !== undefined && value !== '') return value;
+  if (optional === true) return undefined;
+  throw new ContainerConfigError(`environment variable key "${key}" not found in file "${path}"`);
 }

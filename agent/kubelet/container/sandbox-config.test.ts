@@ -30,6 +30,8 @@ describe('the sandbox', () => {
 
   it('says what no sandbox can be', () => {
     expect(() => sandboxConfig(podOf({ hostUsers: false }), 0)).toThrow('user namespace');
+    const resourceClaims = [{ name: 'gpu', resourceClaimName: 'one' }];
+    expect(() => sandboxConfig(podOf({ resourceClaims }), 0)).toThrow('resourceClaims');
   });
 
   it('has limits only when the pod as a whole has some', () => {

@@ -23,6 +23,10 @@ export function sandboxConfig(pod: Pod, attempt: number): SandboxConfig {
     throw new Error(
       'hostUsers: false asks for a user namespace of its own, which Docker has for no single pod',
     );
+  if ((spec.resourceClaims ?? []).length > 0)
+    throw new Error(
+      'resourceClaims ask for devices by dynamic resource allocation, which this cluster does not have',
+    );
   const limits = podLevelLimits(spec);
   const { hostname, domain } = hostNames(pod);
   return {

@@ -15,6 +15,18 @@ export interface DeviceClass {
   readonly isShared: boolean | RegExp;
   /** All files of the class are one thing. */
   readonly isOne: boolean;
+  /** As others call it that apps are written for; left out: a name of ours. */
+  readonly resource?: string;
+  /** `nvidia`: not by its files, but by the engine, which has to know how; each file is one of them. */
+  readonly grant?: 'nvidia';
+}
+
+/** Things on USB without a driver, and so without a file, of their own. */
+export interface UsbClass {
+  readonly kind: string;
+  readonly label: string;
+  /** Of all states it can be in. */
+  readonly ids: readonly string[];
 }
 
 const none = /$^/;
@@ -57,6 +69,14 @@ export const deviceClasses: readonly DeviceClass[] = [
     linkEnd: /-(card|render)$/,
     ...shared,
   }),
+  deviceClass('dvb', 'TV tuner', /^dvb\/adapter\d+\/\w+$/, {
+    linkEnd: /(?<=^dvb\/adapter\d+)\/\w+$/,
+  }),
+  deviceClass('nvidia', 'NVIDIA graphics', /^nvidia\d+$/, {
+    isOne: true,
+    resource: 'nvidia.com/gpu',
+    grant: 'nvidia',
+  }),
   deviceClass('coral', 'Coral accelerator', /^apex_\d+$/),
   deviceClass('hailo', 'Hailo accelerator', /^hailo\d+$/),
   deviceClass('npu', 'neural accelerator', /^accel\/accel\d+$/),
@@ -70,8 +90,15 @@ export const deviceClasses: readonly DeviceClass[] = [
   deviceClass('cec', 'HDMI remote control (CEC)', /^cec\d+$/),
 ];
 
+export const usbClasses: readonly UsbClass[] = [
+  // Before and after its first use, which gives it its program.
+  { kind: 'coral-usb', label: 'Coral accelerator (USB)', ids: ['1a6e:089a', '18d1:9302'] },
+];
+
 /** Of files, without those of the root. */
-export const deviceDirectories: readonly string[] = ['dri', 'snd', 'net', 'accel'];
+export const deviceDirectories: readonly string[] = ['dri', 'snd', 'net', 'accel', 'dvb'];
+/** Of directories of files. */
+export const nestedDirectories: readonly string[] = ['dvb'];
 export const linkDirectories: readonly string[] = [
   ...new Set(deviceClasses.flatMap(({ links }) => links)),
 ];

@@ -8,6 +8,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { DeviceKeeper, type DeviceChange } from './device-keeper.ts';
 
 let root = '';
+let system = '';
 let stopping: AbortController;
 let clock: ManualClock;
 let keeper: DeviceKeeper;
@@ -18,6 +19,7 @@ let onChange: (change: DeviceChange) => void;
 
 beforeEach(() => {
   root = mkdtempSync(path.join(tmpdir(), 'flotilla-dev-'));
+  system = mkdtempSync(path.join(tmpdir(), 'flotilla-sys-'));
   stopping = new AbortController();
   clock = new ManualClock();
   onChange = () => {};
@@ -25,6 +27,7 @@ beforeEach(() => {
   const mine = (open = new Set());
   keeper = new DeviceKeeper({
     root,
+    system,
     clock,
     logger: silentLogger,
     onChange: (change) => onChange(change),
@@ -40,6 +43,7 @@ beforeEach(() => {
 afterEach(() => {
   stopping.abort();
   rmSync(root, { recursive: true });
+  rmSync(system, { recursive: true });
 });
 
 const names = (): string[] =>
@@ -131,5 +135,110 @@ describe('devices that come and go', () => {
       symlinkSync('../fuse', path.join(root, 'char/10:229'));
     };
     expect((await changed(act)).come).toEqual(['devices.flotilla.dev/fuse']);
+  });
+});
+
+describe('what /sys tells of a thing', () => {
+  /** As the kernel shows it: folders of attributes, and links into them. */
+  function onUsb(place: string, attributes: Record<string, string>): string {
+    const folder = path.join(system, 'devices/pci0000:00/0000:00:14.0/usb1', place);
+    mkdirSync(folder, { recursive: true });
+    for (const [name, text] of Object.entries(attributes))
+      writeFileSync(path.join(folder, name), `${text}\n`);
+    mkdirSync(path.join(system, 'bus/usb/devices'), { recursive: true });
+    symlinkSync(folder, path.join(system, 'bus/usb/devices', place));
+    return folder;
+  }
+
+  function tuner(adapter: number, folder: string): void {
+    const directory = path.join(root, `dvb/adapter${adapter}`);
+    mkdirSync(directory, { recursive: true });
+    mkdirSync(path.join(system, 'class/dvb'), { recursive: true });
+    for (const file of ['demux0', 'dvr0', 'frontend0']) {
+      writeFileSync(path.join(directory, file), '');
+      const real = path.join(folder, `dvb/dvb${adapter}.${file}`);
+      mkdirSync(real, { recursive: true });
+      symlinkSync(real, path.join(system, `class/dvb/dvb${adapter}.${file}`));
+    }
+  }
+
+  const found = () =>
+    keeper.devices.map(({ resource, label, count, paths }) => ({
+      resource: resource.replace('devices.flotilla.dev/', ''),
+      label,
+      count,
+      paths: paths.map((file) => path.relative(root, file)),
+    }));
+
+  it('names a TV tuner by its serial number, with all its files', async () => {
+    const about = {
+      idVendor: '2040',
+      manufacturer: 'HCW',
+      product: 'WinTV dualHD',
+      serial: '0011',
+    };
+    const folder = onUsb('1-2', about);
+    tuner(0, path.join(folder, '1-2:1.0'));
+    tuner(1, path.join(folder, '1-2:1.0'));
+    await keeper.start();
+    const files = ['demux0', 'dvr0', 'frontend0'];
+    expect(found()).toEqual([
+      {
+        resource: 'dvb-usb-hcw_wintv-dualhd_0011',
+        label: 'HCW WinTV dualHD (TV tuner)',
+        count: 1,
+        paths: ['dvb/adapter0', 'dvb/adapter1'].flatMap((at) =>
+          files.map((name) => `${at}/${name}`),
+        ),
+      },
+    ]);
+  });
+
+  it('or by where it is plugged in, on USB and in a slot', async () => {
+    const stick = onUsb('1-1.4', { idVendor: '0bda', idProduct: '2838', product: 'RTL2838' });
+    tuner(0, path.join(stick, '1-1.4:1.0'));
+    tuner(1, path.join(system, 'devices/pci0000:00/0000:03:00.0'));
+    await keeper.start();
+    expect(found().map(({ resource, label }) => [resource, label])).toEqual([
+      ['dvb-pci-0000-03-00.0', 'TV tuner pci-0000:03:00.0'],
+      ['dvb-usb-1-1.4', 'RTL2838 (TV tuner)'],
+    ]);
+  });
+
+  it('or by its number, when nothing is known', async () => {
+    mkdirSync(path.join(root, 'dvb/adapter0'), { recursive: true });
+    writeFileSync(path.join(root, 'dvb/adapter0/frontend0'), '');
+    await keeper.start();
+    expect(found()[0]).toMatchObject({ resource: 'dvb-adapter0', label: 'TV tuner adapter0' });
+  });
+
+  it('finds Coral sticks, which change their name when they are first used', async () => {
+    mkdirSync(path.join(root, 'char'));
+    const other = { idVendor: '1d6b', idProduct: '0002' };
+    const fresh = { idVendor: '1a6e', idProduct: '089a' };
+    onUsb('usb1', other);
+    const first = onUsb('1-3', fresh);
+    onUsb('2-1', { idVendor: '18d1', idProduct: '9302', product: 'Edge TPU' });
+    await keeper.start();
+    expect(found()).toEqual([
+      { resource: 'coral-usb', label: 'Coral accelerator (USB)', count: 2, paths: ['bus/usb'] },
+    ]);
+    let changes = 0;
+    onChange = () => changes++;
+    const looked = async (number: number): Promise<void> => {
+      writeFileSync(path.join(root, `char/189:${number}`), '');
+      clock.advance(300);
+      for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    // Gone for a moment, and back as what it is by now.
+    rmSync(path.join(system, 'bus/usb/devices'), { recursive: true });
+    rmSync(first, { recursive: true });
+    await looked(1);
+    onUsb('2-2', { idVendor: '18d1', idProduct: '9302' });
+    onUsb('2-3', { idVendor: '18d1', idProduct: '9302' });
+    await looked(2);
+    clock.advance(10_000);
+    await looked(3);
+    expect([changes, found()[0]?.count]).toEqual([0, 2]);
   });
 });

@@ -7,12 +7,15 @@ import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { messageOf } from '../../error-message.ts';
-import { deviceDirectories, linkDirectories } from './device-classes.ts';
+import { deviceDirectories, linkDirectories, nestedDirectories } from './device-classes.ts';
 import { discoverDevices, type Device, type DeviceFile } from './devices.ts';
+import { hardwareOf, usbThings } from './hardware.ts';
 
 export interface DeviceKeeperDeps {
   /** `/dev`. */
   readonly root: string;
+  /** `/sys`. */
+  readonly system: string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onChange: (change: DeviceChange) => void;
@@ -27,6 +30,8 @@ export interface DeviceChange {
 
 /** One thing makes several files, and its links a moment after them. */
 const settleMs = 300;
+/** What is gone for so long is unplugged: a Coral stick comes back with another name when it is first used. */
+const goneMs = 3_000;
 /** The kernel has only so many watches; others may give theirs back. */
 const retryMs = 60_000;
 
@@ -34,6 +39,8 @@ export class DeviceKeeper {
   readonly #deps: DeviceKeeperDeps;
   readonly #watchers = new Map<string, FSWatcher>();
   #devices: readonly Device[] = [];
+  /** Resource → when it was first missed. */
+  #goneSince = new Map<string, number>();
   #timer: Timer | undefined;
   #isLooking = false;
   #isDirty = false;
@@ -74,12 +81,13 @@ export class DeviceKeeper {
   }
 
   async #lookOnce(): Promise<void> {
-    const { root, onChange, signal } = this.#deps;
+    const { root, system, onChange, signal, clock } = this.#deps;
     // First, so that nothing comes unseen in between.
     await this.#watchAll();
-    const now = discoverDevices(await deviceFiles(root), root);
+    const found = discoverDevices(await deviceFiles(root, system), root, await usbThings(system));
     if (signal.aborted) return;
     const before = this.#devices;
+    const now = this.#withBriefly(found, clock.monotonicMs());
     if (deepEqual(now, before)) return;
     this.#devices = now;
     const isIn = (list: readonly Device[]) => (device: Device) =>
@@ -88,6 +96,21 @@ export class DeviceKeeper {
       gone: before.filter((device) => !now.some(({ resource }) => resource === device.resource)),
       come: now.filter((device) => !isIn(before)(device)),
     });
+  }
+
+  /** What is gone only just stays as it was, and is looked at again. */
+  #withBriefly(found: readonly Device[], nowMs: number): readonly Device[] {
+    const isFound = ({ resource }: Device) => found.some((device) => device.resource === resource);
+    const missing = this.#devices.filter((device) => !isFound(device));
+    this.#goneSince = new Map(
+      missing.map(({ resource }) => [resource, this.#goneSince.get(resource) ?? nowMs]),
+    );
+    const isBrief = ({ resource }: Device) =>
+      nowMs - (this.#goneSince.get(resource) ?? nowMs) < goneMs;
+    const brief = missing.filter(isBrief);
+    if (brief.length === 0) return found;
+    this.#lookIn(goneMs);
+    return [...found, ...brief].toSorted((a, b) => (a.resource < b.resource ? -1 : 1));
   }
 
   async #watchAll(): Promise<void> {
@@ -144,24 +167,40 @@ async function isDirectory(directory: string): Promise<boolean> {
 }
 
 /** Paths relative to the root. A link that leads nowhere is none. */
-async function deviceFiles(root: string): Promise<DeviceFile[]> {
+async function deviceFiles(root: string, system: string): Promise<DeviceFile[]> {
   const realRoot = await realpath(root).catch(() => root);
-  const directories = ['.', ...deviceDirectories, ...linkDirectories];
+  const nested = await Promise.all(
+    nestedDirectories.map(async (directory) => {
+      const names = await readdir(path.join(root, directory)).catch(() => []);
+      return names.map((name) => path.join(directory, name));
+    }),
+  );
+  const directories = ['.', ...deviceDirectories, ...linkDirectories, ...nested.flat()];
   const lists = await Promise.all(
     directories.map(async (directory) => {
       const names = await readdir(path.join(root, directory)).catch(() => []);
-      return Promise.all(names.map((name) => deviceFile(realRoot, path.join(directory, name))));
+      return Promise.all(
+        names.map((name) => deviceFile(realRoot, system, path.join(directory, name))),
+      );
     }),
   );
   return lists.flat().filter((file) => file !== undefined);
 }
 
-async function deviceFile(root: string, name: string): Promise<DeviceFile | undefined> {
+async function deviceFile(
+  root: string,
+  system: string,
+  name: string,
+): Promise<DeviceFile | undefined> {
   try {
     const real = await realpath(path.join(root, name));
     const found = await stat(real);
     if (found.isDirectory()) return undefined;
-    return { path: name, target: path.relative(root, real), groupId: found.gid };
+    const file = { path: name, target: path.relative(root, real), groupId: found.gid };
+    const tuner = /^dvb\/adapter(\d+)\/(\w+)$/.exec(name);
+    const hardware =
+      tuner === null ? undefined : await hardwareOf(system, `class/dvb/dvb${tuner[1]}.${tuner[2]}`);
+    return hardware === undefined ? file : { ...file, hardware };
   } catch {
     // It went while we looked.
     return undefined;

@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import type { Runtime } from '../../runtime/runtime.ts';
 import { isQualifiedName } from '#kube/machinery/names.ts';
 import {
   askedDevices,
   devicesText,
   discoverDevices,
   grantDevices,
+  usableDevices,
   type DeviceFile,
 } from './devices.ts';
+import { Gpus } from './gpus.ts';
 
 /** `name` or `link -> name`, with the group of what it leads to. */
 function files(...lines: readonly string[]): DeviceFile[] {
@@ -143,8 +146,15 @@ describe('a container that asks for devices', () => {
         containerPath: path,
       })),
       groups: [20],
+      usbBus: false,
+      gpuCount: 0,
     });
-    expect(grantDevices({ name: 'a' }, devices)).toEqual({ mappings: [], groups: [] });
+    expect(grantDevices({ name: 'a' }, devices)).toEqual({
+      mappings: [],
+      groups: [],
+      usbBus: false,
+      gpuCount: 0,
+    });
   });
 
   it('is told of one that is not there', () => {
@@ -156,5 +166,64 @@ describe('a container that asks for devices', () => {
   it('asks for none by a quantity of 0', () => {
     const limits = { 'devices.flotilla.dev/kvm': '0', cpu: '1' };
     expect(askedDevices({ name: 'a', resources: { limits } }).size).toBe(0);
+  });
+});
+
+describe('graphics of NVIDIA', () => {
+  const devices = discoverDevices(files('nvidia0', 'nvidia1', 'nvidiactl', 'nvidia-uvm'), '/dev');
+  const asking = (gpus: number) => ({
+    name: 'a',
+    resources: { limits: { 'nvidia.com/gpu': String(gpus) } },
+  });
+
+  it('are counted under the name that apps know, where the engine can hand them over', () => {
+    const counted = devices.map(({ resource, count }) => [resource, count]);
+    expect(counted).toEqual([['nvidia.com/gpu', 2]]);
+    expect(usableDevices(devices, ['runc', 'nvidia'])).toEqual(devices);
+    expect(usableDevices(devices, ['runc'])).toEqual([]);
+    expect(() => grantDevices(asking(1), [])).toThrow('nvidia.com/gpu is not plugged in');
+  });
+
+  it('are handed over by the engine, not as files', () => {
+    expect(grantDevices(asking(2), devices)).toEqual({
+      mappings: [],
+      groups: [],
+      usbBus: false,
+      gpuCount: 2,
+    });
+  });
+
+  it('go to one container at a time', async () => {
+    const given: (readonly string[] | undefined)[] = [];
+    const states = ['running', 'exited'] as const;
+    const pods = () => [
+      { containers: given.map((gpus, index) => ({ gpus, state: states[index] ?? 'created' })) },
+    ];
+    const gpus = new Gpus({ listPods: async () => pods() } as unknown as Pick<Runtime, 'listPods'>);
+    const use = (count: number) =>
+      gpus.use(count, devices, async (got) => {
+        await Promise.resolve();
+        given.push(got);
+      });
+    await Promise.all([use(1), use(1)]);
+    expect(given).toEqual([['0'], ['1']]);
+    // The second of them is over.
+    await use(1);
+    await expect(use(1)).rejects.toThrow('1 NVIDIA graphics asked for, 0 of 2 free');
+    await use(0);
+    expect(given).toEqual([['0'], ['1'], ['1'], undefined]);
+  });
+});
+
+describe('a Coral stick', () => {
+  it('comes with all of the USB bus', () => {
+    const devices = discoverDevices([], '/dev', [{ id: '18d1:9302', place: '2-1' }]);
+    const limits = { 'devices.flotilla.dev/coral-usb': '1' };
+    expect(grantDevices({ name: 'a', resources: { limits } }, devices)).toEqual({
+      mappings: [],
+      groups: [],
+      usbBus: true,
+      gpuCount: 0,
+    });
   });
 });

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { extract, pack, type Header } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
+import type { ImageIds } from '../../runtime/runtime.ts';
 import { onlyImage } from './image-archive.ts';
 
 const hex = 'a'.repeat(64);
@@ -36,8 +37,11 @@ function tar(...files: readonly File[]): Readable {
   return Readable.from(out);
 }
 
-async function through(source: Readable): Promise<Record<string, string>> {
-  const bytes = await buffer(Readable.from(onlyImage(source, id)));
+async function through(
+  source: Readable,
+  ids: ImageIds = 'config',
+): Promise<Record<string, string>> {
+  const bytes = await buffer(Readable.from(onlyImage(source, id, ids)));
   const entries = extract();
   entries.end(bytes);
   const files: Record<string, string> = {};
@@ -134,7 +138,7 @@ describe('an archive of another machine', () => {
       { ...config, pax: { comment: 'evil-name' } },
       { ...layer, body },
     ];
-    const bytes = await buffer(Readable.from(onlyImage(tar(...files), id)));
+    const bytes = await buffer(Readable.from(onlyImage(tar(...files), id, 'config')));
     expect(bytes.includes('evil-name')).toBe(false);
   });
 
@@ -163,5 +167,49 @@ describe('an archive of another machine', () => {
       })(),
     );
     await expect(through(broken)).rejects.toThrow('the line broke');
+  });
+});
+
+describe('an archive of a machine with containerd’s image store', () => {
+  const otherId = `sha256:${'b'.repeat(64)}`;
+  const blob = (body: string, name = `blobs/sha256/${hex}`) => ({ name, body });
+  const layout = { name: 'oci-layout', body: '{"imageLayoutVersion":"1.0.0"}' };
+  // An index of several platforms of which one is there; ids are the digest of that index.
+  const descriptor = {
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    digest: id,
+    size: 2,
+    annotations: { 'io.containerd.image.name': 'evil/nginx:latest' },
+  };
+  const index = (...manifests: readonly object[]) => ({
+    name: 'index.json',
+    body: JSON.stringify({ schemaVersion: 2, manifests }),
+  });
+  const ofOnePlatform = manifest({ ...good, Config: `blobs/sha256/${'d'.repeat(64)}` });
+
+  it('brings the index that its id is the digest of, and no name', async () => {
+    const files = await through(
+      tar(blob('{}'), index(descriptor), ofOnePlatform, layout),
+      'manifest',
+    );
+    const { annotations: _, ...nameless } = descriptor;
+    expect(files).toMatchObject({
+      [`blobs/sha256/${hex}`]: '{}',
+      'index.json': JSON.stringify({ schemaVersion: 2, manifests: [nameless] }),
+      'oci-layout': layout.body,
+    });
+    // It tells of one platform, by another id.
+    expect(files).not.toHaveProperty('manifest.json');
+  });
+
+  it.each([
+    { name: 'another image', files: [index({ ...descriptor, digest: otherId }), layout] },
+    { name: 'two', files: [index(descriptor, { ...descriptor, digest: otherId }), layout] },
+    { name: 'none', files: [index(), layout] },
+    { name: 'no index', files: [ofOnePlatform, layout] },
+    // Without it the engine would read manifest.json.
+    { name: 'no layout', files: [index(descriptor), ofOnePlatform] },
+  ])('with $name breaks off', async ({ files }) => {
+    await expect(through(tar(blob('{}'), ...files), 'manifest')).rejects.toThrow(/image/);
   });
 });

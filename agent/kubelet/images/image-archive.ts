@@ -2,6 +2,7 @@
 // and the engine's reasons in a person's words. Streams: never more than a few blocks in memory.
 // Source: moby image/tarexport/load.go; OCI image-layout (index.json); POSIX pax (ustar's magic).
 import type { Extract, Header, Pack } from 'tar-stream';
+import type { ImageIds } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
 
 /** What was handed over can't be loaded; the message says why and what to do. */
@@ -72,10 +73,13 @@ const knownLinks = new RegExp(`^\\.\\./${hex}/layer\\.tar$`);
 /**
  * The same archive, if it holds the image `id` and no other; no name that another machine put into it
  * gets here. Throws ArchiveError before the archive's end, so that the engine takes in nothing.
+ * `ids`: what names the image to the engine that reads it: `manifest.json`, or with containerd's store
+ * `index.json`, whose image it checks against its digest.
  */
 export async function* onlyImage(
   chunks: AsyncIterable<Uint8Array>,
   id: string,
+  ids: ImageIds,
 ): AsyncGenerator<Uint8Array> {
   // Seldom needed: not worth its memory in every agent.
   const { extract, pack } = await import('tar-stream');
@@ -84,7 +88,7 @@ export async function* onlyImage(
   // Those who wait for them hear of it; without a listener the process would end.
   for (const stream of [entries, out]) stream.on('error', () => {});
   const reading = feed(chunks, entries);
-  const copying = copyEntries(entries, out, id);
+  const copying = copyEntries(entries, out, ids === 'config' ? byConfig(id) : byManifest(id));
   for (const work of [reading, copying])
     work.catch((error: unknown) =>
       out.destroy(error instanceof Error ? error : new Error(String(error))),
@@ -98,20 +102,57 @@ export async function* onlyImage(
   }
 }
 
-async function copyEntries(entries: Extract, out: Pack, id: string): Promise<void> {
-  let hasManifest = false;
+type Rewrite = (content: unknown) => string | undefined;
+
+/** What becomes of the files that tell what an archive holds; undefined: it is left out. */
+interface Reading {
+  /** Without these there is no image. */
+  readonly needed: readonly string[];
+  readonly rewrite: ReadonlyMap<string, Rewrite>;
+}
+
+function byConfig(id: string): Reading {
+  return {
+    needed: ['manifest.json'],
+    rewrite: new Map<string, Rewrite>([
+      ['repositories', () => undefined],
+      ['manifest.json', (content) => nameless(content, id)],
+      ['index.json', withoutAnnotations],
+    ]),
+  };
+}
+
+function byManifest(id: string): Reading {
+  return {
+    needed: ['index.json', 'oci-layout'],
+    rewrite: new Map<string, Rewrite>([
+      ['repositories', () => undefined],
+      // For other engines: of one platform only.
+      ['manifest.json', () => undefined],
+      ['index.json', (content) => onlyManifest(content, id)],
+    ]),
+  };
+}
+
+async function copyEntries(
+  entries: Extract,
+  out: Pack,
+  { needed, rewrite }: Reading,
+): Promise<void> {
+  const seen = new Set<string>();
   for await (const entry of entries) {
     const { name } = entry.header;
     checkKnown(entry.header);
-    if (name === 'repositories') entry.resume();
-    else if (name === 'manifest.json') {
-      out.entry({ name }, nameless(await readEntry(entry), id));
-      hasManifest = true;
-    } else if (name === 'index.json') {
-      out.entry({ name }, withoutAnnotations(await readEntry(entry)));
-    } else await copyEntry(entry, out);
+    seen.add(name);
+    const change = rewrite.get(name);
+    if (change === undefined) await copyEntry(entry, out);
+    else {
+      const text = change(await readEntry(entry));
+      if (text !== undefined) out.entry({ name }, text);
+    }
   }
-  if (!hasManifest) throw new ArchiveError('there is no image in this archive');
+  if (!needed.every((name) => seen.has(name)))
+    throw new ArchiveError('there is no image in this archive');
   out.finalize();
 }
 
@@ -168,8 +209,19 @@ function nameless(manifest: unknown, id: string): string {
   return JSON.stringify([{ ...image, RepoTags: null }]);
 }
 
+interface Index {
+  readonly manifests?: readonly { readonly digest?: unknown }[];
+}
+
+function onlyManifest(index: unknown, id: string): string {
+  const [image, ...others] = (index as Index).manifests ?? [];
+  if (others.length > 0 || image?.digest !== id)
+    throw new ArchiveError('it holds another image than was asked for');
+  return withoutAnnotations(index);
+}
+
 function withoutAnnotations(index: unknown): string {
-  const { manifests = [], ...rest } = index as { readonly manifests?: readonly object[] };
+  const { manifests = [], ...rest } = index as Index;
   return JSON.stringify({
     ...rest,
     manifests: manifests.map((manifest) => ({ ...manifest, annotations: undefined })),

@@ -72,3 +72,9 @@ function splitRegistry(text: string): { readonly registry: string; readonly rest
 export function repositoryOf({ registry, repository }: ImageName): string {
   return `${registry}/${repository}`;
 }
+
+/** One text for one name, however it was written: `docker.io/library/nginx:latest`. */
+export function fullName(image: ImageName): string {
+  const tag = image.tag === '' ? '' : `:${image.tag}`;
+  return `${repositoryOf(image)}${tag}${image.digest === '' ? '' : `@${image.digest}`}`;
+}

@@ -22,6 +22,7 @@ import { ImageOrigins } from './image-origins.ts';
 import { ImagePeers } from './image-peers.ts';
 import { ImageShare } from './image-share.ts';
 import { Images } from './images.ts';
+import { PullBoard } from './turns/pull-board.ts';
 import { HttpsPeerClient } from './peer-client.ts';
 
 let directory: string;
@@ -96,15 +97,17 @@ async function start(name: string): Promise<Machine> {
     random: seededRandom(1),
     logger: silentLogger,
   });
+  const board = new PullBoard();
   const images = new Images({
     runtime,
+    board,
     clock: systemClock,
     logger: silentLogger,
     peers,
     origins,
     events: { event: (_about, _type, reason, message) => events.push(`${reason}: ${message}`) },
   });
-  const share = new ImageShare({ runtime, origins });
+  const share = new ImageShare({ runtime, origins, board });
   const routes = new Routes({ share } as unknown as RoutesDeps);
   const streams = { stop: async () => {}, serve: async () => {} } as unknown as Streams;
   const server = new KubeletServer({
@@ -203,9 +206,13 @@ describe('a machine of the cluster', () => {
   it('is told of until the engine here has unpacked it', async () => {
     registryHas(pi2, { sizeBytes: 7 });
     await ensure(pi2, name);
-    const [peer] = await pi1.peers.offers(name);
+    const [peer] = await pi1.peers.ask(name);
     const steps: PullProgress[] = [];
-    await pi1.peers.fetch(peer!, (step) => steps.push(step), new AbortController().signal);
+    await pi1.peers.fetch(
+      { ...peer!, offer: peer!.offer! },
+      (step) => steps.push(step),
+      new AbortController().signal,
+    );
     expect(steps.at(-1)).toEqual({ step: 'unpacking', doneBytes: 7, totalBytes: 7 });
   });
 
@@ -348,7 +355,7 @@ describe('a machine of the cluster', () => {
         yield new Uint8Array(512);
         await slow.promise;
       })();
-    const share = new ImageShare(pi2);
+    const share = new ImageShare({ ...pi2, board: new PullBoard() });
     const { signal } = new AbortController();
     const open = [await share.open(id, signal), await share.open(id, signal)];
     expect(await share.open(id, signal)).toBe('busy');
@@ -362,7 +369,10 @@ describe('a machine of the cluster', () => {
     await ensure(pi2, name);
     const { signal } = new AbortController();
     const url = new URL(`https://pi2/images/content?id=${id}`);
-    const answer = await sendImage(new ImageShare(pi2), { url, signal });
+    const answer = await sendImage(new ImageShare({ ...pi2, board: new PullBoard() }), {
+      url,
+      signal,
+    });
     expect(answer.stalledMaxMs).toBe(120_000);
   });
 });

@@ -9,7 +9,8 @@ import { messageOf } from '../../error-message.ts';
 import type { DiskSpace } from '../pressure/image-garbage.ts';
 import { onlyImage } from './image-archive.ts';
 import type { PeerClient } from './peer-client.ts';
-import { parseOffer, type PeerOffer } from './plan-fetch.ts';
+import type { PeerOffer } from './plan-fetch.ts';
+import { parseAnswer, type Answer } from './turns/answer.ts';
 
 export interface ImagePeersDeps {
   readonly runtime: Pick<
@@ -36,6 +37,15 @@ const offerBytesMax = 64 * 1024;
 /** The engine there may have to put all of it together first. */
 const contentSilenceMs = 120_000;
 
+export interface PeerAnswer extends Answer {
+  readonly machine: string;
+}
+
+/** It hands as many images over as it can. */
+export class BusyError extends Error {
+  override readonly name = 'BusyError';
+}
+
 export class ImagePeers {
   readonly #deps: ImagePeersDeps;
   /** As the API server last said: it may be away when an image is needed. */
@@ -45,13 +55,27 @@ export class ImagePeers {
     this.#deps = deps;
   }
 
-  /** In random order. Never throws. */
-  async offers(name: string): Promise<readonly PeerOffer[]> {
+  get nodeName(): string {
+    return this.#deps.nodeName;
+  }
+
+  /** All that have something to say of it, in random order. Never throws. */
+  async ask(name: string): Promise<readonly PeerAnswer[]> {
     const machines = await this.#within(listMs, (signal) => this.#machines(signal));
     const answers = await this.#within(askMs, (signal) =>
-      Promise.all(machines.map((node) => this.#offerOf(node, name, signal))),
+      Promise.all(machines.map((node) => this.#answerOf(node, name, signal))),
     );
     return answers.filter((answer) => answer !== undefined);
+  }
+
+  /** One that was asked before. Undefined: it says nothing of it, or nothing at all. */
+  async askOne(machine: string, name: string): Promise<PeerAnswer | undefined> {
+    const node = this.#nodeOf(machine);
+    return node && this.#within(askMs, (signal) => this.#answerOf(node, name, signal));
+  }
+
+  #nodeOf(machine: string): Node | undefined {
+    return this.#nodes.find(({ metadata }) => metadata.name === machine);
   }
 
   async #within<T>(patienceMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -79,14 +103,14 @@ export class ImagePeers {
       .map(({ node }) => node);
   }
 
-  async #offerOf(node: Node, name: string, signal: AbortSignal): Promise<PeerOffer | undefined> {
+  async #answerOf(node: Node, name: string, signal: AbortSignal): Promise<PeerAnswer | undefined> {
     const { client, logger } = this.#deps;
     const machine = node.metadata.name;
     try {
       const path = `/images/offer?name=${encodeURIComponent(name)}`;
       const { status, body } = await client.get(node, { path, signal, silenceMs: askMs });
-      const text = await readAll(body, offerBytesMax);
-      return status === 200 ? { machine, offer: parseOffer(text) } : undefined;
+      const answer = parseAnswer(status, await readAll(body, offerBytesMax));
+      return answer && { machine, ...answer };
     } catch (error) {
       logger.debug('Machine not asked for an image', { machine, error: messageOf(error) });
       return undefined;
@@ -95,27 +119,31 @@ export class ImagePeers {
 
   /**
    * Brings the image here by its id, without a name. Throws, leaving nothing, when it does not come
-   * whole or is another.
+   * whole or is another; BusyError when it may come later.
    */
   async fetch(
-    { machine, offer: { id, sizeBytes } }: PeerOffer,
+    { machine, offer: { id, ids, sizeBytes } }: PeerOffer,
     report: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const { client, runtime, diskSpace } = this.#deps;
-    const node = this.#nodes.find(({ metadata }) => metadata.name === machine);
+    const node = this.#nodeOf(machine);
     if (node === undefined) throw new Error(`machine ${machine} is gone`);
     const { availableBytes } = await diskSpace(await runtime.storageDirectory());
     // It lies there twice for a while: as it came, and unpacked.
     if (sizeBytes * 2 > availableBytes) throw new Error('the disk has no room for it');
     const path = `/images/content?id=${encodeURIComponent(id)}`;
     const { status, body } = await client.get(node, { path, signal, silenceMs: contentSilenceMs });
-    if (status !== 200) throw new Error(await readAll(body, offerBytesMax));
+    if (status !== 200) {
+      const text = await readAll(body, offerBytesMax);
+      throw status === 503 ? new BusyError(text) : new Error(text);
+    }
     const limitBytes = Math.min(sizeBytes * 2 + archiveExtraBytes, availableBytes);
     const before = new Set((await runtime.listImages()).map((image) => image.id));
     const loaded: string[] = [];
     try {
-      await runtime.loadImages(onlyImage(counted(body, { sizeBytes, limitBytes, report }), id), {
+      const archive = counted(body, { sizeBytes, limitBytes, report });
+      await runtime.loadImages(onlyImage(archive, id, ids), {
         signal,
         onLoaded: (name) => void loaded.push(name),
         onProgress: (doneBytes, totalBytes) => report({ step: 'unpacking', doneBytes, totalBytes }),

@@ -1,46 +1,17 @@
-// The pulls under way, from other machines of the cluster or from a registry: pods that ask for the same image with the same credentials share one, a few
-// run at a time, and one that says nothing for long is given up, so that it holds up no other.
+// The pulls under way, from other machines of the cluster or from a registry: pods that ask for the same
+// image with the same credentials share one, and a few run at a time.
 // Source: kubernetes pkg/kubelet/images/puller.go, pkg/kubelet/kuberuntime/kuberuntime_image.go.
-import type { Clock } from '#kube/base/clock.ts';
-import type { Logger } from '#kube/base/logger.ts';
-import {
-  isRuntimeError,
-  type ImageStatus,
-  type PullProgress,
-  type RegistryAuth,
-  type Runtime,
-} from '../../runtime/runtime.ts';
-import { messageOf } from '../../error-message.ts';
-import type { ImageName } from './image-name.ts';
-import type { ImageOrigins } from './image-origins.ts';
-import type { ImagePeers } from './image-peers.ts';
-import { planFetch, type Source } from './plan-fetch.ts';
+import { ImageFetch, type Fetched, type FetchRequest, type ImageFetchDeps } from './image-fetch.ts';
+import type { Step, Teller } from './image-fetch.ts';
 import { progressSentence } from './pull-words.ts';
 
-export interface ImagePullsDeps {
-  readonly runtime: Runtime;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Undefined: this machine is alone. */
-  readonly peers: Pick<ImagePeers, 'offers' | 'fetch'> | undefined;
-  readonly origins: Pick<ImageOrigins, 'note'>;
-}
-
-export interface PullRequest {
-  readonly name: string;
-  readonly image: ImageName;
-  readonly isAlways: boolean;
-  /** Tried in this order; none: without. */
-  readonly auths: readonly RegistryAuth[];
+export interface PullRequest extends FetchRequest {
   readonly onProgress: (sentence: string) => void;
 }
 
-export interface PullResult {
-  readonly image: ImageStatus;
+export interface PullResult extends Fetched {
   /** Without the wait for its turn. */
   readonly tookMs: number;
-  /** Undefined: from the registry. */
-  readonly machine: string | undefined;
 }
 
 /** Under way for every pod that asked meanwhile. */
@@ -49,22 +20,17 @@ interface Pull {
   readonly listeners: Set<(sentence: string) => void>;
 }
 
-type Report = (progress: PullProgress) => void;
-type PeerSource = Extract<Source, { readonly kind: 'peer' }>;
-
 const parallelPullsMax = 3;
 /** Each sentence is a write of every waiting pod's status. */
 const progressIntervalMs = 1_000;
-/** Unpacking a large layer on a slow card is silent for a while, too. */
-const silenceMaxMs = 300_000;
 
 export class ImagePulls {
-  readonly #deps: ImagePullsDeps;
+  readonly #deps: ImageFetchDeps;
   readonly #pulls = new Map<string, Pull>();
   readonly #queue: (() => void)[] = [];
   #active = 0;
 
-  constructor(deps: ImagePullsDeps) {
+  constructor(deps: ImageFetchDeps) {
     this.#deps = deps;
   }
 
@@ -85,167 +51,48 @@ export class ImagePulls {
 
   #start(key: string, request: PullRequest): Pull {
     const listeners: Pull['listeners'] = new Set();
-    const report = this.#reporter(request.name, listeners);
-    const done = this.#withSlot(() => this.#fetch(request, report)).finally(() =>
-      this.#pulls.delete(key),
-    );
+    const tell = this.#teller(request.name, listeners);
+    const done = this.#run(request, tell).finally(() => this.#pulls.delete(key));
     const pull = { done, listeners };
     this.#pulls.set(key, pull);
     return pull;
   }
 
-  async #fetch(request: PullRequest, report: Report): Promise<Omit<PullResult, 'tookMs'>> {
-    const { name, auths } = request;
-    const { runtime, origins } = this.#deps;
-    for (const source of await this.#sources(request)) {
-      if (source.kind === 'registry') break;
-      const { machine, offer } = source.peer;
-      const came = await this.#fromPeer(request, source, report);
-      if (came === undefined) continue;
-      const image = await runtime.imageStatus(name);
-      if (image === undefined) continue;
-      // What was here before may be private: no other machine's word makes it public.
-      if (came === 'fetched' && image.id === offer.id) void origins.note(image.id, offer.origin);
-      return { image, machine };
-    }
-    await this.#fromRegistry(name, auths, report);
-    const image = await runtime.imageStatus(name);
-    if (image === undefined) throw new Error(`image "${name}" is gone right after its pull`);
-    if (auths.length === 0) void origins.note(image.id, 'registry');
-    return { image, machine: undefined };
-  }
-
-  /** What is here already makes most of a pull: the registry alone knows what is missing. */
-  async #sources({ name, image, isAlways, auths }: PullRequest): Promise<readonly Source[]> {
-    const { runtime, peers } = this.#deps;
-    const machine = await runtime.platform();
-    const isAlone = peers === undefined || !machine.hasPortableIds;
-    if (isAlone || (isAlways && (await runtime.imageStatus(name)) !== undefined)) return [];
-    const offers = await peers.offers(name);
-    if (offers.length === 0) return [];
-    const registryDigest = isAlways
-      ? await runtime.registryDigest(name, auths[0]).catch(() => undefined)
-      : undefined;
-    return planFetch({ image, isAlways, offers, registryDigest, machine });
-  }
-
-  /** Undefined: it did not come. Nothing is left of it then. Throws when no machine would do. */
-  async #fromPeer(
-    { name, auths }: PullRequest,
-    { peer, isConfirmed }: PeerSource,
-    report: Report,
-  ): Promise<'fetched' | 'here' | undefined> {
-    const { runtime, peers, logger } = this.#deps;
-    const { machine, offer } = peer;
-    const isHere = (await runtime.imageStatus(offer.id)) !== undefined;
-    let isAsking = false;
-    try {
-      if (!isHere)
-        await this.#watched((signal, alive) => peers!.fetch(peer, heard(report, alive), signal));
-      isAsking = isConfirmed;
-      // A pull that finds all of the image here fetches its manifest, no layer.
-      if (isConfirmed) await this.#fromRegistry(name, auths, report);
-      else await runtime.tagImage(offer.id, name);
-      return isHere ? 'here' : 'fetched';
-    } catch (error) {
-      if (isRuntimeError(error, 'unavailable')) throw error;
-      if (!isHere) await this.#dropNameless(offer.id);
-      // The next machine's bytes would need the same registry's word.
-      if (isAsking) throw error;
-      logger.warn('Image not taken from a machine', {
-        image: name,
-        machine,
-        error: messageOf(error),
-      });
-      return undefined;
+  /** A wait for another machine holds up no pull of this one. */
+  async #run(request: PullRequest, tell: Teller): Promise<PullResult> {
+    const fetch = new ImageFetch(this.#deps, request, tell);
+    for (;;) {
+      const { tookMs, step } = await this.#withSlot(() => fetch.step());
+      if (step.kind === 'done') return { ...step.result, tookMs };
+      if (step.kind === 'wait') await fetch.wait(step.wait);
     }
   }
 
-  async #dropNameless(id: string): Promise<void> {
-    const { runtime, logger } = this.#deps;
-    try {
-      const image = await runtime.imageStatus(id);
-      if (image?.names.length === 0) await runtime.removeImage(image);
-    } catch (error) {
-      logger.debug('Image without a name stays', { id, error: messageOf(error) });
-    }
-  }
-
-  async #fromRegistry(name: string, auths: readonly RegistryAuth[], report: Report): Promise<void> {
-    const failures: unknown[] = [];
-    for (const auth of auths.length === 0 ? [undefined] : auths)
-      try {
-        return await this.#watched((signal, alive) =>
-          this.#deps.runtime.pullImage(name, {
-            auth,
-            signal,
-            onProgress: heard(report, alive),
-          }),
-        );
-      } catch (error) {
-        if (isRuntimeError(error, 'unavailable')) throw error;
-        failures.push(error);
-      }
-    const messages = [...new Set(failures.map(messageOf))];
-    if (messages.length === 1) throw failures[0];
-    throw new Error(`[${messages.join(', ')}]`);
-  }
-
-  /** Aborts what gives no sign of life. */
-  async #watched(work: (signal: AbortSignal, alive: () => void) => Promise<void>): Promise<void> {
-    const { clock } = this.#deps;
-    const silence = new AbortController();
-    let heardMs = clock.monotonicMs();
-    const look = (): void => {
-      const silentMs = clock.monotonicMs() - heardMs;
-      if (silentMs >= silenceMaxMs) silence.abort();
-      else timer = clock.timer(silenceMaxMs - silentMs, look);
-    };
-    let timer = clock.timer(silenceMaxMs, look);
-    try {
-      await work(silence.signal, () => (heardMs = clock.monotonicMs()));
-    } catch (error) {
-      if (!silence.signal.aborted) throw error;
-      const why = `nothing came for ${silenceMaxMs / 60_000} minutes: is the line broken?`;
-      throw new Error(why, { cause: error });
-    } finally {
-      timer.cancel();
-    }
-  }
-
-  #reporter(name: string, listeners: Pull['listeners']): Report {
+  #teller(name: string, listeners: Pull['listeners']): Teller {
     const { clock } = this.#deps;
     let told = '';
     let toldMs = clock.monotonicMs();
-    return (progress) => {
-      const sentence = progressSentence(name, progress);
+    const sentence = (text: string): void => {
       const nowMs = clock.monotonicMs();
-      if (sentence === told || nowMs - toldMs < progressIntervalMs * listeners.size) return;
-      told = sentence;
+      if (text === told || nowMs - toldMs < progressIntervalMs * listeners.size) return;
+      told = text;
       toldMs = nowMs;
-      for (const tell of listeners) tell(sentence);
+      for (const tell of listeners) tell(text);
     };
+    return { sentence, progress: (progress) => sentence(progressSentence(name, progress)) };
   }
 
-  async #withSlot(work: () => Promise<Omit<PullResult, 'tookMs'>>): Promise<PullResult> {
+  async #withSlot(work: () => Promise<Step>): Promise<{ tookMs: number; step: Step }> {
     if (this.#active >= parallelPullsMax)
       await new Promise<void>((resolve) => this.#queue.push(resolve));
     this.#active++;
     const startedMs = this.#deps.clock.monotonicMs();
     try {
-      const result = await work();
-      return { ...result, tookMs: this.#deps.clock.monotonicMs() - startedMs };
+      const step = await work();
+      return { tookMs: this.#deps.clock.monotonicMs() - startedMs, step };
     } finally {
       this.#active--;
       this.#queue.shift()?.();
     }
   }
-}
-
-/** Each sign of life counts, also one that tells no amount. */
-function heard(report: Report, alive: () => void): (progress: PullProgress | undefined) => void {
-  return (progress) => {
-    alive();
-    if (progress !== undefined) report(progress);
-  };
 }

@@ -8,6 +8,7 @@ import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError, type ImageStatus, type PullOptions } from '../../runtime/runtime.ts';
 import { ImageError } from './image-error.ts';
 import { Images } from './images.ts';
+import { PullBoard } from './turns/pull-board.ts';
 import { goDuration } from './pull-words.ts';
 
 let clock: ManualClock;
@@ -24,6 +25,7 @@ beforeEach(() => {
     clock,
     logger: silentLogger,
     peers: undefined,
+    board: new PullBoard(),
     origins: { note: async () => {} },
     events: {
       event: (_about, type, reason, message) => events.push(`${type} ${reason}: ${message}`),
@@ -270,7 +272,8 @@ describe('an image for another processor', () => {
       os: 'linux',
       architecture: 'amd64',
       emulated,
-      hasPortableIds: true,
+      imageIds: 'config',
+      runtimes: [],
     });
     runtime.addImage('x:1', image);
     expect(await ensure('x:1')).toMatchObject(image);

@@ -8,12 +8,13 @@ import { BackOff } from '../pod/back-off.ts';
 import { messageOf } from '../../error-message.ts';
 import { failedPull, ImageError } from './image-error.ts';
 import { parseImageName, type ImageName } from './image-name.ts';
-import { ImagePulls, type ImagePullsDeps } from './image-pulls.ts';
+import type { ImageFetchDeps } from './image-fetch.ts';
+import { ImagePulls } from './image-pulls.ts';
 import { platformProblem, pullProblem } from './platform.ts';
 import { goDuration } from './pull-words.ts';
 import { registryAuths } from './registry-auth.ts';
 
-export interface ImagesDeps extends ImagePullsDeps {
+export interface ImagesDeps extends ImageFetchDeps {
   readonly events: EventRecorder;
 }
 

@@ -24,6 +24,7 @@ const offer: ImageOffer = {
   createdAtMs: 0,
   os: 'linux',
   architecture: 'amd64',
+  ids: 'config',
   origin: 'registry',
 };
 const image: ImageStatus = { ...offer, names: [], user: '', isPulled: false };
@@ -38,6 +39,7 @@ const node: Node = {
 
 let clock: ManualClock;
 let runtime: FakeRuntime;
+let status: number;
 let answer: () => AsyncIterable<Uint8Array>;
 let listNodes: (signal: AbortSignal) => Promise<readonly Node[]>;
 let availableBytes: number;
@@ -46,6 +48,7 @@ let peers: ImagePeers;
 beforeEach(() => {
   clock = new ManualClock();
   runtime = new FakeRuntime(clock);
+  status = 200;
   listNodes = async () => [node];
   availableBytes = 1e10;
   peers = new ImagePeers({
@@ -54,7 +57,7 @@ beforeEach(() => {
     client: {
       async get(_node, { signal }) {
         signal.throwIfAborted();
-        return { status: 200, body: answer() };
+        return { status, body: answer() };
       },
     },
     listNodes: (signal) => listNodes(signal),
@@ -71,7 +74,7 @@ const says = (value: unknown) => (): Readable =>
 async function fetch(more: Partial<ImageOffer> = {}): Promise<void> {
   const archive = answer;
   answer = says(offer);
-  await peers.offers('web:1');
+  await peers.ask('web:1');
   answer = archive;
   const peer: PeerOffer = { machine: 'pi2', offer: { ...offer, ...more } };
   await peers.fetch(peer, () => {}, new AbortController().signal);
@@ -80,7 +83,9 @@ async function fetch(more: Partial<ImageOffer> = {}): Promise<void> {
 describe('an offer', () => {
   it('is taken as it is told', async () => {
     answer = says(offer);
-    expect(await peers.offers('web:1')).toEqual([{ machine: 'pi2', offer }]);
+    expect(await peers.ask('web:1')).toEqual([
+      { machine: 'pi2', offer, busy: undefined, pull: undefined },
+    ]);
   });
 
   const none: readonly unknown[] = [
@@ -100,22 +105,51 @@ describe('an offer', () => {
   ];
   it('may be of an image without a date, which engines put in the year 1', async () => {
     answer = says({ ...offer, createdAtMs: Date.parse('0001-01-01T00:00:00Z') });
-    expect(await peers.offers('web:1')).toHaveLength(1);
+    expect(await peers.ask('web:1')).toHaveLength(1);
+  });
+
+  it('of an agent that does not say what its ids are is of the kind all had', async () => {
+    const { ids: _, ...old } = offer;
+    answer = says(old);
+    expect((await peers.ask('web:1'))[0]?.offer).toEqual(offer);
+  });
+
+  const pull = { phase: 'pulling', os: 'linux', architecture: 'amd64', ids: 'config' };
+  const progress = { step: 'downloading', doneBytes: 5, totalBytes: 7 };
+  const words: [object, unknown][] = [
+    [{ pull: { ...pull, progress } }, { ...pull, progress }],
+    [
+      { pull: { ...pull, progress: { ...progress, doneBytes: -1 } } },
+      { ...pull, progress: undefined },
+    ],
+    [{ pull: { ...pull, phase: 'sleeping' } }, undefined],
+    [{ pull: { ...pull, os: 7 } }, undefined],
+    [{ pull: 'yes' }, undefined],
+  ];
+  it.each(words)('or a pull of it: %j', async (said, want) => {
+    status = 202;
+    answer = says(said);
+    expect((await peers.ask('web:1'))[0]).toEqual({
+      machine: 'pi2',
+      offer: undefined,
+      busy: undefined,
+      pull: want,
+    });
   });
 
   it.each(none)('is not %j', async (said) => {
     answer = says(said);
-    expect(await peers.offers('web:1')).toEqual([]);
+    expect(await peers.ask('web:1')).toEqual([]);
   });
 
   it('is asked for also while the API server says nothing', async () => {
     answer = says(offer);
-    await peers.offers('web:1');
+    await peers.ask('web:1');
     listNodes = (signal) =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(new Error('nothing came')));
       });
-    const offers = peers.offers('web:1');
+    const offers = peers.ask('web:1');
     clock.advance(1_000);
     expect(await offers).toHaveLength(1);
   });

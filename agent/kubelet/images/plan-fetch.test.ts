@@ -12,6 +12,7 @@ function offer(more: Partial<ImageOffer> = {}): ImageOffer {
     digests: [],
     sizeBytes: 1,
     createdAtMs: 0,
+    ids: 'config',
     origin: 'registry',
     ...platform,
     ...more,
@@ -24,7 +25,13 @@ function plan(name: string, more: Partial<FetchQuestion>): string[] {
     isAlways: false,
     offers: [],
     registryDigest: undefined,
-    machine: { os: 'linux', architecture: 'arm64', emulated: 'any', hasPortableIds: true },
+    machine: {
+      os: 'linux',
+      architecture: 'arm64',
+      emulated: 'any',
+      imageIds: 'config',
+      runtimes: [],
+    },
     ...more,
   });
   return sources.map((source) =>
@@ -43,6 +50,21 @@ const offers = [
     offer: offer({ digests: [`evil/nginx@${one}`, 'Bad@name', '<none>@<none>'] }),
   },
 ];
+
+describe('machines whose images are known by other digests', () => {
+  it('hand each other nothing: the same image is another there', () => {
+    const some = [{ machine: 'pc', offer: offer({ ids: 'manifest' }) }];
+    expect(plan('nginx:1', { offers: some })).toEqual(['registry']);
+    const machine = {
+      os: 'linux',
+      architecture: 'arm64',
+      emulated: 'any',
+      imageIds: 'manifest',
+      runtimes: [],
+    } as const;
+    expect(plan('nginx:1', { offers: some, machine })).toEqual(['pc', 'registry']);
+  });
+});
 
 describe('an image is looked for', () => {
   const cases: { name: string; image: string; more: Partial<FetchQuestion>; want: string[] }[] = [

@@ -2,7 +2,7 @@
 // registry. A tag on another machine is believed, as it is on this one (IfNotPresent); whatever has to
 // be a certain image (a digest, or Always) is taken from a machine only as bytes, and the registry
 // confirms that they are the right ones.
-import type { Platform } from '../../runtime/runtime.ts';
+import type { ImageIds, Platform } from '../../runtime/runtime.ts';
 import { isImageName, parseImageName, repositoryOf, type ImageName } from './image-name.ts';
 import type { ImageOrigin } from './image-origins.ts';
 
@@ -15,6 +15,8 @@ export interface ImageOffer {
   readonly createdAtMs: number;
   readonly os: string;
   readonly architecture: string;
+  /** Of what the id is the digest there. */
+  readonly ids: ImageIds;
   readonly origin: ImageOrigin;
 }
 
@@ -22,6 +24,8 @@ export interface ImageOffer {
 export function parseOffer(text: string): ImageOffer {
   const said = JSON.parse(text) as Record<keyof ImageOffer, unknown> | null;
   const { id, digests, sizeBytes, createdAtMs, os, architecture, origin } = said ?? {};
+  // Agents that don't say it share what has the one kind.
+  const ids = said?.ids ?? 'config';
   const isOffer =
     isText(id) &&
     /^sha256:[0-9a-f]{64}$/.test(id) &&
@@ -31,9 +35,10 @@ export function parseOffer(text: string): ImageOffer {
     isNumber(createdAtMs) &&
     isText(os) &&
     isText(architecture) &&
+    (ids === 'config' || ids === 'manifest') &&
     (origin === 'registry' || origin === 'file');
   if (!isOffer) throw new Error('its answer is no offer of an image');
-  return { id, digests, sizeBytes, createdAtMs, os, architecture, origin };
+  return { id, digests, sizeBytes, createdAtMs, os, architecture, ids, origin };
 }
 
 function isText(value: unknown): value is string {
@@ -82,11 +87,19 @@ export function planFetch(question: FetchQuestion): readonly Source[] {
   if (digest === undefined) return [registry];
   const isConfirmed = digest !== '';
   const peers = offers
-    .filter(({ offer }) => offer.os === machine.os && offer.architecture === machine.architecture)
+    .filter(({ offer }) => isSameKind(offer, machine))
     .filter(({ offer }) => !isConfirmed || hasDigest(offer, image, digest))
     .toSorted((a, b) => b.offer.createdAtMs - a.offer.createdAtMs)
     .slice(0, peersMax);
   return [...peers.map((peer): Source => ({ kind: 'peer', peer, isConfirmed })), registry];
+}
+
+/** Whether what one machine has is of use to another. */
+export function isSameKind(
+  { os, architecture, ids }: Pick<ImageOffer, 'os' | 'architecture' | 'ids'>,
+  machine: Platform,
+): boolean {
+  return os === machine.os && architecture === machine.architecture && ids === machine.imageIds;
 }
 
 function hasDigest({ digests }: ImageOffer, image: ImageName, digest: string): boolean {

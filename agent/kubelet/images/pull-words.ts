@@ -13,6 +13,19 @@ export function progressSentence(
   return `${verb} image "${name}": ${inMegabytes(doneBytes)}${of} MB`;
 }
 
+/** While another machine brings it: how far that one is, if it said. */
+export function waitSentence(
+  name: string,
+  machine: string,
+  what: PullProgress | 'busy' | undefined,
+): string {
+  if (what === 'busy')
+    return `Image "${name}": waiting for machine ${machine}, which hands images to others just now`;
+  if (what === undefined)
+    return `Image "${name}": waiting for machine ${machine}, which pulls it for all`;
+  return `${progressSentence(name, what)} on machine ${machine}`;
+}
+
 /** As Go prints durations, to the millisecond: `850ms`, `1.2s`, `2m3.45s`. */
 export function goDuration(ms: number): string {
   const whole = Math.trunc(ms);

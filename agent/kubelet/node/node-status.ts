@@ -3,7 +3,7 @@
 import type { NodeCondition, NodeStatus } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
-import { devicePrefix, type Device } from '../devices/devices.ts';
+import { isDeviceName, type Device } from '../devices/devices.ts';
 import type { NodeVerdict } from './machine-conditions.ts';
 import type { Starved } from '../pressure/eviction.ts';
 
@@ -120,7 +120,7 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
 /** What somebody else advertised on the node: `kubectl patch node --subresource status` may. */
 function foreignResources(list: NodeStatus['capacity'] = {}): Record<string, Quantity> {
   const foreign = Object.entries(list).filter(
-    ([name]) => name.includes('/') && !name.startsWith(devicePrefix),
+    ([name]) => name.includes('/') && !isDeviceName(name),
   );
   return Object.fromEntries(foreign);
 }

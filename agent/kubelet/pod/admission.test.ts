@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Pod, PodSpec } from '#kube/api/core.ts';
+import type { Node, Pod, PodSpec } from '#kube/api/core.ts';
 import type { Device } from '../devices/devices.ts';
 import { admissionFailure, type AdmissionInput } from './admission.ts';
 
@@ -7,6 +7,10 @@ function podOf(spec: Partial<PodSpec>): Pod {
   const metadata = { name: 'p', namespace: 'ns', uid: 'u' };
   const containers = [{ name: 'a' }];
   return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers, ...spec } };
+}
+
+function nodeOf(labels: Record<string, string>): Node {
+  return { apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi', labels }, spec: {} };
 }
 
 const stickName = 'devices.flotilla.dev/serial-stick';
@@ -27,6 +31,7 @@ function failure(spec: Partial<PodSpec>, more: Partial<AdmissionInput> = {}): st
     devices: [stick],
     maxPods: 2,
     hasAppArmor: false,
+    self: undefined,
     ...more,
   });
   return result && `${result.reason}: ${result.message}`;
@@ -45,6 +50,10 @@ describe('a node', () => {
   const taken: { name: string; spec: Partial<PodSpec> }[] = [
     { name: 'that fits', spec: asking({ cpu: '500m', memory: '1Gi' }) },
     { name: 'that asks for nothing', spec: {} },
+    {
+      name: 'for this kind of machine',
+      spec: { nodeSelector: { disk: 'ssd' }, os: { name: 'linux' } },
+    },
     { name: 'with settings of its own network', spec: sysctl('net.ipv4.conf.all.src_valid_mark') },
     {
       name: 'without any profile',
@@ -52,7 +61,7 @@ describe('a node', () => {
     },
   ];
   it.each(taken)('takes a pod $name', ({ spec }) => {
-    expect(failure(spec, { others })).toBeUndefined();
+    expect(failure(spec, { others, self: nodeOf({ disk: 'ssd' }) })).toBeUndefined();
   });
 
   const refused: {
@@ -72,6 +81,22 @@ describe('a node', () => {
       spec: {},
       more: { others: [podOf({}), podOf({})] },
       want: "OutOfpods: Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2",
+    },
+    {
+      name: 'for another system',
+      spec: { os: { name: 'windows' } },
+      want: "PodOSNotSupported: Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+    },
+    {
+      name: 'for machines of another kind, though it names this one',
+      spec: { nodeSelector: { disk: 'ssd' } },
+      more: { self: nodeOf({ disk: 'card' }) },
+      want: 'NodeAffinity: Pod was rejected: Predicate NodeAffinity failed',
+    },
+    {
+      name: 'with huge pages',
+      spec: asking({ 'hugepages-2Mi': '4Mi' }),
+      want: "OutOfhugepages-2Mi: Pod was rejected: Node didn't have enough resource: hugepages-2Mi, requested: 4194304, used: 0, capacity: 0",
     },
     {
       name: 'whose device another has',

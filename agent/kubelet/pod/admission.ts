@@ -2,10 +2,11 @@
 // can't be is told as its failure, in Kubernetes' reasons; who owns it makes another elsewhere.
 // Source: kubernetes pkg/kubelet/lifecycle/{predicate,admission_failure_handler_stub}.go, pkg/kubelet/sysctl/
 // allowlist.go, pkg/security/apparmor/validate.go, pkg/kubelet/cm/devicemanager/manager.go.
-import type { Pod } from '#kube/api/core.ts';
+import type { Node, Pod } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
+import { matchesRequired } from '#kube/machinery/node-selector.ts';
 import { amountsOf, podRequests } from '#kube/machinery/pod-resources.ts';
-import { devicePrefix, type Device } from '../devices/devices.ts';
+import { isDeviceName, type Device } from '../devices/devices.ts';
 import type { PodFailure } from './pod-status.ts';
 
 export interface AdmissionInput {
@@ -16,6 +17,8 @@ export interface AdmissionInput {
   readonly devices: readonly Device[];
   readonly maxPods: number;
   readonly hasAppArmor: boolean;
+  /** This node; undefined: not known yet. */
+  readonly self: Node | undefined;
 }
 
 interface Refusal {
@@ -26,6 +29,7 @@ interface Refusal {
 /** Undefined: it is taken. */
 export function admissionFailure(input: AdmissionInput): PodFailure | undefined {
   const refusal =
+    placeRefusal(input) ??
     securityRefusal(input) ??
     sysctlRefusal(input.pod) ??
     roomRefusal(input) ??
@@ -33,6 +37,17 @@ export function admissionFailure(input: AdmissionInput): PodFailure | undefined 
   if (refusal === undefined) return undefined;
   const { reason, message } = refusal;
   return { reason, message: `Pod was rejected: ${message}`, isDisruption: false };
+}
+
+/** Of a pod that named its node itself nobody asked whether it may be there. */
+function placeRefusal({ pod: { spec }, self }: AdmissionInput): Refusal | undefined {
+  if (spec.os !== undefined && spec.os.name !== 'linux')
+    return {
+      reason: 'PodOSNotSupported',
+      message: "Failed to admit pod as the OS field doesn't match node OS",
+    };
+  if (self === undefined || matchesRequired(spec, self)) return undefined;
+  return { reason: 'NodeAffinity', message: 'Predicate NodeAffinity failed' };
 }
 
 function securityRefusal({ pod, hasAppArmor }: AdmissionInput): Refusal | undefined {
@@ -91,6 +106,10 @@ function roomRefusal({ pod, others, allocatable, maxPods }: AdmissionInput): Ref
       taken: used.reduce((sum, amounts) => sum + (amounts[name] ?? 0), 0),
       room: capacity[name],
     })),
+    // Differs: no machine here sets huge pages aside.
+    ...Object.keys(wanted)
+      .filter((name) => name.startsWith('hugepages-'))
+      .map((name) => ({ name, requested: wanted[name] ?? 0, taken: 0, room: 0 })),
   ];
   for (const { name, requested, taken, room } of rows)
     if (room !== undefined && requested > 0 && requested + taken > room) {
@@ -102,7 +121,7 @@ function roomRefusal({ pod, others, allocatable, maxPods }: AdmissionInput): Ref
 
 function deviceRefusal({ pod, others, devices }: AdmissionInput): Refusal | undefined {
   const wanted = Object.entries(podRequests(pod.spec)).filter(
-    ([name, count]) => name.startsWith(devicePrefix) && count > 0,
+    ([name, count]) => isDeviceName(name) && count > 0,
   );
   for (const [name, count] of wanted) {
     const device = devices.find(({ resource }) => resource === name);

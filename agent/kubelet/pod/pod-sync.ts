@@ -183,9 +183,10 @@ export class PodSync {
   }
 
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events } = this.#deps;
+    const { runtime, events, starter } = this.#deps;
     try {
-      return await runtime.runSandbox(sandboxConfig(pod, attempt));
+      const config = sandboxConfig(pod, attempt);
+      return await runtime.runSandbox({ ...config, ...(await starter.runtimeOf(pod)) });
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
       const why = messageOf(error);

@@ -283,6 +283,7 @@ export class PodWorker {
           devices: node.devices(),
           maxPods: node.maxPods,
           hasAppArmor: node.hasAppArmor(),
+          self: node.self(),
         });
     this.#isAdmitted = failure === undefined;
     this.#failure = failure;

@@ -31,6 +31,7 @@ let wanted: Set<string>;
 let told: string[];
 /** What each removed image gives back is up to the disk; here one each. */
 let full: boolean;
+let availableGib: () => Promise<number>;
 let collector: ImageCollector;
 
 beforeEach(() => {
@@ -39,6 +40,7 @@ beforeEach(() => {
   wanted = new Set();
   told = [];
   full = true;
+  availableGib = async () => (full ? 1 : 30);
   collector = new ImageCollector({
     runtime,
     events: {
@@ -47,7 +49,7 @@ beforeEach(() => {
     clock,
     logger: silentLogger,
     node: { kind: 'Node', name: 'pi', uid: 'pi' },
-    diskSpace: async () => disk(32, full ? 1 : 30),
+    diskSpace: async () => disk(32, await availableGib()),
     isInRegistry: (id) => id === 'sha256:from-a-machine:1',
     wanted: () => wanted,
   });
@@ -120,6 +122,17 @@ describe('a disk that fills up', () => {
     };
     await lookLater();
     expect(await left()).toEqual(['c:1']);
+    expect(told.slice(1)).toEqual([]);
+  });
+
+  it('removes on to the second mark, so that it does not begin again at the next layer', async () => {
+    for (const name of ['a:1', 'b:1', 'c:1', 'd:1']) runtime.addImage(name, { isPulled: true });
+    await collector.collect();
+    // Of 32 GiB 4.8 are too few, and 6.4 enough.
+    const available = [1, 5, 7, 9];
+    availableGib = async () => available[4 - (await left()).length] ?? 9;
+    await lookLater();
+    expect(await left()).toEqual(['c:1', 'd:1']);
     expect(told.slice(1)).toEqual([]);
   });
 

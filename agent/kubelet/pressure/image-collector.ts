@@ -7,7 +7,13 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
-import { bytesToFree, removalOrder, type DiskSpace, type KnownImage } from './image-garbage.ts';
+import {
+  bytesToFree,
+  missingBytes,
+  removalOrder,
+  type DiskSpace,
+  type KnownImage,
+} from './image-garbage.ts';
 
 export interface ImageCollectorDeps {
   readonly runtime: Runtime;
@@ -51,8 +57,10 @@ export class ImageCollector {
       }
       foundBytes += image.sizeBytes;
       logger.info('Image removed to free disk space', { image: image.names[0] });
-      if (bytesToFree(await this.#space()) === 0) return;
+      if (missingBytes(await this.#space()) <= 0) return;
     }
+    // Not all that was wished for, but nothing presses.
+    if (bytesToFree(await this.#space()) === 0) return;
     const message = `Failed to garbage collect required amount of images. Attempted to free ${askedBytes} bytes, but only found ${foundBytes} bytes eligible to free.`;
     events.event(node, 'Warning', 'FreeDiskSpaceFailed', message);
   }

@@ -21,11 +21,15 @@ const gib = 1024 ** 3;
 const minAgeMs = 120_000;
 
 /** How many bytes images should give up; 0: none. */
-export function bytesToFree({ sizeBytes, availableBytes }: DiskSpace): number {
+export function bytesToFree(disk: DiskSpace): number {
   // Differs: Kubernetes begins at 15 % and stops at 20 %, which of a home's big disk is plenty.
-  const low = Math.min(0.15 * sizeBytes, 10 * gib);
-  const enough = Math.min(0.2 * sizeBytes, 15 * gib);
-  return availableBytes >= low ? 0 : Math.ceil(enough - availableBytes);
+  const low = Math.min(0.15 * disk.sizeBytes, 10 * gib);
+  return disk.availableBytes >= low ? 0 : Math.ceil(missingBytes(disk));
+}
+
+/** Once they give up some: how much is still to come; 0 or less: it is enough. */
+export function missingBytes({ sizeBytes, availableBytes }: DiskSpace): number {
+  return Math.min(0.2 * sizeBytes, 15 * gib) - availableBytes;
 }
 
 /** Those that may go, unused for longest first. What is in use has `lastUsedMs` of now. */

@@ -1,6 +1,7 @@
 // What other machines of the cluster may ask this one: whether it has an image for them, and the image.
 // Differs: Kubernetes' kubelet has no such paths, and lets no node in.
 import type { ImageShare } from '../images/image-share.ts';
+import { answerText } from '../images/turns/answer.ts';
 import { text, type KubeletRequest, type KubeletResponse } from './routes.ts';
 
 export const offerPath = '/images/offer';
@@ -15,9 +16,9 @@ export function isForNodes(pathname: string): boolean {
 }
 
 export async function offerImage(share: ImageShare, name: string): Promise<KubeletResponse> {
-  const offer = await share.offer(name);
-  if (offer === undefined) return text(404, 'no such image for others here\n');
-  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(offer)}\n` };
+  const answer = answerText(await share.answer(name));
+  if (answer === undefined) return text(404, 'no such image for others here\n');
+  return { ...answer, contentType: 'application/json' };
 }
 
 export async function sendImage(

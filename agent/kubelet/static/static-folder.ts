@@ -37,18 +37,15 @@ export class StaticFolder {
     this.#deps = deps;
   }
 
-  /** Resolves when what is there is known. Throws when the folder can't be made or read. */
+  /** Resolves when what is there is known. A folder that can't be made or read is tried again. */
   async start(): Promise<void> {
-    const { directory, signal } = this.#deps;
-    await mkdir(directory, { recursive: true, mode: 0o750 });
+    const { signal } = this.#deps;
     const stop = (): void => {
       this.#timer?.cancel();
       this.#watcher?.close();
     };
     signal.addEventListener('abort', stop, { once: true });
-    // First, so that nothing comes unseen in between.
-    this.#follow();
-    await this.#look();
+    await this.#lookAgain();
   }
 
   /** What is there runs also where changes of it can't be noticed. */
@@ -79,11 +76,19 @@ export class StaticFolder {
 
   async #lookAgain(): Promise<void> {
     const { directory } = this.#deps;
-    if (this.#watcher === undefined) this.#follow();
     try {
+      if (this.#watcher === undefined) {
+        await mkdir(directory, { recursive: true, mode: 0o750 });
+        // First, so that nothing comes unseen in between.
+        this.#follow();
+      }
       await this.#look();
     } catch (error) {
+      // A folder that comes back is another one.
+      this.#watcher?.close();
+      this.#watcher = undefined;
       this.#tell('..', `${directory} can't be read: ${messageOf(error)}`);
+      this.#lookIn(retryMs);
     }
   }
 

@@ -185,6 +185,26 @@ describe('a folder of manifests', () => {
     expect([names, problems.length]).toEqual([['one-pi', 'three-pi'], 1]);
   });
 
+  it('that can not be made is tried again, and told once', async () => {
+    const blocked = path.join(directory, 'no');
+    writeFileSync(blocked, 'a file is in the way');
+    const folder = path.join(blocked, 'manifests');
+    await start({ directory: folder });
+    const told = [`${folder} can't be read: ENOTDIR: not a directory, mkdir '${folder}'`];
+    expect([names, problems]).toEqual([[], told]);
+    clock.advance(60_000);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    rmSync(blocked);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    onPods = resolve;
+    const ticking = setInterval(() => clock.advance(60_000), 5);
+    await promise;
+    clearInterval(ticking);
+    expect(problems).toEqual(told);
+    await changed(() => writeFileSync(path.join(folder, 'a.yaml'), yaml('one')));
+    expect(names).toEqual(['one-pi']);
+  });
+
   it('is looked at and followed anew after its watch broke', async () => {
     const broken = Object.assign(new EventEmitter(), { close: () => {} });
     let isFirst = true;

@@ -36,6 +36,7 @@ import { prepareHostPath } from './host-path.ts';
 import { memoryVolumeBytes } from './memory-volume.ts';
 import { mountPointsWithin, type Mounter } from './disks/mounter.ts';
 import { nfsSource, type NetworkSource } from './claims/network-source.ts';
+import { readVolumeFile } from './volume-file.ts';
 import { VolumeError, volumePayload, type PayloadInput } from './payload.ts';
 import { resolveSubPath } from './sub-paths.ts';
 import { setTreeGroup } from './tree.ts';
@@ -82,6 +83,16 @@ export class Volumes {
     )
       throw new ContainerConfigError(`volume "${name}" is not set up`);
     return join(this.#podDirectory(uid), 'volumes', name);
+  }
+
+  /** A file that is in a volume by now. Undefined: there is none. Throws ContainerConfigError. */
+  async file(pod: Pod, volumeName: string, path: string): Promise<string | undefined> {
+    const volume = pod.spec.volumes?.find(({ name }) => name === volumeName);
+    if (volume === undefined)
+      throw new ContainerConfigError(
+        `cannot find the volume "${volumeName}" referenced by FileKeyRef`,
+      );
+    return readVolumeFile(this.#volumePath(pod, volume), path);
   }
 
   /** Makes or refreshes every volume of the pod. Throws VolumeError, naming the volume. */
@@ -253,6 +264,11 @@ export class Volumes {
   ): Promise<MountConfig[]> {
     const { uid = '' } = pod.metadata;
     const mounts: MountConfig[] = [];
+    const [device] = container.volumeDevices ?? [];
+    if (device !== undefined)
+      throw new ContainerConfigError(
+        `container "${container.name}" asks for volume "${device.name}" as a block device (volumeDevices), which is not supported`,
+      );
     for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
       const volume = pod.spec.volumes?.find((entry) => entry.name === mount.name);
       if (volume === undefined)

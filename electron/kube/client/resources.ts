@@ -26,6 +26,7 @@ import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
 import type { Ingress, IngressClass } from '../api/networking.ts';
+import type { RuntimeClass } from '../api/node.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
 import type { StorageClass } from '../api/storage.ts';
@@ -79,6 +80,13 @@ export const ingressClasses: Resource<IngressClass> = {
   version: 'v1',
   resource: 'ingressclasses',
   kind: 'IngressClass',
+  namespaced: false,
+};
+export const runtimeClasses: Resource<RuntimeClass> = {
+  group: 'node.k8s.io',
+  version: 'v1',
+  resource: 'runtimeclasses',
+  kind: 'RuntimeClass',
   namespaced: false,
 };
 export const namespaces: Resource<Namespace> = {

@@ -120,6 +120,7 @@ describe('what is allowed', () => {
       'GET /api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dmounted&watch=true',
       'GET /api/v1/services?watch=true',
       'GET /apis/discovery.k8s.io/v1/endpointslices',
+      'GET /apis/node.k8s.io/v1/runtimeclasses/gvisor',
       'POST /api/v1/namespaces/a/events',
       'POST /api/v1/namespaces/a/serviceaccounts/robot/token',
       'POST /apis/authorization.k8s.io/v1/subjectaccessreviews',

@@ -63,6 +63,7 @@ export function authorizeNode(
     case 'ingresses.networking.k8s.io':
     case 'ingressclasses.networking.k8s.io':
     case 'endpointslices.discovery.k8s.io':
+    case 'runtimeclasses.node.k8s.io':
       return isVerb(attributes, '', ['get', 'list', 'watch']) ? allow : refuse();
     case 'events.':
       return isVerb(attributes, '', ['create', 'update', 'patch']) ? allow : refuse();

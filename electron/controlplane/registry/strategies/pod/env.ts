@@ -3,6 +3,7 @@
 import type {
   EnvFromSource,
   EnvVar,
+  FileKeySelector,
   ObjectFieldSelector,
   ResourceFieldSelector,
 } from '#kube/api/core.ts';
@@ -13,8 +14,9 @@ import {
   type FieldError,
   type FieldPath,
 } from '#kube/machinery/field.ts';
-import { isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
+import { isDns1123Label, isDns1123Subdomain, isQualifiedName } from '#kube/machinery/names.ts';
 import { asGiven, check, isConfigKey, isEnvVarName } from '../text-rules.ts';
+import { localPathMessages } from './volumes.ts';
 
 export function validateEnv(variables: readonly EnvVar[], path: FieldPath): FieldError[] {
   return variables.flatMap((variable, index) => {
@@ -50,6 +52,8 @@ function validateValueFrom({ value = '', valueFrom }: EnvVar, path: FieldPath): 
     errors.push(...validateResourceFieldRef(resourceFieldRef, path.child('resourceFieldRef')));
   for (const [name, selector] of Object.entries({ configMapKeyRef, secretKeyRef }))
     if (selector !== undefined) errors.push(...validateKeyRef(selector, path.child(name)));
+  if (fileKeyRef !== undefined)
+    errors.push(...validateFileKeyRef(fileKeyRef, path.child('fileKeyRef')));
   const sources = [fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef, fileKeyRef];
   const count = sources.filter((source) => source !== undefined).length;
   if (count === 0)
@@ -123,6 +127,19 @@ function validateKeyRef(
     ...(key === ''
       ? [required(path.child('key'), '')]
       : check(path.child('key'), key, isConfigKey(key))),
+  ];
+}
+
+function validateFileKeyRef(selector: FileKeySelector, path: FieldPath): FieldError[] {
+  const { volumeName = '', path: file = '', key = '' } = asGiven(selector);
+  return [
+    ...check(path.child('volumeName'), volumeName, isDns1123Label(volumeName)),
+    ...(file === ''
+      ? [required(path.child('path'), '')]
+      : check(path.child('path'), file, localPathMessages(file))),
+    ...(key === ''
+      ? [required(path.child('key'), '')]
+      : check(path.child('key'), key, isEnvVarName(key))),
   ];
 }
 

@@ -237,6 +237,27 @@ describe('a pod is refused', () => {
       want: 'spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty',
     },
     {
+      name: 'with a value from a file elsewhere',
+      spec: specOfContainer({
+        env: [
+          {
+            name: 'A',
+            valueFrom: { fileKeyRef: { volumeName: 'data', path: '../etc/a.env', key: 'A' } },
+          },
+        ],
+      }),
+      want: 'spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: "../etc/a.env": must not contain \'..\'',
+    },
+    {
+      name: 'with a value from a file without a key',
+      spec: specOfContainer({
+        env: [
+          { name: 'A', valueFrom: { fileKeyRef: { volumeName: 'data', path: 'a.env', key: '' } } },
+        ],
+      }),
+      want: 'spec.containers[0].env[0].valueFrom.fileKeyRef.key: Required value',
+    },
+    {
       name: 'with a toleration of nothing in particular',
       spec: { tolerations: [{ operator: 'Equal', value: 'a' }] },
       want: 'spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys"',

@@ -267,7 +267,7 @@ export function backstepMessages(path: string): string[] {
 }
 
 /** Names starting with two dots are the kubelet's own. */
-function localPathMessages(path: string): string[] {
+export function localPathMessages(path: string): string[] {
   const messages = descendingPathMessages(path);
   if (path.startsWith('..') && !path.split('/').includes('..'))
     messages.push("must not start with '..'");

@@ -1,35 +1,36 @@
-// The container engine of this machine, whichever socket it has at the moment; or containers in memory only.
+// The engine of this machine, wherever its socket is by now.
 import type { Clock } from '#kube/base/clock.ts';
-import { findSocket, type EngineEnvironment } from '../engine/engine-socket.ts';
-import { kernelFolders } from '../metrics/collector.ts';
-import { runCommand } from '../run-command.ts';
-import { DockerClient } from './docker-client.ts';
-import { DockerRuntime } from './docker-runtime.ts';
-import { FakeRuntime } from './fake-runtime.ts';
-import { PodCgroups } from './pod-cgroup.ts';
-import type { PodNetwork } from './pod-network.ts';
-import type { Runtime } from './runtime.ts';
+import { findSocket, type EngineEnvironment } from './engine/engine-socket.ts';
+import { kernelFolders } from './metrics/collector.ts';
+import { runCommand } from './run-command.ts';
+import { DockerClient } from './runtime/docker-client.ts';
+import { DockerRuntime } from './runtime/docker-runtime.ts';
+import { FakeRuntime } from './runtime/fake-runtime.ts';
+import { PodCgroups } from './runtime/pod-cgroup.ts';
+import type { PodNetwork } from './runtime/pod-network.ts';
+import type { Runtime } from './runtime/runtime.ts';
 
-export interface MachineRuntimeOptions {
+export interface NodeRuntimeDeps {
   readonly runtimeName: 'docker' | 'fake';
   readonly clusterId: string;
   readonly nodeName: string;
-  readonly environment: EngineEnvironment;
   readonly clock: Clock;
 }
 
-export interface MachineRuntime {
+export interface NodeRuntime {
   readonly runtime: Runtime;
-  /** Made when it is missing. Undefined where there is none. */
+  /** Made when it is missing. Undefined where containers are in memory only. */
   readonly podNetwork: (() => Promise<PodNetwork>) | undefined;
 }
 
-export function machineRuntime(options: MachineRuntimeOptions): MachineRuntime {
-  const { clock, clusterId, nodeName, runtimeName, environment } = options;
+export function nodeRuntime(
+  { runtimeName, clusterId, nodeName, clock }: NodeRuntimeDeps,
+  environment: EngineEnvironment,
+): NodeRuntime {
   if (runtimeName === 'fake') return { runtime: new FakeRuntime(clock), podNetwork: undefined };
   let socketPath = '';
   let client: DockerClient | undefined;
-  const connect = () => {
+  const connect = (): DockerClient => {
     // Docker may be installed while we run, and its socket appear elsewhere than first thought.
     const found = findSocket(environment);
     if (client === undefined || found !== socketPath) client = new DockerClient(found);

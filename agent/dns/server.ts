@@ -189,7 +189,7 @@ function bindUdp(address: string, port: number): Promise<UdpSocket> {
     // Answers go to addresses: nothing is to be looked up.
     const socket = createSocket({
       type: 'udp4',
-      lookup: (address, _options, done) => done(null, address, 4),
+      lookup: (client, _options, done) => done(null, client, 4),
     });
     socket.once('error', (error) => {
       socket.close();

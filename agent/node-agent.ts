@@ -26,7 +26,10 @@ import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
-import { readNodeDns, readSeccompProfile } from './kubelet/container/node-files.ts';
+import type { ClusterDns } from './dns/cluster-dns.ts';
+import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
+import { readNodeDns } from './dns/upstream/resolv-conf.ts';
+import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { runtimeHandler } from './kubelet/container/runtime-class.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
@@ -73,7 +76,7 @@ import { PowerWatch } from './power/power-watch.ts';
 import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
 import { givenNetworkOf, startPodNetwork } from './network/start.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
-import { nodeRuntime } from './node-runtime.ts';
+import { nodeRuntime, type NodeRuntime } from './node-runtime.ts';
 import { proxySystem } from './proxy/system.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
@@ -144,6 +147,8 @@ export class NodeAgent {
   readonly #machine: MachineWatch;
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
+  #dns: ClusterDns | undefined;
+  readonly #podNetwork: NodeRuntime['podNetwork'];
   #proxyStatus: ProxyStatus | undefined;
   #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
@@ -166,8 +171,10 @@ export class NodeAgent {
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
     const given = givenNetworkOf(() => this.#network);
-    this.#engineRuntime = nodeRuntime(deps, this.#environment, given);
-    this.#runtime = measuredRuntime(this.#engineRuntime, clock, (...operation) =>
+    const { runtime, podNetwork } = nodeRuntime(deps, this.#environment, given);
+    this.#podNetwork = podNetwork;
+    this.#engineRuntime = runtime;
+    this.#runtime = measuredRuntime(runtime, clock, (...operation) =>
       this.#metrics.operation(...operation),
     );
     this.#targets = new Targets(this.#runtime);
@@ -226,6 +233,7 @@ export class NodeAgent {
     const informers = new InformerFactory({ client, clock, random, logger }, withoutManagedFields);
     await this.#devices.start();
     await this.#machine.start();
+    this.#dns = this.#makeDns(informers);
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
@@ -240,6 +248,7 @@ export class NodeAgent {
     const running = kubelet.start();
     await this.#startProxy(informers);
     this.#startIngress(informers);
+    await this.#dns?.start();
     const isOwn = ({ metadata }: Node): boolean => metadata.name === nodeName;
     informers.informer<Node>(nodes).addHandler({
       onAdd: (node) => void (isOwn(node) && this.#onSelf(node)),
@@ -256,7 +265,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.#server?.stop(), this.#history.save()]);
+    await Promise.all([this.#server?.stop(), this.#history.save(), this.#dns?.stop()]);
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -305,6 +314,7 @@ export class NodeAgent {
         memoryBytes: () => facts.memoryBytes,
         pidsMax: () => facts.pidLimit,
         dns: () => readNodeDns(),
+        clusterDns: async () => this.#dns?.podServer(),
         devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
@@ -320,6 +330,7 @@ export class NodeAgent {
       onEngineState: (state) => {
         this.#engine.onState(state);
         this.#network?.trigger();
+        void this.#dns?.listen();
         // Registered once it is known whether containers can run: the first status is a true one.
         if (!isRegistering) void this.#registrar.run();
         isRegistering = true;
@@ -474,7 +485,7 @@ export class NodeAgent {
     const proxy = await startProxy(
       {
         services: informers.informer(services),
-        endpointSlices: informers.informer(endpointSlices),
+        endpointSlices: this.#dns?.localSlices ?? informers.informer(endpointSlices),
         system: proxySystem(userId),
         clock,
         logger,
@@ -501,6 +512,20 @@ export class NodeAgent {
     startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
   }
 
+  /** None where containers are in memory only. */
+  #makeDns(informers: InformerFactory): ClusterDns | undefined {
+    if (this.#podNetwork === undefined) return undefined;
+    return machineDns({
+      ...this.#deps,
+      informers,
+      podNetwork: this.#podNetwork,
+      bridge: bridgeName(this.#deps.clusterId),
+      hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
+      onChange: () => this.#registrar.trigger(),
+      signal: this.#stopping.signal,
+    });
+  }
+
   #onProxyStatus(status: ProxyStatus): void {
     this.#proxyStatus = status;
     this.#registrar.trigger();
@@ -525,6 +550,7 @@ export class NodeAgent {
       ...ingressAnnotations(this.#ingressStatus),
       [localPath.folderAnnotation]: this.#volumesFolder,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
+      [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
       ...this.#network?.annotations(),
     };

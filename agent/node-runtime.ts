@@ -7,7 +7,7 @@ import { DockerClient } from './runtime/docker-client.ts';
 import { DockerRuntime } from './runtime/docker-runtime.ts';
 import { FakeRuntime } from './runtime/fake-runtime.ts';
 import { PodCgroups } from './runtime/pod-cgroup.ts';
-import type { GivenNetwork } from './runtime/pod-network.ts';
+import type { GivenNetwork, PodNetwork } from './runtime/pod-network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 
 export interface NodeRuntimeDeps {
@@ -17,12 +17,18 @@ export interface NodeRuntimeDeps {
   readonly clock: Clock;
 }
 
+export interface NodeRuntime {
+  readonly runtime: Runtime;
+  /** Made when it is missing. Undefined where containers are in memory only. */
+  readonly podNetwork: (() => Promise<PodNetwork>) | undefined;
+}
+
 export function nodeRuntime(
   { runtimeName, clusterId, nodeName, clock }: NodeRuntimeDeps,
   environment: EngineEnvironment,
   givenNetwork: GivenNetwork,
-): Runtime {
-  if (runtimeName === 'fake') return new FakeRuntime(clock);
+): NodeRuntime {
+  if (runtimeName === 'fake') return { runtime: new FakeRuntime(clock), podNetwork: undefined };
   let socketPath = '';
   let client: DockerClient | undefined;
   const connect = (): DockerClient => {
@@ -37,5 +43,7 @@ export function nodeRuntime(
     ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
     : {};
   const identity = { clusterId, nodeName };
-  return new DockerRuntime({ client: connect, identity, clock, givenNetwork, ...podCgroups });
+  const deps = { client: connect, identity, clock, givenNetwork, ...podCgroups };
+  const runtime = new DockerRuntime(deps);
+  return { runtime, podNetwork: () => runtime.network() };
 }

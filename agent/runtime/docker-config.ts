@@ -121,13 +121,6 @@ export function sandboxBody(config: SandboxConfig, place: SandboxPlace): Contain
     Object.assign(body.HostConfig ?? {}, { Runtime: config.runtimeHandler });
   if (!config.hostNetwork)
     Object.assign(body, { Hostname: config.hostname, Domainname: config.domain });
-  if (config.dns !== undefined)
-    Object.assign(body.HostConfig ?? {}, {
-      Dns: [...config.dns.servers],
-      // A dot alone: none. Told nothing, Docker takes the machine's.
-      DnsSearch: config.dns.searches.length === 0 ? ['.'] : [...config.dns.searches],
-      DnsOptions: [...config.dns.options],
-    });
   if (Object.keys(config.sysctls).length > 0)
     Object.assign(body.HostConfig ?? {}, { Sysctls: { ...config.sysctls } });
   return body;

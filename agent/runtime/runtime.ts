@@ -36,8 +36,6 @@ export interface SandboxConfig {
   readonly hostPid: boolean;
   readonly hostIpc: boolean;
   readonly ports: readonly PortMapping[];
-  /** Left out: what the engine gives by itself. */
-  readonly dns?: DnsConfig;
   /** `name:address` lines for /etc/hosts. */
   readonly extraHosts: readonly string[];
   readonly sysctls: Readonly<Record<string, string>>;

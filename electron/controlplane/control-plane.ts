@@ -110,6 +110,9 @@ class LateHandler {
   readonly handle: ApiHandler = (request) => this.#handler(request);
 }
 
+/** By namespace. */
+const ownServices = { default: 'kubernetes', 'kube-system': 'kube-dns' };
+
 /** Reasons by which the API server says that it could not try. */
 const notAnswered = ['ServiceUnavailable', 'Timeout', 'ServerTimeout'];
 
@@ -277,12 +280,13 @@ export class ControlPlane {
     await registry.start(this.#stopping.signal);
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
     const informers = this.#informers(client);
-    // A `delete service --all` takes the API server's own along: it comes back at once.
-    informers.informer(services, { namespace: 'default' }).addHandler({
-      onDelete: ({ metadata }) => {
-        if (metadata.name === 'kubernetes') void this.#restoreService(client, port);
-      },
-    });
+    // A `delete service --all` takes the cluster's own along: they come back at once.
+    for (const [namespace, own] of Object.entries(ownServices))
+      informers.informer(services, { namespace }).addHandler({
+        onDelete: ({ metadata }) => {
+          if (metadata.name === own) void this.#restoreService(client, port);
+        },
+      });
     const informer = informers.informer(pods, {
       indexers: { node: (pod) => (pod.spec.nodeName === undefined ? [] : [pod.spec.nodeName]) },
     });
@@ -348,7 +352,7 @@ export class ControlPlane {
     try {
       await this.#bootstrap(client, apiServerPort);
     } catch (error) {
-      this.#deps.logger.error('Could not make the kubernetes Service again', { error });
+      this.#deps.logger.error('Could not make a Service of the cluster again', { error });
     }
   }
 

@@ -156,6 +156,7 @@ export function start(): Promise<void> {
       memoryBytes: () => 1e9,
       pidsMax: () => 32_768,
       dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
+      clusterDns: async () => undefined,
       seccompProfile: async () => '{}',
       devices: () => machine.devices,
       maxPods: 4,

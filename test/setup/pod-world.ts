@@ -220,6 +220,7 @@ export class PodWorld {
       memoryBytes: () => 1e9,
       pidsMax: () => 32_768,
       dns: async () => ({ servers: [], searches: [], options: [] }),
+      clusterDns: async () => undefined,
       seccompProfile: async () => '{}',
       devices: () => [],
       maxPods: 110,

@@ -9,6 +9,7 @@ import {
   isRuntimeError,
   type DnsConfig,
   type ImageStatus,
+  type MountConfig,
   type Runtime,
 } from '../../runtime/runtime.ts';
 import { grantDevices, type Device } from '../devices/devices.ts';
@@ -30,6 +31,7 @@ import {
 } from './environment.ts';
 import { containerReference } from './event-target.ts';
 import type { Hooks } from './hooks.ts';
+import { podDns, resolvConfMounts, resolvConfText } from './pod-dns.ts';
 import { podRef } from './sandbox-config.ts';
 import { seccompOf } from './security.ts';
 import { serviceEnvironment } from './service-env.ts';
@@ -44,6 +46,8 @@ export interface NodeView {
   readonly pidsMax: () => number;
   /** As /etc/resolv.conf has it. */
   readonly dns: () => Promise<DnsConfig>;
+  /** The address of the cluster's DNS; undefined: it can't be reached here. */
+  readonly clusterDns: () => Promise<string | undefined>;
   /** The content of a profile of this machine's. Throws ContainerConfigError. */
   readonly seccompProfile: (name: string) => Promise<string>;
   readonly services: () => readonly Service[];
@@ -198,7 +202,7 @@ export class ContainerStarter {
       attempt: start.attempt,
       environment,
       devices,
-      mounts: await volumes.mounts(pod, container, environment),
+      mounts: await this.#mounts(pod, container, environment),
       terminationMessageHostPath: await volumes.terminationMessageFile(
         uid,
         container.name,
@@ -219,6 +223,20 @@ export class ContainerStarter {
     const message = `Created container: ${container.name}`;
     events.event(containerReference(pod, container.name), 'Normal', 'Created', message);
     return id;
+  }
+
+  async #mounts(
+    pod: Pod,
+    container: Container,
+    environment: ReadonlyMap<string, string>,
+  ): Promise<MountConfig[]> {
+    const { volumes, node } = this.#deps;
+    const mounts = await volumes.mounts(pod, container, environment);
+    const [nodeDns, clusterServer] = await Promise.all([node.dns(), node.clusterDns()]);
+    const dns = podDns(pod, { node: nodeDns, clusterServer });
+    const file = dns && (await volumes.resolvConfFile(podRef(pod).uid, resolvConfText(dns)));
+    const isReadOnly = container.securityContext?.readOnlyRootFilesystem === true;
+    return [...mounts, ...resolvConfMounts(file, mounts, isReadOnly)];
   }
 
   /** What its sandbox is made with, too. */

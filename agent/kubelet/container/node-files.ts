@@ -1,19 +1,7 @@
-// Files of this machine that containers are made with: name servers, seccomp profiles.
+// Files of this machine that containers are made with: seccomp profiles.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { DnsConfig } from '../../runtime/runtime.ts';
 import { ContainerConfigError } from './environment.ts';
-import { parseResolvConf } from './sandbox-config.ts';
-
-/** systemd's resolver listens on the machine's own loopback, where no container reaches it. */
-const stubServer = '127.0.0.53';
-
-export async function readNodeDns(root = '/'): Promise<DnsConfig> {
-  const read = async (file: string) =>
-    parseResolvConf(await readFile(path.join(root, file), 'utf8').catch(() => ''));
-  const dns = await read('etc/resolv.conf');
-  return dns.servers.includes(stubServer) ? read('run/systemd/resolve/resolv.conf') : dns;
-}
 
 /**
  * A profile that lies in the node's directory for them. Docker takes its content.

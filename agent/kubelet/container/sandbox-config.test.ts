@@ -1,13 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Pod, PodSpec } from '#kube/api/core.ts';
-import { parseResolvConf, sandboxConfig } from './sandbox-config.ts';
+import { sandboxConfig } from './sandbox-config.ts';
 
 function podOf(spec: Partial<PodSpec>): Pod {
   const metadata = { name: 'p', namespace: 'ns', uid: 'u' };
   return { apiVersion: 'v1', kind: 'Pod', metadata, spec: { containers: [], ...spec } };
 }
-
-const nodeDns = { servers: ['192.168.1.1'], searches: ['lan'], options: ['ndots:1', 'edns0'] };
 
 describe('the sandbox', () => {
   it('publishes host ports, names hosts, keeps the grace period', () => {
@@ -21,52 +19,29 @@ describe('the sandbox', () => {
       hostAliases: [{ ip: '1.2.3.4', hostnames: ['x', 'y'] }],
       terminationGracePeriodSeconds: 5,
     });
-    expect(sandboxConfig(pod, 2, nodeDns)).toMatchObject({
+    expect(sandboxConfig(pod, 2)).toMatchObject({
       attempt: 2,
       hostname: 'p',
       ports: [{ containerPort: 80, hostPort: 8080, protocol: 'tcp' }],
       extraHosts: ['x:1.2.3.4', 'y:1.2.3.4'],
       gracePeriodSeconds: 5,
     });
-    expect(sandboxConfig(pod, 0, nodeDns)).not.toHaveProperty('dns');
-  });
-
-  it('has the name servers of dnsPolicy None', () => {
-    const dnsConfig = {
-      nameservers: ['9.9.9.9'],
-      searches: ['a.b'],
-      options: [{ name: 'ndots', value: '5' }, { name: 'rotate' }],
-    };
-    expect(sandboxConfig(podOf({ dnsPolicy: 'None', dnsConfig }), 0, nodeDns).dns).toEqual({
-      servers: ['9.9.9.9'],
-      searches: ['a.b'],
-      options: ['ndots:5', 'rotate'],
-    });
-  });
-
-  it('adds to the name servers of the machine with any other policy', () => {
-    const dnsConfig = { searches: ['a.b', 'lan'], options: [{ name: 'ndots', value: '2' }] };
-    expect(sandboxConfig(podOf({ dnsPolicy: 'ClusterFirst', dnsConfig }), 0, nodeDns).dns).toEqual({
-      servers: ['192.168.1.1'],
-      searches: ['lan', 'a.b'],
-      options: ['ndots:2', 'edns0'],
-    });
   });
 
   it('says what no sandbox can be', () => {
-    expect(() => sandboxConfig(podOf({ hostUsers: false }), 0, nodeDns)).toThrow('user namespace');
+    expect(() => sandboxConfig(podOf({ hostUsers: false }), 0)).toThrow('user namespace');
     const resourceClaims = [{ name: 'gpu', resourceClaimName: 'one' }];
-    expect(() => sandboxConfig(podOf({ resourceClaims }), 0, nodeDns)).toThrow('resourceClaims');
+    expect(() => sandboxConfig(podOf({ resourceClaims }), 0)).toThrow('resourceClaims');
   });
 
   it('has limits only when the pod as a whole has some', () => {
     const resources = { requests: { cpu: '500m' }, limits: { memory: '1Gi' } };
-    expect(sandboxConfig(podOf({ resources }), 0, nodeDns).limits).toEqual({
+    expect(sandboxConfig(podOf({ resources }), 0).limits).toEqual({
       cpuShares: 512,
       cpuQuotaMicros: 0,
       memoryBytes: 2 ** 30,
     });
-    expect(sandboxConfig(podOf({}), 0, nodeDns)).not.toHaveProperty('limits');
+    expect(sandboxConfig(podOf({}), 0)).not.toHaveProperty('limits');
   });
 });
 
@@ -92,25 +67,14 @@ describe('the names of a pod', () => {
     },
   ];
   it.each(cases)('are $name', ({ spec, want }) => {
-    const { hostname, domain } = sandboxConfig(podOf(spec), 0, nodeDns);
+    const { hostname, domain } = sandboxConfig(podOf(spec), 0);
     expect([hostname, domain]).toEqual(want);
   });
 
   it('may not be longer than the kernel takes', () => {
     const spec = { hostname: 'a'.repeat(42), subdomain: 'db', setHostnameAsFQDN: true };
-    expect(() => sandboxConfig(podOf(spec), 0, nodeDns)).toThrow(
+    expect(() => sandboxConfig(podOf(spec), 0)).toThrow(
       'is too long (64 characters is the max, 66 characters requested)',
     );
-  });
-});
-
-describe('resolv.conf', () => {
-  it('is read as libc reads it', () => {
-    const text = '# made\nnameserver 1.1.1.1\ndomain old\nsearch a b ; c\noptions ndots:2 rotate\n';
-    expect(parseResolvConf(text)).toEqual({
-      servers: ['1.1.1.1'],
-      searches: ['a', 'b'],
-      options: ['ndots:2', 'rotate'],
-    });
   });
 });

@@ -1,16 +1,13 @@
-// Pure: pod → what its sandbox is to be: names, name servers, ports, kernel settings, and what all its
-// containers together may use.
-// Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_sandbox.go, pkg/kubelet/network/dns/dns.go,
-// pkg/kubelet/kubelet_pods.go (GeneratePodHostNameAndDomain).
+// Pure: pod → what its sandbox is to be: names, ports, kernel settings, and what all its containers together
+// may use.
+// Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_sandbox.go, pkg/kubelet/kubelet_pods.go (GeneratePodHostNameAndDomain).
 import type { Container, Pod } from '#kube/api/core.ts';
-import type { DnsConfig, PodRef, PortMapping, SandboxConfig } from '../../runtime/runtime.ts';
+import type { PodRef, PortMapping, SandboxConfig } from '../../runtime/runtime.ts';
+import { clusterDomain } from '../../dns/zone.ts';
 import { podMemo } from '../pod/pod-memo.ts';
 import { podLevelLimits } from './container-resources.ts';
 
 export const defaultGracePeriodSeconds = 30;
-const clusterDomain = 'cluster.local';
-/** What libc reads of /etc/resolv.conf. */
-const nameServersMax = 3;
 const hostnameMax = 63;
 const fqdnMax = 64;
 
@@ -19,11 +16,8 @@ export function podRef(pod: Pod): PodRef {
   return { uid, name, namespace };
 }
 
-/**
- * `nodeDns` is what /etc/resolv.conf of the machine says. Throws Error for what no sandbox of this
- * engine can be.
- */
-export function sandboxConfig(pod: Pod, attempt: number, nodeDns: DnsConfig): SandboxConfig {
+/** Throws Error for what no sandbox of this engine can be. */
+export function sandboxConfig(pod: Pod, attempt: number): SandboxConfig {
   const { spec } = pod;
   if (spec.hostUsers === false)
     throw new Error(
@@ -33,7 +27,6 @@ export function sandboxConfig(pod: Pod, attempt: number, nodeDns: DnsConfig): Sa
     throw new Error(
       'resourceClaims ask for devices by dynamic resource allocation, which this cluster does not have',
     );
-  const dns = dnsConfig(pod, nodeDns);
   const limits = podLevelLimits(spec);
   const { hostname, domain } = hostNames(pod);
   return {
@@ -53,7 +46,6 @@ export function sandboxConfig(pod: Pod, attempt: number, nodeDns: DnsConfig): Sa
     ),
     gracePeriodSeconds: spec.terminationGracePeriodSeconds ?? defaultGracePeriodSeconds,
     memo: podMemo(pod),
-    ...(dns === undefined ? {} : { dns }),
     ...(limits === undefined ? {} : { limits }),
   };
 }
@@ -83,45 +75,4 @@ function hostPorts(container: Container): PortMapping[] {
       const mapping = { containerPort, hostPort, protocol };
       return hostIP === undefined ? mapping : { ...mapping, hostIp: hostIP };
     });
-}
-
-// Differs: ClusterFirst has no cluster DNS to point to yet, so names resolve as on the node.
-function dnsConfig(pod: Pod, nodeDns: DnsConfig): DnsConfig | undefined {
-  const { dnsPolicy, dnsConfig: wanted } = pod.spec;
-  const isOwn = dnsPolicy === 'None';
-  // Left alone, the engine gives what the machine has, and follows its changes.
-  if (wanted === undefined && !isOwn) return undefined;
-  const { nameservers = [], searches = [], options = [] } = wanted ?? {};
-  const own = options.map(({ name = '', value }) =>
-    value === undefined ? name : `${name}:${value}`,
-  );
-  const base = isOwn ? { servers: [], searches: [], options: [] } : nodeDns;
-  return {
-    servers: [...new Set([...base.servers, ...nameservers])].slice(0, nameServersMax),
-    searches: [...new Set([...base.searches, ...searches])],
-    options: [
-      ...new Map([...base.options, ...own].map((text) => [optionName(text), text])).values(),
-    ],
-  };
-}
-
-function optionName(option: string): string {
-  return option.split(':')[0] ?? option;
-}
-
-/** Of a resolv.conf: the last `search` or `domain` counts. */
-export function parseResolvConf(text: string): DnsConfig {
-  const servers: string[] = [];
-  const options: string[] = [];
-  let searches: readonly string[] = [];
-  for (const line of text.split('\n')) {
-    const [keyword, ...words] = line
-      .replace(/[#;].*$/, '')
-      .trim()
-      .split(/\s+/);
-    if (keyword === 'nameserver' && words[0] !== undefined) servers.push(words[0]);
-    else if (keyword === 'search' || keyword === 'domain') searches = words;
-    else if (keyword === 'options') options.push(...words);
-  }
-  return { servers, searches, options };
 }

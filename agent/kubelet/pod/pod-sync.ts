@@ -187,9 +187,9 @@ export class PodSync {
   }
 
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events, node, starter } = this.#deps;
+    const { runtime, events, starter } = this.#deps;
     try {
-      const config = sandboxConfig(pod, attempt, await node.dns());
+      const config = sandboxConfig(pod, attempt);
       return await runtime.runSandbox({ ...config, ...(await starter.runtimeOf(pod)) });
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;

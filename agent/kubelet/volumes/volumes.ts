@@ -5,12 +5,14 @@
 //   <root>/<uid>/subpaths/<container>/<index>  parts of volumes, see sub-paths.ts
 //   <root>/<uid>/grouped/<volume>              empty: the volume's files were given to fsGroup
 //   <root>/<uid>/containers/<name>/<attempt>   termination messages
+//   <root>/<uid>/resolv.conf                   its name servers, if the engine is not to choose
 // Invariant: nothing of `mounts` and `subpaths` is removed but empty mount points: what is behind them is
 // not the pod's. Source: kubernetes pkg/kubelet/volumemanager, kubelet_pods.go (makeMounts).
 import {
   chmod,
   chown,
   mkdir,
+  readFile,
   readdir,
   realpath,
   rename,
@@ -320,6 +322,17 @@ export class Volumes {
     const path = join(directory, String(attempt));
     await writeFile(path, '');
     await chmod(path, 0o666);
+    return path;
+  }
+
+  /** In place, so that containers that have it see the change; as it is when nothing changed. */
+  async resolvConfFile(podUid: string, text: string): Promise<string> {
+    const directory = this.#podDirectory(podUid);
+    const path = join(directory, 'resolv.conf');
+    if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return path;
+    await mkdir(directory, { recursive: true });
+    await writeFile(path, text);
+    await chmod(path, 0o644);
     return path;
   }
 

@@ -1,5 +1,5 @@
 // The objects every cluster starts with: its namespaces, the two system priorities, the default class of
-// storage and of Ingresses, and the Service by which pods find the API server. Pure; the composition root creates what is absent and never overwrites the rest,
+// storage and of Ingresses, and the Services by which pods find the API server and names. Pure; the composition root creates what is absent and never overwrites the rest,
 // but for the EndpointSlice, which follows the server's address.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
@@ -35,6 +35,11 @@ export function kubernetesServiceIP(serviceCidr: string): string {
   return serviceAddress(parseCidr(serviceCidr), 1);
 }
 
+/** Where pods ask for names, by the custom of Kubernetes' installers. */
+export function dnsServiceIP(serviceCidr: string): string {
+  return serviceAddress(parseCidr(serviceCidr), 10);
+}
+
 /** In the order they have to be created. */
 export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
   const { apiServerAddress } = config;
@@ -45,6 +50,7 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     defaultStorageClass,
     defaultIngressClass,
     kubernetesService(config),
+    dnsService(config),
     serviceRange(config),
     ...slices,
   ];
@@ -121,6 +127,39 @@ function kubernetesService(config: BootstrapConfig): Service {
       ipFamilies: ['IPv4'],
       ipFamilyPolicy: 'SingleStack',
       ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: config.apiServerPort }],
+      sessionAffinity: 'None',
+    },
+  };
+}
+
+/**
+ * Served by each machine's agent to its own pods, so it has no endpoints here; under the name and labels by
+ * which charts and network policies know a cluster's DNS.
+ */
+function dnsService({ serviceCidr }: BootstrapConfig): Service {
+  const clusterIP = dnsServiceIP(serviceCidr);
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: 'kube-dns',
+      namespace: 'kube-system',
+      labels: {
+        'k8s-app': 'kube-dns',
+        'kubernetes.io/cluster-service': 'true',
+        'kubernetes.io/name': 'CoreDNS',
+      },
+    },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      ports: [
+        { name: 'dns', port: 53, protocol: 'UDP', targetPort: 53 },
+        { name: 'dns-tcp', port: 53, protocol: 'TCP', targetPort: 53 },
+      ],
       sessionAffinity: 'None',
     },
   };

@@ -103,7 +103,9 @@ describe('bootstrap', () => {
       'PriorityClass system-node-critical',
       'PriorityClass system-cluster-critical',
       'StorageClass local-path',
+      'IngressClass flotilla',
       'Service kubernetes',
+      'Service kube-dns',
       'ServiceCIDR kubernetes',
       'EndpointSlice kubernetes',
     ]);

@@ -1,0 +1,289 @@
+// The cluster's DNS on this machine: the zone from informers, the forwarder to the machine's own resolvers,
+// one server on the pods' gateway, and how pods are told of it. Goes on without the control plane, and
+// without the engine once it listens.
+import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import path from 'node:path';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type { Service } from '#kube/api/core.ts';
+import type { KubeObject } from '#kube/api/object.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { EventHandlers } from '#kube/client/informer.ts';
+import { keyOf } from '#kube/client/resources.ts';
+import { messageOf } from '../error-message.ts';
+import { isWithin } from './answer.ts';
+import { ufwPaths, ufwProblem } from './firewall.ts';
+import { LocalSlices } from './local-slices.ts';
+import { Resolver } from './resolver.ts';
+import { DnsServer } from './server.ts';
+import type { Exchange } from './upstream/exchange.ts';
+import { Forwarder } from './upstream/forwarder.ts';
+import { MachineServers } from './upstream/resolv-conf.ts';
+import { Zone } from './zone.ts';
+import { ZoneFile, type ZoneFileDeps } from './zone-file.ts';
+
+export interface DnsSource<T extends KubeObject> {
+  readonly lister: { list(): T[]; get(namespace: string, name: string): T | undefined };
+  addHandler(handlers: EventHandlers<T>): () => void;
+  whenSynced(): Promise<void>;
+}
+
+export interface ClusterDnsDeps {
+  readonly services: DnsSource<Service>;
+  readonly endpointSlices: DnsSource<EndpointSlice>;
+  /** The pods' range on this machine, such as `10.244.0.0/24`; rejects while nobody knows. */
+  readonly podCidr: () => Promise<string>;
+  readonly serviceCidr: string;
+  /** The pods' bridge, by its name on this machine. */
+  readonly bridge: string;
+  readonly nodeName: string;
+  /** Whether ClusterIPs lead anywhere on this machine. */
+  readonly hasClusterIps: () => boolean;
+  readonly exchange: Exchange;
+  readonly file: Pick<ZoneFileDeps, 'read' | 'write'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** `problem` may have changed. */
+  readonly onChange: () => void;
+  readonly signal: AbortSignal;
+  /** For tests: where /etc is, which ports are tried in turn. */
+  readonly root?: string;
+  readonly ports?: readonly number[];
+}
+
+/** Known by this name to people and to charts, whoever serves it. */
+export const dnsService = { namespace: 'kube-system', name: 'kube-dns' } as const;
+const dnsPort = 53;
+/**
+ * Where the proxy leads to this server: 53 is left to a Pi-hole, which takes it on all addresses. Always
+ * the same, as packet rules outlive the agent, and can't be changed without the control plane.
+ */
+const proxiedPort = 10_053;
+const ownAddressesMs = 1_000;
+
+export class ClusterDns {
+  readonly #deps: ClusterDnsDeps;
+  readonly #zone: Zone;
+  readonly #file: ZoneFile;
+  readonly #servers: MachineServers;
+  readonly #server: DnsServer;
+  /** For the proxy: leads the Service's ClusterIP to this server. */
+  readonly localSlices: LocalSlices;
+  readonly #started = Promise.withResolvers<void>();
+  #podCidr = '';
+  #problem: string | undefined;
+  /** How the machine's firewall stands in the way. */
+  #firewall: string | undefined;
+  #listening: Promise<void> | undefined;
+  #own: { readonly addresses: ReadonlySet<string>; readonly atMs: number } | undefined;
+
+  constructor(deps: ClusterDnsDeps) {
+    const { clock, logger, exchange, serviceCidr, nodeName } = deps;
+    this.#deps = deps;
+    this.#zone = new Zone(() => clock.now());
+    this.#file = new ZoneFile({ zone: this.#zone, ...deps.file, clock, logger });
+    this.#servers = new MachineServers({
+      ...(deps.root === undefined ? {} : { root: deps.root }),
+      own: () => [this.#gateway, this.#clusterIp ?? ''],
+      clock,
+      logger,
+    });
+    const servers = () => this.#servers.list();
+    const resolver = new Resolver({
+      state: () => ({
+        zone: this.#zone,
+        ownRanges: this.#podCidr === '' ? [serviceCidr] : [serviceCidr, this.#podCidr],
+        serverAddress: this.#clusterIp ?? this.#gateway,
+      }),
+      forwarder: new Forwarder({ exchange, servers, clock, logger }),
+      logger,
+    });
+    const mayAsk = (address: string) => this.#mayAsk(address);
+    this.#server = new DnsServer({ resolver, mayAsk, clock, logger });
+    this.localSlices = new LocalSlices(deps.endpointSlices, nodeName);
+  }
+
+  /** When it is known whether ClusterIPs work. The engine is waited for by nobody. */
+  async start(): Promise<void> {
+    await Promise.all([this.#servers.start(), this.#file.load()]);
+    this.#follow();
+    this.#started.resolve();
+    void this.listen();
+  }
+
+  /** Answers no more; what is known is written down. */
+  async stop(): Promise<void> {
+    this.#server.close();
+    await this.#file.save();
+  }
+
+  /** Tries to, unless it does already: the engine is there, or the pods' network is. */
+  async listen(): Promise<void> {
+    await this.#started.promise;
+    if (this.#server.port !== 0 || this.#deps.signal.aborted) return;
+    this.#listening ??= this.#listen().finally(() => {
+      this.#listening = undefined;
+    });
+    await this.#listening;
+  }
+
+  /** The name server of pods; undefined while names of the cluster can't be asked for here. */
+  async podServer(): Promise<string | undefined> {
+    await this.listen();
+    await this.#lookAtFirewall();
+    // Better the names of the world alone than none at all.
+    if (this.#firewall !== undefined) return undefined;
+    if (this.#deps.hasClusterIps() && this.#clusterIp !== undefined) return this.#clusterIp;
+    return this.#server.port === dnsPort ? this.#gateway : undefined;
+  }
+
+  /** Why names don't resolve in pods, as a sentence. */
+  problem(): string | undefined {
+    if (this.#firewall !== undefined) return sentence(this.#firewall);
+    if (this.#problem === undefined) return undefined;
+    const isReached = this.#server.port !== 0 && this.#deps.hasClusterIps();
+    return isReached ? undefined : this.#problem;
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  get #gateway(): string {
+    return this.#podCidr === '' ? '' : gatewayOf(this.#podCidr);
+  }
+
+  get #service(): Service | undefined {
+    return this.#deps.services.lister.get(dnsService.namespace, dnsService.name);
+  }
+
+  get #clusterIp(): string | undefined {
+    return this.#zone.service(dnsService.namespace, dnsService.name)?.addresses[0];
+  }
+
+  #follow(): void {
+    const { services, endpointSlices, signal } = this.#deps;
+    const touch = (): void => this.#file.touch();
+    const onService = (service: Service): void => {
+      this.#zone.setService(service);
+      if (isDnsService(service)) this.#publish();
+      touch();
+    };
+    const onSlice = (slice: EndpointSlice): void => {
+      this.#zone.setSlice(slice);
+      touch();
+    };
+    const detach = [
+      services.addHandler({
+        onAdd: onService,
+        onUpdate: (_old, service) => onService(service),
+        onDelete: (service) => {
+          this.#zone.removeService(service);
+          touch();
+        },
+      }),
+      endpointSlices.addHandler({
+        onAdd: onSlice,
+        onUpdate: (_old, slice) => onSlice(slice),
+        onDelete: (slice) => {
+          this.#zone.removeSlice(slice);
+          touch();
+        },
+      }),
+    ];
+    signal.addEventListener('abort', () => detach.forEach((remove) => remove()), { once: true });
+    void Promise.all([services.whenSynced(), endpointSlices.whenSynced()]).then(() => {
+      const keys = (list: readonly KubeObject[]) => new Set(list.map(keyOf));
+      this.#zone.keepOnly(keys(services.lister.list()), keys(endpointSlices.lister.list()));
+      this.#zone.markKnown();
+      touch();
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const { podCidr, hasClusterIps, logger, onChange } = this.#deps;
+    const { ports = [hasClusterIps() ? proxiedPort : dnsPort, 0] } = this.#deps;
+    const before = this.problem();
+    try {
+      this.#podCidr = await podCidr();
+      this.#problem = await this.#bind(ports);
+      logger.info('DNS for pods', { address: this.#gateway, port: this.#server.port });
+      this.#publish();
+    } catch (error) {
+      this.#problem = sentence(messageOf(error));
+    }
+    if (this.#problem !== undefined) logger.debug('DNS for pods', { problem: this.#problem });
+    if (this.problem() !== before) onChange();
+  }
+
+  /** A person may have changed it since. */
+  async #lookAtFirewall(): Promise<void> {
+    const { root = '/', bridge, onChange } = this.#deps;
+    const read = (file: string) => readFile(path.join(root, file), 'utf8').catch(() => '');
+    const [conf, defaults, rules] = await Promise.all(
+      [ufwPaths.conf, ufwPaths.defaults, ufwPaths.rules].map(read),
+    );
+    const before = this.problem();
+    const files = { conf: conf ?? '', defaults: defaults ?? '', rules: rules ?? '' };
+    const { port } = this.#server;
+    this.#firewall = port === 0 ? undefined : ufwProblem(files, { bridge, port });
+    if (this.problem() !== before) onChange();
+  }
+
+  /** Answers what is the matter where the port is not the one that pods ask at. */
+  async #bind(ports: readonly number[]): Promise<string | undefined> {
+    const [first = dnsPort, ...others] = ports;
+    try {
+      await this.#server.listen(this.#gateway, [first]);
+      return undefined;
+    } catch (error) {
+      await this.#server.listen(this.#gateway, others);
+      return sentence(portProblem(error, `port ${first} of ${this.#gateway}`));
+    }
+  }
+
+  /** To the proxy; not when somebody runs a DNS of their own behind the Service. */
+  #publish(): void {
+    const hasOther = Object.keys(this.#service?.spec.selector ?? {}).length > 0;
+    const isServed = this.#server.port !== 0 && !hasOther;
+    this.localSlices.set(
+      isServed ? { ...dnsService, address: this.#gateway, port: this.#server.port } : undefined,
+    );
+  }
+
+  /** Pods of this machine, and the machine itself: nobody on the network. */
+  #mayAsk(address: string): boolean {
+    return isWithin(address, this.#podCidr) || this.#ownAddresses().has(address);
+  }
+
+  #ownAddresses(): ReadonlySet<string> {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#own === undefined || nowMs - this.#own.atMs > ownAddressesMs) {
+      const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+      this.#own = { addresses: new Set(all.map((entry) => entry.address)), atMs: nowMs };
+    }
+    return this.#own.addresses;
+  }
+}
+
+function sentence(why: string): string {
+  return `Names of Services don't resolve in pods: ${why}.`;
+}
+
+function isDnsService({ metadata }: Service): boolean {
+  return metadata.namespace === dnsService.namespace && metadata.name === dnsService.name;
+}
+
+/** Docker gives it the first address of the range. */
+function gatewayOf(cidr: string): string {
+  const [base = ''] = cidr.split('/');
+  return base.replace(/\d+$/, (last) => String(Number(last) + 1));
+}
+
+function portProblem(error: unknown, what: string): string {
+  const code = (error as { code?: unknown }).code;
+  if (code === 'EACCES') return `${what} may be used by root only`;
+  if (code === 'EADDRINUSE') return `${what} is taken by another program`;
+  return messageOf(error);
+}

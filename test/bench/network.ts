@@ -1,0 +1,23 @@
+// Names and ways of the cluster's network. A list only: each part is a file in `network/`.
+import type { Benchmark, BenchmarkOptions, Row } from './harness.ts';
+import { dns } from './network/dns.ts';
+
+type Part = (options: BenchmarkOptions) => Promise<readonly Row[]>;
+
+const parts: Readonly<Record<string, Part>> = { dns };
+
+export const network: Benchmark = {
+  name: 'network',
+  about: "the cluster's network: names",
+  parts: Object.keys(parts),
+  async run(options) {
+    const { say, only } = options;
+    const rows: Row[] = [];
+    for (const [name, part] of Object.entries(parts))
+      if (only.length === 0 || only.includes(name)) {
+        say(name);
+        rows.push(...(await part(options)));
+      }
+    return rows;
+  },
+};

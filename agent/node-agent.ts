@@ -8,7 +8,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
-import { InformerFactory } from '#kube/client/informer.ts';
+import { InformerFactory, type Informer } from '#kube/client/informer.ts';
 import {
   endpointSlices,
   nodes,
@@ -230,9 +230,9 @@ export class NodeAgent {
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     await this.#followManifests(kubelet);
     const running = kubelet.start();
-    await this.#startProxy(informers);
-    this.#startIngress(informers);
     const own = informers.informer<Node>(nodes, { fieldSelector: `metadata.name=${nodeName}` });
+    await this.#startProxy(informers, own);
+    this.#startIngress(informers);
     own.addHandler({
       onAdd: (node) => this.#onSelf(node),
       onUpdate: (_old, node) => this.#onSelf(node),
@@ -447,12 +447,13 @@ export class NodeAgent {
     this.#kubeletPort = await this.#server.start();
   }
 
-  async #startProxy(informers: InformerFactory): Promise<void> {
+  async #startProxy(informers: InformerFactory, node: Informer<Node>): Promise<void> {
     const { clock, logger, nodeName, clusterId, serviceCidr, userId } = this.#deps;
     const proxy = await startProxy(
       {
         services: informers.informer(services),
         endpointSlices: informers.informer(endpointSlices),
+        node,
         system: proxySystem(userId),
         clock,
         logger,

@@ -4,7 +4,7 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
 import { findSocket } from '../engine/engine-socket.ts';
-import { NftApplier } from '../proxy/nft-applier.ts';
+import { removeRules } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
 import { DockerClient } from '../runtime/docker-client.ts';
 import { label } from '../runtime/docker-config.ts';
@@ -63,7 +63,7 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       if ((await system.run('nft', ['--version'])).exitCode === undefined) return;
       const table = `flotilla_${shortClusterId(clusterId)}`;
       const bridge = bridgeName(clusterId);
-      await new NftApplier({ system, table, bridge, serviceCidr: '' }).remove();
+      await removeRules({ system, table, bridge });
       say(`removed packet rules of ${table}`);
     },
     system,

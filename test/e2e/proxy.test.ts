@@ -6,9 +6,12 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '#kube/base/clock.ts';
+import { silentLogger } from '#kube/base/logger.ts';
 import type { Endpoint, RuleSet, ServicePortRule, Target } from '../../agent/proxy/rules.ts';
 import { NftApplier, whyNotNftables } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem, type ProxySystem } from '../../agent/proxy/system.ts';
+import { makeRule, ruleSet } from '../../agent/proxy/testing/services.ts';
 
 const id = `fp${process.pid}`;
 const machine = `${id}-m`;
@@ -95,6 +98,9 @@ function systemIn(netns: string): ProxySystem {
   return {
     isRoot: true,
     run,
+    follow: (command, args, ...rest) =>
+      real.follow('ip', ['netns', 'exec', netns, command, ...args], ...rest),
+    addresses: () => ['10.77.99.1', '10.244.77.1', '127.0.0.1'],
     async listFolder(folder) {
       return (await run('ls', [folder])).stdout.split('\n').filter((name) => name !== '');
     },
@@ -114,19 +120,9 @@ function target(count: number, port = 8080, whenEmpty: Target['whenEmpty'] = 're
 }
 
 function rule(more: Partial<ServicePortRule>): RuleSet {
-  const base: ServicePortRule = {
-    key: 'default/web/tcp/80',
-    protocol: 'tcp',
-    port: 80,
-    clusterIps: [serviceIp],
-    externalIps: [],
-    nodePort: 30080,
-    internal: target(3),
-    external: target(3),
-    isExternalLocal: false,
-    hasClientAffinity: false,
-  };
-  return { ports: [{ ...base, ...more }] };
+  const { external = target(3), internal = target(3) } = more;
+  const base = { clusterIps: [serviceIp], nodePort: 30_080, nearby: pods.map((p) => p.address) };
+  return ruleSet(makeRule({ ...base, serving: base.nearby, ...more, external, internal }));
 }
 
 const children: ChildProcess[] = [];
@@ -184,7 +180,9 @@ function startPod(pod: (typeof pods)[number]): Promise<void> {
 
 describe.runIf(canRun)('the Service proxy in the kernel', () => {
   const system = systemIn(machine);
-  const applier = new NftApplier({ system, table, bridge, serviceCidr: '10.96.0.0/16' });
+  const surroundings = { system, clock: systemClock, logger: silentLogger };
+  const own = { ...surroundings, table, bridge, serviceCidr: '10.96.0.0/16' };
+  const applier = new NftApplier(own);
 
   beforeAll(async () => {
     writeFileSync(scripts.server, server);
@@ -278,7 +276,7 @@ describe.runIf(canRun)('the Service proxy in the kernel', () => {
   });
 
   it('keeps a client at its endpoint where the Service wants that', async () => {
-    await applier.apply(rule({ hasClientAffinity: true }));
+    await applier.apply(rule({ affinitySeconds: 60 }));
     const answers = byPod(ask(machine, { host: serviceIp, port: 80, count: 20 }));
     expect(Object.values(answers)).toEqual([20]);
   });
@@ -294,7 +292,7 @@ describe.runIf(canRun)('the Service proxy in the kernel', () => {
   });
 
   it('is silent to the LAN when only other nodes have endpoints, but serves this host', async () => {
-    await applier.apply(rule({ isExternalLocal: true, external: target(0, 8080, 'drop') }));
+    await applier.apply(rule({ shortCut: target(3).endpoints, external: target(0, 8080, 'drop') }));
     expect(ask(lan, { host: '10.77.99.1', port: 30080, count: 1 })).toEqual({ timeout: 1 });
     const counts = byPod(ask(machine, { host: '127.0.0.1', port: 30080, count: 30 }));
     expect(Object.keys(counts).toSorted()).toEqual(['pod-2', 'pod-3', 'pod-4']);
@@ -315,7 +313,7 @@ describe.runIf(canRun)('the Service proxy in the kernel', () => {
         (resolve) => void child.stdout.once('data', (data) => resolve(String(data).trim())),
       );
     expect(await line()).toMatch(/^pod-2 /);
-    await applier.apply({ ports: [] });
+    await applier.apply(ruleSet());
     const again = line();
     child.stdin.write('x');
     expect(await again).toMatch(/^pod-2 /);
@@ -334,12 +332,7 @@ describe.runIf(canRun)('the Service proxy in the kernel', () => {
 
   it('leaves the old rules in place when new ones are refused', async () => {
     await applier.apply(rule({}));
-    const broken = new NftApplier({
-      system,
-      table,
-      bridge: 'x"; bad',
-      serviceCidr: '10.96.0.0/16',
-    });
+    const broken = new NftApplier({ ...own, bridge: 'x"; bad' });
     await expect(broken.apply(rule({}))).rejects.toThrow('nft refused the rules');
     expect(Object.values(ask(machine, { host: serviceIp, port: 80, count: 3 }))).not.toEqual([]);
     await applier.remove();

@@ -28,49 +28,56 @@ export interface FirewallQuestion {
     table: string,
     chain: string,
   ) => Promise<NftListing | undefined>;
-  /** Name of our table. */
-  readonly ours: string;
   readonly bridge: string;
 }
 
+/** Tables of this and other clusters on this machine. */
+const ourTables = 'flotilla';
 const families: readonly string[] = ['ip', 'inet'];
 
 export async function firewallProblems(
   question: FirewallQuestion,
 ): Promise<readonly ApplyProblem[]> {
-  const { chains, rulesOf, ours, bridge } = question;
+  const { chains, rulesOf, bridge } = question;
   const all = chains.nftables.flatMap(({ chain }) => chain ?? []);
-  const isDockers = (family: string, table: string): boolean =>
-    all.some((c) => c.family === family && c.table === table && c.name === 'DOCKER-USER');
+  const hasChain = (family: string, table: string, name: RegExp): boolean =>
+    all.some((c) => c.family === family && c.table === table && name.test(c.name));
   const problems: ApplyProblem[] = [];
   for (const { family, table, name, hook, policy } of all) {
     const isForward = hook === 'forward' && families.includes(family);
-    if (!isForward || policy !== 'drop' || table === ours || isDockers(family, table)) continue;
+    if (!isForward || table.startsWith(ourTables)) continue;
+    if (hasChain(family, table, /^DOCKER-USER$/)) continue;
     const rules = await rulesOf(family, table, name);
-    if (rules === undefined || letsThrough(rules, bridge)) continue;
+    if (rules === undefined || !holdsBack(rules, policy, bridge)) continue;
+    const remedy = hasChain(family, table, /^ufw-/)
+      ? `ufw route allow in on ${bridge} && ufw route allow out on ${bridge}`
+      : `nft insert rule ${family} ${table} ${name} oifname "${bridge}" accept, and the same with iifname`;
     problems.push({
-      message: `The firewall ${family} ${table} of this machine (chain ${name}) drops what is forwarded, and may keep pods and NodePorts from each other and from other machines. It is left as it is; to let them through: nft insert rule ${family} ${table} ${name} oifname "${bridge}" accept, and the same with iifname.`,
+      message: `The firewall ${family} ${table} of this machine (chain ${name}) drops what is forwarded, and may keep pods and NodePorts from each other and from other machines. It is left as it is; to let them through: ${remedy}.`,
     });
   }
   return problems;
 }
 
-/** Whether an accept says our bridge, our mark, or all that is translated; or asks nothing at all. */
-function letsThrough({ nftables }: NftListing, bridge: string): boolean {
-  return nftables.some(({ rule }) => {
-    if (rule === undefined || !rule.expr.some(isAccept)) return false;
-    const conditions = rule.expr.filter((part) => !isAccept(part) && !isCounter(part));
-    const text = JSON.stringify(conditions);
-    const isMark = text.includes('"mark"') && text.includes(String(Number(externalMark)));
-    const names = [bridge, 'flt-*', 'dnat'].some((word) => text.includes(`"${word}"`));
-    return conditions.length === 0 || isMark || names;
-  });
+/** By its policy or its last rule, and with no accept before for what is ours. */
+function holdsBack({ nftables }: NftListing, policy: string | undefined, bridge: string): boolean {
+  const rules = nftables.flatMap(({ rule }) => rule ?? []);
+  const last = rules.at(-1)?.expr.filter((part) => !has(part, 'counter')) ?? [];
+  const [only] = last;
+  const endsSo = last.length === 1 && (has(only, 'drop') || has(only, 'reject'));
+  return (policy === 'drop' || endsSo) && !rules.some(({ expr }) => letsThrough(expr, bridge));
 }
 
-function isAccept(part: unknown): boolean {
-  return typeof part === 'object' && part !== null && 'accept' in part;
+/** Whether it is an accept of our bridge, our mark, or all that is translated; or of anything. */
+function letsThrough(expr: readonly unknown[], bridge: string): boolean {
+  if (!expr.some((part) => has(part, 'accept'))) return false;
+  const conditions = expr.filter((part) => !has(part, 'accept') && !has(part, 'counter'));
+  const text = JSON.stringify(conditions);
+  const isMark = text.includes('"mark"') && text.includes(String(Number(externalMark)));
+  const names = [bridge, 'flt-*', 'dnat'].some((word) => text.includes(`"${word}"`));
+  return conditions.length === 0 || isMark || names;
 }
 
-function isCounter(part: unknown): boolean {
-  return typeof part === 'object' && part !== null && 'counter' in part;
+function has(part: unknown, key: string): boolean {
+  return typeof part === 'object' && part !== null && key in part;
 }

@@ -91,14 +91,13 @@ function dockerRules({ bridge, table }: Surroundings): string[][] {
 
 /** Firewalls that people have set up, and that may hold back what we let through. Left alone. */
 export async function foreignFirewalls(here: Surroundings): Promise<readonly ApplyProblem[]> {
-  const { system, bridge, table } = here;
+  const { system, bridge } = here;
   // What can't be read is no reason to say anything: the rules themselves are in force.
   const chains = await listing(system, ['list', 'chains']);
   if (chains === undefined) return [];
   return firewallProblems({
     chains,
     rulesOf: (family, name, chain) => listing(system, ['list', 'chain', family, name, chain]),
-    ours: table,
     bridge,
   });
 }

@@ -1,0 +1,191 @@
+// A machine, three pods on its bridge and a neighbour on a LAN, each a network namespace of its own, for
+// the Service proxy in a real kernel. Docker's firewall is imitated, so that what passes here passes
+// beside Docker. Nothing leaves: no namespace has a way out. Needs root, ip, iptables.
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { proxySystem, type ProxySystem } from '../../agent/proxy/system.ts';
+
+const traffic = path.join(path.dirname(fileURLToPath(import.meta.url)), 'service-traffic.ts');
+
+export const machineAddress = '10.77.99.1';
+export const lanAddress = '10.77.99.2';
+export const bridgeAddress = '10.244.77.1';
+
+export interface NetworkPod {
+  readonly netns: string;
+  readonly name: string;
+  readonly address: string;
+}
+
+export interface Question {
+  readonly protocol?: 'tcp' | 'udp';
+  readonly host: string;
+  readonly port: number;
+  readonly count: number;
+}
+
+/** A process that goes on. */
+export interface Running {
+  readonly child: ChildProcess;
+  /** The next line it says. */
+  line(): Promise<string>;
+}
+
+export class ServiceNetwork {
+  readonly machine: string;
+  readonly lan: string;
+  readonly bridge = 'flt-test';
+  readonly pods: readonly NetworkPod[];
+  readonly system: ProxySystem;
+  readonly #children: ChildProcess[] = [];
+
+  /** `id`: begins the names of the namespaces. */
+  constructor(id: string) {
+    this.machine = `${id}-m`;
+    this.lan = `${id}-lan`;
+    this.pods = [2, 3, 4].map((n) => ({
+      netns: `${id}-p${n}`,
+      name: `pod-${n}`,
+      address: `10.244.77.${n}`,
+    }));
+    this.system = systemIn(this.machine);
+  }
+
+  async build(): Promise<void> {
+    const { machine, lan, pods, bridge } = this;
+    for (const netns of [machine, lan, ...pods.map((pod) => pod.netns)]) ip('netns', 'add', netns);
+    ip('-n', machine, 'link', 'set', 'lo', 'up');
+    ip('-n', machine, 'link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0');
+    ip('-n', machine, 'addr', 'add', `${bridgeAddress}/24`, 'dev', bridge);
+    ip('-n', machine, 'link', 'set', bridge, 'up');
+    for (const [index, pod] of pods.entries()) {
+      this.#link(pod.netns, `pod${index}`, `${pod.address}/24`);
+      ip('-n', machine, 'link', 'set', `pod${index}`, 'master', bridge);
+      ip('-n', pod.netns, 'route', 'add', 'default', 'via', bridgeAddress);
+    }
+    this.#link(lan, 'uplink', `${lanAddress}/24`);
+    ip('-n', machine, 'addr', 'add', `${machineAddress}/24`, 'dev', 'uplink');
+    ip('-n', machine, 'route', 'add', 'default', 'via', lanAddress);
+    this.inside(machine, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
+    this.#imitateDocker();
+    await Promise.all(pods.map((pod) => this.startServer(pod.netns, pod.name)));
+  }
+
+  /** Docker's firewall around a bridge network; the LAN is isolated as if it were a second bridge. */
+  #imitateDocker(): void {
+    const { machine, bridge } = this;
+    const rules = [
+      '-P FORWARD DROP',
+      '-N DOCKER-USER',
+      '-A FORWARD -j DOCKER-USER',
+      `-A FORWARD -i ${bridge} -o uplink -j DROP`,
+      `-A FORWARD -i uplink -o ${bridge} -j DROP`,
+      `-A FORWARD -o ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+      `-A FORWARD -i ${bridge} -j ACCEPT`,
+    ];
+    for (const rule of rules) this.inside(machine, 'iptables', ...rule.split(' '));
+  }
+
+  destroy(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+    for (const netns of [this.machine, this.lan, ...this.pods.map((pod) => pod.netns)])
+      if (existsSync(`/run/netns/${netns}`)) ip('netns', 'del', netns);
+  }
+
+  inside(netns: string, ...command: string[]): string {
+    const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
+    return execFileSync('ip', ['netns', 'exec', netns, ...command], { encoding: 'utf8', stdio });
+  }
+
+  /** A process that serves as pods do; resolves when it listens. */
+  async startServer(netns: string, name: string): Promise<void> {
+    if ((await this.start(netns, 'serve', name).line()) !== 'ready')
+      throw new Error(`${name} does not serve`);
+  }
+
+  /** A mode of service-traffic.ts that goes on. */
+  start(netns: string, ...args: string[]): Running {
+    const command = ['netns', 'exec', netns, process.execPath, traffic, ...args];
+    const child = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#children.push(child);
+    const lines: string[] = [];
+    const reader = createInterface({ input: child.stdout });
+    reader.on('line', (line) => lines.push(line));
+    const line = async (): Promise<string> => {
+      if (lines.length === 0) await Promise.race([once(reader, 'line'), once(child, 'exit')]);
+      const next = lines.shift();
+      if (next === undefined) throw new Error(`${args.join(' ')} ended without a word`);
+      return next;
+    };
+    return { child, line };
+  }
+
+  /** Answers: `pod client-address` → how often. */
+  ask(from: string, { protocol = 'tcp', host, port, count }: Question): Record<string, number> {
+    return this.measure(from, 'ask', protocol, host, String(port), String(count));
+  }
+
+  /** The result of a mode that ends. */
+  measure(from: string, ...args: string[]): Record<string, number> {
+    const output = this.inside(from, process.execPath, traffic, ...args);
+    return JSON.parse(output) as Record<string, number>;
+  }
+
+  #link(netns: string, name: string, address: string): void {
+    const { machine } = this;
+    ip('-n', machine, 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
+    ip('-n', netns, 'addr', 'add', address, 'dev', 'eth0');
+    for (const [ns, device] of [
+      [machine, name],
+      [netns, 'eth0'],
+      [netns, 'lo'],
+    ] as const)
+      ip('-n', ns, 'link', 'set', device, 'up');
+  }
+}
+
+/** Answers by pod, whoever asked. */
+export function byPod(answers: Record<string, number>): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [answer, count] of Object.entries(answers)) {
+    const [pod = ''] = answer.split(' ');
+    counts[pod] = (counts[pod] ?? 0) + count;
+  }
+  return counts;
+}
+
+export function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** The proxy's system access, moved into a namespace. */
+export function systemIn(netns: string): ProxySystem {
+  const real = proxySystem(0);
+  const enter = `--net=/run/netns/${netns}`;
+  // Enters the network only: `ip netns exec` would mount a /sys first, at each command.
+  const run: ProxySystem['run'] = (command, args, input) =>
+    real.run('nsenter', [enter, command, ...args], input);
+  const runWithFiles: ProxySystem['run'] = (command, args, input) =>
+    real.run('ip', ['netns', 'exec', netns, command, ...args], input);
+  return {
+    isRoot: true,
+    run,
+    follow: (command, args, ...rest) => real.follow('nsenter', [enter, command, ...args], ...rest),
+    addresses: () => [machineAddress, bridgeAddress, '127.0.0.1'],
+    async listFolder(folder) {
+      const names = (await runWithFiles('ls', [folder])).stdout.split('\n');
+      return names.filter((name) => name !== '');
+    },
+    async readText(file) {
+      const result = await runWithFiles('cat', [file]);
+      return result.exitCode === 0 ? result.stdout : undefined;
+    },
+    async writeText(file, text) {
+      return (await runWithFiles('tee', [file], text)).exitCode === 0;
+    },
+  };
+}

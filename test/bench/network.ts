@@ -6,6 +6,8 @@ import { traffic } from './network/traffic.ts';
 
 type Part = (options: BenchmarkOptions) => Promise<readonly Row[]>;
 
+const parts: Readonly<Record<string, Part>> = { rules, traffic, forwarder };
+
 export const network: Benchmark = {
   name: 'network',
   about: "the cluster's network: Services' rules and what goes through them",

@@ -5,10 +5,11 @@ import { parseArgs } from 'node:util';
 import { machine, table, type Benchmark, type Report } from './harness.ts';
 import { agent } from './agent.ts';
 import { api } from './api.ts';
+import { network } from './network.ts';
 import { start } from './start.ts';
 import { store } from './store.ts';
 
-const benchmarks: readonly Benchmark[] = [start, api, store, agent];
+const benchmarks: readonly Benchmark[] = [start, api, store, agent, network];
 
 function usage(mistake?: string): never {
   const list = benchmarks.map(

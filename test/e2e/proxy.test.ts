@@ -78,7 +78,7 @@ describe('the Service proxy in the kernel', () => {
 
   it('spreads connections from this host to a ClusterIP evenly', async () => {
     expect(await applier.apply(rule({}))).toEqual([]);
-    const counts = byPod(network.ask(machine, { ...http, count: 300 }));
+    const counts = byPod(await network.ask(machine, { ...http, count: 300 }));
     expect(Object.keys(counts).toSorted()).toEqual(allPods);
     // Five standard deviations around 100.
     for (const count of Object.values(counts)) expect(Math.abs(count - 100)).toBeLessThan(41);
@@ -94,7 +94,7 @@ describe('the Service proxy in the kernel', () => {
       const file = '/proc/sys/net/bridge/bridge-nf-call-iptables';
       network.inside(machine, 'sh', '-c', `echo ${value} > ${file}`);
       await applier.apply(rule({}));
-      const answers = network.ask(firstPod.netns, { ...http, count: 60 });
+      const answers = await network.ask(firstPod.netns, { ...http, count: 60 });
       network.inside(machine, 'sh', '-c', `echo 1 > ${file}`);
       await applier.apply(rule({}));
       expect(Object.keys(byPod(answers)).toSorted()).toEqual(allPods);
@@ -103,13 +103,13 @@ describe('the Service proxy in the kernel', () => {
   );
 
   it('serves a NodePort to the LAN past a Docker firewall, and shows the client', async () => {
-    const answers = network.ask(lan, { host: machineAddress, port: 30_080, count: 60 });
+    const answers = await network.ask(lan, { host: machineAddress, port: 30_080, count: 60 });
     expect(Object.keys(answers).toSorted()).toEqual(allPods.map((pod) => `${pod} ${lanAddress}`));
   });
 
   it('serves a NodePort on every address of this host, also 127.0.0.1', async () => {
     for (const host of ['127.0.0.1', machineAddress, bridgeAddress]) {
-      const counts = byPod(network.ask(machine, { host, port: 30_080, count: 30 }));
+      const counts = byPod(await network.ask(machine, { host, port: 30_080, count: 30 }));
       expect(Object.keys(counts).toSorted()).toEqual(allPods);
     }
   });
@@ -121,17 +121,22 @@ describe('the Service proxy in the kernel', () => {
     network.inside(netns, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet');
     network.inside(netns, 'ip', 'route', 'del', 'local', '127.0.0.0/8', 'table', 'local');
     const question = { host: '127.0.0.2', port: 8080, count: 1 };
-    expect(network.ask(netns, question)).toEqual({ timeout: 1 });
-    expect(byPod(network.ask(machine, question))).toEqual({ secret: 1 });
+    expect(await network.ask(netns, question)).toEqual({ timeout: 1 });
+    expect(byPod(await network.ask(machine, question))).toEqual({ secret: 1 });
   });
 
   it('serves UDP', async () => {
     const udp = { key: 'default/dns/udp/53', protocol: 'udp', port: 53, nodePort: 30_053 } as const;
     await applier.apply(rule({ ...udp, internal: target(3, 5353), external: target(3, 5353) }));
-    const inner = network.ask(machine, { protocol: 'udp', host: serviceIp, port: 53, count: 60 });
+    const inner = await network.ask(machine, {
+      protocol: 'udp',
+      host: serviceIp,
+      port: 53,
+      count: 60,
+    });
     expect(Object.keys(byPod(inner)).toSorted()).toEqual(allPods);
     const question = { host: machineAddress, port: 30_053, count: 30 };
-    const outer = network.ask(lan, { protocol: 'udp', ...question });
+    const outer = await network.ask(lan, { protocol: 'udp', ...question });
     expect(Object.keys(byPod(outer)).toSorted()).toEqual(allPods);
   });
 
@@ -154,13 +159,13 @@ describe('the Service proxy in the kernel', () => {
   it('keeps a client at its endpoint, also when all rules are written anew, for its time', async () => {
     const sticky = rule({ affinitySeconds: 60 });
     await applier.apply(sticky);
-    const before = byPod(network.ask(machine, { ...http, count: 20 }));
+    const before = byPod(await network.ask(machine, { ...http, count: 20 }));
     expect(Object.values(before)).toEqual([20]);
     await applyAnew(sticky);
-    const after = byPod(network.ask(machine, { ...http, count: 20 }));
+    const after = byPod(await network.ask(machine, { ...http, count: 20 }));
     expect(after).toEqual(before);
     await applier.apply(rule({ affinitySeconds: 1 }));
-    network.ask(machine, { ...http, count: 5 });
+    await network.ask(machine, { ...http, count: 5 });
     const known = (): boolean => {
       const sets = network.inside(machine, 'nft', 'list', 'sets', 'ip');
       return sets.includes('expires');
@@ -174,18 +179,18 @@ describe('the Service proxy in the kernel', () => {
     const refused = { ECONNREFUSED: 1 };
     for (const from of [machine, firstPod.netns])
       for (const host of [serviceIp, '10.96.99.99'])
-        expect(network.ask(from, { host, port: 80, count: 1 })).toEqual(refused);
+        expect(await network.ask(from, { host, port: 80, count: 1 })).toEqual(refused);
     const question = { host: machineAddress, port: 30_080, count: 1 };
-    expect(network.ask(lan, question)).toEqual(refused);
+    expect(await network.ask(lan, question)).toEqual(refused);
   });
 
   it('is silent to the LAN when only other nodes have endpoints, but serves this host and its pods', async () => {
     const shortCut = target(3).endpoints;
     await applier.apply(rule({ shortCut, external: target(0, 8080, 'drop') }));
     const question = { host: machineAddress, port: 30_080 };
-    expect(network.ask(lan, { ...question, count: 1 })).toEqual({ timeout: 1 });
+    expect(await network.ask(lan, { ...question, count: 1 })).toEqual({ timeout: 1 });
     for (const from of [machine, firstPod.netns]) {
-      const counts = byPod(network.ask(from, { ...question, count: 30 }));
+      const counts = byPod(await network.ask(from, { ...question, count: 30 }));
       expect(Object.keys(counts).toSorted()).toEqual(allPods);
     }
   });
@@ -196,16 +201,16 @@ describe('the Service proxy in the kernel', () => {
     const balanced = (sources: readonly string[] | undefined): RuleSet =>
       rule({ balancerIps: [balancerIp], sources });
     await applier.apply(balanced(['10.77.0.0/16', '192.168.0.0/16']));
-    expect(Object.keys(network.ask(lan, question))).not.toContain('timeout');
+    expect(Object.keys(await network.ask(lan, question))).not.toContain('timeout');
     await applier.apply(balanced(['192.168.0.0/16']));
-    expect(network.ask(lan, { ...question, count: 1 })).toEqual({ timeout: 1 });
+    expect(await network.ask(lan, { ...question, count: 1 })).toEqual({ timeout: 1 });
     await applier.apply(balanced(undefined));
-    expect(Object.keys(network.ask(lan, question))).not.toContain('timeout');
+    expect(Object.keys(await network.ask(lan, question))).not.toContain('timeout');
   });
 
   it('refuses and loses no connection while endpoints come and go under load', async () => {
     await applier.apply(rule({}));
-    const { child, line } = network.start(firstPod.netns, 'hammer', serviceIp, '80', '3');
+    const { child, line } = network.start(firstPod.netns, 'hammer', serviceIp, '80', '2');
     expect(await line()).toBe('going');
     const sets = [[2, 3], [3, 4], [2], [2, 3, 4], [4]];
     for (let turn = 0; turn < 12; turn++) {
@@ -234,7 +239,9 @@ describe('the Service proxy in the kernel', () => {
     network.inside(machine, 'nft', 'delete', 'table', 'ip', table);
     await eventually(() => losses === 1, 'the loss is told');
     await applier.apply(rule({}));
-    expect(byPod(network.ask(machine, { ...http, count: 3 }))).not.toHaveProperty('ECONNREFUSED');
+    expect(byPod(await network.ask(machine, { ...http, count: 3 }))).not.toHaveProperty(
+      'ECONNREFUSED',
+    );
     // Its own deletions are none.
     await applyAnew(rule({}));
     await eventually(() => losses === 2, "another agent's rewrite is told");
@@ -267,7 +274,7 @@ describe('the Service proxy in the kernel', () => {
     const broken = new NftApplier({ ...own, bridge: 'x"; bad' });
     await expect(broken.apply(rule({}))).rejects.toThrow('nft refused the rules');
     broken.stop();
-    const answers = byPod(network.ask(machine, { ...http, count: 3 }));
+    const answers = byPod(await network.ask(machine, { ...http, count: 3 }));
     expect(Object.keys(answers).every((pod) => allPods.includes(pod))).toBe(true);
     await applier.remove();
   });

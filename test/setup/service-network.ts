@@ -42,6 +42,9 @@ export class ServiceNetwork {
   readonly pods: readonly NetworkPod[];
   readonly system: ProxySystem;
   readonly #children: ChildProcess[] = [];
+  /** By namespace. */
+  readonly #askers = new Map<string, Running>();
+  #holder = 0;
 
   /** `id`: begins the names of the namespaces. */
   constructor(id: string) {
@@ -52,7 +55,7 @@ export class ServiceNetwork {
       name: `pod-${n}`,
       address: `10.244.77.${n}`,
     }));
-    this.system = systemIn(this.machine);
+    this.system = systemIn(this.machine, () => this.#holder);
   }
 
   async build(): Promise<void> {
@@ -71,6 +74,10 @@ export class ServiceNetwork {
     ip('-n', machine, 'addr', 'add', `${machineAddress}/24`, 'dev', 'uplink');
     ip('-n', machine, 'route', 'add', 'default', 'via', lanAddress);
     this.inside(machine, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
+    // Its files are read by way of a process that sees them: a command each would take most of the time.
+    const holder = spawn('ip', ['netns', 'exec', machine, 'sleep', 'infinity']);
+    this.#children.push(holder);
+    this.#holder = holder.pid ?? 0;
     this.#imitateDocker();
     await Promise.all(pods.map((pod) => this.startServer(pod.netns, pod.name)));
   }
@@ -125,8 +132,12 @@ export class ServiceNetwork {
   }
 
   /** Answers: `pod client-address` → how often. */
-  ask(from: string, { protocol = 'tcp', host, port, count }: Question): Record<string, number> {
-    return this.measure(from, 'ask', protocol, host, String(port), String(count));
+  async ask(from: string, question: Question): Promise<Record<string, number>> {
+    const { protocol = 'tcp', host, port, count } = question;
+    const asker = this.#askers.get(from) ?? this.start(from, 'answerAll');
+    this.#askers.set(from, asker);
+    asker.child.stdin?.write(`${protocol} ${host} ${port} ${count}\n`);
+    return JSON.parse(await asker.line()) as Record<string, number>;
   }
 
   /** The result of a mode that ends. */
@@ -162,30 +173,33 @@ export function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** The proxy's system access, moved into a namespace. */
-export function systemIn(netns: string): ProxySystem {
+/**
+ * The proxy's system access, moved into a namespace. `holder`: a process of `ip netns exec` in it, which
+ * has its /sys; without one there is nothing below /sys.
+ */
+export function systemIn(netns: string, holder: () => number = () => 0): ProxySystem {
   const real = proxySystem(0);
   const enter = `--net=/run/netns/${netns}`;
   // Enters the network only: `ip netns exec` would mount a /sys first, at each command.
   const run: ProxySystem['run'] = (command, args, input) =>
     real.run('nsenter', [enter, command, ...args], input);
-  const runWithFiles: ProxySystem['run'] = (command, args, input) =>
-    real.run('ip', ['netns', 'exec', netns, command, ...args], input);
+  const seen = (file: string): string => `/proc/${holder()}/root${file}`;
+  // Whose /proc/sys/net it is depends on who reads.
+  const isOfReader = (file: string): boolean => file.startsWith('/proc/');
   return {
     isRoot: true,
     run,
     follow: (command, args, ...rest) => real.follow('nsenter', [enter, command, ...args], ...rest),
     addresses: () => [machineAddress, bridgeAddress, '127.0.0.1'],
-    async listFolder(folder) {
-      const names = (await runWithFiles('ls', [folder])).stdout.split('\n');
-      return names.filter((name) => name !== '');
-    },
+    listFolder: (folder) => real.listFolder(seen(folder)),
     async readText(file) {
-      const result = await runWithFiles('cat', [file]);
+      if (!isOfReader(file)) return real.readText(seen(file));
+      const result = await run('cat', [file]);
       return result.exitCode === 0 ? result.stdout : undefined;
     },
     async writeText(file, text) {
-      return (await runWithFiles('tee', [file], text)).exitCode === 0;
+      if (!isOfReader(file)) return real.writeText(seen(file), text);
+      return (await run('tee', [file], text)).exitCode === 0;
     },
   };
 }

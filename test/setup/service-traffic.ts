@@ -2,6 +2,7 @@
 // `node service-traffic.ts MODE …`; results are one line of JSON.
 import { createSocket } from 'node:dgram';
 import { connect, createServer, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
 
 const [mode = '', ...given] = process.argv.slice(2);
 const timeoutMs = 700;
@@ -14,6 +15,7 @@ const modes: Readonly<Record<string, (...args: string[]) => Promise<void>>> = {
   rate,
   chat,
   chatUdp,
+  answerAll,
 };
 await modes[mode]?.(...given);
 
@@ -39,6 +41,14 @@ async function serve(name: string): Promise<void> {
   await new Promise<void>((resolve) => sink.listen(8081, '0.0.0.0', resolve));
   await new Promise<void>((resolve) => udp.bind(5353, '0.0.0.0', resolve));
   say('ready');
+}
+
+/** Asks what its input says, a line of arguments of `ask` at a time: starting a process takes longer. */
+async function answerAll(): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [protocol = '', host = '', port = '', count = ''] = line.split(' ');
+    await ask(protocol, host, port, count);
+  }
 }
 
 /** `count` exchanges, one after another: how often which answer, or error, came. */

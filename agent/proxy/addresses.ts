@@ -3,14 +3,30 @@
 
 /** Undefined for anything but an IPv4 address; leading zeros are no octal numbers. */
 export function ipv4(text: string): string | undefined {
-  const parts = text.split('.');
-  const isAddress = parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part));
-  if (!isAddress || parts.some((part) => Number(part) > 255)) return undefined;
-  return parts.map(Number).join('.');
+  const number = ipv4Number(text);
+  if (number === undefined) return undefined;
+  // Nearly all are written as they should be, and there are thousands.
+  return /(?:^|\.)0\d/.test(text) ? addressText(number) : text;
 }
 
-export function ipv4Number(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+const [dot, zero, nine] = [46, 48, 57];
+
+/** Undefined for anything but an IPv4 address. */
+export function ipv4Number(text: string): number | undefined {
+  let [number, part, digits, parts] = [0, 0, 0, 1];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === dot && digits > 0) {
+      number = number * 256 + part;
+      [part, digits] = [0, 0];
+      parts++;
+    } else if (code >= zero && code <= nine && digits < 3) {
+      part = part * 10 + code - zero;
+      digits++;
+      if (part > 255) return undefined;
+    } else return undefined;
+  }
+  return parts === 4 && digits > 0 ? number * 256 + part : undefined;
 }
 
 interface Range {
@@ -34,15 +50,16 @@ export function disjointRanges(cidrs: readonly string[]): readonly string[] | un
 export function isWithin(address: string, cidr: string): boolean {
   const range = rangeOf(cidr);
   const number = ipv4Number(address);
-  return range !== undefined && firstOf(number, range.bits) === range.first;
+  if (range === undefined || number === undefined) return false;
+  return firstOf(number, range.bits) === range.first;
 }
 
 function rangeOf(cidr: string): Range | undefined {
   const [address = '', length = ''] = cidr.trim().split('/');
-  const text = ipv4(address);
+  const number = ipv4Number(address);
   const bits = /^\d{1,2}$/.test(length) ? Number(length) : 33;
-  if (text === undefined || bits > 32) return undefined;
-  return { first: firstOf(ipv4Number(text), bits), bits };
+  if (number === undefined || bits > 32) return undefined;
+  return { first: firstOf(number, bits), bits };
 }
 
 function firstOf(address: number, bits: number): number {

@@ -33,6 +33,8 @@ export interface Choice {
 }
 
 interface Candidate extends Endpoint {
+  /** The address as a number, to sort by. */
+  readonly number: number;
   readonly isReady: boolean;
   readonly isEnding: boolean;
   readonly isServing: boolean;
@@ -74,35 +76,41 @@ function byHints(ready: readonly Candidate[], { nodeName, zone }: Place): readon
 
 /** Every endpoint of one port, each once; of two the ready one. */
 function candidates(port: ServicePort, slices: readonly EndpointSlice[]): readonly Candidate[] {
-  const found = new Map<string, Candidate>();
+  /** By address and port. */
+  const found = new Map<number, Candidate>();
   for (const slice of slices)
     for (const slicePort of slice.ports ?? []) {
       if ((slicePort.name ?? '') !== (port.name ?? '') || slicePort.port === undefined) continue;
       for (const endpoint of slice.endpoints ?? [])
         for (const given of endpoint.addresses) {
-          const address = ipv4(given);
-          if (address === undefined) continue;
-          const key = `${address}:${slicePort.port}`;
-          const one = candidate(endpoint, address, slicePort.port);
-          if (found.get(key)?.isReady !== true) found.set(key, one);
+          const number = ipv4Number(given);
+          if (number === undefined) continue;
+          const key = number * 65_536 + slicePort.port;
+          if (found.get(key)?.isReady === true) continue;
+          const address = ipv4(given) ?? given;
+          found.set(key, candidate(endpoint, { address, number, port: slicePort.port }));
         }
     }
-  return [...found.values()].toSorted(byAddress);
+  return [...found.values()].toSorted((a, b) => a.number - b.number || a.port - b.port);
 }
 
+const none: readonly string[] = [];
+
 /** What is not said of a condition is well: ready, serving, not ending. */
-function candidate(endpoint: SliceEndpoint, address: string, port: number): Candidate {
+function candidate(
+  endpoint: SliceEndpoint,
+  at: Pick<Candidate, 'address' | 'number' | 'port'>,
+): Candidate {
   const { conditions, hints, nodeName } = endpoint;
   const isServing = conditions?.serving !== false;
   return {
-    address,
-    port,
+    ...at,
     isReady: conditions?.ready !== false,
     isEnding: isServing && conditions?.terminating === true,
     isServing,
     nodeName,
-    zones: (hints?.forZones ?? []).map(({ name }) => name),
-    nodes: (hints?.forNodes ?? []).map(({ name }) => name),
+    zones: hints?.forZones?.map(({ name }) => name) ?? none,
+    nodes: hints?.forNodes?.map(({ name }) => name) ?? none,
   };
 }
 
@@ -112,8 +120,4 @@ function plain(chosen: readonly Candidate[]): readonly Endpoint[] {
 
 function addresses(chosen: readonly Candidate[]): readonly string[] {
   return [...new Set(chosen.map(({ address }) => address))];
-}
-
-function byAddress(a: Endpoint, b: Endpoint): number {
-  return a.address === b.address ? a.port - b.port : ipv4Number(a.address) - ipv4Number(b.address);
 }

@@ -161,12 +161,14 @@ function onlyIpv6(services: readonly Service[]): readonly string[] {
 }
 
 function ipv4Only(addresses: readonly string[]): readonly string[] {
+  if (addresses.length === 0) return addresses;
   return [...new Set(addresses.map(ipv4))].filter((address) => address !== undefined).toSorted();
 }
 
 /** Balancers that pass connections on themselves (`ipMode: Proxy`) have to be gone through. */
 function balancerIpsOf(service: Service): readonly string[] {
-  const ingress = service.status?.loadBalancer?.ingress ?? [];
+  const ingress = service.status?.loadBalancer?.ingress;
+  if (ingress === undefined) return [];
   return ipv4Only(
     ingress.filter(({ ipMode = 'VIP' }) => ipMode === 'VIP').map(({ ip = '' }) => ip),
   );

@@ -107,7 +107,6 @@ export class NftApplier implements Applier {
     if (isOpen !== isTried)
       await this.#load(content, { loopbackNodePorts: isOpen, bridgeNetfilter });
     await this.#forgetUdp(rules);
-    await this.#lookAround();
     // Before its first pod a machine has no bridge, and nothing to be reached.
     const isClosed =
       hasBridge && !isOpen && rules.ports.some((rule) => rule.nodePort !== undefined);
@@ -121,8 +120,18 @@ export class NftApplier implements Applier {
         : []),
       ...content.problems.map((message) => ({ message })),
       ...this.#udpProblems,
-      ...this.#surroundings,
     ];
+  }
+
+  async lookAround(): Promise<readonly ApplyProblem[]> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#surroundingsAtMs < surroundingsMs) return this.#surroundings;
+    this.#surroundingsAtMs = nowMs;
+    this.#surroundings = [
+      ...(await passDockerFirewall(this.#options)),
+      ...(await foreignFirewalls(this.#options)),
+    ];
+    return this.#surroundings;
   }
 
   stop(): void {
@@ -221,16 +230,6 @@ export class NftApplier implements Applier {
     if (isSame) return;
     this.#udp = udp;
     this.#udpProblems = await forgetUdp(this.#options.system, udp);
-  }
-
-  async #lookAround(): Promise<void> {
-    const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#surroundingsAtMs < surroundingsMs) return;
-    this.#surroundingsAtMs = nowMs;
-    this.#surroundings = [
-      ...(await passDockerFirewall(this.#options)),
-      ...(await foreignFirewalls(this.#options)),
-    ];
   }
 }
 

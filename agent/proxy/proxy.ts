@@ -189,12 +189,14 @@ class ProxyDriver implements Proxy {
     });
     try {
       await this.#upgrade();
-      const problems = await this.#choice.applier.apply(rules);
+      const { applier } = this.#choice;
+      const problems = await applier.apply(rules);
       this.#failures = 0;
       logger.debug('Synced proxy rules', { ports: rules.ports.length });
       const checks = await this.#healthChecks.apply(rules.healthChecks);
+      const around = await applier.lookAround();
       const unserved = rules.problems.map((message) => ({ message }));
-      this.#report([...problems, ...checks, ...unserved]);
+      this.#report([...problems, ...checks, ...around, ...unserved]);
       this.#schedule(resyncMs);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

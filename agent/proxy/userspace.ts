@@ -59,6 +59,10 @@ export class UserspaceApplier implements Applier {
     return problems;
   }
 
+  lookAround(): Promise<readonly ApplyProblem[]> {
+    return Promise.resolve([]);
+  }
+
   stop(): void {
     void this.remove();
   }

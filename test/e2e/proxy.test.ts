@@ -60,7 +60,7 @@ describe('the Service proxy in the kernel', () => {
   const applyAnew = async (rules: RuleSet): Promise<readonly ApplyProblem[]> => {
     const another = new NftApplier({ ...own, onLost: () => {} });
     try {
-      return await another.apply(rules);
+      return [...(await another.apply(rules)), ...(await another.lookAround())];
     } finally {
       another.stop();
     }
@@ -78,6 +78,7 @@ describe('the Service proxy in the kernel', () => {
 
   it('spreads connections from this host to a ClusterIP evenly', async () => {
     expect(await applier.apply(rule({}))).toEqual([]);
+    expect(await applier.lookAround()).toEqual([]);
     const counts = byPod(await network.ask(machine, { ...http, count: 300 }));
     expect(Object.keys(counts).toSorted()).toEqual(allPods);
     // Five standard deviations around 100.
@@ -259,7 +260,7 @@ describe('the Service proxy in the kernel', () => {
 
   it('asks Docker for leave only once, and takes everything away again', async () => {
     await applier.apply(rule({}));
-    await applier.apply(rule({ affinitySeconds: 60 }));
+    await applyAnew(rule({ affinitySeconds: 60 }));
     const listed = (): string => network.inside(machine, 'iptables', '-S', 'DOCKER-USER');
     expect(listed().match(/-j ACCEPT/g)).toHaveLength(3);
     await applier.remove();

@@ -28,6 +28,15 @@ export interface Question {
   readonly count: number;
 }
 
+export interface Comparison {
+  /** Gbit/s into a sink, or new connections a second. */
+  readonly kind: 'pump' | 'rate';
+  readonly seconds: number;
+  readonly rounds: number;
+  /** `host:port` */
+  readonly ways: readonly string[];
+}
+
 /** A process that goes on. */
 export interface Running {
   readonly child: ChildProcess;
@@ -140,10 +149,12 @@ export class ServiceNetwork {
     return JSON.parse(await asker.line()) as Record<string, number>;
   }
 
-  /** The result of a mode that ends. */
-  measure(from: string, ...args: string[]): Record<string, number> {
-    const output = this.inside(from, process.execPath, traffic, ...args);
-    return JSON.parse(output) as Record<string, number>;
+  /** Figures of `compare` in service-traffic.ts: a list for each way. */
+  compare(from: string, { kind, seconds, rounds, ways }: Comparison): number[][] {
+    const args = [kind, String(seconds), String(rounds), ...ways];
+    return JSON.parse(
+      this.inside(from, process.execPath, traffic, 'compare', ...args),
+    ) as number[][];
   }
 
   #link(netns: string, name: string, address: string): void {

@@ -1,6 +1,7 @@
 // The traffic of service-network.ts, as a process in a namespace: what pods serve and what clients ask.
 // `node service-traffic.ts MODE …`; results are one line of JSON.
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -11,8 +12,7 @@ const modes: Readonly<Record<string, (...args: string[]) => Promise<void>>> = {
   serve,
   ask,
   hammer,
-  pump,
-  rate,
+  compare,
   chat,
   chatUdp,
   answerAll,
@@ -109,21 +109,41 @@ async function hammer(host: string, port: string, clients: string): Promise<void
   say(seen);
 }
 
-/** Bits per second into a sink, over `seconds`. */
-async function pump(host: string, port: string, seconds: string): Promise<void> {
+/**
+ * `pump` or `rate` by several ways in turn, in one process and in short slices, as the machine's speed
+ * drifts: a list of figures for each `host:port`. Who comes first changes with each round.
+ */
+async function compare(
+  kind: string,
+  seconds: string,
+  rounds: string,
+  ...ways: string[]
+): Promise<void> {
+  const measure = kind === 'pump' ? pump : rate;
+  const figures: number[][] = ways.map(() => []);
+  for (let round = 0; round < Number(rounds); round++)
+    for (let turn = 0; turn < ways.length; turn++) {
+      const at = (round + turn) % ways.length;
+      const [host = '', port = ''] = (ways[at] ?? '').split(':');
+      figures[at]?.push(await measure(host, Number(port), Number(seconds) * 1000));
+    }
+  say(figures);
+}
+
+/** Gbit/s into a sink. */
+async function pump(host: string, port: number, forMs: number): Promise<number> {
   const piece = Buffer.alloc(256 * 1024);
-  const socket = connect({ host, port: Number(port) });
-  await new Promise<void>((resolve) => socket.once('connect', resolve));
+  const socket = connect({ host, port });
+  await once(socket, 'connect');
   const startMs = performance.now();
-  const endMs = startMs + Number(seconds) * 1000;
   let bytes = 0;
-  while (performance.now() < endMs) {
+  while (performance.now() < startMs + forMs) {
     await written(socket, piece);
     bytes += piece.length;
   }
   const tookMs = performance.now() - startMs;
   socket.destroy();
-  say({ gigabitsPerSecond: (bytes * 8) / tookMs / 1e6 });
+  return (bytes * 8) / tookMs / 1e6;
 }
 
 function written(socket: Socket, piece: Buffer): Promise<void> {
@@ -133,16 +153,15 @@ function written(socket: Socket, piece: Buffer): Promise<void> {
 }
 
 /** New connections a second, one after another: connect, a byte each way, close. */
-async function rate(host: string, port: string, seconds: string): Promise<void> {
+async function rate(host: string, port: number, forMs: number): Promise<number> {
   const startMs = performance.now();
-  const endMs = startMs + Number(seconds) * 1000;
   let count = 0;
-  while (performance.now() < endMs) {
-    const answer = await askTcp(host, Number(port));
+  while (performance.now() < startMs + forMs) {
+    const answer = await askTcp(host, port);
     if (!answer.startsWith('pod-')) throw new Error(`an answer of ${host}: ${answer}`);
     count++;
   }
-  say({ perSecond: (count * 1000) / (performance.now() - startMs) });
+  return (count * 1000) / (performance.now() - startMs);
 }
 
 /** One connection that stays: an answer at once, and one for each piece of input. */

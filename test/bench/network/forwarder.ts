@@ -12,7 +12,8 @@ import { row, type BenchmarkOptions, type Row } from '../harness.ts';
 import { forwardedRules, kernelPorts, userspacePorts } from './forwarder-rules.ts';
 
 const child = path.join(path.dirname(fileURLToPath(import.meta.url)), 'forwarder-child.ts');
-const seconds = '1.5';
+/** Of each way and round. */
+const seconds = 0.4;
 
 export async function forwarder({ pairs }: BenchmarkOptions): Promise<readonly Row[]> {
   const network = new ServiceNetwork(`fb${process.pid}f`);
@@ -21,25 +22,21 @@ export async function forwarder({ pairs }: BenchmarkOptions): Promise<readonly R
     await network.build();
     const names = { table: 'flotilla_bench', bridge, serviceCidr: '10.96.0.0/16' };
     const deps = { system, clock: systemClock, logger: silentLogger };
-    await new NftApplier({ ...deps, ...names }).apply(forwardedRules(kernelPorts));
+    const applier = new NftApplier({ ...deps, ...names });
+    await applier.apply(forwardedRules(kernelPorts));
+    await applier.lookAround();
     const args = ['netns', 'exec', machine, process.execPath, child];
     const running = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     try {
       await once(running.stdout, 'data');
-      const ask = (mode: string, port: number): number => {
-        const result = network.measure(lan, mode, machineAddress, String(port), seconds);
-        return Object.values(result)[0] ?? Number.NaN;
-      };
       const kinds = [
-        { name: 'throughput', mode: 'pump', unit: 'Gbit/s', at: 'sink', atLeast: 1.3 },
-        { name: 'new connections', mode: 'rate', unit: '/s', at: 'speaker', atLeast: 1_000 },
+        { name: 'throughput', kind: 'pump', unit: 'Gbit/s', at: 'sink', atLeast: 1.3 },
+        { name: 'new connections', kind: 'rate', unit: '/s', at: 'speaker', atLeast: 1_000 },
       ] as const;
-      return kinds.map(({ name, mode, unit, at, atLeast }) => {
-        const [ours, kernel]: [number[], number[]] = [[], []];
-        for (let round = 0; round < (pairs ?? 7); round++) {
-          ours.push(ask(mode, userspacePorts[at]));
-          kernel.push(ask(mode, kernelPorts[at]));
-        }
+      return kinds.map(({ name, kind, unit, at, atLeast }) => {
+        const ways = [userspacePorts, kernelPorts].map((own) => `${machineAddress}:${own[at]}`);
+        const rounds = pairs ?? 20;
+        const [ours = [], kernel = []] = network.compare(lan, { kind, seconds, rounds, ways });
         return row(`userspace forwarder: ${name}`, ours, {
           unit,
           goal: { of: 'value', atLeast },

@@ -10,15 +10,16 @@ import { row, type BenchmarkOptions, type Row } from '../harness.ts';
 import { crowdForIptables, kubeIptables, makeCrowd, stateOf } from './crowd.ts';
 
 const goal = { of: 'ratio', atLeast: 0.95 } as const;
-const seconds = '1.5';
+/** Of each way and round. */
+const seconds = 0.4;
 const ours = '10.96.200.1';
 const iptables = '10.97.200.1';
 
-export async function traffic({ pairs, say }: BenchmarkOptions): Promise<readonly Row[]> {
+export async function traffic({ pairs }: BenchmarkOptions): Promise<readonly Row[]> {
   const network = new ServiceNetwork(`fb${process.pid}`);
   try {
     await network.build();
-    return await measure(network, pairs ?? 7, say);
+    return await measure(network, pairs ?? 20);
   } finally {
     network.destroy();
   }
@@ -37,11 +38,7 @@ function rulesFor(network: ServiceNetwork): RuleSet {
   return { ...crowd, ports: [...own, ...crowd.ports] };
 }
 
-async function measure(
-  network: ServiceNetwork,
-  rounds: number,
-  say: (text: string) => void,
-): Promise<readonly Row[]> {
+async function measure(network: ServiceNetwork, rounds: number): Promise<readonly Row[]> {
   const { system, bridge, machine, pods } = network;
   const [caller, other] = pods;
   if (caller === undefined || other === undefined) throw new Error('three pods');
@@ -59,26 +56,14 @@ async function measure(
   await applier.apply(rulesFor(network));
   const rows: Row[] = [];
   const kinds = [
-    { name: 'throughput', mode: 'pump', unit: 'Gbit/s', port: 8_081, servicePort: 81 },
-    { name: 'new connections', mode: 'rate', unit: '/s', port: 8_080, servicePort: 80 },
+    { name: 'throughput', kind: 'pump', unit: 'Gbit/s', port: 8_081, servicePort: 81 },
+    { name: 'new connections', kind: 'rate', unit: '/s', port: 8_080, servicePort: 80 },
   ] as const;
-  for (const { name, mode, unit, port, servicePort } of kinds) {
+  for (const { name, kind, unit, port, servicePort } of kinds) {
     await load(port);
-    const ask = (host: string, at: number): number => {
-      const result = network.measure(caller.netns, mode, host, String(at), seconds);
-      return Object.values(result)[0] ?? Number.NaN;
-    };
-    const ways = [
-      () => ask(other.address, port),
-      () => ask(ours, servicePort),
-      () => ask(iptables, 80),
-    ];
-    const samples: [number[], number[], number[]] = [[], [], []];
-    for (let round = 0; round < rounds; round++)
-      // Who comes first changes with each round.
-      for (const i of [0, 1, 2].map((n) => (n + round) % 3)) samples[i]?.push(ways[i]?.() ?? 0);
-    const [direct, byRules, byIptables] = samples;
-    say(`${name}: direct ${direct.map((one) => one.toFixed(1)).join(' ')}`);
+    const ways = [`${other.address}:${port}`, `${ours}:${servicePort}`, `${iptables}:80`];
+    const samples = network.compare(caller.netns, { kind, seconds, rounds, ways });
+    const [direct = [], byRules = [], byIptables = []] = samples;
     rows.push(
       row(`${name} by a ClusterIP`, byRules, {
         unit,

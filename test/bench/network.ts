@@ -1,12 +1,13 @@
 // Names and ways of the cluster's network. A list only: each part is a file in `network/`.
 import type { Benchmark, BenchmarkOptions, Row } from './harness.ts';
 import { forwarder } from './network/forwarder.ts';
+import { moved } from './network/moved.ts';
 import { rules } from './network/rules.ts';
 import { traffic } from './network/traffic.ts';
 
 type Part = (options: BenchmarkOptions) => Promise<readonly Row[]>;
 
-const parts: Readonly<Record<string, Part>> = { rules, traffic, forwarder };
+const parts: Readonly<Record<string, Part>> = { rules, moved, traffic, forwarder };
 
 export const network: Benchmark = {
   name: 'network',

@@ -106,8 +106,13 @@ export class ServiceNetwork {
     for (const rule of rules) this.inside(machine, 'iptables', ...rule.split(' '));
   }
 
-  destroy(): void {
+  /** Those that were started by this object. */
+  endProcesses(): void {
     for (const child of this.#children) child.kill('SIGKILL');
+  }
+
+  destroy(): void {
+    this.endProcesses();
     for (const netns of [this.machine, this.lan, ...this.pods.map((pod) => pod.netns)])
       if (existsSync(`/run/netns/${netns}`)) ip('netns', 'del', netns);
   }
@@ -131,8 +136,9 @@ export class ServiceNetwork {
     const lines: string[] = [];
     const reader = createInterface({ input: child.stdout });
     reader.on('line', (line) => lines.push(line));
+    const exited = once(child, 'exit');
     const line = async (): Promise<string> => {
-      if (lines.length === 0) await Promise.race([once(reader, 'line'), once(child, 'exit')]);
+      if (lines.length === 0) await Promise.race([once(reader, 'line'), exited]);
       const next = lines.shift();
       if (next === undefined) throw new Error(`${args.join(' ')} ended without a word`);
       return next;

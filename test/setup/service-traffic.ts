@@ -16,6 +16,7 @@ const modes: Readonly<Record<string, (...args: string[]) => Promise<void>>> = {
   chat,
   chatUdp,
   answerAll,
+  follow,
 };
 await modes[mode]?.(...given);
 
@@ -162,6 +163,15 @@ async function rate(host: string, port: number, forMs: number): Promise<number> 
     count++;
   }
   return (count * 1000) / (performance.now() - startMs);
+}
+
+/** Connects again and again; says who answers, and since when, whenever that changes. */
+async function follow(host: string, port: string): Promise<void> {
+  for (let before = ''; ;) {
+    const [who = ''] = (await askTcp(host, Number(port))).split(' ');
+    if (who !== before) say(`${who} ${Date.now()}`);
+    before = who;
+  }
 }
 
 /** One connection that stays: an answer at once, and one for each piece of input. */

@@ -40,6 +40,8 @@ export interface NftApplierOptions extends Surroundings {
 const surroundingsMs = 10_000;
 /** Whole again, in case somebody changed a rule in it. */
 const wholeMs = 290_000;
+/** A deletion of our own that is not told by then was missed, as before the kernel was listened to. */
+const ownDeletionMs = 5_000;
 
 /** Why this machine can't do it, as a sentence; undefined when it can. */
 export async function whyNotNftables(system: ProxySystem): Promise<string | undefined> {
@@ -85,8 +87,11 @@ export class NftApplier implements Applier {
   #udpProblems: readonly ApplyProblem[] = [];
   #surroundings: readonly ApplyProblem[] = [];
   #surroundingsAtMs = -Infinity;
-  /** Deletions of our table that are our own doing, and not yet told. */
+  /** Deletions of our table that are our own doing, and not yet told; and when the last one began. */
   #ownDeletions = 0;
+  #ownDeletionAtMs = -Infinity;
+  /** How often somebody else deleted it. */
+  #losses = 0;
   #watch: AbortController | undefined;
 
   constructor(options: NftApplierOptions) {
@@ -165,13 +170,15 @@ export class NftApplier implements Applier {
     const { table, logger } = this.#options;
     const change = changeText(loaded.content, content, table, loaded.staleChains);
     if (change === undefined) return true;
+    const losses = this.#losses;
     const why = await this.#run(change.text);
     if (why !== undefined) {
       logger.info('Service rules are not what they were; writing all anew', { why });
       return false;
     }
     this.#loaded = { ...loaded, content, staleChains: change.staleChains };
-    return true;
+    // Told of a loss meanwhile, nobody knows which came first.
+    return losses === this.#losses;
   }
 
   async #loadWhole(content: TableContent, options: NftablesOptions): Promise<void> {
@@ -179,12 +186,15 @@ export class NftApplier implements Applier {
     this.#follow();
     const clients = content.clientSets.size === 0 ? [] : await this.#clients();
     this.#ownDeletions++;
+    this.#ownDeletionAtMs = clock.monotonicMs();
+    const losses = this.#losses;
     const why = await this.#run(wholeText(content, options, clients));
     if (why !== undefined) {
       this.#ownDeletions--;
       throw new Error(`nft refused the rules: ${why}`);
     }
-    this.#loaded = { content, options, wholeAtMs: clock.monotonicMs(), staleChains: [] };
+    const loaded = { content, options, wholeAtMs: clock.monotonicMs(), staleChains: [] };
+    this.#loaded = losses === this.#losses ? loaded : undefined;
     // What came before these rules has to be looked at once.
     this.#udp = [];
   }
@@ -204,17 +214,20 @@ export class NftApplier implements Applier {
 
   /** Told at once, `nft flush ruleset` of somebody else costs no five minutes of all Services. */
   #follow(): void {
-    const { system, table, onLost } = this.#options;
+    const { system, table, clock, onLost } = this.#options;
     if (this.#watch !== undefined || onLost === undefined) return;
     const watch = new AbortController();
     this.#watch = watch;
     this.#ownDeletions = 0;
     const onLine = (line: string): void => {
       if (line.trim() !== `delete table ip ${table}` || watch.signal.aborted) return;
-      if (this.#ownDeletions > 0) {
+      const isRecent = clock.monotonicMs() - this.#ownDeletionAtMs < ownDeletionMs;
+      if (this.#ownDeletions > 0 && isRecent) {
         this.#ownDeletions--;
         return;
       }
+      this.#ownDeletions = 0;
+      this.#losses++;
       this.#loaded = undefined;
       onLost();
     };

@@ -266,6 +266,37 @@ describe('startProxy', () => {
     expect(world.system.applied[1]).toBe(world.system.applied[0]);
   });
 
+  it('writes all rules anew when they were deleted while a change was on its way', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.system.tell('delete table ip flt');
+    await settle();
+    world.system.hold();
+    world.services.add(service('a', '10.96.0.11'));
+    await settle();
+    world.clock.advance(10_000);
+    world.system.tell('delete table ip flt');
+    world.system.release();
+    await settle();
+    expect(world.system.applied.at(-1)).toContain('delete table ip flt\ntable ip flt {');
+    expect(world.system.applied.at(-1)).toContain('10.96.0.11');
+  });
+
+  it('knows a deletion of others from one of its own that it never heard of', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.clock.advance(10_000);
+    world.system.tell('delete table ip flt');
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+  });
+
   it('moves the rules with the zone of its node, and for nothing else of it', async () => {
     const world = makeWorld();
     world.services.sync();

@@ -9,13 +9,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory, withoutManagedFields } from '#kube/client/informer.ts';
-import {
-  endpointSlices,
-  nodes,
-  persistentVolumes,
-  pods,
-  services,
-} from '#kube/client/resources.ts';
+import { nodes, persistentVolumes, pods, services } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
@@ -26,8 +20,6 @@ import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
-import type { ClusterDns } from './dns/cluster-dns.ts';
-import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import { readNodeDns } from './dns/upstream/resolv-conf.ts';
 import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { runtimeHandler } from './kubelet/container/runtime-class.ts';
@@ -36,12 +28,7 @@ import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { imagePeers } from './kubelet/images/image-peers-of-node.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
 import { PullBoard } from './kubelet/images/turns/pull-board.ts';
-import {
-  ingressAnnotations,
-  startIngress,
-  type IngressPorts,
-  type IngressStatus,
-} from './ingress/ingress.ts';
+import type { IngressPorts } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
@@ -73,13 +60,10 @@ import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
 import { logindPower } from './power/logind.ts';
 import { PowerWatch } from './power/power-watch.ts';
-import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
-import { givenNetworkOf, startPodNetwork } from './network/start.ts';
-import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
-import { nodeRuntime, type NodeRuntime } from './node-runtime.ts';
-import { proxySystem } from './proxy/system.ts';
+import { givenNetworkOf } from './network/start.ts';
+import { NodeNetworks } from './node-networks.ts';
+import { nodeRuntime } from './node-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
-import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
 import { messageOf } from './error-message.ts';
 
@@ -128,16 +112,13 @@ export interface NodeAgentDeps {
 /** Kubernetes' words. */
 const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting down' };
 const imagesRefreshMs = 300_000;
-export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
-export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
 
 export class NodeAgent {
   readonly #deps: NodeAgentDeps;
   readonly #stopping = new AbortController();
   readonly #environment: EngineEnvironment;
   readonly #runtime: Runtime;
-  readonly #engineRuntime: Runtime;
-  #network: PodNetworkKeeper | undefined;
+  readonly #networks: NodeNetworks;
   readonly #targets: Targets;
   readonly #events: ApiEventRecorder;
   readonly #registrar: NodeRegistrar;
@@ -147,10 +128,6 @@ export class NodeAgent {
   readonly #machine: MachineWatch;
   #kubelet: Kubelet | undefined;
   #power: PowerWatch | undefined;
-  #dns: ClusterDns | undefined;
-  readonly #podNetwork: NodeRuntime['podNetwork'];
-  #proxyStatus: ProxyStatus | undefined;
-  #ingressStatus: IngressStatus | undefined;
   readonly #claims: ClaimSource;
   readonly #history: History;
   readonly #metrics = new AgentMetrics();
@@ -170,11 +147,9 @@ export class NodeAgent {
     this.#deps = deps;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
-    const given = givenNetworkOf(() => this.#network);
-    const { runtime, podNetwork } = nodeRuntime(deps, this.#environment, given);
-    this.#podNetwork = podNetwork;
-    this.#engineRuntime = runtime;
-    this.#runtime = measuredRuntime(runtime, clock, (...operation) =>
+    const given = givenNetworkOf(() => this.#networks.podNetwork);
+    const engine = nodeRuntime(deps, this.#environment, given);
+    this.#runtime = measuredRuntime(engine.runtime, clock, (...operation) =>
       this.#metrics.operation(...operation),
     );
     this.#targets = new Targets(this.#runtime);
@@ -189,6 +164,13 @@ export class NodeAgent {
       status: (previous) => this.#nodeStatus(previous),
       annotations: () => this.#annotations(),
       onWritten: (status) => this.#onStatusWritten(status),
+      signal: this.#stopping.signal,
+    });
+    this.#networks = new NodeNetworks({
+      ...deps,
+      engine,
+      events: this.#events,
+      onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
@@ -233,7 +215,7 @@ export class NodeAgent {
     const informers = new InformerFactory({ client, clock, random, logger }, withoutManagedFields);
     await this.#devices.start();
     await this.#machine.start();
-    this.#dns = this.#makeDns(informers);
+    this.#networks.start(informers);
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
@@ -244,11 +226,8 @@ export class NodeAgent {
     this.#watchPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     await this.#followManifests(kubelet);
-    this.#startNetwork(informers);
     const running = kubelet.start();
-    await this.#startProxy(informers);
-    this.#startIngress(informers);
-    await this.#dns?.start();
+    await this.#networks.startServices(informers);
     const isOwn = ({ metadata }: Node): boolean => metadata.name === nodeName;
     informers.informer<Node>(nodes).addHandler({
       onAdd: (node) => void (isOwn(node) && this.#onSelf(node)),
@@ -265,7 +244,7 @@ export class NodeAgent {
   /** Containers keep running; commands that somebody ran in them end. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.#server?.stop(), this.#history.save(), this.#dns?.stop()]);
+    await Promise.all([this.#server?.stop(), this.#history.save(), this.#networks.stop()]);
   }
 
   #makeEngineKeeper(): EngineKeeper {
@@ -314,7 +293,7 @@ export class NodeAgent {
         memoryBytes: () => facts.memoryBytes,
         pidsMax: () => facts.pidLimit,
         dns: () => readNodeDns(),
-        clusterDns: async () => this.#dns?.podServer(),
+        clusterDns: () => this.#networks.podServer(),
         devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,
@@ -329,8 +308,7 @@ export class NodeAgent {
       qosClass: (pod) => pod.status?.qosClass ?? podQosClass(pod.spec),
       onEngineState: (state) => {
         this.#engine.onState(state);
-        this.#network?.trigger();
-        void this.#dns?.listen();
+        this.#networks.onEngine();
         // Registered once it is known whether containers can run: the first status is a true one.
         if (!isRegistering) void this.#registrar.run();
         isRegistering = true;
@@ -473,64 +451,6 @@ export class NodeAgent {
     this.#kubeletPort = await this.#server.start();
   }
 
-  #startNetwork(informers: InformerFactory): void {
-    const { signal } = this.#stopping;
-    const onChange = (): void => this.#registrar.trigger();
-    const runtime = this.#engineRuntime;
-    this.#network = startPodNetwork({ ...this.#deps, informers, runtime, onChange, signal });
-  }
-
-  async #startProxy(informers: InformerFactory): Promise<void> {
-    const { clock, logger, nodeName, clusterId, serviceCidr, userId } = this.#deps;
-    const proxy = await startProxy(
-      {
-        services: informers.informer(services),
-        endpointSlices: this.#dns?.localSlices ?? informers.informer(endpointSlices),
-        system: proxySystem(userId),
-        clock,
-        logger,
-        nodeName,
-        table: `flotilla_${shortClusterId(clusterId)}`,
-        bridge: bridgeName(clusterId),
-        serviceCidr,
-        onStatus: (status) => this.#onProxyStatus(status),
-      },
-      this.#stopping.signal,
-    );
-    this.#onProxyStatus(proxy.status());
-  }
-
-  #startIngress(informers: InformerFactory): void {
-    const { ingressPorts: ports, nodeName, lanInterfaces } = this.#deps;
-    if (ports === undefined) return;
-    const onStatus = (status: IngressStatus): void => {
-      this.#ingressStatus = status;
-      this.#registrar.trigger();
-    };
-    const { signal } = this.#stopping;
-    const events = this.#events;
-    startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
-  }
-
-  /** None where containers are in memory only. */
-  #makeDns(informers: InformerFactory): ClusterDns | undefined {
-    if (this.#podNetwork === undefined) return undefined;
-    return machineDns({
-      ...this.#deps,
-      informers,
-      podNetwork: this.#podNetwork,
-      bridge: bridgeName(this.#deps.clusterId),
-      hasClusterIps: () => this.#proxyStatus?.mode === 'nftables',
-      onChange: () => this.#registrar.trigger(),
-      signal: this.#stopping.signal,
-    });
-  }
-
-  #onProxyStatus(status: ProxyStatus): void {
-    this.#proxyStatus = status;
-    this.#registrar.trigger();
-  }
-
   #onSelf(node: Node): void {
     this.#self = node;
     void this.#engine.onNode(node);
@@ -541,18 +461,13 @@ export class NodeAgent {
     this.#registrar.trigger();
   }
 
-  /** Of this machine: how services work, what is plugged in, where volumes lie. */
+  /** Of this machine: how its networks are, what is plugged in, where volumes lie. */
   #annotations(): Record<string, string | null> {
-    const proxy = this.#proxyStatus;
     const devices = usableDevices(this.#devices.devices, this.#runtimes);
-    const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
-      ...ingressAnnotations(this.#ingressStatus),
       [localPath.folderAnnotation]: this.#volumesFolder,
-      ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
-      [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
-      ...this.#network?.annotations(),
+      ...this.#networks.annotations(),
     };
   }
 
@@ -566,7 +481,6 @@ export class NodeAgent {
   async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
     const { clock } = this.#deps;
     const facts = await this.#readFacts();
-    const network = this.#network?.verdict();
     const goesDown = this.#power?.isGoingDown === true;
     const engine = goesDown ? shuttingDown : this.#engine.problem();
     if (engine === undefined) {
@@ -587,7 +501,7 @@ export class NodeAgent {
       devices: usableDevices(this.#devices.devices, this.#runtimes),
       verdicts: [
         ...this.#machine.verdicts(),
-        ...(network === undefined ? [] : [network]),
+        ...this.#networks.verdicts(),
         ...(this.#power === undefined ? [] : [this.#power.verdict()]),
       ],
       nowMs: clock.now(),

@@ -66,7 +66,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
-  'test/e2e/proxy.test.ts': ['nftables'],
+  'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
 };
 
 /**

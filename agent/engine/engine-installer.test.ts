@@ -20,7 +20,8 @@ const dockerd = '/usr/sbin/dockerd';
 const saysInstall =
   'say: No container engine on this machine: installing Docker Engine (docker.io, nftables) with apt-get. --no-install forbids it.';
 const update = 'run: apt-get update';
-const install = 'run: apt-get install -y --no-install-recommends docker.io nftables iptables';
+const install =
+  'run: apt-get install -y --no-install-recommends docker.io nftables conntrack iptables';
 const saysStart = 'say: Starting Docker Engine.';
 const enable = 'run: systemctl enable --now docker';
 

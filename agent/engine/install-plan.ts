@@ -17,8 +17,8 @@ export type InstallStep =
   /** No service manager here: the engine becomes a process of its own that stays. */
   | { readonly kind: 'start-detached'; readonly program: string };
 
-/** nftables for the service proxy, iptables for Docker itself. */
-export const enginePackages = ['docker.io', 'nftables', 'iptables'];
+/** nftables and conntrack for the service proxy, iptables for Docker itself. */
+export const enginePackages = ['docker.io', 'nftables', 'conntrack', 'iptables'];
 
 /** Why the engine can be neither installed nor started here; undefined: it can. */
 export function installObstacle(facts: InstallFacts): string | undefined {

@@ -108,6 +108,8 @@ function start(source: Nodes, world: World = {}) {
         if (line.includes('--check')) return { ...done, exitCode: 1 };
         return done;
       },
+      follow: () => Promise.resolve(),
+      addresses: () => [],
       listFolder: () => Promise.resolve([]),
       readText: () => Promise.resolve(forwards),
       writeText: () => Promise.resolve(true),

@@ -1,13 +1,15 @@
-// A RuleSet as the text of one nft transaction on a table of our own: the old table goes and the
-// new one comes in the same commit, so no packet ever sees half of it. Pure; nft-applier.ts runs it.
+// The text of nft transactions on a table of our own: the whole table (the old one goes and the new one
+// comes in the same commit, so no packet ever sees half of it), or what changed between two contents.
+// Pure; nft-applier.ts runs it.
 //
-// Packet flow:  prerouting (pods, network) ─┐                   ┌─ svc-… : dnat to one endpoint
-//               output (this host) ─────────┴─ services: vmap ──┴─ ext-… : mark, then as above
+// Packet flow:  prerouting (pods, network) ─┐                       ┌─ pick-3: dnat by a slot of three
+//               output (this host) ─────────┴─ service-ips: vmap ───┼─ ext-…: mark, then as above
+//                                              node-ports: vmap     └─ in-…, out-…: keep a client's endpoint
+//               prerouting, output before that: who may not reach a balancer's address is dropped
 //               forward, output, input: what no endpoint serves is refused or dropped
 //               postrouting: masquerade where the answer would not come back by itself
 // Source: kubernetes pkg/proxy/nftables/README.md for the idea, not the layout.
-import { fnv1a } from '#kube/machinery/hash.ts';
-import type { Endpoint, RuleSet, ServicePortRule, Target } from './rules.ts';
+import { externalMark, mapNames, type MapName, type TableContent } from './table-content.ts';
 
 export interface NftablesOptions {
   /** Name of our table, family ip. */
@@ -22,8 +24,12 @@ export interface NftablesOptions {
   readonly bridgeNetfilter: boolean;
 }
 
-/** Marks packets that came to this node for a Service from outside the pod network. */
-export const externalMark = '0x00100000';
+/** A client that a set remembers, and for how long yet. */
+export interface RememberedClient {
+  readonly set: string;
+  readonly address: string;
+  readonly expiresSeconds: number;
+}
 
 /**
  * Pods of other clusters on this machine, also of one that is gone and left its table: each
@@ -31,64 +37,129 @@ export const externalMark = '0x00100000';
  */
 const siblingBridges = 'flt-*';
 
-/** Slots that clients hash into: removing one endpoint moves only that endpoint's clients. */
-const affinitySlots = 64;
+const addressKey = 'ipv4_addr . inet_proto . inet_service';
+const portKey = 'inet_proto . inet_service';
+/** Slots are numbers without a type of their own, which only `typeof` can say. */
+const slot = 'numgen random mod 2';
+const definitions: Readonly<Record<MapName, string>> = {
+  'service-ips': `map service-ips { type ${addressKey} : verdict;`,
+  'node-ports': `map node-ports { type ${portKey} : verdict;`,
+  endpoints: `map endpoints { typeof ip daddr . meta l4proto . th dport . ${slot} : ip daddr . th dport;`,
+  'node-port-endpoints': `map node-port-endpoints { typeof meta l4proto . th dport . ${slot} : ip daddr . th dport;`,
+  'unserved-ips': `map unserved-ips { type ${addressKey} : verdict;`,
+  'unserved-node-ports': `map unserved-node-ports { type ${portKey} : verdict;`,
+  'restricted-ips': `set restricted-ips { type ${addressKey};`,
+  'allowed-sources': `set allowed-sources { type ${addressKey} . ipv4_addr; flags interval;`,
+  hairpin: 'set hairpin { type ipv4_addr . ipv4_addr;',
+};
 
 export function removeTableText(table: string): string {
   // `add` first, so that `delete` can't fail.
   return `add table ip ${table}\ndelete table ip ${table}\n`;
 }
 
-export function nftablesText(rules: RuleSet, options: NftablesOptions): string {
+/** Everything anew; `clients` keep their endpoints, if those are still there. */
+export function wholeText(
+  content: TableContent,
+  options: NftablesOptions,
+  clients: readonly RememberedClient[] = [],
+): string {
   const lines = [
     `table ip ${options.table} {`,
-    ...block(
-      'map service-ips',
-      'ipv4_addr . inet_proto . inet_service : verdict',
-      serviceIps(rules),
+    ...mapNames.flatMap((name) => block(definitions[name], elementsOf(content.maps[name]))),
+    ...[...content.clientSets].flatMap(([name, seconds]) =>
+      block(clientSet(name, seconds), clientElements(name, seconds, clients)),
     ),
-    ...block('map node-ports', 'inet_proto . inet_service : verdict', nodePorts(rules)),
-    ...block(
-      'map unserved-ips',
-      'ipv4_addr . inet_proto . inet_service : verdict',
-      unservedIps(rules),
-    ),
-    ...block(
-      'map unserved-node-ports',
-      'inet_proto . inet_service : verdict',
-      unservedPorts(rules),
-    ),
-    ...block('set hairpin', 'ipv4_addr . ipv4_addr', hairpins(rules)),
     // The kernel limits how many ICMP refusals a client gets; resets it does not.
     ...chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
-    ...rules.ports.flatMap(portChains),
+    ...[...content.chains].flatMap(([name, rules]) => chain(name, rules)),
     ...baseChains(options),
     '}',
   ];
   return `${removeTableText(options.table)}${lines.join('\n')}\n`;
 }
 
+export interface Change {
+  readonly text: string;
+  /** Emptied, and to be deleted by a later transaction: old kernels hold references a little longer. */
+  readonly staleChains: readonly string[];
+}
+
+/** Undefined when nothing changed. `stale`: chains that earlier changes left behind. */
+export function changeText(
+  before: TableContent,
+  after: TableContent,
+  table: string,
+  stale: readonly string[] = [],
+): Change | undefined {
+  const removed: string[] = [];
+  const added: string[] = [];
+  for (const name of mapNames) {
+    const [gone, come] = changedElements(before.maps[name], after.maps[name]);
+    if (gone.length > 0) removed.push(`delete element ip ${table} ${name} { ${gone.join(', ')} }`);
+    if (come.length > 0) added.push(`add element ip ${table} ${name} { ${come.join(', ')} }`);
+  }
+  const chains = [...after.chains].filter(
+    ([name, rules]) => before.chains.get(name)?.join('\n') !== rules.join('\n'),
+  );
+  const staleChains = [...before.chains.keys()].filter((name) => !after.chains.has(name));
+  const flushed = [...chains.map(([name]) => name), ...staleChains];
+  const goneSets = [...before.clientSets.keys()].filter((name) => !after.clientSets.has(name));
+  const newSets = [...after.clientSets].filter(([name]) => !before.clientSets.has(name));
+  const lines = [
+    ...removed,
+    ...chains.map(([name]) => `add chain ip ${table} ${name}`),
+    ...flushed.map((name) => `flush chain ip ${table} ${name}`),
+    ...goneSets.map((name) => `delete set ip ${table} ${name}`),
+    ...newSets.map(([name, seconds]) => `add ${clientSet(name, seconds, `ip ${table} `)} }`),
+    ...chains.flatMap(([name, rules]) =>
+      rules.map((rule) => `add rule ip ${table} ${name} ${rule}`),
+    ),
+    ...added,
+  ];
+  if (lines.length === 0) return undefined;
+  const deleted = stale.filter((name) => !after.chains.has(name) && !staleChains.includes(name));
+  lines.push(...deleted.map((name) => `delete chain ip ${table} ${name}`));
+  return { text: `${lines.join('\n')}\n`, staleChains };
+}
+
+/** A changed element goes and comes again. */
+function changedElements(
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+): readonly [gone: string[], come: string[]] {
+  const gone: string[] = [];
+  const come: string[] = [];
+  for (const [key, value] of before) if (after.get(key) !== value) gone.push(key);
+  for (const [key, value] of after) if (before.get(key) !== value) come.push(element(key, value));
+  return [gone, come];
+}
+
 function baseChains(options: NftablesOptions): string[] {
   const { bridge, serviceCidr, loopbackNodePorts, bridgeNetfilter } = options;
+  const service = 'ip daddr . meta l4proto . th dport';
   const unserved = [
-    'ct state new ip daddr . meta l4proto . th dport vmap @unserved-ips',
+    `ct state new ${service} vmap @unserved-ips`,
     `ip daddr ${serviceCidr} goto refuse`,
   ];
+  const forbidden = `ct state new ${service} @restricted-ips ${service} . ip saddr != @allowed-sources drop`;
   const notLoopback = loopbackNodePorts ? '' : 'ip daddr != 127.0.0.0/8 ';
+  // What comes for a ClusterIP from elsewhere has to be answered by way of here.
+  const markInside = `ip daddr ${serviceCidr} meta mark set meta mark | ${externalMark}`;
   return [
     ...chain('local-services', [
       `${notLoopback}fib daddr type local meta l4proto . th dport vmap @node-ports`,
     ]),
-    ...chain('services', [
-      'ip daddr . meta l4proto . th dport vmap @service-ips',
-      'goto local-services',
-    ]),
+    ...chain('services', [`${service} vmap @service-ips`, 'goto local-services']),
+    ...chain('filter-prerouting', ['type filter hook prerouting priority -110', forbidden]),
+    ...chain('filter-before-output', ['type filter hook output priority -110', forbidden]),
     ...chain('nat-prerouting', [
       'type nat hook prerouting priority -100',
       `iifname "${siblingBridges}" iifname != "${bridge}" goto local-services`,
+      `iifname != "${bridge}" ${markInside}`,
       'jump services',
     ]),
-    ...chain('nat-output', ['type nat hook output priority -100', 'jump services']),
+    ...chain('nat-output', ['type nat hook output priority -100', markInside, 'jump services']),
     ...chain('nat-postrouting', [
       'type nat hook postrouting priority 100',
       'ip saddr . ip daddr @hairpin ct status dnat masquerade',
@@ -110,125 +181,40 @@ function baseChains(options: NftablesOptions): string[] {
   ];
 }
 
-function block(head: string, type: string, elements: readonly string[]): string[] {
-  const lines = [`  ${head} {`, `    type ${type};`];
-  // Two Services may claim one external address: the first keeps it, or nft would take nothing.
-  const byKey = new Map<string, string>();
-  for (const element of elements) {
-    const [key = ''] = element.split(' : ');
-    if (!byKey.has(key)) byKey.set(key, `      ${element},`);
-  }
-  if (byKey.size > 0) lines.push('    elements = {', ...byKey.values(), '    }');
+function clientSet(name: string, seconds: number, where = ''): string {
+  return `set ${where}${name} { type ipv4_addr; flags dynamic,timeout; timeout ${seconds}s;`;
+}
+
+function clientElements(
+  set: string,
+  seconds: number,
+  clients: readonly RememberedClient[],
+): string[] {
+  return clients
+    .filter((client) => client.set === set && client.expiresSeconds > 0)
+    .map(({ address, expiresSeconds }) => {
+      const left = Math.min(seconds, Math.ceil(expiresSeconds));
+      return `${address} timeout ${seconds}s expires ${left}s`;
+    });
+}
+
+function elementsOf(map: ReadonlyMap<string, string>): string[] {
+  return Array.from(map, ([key, value]) => element(key, value));
+}
+
+function element(key: string, value: string): string {
+  return value === '' ? key : `${key} : ${value}`;
+}
+
+/** `head` opens a brace. */
+function block(head: string, elements: readonly string[]): string[] {
+  const [opening, ...rest] = head.split(/(?<=\{) /);
+  const lines = [`  ${opening}`, ...rest.map((line) => `    ${line}`)];
+  if (elements.length > 0)
+    lines.push('    elements = {', ...elements.map((text) => `      ${text},`), '    }');
   return [...lines, '  }'];
 }
 
 function chain(name: string, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule};`), '  }'];
-}
-
-function serviceIps(rules: RuleSet): string[] {
-  return rules.ports.flatMap((rule) => {
-    const port = `${rule.protocol} . ${rule.port}`;
-    const inside = rule.internal.endpoints.length > 0 ? rule.clusterIps : [];
-    const outside = reachesOutside(rule) ? rule.externalIps : [];
-    return [
-      ...inside.map((ip) => `${ip} . ${port} : goto ${chainName('svc', rule)}`),
-      ...outside.map((ip) => `${ip} . ${port} : goto ${chainName('ext', rule)}`),
-    ];
-  });
-}
-
-function nodePorts(rules: RuleSet): string[] {
-  return rules.ports
-    .filter((rule) => rule.nodePort !== undefined && reachesOutside(rule))
-    .map((rule) => `${rule.protocol} . ${rule.nodePort} : goto ${chainName('ext', rule)}`);
-}
-
-/** Whether external traffic has anywhere to go; this host's own may, where the network's may not. */
-function reachesOutside(rule: ServicePortRule): boolean {
-  return rule.external.endpoints.length > 0 || canShortCut(rule);
-}
-
-function canShortCut(rule: ServicePortRule): boolean {
-  return rule.isExternalLocal && rule.internal.endpoints.length > 0;
-}
-
-function unservedIps(rules: RuleSet): string[] {
-  return rules.ports.flatMap((rule) => {
-    const port = `${rule.protocol} . ${rule.port}`;
-    return [
-      ...(rule.internal.endpoints.length > 0 ? [] : rule.clusterIps).map(
-        (ip) => `${ip} . ${port} : ${verdict(rule.internal)}`,
-      ),
-      ...(rule.external.endpoints.length > 0 ? [] : rule.externalIps).map(
-        (ip) => `${ip} . ${port} : ${verdict(rule.external)}`,
-      ),
-    ];
-  });
-}
-
-function unservedPorts(rules: RuleSet): string[] {
-  return rules.ports
-    .filter((rule) => rule.nodePort !== undefined && rule.external.endpoints.length === 0)
-    .map((rule) => `${rule.protocol} . ${rule.nodePort} : ${verdict(rule.external)}`);
-}
-
-function verdict(target: Target): string {
-  return target.whenEmpty === 'reject' ? 'goto refuse' : 'drop';
-}
-
-/** A pod that reaches itself through a Service would answer itself directly. */
-function hairpins(rules: RuleSet): string[] {
-  const all = rules.ports.flatMap((rule) => [rule.internal, rule.external]);
-  const addresses = new Set(all.flatMap((target) => target.endpoints.map((e) => e.address)));
-  return [...addresses].map((address) => `${address} . ${address}`);
-}
-
-function portChains(rule: ServicePortRule): string[] {
-  const lines: string[] = [];
-  if (rule.internal.endpoints.length > 0)
-    lines.push(...chain(chainName('svc', rule), [translate(rule, rule.internal)]));
-  const isExposed = rule.nodePort !== undefined || rule.externalIps.length > 0;
-  if (!isExposed || !reachesOutside(rule)) return lines;
-  const own = canShortCut(rule) ? [`fib saddr type local goto ${chainName('svc', rule)}`] : [];
-  const outside =
-    rule.external.endpoints.length > 0
-      ? [`meta mark set meta mark | ${externalMark}`, translate(rule, rule.external)]
-      : [];
-  return [...lines, ...chain(chainName('ext', rule), [...own, ...outside])];
-}
-
-function translate(rule: ServicePortRule, target: Target): string {
-  const { endpoints } = target;
-  const [only] = endpoints;
-  const match = `meta l4proto ${rule.protocol} dnat to`;
-  if (endpoints.length === 1 && only !== undefined) return `${match} ${only.address}:${only.port}`;
-  if (!rule.hasClientAffinity)
-    return `${match} numgen random mod ${endpoints.length} map { ${mapElements(endpoints)} }`;
-  const slots = affinityTable(endpoints);
-  return `${match} jhash ip saddr mod ${slots.length} seed 0x1 map { ${mapElements(slots)} }`;
-}
-
-function mapElements(endpoints: readonly Endpoint[]): string {
-  return endpoints.map(({ address, port }, slot) => `${slot} : ${address} . ${port}`).join(', ');
-}
-
-/**
- * Which endpoint each slot of client addresses belongs to, by highest random weight.
- * Differs: Kubernetes remembers each client for sessionAffinityConfig's timeout; hashing needs no
- * memory, outlives restarts, and keeps a client for as long as its endpoint lives.
- */
-export function affinityTable(endpoints: readonly Endpoint[]): Endpoint[] {
-  const slotCount = Math.max(affinitySlots, endpoints.length * 4);
-  return Array.from({ length: slotCount }, (_, slot) => {
-    const weigh = (endpoint: Endpoint): number =>
-      fnv1a(`${endpoint.address}:${endpoint.port}#${slot}#${slot * 2_654_435_761}`);
-    return endpoints.reduce((best, next) => (weigh(next) > weigh(best) ? next : best));
-  });
-}
-
-/** Readable and unique: the hash stands for what a long name loses. */
-function chainName(prefix: 'svc' | 'ext', rule: ServicePortRule): string {
-  const hash = fnv1a(rule.key).toString(16).padStart(8, '0');
-  return `${prefix}-${hash}-${rule.key.slice(0, 90).replaceAll(/[^\w./-]/g, '_')}`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Service } from '#kube/api/core.ts';
+import type { Node, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
@@ -15,12 +15,14 @@ class FakeSystem implements ProxySystem {
   hasNft = true;
   hasDockerUser = false;
   refuse: string | undefined;
+  refuseOnce: string | undefined;
   readonly files = new Map<string, string>([[route_localnet, '0\n']]);
   readonly applied: string[] = [];
   /** How open the bridge was each time rules were loaded or taken away. */
   readonly loopbackAtLoad: (string | undefined)[] = [];
   isReadOnly = false;
   readonly iptables: string[] = [];
+  udpEntries = '';
   readonly conntrack: string[] = [];
   readonly #waiters: (() => void)[] = [];
   #isHeld = false;
@@ -37,14 +39,18 @@ class FakeSystem implements ProxySystem {
   async run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
     if (command === 'iptables') return this.#runIptables(args);
     if (command === 'conntrack') {
+      if (args.includes('--dump')) return { ...ok, stdout: this.udpEntries };
       this.conntrack.push(args.join(' '));
       return ok;
     }
     if (!this.hasNft) return { ...ok, exitCode: undefined, stderr: 'spawn nft ENOENT' };
-    if (args.includes('--check')) return ok;
+    if (args.includes('--check') || args.includes('list')) return ok;
     this.applied.push(input);
     this.loopbackAtLoad.push(this.files.get(route_localnet)?.trim());
     if (this.#isHeld) await new Promise<void>((resolve) => void this.#waiters.push(resolve));
+    const once = this.refuseOnce;
+    this.refuseOnce = undefined;
+    if (once !== undefined) return { ...ok, exitCode: 1, stderr: once };
     return this.refuse === undefined ? ok : { ...ok, exitCode: 1, stderr: this.refuse };
   }
 
@@ -56,6 +62,25 @@ class FakeSystem implements ProxySystem {
     if (verb === '--check') return { ...ok, exitCode: this.iptables.includes(rule) ? 0 : 1 };
     if (verb === '--insert') this.iptables.push(rule);
     return ok;
+  }
+
+  /** Lines of a command that goes on; as if the kernel told of it. */
+  tell: (line: string) => void = () => {};
+
+  follow(
+    _command: string,
+    _args: readonly string[],
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.tell = onLine;
+    return new Promise((resolve) => {
+      signal.addEventListener('abort', () => resolve());
+    });
+  }
+
+  addresses(): readonly string[] {
+    return ['192.168.1.5'];
   }
 
   listFolder(): Promise<string[]> {
@@ -103,7 +128,7 @@ class FakeSource<T> implements ProxySource<T> {
 }
 
 function service(name: string, clusterIP: string): Service {
-  const ports = [{ port: 80, nodePort: 30000 + Number(clusterIP.split('.')[3]) }];
+  const ports = [{ port: 80, nodePort: 30_000 + Number(clusterIP.split('.')[3]) }];
   const metadata = { namespace: 'default', name };
   return { apiVersion: 'v1', kind: 'Service', metadata, spec: { clusterIP, ports } };
 }
@@ -112,6 +137,7 @@ interface World {
   readonly system: FakeSystem;
   readonly services: FakeSource<Service>;
   readonly endpointSlices: FakeSource<EndpointSlice>;
+  readonly node: FakeSource<Node>;
   readonly clock: ManualClock;
   readonly statuses: ProxyStatus[];
   readonly abort: AbortController;
@@ -122,6 +148,7 @@ function makeWorld(): World {
     system: new FakeSystem(),
     services: new FakeSource(),
     endpointSlices: new FakeSource(),
+    node: new FakeSource(),
     clock: new ManualClock(),
     statuses: [],
     abort: new AbortController(),
@@ -129,10 +156,10 @@ function makeWorld(): World {
 }
 
 function start(world: World): ReturnType<typeof startProxy> {
-  const { system, services, endpointSlices, clock, statuses, abort } = world;
+  const { system, services, endpointSlices, node, clock, statuses, abort } = world;
   const names = { nodeName: 'here', table: 'flt', bridge: 'flt-1', serviceCidr: '10.96.0.0/16' };
   const onStatus = (status: ProxyStatus): void => void statuses.push(status);
-  const deps = { system, services, endpointSlices, clock, logger: silentLogger, onStatus };
+  const deps = { system, services, endpointSlices, node, clock, logger: silentLogger, onStatus };
   return startProxy({ ...deps, ...names, listenAddress: '127.0.0.1' }, abort.signal);
 }
 
@@ -205,6 +232,103 @@ describe('startProxy', () => {
     expect(world.system.applied[1]).toBe(world.system.applied[0]);
   });
 
+  it('writes only what changed, and all of it again when the kernel does not take that', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.services.add(service('a', '10.96.0.11'));
+    await settle();
+    expect(world.system.applied.at(-1)).toBe(
+      'add element ip flt unserved-ips { 10.96.0.11 . 6 . 80 : goto refuse }\nadd element ip flt unserved-node-ports { 6 . 30011 : goto refuse }\n',
+    );
+    world.system.refuseOnce = 'Error: No such file or directory';
+    world.services.add(service('b', '10.96.0.12'));
+    await settle();
+    expect(world.system.applied).toHaveLength(4);
+    expect(world.system.applied.at(-1)).toContain('delete table ip flt\ntable ip flt {');
+  });
+
+  it('writes all rules anew as soon as somebody else deletes them', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    // Its own first.
+    for (const line of ['delete table ip flt', 'delete table ip other']) world.system.tell(line);
+    await settle();
+    expect(world.system.applied).toHaveLength(1);
+    world.system.tell('delete table ip flt');
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+    expect(world.system.applied[1]).toBe(world.system.applied[0]);
+  });
+
+  it('writes all rules anew when they were deleted while a change was on its way', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.system.tell('delete table ip flt');
+    await settle();
+    world.system.hold();
+    world.services.add(service('a', '10.96.0.11'));
+    await settle();
+    world.clock.advance(10_000);
+    world.system.tell('delete table ip flt');
+    world.system.release();
+    await settle();
+    expect(world.system.applied.at(-1)).toContain('delete table ip flt\ntable ip flt {');
+    expect(world.system.applied.at(-1)).toContain('10.96.0.11');
+  });
+
+  it('knows a deletion of others from one of its own that it never heard of', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    await start(world);
+    await settle();
+    world.clock.advance(10_000);
+    world.system.tell('delete table ip flt');
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+  });
+
+  it('moves the rules with the zone of its node, and for nothing else of it', async () => {
+    const world = makeWorld();
+    world.services.sync();
+    world.endpointSlices.sync();
+    world.services.items.push(service('a', '10.96.0.11'));
+    world.endpointSlices.items.push({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      addressType: 'IPv4',
+      metadata: { namespace: 'default', name: 'a', labels: { 'kubernetes.io/service-name': 'a' } },
+      endpoints: ['attic', 'cellar'].map((name, i) => ({
+        addresses: [`10.244.0.${i + 2}`],
+        hints: { forZones: [{ name }] },
+      })),
+      ports: [{ port: 8080 }],
+    });
+    await start(world);
+    await settle();
+    const node = (zone: string): Node => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'here', labels: { 'topology.kubernetes.io/zone': zone } },
+      spec: {},
+    });
+    world.node.add(node('cellar'));
+    await settle();
+    expect(world.system.applied.at(-1)).toContain('goto pick-1');
+    world.node.add(node('cellar'));
+    await settle();
+    expect(world.system.applied).toHaveLength(2);
+  });
+
   it('opens the bridge to 127.0.0.1; a machine without pods has none, and no problem', async () => {
     const world = makeWorld();
     world.services.sync();
@@ -267,7 +391,7 @@ describe('startProxy', () => {
     world.services.sync();
     world.endpointSlices.sync();
     const metadata = { namespace: 'default', name: 'dns' };
-    const ports = [{ port: 53, protocol: 'UDP' }];
+    const ports = [{ port: 53, protocol: 'UDP', nodePort: 30_053 }];
     world.services.items.push({
       ...service('dns', '10.96.0.53'),
       spec: { clusterIP: '10.96.0.53', ports },
@@ -283,10 +407,22 @@ describe('startProxy', () => {
     world.endpointSlices.items.push(slice('10.244.0.2', '10.244.0.3'));
     await start(world);
     await settle();
+    const entry = (dst: string, dport: number, answer: string): string =>
+      `udp 17 29 src=10.244.0.9 dst=${dst} sport=5 dport=${dport} src=${answer} dst=10.244.0.9 sport=5353 dport=5 use=1`;
+    world.system.udpEntries = [
+      entry('10.96.0.53', 53, '10.244.0.2'),
+      entry('10.96.0.53', 53, '10.244.0.3'),
+      entry('192.168.1.5', 30_053, '192.168.1.5'),
+      entry('8.8.8.8', 53, '8.8.8.8'),
+      entry('192.168.1.99', 30_053, '192.168.1.99'),
+    ].join('\n');
     world.endpointSlices.items.length = 0;
     world.endpointSlices.add(slice('10.244.0.3', '10.244.0.4'));
     await settle();
-    expect(world.system.conntrack).toEqual(['-D -p udp --reply-src 10.244.0.2']);
+    expect(world.system.conntrack).toEqual([
+      '--delete --proto udp --orig-dst 10.96.0.53 --orig-port-dst 53 --reply-src 10.244.0.2',
+      '--delete --proto udp --orig-dst 192.168.1.5 --orig-port-dst 30053 --reply-src 192.168.1.5',
+    ]);
   });
 
   it('keeps the rules when it stops, and listens to nothing more', async () => {
@@ -322,7 +458,7 @@ describe('startProxy', () => {
     expect(proxy.status()).toEqual({
       mode: 'userspace',
       reason:
-        'Proxying in the kernel needs root. Only NodePorts are served; ClusterIPs are not reachable.',
+        "Proxying in the kernel needs root. Only NodePorts and balancers' addresses of this machine are served; ClusterIPs are not reachable.",
       problems: [],
     });
   });

@@ -2,12 +2,13 @@
 // come while one sync runs make one more sync. Nothing is taken away when the proxy stops:
 // containers keep running then, and so do the ways to them.
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import type { Service } from '#kube/api/core.ts';
+import type { Node, Service } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Applier, ApplyProblem } from './applier.ts';
+import { HealthChecks } from './health-checks.ts';
 import { NftApplier, whyNotNftables } from './nft-applier.ts';
-import { proxyRules } from './rules.ts';
+import { RuleMaker } from './rules.ts';
 import type { ProxySystem } from './system.ts';
 import { UserspaceApplier } from './userspace.ts';
 
@@ -21,6 +22,8 @@ export interface ProxySource<T> {
 export interface ProxyDeps {
   readonly services: ProxySource<Service>;
   readonly endpointSlices: ProxySource<EndpointSlice>;
+  /** This node's own object: its zone and addresses. Rules don't wait for it. */
+  readonly node: Omit<ProxySource<Node>, 'whenSynced'>;
   readonly system: ProxySystem;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -53,13 +56,16 @@ export interface Proxy {
 const resyncMs = 300_000;
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
+const everyAddress = '0.0.0.0';
+const zoneLabel = 'topology.kubernetes.io/zone';
 
 /** Runs until `signal` aborts. Resolves once the mode is chosen; rules follow when synced. */
 export async function startProxy(deps: ProxyDeps, signal: AbortSignal): Promise<Proxy> {
-  const choice = await chooseApplier(deps);
+  let driver: ProxyDriver | undefined;
+  const choice = await chooseApplier(deps, () => driver?.lost());
   const { mode } = choice.applier;
   deps.logger.info('Proxying Services', { mode, reason: choice.reason });
-  const driver = new ProxyDriver(deps, choice, signal);
+  driver = new ProxyDriver(deps, choice, signal);
   driver.start();
   return driver;
 }
@@ -69,15 +75,19 @@ interface Choice {
   readonly reason: string | undefined;
 }
 
-async function chooseApplier(deps: ProxyDeps): Promise<Choice> {
-  const { system, table, bridge, serviceCidr, clock } = deps;
+async function chooseApplier(deps: ProxyDeps, onLost: () => void): Promise<Choice> {
+  const { system, table, bridge, serviceCidr, clock, logger } = deps;
   const reason = await whyNotNftables(system);
-  if (reason === undefined)
-    return { applier: new NftApplier({ system, table, bridge, serviceCidr }), reason };
-  const address = deps.listenAddress ?? '0.0.0.0';
-  const limits = 'Only NodePorts are served; ClusterIPs are not reachable.';
+  if (reason === undefined) {
+    const options = { system, table, bridge, serviceCidr, clock, logger, onLost };
+    return { applier: new NftApplier(options), reason };
+  }
+  const address = deps.listenAddress ?? everyAddress;
+  const limits =
+    "Only NodePorts and balancers' addresses of this machine are served; ClusterIPs are not reachable.";
+  const ownAddresses = () => system.addresses();
   return {
-    applier: new UserspaceApplier({ clock, address }),
+    applier: new UserspaceApplier({ clock, address, ownAddresses }),
     reason: `${reason} ${limits}`,
   };
 }
@@ -85,9 +95,13 @@ async function chooseApplier(deps: ProxyDeps): Promise<Choice> {
 class ProxyDriver implements Proxy {
   readonly #deps: ProxyDeps;
   readonly #signal: AbortSignal;
+  readonly #maker = new RuleMaker();
+  readonly #healthChecks: HealthChecks;
   #choice: Choice;
   #problems: readonly string[] = [];
   #isDirty = false;
+  /** Of the last sync: `#here()`. */
+  #placed = '';
   #running: Promise<void> | undefined;
   #isRemoved = false;
   #failures = 0;
@@ -97,22 +111,38 @@ class ProxyDriver implements Proxy {
     this.#deps = deps;
     this.#choice = choice;
     this.#signal = signal;
+    const isHealthy = (): boolean => this.#failures === 0;
+    this.#healthChecks = new HealthChecks(deps.listenAddress ?? everyAddress, isHealthy);
   }
 
   start(): void {
-    const { services, endpointSlices } = this.#deps;
+    const { services, endpointSlices, node } = this.#deps;
     const changed = (): void => this.#markDirty();
+    const moved = (): void => {
+      if (JSON.stringify(this.#here()) !== this.#placed) this.#markDirty();
+    };
     const handlers = { onAdd: changed, onUpdate: changed, onDelete: changed };
-    const detach = [services.addHandler(handlers), endpointSlices.addHandler(handlers)];
+    const detach = [
+      services.addHandler(handlers),
+      endpointSlices.addHandler(handlers),
+      node.addHandler({ onAdd: moved, onUpdate: moved, onDelete: () => {} }),
+    ];
     const stop = (): void => {
       this.#timer?.cancel();
       for (const remove of detach) remove();
       // Listeners live in this process; the kernel's rules outlive it on purpose.
-      if (this.#choice.applier.mode === 'userspace') void this.remove();
+      this.#choice.applier.stop();
+      void this.#healthChecks.stop();
     };
     if (this.#signal.aborted) stop();
     else this.#signal.addEventListener('abort', stop, { once: true });
     // An empty Service list is a list too: stale rules of an earlier run have to go.
+    this.#markDirty();
+  }
+
+  /** Somebody else took the rules away. */
+  lost(): void {
+    this.#deps.logger.warn('Service rules were deleted by somebody else; writing them anew');
     this.#markDirty();
   }
 
@@ -126,6 +156,7 @@ class ProxyDriver implements Proxy {
     this.#isRemoved = true;
     this.#timer?.cancel();
     await this.#running;
+    await this.#healthChecks.stop();
     await this.#choice.applier.remove();
   }
 
@@ -148,18 +179,24 @@ class ProxyDriver implements Proxy {
   }
 
   async #sync(): Promise<void> {
-    const { services, endpointSlices, nodeName, logger } = this.#deps;
-    const rules = proxyRules({
+    const { services, endpointSlices, logger } = this.#deps;
+    const here = this.#here();
+    this.#placed = JSON.stringify(here);
+    const rules = this.#maker.make({
       services: services.lister.list(),
       endpointSlices: endpointSlices.lister.list(),
-      nodeName,
+      ...here,
     });
     try {
       await this.#upgrade();
-      const problems = await this.#choice.applier.apply(rules);
+      const { applier } = this.#choice;
+      const problems = await applier.apply(rules);
       this.#failures = 0;
       logger.debug('Synced proxy rules', { ports: rules.ports.length });
-      this.#report(problems);
+      const checks = await this.#healthChecks.apply(rules.healthChecks);
+      const around = await applier.lookAround();
+      const unserved = rules.problems.map((message) => ({ message }));
+      this.#report([...problems, ...checks, ...around, ...unserved]);
       this.#schedule(resyncMs);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -169,11 +206,25 @@ class ProxyDriver implements Proxy {
     }
   }
 
+  /** Where this node stands, as far as its object tells. */
+  #here() {
+    const { node, nodeName } = this.#deps;
+    const own = node.lister.list().find(({ metadata }) => metadata.name === nodeName);
+    const addresses = own?.status?.addresses ?? [];
+    return {
+      nodeName,
+      zone: own?.metadata.labels?.[zoneLabel] ?? '',
+      nodeAddresses: addresses
+        .filter(({ type }) => type === 'InternalIP')
+        .map(({ address }) => address),
+    };
+  }
+
   /** nft may arrive while we run: the agent installs it together with Docker. */
   async #upgrade(): Promise<void> {
     const { applier } = this.#choice;
     if (applier.mode === 'nftables' || !this.#deps.system.isRoot) return;
-    const choice = await chooseApplier(this.#deps);
+    const choice = await chooseApplier(this.#deps, () => this.lost());
     if (choice.applier.mode !== 'nftables') return;
     await applier.remove();
     this.#choice = choice;

@@ -1,15 +1,13 @@
 // Which Service addresses lead to which endpoints from this node: pure, and without a word about
 // nftables or sockets. IPv4 only; headless and ExternalName Services have nothing to proxy.
-// Source: kubernetes pkg/proxy/topology.go (CategorizeEndpoints), pkg/proxy/servicechangetracker.go.
+// Source: kubernetes pkg/proxy/serviceport.go, servicechangetracker.go; nftables/proxier.go.
 import type { Service, ServicePort } from '#kube/api/core.ts';
-import type { Endpoint as SliceEndpoint, EndpointSlice } from '#kube/api/discovery.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { disjointRanges, ipv4, isWithin } from './addresses.ts';
+import { chooseEndpoints, type Choice, type Endpoint, type Place } from './endpoints.ts';
 
-export type Protocol = 'tcp' | 'udp';
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
+export type { Endpoint } from './endpoints.ts';
+export type Protocol = 'tcp' | 'udp' | 'sctp';
 
 /** Where a packet goes: one of the endpoints, or nowhere. */
 export interface Target {
@@ -27,64 +25,153 @@ export interface ServicePortRule {
   readonly port: number;
   /** ClusterIPs, reached from this node and its pods. */
   readonly clusterIps: readonly string[];
-  /** External and load-balancer addresses, reached from anywhere. */
+  /** External addresses, reached from anywhere. */
   readonly externalIps: readonly string[];
+  /** Load-balancer addresses, reached from `sources`. */
+  readonly balancerIps: readonly string[];
+  /** Ranges, none within another; undefined: anywhere. */
+  readonly sources: readonly string[] | undefined;
   /** On every address of this node. */
   readonly nodePort: number | undefined;
   readonly internal: Target;
   readonly external: Target;
-  /** externalTrafficPolicy Local: what comes from this node itself may use any endpoint. */
-  readonly isExternalLocal: boolean;
-  /** A client keeps its endpoint. */
-  readonly hasClientAffinity: boolean;
+  /**
+   * externalTrafficPolicy Local: what this node itself and its pods reach by external addresses, as
+   * if they had gone out and come back by a balancer. Undefined: the same as everybody.
+   */
+  readonly shortCut: readonly Endpoint[] | undefined;
+  /** A client keeps its endpoint for this long after its last connection. */
+  readonly affinitySeconds: number | undefined;
+  /** Addresses of all endpoints that serve, in whatever state: others have no future. */
+  readonly serving: readonly string[];
+  /** Addresses of endpoints that may be on this node, and so reach themselves. */
+  readonly nearby: readonly string[];
+}
+
+/** Tells balancers outside whether this node has endpoints of a Service. */
+export interface HealthCheck {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  readonly localEndpoints: number;
 }
 
 export interface RuleSet {
   /** Sorted by key. */
   readonly ports: readonly ServicePortRule[];
+  readonly healthChecks: readonly HealthCheck[];
+  /** What of the Services is not served here, as sentences. */
+  readonly problems: readonly string[];
 }
 
-export interface ProxyState {
+export interface ProxyState extends Place {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
-  readonly nodeName: string;
+  /** Of this node. */
+  readonly nodeAddresses: readonly string[];
 }
 
 export const serviceNameLabel = 'kubernetes.io/service-name';
+/** Services that have it are somebody else's to serve. */
+const otherProxyLabel = 'service.kubernetes.io/service-proxy-name';
+const headlessLabel = 'service.kubernetes.io/headless';
+const defaultAffinitySeconds = 10_800;
+
+/** What came of a Service, while it and its slices are the same objects. */
+interface Known {
+  readonly service: Service;
+  readonly slices: readonly EndpointSlice[];
+  readonly rules: ServiceRules;
+}
+
+interface ServiceRules {
+  readonly ports: readonly ServicePortRule[];
+  readonly healthCheck: HealthCheck | undefined;
+}
+
+/** Remembers what did not change: the same rule is the same object then. */
+export class RuleMaker {
+  #known = new Map<string, Known>();
+  #place = '';
+
+  make(state: ProxyState): RuleSet {
+    const place = JSON.stringify([state.nodeName, state.zone, state.nodeAddresses]);
+    if (place !== this.#place) this.#known.clear();
+    this.#place = place;
+    const slices = slicesByService(state.endpointSlices);
+    const next = new Map<string, Known>();
+    for (const service of state.services) {
+      if (!isProxied(service)) continue;
+      const key = `${service.metadata.namespace}/${service.metadata.name}`;
+      const own = slices.get(key) ?? [];
+      const known = this.#known.get(key);
+      const isSame = known?.service === service && areSame(known.slices, own);
+      next.set(
+        key,
+        isSame ? known : { service, slices: own, rules: serviceRules(service, own, state) },
+      );
+    }
+    this.#known = next;
+    const all = [...next.values()].map(({ rules }) => rules);
+    return {
+      ports: all.flatMap(({ ports }) => ports).toSorted((a, b) => (a.key < b.key ? -1 : 1)),
+      healthChecks: all.flatMap(({ healthCheck }) => healthCheck ?? []),
+      problems: onlyIpv6(state.services),
+    };
+  }
+}
 
 export function proxyRules(state: ProxyState): RuleSet {
-  const slices = slicesByService(state.endpointSlices);
-  const ports = state.services.filter(isProxied).flatMap((service) => {
-    const own = slices.get(`${service.metadata.namespace}/${service.metadata.name}`) ?? [];
-    return (service.spec.ports ?? []).flatMap((port) => {
-      const rule = portRule({ service, port, slices: own, nodeName: state.nodeName });
-      return rule === undefined ? [] : [rule];
-    });
-  });
-  return { ports: ports.toSorted((a, b) => (a.key < b.key ? -1 : 1)) };
+  return new RuleMaker().make(state);
+}
+
+function areSame<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i]);
+}
+
+function isOurs({ metadata, spec }: Service): boolean {
+  const { labels } = metadata;
+  const isElse = labels?.[otherProxyLabel] !== undefined || labels?.[headlessLabel] !== undefined;
+  return !isElse && spec.type !== 'ExternalName';
 }
 
 function isProxied(service: Service): boolean {
-  return service.spec.type !== 'ExternalName' && clusterIpsOf(service).length > 0;
+  return isOurs(service) && clusterIpsOf(service).length > 0;
 }
 
-function clusterIpsOf(service: Service): string[] {
-  const { clusterIP, clusterIPs } = service.spec;
-  const given = clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP]);
-  return given.filter(isIpv4);
+function givenClusterIps({ spec }: Service): readonly string[] {
+  return spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
 }
 
-function externalIpsOf(service: Service): string[] {
-  const ingress = service.status?.loadBalancer?.ingress ?? [];
-  const balanced = ingress.filter((entry) => (entry.ipMode ?? 'VIP') === 'VIP');
-  const given = [...(service.spec.externalIPs ?? []), ...balanced.map((entry) => entry.ip ?? '')];
-  return [...new Set(given.filter(isIpv4))].toSorted();
+function clusterIpsOf(service: Service): readonly string[] {
+  return ipv4Only(givenClusterIps(service));
 }
 
-/** Also keeps anything that is no plain address out of the rules' text. */
-function isIpv4(address: string): boolean {
-  const parts = address.split('.');
-  return parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256);
+function onlyIpv6(services: readonly Service[]): readonly string[] {
+  const names = services
+    .filter((service) => isOurs(service) && !isProxied(service))
+    .filter((service) => givenClusterIps(service).some((address) => address.includes(':')))
+    .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)
+    .toSorted();
+  if (names.length === 0) return [];
+  const rest = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  return [
+    `Services with IPv6 addresses only are not served, as the pods' network is IPv4: ${names.slice(0, 3).join(', ')}${rest}.`,
+  ];
+}
+
+function ipv4Only(addresses: readonly string[]): readonly string[] {
+  if (addresses.length === 0) return addresses;
+  return [...new Set(addresses.map(ipv4))].filter((address) => address !== undefined).toSorted();
+}
+
+/** Balancers that pass connections on themselves (`ipMode: Proxy`) have to be gone through. */
+function balancerIpsOf(service: Service): readonly string[] {
+  const ingress = service.status?.loadBalancer?.ingress;
+  if (ingress === undefined) return [];
+  return ipv4Only(
+    ingress.filter(({ ipMode = 'VIP' }) => ipMode === 'VIP').map(({ ip = '' }) => ip),
+  );
 }
 
 function slicesByService(slices: readonly EndpointSlice[]): Map<string, EndpointSlice[]> {
@@ -100,80 +187,86 @@ function slicesByService(slices: readonly EndpointSlice[]): Map<string, Endpoint
   return found;
 }
 
+type Here = Omit<ProxyState, 'services' | 'endpointSlices'>;
+
+function serviceRules(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  here: Here,
+): ServiceRules {
+  const served = (service.spec.ports ?? []).map((port) => ({
+    port,
+    choice: chooseEndpoints(port, slices, here),
+  }));
+  const rules = served.map(({ port, choice }) => portRule({ service, port, choice, here }));
+  const choices = served.map(({ choice }) => choice);
+  return {
+    ports: rules.filter((rule) => rule !== undefined),
+    healthCheck: healthCheckOf(service, choices),
+  };
+}
+
+function healthCheckOf(service: Service, choices: readonly Choice[]): HealthCheck | undefined {
+  const { metadata, spec } = service;
+  const { healthCheckNodePort: port = 0 } = spec;
+  const isNeeded = spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
+  if (!isNeeded || port === 0) return undefined;
+  const localEndpoints = new Set(choices.flatMap(({ localReady }) => localReady)).size;
+  return { namespace: metadata.namespace ?? '', name: metadata.name ?? '', port, localEndpoints };
+}
+
 interface PortSource {
   readonly service: Service;
   readonly port: ServicePort;
-  readonly slices: readonly EndpointSlice[];
-  readonly nodeName: string;
+  readonly choice: Choice;
+  readonly here: Here;
 }
 
-/** Undefined for protocols other than TCP and UDP. */
-function portRule(source: PortSource): ServicePortRule | undefined {
-  const { service, port } = source;
+/** Undefined for a protocol that there is not. */
+function portRule({ service, port, choice, here }: PortSource): ServicePortRule | undefined {
   const { metadata, spec } = service;
   const protocol = (port.protocol ?? 'TCP').toLowerCase();
-  if (protocol !== 'tcp' && protocol !== 'udp') return undefined;
-  const usable = usableEndpoints(source);
+  if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') return undefined;
   const isExternalLocal = spec.externalTrafficPolicy === 'Local';
+  const hasAffinity = spec.sessionAffinity === 'ClientIP';
+  const { timeoutSeconds = defaultAffinitySeconds } = spec.sessionAffinityConfig?.clientIP ?? {};
+  const balancerIps = balancerIpsOf(service);
   return {
     key: `${metadata.namespace}/${metadata.name}/${protocol}/${port.port}`,
     protocol,
     port: port.port,
     clusterIps: clusterIpsOf(service),
-    externalIps: externalIpsOf(service),
+    externalIps: ipv4Only(spec.externalIPs ?? []),
+    balancerIps,
+    sources: sourcesOf(spec.loadBalancerSourceRanges ?? [], balancerIps, here.nodeAddresses),
     nodePort: port.nodePort === undefined || port.nodePort === 0 ? undefined : port.nodePort,
-    internal: targetOf(usable, spec.internalTrafficPolicy === 'Local'),
-    external: targetOf(usable, isExternalLocal),
-    isExternalLocal,
-    hasClientAffinity: spec.sessionAffinity === 'ClientIP',
+    internal: targetOf(choice, spec.internalTrafficPolicy === 'Local'),
+    external: targetOf(choice, isExternalLocal),
+    shortCut: isExternalLocal ? choice.cluster : undefined,
+    affinitySeconds: hasAffinity ? timeoutSeconds : undefined,
+    serving: choice.serving,
+    nearby: choice.nearby,
   };
 }
 
-interface UsableEndpoint extends Endpoint {
-  readonly isLocal: boolean;
-  readonly isReady: boolean;
-}
-
-/** Ready and terminating-but-serving endpoints of one port, each once. */
-function usableEndpoints(source: PortSource): UsableEndpoint[] {
-  const { port, slices, nodeName } = source;
-  const found = new Map<string, UsableEndpoint>();
-  for (const slice of slices)
-    for (const slicePort of slice.ports ?? []) {
-      if ((slicePort.name ?? '') !== (port.name ?? '') || slicePort.port === undefined) continue;
-      for (const endpoint of slice.endpoints ?? []) {
-        const isReady = endpoint.conditions?.ready !== false;
-        if (!isReady && !isServingToTheEnd(endpoint)) continue;
-        const isLocal = endpoint.nodeName === nodeName;
-        for (const address of endpoint.addresses.filter(isIpv4)) {
-          const key = `${address}:${slicePort.port}`;
-          if (found.get(key)?.isReady !== true)
-            found.set(key, { address, port: slicePort.port, isLocal, isReady });
-        }
-      }
-    }
-  return [...found.values()].toSorted(byAddress);
-}
-
-function isServingToTheEnd(endpoint: SliceEndpoint): boolean {
-  return endpoint.conditions?.serving === true && endpoint.conditions.terminating === true;
-}
-
-/** Terminating endpoints count only where nothing ready is left. */
-function targetOf(usable: readonly UsableEndpoint[], isLocalOnly: boolean): Target {
-  const near = isLocalOnly ? usable.filter((endpoint) => endpoint.isLocal) : usable;
-  const ready = near.filter((endpoint) => endpoint.isReady);
-  const chosen = ready.length > 0 ? ready : near;
+function targetOf(choice: Choice, isLocalOnly: boolean): Target {
   return {
-    endpoints: chosen.map(({ address, port }) => ({ address, port })),
-    whenEmpty: usable.length > 0 ? 'drop' : 'reject',
+    endpoints: isLocalOnly ? choice.local : choice.cluster,
+    whenEmpty: choice.isServed ? 'drop' : 'reject',
   };
 }
 
-function byAddress(a: Endpoint, b: Endpoint): number {
-  return a.address === b.address ? a.port - b.port : numeric(a.address) - numeric(b.address);
-}
-
-function numeric(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+/**
+ * A node that may itself reach a balancer's address has that address for its own, perhaps, and calls
+ * from it.
+ */
+function sourcesOf(
+  given: readonly string[],
+  balancerIps: readonly string[],
+  nodeAddresses: readonly string[],
+): readonly string[] | undefined {
+  const ranges = disjointRanges(given);
+  const isNodeIn = ranges?.some((range) => nodeAddresses.some((one) => isWithin(one, range)));
+  if (ranges === undefined || isNodeIn !== true) return ranges;
+  return disjointRanges([...ranges, ...balancerIps.map((address) => `${address}/32`)]);
 }

@@ -1,6 +1,8 @@
 // The proxy's way to the machine: commands without a shell, and files below /proc/sys and /sys.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import { createInterface } from 'node:readline';
 
 export interface CommandResult {
   /** Undefined when the command does not exist or was killed. */
@@ -12,6 +14,15 @@ export interface CommandResult {
 export interface ProxySystem {
   readonly isRoot: boolean;
   run(command: string, args: readonly string[], input?: string): Promise<CommandResult>;
+  /** Runs a command that goes on, until `signal` aborts; resolves when it has ended, however. */
+  follow(
+    command: string,
+    args: readonly string[],
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** This machine's own IPv4 addresses. */
+  addresses(): readonly string[];
   /** Names in a folder; none when it is not there. */
   listFolder(path: string): Promise<string[]>;
   /** Undefined when the file is not there or can't be read. */
@@ -21,10 +32,10 @@ export interface ProxySystem {
 }
 
 const commandTimeoutMs = 30_000;
-const maxOutputBytes = 4 * 1024 * 1024;
+const maxOutputBytes = 16 * 1024 * 1024;
 
 export function proxySystem(userId: number): ProxySystem {
-  return { isRoot: userId === 0, run, listFolder, readText, writeText };
+  return { isRoot: userId === 0, run, follow, addresses, listFolder, readText, writeText };
 }
 
 function run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
@@ -39,6 +50,29 @@ function run(command: string, args: readonly string[], input = ''): Promise<Comm
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
+}
+
+function follow(
+  command: string,
+  args: readonly string[],
+  onLine: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { signal, stdio: ['ignore', 'pipe', 'ignore'] });
+    createInterface({ input: child.stdout }).on('line', onLine);
+    child.once('error', () => resolve());
+    child.once('close', () => resolve());
+    // It ends with us, not we with it.
+    child.unref();
+  });
+}
+
+function addresses(): readonly string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((own) => own ?? [])
+    .filter(({ family }) => family === 'IPv4')
+    .map(({ address }) => address);
 }
 
 async function listFolder(path: string): Promise<string[]> {

@@ -1,19 +1,31 @@
-// One TCP NodePort in user space: each connection goes to one endpoint, the next if that one
+// One TCP port in user space: each connection goes to one endpoint, the next if that one
 // refuses. Connections outlive changes of the rule, as they do in the kernel.
 import { connect, type Server, type Socket } from 'node:net';
+import type { Clock } from '#kube/base/clock.ts';
 import { EndpointPicker } from './endpoint-picker.ts';
 import type { Endpoint, ServicePortRule } from './rules.ts';
 
 const maxConnections = 4096;
 
+export interface ForwarderOptions {
+  readonly rule: ServicePortRule;
+  readonly clock: Clock;
+  /** Whether a client of this address gets an answer. */
+  readonly mayCall: (rule: ServicePortRule, address: string) => boolean;
+}
+
 export class TcpForwarder {
   readonly #server: Server;
   readonly #picker: EndpointPicker;
   readonly #sockets = new Set<Socket>();
+  readonly #mayCall: ForwarderOptions['mayCall'];
+  #rule: ServicePortRule;
 
-  constructor(server: Server, rule: ServicePortRule) {
+  constructor(server: Server, { rule, clock, mayCall }: ForwarderOptions) {
     this.#server = server;
-    this.#picker = new EndpointPicker(rule);
+    this.#rule = rule;
+    this.#mayCall = mayCall;
+    this.#picker = new EndpointPicker(rule, clock);
     server.maxConnections = maxConnections;
     server.on('connection', (client) => this.#accept(client));
     // Out of file descriptors, say: the client sees it, and the next may fare better.
@@ -21,6 +33,7 @@ export class TcpForwarder {
   }
 
   update(rule: ServicePortRule): void {
+    this.#rule = rule;
     this.#picker.update(rule);
   }
 
@@ -32,7 +45,13 @@ export class TcpForwarder {
 
   #accept(client: Socket): void {
     this.#track(client);
-    this.#dial(client, this.#picker.candidates(client.remoteAddress ?? ''));
+    const { remoteAddress = '', localAddress } = client;
+    if (!this.#mayCall(this.#rule, remoteAddress)) {
+      client.resetAndDestroy();
+      return;
+    }
+    const isOwn = remoteAddress === localAddress;
+    this.#dial(client, this.#picker.candidates(remoteAddress, isOwn));
   }
 
   #dial(client: Socket, candidates: readonly Endpoint[]): void {
@@ -54,6 +73,7 @@ export class TcpForwarder {
     upstream.once('error', tryOthers);
     upstream.once('connect', () => {
       upstream.off('error', tryOthers);
+      this.#picker.took(client.remoteAddress ?? '', next);
       join(client, upstream);
     });
   }

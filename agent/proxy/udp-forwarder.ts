@@ -1,9 +1,10 @@
-// One UDP NodePort in user space: each client gets a socket of its own towards its endpoint, kept
+// One UDP port in user space: each client gets a socket of its own towards its endpoint, kept
 // while packets flow. Idle ones go; beyond the bound the oldest goes.
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { EndpointPicker } from './endpoint-picker.ts';
 import type { Endpoint, ServicePortRule } from './rules.ts';
+import type { ForwarderOptions } from './tcp-forwarder.ts';
 
 const maxClients = 1024;
 /** As long as the kernel remembers a UDP exchange. */
@@ -21,14 +22,16 @@ export class UdpForwarder {
   readonly #clock: Clock;
   /** By `address:port` of the client, least recently used first. */
   readonly #clients = new Map<string, Client>();
-  #endpoints: readonly Endpoint[];
+  readonly #mayCall: ForwarderOptions['mayCall'];
+  #rule: ServicePortRule;
   #sweep: Timer | undefined;
 
-  constructor(socket: Socket, rule: ServicePortRule, clock: Clock) {
+  constructor(socket: Socket, { rule, clock, mayCall }: ForwarderOptions) {
     this.#socket = socket;
-    this.#picker = new EndpointPicker(rule);
-    this.#endpoints = rule.external.endpoints;
+    this.#picker = new EndpointPicker(rule, clock);
+    this.#rule = rule;
     this.#clock = clock;
+    this.#mayCall = mayCall;
     socket.on('message', (message, from) => this.#forward(message, from));
     socket.on('error', () => {});
   }
@@ -36,7 +39,7 @@ export class UdpForwarder {
   /** Clients of endpoints that are gone start afresh with their next packet. */
   update(rule: ServicePortRule): void {
     this.#picker.update(rule);
-    this.#endpoints = rule.external.endpoints;
+    this.#rule = rule;
     for (const [key, client] of this.#clients)
       if (!this.#isCurrent(client.endpoint)) this.#drop(key, client);
   }
@@ -60,8 +63,11 @@ export class UdpForwarder {
 
   /** Undefined when there is no endpoint: UDP has no way to say so. */
   #admit(from: RemoteInfo): Client | undefined {
-    const [endpoint] = this.#picker.candidates(from.address);
+    if (!this.#mayCall(this.#rule, from.address)) return undefined;
+    const isOwn = from.address.startsWith('127.');
+    const [endpoint] = this.#picker.candidates(from.address, isOwn);
     if (endpoint === undefined) return undefined;
+    this.#picker.took(from.address, endpoint);
     const [oldest] = this.#clients;
     if (this.#clients.size >= maxClients && oldest !== undefined) this.#drop(...oldest);
     const upstream = createSocket('udp4');
@@ -88,6 +94,9 @@ export class UdpForwarder {
   }
 
   #isCurrent(endpoint: Endpoint): boolean {
-    return this.#endpoints.some((e) => e.address === endpoint.address && e.port === endpoint.port);
+    const { external, shortCut = [] } = this.#rule;
+    return [...external.endpoints, ...shortCut].some(
+      (e) => e.address === endpoint.address && e.port === endpoint.port,
+    );
   }
 }

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { EndpointPicker } from './endpoint-picker.ts';
 import type { Endpoint, Protocol, RuleSet, ServicePortRule } from './rules.ts';
+import { makeRule, ruleSet } from './testing/services.ts';
 import { UserspaceApplier } from './userspace.ts';
 
 const loopback = '127.0.0.1';
@@ -57,8 +58,13 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function makeApplier(): UserspaceApplier {
-  const applier = new UserspaceApplier({ clock: new ManualClock(), address: loopback });
+function makeApplier(ownAddresses: readonly string[] = []): UserspaceApplier {
+  const clock = new ManualClock();
+  const applier = new UserspaceApplier({
+    clock,
+    address: loopback,
+    ownAddresses: () => ownAddresses,
+  });
   cleanups.push(() => applier.remove());
   return applier;
 }
@@ -68,19 +74,7 @@ function rule(
   more: Partial<ServicePortRule> = {},
 ): ServicePortRule {
   const target = { endpoints, whenEmpty: 'reject' } as const;
-  return {
-    key: 'default/web/tcp/80',
-    protocol: 'tcp',
-    port: 80,
-    clusterIps: ['10.96.0.10'],
-    externalIps: [],
-    nodePort: undefined,
-    internal: target,
-    external: target,
-    isExternalLocal: false,
-    hasClientAffinity: false,
-    ...more,
-  };
+  return makeRule({ internal: target, external: target, ...more });
 }
 
 function nodePort(
@@ -88,7 +82,7 @@ function nodePort(
   endpoints: readonly Endpoint[],
   protocol: Protocol = 'tcp',
 ): RuleSet {
-  return { ports: [rule(endpoints, { nodePort: port, protocol })] };
+  return ruleSet(rule(endpoints, { nodePort: port, protocol }));
 }
 
 /** Sends `text`, says it is done, and gives back all that comes; an error code if it breaks. */
@@ -141,7 +135,7 @@ describe('UserspaceApplier', () => {
     expect(await exchange(port)).toBe('a ');
     await applier.apply(nodePort(port, [await tcpServer('b')]));
     expect(await exchange(port)).toBe('b ');
-    await applier.apply({ ports: [] });
+    await applier.apply(ruleSet());
     expect(await exchange(port)).toBe('ECONNREFUSED');
   });
 
@@ -151,9 +145,9 @@ describe('UserspaceApplier', () => {
     const port = await freePort();
     const applier = makeApplier();
     const endpoints = [await tcpServer('a')];
-    const rules: RuleSet = {
-      ports: [taken.port, port].map((number) => rule(endpoints, { nodePort: number })),
-    };
+    const rules = ruleSet(
+      ...[taken.port, port].map((number) => rule(endpoints, { nodePort: number })),
+    );
     const [problem] = await applier.apply(rules);
     expect(problem?.message).toContain(
       `NodePort ${taken.port} of default/web/tcp/80 can't be opened`,
@@ -191,19 +185,67 @@ describe('UserspaceApplier', () => {
   });
 });
 
+describe('UserspaceApplier at external addresses', () => {
+  it("serves those that are this machine's, and a balancer's to its sources only", async () => {
+    const [external, open, closed] = [await freePort(), await freePort(), await freePort()];
+    const endpoints = [await tcpServer('a')];
+    const ips = [loopback, '203.0.113.9'];
+    const problems = await makeApplier([loopback]).apply(
+      ruleSet(
+        rule(endpoints, { port: external, externalIps: ips }),
+        rule(endpoints, { port: open, balancerIps: ips, sources: ['127.0.0.0/8'] }),
+        rule(endpoints, { port: closed, balancerIps: ips, sources: ['10.0.0.0/8'] }),
+      ),
+    );
+    expect(problems).toEqual([]);
+    const answers = await Promise.all([external, open, closed].map((port) => exchange(port)));
+    expect(answers).toEqual(['a ', 'a ', 'ECONNRESET']);
+  });
+
+  it('lets this machine past the policy that keeps others to this node', async () => {
+    const port = await freePort();
+    const shortCut = [await tcpServer('a')];
+    await makeApplier().apply(ruleSet(rule([], { nodePort: port, shortCut })));
+    expect(await exchange(port)).toBe('a ');
+  });
+
+  it('says that SCTP needs nftables', async () => {
+    const port = await freePort();
+    const problems = await makeApplier().apply(nodePort(port, [], 'sctp'));
+    expect(problems).toEqual([{ message: expect.stringContaining('SCTP needs nftables') }]);
+  });
+});
+
 describe('EndpointPicker', () => {
   const endpoints = [1, 2, 3].map((n) => ({ address: `10.0.0.${n}`, port: 80 }));
 
-  it('keeps a client at its endpoint where the Service wants that', () => {
-    const picker = new EndpointPicker(rule(endpoints, { hasClientAffinity: true }));
-    const [first] = picker.candidates('192.0.2.1');
-    for (let turn = 0; turn < 5; turn++) expect(picker.candidates('192.0.2.1')[0]).toBe(first);
-    const clients = Array.from({ length: 30 }, (_, n) => picker.candidates(`192.0.2.${n}`)[0]);
-    expect(new Set(clients).size).toBe(3);
+  it('keeps a client at its endpoint for as long as the Service says', () => {
+    const clock = new ManualClock();
+    const picker = new EndpointPicker(rule(endpoints, { affinitySeconds: 60 }), clock);
+    const call = (client: string): string => {
+      const [first] = picker.candidates(client);
+      if (first === undefined) throw new Error('no endpoint');
+      picker.took(client, first);
+      return first.address;
+    };
+    expect(['a', 'b', 'a', 'b', 'a'].map(call)).toEqual([
+      '10.0.0.1',
+      '10.0.0.2',
+      '10.0.0.1',
+      '10.0.0.2',
+      '10.0.0.1',
+    ]);
+    clock.advance(59_000);
+    expect(call('a')).toBe('10.0.0.1');
+    clock.advance(59_000);
+    expect([call('a'), call('b')]).toEqual(['10.0.0.1', '10.0.0.3']);
+    picker.update(rule(endpoints.slice(1), { affinitySeconds: 60 }));
+    expect(call('b')).toBe('10.0.0.3');
+    expect(call('a')).not.toBe('10.0.0.1');
   });
 
   it('offers every endpoint once, so that one that is down can be passed over', () => {
-    const picker = new EndpointPicker(rule(endpoints));
+    const picker = new EndpointPicker(rule(endpoints), new ManualClock());
     picker.candidates('x');
     expect(picker.candidates('x').map((e) => e.address)).toEqual([
       '10.0.0.2',

@@ -7,7 +7,7 @@ import { findSocket } from '../engine/engine-socket.ts';
 import { networkNames } from '../network/names.ts';
 import { IpNetwork } from '../network/ip-network.ts';
 import { NetworkRules } from '../network/network-rules.ts';
-import { NftApplier } from '../proxy/nft-applier.ts';
+import { removeRules } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
 import { DockerClient } from '../runtime/docker-client.ts';
 import { label } from '../runtime/docker-config.ts';
@@ -66,7 +66,7 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       if ((await system.run('nft', ['--version'])).exitCode === undefined) return;
       const table = `flotilla_${shortClusterId(clusterId)}`;
       const bridge = bridgeName(clusterId);
-      await new NftApplier({ system, table, bridge, serviceCidr: '' }).remove();
+      await removeRules({ system, table, bridge });
       await new NetworkRules(system, networkNames(clusterId)).remove();
       say(`removed packet rules of ${table}`);
     },

@@ -281,10 +281,10 @@ export class ControlPlane {
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
     const informers = this.#informers(client);
     // A `delete service --all` takes the cluster's own along: they come back at once.
-    for (const [namespace, own] of Object.entries(ownServices))
+    for (const [namespace, serviceName] of Object.entries(ownServices))
       informers.informer(services, { namespace }).addHandler({
         onDelete: ({ metadata }) => {
-          if (metadata.name === own) void this.#restoreService(client, port);
+          if (metadata.name === serviceName) void this.#restoreService(client, port);
         },
       });
     const informer = informers.informer(pods, {

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Container, Pod, PodSpec, Service } from '#kube/api/core.ts';
 import { pods, services } from '#kube/client/resources.ts';
-import { NftApplier } from '../../agent/proxy/nft-applier.ts';
+import { removeRules } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem } from '../../agent/proxy/system.ts';
 import { shortClusterId } from '../../agent/runtime/pod-network.ts';
 import { AgentProcess, clusterWithoutAgent } from '../setup/agent-process.ts';
@@ -221,8 +221,8 @@ async function losePower(): Promise<void> {
   spawnSync('docker', ['kill', ...(await running())], { stdio: 'ignore' });
   for (const line of (await traces()).mounts) execFileSync('umount', [line.split(' ')[4] ?? '']);
   const short = shortClusterId(clusterId);
-  const options = { table: `flotilla_${short}`, bridge: `flt-${short}`, serviceCidr: '' };
-  await new NftApplier({ system: proxySystem(0), ...options }).remove();
+  const system = proxySystem(0);
+  await removeRules({ system, table: `flotilla_${short}`, bridge: `flt-${short}` });
 }
 
 it('joins and runs twenty pods of all sorts', async () => {

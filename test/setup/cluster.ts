@@ -10,7 +10,7 @@ import { systemClock } from '#kube/base/clock.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
-import { NftApplier } from '../../agent/proxy/nft-applier.ts';
+import { removeRules } from '../../agent/proxy/nft-applier.ts';
 import { proxySystem } from '../../agent/proxy/system.ts';
 import { mountPointsWithin, systemMounter } from '../../agent/kubelet/volumes/disks/mounter.ts';
 import { shortClusterId } from '../../agent/runtime/pod-network.ts';
@@ -219,8 +219,7 @@ export class Cluster {
 async function removePacketRules(clusterId: string): Promise<void> {
   const short = shortClusterId(clusterId);
   const system = proxySystem(process.getuid?.() ?? 0);
-  const options = { table: `flotilla_${short}`, bridge: `flt-${short}`, serviceCidr: '' };
-  await new NftApplier({ system, ...options }).remove();
+  await removeRules({ system, table: `flotilla_${short}`, bridge: `flt-${short}` });
 }
 
 /** Several at a time: to end one is mostly to wait. */

@@ -24,6 +24,7 @@ export type Need =
   | 'root'
   | 'docker'
   | 'nftables'
+  | 'conntrack'
   | 'chromium'
   | 'xvfb'
   | 'kubectl'
@@ -42,6 +43,7 @@ const packages: Readonly<Partial<Record<Need, { command: string; packages: reado
   {
     docker: { command: 'dockerd', packages: ['docker.io', 'iptables'] },
     nftables: { command: 'nft', packages: ['nftables'] },
+    conntrack: { command: 'conntrack', packages: ['conntrack'] },
     chromium: { command: 'chromium', packages: ['chromium'] },
     xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
     /** Debian's, which speaks SPDY only. */

@@ -1,7 +1,7 @@
 // Which endpoints a Service has: pods to endpoints, grouped by the ports they resolve to. Pure.
 // Source: kubernetes staging endpointslice/{reconciler,utils}.go, pkg/controller/util/endpoint.
 import type { Node, Pod, Service, ServicePort } from '#kube/api/core.ts';
-import type { Endpoint, EndpointPort } from '#kube/api/discovery.ts';
+import type { Endpoint, EndpointHints, EndpointPort } from '#kube/api/discovery.ts';
 import { stableStringify } from '#kube/machinery/equality.ts';
 import { isPodReady, isPodTerminal, isPodTerminating } from '../pod-state.ts';
 
@@ -114,5 +114,25 @@ function endpointOf({ service, nodes }: EndpointsView, pod: Pod, addresses: stri
   const zone = nodes.get(nodeName)?.metadata.labels?.['topology.kubernetes.io/zone'];
   if (zone !== undefined) endpoint.zone = zone;
   if (hostname !== '' && subdomain === service.metadata.name) endpoint.hostname = hostname;
+  const hints = hintsFor(service, endpoint);
+  if (hints !== undefined) endpoint.hints = hints;
   return endpoint;
+}
+
+const staysClose: readonly string[] = ['PreferClose', 'PreferSameZone', 'PreferSameNode'];
+
+/**
+ * Whom a ready endpoint is for, where the Service wants its traffic to stay close; proxies fall back
+ * from the node to the zone. Source: kubernetes staging endpointslice/trafficdist.
+ */
+function hintsFor({ spec }: Service, endpoint: Endpoint): EndpointHints | undefined {
+  const { trafficDistribution = '' } = spec;
+  const { zone, nodeName, conditions } = endpoint;
+  if (!staysClose.includes(trafficDistribution) || conditions?.ready !== true) return undefined;
+  const isForNode = trafficDistribution === 'PreferSameNode' && nodeName !== undefined;
+  if (zone === undefined && !isForNode) return undefined;
+  return {
+    ...(zone !== undefined && { forZones: [{ name: zone }] }),
+    ...(isForNode && { forNodes: [{ name: nodeName }] }),
+  };
 }

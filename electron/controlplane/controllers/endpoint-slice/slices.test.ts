@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Pod, Service } from '#kube/api/core.ts';
+import type { Node, Pod, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import { endpointGroups } from './endpoints.ts';
 import { ownerOfService, planSlices } from './slices.ts';
@@ -85,6 +85,35 @@ describe('endpoints', () => {
       { ready: false, serving: false, terminating: false },
       { ready: true, serving: false, terminating: false },
     ]);
+  });
+
+  it('say whom they are for where the Service wants its traffic to stay close', () => {
+    const attic: Node = {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'n1', labels: { 'topology.kubernetes.io/zone': 'attic' } },
+      spec: {},
+    };
+    const hints = (trafficDistribution: string, known: ReadonlyMap<string, Node>): unknown => {
+      const pods = [pod('a'), pod('unready', { ready: false })];
+      const view = { service: service({ trafficDistribution }), pods, nodes: known };
+      return endpointGroups(view, 'IPv4')[0]?.endpoints.map((endpoint) => endpoint.hints);
+    };
+    const inAttic = new Map([['n1', attic]]);
+    const forZones = [{ name: 'attic' }];
+    const forNodes = [{ name: 'n1' }];
+    expect([
+      hints('PreferSameZone', inAttic),
+      hints('PreferClose', inAttic),
+      hints('PreferSameNode', inAttic),
+      hints('PreferSameNode', nodes),
+      hints('PreferSameZone', nodes),
+      hints('', inAttic),
+    ]).toEqual(
+      [{ forZones }, { forZones }, { forZones, forNodes }, { forNodes }, undefined, undefined].map(
+        (first) => [first, undefined],
+      ),
+    );
   });
 
   it('carry a host name only for the governing Service', () => {

@@ -1,0 +1,139 @@
+// The ways to and from this machine's pods: their network, Services, names, apps by host and path. What
+// each says of itself stands on the Node.
+import type { Node } from '#kube/api/core.ts';
+import type { EventRecorder } from '#kube/client/event-recorder.ts';
+import type { InformerFactory } from '#kube/client/informer.ts';
+import { endpointSlices, nodes, services } from '#kube/client/resources.ts';
+import type { ClusterDns } from './dns/cluster-dns.ts';
+import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
+import {
+  ingressAnnotations,
+  startIngress,
+  type IngressPorts,
+  type IngressStatus,
+} from './ingress/ingress.ts';
+import type { NodeVerdict } from './kubelet/node/machine-conditions.ts';
+import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
+import { startPodNetwork, type PodNetworkDeps } from './network/start.ts';
+import type { NodeRuntime } from './node-runtime.ts';
+import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
+import { proxySystem } from './proxy/system.ts';
+import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
+
+export interface NodeNetworksDeps extends Omit<PodNetworkDeps, 'informers' | 'runtime'> {
+  readonly engine: NodeRuntime;
+  readonly serviceCidr: string;
+  /** Undefined: apps are not reached by their names on this machine. */
+  readonly ingressPorts: IngressPorts | undefined;
+  /** Where the home is told of apps' names. */
+  readonly lanInterfaces: readonly string[];
+  readonly dataDirectory: string;
+  readonly events: EventRecorder;
+}
+
+export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
+export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
+
+export class NodeNetworks {
+  readonly #deps: NodeNetworksDeps;
+  #pods: PodNetworkKeeper | undefined;
+  #dns: ClusterDns | undefined;
+  #proxy: ProxyStatus | undefined;
+  #ingress: IngressStatus | undefined;
+
+  constructor(deps: NodeNetworksDeps) {
+    this.#deps = deps;
+  }
+
+  /** Undefined before `start`, and where containers are in memory only. */
+  get podNetwork(): PodNetworkKeeper | undefined {
+    return this.#pods;
+  }
+
+  /** Before the kubelet starts pods. */
+  start(informers: InformerFactory): void {
+    const { engine, clusterId } = this.#deps;
+    this.#pods = startPodNetwork({ ...this.#deps, informers, runtime: engine.runtime });
+    if (engine.podNetwork === undefined) return;
+    this.#dns = machineDns({
+      ...this.#deps,
+      informers,
+      podNetwork: engine.podNetwork,
+      bridge: bridgeName(clusterId),
+      hasClusterIps: () => this.#proxy?.mode === 'nftables',
+    });
+  }
+
+  /** Resolves once it is known what works here; rules and names follow. */
+  async startServices(informers: InformerFactory): Promise<void> {
+    await this.#startProxy(informers);
+    this.#startIngress(informers);
+    await this.#dns?.start();
+  }
+
+  /** The engine came, or went. */
+  onEngine(): void {
+    this.#pods?.trigger();
+    void this.#dns?.listen();
+  }
+
+  async stop(): Promise<void> {
+    await this.#dns?.stop();
+  }
+
+  /** The name server of pods; undefined while names of the cluster can't be asked for here. */
+  async podServer(): Promise<string | undefined> {
+    return this.#dns?.podServer();
+  }
+
+  verdicts(): NodeVerdict[] {
+    const verdict = this.#pods?.verdict();
+    return verdict === undefined ? [] : [verdict];
+  }
+
+  annotations(): Record<string, string | null> {
+    const proxy = this.#proxy;
+    const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
+    return {
+      ...ingressAnnotations(this.#ingress),
+      ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
+      [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
+      ...this.#pods?.annotations(),
+    };
+  }
+
+  async #startProxy(informers: InformerFactory): Promise<void> {
+    const { clock, logger, nodeName, clusterId, serviceCidr, userId, signal } = this.#deps;
+    const onStatus = (status: ProxyStatus): void => {
+      this.#proxy = status;
+      this.#deps.onChange();
+    };
+    const proxy = await startProxy(
+      {
+        services: informers.informer(services),
+        endpointSlices: this.#dns?.localSlices ?? informers.informer(endpointSlices),
+        node: informers.informer<Node>(nodes),
+        system: proxySystem(userId),
+        clock,
+        logger,
+        nodeName,
+        table: `flotilla_${shortClusterId(clusterId)}`,
+        bridge: bridgeName(clusterId),
+        serviceCidr,
+        onStatus,
+      },
+      signal,
+    );
+    onStatus(proxy.status());
+  }
+
+  #startIngress(informers: InformerFactory): void {
+    const { ingressPorts: ports, nodeName, lanInterfaces, events, signal } = this.#deps;
+    if (ports === undefined) return;
+    const onStatus = (status: IngressStatus): void => {
+      this.#ingress = status;
+      this.#deps.onChange();
+    };
+    startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
+  }
+}

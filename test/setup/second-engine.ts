@@ -1,5 +1,5 @@
 // A second Docker Engine on this machine, as another machine of a cluster would have: with a folder,
-// a socket and a containerd of its own, without bridges and packet rules. Root only.
+// a socket, a bridge and a containerd of its own, without packet rules. Root only.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,8 @@ import { eventually } from './cluster.ts';
 
 export class SecondEngine {
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'flotilla-engine-'));
+  /** Without one of its own it would take the first engine's away. */
+  readonly #bridge = `fltest2-${process.pid % 100_000}`;
   #process: ChildProcess | undefined;
 
   get host(): string {
@@ -15,12 +17,14 @@ export class SecondEngine {
   }
 
   async start(): Promise<this> {
+    ip('link', 'add', this.#bridge, 'type', 'bridge');
+    ip('address', 'add', '10.77.8.1/24', 'dev', this.#bridge);
     const options = {
       'data-root': `${this.#folder}/data`,
       'exec-root': `${this.#folder}/exec`,
       pidfile: `${this.#folder}/pid`,
       host: this.host,
-      bridge: 'none',
+      bridge: this.#bridge,
       iptables: 'false',
       // In case it finds the system's containerd.
       'containerd-namespace': 'flotilla-test',
@@ -50,6 +54,11 @@ export class SecondEngine {
       // The network namespace of containers without one of their own: dockerd leaves it mounted.
       spawnSync('umount', ['--quiet', `${this.#folder}/exec/netns/default`]);
     }
+    ip('link', 'delete', this.#bridge);
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function ip(...args: readonly string[]): void {
+  execFileSync('ip', args, { stdio: 'pipe' });
 }

@@ -6,6 +6,7 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import { Demand } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
 import type { Resolver } from './resolver.ts';
 
@@ -27,6 +28,7 @@ const portTriesMax = 5;
 
 export class DnsServer {
   readonly #deps: DnsServerDeps;
+  readonly #demand: Demand;
   /** Questions that wait for other servers, by client. */
   readonly #pending = new Map<string, number>();
   readonly #connections = new Set<Socket>();
@@ -37,6 +39,7 @@ export class DnsServer {
 
   constructor(deps: DnsServerDeps) {
     this.#deps = deps;
+    this.#demand = new Demand(deps.clock);
   }
 
   /** Where it listens; 0 while it does not. */
@@ -100,6 +103,7 @@ export class DnsServer {
     { transport, client }: { readonly transport: 'udp' | 'tcp'; readonly client: string },
     send: (answer: Buffer) => void,
   ): Promise<void> | undefined {
+    this.#demand.note();
     const { resolver } = this.#deps;
     const pending = this.#pending.get(client) ?? 0;
     if (this.#pendingTotal >= pendingMax || pending >= pendingOfClientMax) {

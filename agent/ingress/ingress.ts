@@ -15,6 +15,7 @@ import {
   services,
 } from '#kube/client/resources.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
+import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
@@ -219,6 +220,7 @@ class IngressDriver {
 
   async #load(): Promise<Front> {
     const { ports, listenAddress, informers } = this.#deps;
+    useCompilers();
     const { Front: Loaded } = await import('./front.ts');
     return new Loaded({
       address: listenAddress,

@@ -4,6 +4,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import type { Clock } from '#kube/base/clock.ts';
+import { useCompilers } from '../compilers.ts';
 import { isWithin } from './addresses.ts';
 import type { Applier, ApplyProblem } from './applier.ts';
 import type { RuleSet, ServicePortRule } from './rules.ts';
@@ -93,6 +94,7 @@ export class UserspaceApplier implements Applier {
   }
 
   async #open(key: string, door: Door, problems: ApplyProblem[]): Promise<void> {
+    useCompilers();
     const { address, port, what, rule } = door;
     try {
       this.#forwarders.set(key, await this.#listen(door));

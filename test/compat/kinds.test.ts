@@ -111,7 +111,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   ingresses: {
     NAME: 'it',
-    CLASS: '<none>',
+    CLASS: 'flotilla',
     HOSTS: 'web.example.com',
     ADDRESS: '',
     PORTS: '80',

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -117,6 +117,15 @@ describe('the credentials of an agent', () => {
     clock.advance(334 * day);
     await ensureCredentials(deps(false));
     expect(asked).toHaveLength(2);
+  });
+
+  it('write nothing where all is there: the disk may be full', async () => {
+    await invite();
+    await ensureCredentials(deps(true));
+    const times = () => readdirSync(folder).map((name) => statSync(path.join(folder, name)).ino);
+    const before = times();
+    await ensureCredentials(deps(false));
+    expect(times()).toEqual(before);
   });
 
   it('are renewed as the node itself when they end soon', async () => {

@@ -73,11 +73,14 @@ async function ensureOnce(deps: CredentialsDeps): Promise<void> {
     await writeAgentKubeconfig(kubeconfig, config, { cluster: 'flotilla', user });
   }
   const serving = path.join(dataDirectory, 'serving');
-  const [certPem, keyPem] = await Promise.all([
+  const ca = path.join(dataDirectory, 'ca.crt');
+  const [certPem, keyPem, caPem] = await Promise.all([
     readFileIfExists(`${serving}.crt`),
     readFileIfExists(`${serving}.key`),
+    readFileIfExists(ca),
   ]);
-  await writeFileAtomic(path.join(dataDirectory, 'ca.crt'), config.caPem);
+  // On a full disk a machine that has all it needs starts, too.
+  if (caPem !== config.caPem) await writeFileAtomic(ca, config.caPem);
   if (keyPem !== undefined && lastsUntil(certPem) - clock.now() > renewBeforeMs) return;
   const made = await obtain(deps, config, 'kubelet-serving', 'server auth', [nodeName]);
   await writeFileAtomic(`${serving}.key`, made.keyPem);

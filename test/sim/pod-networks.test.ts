@@ -39,6 +39,15 @@ it('machines that join at the same time get different ones, once they have told 
   expect((await podCidrs())['pi3']).toBe('10.244.2.0/24');
 });
 
+it('a machine that is connected to nothing gets one, too: it tells that after it came', async () => {
+  await register('pi1');
+  await sim.settle();
+  const annotations = { [machineNetworks]: '' };
+  await sim.client.patch(nodes, { name: 'pi1' }, { metadata: { annotations } });
+  await sim.settle();
+  expect(await podCidrs()).toEqual({ pi1: '10.244.0.0/24' });
+});
+
 it('that of a machine that left is free again', async () => {
   const home = { [machineNetworks]: '192.168.1.0/24' };
   await register('pi1', home);

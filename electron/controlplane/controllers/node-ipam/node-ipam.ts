@@ -66,7 +66,8 @@ function hasPodCidr({ spec }: Node): boolean {
 
 function networksText({ metadata: { annotations = {} }, spec }: Node): string {
   const { machineNetworks, podNetwork } = podNetworkAnnotations;
-  return [annotations[machineNetworks], annotations[podNetwork], spec.podCIDR].join(' ');
+  // Told to be none is not the same as not told.
+  return JSON.stringify([annotations[machineNetworks], annotations[podNetwork], spec.podCIDR]);
 }
 
 function sentence(text: string): string {

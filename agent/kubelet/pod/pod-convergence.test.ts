@@ -43,7 +43,13 @@ const initOf = fc
   );
 
 const names = ['i1', 'i2', 'a', 'b', 'e', 'stranger'];
-const deeds: fc.Arbitrary<Deed[]> = fc.array(
+/** The engine names containers by their attempt: it has each once. */
+function isSameContainer(a: Deed, b: Deed): boolean {
+  if (a.kind !== 'container' || b.kind !== 'container') return false;
+  return a.name === b.name && a.attempt === b.attempt;
+}
+
+const deeds: fc.Arbitrary<Deed[]> = fc.uniqueArray(
   fc.oneof(
     fc.record({ kind: fc.constant('sandbox' as const), hostNetwork: fc.boolean() }),
     fc.record({ kind: fc.constant('end sandbox' as const), which: fc.nat(2) }),
@@ -55,7 +61,7 @@ const deeds: fc.Arbitrary<Deed[]> = fc.array(
       state: fc.constantFrom('created', 'running', 'running', 0, 1),
     }),
   ),
-  { maxLength: 8 },
+  { maxLength: 8, comparator: (a, b) => isSameContainer(a as Deed, b as Deed) },
 ) as fc.Arbitrary<Deed[]>;
 
 const fates = fc.array(

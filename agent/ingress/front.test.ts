@@ -489,6 +489,22 @@ describe('ports', () => {
     ]);
   });
 
+  it('close with a WebSocket open, and end it', async () => {
+    const server = createServer();
+    server.on('upgrade', (_asked, socket) => {
+      socket.on('error', () => undefined).resume();
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    });
+    await serve([await listening(server)]);
+    const head = 'GET / HTTP/1.1\r\nHost: app.local\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n';
+    const socket = connect(front.ports.http ?? 0, '127.0.0.1', () => socket.write(head));
+    socket.on('error', () => undefined);
+    await new Promise((resolve) => socket.once('data', resolve));
+    const ended = new Promise((resolve) => socket.once('close', resolve));
+    await front.open({ http: false, https: false });
+    await ended;
+  });
+
   it('that another has are an error with the port’s number, and the next try may succeed', async () => {
     const other = createTcp();
     const { port } = await listening(other);

@@ -53,7 +53,8 @@ export class Front {
   #aliases: ReadonlyMap<string, string> = new Map();
   #http: Server | undefined;
   #https: Server | undefined;
-  readonly #upgraded = new Set<Duplex>();
+  /** Connections that HTTP has left, and whether they came by TLS: a server waits for them, too. */
+  readonly #upgraded = new Map<Duplex, boolean>();
 
   constructor(options: FrontOptions) {
     this.#options = options;
@@ -79,8 +80,8 @@ export class Front {
   /** Opens what is wanted and closes the other. Throws what listening throws; the rest is done. */
   async open(wants: { readonly http: boolean; readonly https: boolean }): Promise<void> {
     const { httpPort, httpsPort } = this.#options;
-    if (!wants.http) this.#http = await closed(this.#http);
-    if (!wants.https) this.#https = await closed(this.#https);
+    if (!wants.http) this.#http = await this.#closed(this.#http, false);
+    if (!wants.https) this.#https = await this.#closed(this.#https, true);
     const errors: unknown[] = [];
     const tried = async (open: () => Promise<void>): Promise<void> => {
       await open().catch((error: unknown) => errors.push(error));
@@ -105,10 +106,18 @@ export class Front {
   }
 
   async close(): Promise<void> {
-    for (const socket of this.#upgraded) socket.destroy();
-    this.#http = await closed(this.#http);
-    this.#https = await closed(this.#https);
+    this.#http = await this.#closed(this.#http, false);
+    this.#https = await this.#closed(this.#https, true);
     await this.#upstreams.close();
+  }
+
+  async #closed(server: Server | undefined, isTls: boolean): Promise<undefined> {
+    if (server === undefined) return undefined;
+    const done = new Promise<void>((resolve) => void server.close(() => resolve()));
+    server.closeAllConnections();
+    for (const [socket, cameByTls] of this.#upgraded) if (cameByTls === isTls) socket.destroy();
+    await done;
+    return undefined;
   }
 
   #listen(server: Server, port: number, isTls: boolean): Promise<Server> {
@@ -145,7 +154,7 @@ export class Front {
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isTls: boolean): void {
-    this.#upgraded.add(socket);
+    this.#upgraded.set(socket, isTls);
     socket.once('close', () => this.#upgraded.delete(socket));
     const found = this.#find(request, isTls);
     if ('answer' in found) return void socket.end(rawAnswer(found.answer));
@@ -202,12 +211,4 @@ function plainAddress(address: string): string {
 
 function portOf(server: Server | undefined): number | undefined {
   return (server?.address() as AddressInfo | null | undefined)?.port;
-}
-
-async function closed(server: Server | undefined): Promise<undefined> {
-  if (server === undefined) return undefined;
-  const done = new Promise<void>((resolve) => void server.close(() => resolve()));
-  server.closeAllConnections();
-  await done;
-  return undefined;
 }

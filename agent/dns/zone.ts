@@ -3,10 +3,10 @@
 // that starts while the control plane is away (zone-file.ts). No I/O; answer.ts reads it.
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service } from '#kube/api/core.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { addressKey } from './wire/addresses.ts';
 
 export const clusterDomain = 'cluster.local';
-const serviceNameLabel = 'kubernetes.io/service-name';
 
 export interface ZonePort {
   readonly name: string;

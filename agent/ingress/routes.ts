@@ -11,7 +11,7 @@ import type {
   IngressServiceBackend,
 } from '#kube/api/networking.ts';
 import { ownIngresses } from '#kube/machinery/ingress.ts';
-import { serviceNameLabel } from '../proxy/rules.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { settingsOf, type Settings } from './settings.ts';
 
 export interface Endpoint {

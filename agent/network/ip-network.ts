@@ -1,7 +1,7 @@
 // Reads and changes this machine's routes and the overlay's device by `ip` and `bridge` (iproute2): without a
 // shell, and without a command where nothing changes. changes.ts decides.
 import { networkInterfaces } from 'node:os';
-import type { CommandResult, ProxySystem } from '../proxy/system.ts';
+import { firstLine, type ProxySystem } from '../proxy/system.ts';
 import { isOurRoute, networkChanges, type FoundNetwork, type FoundOverlay } from './changes.ts';
 import {
   parseAddresses,
@@ -162,8 +162,4 @@ function systemAddresses(): readonly MachineAddress[] {
         mtu: 1500,
       })),
   );
-}
-
-function firstLine(result: CommandResult): string {
-  return (result.stderr.trim().split('\n')[0] ?? '').slice(0, 200);
 }

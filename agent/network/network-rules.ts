@@ -1,6 +1,6 @@
 // Packet rules of the pods' network, in a table of our own: pods meet pods and neighbouring machines by their
 // own addresses, which neither Docker's translation nor its firewall may change. One nft transaction.
-import type { CommandResult, ProxySystem } from '../proxy/system.ts';
+import { firstLine, type ProxySystem } from '../proxy/system.ts';
 import type { NetworkNames } from './names.ts';
 import type { WantedNetwork } from './wanted.ts';
 
@@ -94,8 +94,4 @@ export class NetworkRules {
     const comment = ['-m', 'comment', '--comment', `flotilla ${table}`];
     return ['DOCKER-USER', ...match, ...comment, '-j', 'ACCEPT'];
   }
-}
-
-function firstLine(result: CommandResult): string {
-  return (result.stderr.trim().split('\n')[0] ?? '').slice(0, 200);
 }

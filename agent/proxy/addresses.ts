@@ -1,32 +1,13 @@
 // IPv4 addresses and ranges as text, in the one form that rules are written in. Pure. What is no plain
 // address has no form here, which also keeps anything else out of the rules' text.
+import { formatIpv4, parseIpv4 } from '#kube/machinery/ipv4.ts';
 
 /** Undefined for anything but an IPv4 address; leading zeros are no octal numbers. */
 export function ipv4(text: string): string | undefined {
-  const number = ipv4Number(text);
+  const number = parseIpv4(text);
   if (number === undefined) return undefined;
   // Nearly all are written as they should be, and there are thousands.
-  return /(?:^|\.)0\d/.test(text) ? addressText(number) : text;
-}
-
-const [dot, zero, nine] = [46, 48, 57];
-
-/** Undefined for anything but an IPv4 address. */
-export function ipv4Number(text: string): number | undefined {
-  let [number, part, digits, parts] = [0, 0, 0, 1];
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code === dot && digits > 0) {
-      number = number * 256 + part;
-      [part, digits] = [0, 0];
-      parts++;
-    } else if (code >= zero && code <= nine && digits < 3) {
-      part = part * 10 + code - zero;
-      digits++;
-      if (part > 255) return undefined;
-    } else return undefined;
-  }
-  return parts === 4 && digits > 0 ? number * 256 + part : undefined;
+  return /(?:^|\.)0\d/.test(text) ? formatIpv4(number) : text;
 }
 
 interface Range {
@@ -44,19 +25,19 @@ export function disjointRanges(cidrs: readonly string[]): readonly string[] | un
   const outer = ranges.filter(
     (range, i) => !ranges.some((other, j) => i !== j && holds(other, range, j < i)),
   );
-  return outer.map(({ first, bits }) => `${addressText(first)}/${bits}`).toSorted();
+  return outer.map(({ first, bits }) => `${formatIpv4(first)}/${bits}`).toSorted();
 }
 
 export function isWithin(address: string, cidr: string): boolean {
   const range = rangeOf(cidr);
-  const number = ipv4Number(address);
+  const number = parseIpv4(address);
   if (range === undefined || number === undefined) return false;
   return firstOf(number, range.bits) === range.first;
 }
 
 function rangeOf(cidr: string): Range | undefined {
   const [address = '', length = ''] = cidr.trim().split('/');
-  const number = ipv4Number(address);
+  const number = parseIpv4(address);
   const bits = /^\d{1,2}$/.test(length) ? Number(length) : 33;
   if (number === undefined || bits > 32) return undefined;
   return { first: firstOf(number, bits), bits };
@@ -71,8 +52,4 @@ function firstOf(address: number, bits: number): number {
 function holds(outer: Range, inner: Range, isEarlier: boolean): boolean {
   if (outer.bits > inner.bits || firstOf(inner.first, outer.bits) !== outer.first) return false;
   return outer.bits < inner.bits || isEarlier;
-}
-
-function addressText(number: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
 }

@@ -4,8 +4,7 @@
 // Source: kubernetes pkg/proxy/conntrack/cleanup.go.
 import type { ApplyProblem } from './applier.ts';
 import type { ServicePortRule } from './rules.ts';
-import { firstLine } from './surroundings.ts';
-import type { ProxySystem } from './system.ts';
+import { firstLine, type ProxySystem } from './system.ts';
 
 export interface UdpEntry {
   /** Where the client sends to. */

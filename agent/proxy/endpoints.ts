@@ -3,7 +3,8 @@
 // Source: kubernetes pkg/proxy/topology.go (CategorizeEndpoints), pkg/proxy/endpointslicecache.go.
 import type { ServicePort } from '#kube/api/core.ts';
 import type { Endpoint as SliceEndpoint, EndpointSlice } from '#kube/api/discovery.ts';
-import { ipv4, ipv4Number } from './addresses.ts';
+import { parseIpv4 } from '#kube/machinery/ipv4.ts';
+import { ipv4 } from './addresses.ts';
 
 export interface Endpoint {
   readonly address: string;
@@ -83,7 +84,7 @@ function candidates(port: ServicePort, slices: readonly EndpointSlice[]): readon
       if ((slicePort.name ?? '') !== (port.name ?? '') || slicePort.port === undefined) continue;
       for (const endpoint of slice.endpoints ?? [])
         for (const given of endpoint.addresses) {
-          const number = ipv4Number(given);
+          const number = parseIpv4(given);
           if (number === undefined) continue;
           const key = number * 65_536 + slicePort.port;
           if (found.get(key)?.isReady === true) continue;

@@ -15,7 +15,6 @@ import {
 import type { RuleSet, ServicePortRule } from './rules.ts';
 import {
   closeLoopback,
-  firstLine,
   foreignFirewalls,
   hasBridgeNetfilter,
   leaveDockerFirewall,
@@ -25,7 +24,7 @@ import {
   readLoopback,
   type Surroundings,
 } from './surroundings.ts';
-import type { ProxySystem } from './system.ts';
+import { firstLine, type ProxySystem } from './system.ts';
 import { tableContent, type TableContent } from './table-content.ts';
 
 export interface NftApplierOptions extends Surroundings {

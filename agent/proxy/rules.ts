@@ -3,6 +3,7 @@
 // Source: kubernetes pkg/proxy/serviceport.go, servicechangetracker.go; nftables/proxier.go.
 import type { Service, ServicePort } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { disjointRanges, ipv4, isWithin } from './addresses.ts';
 import { chooseEndpoints, type Choice, type Endpoint, type Place } from './endpoints.ts';
 
@@ -71,7 +72,6 @@ export interface ProxyState extends Place {
   readonly nodeAddresses: readonly string[];
 }
 
-export const serviceNameLabel = 'kubernetes.io/service-name';
 /** Services that have it are somebody else's to serve. */
 const otherProxyLabel = 'service.kubernetes.io/service-proxy-name';
 const headlessLabel = 'service.kubernetes.io/headless';

@@ -3,7 +3,7 @@
 // made for that; of anybody else's nothing.
 import type { ApplyProblem } from './applier.ts';
 import { firewallProblems, type NftListing } from './firewalls.ts';
-import type { CommandResult, ProxySystem } from './system.ts';
+import { firstLine, type ProxySystem } from './system.ts';
 import { externalMark } from './table-content.ts';
 
 export interface Surroundings {
@@ -113,8 +113,4 @@ async function listing(
   } catch {
     return undefined;
   }
-}
-
-export function firstLine(result: CommandResult): string {
-  return (result.stderr.trim().split('\n')[0] ?? '').slice(0, 200);
 }

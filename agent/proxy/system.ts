@@ -31,6 +31,11 @@ export interface ProxySystem {
   writeText(path: string, text: string): Promise<boolean>;
 }
 
+/** What a command that failed said, short enough for a sentence. */
+export function firstLine({ stderr }: CommandResult): string {
+  return (stderr.trim().split('\n')[0] ?? '').slice(0, 200);
+}
+
 const commandTimeoutMs = 30_000;
 const maxOutputBytes = 16 * 1024 * 1024;
 

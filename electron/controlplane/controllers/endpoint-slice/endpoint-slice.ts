@@ -10,6 +10,7 @@ import { endpointSlices, keyOf, nodes, parseKey, pods, services } from '#kube/cl
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { labelsMatcher } from '#kube/machinery/selector.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import type { ControllerDeps, RunnableController } from '../deps.ts';
 import { ignoreNotFound } from '../ownership.ts';
 import { isPodReady } from '../pod-state.ts';
@@ -19,7 +20,6 @@ import {
   managedByUs,
   ownerOfService,
   planSlices,
-  serviceNameLabel,
   type SliceChanges,
 } from './slices.ts';
 

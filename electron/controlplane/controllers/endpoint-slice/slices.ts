@@ -5,9 +5,9 @@ import type { Endpoint, EndpointSlice } from '#kube/api/discovery.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import { deepCopy, deepEqual } from '#kube/machinery/equality.ts';
 import { controllerRef } from '#kube/machinery/ownership.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { type AddressType, type EndpointGroup, isHeadless, portsKey } from './endpoints.ts';
 
-export const serviceNameLabel = 'kubernetes.io/service-name';
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 export const managedByUs = 'endpointslice-controller.k8s.io';
 export const headlessLabel = 'service.kubernetes.io/headless';

@@ -247,6 +247,18 @@ describe('a request', () => {
     await serve([await listening(server)]);
     expect([(await ask()).text, (await ask()).text]).toEqual(['1', '2']);
   });
+
+  it('is asked once more and not for ever, and never one that changes something', async () => {
+    let connections = 0;
+    const server = createServer();
+    server.on('connection', (socket: Socket) => {
+      connections++;
+      socket.on('error', () => undefined).once('data', () => socket.destroy());
+    });
+    await serve([await listening(server)]);
+    expect([(await ask()).status, connections]).toEqual([502, 2]);
+    expect([(await ask('/', { method: 'POST' })).status, connections]).toEqual([502, 3]);
+  });
 });
 
 describe('the ingress says itself', () => {
@@ -469,6 +481,13 @@ describe('TLS', () => {
       308,
       `https://app.local:${front.ports.https}/a?b`,
     ]);
+  });
+
+  it('leaves HTTP alone where an annotation says so', async () => {
+    certified('app.local');
+    const endpoint = await pod((_asked, response) => void response.end());
+    await serve([endpoint], {}, { 'ingress.flotilla.dev/ssl-redirect': 'false' });
+    expect((await ask()).status).toBe(200);
   });
 
   it('refuses other names', async () => {

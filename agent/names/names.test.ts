@@ -103,12 +103,14 @@ describe('a name', () => {
   });
 
   it('that two ask for at the same moment goes to one of them, and the other gets a number', async () => {
-    const both = [machine(1), machine(2)];
-    for (const one of both) one.want(wanted);
+    const [lower, greater] = [machine(1), machine(2)];
+    for (const one of [lower, greater]) one.want(wanted);
     await pass(8000);
-    expect(new Set(both.map((one) => one.held.get('films.local')))).toEqual(
-      new Set(['films.local', 'films-2.local']),
-    );
+    // The greater address has it, as every device reckons.
+    expect([lower, greater].map((one) => one.held.get('films.local'))).toEqual([
+      'films-2.local',
+      'films.local',
+    ]);
   });
 
   it('is given up when another machine says it is its own, and stays so', async () => {
@@ -124,6 +126,18 @@ describe('a name', () => {
     hear();
     await pass(3000);
     expect(responder.held.get('films.local')).toBe('films-2.local');
+  });
+
+  it('is kept when the other machine does not say it again', async () => {
+    const responder = machine(1);
+    responder.want(wanted);
+    await pass(3000);
+    responder.receive(response([addressRecord('films.local', '192.168.1.50')]), {
+      address: '192.168.1.50',
+      port: mdnsPort,
+    });
+    await pass(3000);
+    expect(responder.held.get('films.local')).toBe('films.local');
   });
 
   it('is no conflict with what this machine says on another of its links', async () => {

@@ -53,7 +53,9 @@ it('an Ingress of no class is ours, and is served by the nodes that say so and a
   const annotations = { [ingressNode.portsAnnotation]: null };
   await sim.client.patch(nodes, { name: 'a' }, { metadata: { annotations } });
   expect(await addressesOf('home')).toEqual(['192.168.1.2']);
-  await sim.client.delete(nodes, { name: 'b' });
+  const conditions = [{ type: 'Ready', status: 'Unknown' }];
+  const status = { subresource: 'status' };
+  await sim.client.patch(nodes, { name: 'b' }, { status: { conditions } }, status);
   expect(await addressesOf('home')).toEqual([]);
 });
 

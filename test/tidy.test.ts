@@ -82,6 +82,11 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
   ],
   'electron/controlplane/scheduler': ['electron/controlplane/scheduler', 'electron/kube'],
   'electron/controlplane/controllers': ['electron/controlplane/controllers', 'electron/kube'],
+  'electron/controlplane/fleet': [
+    'electron/controlplane/fleet',
+    'electron/kube',
+    'electron/platform',
+  ],
   'electron/controlplane': [
     'electron/controlplane',
     'electron/platform',
@@ -118,6 +123,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,
+  'electron/controlplane/fleet': /^(node:|bonjour-service$)/,
   'electron/controlplane': /^(node:|ws$)/,
   'electron/desktop': /^(node:|electron$)/,
   'electron/kube': /^$/,

@@ -43,6 +43,7 @@ import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
+import { runFleet } from './fleet/fleet.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -397,6 +398,7 @@ export class ControlPlane {
     const { clock, random, logger } = this.#deps;
     startCompactor({ store, clock, logger, signal });
     void this.#renewSecrets(store, signal);
+    void this.#searchHome(handler, signal);
     const common = { clock, random };
     const scheduler = new Scheduler({
       ...common,
@@ -409,7 +411,8 @@ export class ControlPlane {
     await runControllers(
       {
         ...common,
-        clientOf: (account) => this.#controllerClient(handler, account) ?? manager,
+        clientOf: (account) =>
+          account === undefined ? manager : this.#controllerClient(handler, account),
         informers: this.#informers(manager),
         authority,
         probeApiService,
@@ -417,6 +420,17 @@ export class ControlPlane {
       },
       signal,
     );
+  }
+
+  async #searchHome(handler: ApiHandler, signal: AbortSignal): Promise<void> {
+    const { clock, logger, options, onFatal } = this.#deps;
+    const client = this.#controllerClient(handler, 'home-search', 'home-search');
+    const deps = { client, informers: this.#informers(client), discovery: options.discovery };
+    try {
+      await runFleet({ ...deps, clock, logger: logger.with({ component: 'fleet' }) }, signal);
+    } catch (error) {
+      onFatal(error);
+    }
   }
 
   /** What an older release left in the clear, or older keys have encrypted. */
@@ -493,10 +507,13 @@ export class ControlPlane {
     return new RestClient({ transport, clock, random, userAgent: `${program}/flotilla` });
   }
 
-  #controllerClient(handler: ApiHandler, account: string | undefined): RestClient | undefined {
-    if (account === undefined) return undefined;
+  #controllerClient(
+    handler: ApiHandler,
+    account: string,
+    program = 'kube-controller-manager',
+  ): RestClient {
     const name = `system:serviceaccount:kube-system:${account}`;
-    return this.#client(handler, name, serviceAccountGroups(name) ?? [], 'kube-controller-manager');
+    return this.#client(handler, name, serviceAccountGroups(name) ?? [], program);
   }
 
   #informers(client: RestClient): InformerFactory {

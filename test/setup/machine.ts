@@ -1,6 +1,7 @@
 // What the system tests need from the machine: Docker Engine, nftables, Chromium, Xvfb, and real
 // kubectl, helm and Electron binaries. Installs and starts what is missing where it can (root on a
 // system with apt) and tells by name what is not to be had.
+import { createHash } from 'node:crypto';
 import { execFileSync, spawn } from 'node:child_process';
 import {
   copyFileSync,
@@ -225,10 +226,13 @@ async function makeBareSystem(): Promise<void> {
   renameSync(making, bareSystem);
 }
 
-/** What a machine of the lab has more than the bare one: a layer to be put on top of it. */
-export const labLayer = path.join(cache, 'debian-12-lab');
+const labPackages = [...enginePackages, 'avahi-daemon', 'iproute2', 'openssh-server'];
 
-const labPackages = [...enginePackages, 'iproute2'];
+/** What a machine of the lab has more than the bare one: a layer to be put on top of it. Other packages, another layer. */
+export const labLayer = path.join(
+  cache,
+  `debian-12-lab-${createHash('sha256').update(labPackages.join()).digest('hex').slice(0, 8)}`,
+);
 
 /** $1: the system, $2: the layer, $3: an empty folder to work in; the rest are packages. */
 const installInLayer = String.raw`

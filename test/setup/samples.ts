@@ -268,6 +268,10 @@ const others = [
       },
     },
   }),
+  ...of('flotilla.dev/v1alpha1', {
+    Machine: { spec: { address: '192.0.2.1', sshPort: 2222 } },
+    Discovery: { spec: { sweep: ['192.0.2.0/24'] } },
+  }),
   ...of('node.k8s.io/v1', { RuntimeClass: { handler: 'runc' } }),
 ];
 

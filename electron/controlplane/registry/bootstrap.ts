@@ -1,13 +1,15 @@
 // The objects every cluster starts with: its namespaces, the two system priorities, the default class of
-// storage and of Ingresses, and the Services by which pods find the API server and names. Pure; the composition root creates what is absent and never overwrites the rest,
+// storage and of Ingresses, the search for machines, and the Services by which pods find the API server and names. Pure; the composition root creates what is absent and never overwrites the rest,
 // but for the EndpointSlice, which follows the server's address.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
+import type { Discovery } from '#kube/api/fleet.ts';
 import type { IngressClass, ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
+import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { ingressClassName, ingressController } from '#kube/machinery/ingress.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { parseCidr, serviceAddress } from './allocator.ts';
@@ -52,9 +54,17 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     kubernetesService(config),
     dnsService(config),
     serviceRange(config),
+    homeDiscovery,
     ...slices,
   ];
 }
+
+/** Without a sweep: nobody has agreed to one. */
+const homeDiscovery: Discovery = {
+  apiVersion: 'flotilla.dev/v1alpha1',
+  kind: 'Discovery',
+  metadata: { name: singletonDiscovery },
+};
 
 function priorityClass([name, value]: readonly [name: string, value: number]): PriorityClass {
   return {

@@ -107,6 +107,7 @@ describe('bootstrap', () => {
       'Service kubernetes',
       'Service kube-dns',
       'ServiceCIDR kubernetes',
+      'Discovery home',
       'EndpointSlice kubernetes',
     ]);
   });

@@ -8,6 +8,7 @@ import { autoscalingResources } from './resources/autoscaling.ts';
 import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
 import { extensionResources } from './resources/extension.ts';
+import { fleetResources } from './resources/fleet.ts';
 import { metricsResources } from './resources/metrics.ts';
 import { networkingResources } from './resources/networking.ts';
 import { nodesResources } from './resources/nodes.ts';
@@ -27,6 +28,7 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...storageResources,
   ...accessResources,
   ...extensionResources,
+  ...fleetResources,
   // Behind all others: `kubectl get pods` means pods.
   ...metricsResources,
 ];

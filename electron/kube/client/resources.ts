@@ -26,6 +26,7 @@ import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
 import type { Ingress, IngressClass } from '../api/networking.ts';
+import type { Discovery, Machine } from '../api/fleet.ts';
 import type { RuntimeClass } from '../api/node.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
@@ -183,6 +184,9 @@ export const subjectAccessReviews: Resource<SubjectAccessReview> = {
   namespaced: false,
 };
 
+export const machines: Resource<Machine> = fleet('machines', 'Machine');
+export const discoveries: Resource<Discovery> = fleet('discoveries', 'Discovery');
+
 /** Names an object of a known resource; `namespace` is left out for cluster-scoped ones. */
 export interface ObjectRef {
   readonly namespace?: string;
@@ -223,6 +227,10 @@ function core(resource: string, kind: string): Resource<never> {
 
 function apps(resource: string, kind: string): Resource<never> {
   return { group: 'apps', version: 'v1', resource, kind, namespaced: true };
+}
+
+function fleet(resource: string, kind: string): Resource<never> {
+  return { group: 'flotilla.dev', version: 'v1alpha1', resource, kind, namespaced: false };
 }
 
 function flowControl(resource: string, kind: string): Resource<never> {

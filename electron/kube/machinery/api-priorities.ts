@@ -37,6 +37,7 @@ export const builtInPriorities: ReadonlyMap<string, ApiPriority> = new Map(
     'discovery.k8s.io/v1': [16_200, 15],
     'resource.k8s.io/v1': [16_200, 20],
     'flowcontrol.apiserver.k8s.io/v1': [16_100, 21],
+    'flotilla.dev/v1alpha1': [16_000, 15],
     // As metrics-server registers it.
     'metrics.k8s.io/v1beta1': [100, 100],
   }).map(([name, [group = 0, version = 0]]) => [name, { group, version }]),

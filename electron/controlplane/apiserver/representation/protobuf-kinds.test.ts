@@ -101,7 +101,10 @@ function embeds({ name: type }: Type, field: string): boolean {
 }
 
 describe('on the wire and back', () => {
-  const kinds = samples.map((sample) => ({ sample, name: `${sample.apiVersion} ${sample.kind}` }));
+  const kinds = samples
+    // Our own have no protobuf.
+    .filter(({ apiVersion }) => !apiVersion.startsWith('flotilla.dev/'))
+    .map((sample) => ({ sample, name: `${sample.apiVersion} ${sample.kind}` }));
   it.each(kinds)('$name says the same', ({ sample }) => {
     expect(decoder.decode(encode(sample))).toEqual(sample);
   });

@@ -125,6 +125,13 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'core', 'nodes'),
   ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
+  // Differs: Kubernetes has none.
+  'home-search': [
+    rule(`${read} create delete`, 'flotilla.dev', 'machines'),
+    rule('update', 'flotilla.dev', 'machines/status discoveries/status'),
+    rule(read, 'flotilla.dev', 'discoveries'),
+    rule(read, 'core', 'nodes'),
+  ],
   // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
   'local-path-provisioner': [
     rule(`${read} create delete update`, 'core', 'persistentvolumes'),

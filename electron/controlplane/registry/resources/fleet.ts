@@ -1,0 +1,29 @@
+// Machines of the home in the resource table.
+import type { Discovery, Machine } from '#kube/api/fleet.ts';
+import { discoveryColumns, machineColumns } from '../columns/fleet.ts';
+import type { ResourceDefinition } from '../resource.ts';
+import { discoveryStrategy, machineStrategy } from '../strategies/cluster/fleet.ts';
+import { generic, named } from './define.ts';
+
+const group = 'flotilla.dev';
+
+const machines: ResourceDefinition<Machine> = {
+  ...named(group, 'flotilla/v1alpha1', 'Machine', 'machines'),
+  namespaced: false,
+  strategy: machineStrategy,
+  columns: machineColumns,
+  subresources: { status: { type: 'status' } },
+};
+
+const discoveries: ResourceDefinition<Discovery> = {
+  ...named(group, 'flotilla/v1alpha1', 'Discovery', 'discoveries'),
+  namespaced: false,
+  strategy: discoveryStrategy,
+  columns: discoveryColumns,
+  subresources: { status: { type: 'status' } },
+};
+
+export const fleetResources: readonly ResourceDefinition[] = [
+  generic(machines),
+  generic(discoveries),
+];

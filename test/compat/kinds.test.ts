@@ -207,7 +207,9 @@ describe('kubectl', () => {
   it('creates a sample of every kind', async () => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: sampleList() });
     const created = await cluster.pipe(list, 'create', '-f', '-');
-    expect(created.stderr).toMatch(/^Warning: v1 Endpoints is deprecated.*\n$/);
+    expect(created.stderr).toMatch(
+      /^Warning: v1 Endpoints is deprecated.*\nWarning: nothing heeds it: a cluster has one search.*\n$/,
+    );
     expect(created.stdout.trim().split('\n')).toHaveLength(samples.length);
   });
 

@@ -20,6 +20,7 @@ import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
 import { installFacts, systemCommands } from './engine/system-commands.ts';
+import { useCompilers } from './compilers.ts';
 import { readNodeDns } from './dns/upstream/resolv-conf.ts';
 import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { runtimeHandler } from './kubelet/container/runtime-class.ts';
@@ -437,6 +438,7 @@ export class NodeAgent {
         dialer: systemDialer(userId === 0),
         clock,
         logger,
+        onMuchInput: useCompilers,
       });
     };
     this.#server = new KubeletServer({

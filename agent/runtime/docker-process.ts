@@ -57,8 +57,9 @@ export async function startDockerProcess(
   };
 }
 
+/** Throws a conflict when the container has ended. */
 export async function attachDockerProcess(
-  { client }: DockerProcessDeps,
+  { client, clock }: DockerProcessDeps,
   containerId: string,
   options: Omit<ProcessOptions, 'command'>,
 ): Promise<ContainerProcess> {
@@ -66,6 +67,7 @@ export async function attachDockerProcess(
   const { Config: config } = await client.inspectContainer(containerId);
   const { stdin, stdout, stderr } = options;
   const socket = await client.attach(containerId, { stdin, stdout, stderr });
+  await refuseIfEnded({ client, clock }, containerId, socket);
   const hasOneInput = config.StdinOnce && !config.Tty;
   return {
     stdin: hasOneInput ? socket : withoutEnd(socket),
@@ -74,6 +76,28 @@ export async function attachDockerProcess(
     exitCode: async () => 0,
     close: async () => void socket.destroy(),
   };
+}
+
+const lastWordsMs = 1000;
+
+/** Docker attaches to what has ended, too, and then says nothing for ever. Who came in time hears the end. */
+async function refuseIfEnded(
+  { client, clock }: Pick<DockerProcessDeps, 'client' | 'clock'>,
+  containerId: string,
+  socket: Duplex,
+): Promise<void> {
+  const { State: state } = await client.inspectContainer(containerId);
+  if (state.Running) return;
+  const heard = await new Promise<boolean>((resolve) => {
+    const timer = clock.timer(lastWordsMs, () => resolve(false));
+    socket.once('readable', () => {
+      timer.cancel();
+      resolve(true);
+    });
+  });
+  if (heard) return;
+  socket.destroy();
+  throw new RuntimeError('conflict', `Container ${containerId} is not running`);
 }
 
 /**

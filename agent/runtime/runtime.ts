@@ -340,7 +340,7 @@ export interface Runtime {
   exec(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
   /** Starts a process beside the container's own. A conflict: the container does not run. */
   startProcess(id: string, options: ProcessOptions): Promise<ContainerProcess>;
-  /** Connects to the container's own process. */
+  /** Connects to the container's own process. A conflict: it has ended. */
   attach(id: string, options: Omit<ProcessOptions, 'command'>): Promise<ContainerProcess>;
   /** Whole or partial lines; ends when the container ends (follow) or the log does. */
   logs(id: string, options: LogOptions): AsyncIterable<Uint8Array>;

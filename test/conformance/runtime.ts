@@ -370,6 +370,16 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await talk.close();
     });
 
+    it('attaches to nothing that has ended', async () => {
+      const ref = { uid: 'uid-ended', name: 'ended', namespace: 'default' };
+      const { container } = await start(ref, { command: ['true'] });
+      await runtime.stopContainer(container, 0);
+      const wanted = { stdin: true, stdout: true, stderr: true, tty: false };
+      await expect(runtime.attach(container, wanted)).rejects.toSatisfy((error) =>
+        isRuntimeError(error, 'conflict'),
+      );
+    });
+
     it('ends a command that takes too long with a timeout, and its process', async () => {
       if (!test.real) return;
       const [{ id } = { id: '' }] = (await runtime.getPod(pod)).containers;

@@ -81,7 +81,10 @@ async function start() {
     },
     dialAddress: (_sandbox, port) => dial(port),
   };
-  const deps = { runtime, pods: () => [pod], dialer, clock: systemClock, logger: silentLogger };
+  const asked = { compilers: 0 };
+  const onMuchInput = (): void => void asked.compilers++;
+  const common = { dialer, clock: systemClock, logger: silentLogger, onMuchInput };
+  const deps = { ...common, runtime, pods: () => [pod] };
   const streams = new Streams(deps);
   const server = createServer();
   server.on(
@@ -91,7 +94,7 @@ async function start() {
   );
   const port = await listen(server);
   ends.push(() => streams.stop());
-  return { runtime, id, port, streams, network };
+  return { runtime, id, port, streams, network, asked };
 }
 
 async function upgrade(
@@ -204,6 +207,16 @@ describe('exec', () => {
     const said = await webSocket(port, execPath, [Buffer.from('\0hello'), Buffer.from([255, 0])]);
     expect(said[1]).toBe('hello');
     expect(JSON.parse(said[3] ?? '')).toEqual({ metadata: {}, status: 'Success' });
+  });
+
+  it('asks for the compilers once it has a megabyte to unmask, and not before', async () => {
+    const { port, asked } = await start();
+    const half = Buffer.alloc(512 * 1024 + 1);
+    const end = Buffer.from([255, 0]);
+    await webSocket(port, execPath, [half, end]);
+    expect(asked.compilers).toBe(0);
+    await webSocket(port, execPath, [half, half, half, end]);
+    expect(asked.compilers).toBe(1);
   });
 
   it('with a terminal: sizes reach the process, there is no stderr', async () => {

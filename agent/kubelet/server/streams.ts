@@ -5,7 +5,7 @@
 // Source: kubernetes kubelet pkg/cri/streaming/server.go.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { createWebSocketStream, WebSocketServer } from 'ws';
+import { createWebSocketStream, WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -51,6 +51,8 @@ export interface StreamsDeps {
   readonly dialer: PodDialer;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** A client sends more than keystrokes: what comes has to be unmasked byte by byte. */
+  readonly onMuchInput: () => void;
 }
 
 export interface Upgrade {
@@ -62,6 +64,7 @@ export interface Upgrade {
 const sessionsMax = 200;
 /** As the kubelet's --streaming-connection-idle-timeout: pings of the client count as life. */
 const idleMs = 4 * 3_600_000;
+const muchInput = 1024 * 1024;
 const protocolHeader = 'x-stream-protocol-version';
 const webSocketProtocolHeader = 'sec-websocket-protocol';
 
@@ -250,10 +253,22 @@ export class Streams {
     delete request.headers[webSocketProtocolHeader];
     leaveHttp(socket);
     return new Promise((resolve) =>
-      this.#webSockets.handleUpgrade(request, socket, head, (accepted) =>
-        resolve({ socket: accepted, protocol }),
-      ),
+      this.#webSockets.handleUpgrade(request, socket, head, (accepted) => {
+        this.#watchInput(accepted);
+        resolve({ socket: accepted, protocol });
+      }),
     );
+  }
+
+  #watchInput(socket: WebSocket): void {
+    let bytes = 0;
+    const count = (data: RawData): void => {
+      bytes += (data as Buffer).length;
+      if (bytes < muchInput) return;
+      socket.off('message', count);
+      this.#deps.onMuchInput();
+    };
+    socket.on('message', count);
   }
 }
 

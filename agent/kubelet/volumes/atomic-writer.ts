@@ -48,12 +48,13 @@ async function writeFresh(directory: string, payload: Payload, groupId?: number)
   const fresh = await mkdtemp(`${directory}/${freshPrefix}`);
   try {
     await chmod(fresh, 0o755);
-    for (const [path, { bytes, mode }] of payload) {
+    for (const [path, { bytes, mode, userId }] of payload) {
       const target = join(fresh, path);
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, bytes);
       // As root: the container's group has to be able to read what only the owner could.
-      if (groupId !== undefined) await chown(target, -1, groupId);
+      if (groupId !== undefined || userId !== undefined)
+        await chown(target, userId ?? -1, groupId ?? -1);
       await chmod(target, groupId === undefined ? mode : mode | ((mode & 0o400) >> 3));
     }
   } catch (error) {

@@ -14,6 +14,8 @@ import type { PodObjects } from './object-source.ts';
 export interface PayloadFile {
   readonly bytes: Uint8Array;
   readonly mode: number;
+  /** Undefined: root. */
+  readonly userId?: number;
 }
 
 /** By relative path. */
@@ -33,8 +35,13 @@ export interface PayloadInput {
 
 const defaultFileMode = 0o644;
 
-/** Undefined: not a volume of this sort. Throws VolumeError. */
-export function volumePayload(input: PayloadInput, volume: Volume): Payload | undefined {
+/** `canGiveAway`: files can be another user's. Undefined: not a volume of this sort. Throws VolumeError. */
+export function volumePayload(
+  given: PayloadInput,
+  volume: Volume,
+  { canGiveAway }: { readonly canGiveAway: boolean },
+): Payload | undefined {
+  const input = { ...given, canGiveAway };
   const files = new Map<string, PayloadFile>();
   if (volume.configMap !== undefined)
     addConfigMap(input, files, volume.configMap, volume.configMap.defaultMode);
@@ -59,8 +66,26 @@ interface ObjectProjection {
   readonly optional?: boolean;
 }
 
+/**
+ * For those alone who run the pod, where it says who they are; whatever the volume's mode is.
+ * Source: kubernetes pkg/volume/projected/projected.go, pkg/volume/util (FsUserFrom).
+ */
+function tokenAccess(
+  { pod: { spec }, canGiveAway }: { readonly pod: Pod; readonly canGiveAway: boolean },
+  defaultMode = defaultFileMode,
+): Pick<PayloadFile, 'mode' | 'userId'> {
+  const { runAsUser: ofPod, fsGroup } = spec.securityContext ?? {};
+  const users = [...(spec.initContainers ?? []), ...spec.containers].map(
+    ({ securityContext }) => securityContext?.runAsUser ?? ofPod,
+  );
+  const [userId] = users;
+  if (canGiveAway && userId !== undefined && users.every((one) => one === userId))
+    return { mode: 0o600, userId };
+  return { mode: fsGroup === undefined ? defaultMode : 0o600 };
+}
+
 function addProjection(
-  input: PayloadInput,
+  input: PayloadInput & { readonly canGiveAway: boolean },
   files: Files,
   source: VolumeProjection,
   defaultMode: number | undefined,
@@ -72,8 +97,8 @@ function addProjection(
   else if (source.serviceAccountToken !== undefined) {
     const token = input.objects.token(source.serviceAccountToken);
     if (token === undefined) throw new VolumeError('there is no service-account token yet');
-    const mode = defaultMode ?? defaultFileMode;
-    files.set(source.serviceAccountToken.path, { bytes: Buffer.from(token), mode });
+    const file = { bytes: Buffer.from(token), ...tokenAccess(input, defaultMode) };
+    files.set(source.serviceAccountToken.path, file);
   } else {
     const [kind = 'unknown'] = Object.keys(source);
     throw new VolumeError(`projected volume source ${kind} is not supported`);

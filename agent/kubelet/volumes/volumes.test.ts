@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ConfigMap, Container, Pod, Secret, Volume } from '#kube/api/core.ts';
-import type { PayloadInput } from './payload.ts';
+import { volumePayload, type PayloadInput } from './payload.ts';
 import { referencedObjects, type PodObjects } from './object-source.ts';
 import type { Machine } from './disks/disk.ts';
 import type { Mounter } from './disks/mounter.ts';
@@ -173,6 +173,51 @@ describe('a configMap volume', () => {
   it('may be missing when it is optional', async () => {
     await volumesFor().setUp(input([{ name: 'v', configMap: { name: 'no', optional: true } }]));
     expect(readdirSync(path('v')).filter((name) => !name.startsWith('..'))).toEqual([]);
+  });
+});
+
+describe('a service-account token', () => {
+  const token = {
+    name: 'v',
+    projected: {
+      sources: [{ serviceAccountToken: { path: 'token' } }],
+      defaultMode: 0o444,
+    },
+  };
+  const pod = (users: readonly (number | undefined)[], ofPod: object = {}): PayloadInput => {
+    const given = input([token], { token: () => 'secret' });
+    const containers = users.map((runAsUser, index) => ({
+      name: `c${index}`,
+      ...(runAsUser !== undefined && { securityContext: { runAsUser } }),
+    }));
+    const spec = { ...given.pod.spec, containers, securityContext: ofPod };
+    return { ...given, pod: { ...given.pod, spec } };
+  };
+  const access = (given: PayloadInput, canGiveAway = true) => {
+    const { mode, userId } = volumePayload(given, token, { canGiveAway })?.get('token') ?? {};
+    return [mode?.toString(8), userId];
+  };
+
+  it.each([
+    ['for all when nobody says who runs', pod([undefined]), ['444', undefined]],
+    ['for the one user of all containers', pod([7, 7]), ['600', 7]],
+    ['for the one user of the pod', pod([undefined, undefined], { runAsUser: 7 }), ['600', 7]],
+    ['for all when users differ', pod([7, 8]), ['444', undefined]],
+    ['for the group when there is one', pod([undefined], { fsGroup: 5 }), ['600', undefined]],
+  ])('is %s', (_, given, want) => {
+    expect(access(given)).toEqual(want);
+  });
+
+  it('stays readable where files can not be given away', () => {
+    expect(access(pod([7]), false)).toEqual(['444', undefined]);
+  });
+
+  it('lies in memory, unless an older agent has put it on the disk', async () => {
+    await volumesFor().setUp(pod([undefined]));
+    expect([...mounted.keys()]).toEqual([path('v')]);
+    mounted.clear();
+    await volumesFor().setUp(pod([undefined]));
+    expect([[...mounted.keys()], read('v', 'token')]).toEqual([[], 'secret']);
   });
 });
 

@@ -132,12 +132,15 @@ export class Volumes {
     }
     const path = this.#volumePath(pod, volume);
     if (volume.emptyDir !== undefined) return this.#setUpEmptyDir(path, pod, volume);
-    const payload = volumePayload(input, volume);
+    const { isRoot } = this.#deps;
+    const payload = volumePayload(input, volume, { canGiveAway: isRoot });
     if (payload === undefined) {
       const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'unknown';
       throw new VolumeError(`volume type ${kind} is not supported`);
     }
-    if (volume.secret !== undefined && this.#deps.isRoot) await this.#ensureTmpfs(path);
+    // What an older agent has put on the disk stays there: a running container has that folder.
+    if (isRoot && holdsSecrets(volume) && !(await exists(join(path, '..data'))))
+      await this.#ensureTmpfs(path);
     await writePayload(path, payload, groupId);
   }
 
@@ -366,6 +369,11 @@ export class Volumes {
     await mkdir(this.#deps.rootDirectory, { recursive: true, mode: 0o750 });
     return readdir(this.#deps.rootDirectory);
   }
+}
+
+/** Nothing secret lies on a disk, which outlives the pod, and in a Raspberry Pi is a card that anybody can take out. */
+function holdsSecrets({ secret, projected }: Volume): boolean {
+  return secret !== undefined || projected !== undefined;
 }
 
 /** Kubernetes' words are the system's: those that people search for. */

@@ -116,6 +116,8 @@ function flagsOrExit(): Flags {
   }
 }
 
+const answerMs = 2000;
+
 /**
  * The cluster's identity is the uid of its namespace kube-system. Kept in a file, so that an agent
  * whose API server is away still knows which containers are its own.
@@ -126,15 +128,17 @@ async function readClusterId(
   { signal, logger }: { readonly signal: AbortSignal; readonly logger: Logger },
 ): Promise<string> {
   const file = path.join(data, 'cluster-id');
+  const known = (await readFile(file, 'utf8').catch(() => '')).trim();
   for (let waitMs = 100; !signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
     try {
-      const { metadata } = await client.get(namespaces, { name: 'kube-system' }, { signal });
+      // One that takes the request and says nothing is as good as away.
+      const soon = known === '' ? signal : AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+      const { metadata } = await client.get(namespaces, { name: 'kube-system' }, { signal: soon });
       const { uid = '' } = metadata;
       await keepClusterId(file, uid, logger);
       return uid;
     } catch (error) {
-      const kept = await readFile(file, 'utf8').catch(() => '');
-      if (kept.trim() !== '') return kept.trim();
+      if (known !== '') return known;
       if (error instanceof StatusError && error.code === 403) throw error;
     }
     await delay(systemClock, waitMs, signal);

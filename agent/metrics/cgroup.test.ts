@@ -101,7 +101,8 @@ describe('the machine', () => {
     const row = (name: string, rx: number, tx: number) =>
       `  ${name}: ${rx} 1 0 0 0 0 0 0 ${tx} 1 0 0 0 0 0 0`;
     const rows = [row('lo', 1, 1), row('eth0', 100, 10), row('wlan0', 50, 5)];
-    rows.push(row('docker0', 7, 7), row('veth12', 7, 7), row('flt-1', 7, 7));
+    rows.push(row('docker0', 7, 7), row('veth12', 7, 7), row('flt-1', 7, 7), row('flv-1', 7, 7));
+    rows.push(row('ifb0', 7, 7), row('wg0', 7, 7));
     const text = `Inter-| Receive\n face |bytes\n${rows.join('\n')}\n`;
     expect(networkUsage(text)).toEqual({ rxBytes: 150, txBytes: 15, rxErrors: 0, txErrors: 0 });
     expect(networkUsage('')).toBeUndefined();

@@ -103,11 +103,14 @@ export interface InterfaceUsage extends NetworkUsage {
   readonly txDropped: number;
 }
 
-/** Real ones only: no loopback, no container bridges and pairs. */
+/** Bridges and pairs of containers, tunnels (what is in them is counted below them), and what leads nowhere. */
+const unreal = /^(lo$|docker|br-|fl[tv]-|veth|virbr|cni|flannel|tun|tap|wg|sit|ip6tnl|ifb|dummy)/;
+
+/** Real ones only. */
 export function interfacesOf(netDev: string): readonly InterfaceUsage[] {
   return netDev.split('\n').flatMap((line) => {
     const [, name = '', counts = ''] = /^\s*([^:\s]+):\s*(.*)$/.exec(line) ?? [];
-    if (name === '' || /^(lo$|docker|br-|flt-|veth|virbr)/.test(name)) return [];
+    if (name === '' || unreal.test(name)) return [];
     const columns = counts.trim().split(/\s+/).map(Number);
     const at = (column: number) => columns[column] ?? 0;
     const received = { rxBytes: at(0), rxPackets: at(1), rxErrors: at(2), rxDropped: at(3) };

@@ -103,7 +103,8 @@ function network(time: string, interfaces: readonly InterfaceUsage[]): object {
     txBytes,
     txErrors,
   }));
-  return { time, name: all[0]?.name ?? '', interfaces: all };
+  const [busiest] = interfaces.toSorted((a, b) => b.rxBytes + b.txBytes - a.rxBytes - a.txBytes);
+  return { time, name: busiest?.name ?? '', interfaces: all };
 }
 
 function psi(stall: Stall | undefined): object | undefined {

@@ -1,6 +1,7 @@
 // A node with what runs on it, added up: what plugins look at. Kept current by cache.ts; plugins
 // only read it. Source: kubernetes pkg/scheduler/framework/types.go NodeInfo, PodInfo.
 import type { Node, Pod } from '#kube/api/core.ts';
+import { countedSpec } from '#kube/machinery/pod-resources.ts';
 import {
   add,
   parseResources,
@@ -26,11 +27,12 @@ export interface PodInfo {
 }
 
 export function podInfoOf(pod: Pod): PodInfo {
+  const spec = countedSpec(pod);
   return {
     pod,
     uid: uidOf(pod),
-    requests: podRequests(pod.spec ?? { containers: [] }),
-    scoredRequests: podRequests(pod.spec ?? { containers: [] }, scoringDefaults),
+    requests: podRequests(spec),
+    scoredRequests: podRequests(spec, scoringDefaults),
     hostPorts: hostPortsOf(pod),
   };
 }

@@ -238,6 +238,21 @@ describe('Scheduler', () => {
           status: { phase: 'Succeeded' },
         }),
     },
+    {
+      name: 'what a pod was resized to can never be',
+      happens: async (api) => {
+        const old = api.pods.get('old') ?? (small as never);
+        const [{ name = '' } = {}] = old.spec.containers;
+        const container = { name, image: '', imageID: '', ready: true, restartCount: 0 };
+        const requests = { cpu: '0' };
+        const containerStatuses = [{ ...container, resources: { requests } }];
+        const pending = { type: 'PodResizePending', status: 'True', reason: 'Infeasible' };
+        await api.setPod({
+          ...old,
+          status: { ...old.status, containerStatuses, conditions: [pending] },
+        });
+      },
+    },
     { name: 'a node comes', happens: (api) => api.setNode(makeNode('new')) },
     { name: 'a node grows', happens: (api) => api.setNode(makeNode('small')) },
   ];

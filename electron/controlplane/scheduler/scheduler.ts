@@ -13,6 +13,7 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
+import { countedSpec } from '#kube/machinery/pod-resources.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { SchedulerCache } from './cache.ts';
 import { defaultProfile } from './default-profile.ts';
@@ -121,6 +122,9 @@ export class Scheduler {
       const isNews =
         old === undefined || !holdsResources(old) || !deepEqual(labels(old), labels(pod));
       if (isNews) this.#queue.move({ type: 'assigned-pod-changed', pod });
+      // Room was given back, as if a pod had left: its resize came, or can never come.
+      else if (!deepEqual(countedSpec(old), countedSpec(pod)))
+        this.#queue.move({ type: 'assigned-pod-removed', pod: old });
     } else if (old !== undefined && holdsResources(old)) this.#podLeft(old);
     else if (awaitsScheduling(pod))
       this.#queue.put(pod, old !== undefined && isPodChange(old, pod));

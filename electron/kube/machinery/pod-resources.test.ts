@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Container, PodSpec } from '../api/core.ts';
+import type { Container, Pod, PodSpec } from '../api/core.ts';
 import { templateHash } from './hash.ts';
-import { podLimits, podRequests } from './pod-resources.ts';
+import { countedSpec, podLimits, podRequests } from './pod-resources.ts';
 import { podQosClass } from './qos.ts';
 
 function container(requests: Record<string, string>, more: Partial<Container> = {}): Container {
@@ -115,5 +115,37 @@ describe('templateHash', () => {
 
   it('is short and of the safe alphabet', () => {
     expect(templateHash({ x: 'é' })).toMatch(/^[bcdfghjklmnpqrstvwxz2456789]{1,10}$/);
+  });
+});
+
+describe('what a pod counts for on its node', () => {
+  const pod = (allocated: string, has: string, reason?: string): Pod => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'p' },
+    spec: { containers: [container({ cpu: '50' })] },
+    status: {
+      containerStatuses: [
+        {
+          ...{ name: 'c', image: '', imageID: '', ready: true, restartCount: 0 },
+          allocatedResources: { cpu: allocated },
+          resources: { requests: { cpu: has, memory: '7' } },
+        },
+      ],
+      conditions:
+        reason === undefined ? [] : [{ type: 'PodResizePending', status: 'True', reason }],
+    },
+  });
+  it.each([
+    ['what it asks for while that may come', pod('1', '2', 'Deferred'), { cpu: 50_000, memory: 7 }],
+    ['what it has when that can never be', pod('1', '2', 'Infeasible'), { cpu: 2000, memory: 7 }],
+    ['what it has where it asks for less', pod('60', '2'), { cpu: 60_000, memory: 7 }],
+  ])('%s', (_, given, want) => {
+    expect(podRequests(countedSpec(given))).toEqual(want);
+  });
+
+  it('without a status what it asks for', () => {
+    const { status: _, ...given } = pod('1', '1');
+    expect(countedSpec(given)).toBe(given.spec);
   });
 });

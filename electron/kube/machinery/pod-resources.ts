@@ -1,8 +1,9 @@
 // What a pod asks for and may use at most, as scheduler and kubelet count it: containers run
 // together, init containers one after the other, sidecars beside both, overhead on top.
 // Source: kubernetes component-helpers resource/helpers.go (PodRequests, PodLimits).
-import type { Container, PodSpec } from '../api/core.ts';
+import type { Container, Pod, PodSpec } from '../api/core.ts';
 import type { Quantity } from '../api/scalars.ts';
+import { getCondition } from './conditions.ts';
 import { toInteger, toMilli } from './quantity.ts';
 
 /** By resource name: `cpu` in millicores, everything else in whole units (bytes, counts). */
@@ -34,6 +35,44 @@ export function podRequests(spec: PodSpec, options: PodRequestOptions = {}): Res
   override(total, amountsOf(spec.resources?.requests));
   addTo(total, amountsOf(spec.overhead));
   return total;
+}
+
+/**
+ * The spec with what its containers count for on their node: while a resize goes on, the most of what they ask for,
+ * were given and have; what can never be given is not counted. Source: `determineContainerReqs` there.
+ */
+export function countedSpec({ spec, status = {} }: Pod): PodSpec {
+  const statuses = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
+  const pending = getCondition(status.conditions, 'PodResizePending');
+  const isInfeasible = pending?.status === 'True' && pending.reason === 'Infeasible';
+  const counted = (container: Container): Container => {
+    const found = statuses.find(({ name }) => name === container.name);
+    if (found?.resources === undefined) return container;
+    const asked = container.resources?.requests;
+    const has = [found.allocatedResources, found.resources.requests];
+    const requests = most(isInfeasible ? has : [asked, ...has]);
+    return { ...container, resources: { ...container.resources, requests } };
+  };
+  if (statuses.every(({ resources }) => resources === undefined)) return spec;
+  const { initContainers } = spec;
+  return {
+    ...spec,
+    containers: spec.containers.map(counted),
+    ...(initContainers !== undefined && { initContainers: initContainers.map(counted) }),
+  };
+}
+
+type Quantities = Readonly<Record<string, Quantity>>;
+
+function most(lists: readonly (Quantities | undefined)[]): Record<string, Quantity> {
+  const result: Record<string, Quantity> = {};
+  for (const list of lists)
+    for (const [name, quantity] of Object.entries(list ?? {})) {
+      const known = result[name];
+      if (known === undefined || amountOf(name, quantity) > amountOf(name, known))
+        result[name] = quantity;
+    }
+  return result;
 }
 
 /** What the pod may use at most; a resource that some container leaves open has no entry for it. */

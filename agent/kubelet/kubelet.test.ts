@@ -405,6 +405,8 @@ describe('a pod', () => {
     clock.advance(60_000);
     await until('failed', () => statusOf()?.phase === 'Failed');
     expect(statusOf()?.reason).toBe('DeadlineExceeded');
+    const told = 'DeadlineExceeded: Pod was active on the node longer than the specified deadline';
+    expect(events).toContain(told);
     await until('stopped', () => runtime.calls.includes('stop sandbox p'));
   });
 });

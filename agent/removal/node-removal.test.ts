@@ -52,6 +52,7 @@ function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
     removeImage: async () => true,
     removeRules: async () => void said.push('rules'),
     removeRoutes: async () => void said.push('routes'),
+    removeCgroups: async () => void said.push('control groups'),
     system: {
       readText: async () =>
         mounts.map((point) => `1 2 0:1 / ${point} rw - tmpfs tmpfs rw`).join('\n'),
@@ -78,6 +79,7 @@ it('takes away pods with their patience, rules, network, image, mounts, files, a
   expect([existsSync(data), readdirSync(logs), networks]).toEqual([false, ['audit.log'], []]);
   expect(said).toEqual([
     'removed pod default/web (1 containers)',
+    'control groups',
     'rules',
     'routes',
     'removed network flotilla-1',

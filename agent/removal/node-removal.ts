@@ -26,6 +26,8 @@ export interface NodeRemovalDeps {
   readonly removeRules: () => Promise<void>;
   /** To pods of other machines, and the device of the overlay. */
   readonly removeRoutes: () => Promise<void>;
+  /** The control groups that all pods' were in. */
+  readonly removeCgroups: () => Promise<void>;
   readonly system: Pick<ProxySystem, 'run' | 'readText'>;
   /** Absolute, without links. */
   readonly dataDirectory: string;
@@ -52,7 +54,7 @@ export class NodeRemoval {
 
   /** False: something is still there, and was named. */
   async run(): Promise<boolean> {
-    const { dataDirectory, say, removeRules, removeRoutes } = this.#deps;
+    const { dataDirectory, say, removeRules, removeRoutes, removeCgroups } = this.#deps;
     const entries = await names(dataDirectory);
     if (entries.length === 0) {
       say(`nothing to remove: ${dataDirectory} is not there`);
@@ -65,6 +67,7 @@ export class NodeRemoval {
     }
     await this.#step('containers', () => this.#removePods());
     if (this.#isOtherNode) return false;
+    await this.#step('control groups', removeCgroups);
     await this.#step('packet rules', removeRules);
     await this.#step('routes', removeRoutes);
     await this.#step('networks', () => this.#removeNetworks());

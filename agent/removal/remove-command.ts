@@ -9,6 +9,7 @@ import { IpNetwork } from '../network/ip-network.ts';
 import { NetworkRules } from '../network/network-rules.ts';
 import { removeRules } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
+import { removePodCgroupParents } from '../runtime/pod-cgroup.ts';
 import { DockerClient } from '../runtime/docker-client.ts';
 import { label } from '../runtime/docker-config.ts';
 import { DockerRuntime } from '../runtime/docker-runtime.ts';
@@ -75,6 +76,9 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       if ((await system.run('ip', ['-Version'])).exitCode === undefined) return;
       const taken = await new IpNetwork(system, networkNames(clusterId)).remove();
       if (taken > 0) say(`removed ${taken} routes to pods of other machines`);
+    },
+    removeCgroups: async () => {
+      if (system.isRoot) await removePodCgroupParents();
     },
     system,
     dataDirectory,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
-import { podCgroupName, PodCgroups, podCgroupSteps } from './pod-cgroup.ts';
+import { podCgroupName, PodCgroups, podCgroupSteps, removePodCgroupParents } from './pod-cgroup.ts';
 
 const uid = 'a-b';
 const limits = { cpuShares: 1024, cpuQuotaMicros: 50_000, memoryBytes: 1024 };
@@ -43,6 +43,17 @@ describe('a cgroup of the pod’s own', () => {
       'systemctl stop flotilla-poda_b.slice',
       'systemctl revert flotilla-poda_b.slice',
     ]);
+  });
+
+  it('leaves no directory above it behind, unless a pod of another cluster is in there', async () => {
+    for (const name of ['cpu/flotilla', 'pids/flotilla/podx'])
+      mkdirSync(path.join(root, name), { recursive: true });
+    file('cpuacct');
+    await removePodCgroupParents(root);
+    const left = ['cpu/flotilla', 'pids/flotilla/podx'].map((name) =>
+      existsSync(path.join(root, name)),
+    );
+    expect(left).toEqual([false, true]);
   });
 
   it('is a directory in each hierarchy of cgroup v1', async () => {

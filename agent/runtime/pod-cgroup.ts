@@ -180,6 +180,15 @@ export class PodCgroups {
   }
 }
 
+/** The directories that all pods' were in, where no pod's is left: of another cluster there may be. */
+export async function removePodCgroupParents(root = '/sys/fs/cgroup'): Promise<void> {
+  const found = await readdir(root).catch(() => []);
+  for (const hierarchy of ['.', ...found])
+    await rmdir(path.join(root, hierarchy, parentName)).catch((error: unknown) => {
+      if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EBUSY'].includes(codeOf(error))) throw error;
+    });
+}
+
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown }).code);
 }

@@ -218,11 +218,10 @@ export class PodWorker {
     if (this.#isOver()) return this.#finish(observed);
     const deadlineMs = this.#deadlineMs();
     if (deadlineMs !== undefined && deadlineMs <= 0) {
-      this.#failure = {
-        reason: 'DeadlineExceeded',
-        message: 'Pod was active on the node longer than the specified deadline',
-        isDisruption: false,
-      };
+      const reason = 'DeadlineExceeded';
+      const message = 'Pod was active on the node longer than the specified deadline';
+      this.#failure = { reason, message, isDisruption: false };
+      this.#deps.events.event(this.#pod, 'Normal', reason, message);
       return 0;
     }
     const retryAfterMs = await this.#deps.sync.sync({

@@ -4,6 +4,8 @@ import type { Node } from '#kube/api/core.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
 import { endpointSlices, nodes, services } from '#kube/client/resources.ts';
+import { portsTakenAnnotation } from '#kube/machinery/balancers.ts';
+import { PortsTaken } from './balancer/ports-taken.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
 import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import {
@@ -16,6 +18,7 @@ import type { NodeVerdict } from './kubelet/node/machine-conditions.ts';
 import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
 import { startPodNetwork, type PodNetworkDeps } from './network/start.ts';
 import type { NodeRuntime } from './node-runtime.ts';
+import { portHolder } from './port-holder.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
@@ -40,6 +43,7 @@ export class NodeNetworks {
   #dns: ClusterDns | undefined;
   #proxy: ProxyStatus | undefined;
   #ingress: IngressStatus | undefined;
+  #portsTaken: PortsTaken | undefined;
 
   constructor(deps: NodeNetworksDeps) {
     this.#deps = deps;
@@ -68,6 +72,15 @@ export class NodeNetworks {
   async startServices(informers: InformerFactory): Promise<void> {
     await this.#startProxy(informers);
     this.#startIngress(informers);
+    const { clock, onChange, signal } = this.#deps;
+    const own = process.pid;
+    this.#portsTaken = new PortsTaken({
+      services: informers.informer(services),
+      holder: async (port, protocol) => portHolder(port, { protocol, exceptPid: own }),
+      clock,
+      onChange,
+      signal,
+    });
     await this.#dns?.start();
   }
 
@@ -96,6 +109,7 @@ export class NodeNetworks {
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
       ...ingressAnnotations(this.#ingress),
+      [portsTakenAnnotation]: this.#portsTaken?.text ?? null,
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
       [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       ...this.#pods?.annotations(),

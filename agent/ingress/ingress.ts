@@ -21,7 +21,7 @@ import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { LanNames } from '../names/lan-names.ts';
 import { servedNames } from '../names/owners.ts';
-import { portHolder } from './port-holder.ts';
+import { portHolder } from '../port-holder.ts';
 import { routeTable, type Problem, type RouteTable } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
 

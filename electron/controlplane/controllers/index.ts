@@ -7,6 +7,7 @@ import { createRootCaPublisher } from './access/root-ca.ts';
 import { createTokenSecretController } from './access/token-secrets.ts';
 import { createApiServiceAvailability } from './api-service/availability.ts';
 import { createApiServiceRegistration } from './api-service/registration.ts';
+import { createBalancerController } from './balancer/balancer.ts';
 import { createCustomResourceDefinitionController } from './custom-resource-definition.ts';
 import { createDaemonSetController } from './daemon-set/daemon-set.ts';
 import { createDeploymentController } from './deployment/deployment.ts';
@@ -70,6 +71,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   persistentvolumebinder: createVolumeBinder,
   localpath: createLocalPathProvisioner,
   ingressaddress: createIngressAddressController,
+  service: createBalancerController,
   ephemeralvolume: createEphemeralVolumeController,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
@@ -106,6 +108,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   persistentvolumebinder: 'persistent-volume-binder',
   localpath: 'local-path-provisioner',
   ingressaddress: 'ingress-address-controller',
+  service: 'service-controller',
   ephemeralvolume: 'ephemeral-volume-controller',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',

@@ -118,6 +118,14 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'custom.metrics.k8s.io external.metrics.k8s.io', '*'),
     events,
   ],
+  // Differs: Kubernetes' asks a cloud; here it looks where pods are.
+  'service-controller': [
+    rule(read, 'core', 'services'),
+    rule('patch update', 'core', 'services/status'),
+    rule('list watch', 'core', 'nodes'),
+    rule('list watch', 'discovery.k8s.io', 'endpointslices'),
+    events,
+  ],
   // Differs: Kubernetes leaves Ingresses to whoever serves them.
   'ingress-address-controller': [
     rule(read, 'networking.k8s.io', 'ingresses ingressclasses'),

@@ -4,8 +4,10 @@ import type { Node } from '#kube/api/core.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
 import { endpointSlices, nodes, services } from '#kube/client/resources.ts';
-import { portsTakenAnnotation } from '#kube/machinery/balancers.ts';
-import { PortsTaken } from './balancer/ports-taken.ts';
+import { portsAnnotation } from '#kube/machinery/balancers.ts';
+import type { LanAddresses } from './balancer/lan-addresses.ts';
+import { startLanAddresses } from './balancer/start.ts';
+import { PortHolders } from './balancer/port-holders.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
 import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import {
@@ -43,7 +45,8 @@ export class NodeNetworks {
   #dns: ClusterDns | undefined;
   #proxy: ProxyStatus | undefined;
   #ingress: IngressStatus | undefined;
-  #portsTaken: PortsTaken | undefined;
+  #portHolders: PortHolders | undefined;
+  #lanAddresses: LanAddresses | undefined;
 
   constructor(deps: NodeNetworksDeps) {
     this.#deps = deps;
@@ -57,7 +60,15 @@ export class NodeNetworks {
   /** Before the kubelet starts pods. */
   start(informers: InformerFactory): void {
     const { engine, clusterId } = this.#deps;
-    this.#pods = startPodNetwork({ ...this.#deps, informers, runtime: engine.runtime });
+    this.#pods = startPodNetwork({
+      ...this.#deps,
+      informers,
+      runtime: engine.runtime,
+      onAddresses: () => {
+        this.#deps.onAddresses();
+        this.#lanAddresses?.trigger();
+      },
+    });
     if (engine.podNetwork === undefined) return;
     this.#dns = machineDns({
       ...this.#deps,
@@ -74,13 +85,15 @@ export class NodeNetworks {
     this.#startIngress(informers);
     const { clock, onChange, signal } = this.#deps;
     const own = process.pid;
-    this.#portsTaken = new PortsTaken({
+    this.#portHolders = new PortHolders({
       services: informers.informer(services),
-      holder: async (port, protocol) => portHolder(port, { protocol, exceptPid: own }),
+      holder: async (port, protocol) =>
+        portHolder(port, { protocol, exceptPid: own, exceptLoopback: true }),
       clock,
       onChange,
       signal,
     });
+    this.#lanAddresses = await startLanAddresses({ ...this.#deps, informers });
     await this.#dns?.start();
   }
 
@@ -109,7 +122,8 @@ export class NodeNetworks {
     const reason = proxy && [proxy.reason, ...proxy.problems].filter(Boolean).join(' ');
     return {
       ...ingressAnnotations(this.#ingress),
-      [portsTakenAnnotation]: this.#portsTaken?.text ?? null,
+      [portsAnnotation]: this.#portHolders?.text ?? null,
+      ...this.#lanAddresses?.annotations(),
       ...(proxy && { [proxyModeAnnotation]: proxy.mode, [proxyReasonAnnotation]: reason || null }),
       [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       ...this.#pods?.annotations(),

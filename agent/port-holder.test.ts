@@ -10,10 +10,17 @@ const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->whe
 
 it('who listens is read from the kernel’s table, not who is connected', () => {
   expect([
-    listeningInodes(table, 80),
-    listeningInodes(table, 8080),
-    listeningInodes(table, 81),
+    listeningInodes(table, { port: 80 }),
+    listeningInodes(table, { port: 8080 }),
+    listeningInodes(table, { port: 81 }),
   ]).toEqual([['4711'], ['4713'], []]);
+  const outside = [80, 8080].map((port) => listeningInodes(table, { port, exceptLoopback: true }));
+  expect(outside).toEqual([[], ['4713']]);
+  const row = (local: string): string => `0: ${local}:0035 x:0 0A 0:0 0:0 0 0 0 4714 1 0`;
+  const six = ['0'.repeat(24) + '01000000', '0'.repeat(16) + 'FFFF00003500007F', '0'.repeat(32)];
+  expect(
+    six.map((local) => listeningInodes(row(local), { port: 53, exceptLoopback: true })),
+  ).toEqual([[], [], ['4714']]);
 });
 
 it('this process is found by its port', async () => {

@@ -7,20 +7,23 @@ export interface PortSearch {
   readonly protocol?: 'tcp' | 'udp';
   /** This process does not count. */
   readonly exceptPid?: number;
+  /** Who listens on 127.0.0.1 only does not count either. */
+  readonly exceptLoopback?: boolean;
   readonly proc?: string;
 }
 
 /** `nginx (process 123)`; undefined when that can't be found out: others' need root. */
 export async function portHolder(
   port: number,
-  { protocol = 'tcp', exceptPid, proc = '/proc' }: PortSearch = {},
+  { protocol = 'tcp', exceptPid, exceptLoopback = false, proc = '/proc' }: PortSearch = {},
 ): Promise<string | undefined> {
   const names = [`net/${protocol}`, `net/${protocol}6`];
   const tables = await Promise.all(
     names.map((name) => readFile(path.join(proc, name), 'utf8').catch(() => '')),
   );
   const state = protocol === 'tcp' ? '0A' : '07';
-  const sockets = new Set(tables.flatMap((table) => listeningInodes(table, port, state)));
+  const search = { port, state, exceptLoopback };
+  const sockets = new Set(tables.flatMap((table) => listeningInodes(table, search)));
   if (sockets.size === 0) return undefined;
   for (const pid of await readdir(proc)) {
     if (
@@ -35,12 +38,20 @@ export async function portHolder(
   return undefined;
 }
 
+/** Of 127.0.0.0/8, ::1, and the former written as the latter; each four bytes the other way round. */
+const loopback = /^(?:.{6}7F|0{24}01000000|0{16}FFFF0000.{6}7F):/;
+
 /** Of `/proc/net/tcp` and its like: addresses and ports are hexadecimal. */
-export function listeningInodes(table: string, port: number, listening = '0A'): string[] {
+export function listeningInodes(
+  table: string,
+  given: { readonly port: number; readonly state?: string; readonly exceptLoopback?: boolean },
+): string[] {
+  const { port, state: listening = '0A', exceptLoopback = false } = given;
   const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   return table.split('\n').flatMap((line) => {
     const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
-    return state === listening && local.endsWith(wanted) ? [inode] : [];
+    const isWanted = state === listening && local.endsWith(wanted);
+    return isWanted && !(exceptLoopback && loopback.test(local)) ? [inode] : [];
   });
 }
 

@@ -101,6 +101,8 @@ export class LanNames {
       for (const { family, internal, address, cidr } of addresses) {
         if (family !== 'IPv4' || internal || cidr === null) continue;
         const prefixLength = Number(cidr.split('/')[1]);
+        // One of a pool of addresses, which is another's tomorrow.
+        if (prefixLength === 32) continue;
         found.set(`${name} ${cidr}`, { name, address, prefixLength });
       }
     }

@@ -27,6 +27,7 @@ interface JsonAddress {
   readonly family?: string;
   readonly local?: string;
   readonly prefixlen?: number;
+  readonly scope?: string;
 }
 
 interface JsonLink {
@@ -48,8 +49,9 @@ interface JsonRoute {
 export function parseAddresses(json: string): readonly MachineAddress[] {
   const links = parseList(json) as readonly JsonLink[];
   return links.flatMap(({ ifname: device = '', mtu = 1500, addr_info = [] }) =>
-    addr_info.flatMap(({ family, local, prefixlen = 32 }) =>
-      family === 'inet' && local !== undefined
+    addr_info.flatMap(({ family, local, prefixlen = 32, scope }) =>
+      // Of scope `host`: what is only answered for (balancer/lan-link.ts).
+      family === 'inet' && local !== undefined && (scope !== 'host' || device === 'lo')
         ? [{ device, address: local, prefixLength: prefixlen, mtu }]
         : [],
     ),

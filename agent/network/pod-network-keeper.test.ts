@@ -110,6 +110,7 @@ function start(source: Nodes, world: World = {}) {
       },
       follow: () => Promise.resolve(),
       addresses: () => [],
+      bridgeAddresses: () => [],
       listFolder: () => Promise.resolve([]),
       readText: () => Promise.resolve(forwards),
       writeText: () => Promise.resolve(true),

@@ -257,6 +257,35 @@ describe('the rules, run by an interpreter', () => {
     // route_localnet is open on the bridge: for answers only.
     expect(table.send({ ...pod, to: '127.0.0.1', port: 22 }, world)).toEqual({ kind: 'dropped' });
   });
+
+  it('lead at a balancer’s own address to its Service only, and at bridges to no node port', () => {
+    const spec = { ports: [{ ...http, nodePort: 30_001 }], type: 'LoadBalancer' };
+    const ends = [{ addresses: ['10.244.0.7'], nodeName: 'here' }];
+    const rules = proxyRules({
+      services: [makeService('web', spec, '192.168.1.240')],
+      endpointSlices: [makeSlice('web', ends, httpTarget)],
+      ...place,
+      bridgeAddresses: ['172.17.0.1', '192.168.1.5'],
+    });
+    const table = load(tableContent(rules, bridge));
+    const world: World = {
+      local: [...local, '192.168.1.240', '172.17.0.1'],
+      oif,
+      random: () => 0,
+    };
+    const fate = (to: string, port: number): string => {
+      const found = table.send({ ...callers.lan, to, port, protocol: 6 }, world);
+      return found.kind === 'sent' ? found.to : found.kind;
+    };
+    expect([
+      fate('192.168.1.240', 80),
+      fate('192.168.1.240', 22),
+      fate('192.168.1.240', 30_001),
+      fate('192.168.1.5', 22),
+      fate('192.168.1.5', 30_001),
+      fate('172.17.0.1', 30_001),
+    ]).toEqual(['10.244.0.7', 'refused', 'refused', '192.168.1.5', '10.244.0.7', '172.17.0.1']);
+  });
 });
 
 function inOrder(addresses: readonly string[]): string[] {

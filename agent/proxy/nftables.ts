@@ -9,7 +9,13 @@
 //               forward, output, input: what no endpoint serves is refused or dropped
 //               postrouting: masquerade where the answer would not come back by itself
 // Source: kubernetes pkg/proxy/nftables/README.md for the idea, not the layout.
-import { externalMark, mapNames, type MapName, type TableContent } from './table-content.ts';
+import {
+  externalMark,
+  hasPorts,
+  mapNames,
+  type MapName,
+  type TableContent,
+} from './table-content.ts';
 
 export interface NftablesOptions {
   /** Name of our table, family ip. */
@@ -51,6 +57,8 @@ const definitions: Readonly<Record<MapName, string>> = {
   'restricted-ips': `set restricted-ips { type ${addressKey};`,
   'allowed-sources': `set allowed-sources { type ${addressKey} . ipv4_addr; flags interval;`,
   hairpin: 'set hairpin { type ipv4_addr . ipv4_addr;',
+  'lone-ips': 'set lone-ips { type ipv4_addr;',
+  'no-node-ports': 'set no-node-ports { type ipv4_addr;',
 };
 
 export function removeTableText(table: string): string {
@@ -148,7 +156,7 @@ function baseChains(options: NftablesOptions): string[] {
   const markInside = `ip daddr ${serviceCidr} meta mark set meta mark | ${externalMark}`;
   return [
     ...chain('local-services', [
-      `${notLoopback}fib daddr type local meta l4proto . th dport vmap @node-ports`,
+      `${notLoopback}ip daddr != @no-node-ports fib daddr type local meta l4proto . th dport vmap @node-ports`,
     ]),
     ...chain('services', [`${service} vmap @service-ips`, 'goto local-services']),
     ...chain('filter-prerouting', ['type filter hook prerouting priority -110', forbidden]),
@@ -174,7 +182,9 @@ function baseChains(options: NftablesOptions): string[] {
       'type filter hook input priority -10',
       // route_localnet opens the bridge to 127.0.0.0/8: for answers only.
       `iifname "${bridge}" ip daddr 127.0.0.0/8 ct state new,invalid drop`,
-      'ct state new fib daddr type local meta l4proto . th dport vmap @unserved-node-ports',
+      // Programs of this machine listen on every address, and are not meant with a Service's own.
+      `ct state new ip daddr @lone-ips ${hasPorts} goto refuse`,
+      'ct state new ip daddr != @no-node-ports fib daddr type local meta l4proto . th dport vmap @unserved-node-ports',
     ]),
     ...chain('filter-forward', ['type filter hook forward priority -10', ...unserved]),
     ...chain('filter-output', ['type filter hook output priority 0', ...unserved]),

@@ -79,6 +79,10 @@ class FakeSystem implements ProxySystem {
     });
   }
 
+  bridgeAddresses(): readonly string[] {
+    return [];
+  }
+
   addresses(): readonly string[] {
     return ['192.168.1.5'];
   }
@@ -368,7 +372,9 @@ describe('startProxy', () => {
     world.system.isReadOnly = true;
     await start(world);
     await settle();
-    expect(world.system.applied.at(-1)).toContain('ip daddr != 127.0.0.0/8 fib daddr type local');
+    expect(world.system.applied.at(-1)).toContain(
+      'ip daddr != 127.0.0.0/8 ip daddr != @no-node-ports fib daddr type local',
+    );
   });
 
   it('asks Docker for leave once, and not at all where Docker has no such chain', async () => {

@@ -208,7 +208,7 @@ class ProxyDriver implements Proxy {
 
   /** Where this node stands, as far as its object tells. */
   #here() {
-    const { node, nodeName } = this.#deps;
+    const { node, nodeName, system } = this.#deps;
     const own = node.lister.list().find(({ metadata }) => metadata.name === nodeName);
     const addresses = own?.status?.addresses ?? [];
     return {
@@ -217,6 +217,7 @@ class ProxyDriver implements Proxy {
       nodeAddresses: addresses
         .filter(({ type }) => type === 'InternalIP')
         .map(({ address }) => address),
+      bridgeAddresses: system.bridgeAddresses(),
     };
   }
 

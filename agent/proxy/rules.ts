@@ -61,6 +61,10 @@ export interface RuleSet {
   /** Sorted by key. */
   readonly ports: readonly ServicePortRule[];
   readonly healthChecks: readonly HealthCheck[];
+  /** Balancers' addresses that are no node's own: who answers for one does so for its Services only. Sorted. */
+  readonly loneIps: readonly string[];
+  /** Of this machine, and without node ports. Sorted. */
+  readonly innerIps: readonly string[];
   /** What of the Services is not served here, as sentences. */
   readonly problems: readonly string[];
 }
@@ -70,6 +74,8 @@ export interface ProxyState extends Place {
   readonly endpointSlices: readonly EndpointSlice[];
   /** Of this node. */
   readonly nodeAddresses: readonly string[];
+  /** On its bridges: known to what runs on this machine, and to nobody else. */
+  readonly bridgeAddresses?: readonly string[];
 }
 
 /** Services that have it are somebody else's to serve. */
@@ -113,8 +119,14 @@ export class RuleMaker {
     }
     this.#known = next;
     const all = [...next.values()].map(({ rules }) => rules);
+    const ports = all.flatMap((one) => one.ports).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    const { nodeAddresses, bridgeAddresses = [] } = state;
+    const isOthers = (address: string): boolean => !nodeAddresses.includes(address);
+    const balanced = new Set(ports.flatMap(({ balancerIps }) => balancerIps));
     return {
-      ports: all.flatMap(({ ports }) => ports).toSorted((a, b) => (a.key < b.key ? -1 : 1)),
+      ports,
+      loneIps: [...balanced].filter(isOthers).toSorted(),
+      innerIps: ipv4Only(bridgeAddresses.filter(isOthers)),
       healthChecks: all.flatMap(({ healthCheck }) => healthCheck ?? []),
       problems: onlyIpv6(state.services),
     };

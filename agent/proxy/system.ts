@@ -23,6 +23,8 @@ export interface ProxySystem {
   ): Promise<void>;
   /** This machine's own IPv4 addresses. */
   addresses(): readonly string[];
+  /** Those on bridges of container engines and virtual machines. */
+  bridgeAddresses(): readonly string[];
   /** Names in a folder; none when it is not there. */
   listFolder(path: string): Promise<string[]>;
   /** Undefined when the file is not there or can't be read. */
@@ -40,7 +42,16 @@ const commandTimeoutMs = 30_000;
 const maxOutputBytes = 16 * 1024 * 1024;
 
 export function proxySystem(userId: number): ProxySystem {
-  return { isRoot: userId === 0, run, follow, addresses, listFolder, readText, writeText };
+  return {
+    isRoot: userId === 0,
+    run,
+    follow,
+    addresses: () => addresses(),
+    bridgeAddresses: () => addresses(bridges),
+    listFolder,
+    readText,
+    writeText,
+  };
 }
 
 function run(command: string, args: readonly string[], input = ''): Promise<CommandResult> {
@@ -73,9 +84,12 @@ function follow(
   });
 }
 
-function addresses(): readonly string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((own) => own ?? [])
+/** Docker's, ours, libvirt's. A bridge that somebody made for the home's network has another name. */
+const bridges = /^(?:docker\d|br-[0-9a-f]{12}$|flt-|virbr)/;
+
+function addresses(devices = /^/): readonly string[] {
+  return Object.entries(networkInterfaces())
+    .flatMap(([name, own]) => (devices.test(name) ? (own ?? []) : []))
     .filter(({ family }) => family === 'IPv4')
     .map(({ address }) => address);
 }

@@ -16,6 +16,8 @@ export const mapNames = [
   'restricted-ips',
   'allowed-sources',
   'hairpin',
+  'lone-ips',
+  'no-node-ports',
 ] as const;
 export type MapName = (typeof mapNames)[number];
 
@@ -37,7 +39,7 @@ export const externalMark = '0x00100000';
 /** Slots of what is on this node, where others have slots from 0 on. */
 const localSlot = 32_768;
 /** What `dnat` with a port has to see first. */
-const hasPorts = 'meta l4proto { 6, 17, 132 }';
+export const hasPorts = 'meta l4proto { 6, 17, 132 }';
 
 interface Maps extends Record<MapName, Map<string, string>> {}
 
@@ -62,6 +64,9 @@ export function tableContent(rules: RuleSet, bridge: string): TableContent {
     bridge,
   };
   for (const rule of rules.ports) addRule(draft, rule);
+  for (const address of rules.loneIps) maps['lone-ips'].set(address, '');
+  for (const address of [...rules.loneIps, ...rules.innerIps])
+    maps['no-node-ports'].set(address, '');
   return draft;
 }
 

@@ -3,6 +3,8 @@
 import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
+import { lanLinks } from '../balancer/lan-link.ts';
+import { removeLanAddresses } from '../balancer/start.ts';
 import { findSocket } from '../engine/engine-socket.ts';
 import { networkNames } from '../network/names.ts';
 import { IpNetwork } from '../network/ip-network.ts';
@@ -76,6 +78,8 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       if ((await system.run('ip', ['-Version'])).exitCode === undefined) return;
       const taken = await new IpNetwork(system, networkNames(clusterId)).remove();
       if (taken > 0) say(`removed ${taken} routes to pods of other machines`);
+      const given = await removeLanAddresses(dataDirectory, lanLinks(system, systemClock));
+      if (given.length > 0) say(`gave back ${given.join(', ')}`);
     },
     removeCgroups: async () => {
       if (system.isRoot) await removePodCgroupParents();

@@ -1,5 +1,6 @@
 // The pods' network between simulated machines: two on one switch, one behind the router. Each has its own
 // Docker Engine and runs our agent; the control plane is on a laptop beside them. Pods are asked who asks them.
+import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Node, Pod } from '#kube/api/core.ts';
 import { nodes, pods, services } from '#kube/client/resources.ts';
@@ -222,6 +223,88 @@ describe('pods on three machines', () => {
       expect(await home.cluster.kubectlOk('exec', metadata.name, '--', 'hostname')).toBe(
         `${metadata.name}\n`,
       );
+  });
+});
+
+describe('a Service of type LoadBalancer', () => {
+  const expose = (name: string, port: number): Promise<string> =>
+    home.cluster.kubectlOk(
+      ...['expose', 'service', 'web', `--name=${name}`, '--type=LoadBalancer'],
+      ...[`--port=${port}`, '--target-port=8080'],
+    );
+  const externalIps = async (name: string): Promise<string> => {
+    const { status } = await (await home.client()).get(services, { namespace: 'default', name });
+    return (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip).join();
+  };
+  /** From the laptop, which is no node. */
+  const ask = (host: string): string => {
+    const script = `fetch('http://${host}/cgi-bin/who', { signal: AbortSignal.timeout(1000) })
+      .then((r) => r.text()).catch(() => 'nothing').then((t) => console.log(t.trim()))`;
+    const [program = '', ...args] = home.lab.onLaptop([process.execPath, '-e', script]);
+    return execFileSync(program, args, { encoding: 'utf8' }).trim();
+  };
+  const isAnswered = (host: string): boolean => ask(host).startsWith('web-');
+
+  it('is reached at each machine, but where a program has the port: that is named', async () => {
+    const [, busy] = machines;
+    const listen = "require('node:net').createServer().listen(8088, '0.0.0.0')";
+    busy?.start('holder', [process.execPath, '-e', listen]);
+    await expose('all', 8088);
+    await expose('free', 8087);
+    const every = machines.map(({ address }) => address).toSorted();
+    await eventually(async () => (await externalIps('free')) === every.join(), 'all are told');
+    const others = every.filter((address) => address !== busy?.address);
+    await eventually(async () => (await externalIps('all')) === others.join(), 'others are told');
+    expect(await home.cluster.kubectlOk('get', 'service', 'free')).toContain(every.join());
+    for (const address of every) expect(ask(`${address}:8087`)).toMatch(/^web-/);
+    for (const address of others) expect(ask(`${address}:8088`)).toMatch(/^web-/);
+    const said = await home.cluster.kubectlOk('describe', 'service', 'all');
+    expect(said).toMatch(/PortTaken .*pi2: port 8088\/tcp is taken by \S+ \(process \d+\)/);
+    await home.cluster.kubectlOk('delete', 'service', 'all', 'free');
+  });
+
+  it('has an address of the pool to itself, that nobody had, and moves when its machine is unplugged', async () => {
+    const client = await home.client();
+    const [pool, address] = ['10.77.0.254,10.77.0.200', '10.77.0.200'];
+    await home.cluster.kubectlOk(
+      ...['-n', 'kube-system', 'create', 'configmap', 'balancer-addresses'],
+      `--from-literal=addresses=${pool}`,
+    );
+    await expose('films', 80);
+    await eventually(async () => (await externalIps('films')) === address, 'it is told', 20_000);
+    // The router has the first of them.
+    expect(await home.cluster.kubectlOk('describe', 'service', 'films')).toMatch(
+      /AddressTaken .*10\.77\.0\.254 has somebody else: [\da-f:]{17} answered when pi\d asked/,
+    );
+    expect(ask(address)).toMatch(/^web-/);
+    // What else listens on every address of the machine is not meant.
+    expect([ask(`${address}:9000`), ask(`${address}:30080`)]).toEqual(['nothing', 'nothing']);
+    const { metadata } = await client.get(services, { namespace: 'default', name: 'films' });
+    const holder = machines.find(
+      ({ name }) => name === metadata.annotations?.['flotilla.dev/lan-address-node'],
+    );
+    if (holder === undefined) throw new Error('a machine has it');
+    await holder.setCable(false);
+    // As the control plane finds it, 40 seconds later.
+    const conditions = [{ type: 'Ready', status: 'Unknown' }];
+    await client.patch(
+      nodes,
+      { name: holder.name },
+      { status: { conditions } },
+      { type: 'strategic', subresource: 'status' },
+    );
+    await eventually(() => isAnswered(address), 'another machine answers');
+    await holder.setCable(true);
+    const has = (machine: LabMachine) => machine.run('ip', '-4', '-brief', 'address');
+    await eventually(async () => !(await has(holder)).includes(address), 'one machine has it');
+    expect(isAnswered(address)).toBe(true);
+    await home.cluster.kubectlOk('delete', 'service', 'films');
+    await eventually(
+      async () => !(await Promise.all(machines.map(has))).join().includes(address),
+      'nobody has it',
+    );
+    await home.cluster.kubectlOk('-n', 'kube-system', 'delete', 'configmap', 'balancer-addresses');
+    await eventually(async () => (await readyPods()).length === 3, 'all pods are ready again');
   });
 });
 

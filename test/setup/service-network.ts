@@ -208,6 +208,7 @@ export function systemIn(netns: string, holder: () => number = () => 0): ProxySy
     run,
     follow: (command, args, ...rest) => real.follow('nsenter', [enter, command, ...args], ...rest),
     addresses: () => [machineAddress, bridgeAddress, '127.0.0.1'],
+    bridgeAddresses: () => [bridgeAddress],
     listFolder: (folder) => real.listFolder(seen(folder)),
     async readText(file) {
       if (!isOfReader(file)) return real.readText(seen(file));

@@ -1,7 +1,9 @@
 // LoadBalancer Services against the real API server and its controllers.
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { nodes, services } from '#kube/client/resources.ts';
-import { portsTakenAnnotation } from '#kube/machinery/balancers.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configMaps, nodes, services } from '#kube/client/resources.ts';
+import { poolConfigMap } from '#kube/machinery/address-pool.ts';
+import { lanAddress, portsAnnotation } from '#kube/machinery/balancers.ts';
+import { podNetworkAnnotations } from '#kube/machinery/pod-networks.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 let sim: SimulatedControlPlane;
@@ -11,7 +13,17 @@ beforeEach(async () => {
     ['pi', '192.168.1.2'],
     ['pc', '192.168.1.1'],
   ] as const)
-    await sim.addNode(name, { status: { addresses: [{ type: 'InternalIP', address }] } });
+    await sim.addNode(name, {
+      metadata: {
+        name,
+        annotations: {
+          [podNetworkAnnotations.machineNetworks]: '192.168.1.0/24',
+          [portsAnnotation]: '80/tcp free; 8080/tcp free',
+          [lanAddress.held]: '',
+        },
+      },
+      status: { addresses: [{ type: 'InternalIP', address }] },
+    });
 });
 afterEach(() => sim.stop());
 
@@ -33,12 +45,15 @@ async function addressesOf(name: string): Promise<string[]> {
 it('are given the addresses of the machines, and lose those that can’t serve them', async () => {
   await create('web', 8080);
   expect(await addressesOf('web')).toEqual(['192.168.1.1', '192.168.1.2']);
-  const annotations = { [portsTakenAnnotation]: '8080/tcp caddy (process 8)' };
+  const annotations = { [portsAnnotation]: '8080/tcp caddy (process 8)' };
   await sim.client.patch(nodes, { name: 'pi' }, { metadata: { annotations } });
   expect(await addressesOf('web')).toEqual(['192.168.1.1']);
-  expect(await sim.events('default')).toContain(
-    'PortTaken: pi: port 8080/tcp is taken by caddy (process 8)',
-  );
+  const text = 'pi: port 8080/tcp is taken by caddy (process 8)';
+  expect(await sim.events('default')).toContain(`PortTaken: ${text}`);
+  const { status } = await sim.client.get(services, { namespace: 'default', name: 'web' });
+  expect(status?.conditions).toMatchObject([
+    { type: 'LoadBalancerPortsError', status: 'True', reason: 'PortTaken', message: text },
+  ]);
   await sim.client.delete(nodes, { name: 'pc' });
   expect(await addressesOf('web')).toEqual([]);
 });
@@ -58,4 +73,65 @@ it('that are none any more lose their addresses', async () => {
   const spec = { type: 'ClusterIP' };
   await sim.client.patch(services, { namespace: 'default', name: 'web' }, { spec });
   expect(await addressesOf('web')).toEqual([]);
+});
+
+describe('with a pool of addresses', () => {
+  const { namespace, name, key } = poolConfigMap;
+  const setPool = (text: string) =>
+    sim.client.create(configMaps, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { namespace, name },
+      data: { [key]: text },
+    });
+  const annotate = (node: string, annotations: Record<string, string | null>) =>
+    sim.client.patch(nodes, { name: node }, { metadata: { annotations } });
+  const given = async (service: string): Promise<(string | undefined)[]> => {
+    await sim.settle();
+    const { metadata } = await sim.client.get(services, { namespace: 'default', name: service });
+    return [lanAddress.address, lanAddress.node].map((at) => metadata.annotations?.[at]);
+  };
+
+  it('get one each, when a machine has it; it moves with that machine gone', async () => {
+    await setPool('192.168.1.240-192.168.1.241');
+    await create('one', 80);
+    await create('two', 80);
+    const [[address = '', holder = ''], [second]] = [await given('one'), await given('two')];
+    expect([address, second]).toEqual(['192.168.1.240', '192.168.1.241']);
+    expect(await addressesOf('one')).toEqual([]);
+    await annotate(holder, { [lanAddress.held]: `${address} 02:00:00:00:00:01` });
+    expect(await addressesOf('one')).toEqual([address]);
+    const conditions = [{ type: 'Ready', status: 'False' }];
+    const options = { subresource: 'status' };
+    await sim.client.patch(nodes, { name: holder }, { status: { conditions } }, options);
+    const other = holder === 'pi' ? 'pc' : 'pi';
+    expect(await given('one')).toEqual([address, other]);
+    expect(await addressesOf('one')).toEqual([address]);
+  });
+
+  it('get another, and say why, when somebody has it already', async () => {
+    await setPool('192.168.1.240-192.168.1.241');
+    await create('web', 80);
+    const [address, node = ''] = await given('web');
+    await annotate(node, { [lanAddress.taken]: `${address} 02:00:00:00:00:99` });
+    expect((await given('web'))[0]).toBe('192.168.1.241');
+    expect(await sim.events('default')).toContain(
+      `AddressTaken: 192.168.1.240 has somebody else: 02:00:00:00:00:99 answered when ${node} asked for it`,
+    );
+  });
+
+  it('have the machines’ again when it is taken away, and wait where it must be the pool’s', async () => {
+    await setPool('192.168.1.240');
+    await create('web', 80);
+    expect((await given('web'))[0]).toBe('192.168.1.240');
+    await sim.client.delete(configMaps, { namespace, name });
+    expect(await given('web')).toEqual([undefined, undefined]);
+    expect(await addressesOf('web')).toEqual(['192.168.1.1', '192.168.1.2']);
+  });
+
+  it('is refused when it can’t be read', async () => {
+    await expect(setPool('192.168.1.9-192.168.1.1')).rejects.toThrow(
+      'ConfigMap "balancer-addresses" is invalid: data.addresses: Invalid value: "192.168.1.9-192.168.1.1": 192.168.1.9-192.168.1.1 ends before it begins',
+    );
+  });
 });

@@ -172,7 +172,7 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
         kind: 'Node',
         spec: {},
         ...more,
-        metadata: { name },
+        metadata: { ...more.metadata, name },
       });
       const lastHeartbeatTime = rfc3339(clock.now());
       const ready = { type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime };

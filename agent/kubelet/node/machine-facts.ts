@@ -80,9 +80,16 @@ function primaryAddresses(routes: string): string[] {
   const all = Object.entries(networkInterfaces()).flatMap(([name, entries]) =>
     (entries ?? [])
       .filter((entry) => entry.family === 'IPv4' && !entry.internal)
-      .map((entry) => ({ name, address: entry.address })),
+      // One of a pool, which is only answered for, is a network by itself: it comes last.
+      .map((entry) => ({
+        name,
+        address: entry.address,
+        isAlone: entry.cidr?.endsWith('/32') === true,
+      })),
   );
-  const physical = all.filter(({ name }) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name));
+  const physical = all
+    .filter(({ name }) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
+    .toSorted((a, b) => Number(a.isAlone) - Number(b.isAlone));
   const found = physical.find(({ name }) => name === primary) ?? physical[0];
   return [found?.address ?? '127.0.0.1'];
 }

@@ -67,5 +67,5 @@ export function makeRule(more: Partial<ServicePortRule>): ServicePortRule {
 }
 
 export function ruleSet(...ports: readonly ServicePortRule[]): RuleSet {
-  return { ports, healthChecks: [], problems: [] };
+  return { ports, healthChecks: [], loneIps: [], innerIps: [], problems: [] };
 }

@@ -480,6 +480,7 @@ describe('the standard plugins', () => {
       'PersistentVolumeClaimResize',
       'RuntimeClass',
       'DefaultIngressClass',
+      'BalancerAddresses',
     ]);
   });
 });

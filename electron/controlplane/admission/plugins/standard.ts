@@ -12,6 +12,7 @@ import { mutatingWebhooks } from '../webhooks/mutating.ts';
 import { validatingWebhooks } from '../webhooks/validating.ts';
 import { limitRanger } from '../limits/limit-ranger.ts';
 import { podSecurity } from '../pod-security/pod-security.ts';
+import { balancerAddresses } from './balancer-addresses.ts';
 import { certificateRequester } from './certificate-requester.ts';
 import { defaultIngressClass, defaultStorageClass } from './default-class.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
@@ -44,6 +45,7 @@ export function standardPlugins(deps: {
     persistentVolumeClaimResize(reader),
     runtimeClass(reader),
     defaultIngressClass(reader),
+    balancerAddresses(),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Node, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import { balancerClass, isBalanced, portsTakenAnnotation } from '#kube/machinery/balancers.ts';
+import { balancerClasses, isBalanced, portsAnnotation } from '#kube/machinery/balancers.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { planBalancer } from './plan.ts';
 
@@ -14,7 +14,9 @@ function node(
     labels?: Record<string, string>;
   } = {},
 ): Node {
-  const { ready = 'True', annotations = {}, labels = {} } = more;
+  const { ready = 'True', labels = {} } = more;
+  const free = '22/tcp free; 53/tcp free; 53/udp free; 80/tcp free; 443/tcp free';
+  const annotations = { [portsAnnotation]: free, ...more.annotations };
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -53,8 +55,15 @@ function planned(
   world: { services?: Service[]; nodes?: Node[]; slices?: EndpointSlice[] } = {},
 ): { at: (string | undefined)[]; refusals: readonly string[] } {
   const { services = [one], nodes = [pi, pc], slices = [] } = world;
-  const { ingress, refusals } = planBalancer(one, { services, nodes, slices });
-  return { at: ingress.map(({ ip }) => ip), refusals };
+  const given = new Map<string, string>();
+  const { ingress, refusals } = planBalancer(one, {
+    services,
+    nodes,
+    slices,
+    pool: undefined,
+    given,
+  });
+  return { at: ingress.map(({ ip }) => ip), refusals: refusals.map(({ text }) => text) };
 }
 
 describe('a LoadBalancer Service', () => {
@@ -69,7 +78,8 @@ describe('a LoadBalancer Service', () => {
   it('not at one whose own program has the port, nor where Ingresses are served at it', () => {
     const busy = node('busy', '192.168.1.4', {
       annotations: {
-        [portsTakenAnnotation]: '22/tcp sshd (process 7); 53/udp dnsmasq (process 9)',
+        [portsAnnotation]:
+          '22/tcp sshd (process 7); 53/udp dnsmasq (process 9); 53/tcp free; 443/tcp free',
       },
     });
     const front = node('front', '192.168.1.5', {
@@ -86,6 +96,14 @@ describe('a LoadBalancer Service', () => {
     const dns = service('dns', 53, { ports: [{ port: 53, protocol: 'UDP' }] });
     expect(planned(dns, { nodes }).at).toEqual(['192.168.1.2', '192.168.1.5']);
     expect(planned(service('dns', 53), { nodes }).refusals).toEqual([]);
+  });
+
+  it('not yet at one that has not looked who has the port, or where it is a node port', () => {
+    expect(planned(service('a', 8080))).toEqual({ at: [], refusals: [] });
+    const other = service('b', 81, { type: 'NodePort', ports: [{ port: 81, nodePort: 443 }] });
+    expect(planned(service('a', 443), { services: [other] }).refusals).toEqual([
+      'port 443/tcp is the node port of Service default/b',
+    ]);
   });
 
   it('has a port for itself: the older Service has it', () => {
@@ -125,7 +143,7 @@ it('of another class is left to others', () => {
   expect(
     [
       {},
-      { loadBalancerClass: balancerClass },
+      { loadBalancerClass: balancerClasses.nodes },
       { loadBalancerClass: 'metallb.io/x' },
       { type: 'NodePort' },
     ].map((more) => isBalanced(service('a', 80, more))),

@@ -1,83 +1,110 @@
-// Which machines a LoadBalancer Service is reached at: pure. Every one that is ready, whose ports it wants are
-// free there: of other Services (the older has them), of Ingresses, of the machine's own programs.
+// Where a LoadBalancer Service is reached: pure. On an address of the user's pool (lan-plan.ts), or on each machine
+// that is ready and whose ports it wants are free there: of other Services (the older has them), of Ingresses, of the
+// machine's own programs.
 import type { LoadBalancerIngress, Node, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { keyOf } from '#kube/client/resources.ts';
 import {
   balancedPorts,
   isBalanced,
-  portsTakenAnnotation,
-  readPortsTaken,
+  freePort,
+  portsAnnotation,
+  readPairs,
+  wantsLanAddress,
 } from '#kube/machinery/balancers.ts';
+import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
-import { keyOf } from '#kube/client/resources.ts';
-
-export interface BalancerWorld {
-  readonly services: readonly Service[];
-  readonly nodes: readonly Node[];
-  /** Of the Service. */
-  readonly slices: readonly EndpointSlice[];
-}
-
-export interface BalancerPlan {
-  /** Sorted by address. */
-  readonly ingress: readonly LoadBalancerIngress[];
-  /** Why a machine is left out, a sentence each. */
-  readonly refusals: readonly string[];
-}
+import { planLanAddress } from './lan-plan.ts';
+import {
+  addressOf,
+  isOlder,
+  type BalancerPlan,
+  type BalancerWorld,
+  type Refusal,
+} from './world.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
 export function planBalancer(service: Service, world: BalancerWorld): BalancerPlan {
-  const refusals: string[] = [];
-  const ingress: LoadBalancerIngress[] = [];
-  const rival = rivalOf(service, world.services);
-  if (rival !== undefined) return { ingress, refusals: [rival] };
   const near = service.spec.externalTrafficPolicy === 'Local' ? nodesOf(world.slices) : undefined;
-  for (const node of world.nodes.toSorted(byName)) {
-    const { name } = node.metadata;
-    const address = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-    if (address === undefined || !isServing(node) || near?.has(name) === false) continue;
-    const taken = takenOn(node, service);
-    if (taken === undefined) ingress.push({ ip: address, ipMode: 'VIP' });
-    else refusals.push(`${name}: ${taken}`);
-  }
-  return { ingress: ingress.toSorted((a, b) => ((a.ip ?? '') < (b.ip ?? '') ? -1 : 1)), refusals };
+  const nodes = world.nodes
+    .filter((node) => isServing(node) && near?.has(node.metadata.name) !== false)
+    .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  return wantsLanAddress(service, world.pool !== undefined)
+    ? planLanAddress(service, world, nodes)
+    : planNodeAddresses(service, world, nodes);
 }
 
-function byName(a: Node, b: Node): number {
-  return a.metadata.name < b.metadata.name ? -1 : 1;
+function planNodeAddresses(
+  service: Service,
+  world: BalancerWorld,
+  nodes: readonly Node[],
+): BalancerPlan {
+  const refusals: Refusal[] = [];
+  const ingress: LoadBalancerIngress[] = [];
+  const rival = rivalOf(service, world);
+  const wanted = service.spec.loadBalancerIP || undefined;
+  if (rival !== undefined) refusals.push({ reason: 'PortTaken', text: rival });
+  else if (wanted !== undefined && !world.nodes.some((node) => addressOf(node) === wanted))
+    refusals.push({
+      reason: 'NoAddress',
+      text: `spec.loadBalancerIP: no machine has the address ${wanted}, and it is not in a pool of addresses`,
+    });
+  else
+    for (const node of nodes) {
+      const ip = addressOf(node);
+      if (ip === undefined || (wanted !== undefined && ip !== wanted)) continue;
+      const taken = takenOn(node, service);
+      if (taken === undefined) ingress.push({ ip, ipMode: 'VIP' });
+      else if (taken !== notLooked)
+        refusals.push({ reason: 'PortTaken', text: `${node.metadata.name}: ${taken}` });
+    }
+  return {
+    ingress: ingress.toSorted((a, b) => ((a.ip ?? '') < (b.ip ?? '') ? -1 : 1)),
+    refusals,
+    lan: undefined,
+  };
 }
 
 function isServing({ metadata, status }: Node): boolean {
-  const ready = status?.conditions?.find(({ type }) => type === 'Ready');
-  return ready?.status === 'True' && !(excludeLabel in (metadata.labels ?? {}));
+  return isConditionTrue(status?.conditions, 'Ready') && !(excludeLabel in (metadata.labels ?? {}));
 }
 
-/** The oldest of those that want one of the ports has all of them. */
-function rivalOf(service: Service, all: readonly Service[]): string | undefined {
+/** The oldest of those that want one of the ports has all of them; node ports are on every machine. */
+function rivalOf(service: Service, { services, pool }: BalancerWorld): string | undefined {
   const wanted = new Set(balancedPorts(service));
-  const older = all
-    .filter((other) => isBalanced(other) && isOlder(other, service))
-    .flatMap((other) => balancedPorts(other).map((port) => ({ port, owner: keyOf(other) })));
-  const found = older.find(({ port }) => wanted.has(port));
-  return found && `port ${found.port} is the older Service ${found.owner}'s already`;
+  for (const other of services) {
+    if (keyOf(other) === keyOf(service)) continue;
+    const isRival =
+      isBalanced(other) && !wantsLanAddress(other, pool !== undefined) && isOlder(other, service);
+    const port = isRival ? balancedPorts(other).find((one) => wanted.has(one)) : undefined;
+    if (port !== undefined) return `port ${port} is the older Service ${keyOf(other)}'s already`;
+    const nodePort = nodePortsOf(other).find((one) => wanted.has(one));
+    if (nodePort !== undefined)
+      return `port ${nodePort} is the node port of Service ${keyOf(other)}`;
+  }
+  return undefined;
 }
 
-function isOlder(other: Service, service: Service): boolean {
-  const key = ({ metadata }: Service): string =>
-    `${metadata.creationTimestamp ?? ''} ${metadata.namespace}/${metadata.name}`;
-  return key(other) < key(service);
+function nodePortsOf({ spec }: Service): string[] {
+  return (spec.ports ?? []).flatMap(({ nodePort = 0, protocol = 'TCP' }) =>
+    nodePort === 0 ? [] : [`${nodePort}/${protocol.toLowerCase()}`],
+  );
 }
 
-function takenOn({ metadata }: Node, service: Service): string | undefined {
-  const { annotations = {} } = metadata;
+/** Its agent has yet to say whether somebody has the port. */
+const notLooked = '';
+
+function takenOn(node: Node, service: Service): string | undefined {
+  const { annotations = {} } = node.metadata;
   const ofIngress = (annotations[ingressNode.portsAnnotation] ?? '').split(',');
-  const holders = readPortsTaken(annotations[portsTakenAnnotation] ?? '');
+  const holders = readPairs(node, portsAnnotation);
   for (const port of balancedPorts(service)) {
     if (port.endsWith('/tcp') && ofIngress.includes(port.slice(0, -'/tcp'.length)))
       return `port ${port} serves Ingresses there`;
     const holder = holders.get(port);
-    if (holder !== undefined) return `port ${port} is taken by ${holder}`;
+    if (holder === undefined) return notLooked;
+    if (holder !== freePort) return `port ${port} is taken by ${holder}`;
   }
   return undefined;
 }

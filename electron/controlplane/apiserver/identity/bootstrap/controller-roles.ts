@@ -118,11 +118,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'custom.metrics.k8s.io external.metrics.k8s.io', '*'),
     events,
   ],
-  // Differs: Kubernetes' asks a cloud; here it looks where pods are.
+  // Differs: Kubernetes' asks a cloud; here it looks where pods are, and writes down addresses it gave.
   'service-controller': [
-    rule(read, 'core', 'services'),
+    rule(`${read} patch`, 'core', 'services'),
     rule('patch update', 'core', 'services/status'),
-    rule('list watch', 'core', 'nodes'),
+    rule('list watch', 'core', 'nodes configmaps'),
     rule('list watch', 'discovery.k8s.io', 'endpointslices'),
     events,
   ],

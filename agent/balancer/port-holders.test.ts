@@ -1,8 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Service } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
-import { readPortsTaken } from '#kube/machinery/balancers.ts';
-import { PortsTaken } from './ports-taken.ts';
+import { PortHolders } from './port-holders.ts';
 
 const ssh: Service = {
   apiVersion: 'v1',
@@ -27,7 +26,7 @@ it('ports that Services want are looked at, again after a while, and not when no
   const asked: string[] = [];
   const holders = new Map([['22/tcp', 'sshd (process 7)']]);
   let changes = 0;
-  const taken = new PortsTaken({
+  const taken = new PortHolders({
     services: {
       lister: { list: () => list },
       addHandler(handlers) {
@@ -47,15 +46,17 @@ it('ports that Services want are looked at, again after a while, and not when no
   changed();
   await settle();
   expect([taken.text, changes, asked]).toEqual([
-    '22/tcp sshd (process 7)',
+    '22/sctp free; 22/tcp sshd (process 7); 22/udp free; 8080/tcp free',
     1,
     ['22/tcp', '22/udp', '8080/tcp'],
   ]);
-  expect([...readPortsTaken(taken.text ?? '')]).toEqual([['22/tcp', 'sshd (process 7)']]);
   holders.set('8080/tcp', 'caddy (process 8)');
   clock.advance(30_000);
   await settle();
-  expect([taken.text, changes]).toEqual(['22/tcp sshd (process 7); 8080/tcp caddy (process 8)', 2]);
+  expect([taken.text, changes]).toEqual([
+    '22/sctp free; 22/tcp sshd (process 7); 22/udp free; 8080/tcp caddy (process 8)',
+    2,
+  ]);
   list = [];
   changed();
   await settle();

@@ -1,10 +1,10 @@
-// Ports that LoadBalancer Services want and programs of this machine listen on: told on the Node, so that the
-// machine is left out for them. What the kernel leads away from a program would be lost to it: SSH, say.
+// Who of this machine's programs listens on the ports that LoadBalancer Services want: told on the Node, so that the
+// machine is left out where somebody does. What the kernel leads away from a program would be lost to it: SSH, say.
 import type { Service } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
-import { balancedPorts, isBalanced, portsTakenText } from '#kube/machinery/balancers.ts';
+import { balancedPorts, freePort, isBalanced, pairsText } from '#kube/machinery/balancers.ts';
 
-export interface PortsTakenDeps {
+export interface PortHoldersDeps {
   readonly services: {
     readonly lister: { list(): Service[] };
     addHandler(handlers: { onAdd(): void; onUpdate(): void; onDelete(): void }): () => void;
@@ -19,14 +19,14 @@ export interface PortsTakenDeps {
 /** Programs come and go unasked; looked at only while a Service wants a port. */
 const lookMs = 30_000;
 
-export class PortsTaken {
-  readonly #deps: PortsTakenDeps;
+export class PortHolders {
+  readonly #deps: PortHoldersDeps;
   #text = '';
   #isRunning = false;
   #isDirty = false;
   #timer: Timer | undefined;
 
-  constructor(deps: PortsTakenDeps) {
+  constructor(deps: PortHoldersDeps) {
     const { services, signal } = deps;
     this.#deps = deps;
     const changed = (): void => void this.#look();
@@ -52,7 +52,7 @@ export class PortsTaken {
     while (this.#isDirty && !signal.aborted) {
       this.#isDirty = false;
       wanted = new Set(services.lister.list().filter(isBalanced).flatMap(balancedPorts));
-      const text = portsTakenText(await this.#takenOf(wanted));
+      const text = pairsText(await this.#holdersOf(wanted));
       if (text === this.#text) continue;
       this.#text = text;
       onChange();
@@ -63,14 +63,15 @@ export class PortsTaken {
       this.#timer = clock.timer(lookMs, () => void this.#look());
   }
 
-  async #takenOf(wanted: ReadonlySet<string>): Promise<Map<string, string>> {
-    const taken = new Map<string, string>();
+  async #holdersOf(wanted: ReadonlySet<string>): Promise<Map<string, string>> {
+    const holders = new Map<string, string>();
     for (const port of wanted) {
       const [number = '', protocol] = port.split('/');
-      if (protocol !== 'tcp' && protocol !== 'udp') continue;
-      const holder = await this.#deps.holder(Number(number), protocol);
-      if (holder !== undefined) taken.set(port, holder);
+      // Of SCTP the kernel shows no such table everywhere.
+      const isLookedAt = protocol === 'tcp' || protocol === 'udp';
+      const holder = isLookedAt ? await this.#deps.holder(Number(number), protocol) : undefined;
+      holders.set(port, holder ?? freePort);
     }
-    return taken;
+    return holders;
   }
 }

@@ -2,6 +2,7 @@
 // the kernel. Where there is none, the agent's own heartbeats have to do.
 import { spawn } from 'node:child_process';
 import { delay, type Clock } from '#kube/base/clock.ts';
+import { boundToUs } from '../run-command.ts';
 
 /** Several come together: a new lease is one address out, one in, and their routes. */
 const calmMs = 50;
@@ -22,7 +23,8 @@ async function watch(clock: Clock, onChange: () => void, signal: AbortSignal): P
 function watchOnce(clock: Clock, onChange: () => void, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const args = ['-4', '-oneline', 'monitor', 'address', 'route'];
-    const child = spawn('ip', args, { stdio: ['ignore', 'pipe', 'ignore'], signal });
+    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore'];
+    const child = spawn(...boundToUs('ip', args), { stdio, signal });
     let isTold = false;
     child.stdout.on('data', () => {
       if (isTold) return;

@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { createInterface } from 'node:readline';
+import { boundToUs } from '../run-command.ts';
 
 export interface CommandResult {
   /** Undefined when the command does not exist or was killed. */
@@ -75,7 +76,8 @@ function follow(
   signal: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { signal, stdio: ['ignore', 'pipe', 'ignore'] });
+    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore'];
+    const child = spawn(...boundToUs(command, args), { signal, stdio });
     createInterface({ input: child.stdout }).on('line', onLine);
     child.once('error', () => resolve());
     child.once('close', () => resolve());

@@ -1,7 +1,8 @@
 // In which order the pods of a route are tried for a request: in turn, or by the client's address where
 // the Service wants each client to keep its pod.
 import { fnv1a } from '#kube/machinery/hash.ts';
-import type { Endpoint, Route } from './routes.ts';
+import type { Endpoint } from '../proxy/endpoints.ts';
+import type { Route } from './routes.ts';
 
 export class Turns {
   readonly #next = new Map<string, number>();

@@ -5,7 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { noPods, send, tooLarge, tooSlow, unreachable, type Answer } from './answers.ts';
 import { requestHeaders, responseHeaders, type Client } from './headers.ts';
-import type { Endpoint, Route } from './routes.ts';
+import type { Endpoint } from '../proxy/endpoints.ts';
+import type { Route } from './routes.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface Asked {

@@ -13,7 +13,8 @@ import { systemClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { issueCertificate } from '#platform/certificate.ts';
 import { Front, type FrontOptions } from './front.ts';
-import type { Endpoint, Route, RouteTable } from './routes.ts';
+import type { Endpoint } from '../proxy/endpoints.ts';
+import type { Route, RouteTable } from './routes.ts';
 import { settingsOf } from './settings.ts';
 
 const cleanUps: (() => unknown)[] = [];
@@ -62,7 +63,10 @@ async function serve(
   const { settings } = settingsOf(annotations);
   const route = { path: '/', isExact: false, owner: 'default/app', backend: 'default/app:80' };
   const hosts = new Map([
-    ['app.local', [{ ...route, endpoints, hasClientAffinity: false, settings, ...more }]],
+    [
+      'app.local',
+      [{ ...route, endpoints, runsOn: [], hasClientAffinity: false, settings, ...more }],
+    ],
   ]);
   const table: RouteTable = { hosts, fallback: undefined, tls: [], problems: [] };
   front.use(table);

@@ -1,7 +1,7 @@
 // The driver: Ingresses, their class, Services, EndpointSlices and TLS Secrets from informers → routes.ts
 // → what listens (front.ts, loaded when the first Ingress of ours comes). Changes that come together
 // become one. Goes on with what it knows while the API server is away.
-import type { Service } from '#kube/api/core.ts';
+import type { Node, Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Ingress, IngressClass } from '#kube/api/networking.ts';
 import type { Timer } from '#kube/base/clock.ts';
@@ -19,6 +19,7 @@ import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
+import { placeOf, type Place } from '../proxy/endpoints.ts';
 import { LanNames } from '../names/lan-names.ts';
 import { servedNames } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
@@ -79,6 +80,7 @@ class IngressDriver {
   readonly #classes: Informer<IngressClass>;
   readonly #services: Informer<Service>;
   readonly #endpointSlices: Informer<EndpointSlice>;
+  readonly #nodes: Informer<Node>;
   readonly #secrets: TlsSecrets;
   readonly #names: LanNames | undefined;
   #table: RouteTable | undefined;
@@ -104,13 +106,14 @@ class IngressDriver {
     this.#classes = informers.informer(ingressClasses);
     this.#services = informers.informer(services);
     this.#endpointSlices = informers.informer(endpointSlices);
+    this.#nodes = informers.informer(nodes);
     this.#secrets = new TlsSecrets(informers.deps, () => this.#changed());
     const { nodeName, lanInterfaces: interfaces, signal } = deps;
     const onHeld = (held: ReadonlyMap<string, string>): void => this.#onHeld(held);
     if (interfaces.length > 0)
       this.#names = new LanNames({
         ...informers.deps,
-        nodes: informers.informer(nodes),
+        nodes: this.#nodes,
         nodeName,
         interfaces,
         onHeld,
@@ -127,6 +130,13 @@ class IngressDriver {
       this.#classes.addHandler(handlers),
       this.#services.addHandler(handlers),
       this.#endpointSlices.addHandler(handlers),
+      this.#nodes.addHandler({
+        onUpdate: (old, node) => {
+          const { nodeName } = this.#deps;
+          const isMoved = placeOf(nodeName, old).zone !== placeOf(nodeName, node).zone;
+          if (node.metadata.name === nodeName && isMoved) changed();
+        },
+      }),
     ];
     // A kind of which there is none calls no handler.
     void Promise.all(this.#sources.map((source) => source.whenSynced())).then(changed);
@@ -142,6 +152,11 @@ class IngressDriver {
 
   get #sources() {
     return [this.#ingresses, this.#classes, this.#services, this.#endpointSlices];
+  }
+
+  #place(): Place {
+    const { nodeName } = this.#deps;
+    return placeOf(nodeName, this.#nodes.lister.get('', nodeName));
   }
 
   #changed(): void {
@@ -173,6 +188,7 @@ class IngressDriver {
       classes: this.#classes.lister.list(),
       services: this.#services.lister.list(),
       endpointSlices: this.#endpointSlices.lister.list(),
+      place: this.#place(),
     });
     this.#tell(table.problems);
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;

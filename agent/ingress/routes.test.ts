@@ -72,11 +72,13 @@ function ingress(name: string, spec: Ingress['spec'], createdAt = '2026-01-01T00
   };
 }
 
+const place = { nodeName: 'here', zone: 'attic' };
 const names = ['a', 'b', 'c', 'd'];
 const world = (...ingresses: readonly Ingress[]): IngressState => ({
   ingresses,
   classes: [ours, theirs],
   services: names.map((name) => service(name)),
+  place,
   endpointSlices: names.map((name, n) => slice(name, { [`10.244.0.${n + 1}`]: { ready: true } })),
 });
 
@@ -253,6 +255,40 @@ describe('pods', () => {
     expect(at({ '10.0.0.1': leaving, '10.0.0.2': { ready: true } })).toEqual(['10.0.0.2']);
     expect(at({ '10.0.0.1': leaving, '10.0.0.2': { ready: false } })).toEqual(['10.0.0.1']);
   });
+});
+
+it('requests go where a client on this node would: hints, and a policy of the Service, count', () => {
+  const ends = (['here', 'there'] as const).map((nodeName, n) => ({
+    addresses: [`10.244.${n}.1`],
+    nodeName,
+    hints: { forZones: [{ name: nodeName === 'here' ? 'attic' : 'cellar' }] },
+  }));
+  const route = (zone: string, internalTrafficPolicy: string) =>
+    findRoute(
+      routeTable({
+        ...world(ingress('one', { rules: [rule('x.local', 'Prefix / a')] })),
+        services: [service('a', { internalTrafficPolicy })],
+        endpointSlices: [{ ...slice('a', {}), endpoints: ends }],
+        place: { ...place, zone },
+      }),
+      'x.local',
+      '/',
+    );
+  const addresses = (...given: Parameters<typeof route>) =>
+    route(...given)?.endpoints.map(({ address }) => address);
+  expect([
+    addresses('attic', 'Cluster'),
+    addresses('cellar', 'Cluster'),
+    addresses('', 'Cluster'),
+    addresses('', 'Local'),
+    route('attic', 'Cluster')?.runsOn,
+  ]).toEqual([
+    ['10.244.0.1'],
+    ['10.244.1.1'],
+    ['10.244.0.1', '10.244.1.1'],
+    ['10.244.0.1'],
+    ['here', 'there'],
+  ]);
 });
 
 describe('TLS', () => {

@@ -1,7 +1,7 @@
 // Which host and path lead to which pods: pure. Hosts exact or with one label of freedom, paths exact
 // or by whole elements; the longest path wins, then the older Ingress.
 // Source: the Ingress API's own documentation (networking.k8s.io/v1), Kubernetes 1.35.
-import type { Service } from '#kube/api/core.ts';
+import type { Service, ServicePort } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type {
   HTTPIngressPath,
@@ -11,15 +11,14 @@ import type {
   IngressServiceBackend,
 } from '#kube/api/networking.ts';
 import { ownIngresses } from '#kube/machinery/ingress.ts';
-import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
+import {
+  chooseEndpoints,
+  internalEndpoints,
+  slicesByService,
+  type Endpoint,
+  type Place,
+} from '../proxy/endpoints.ts';
 import { settingsOf, type Settings } from './settings.ts';
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-  /** Where the pod runs. */
-  readonly nodeName?: string | undefined;
-}
 
 export interface Route {
   /** Without a slash at its end, but for `/`. */
@@ -29,8 +28,10 @@ export interface Route {
   readonly owner: string;
   /** `namespace/name:port` of the Service. */
   readonly backend: string;
-  /** Sorted; ready ones, or those that serve until their end where no other is left. */
+  /** Sorted; those that a client on this node gets. */
   readonly endpoints: readonly Endpoint[];
+  /** Names of the nodes that the app is on, wherever requests go. */
+  readonly runsOn: readonly string[];
   readonly hasClientAffinity: boolean;
   readonly settings: Settings;
 }
@@ -62,6 +63,8 @@ export interface IngressState {
   readonly classes: readonly IngressClass[];
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
+  /** Where this serves. */
+  readonly place: Place;
 }
 
 export function routeTable(state: IngressState): RouteTable {
@@ -123,24 +126,19 @@ function tlsNames({ metadata, spec }: Ingress): TlsName[] {
   });
 }
 
-type Found = Pick<Route, 'backend' | 'endpoints' | 'hasClientAffinity'>;
+type Found = Pick<Route, 'backend' | 'endpoints' | 'runsOn' | 'hasClientAffinity'>;
 
 class Backends {
   readonly #services: ReadonlyMap<string, Service>;
-  readonly #slices = new Map<string, EndpointSlice[]>();
+  readonly #slices: ReadonlyMap<string, readonly EndpointSlice[]>;
+  readonly #place: Place;
 
-  constructor({ services, endpointSlices }: IngressState) {
+  constructor({ services, endpointSlices, place }: IngressState) {
     this.#services = new Map(
       services.map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
     );
-    for (const slice of endpointSlices) {
-      const name = slice.metadata.labels?.[serviceNameLabel];
-      if (name === undefined || slice.addressType === 'FQDN') continue;
-      const key = `${slice.metadata.namespace}/${name}`;
-      const known = this.#slices.get(key);
-      if (known === undefined) this.#slices.set(key, [slice]);
-      else known.push(slice);
-    }
+    this.#slices = slicesByService(endpointSlices);
+    this.#place = place;
   }
 
   /** Without endpoints where the Service is not there (yet): that is answered with 503. */
@@ -156,54 +154,41 @@ class Backends {
     const { name, port } = backend.service;
     const key = `${metadata.namespace}/${name}`;
     const portText = String(port?.name ?? port?.number ?? '');
-    const nothing = { backend: `${key}:${portText}`, endpoints: [], hasClientAffinity: false };
+    const nothing = {
+      backend: `${key}:${portText}`,
+      endpoints: [],
+      runsOn: [],
+      hasClientAffinity: false,
+    };
     const service = this.#services.get(key);
     if (service === undefined) {
       tell(`The Service ${key} does not exist.`);
       return nothing;
     }
-    const portName = servicePortName(service, port);
-    if (portName === undefined) {
+    const found = servicePort(service, port);
+    if (found === undefined) {
       tell(`The Service ${key} has no port ${portText}.`);
       return nothing;
     }
+    const choice = chooseEndpoints(found, this.#slices.get(key) ?? [], this.#place);
     return {
       ...nothing,
-      endpoints: endpointsOf(this.#slices.get(key) ?? [], portName),
+      endpoints: internalEndpoints(service, choice),
+      runsOn: choice.nodes,
       hasClientAffinity: service.spec.sessionAffinity === 'ClientIP',
     };
   }
 }
 
-/** '' of a port without a name; undefined: there is no such port. */
-function servicePortName(
+function servicePort(
   { spec }: Service,
   port: IngressServiceBackend['port'],
-): string | undefined {
-  const found = (spec.ports ?? []).find((one) =>
+): ServicePort | undefined {
+  return (spec.ports ?? []).find((one) =>
     port?.name === undefined || port.name === ''
       ? one.port === port?.number
       : one.name === port.name,
   );
-  return found && (found.name ?? '');
-}
-
-function endpointsOf(slices: readonly EndpointSlice[], portName: string): Endpoint[] {
-  const ready = new Map<string, Endpoint>();
-  const leaving = new Map<string, Endpoint>();
-  for (const { ports, endpoints } of slices)
-    for (const { name = '', port } of ports ?? []) {
-      if (name !== portName || port === undefined) continue;
-      for (const { addresses, conditions, nodeName } of endpoints ?? []) {
-        const isLeaving = conditions?.serving === true && conditions.terminating === true;
-        const isReady = conditions?.ready !== false;
-        if (!isReady && !isLeaving) continue;
-        for (const address of addresses)
-          (isReady ? ready : leaving).set(`${address} ${port}`, { address, port, nodeName });
-      }
-    }
-  const chosen = ready.size > 0 ? ready : leaving;
-  return [...chosen.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);
 }
 
 /** `host` as in a Host header; `path` without the question. Undefined: nothing answers there. */

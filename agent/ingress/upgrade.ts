@@ -7,7 +7,7 @@ import type { Clock } from '#kube/base/clock.ts';
 import { noPods, rawAnswer, unreachable } from './answers.ts';
 import type { Asked } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
-import type { Endpoint } from './routes.ts';
+import type { Endpoint } from '../proxy/endpoints.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface Opened {

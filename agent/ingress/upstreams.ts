@@ -2,7 +2,8 @@
 // node:http takes a third more of the processor for a request.
 import type { Dispatcher } from 'undici';
 import Pool from 'undici/lib/dispatcher/pool.js';
-import type { Endpoint, RouteTable } from './routes.ts';
+import type { Endpoint } from '../proxy/endpoints.ts';
+import type { RouteTable } from './routes.ts';
 import type { Settings } from './settings.ts';
 
 const connectMs = 3_000;

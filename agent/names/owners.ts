@@ -16,8 +16,7 @@ export interface ServedName {
 export function servedNames({ hosts }: RouteTable): ServedName[] {
   return [...hosts].flatMap(([host, routes]) => {
     if (!isLanName(host)) return [];
-    const nodes = routes.flatMap(({ endpoints }) => endpoints.map(({ nodeName }) => nodeName));
-    return [{ host, runsOn: new Set(nodes.filter((name) => name !== undefined)) }];
+    return [{ host, runsOn: new Set(routes.flatMap(({ runsOn }) => runsOn)) }];
   });
 }
 

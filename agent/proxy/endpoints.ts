@@ -1,8 +1,9 @@
-// Which endpoints of a Service's port this node uses: ready ones, of this node's zone or this node
+// Which endpoints of a Service's port this node uses, for the proxy and for Ingresses: ready ones, of this node's zone or this node
 // itself where hints say so; what still serves while it ends only where nothing ready is left. Pure.
 // Source: kubernetes pkg/proxy/topology.go (CategorizeEndpoints), pkg/proxy/endpointslicecache.go.
-import type { ServicePort } from '#kube/api/core.ts';
+import type { Node, Service, ServicePort } from '#kube/api/core.ts';
 import type { Endpoint as SliceEndpoint, EndpointSlice } from '#kube/api/discovery.ts';
+import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { parseIpv4 } from '#kube/machinery/ipv4.ts';
 import { ipv4 } from './addresses.ts';
 
@@ -18,11 +19,19 @@ export interface Place {
   readonly zone: string;
 }
 
+const zoneLabel = 'topology.kubernetes.io/zone';
+
+export function placeOf(nodeName: string, node: Node | undefined): Place {
+  return { nodeName, zone: node?.metadata.labels?.[zoneLabel] ?? '' };
+}
+
 export interface Choice {
   /** Wherever they are. Sorted, each once. */
   readonly cluster: readonly Endpoint[];
   /** On this node. */
   readonly local: readonly Endpoint[];
+  /** Names of the nodes that all of those are on from which it was chosen, near or far. */
+  readonly nodes: readonly string[];
   /** Whether anybody in the cluster serves the port. */
   readonly isServed: boolean;
   /** Addresses of all that serve: connections to others have no future. */
@@ -58,6 +67,7 @@ export function chooseEndpoints(
   return {
     cluster: plain(near.length > 0 ? near : ending),
     local: plain(localReady.length > 0 ? localReady : ending.filter(isLocal)),
+    nodes: nodesOf(ready.length > 0 ? ready : ending),
     isServed: ready.length + ending.length > 0,
     serving: addresses(all.filter((one) => one.isServing)),
     nearby: addresses(all.filter((one) => one.nodeName === undefined || isLocal(one))),
@@ -113,6 +123,29 @@ function candidate(
     zones: hints?.forZones?.map(({ name }) => name) ?? none,
     nodes: hints?.forNodes?.map(({ name }) => name) ?? none,
   };
+}
+
+/** What a client within the cluster gets. */
+export function internalEndpoints({ spec }: Service, choice: Choice): readonly Endpoint[] {
+  return spec.internalTrafficPolicy === 'Local' ? choice.local : choice.cluster;
+}
+
+/** IPv4 ones, by `namespace/name` of the Service. */
+export function slicesByService(slices: readonly EndpointSlice[]): Map<string, EndpointSlice[]> {
+  const found = new Map<string, EndpointSlice[]>();
+  for (const slice of slices) {
+    const name = slice.metadata.labels?.[serviceNameLabel];
+    if (name === undefined || slice.addressType !== 'IPv4') continue;
+    const key = `${slice.metadata.namespace}/${name}`;
+    const list = found.get(key);
+    if (list === undefined) found.set(key, [slice]);
+    else list.push(slice);
+  }
+  return found;
+}
+
+function nodesOf(chosen: readonly Candidate[]): readonly string[] {
+  return [...new Set(chosen.map(({ nodeName }) => nodeName))].filter((name) => name !== undefined);
 }
 
 function plain(chosen: readonly Candidate[]): readonly Endpoint[] {

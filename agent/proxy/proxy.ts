@@ -6,6 +6,7 @@ import type { Node, Service } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Applier, ApplyProblem } from './applier.ts';
+import { placeOf } from './endpoints.ts';
 import { HealthChecks } from './health-checks.ts';
 import { NftApplier, whyNotNftables } from './nft-applier.ts';
 import { RuleMaker } from './rules.ts';
@@ -57,7 +58,6 @@ const resyncMs = 300_000;
 const firstRetryMs = 1_000;
 const maxRetryMs = 60_000;
 const everyAddress = '0.0.0.0';
-const zoneLabel = 'topology.kubernetes.io/zone';
 
 /** Runs until `signal` aborts. Resolves once the mode is chosen; rules follow when synced. */
 export async function startProxy(deps: ProxyDeps, signal: AbortSignal): Promise<Proxy> {
@@ -212,8 +212,7 @@ class ProxyDriver implements Proxy {
     const own = node.lister.list().find(({ metadata }) => metadata.name === nodeName);
     const addresses = own?.status?.addresses ?? [];
     return {
-      nodeName,
-      zone: own?.metadata.labels?.[zoneLabel] ?? '',
+      ...placeOf(nodeName, own),
       nodeAddresses: addresses
         .filter(({ type }) => type === 'InternalIP')
         .map(({ address }) => address),

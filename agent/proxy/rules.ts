@@ -3,9 +3,15 @@
 // Source: kubernetes pkg/proxy/serviceport.go, servicechangetracker.go; nftables/proxier.go.
 import type { Service, ServicePort } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';
 import { disjointRanges, ipv4, isWithin } from './addresses.ts';
-import { chooseEndpoints, type Choice, type Endpoint, type Place } from './endpoints.ts';
+import {
+  chooseEndpoints,
+  internalEndpoints,
+  slicesByService,
+  type Choice,
+  type Endpoint,
+  type Place,
+} from './endpoints.ts';
 
 export type { Endpoint } from './endpoints.ts';
 export type Protocol = 'tcp' | 'udp' | 'sctp';
@@ -186,19 +192,6 @@ function balancerIpsOf(service: Service): readonly string[] {
   );
 }
 
-function slicesByService(slices: readonly EndpointSlice[]): Map<string, EndpointSlice[]> {
-  const found = new Map<string, EndpointSlice[]>();
-  for (const slice of slices) {
-    const name = slice.metadata.labels?.[serviceNameLabel];
-    if (name === undefined || slice.addressType !== 'IPv4') continue;
-    const key = `${slice.metadata.namespace}/${name}`;
-    const list = found.get(key);
-    if (list === undefined) found.set(key, [slice]);
-    else list.push(slice);
-  }
-  return found;
-}
-
 type Here = Omit<ProxyState, 'services' | 'endpointSlices'>;
 
 function serviceRules(
@@ -252,8 +245,8 @@ function portRule({ service, port, choice, here }: PortSource): ServicePortRule 
     balancerIps,
     sources: sourcesOf(spec.loadBalancerSourceRanges ?? [], balancerIps, here.nodeAddresses),
     nodePort: port.nodePort === undefined || port.nodePort === 0 ? undefined : port.nodePort,
-    internal: targetOf(choice, spec.internalTrafficPolicy === 'Local'),
-    external: targetOf(choice, isExternalLocal),
+    internal: targetOf(choice, internalEndpoints(service, choice)),
+    external: targetOf(choice, isExternalLocal ? choice.local : choice.cluster),
     shortCut: isExternalLocal ? choice.cluster : undefined,
     affinitySeconds: hasAffinity ? timeoutSeconds : undefined,
     serving: choice.serving,
@@ -261,11 +254,8 @@ function portRule({ service, port, choice, here }: PortSource): ServicePortRule 
   };
 }
 
-function targetOf(choice: Choice, isLocalOnly: boolean): Target {
-  return {
-    endpoints: isLocalOnly ? choice.local : choice.cluster,
-    whenEmpty: choice.isServed ? 'drop' : 'reject',
-  };
+function targetOf({ isServed }: Choice, endpoints: readonly Endpoint[]): Target {
+  return { endpoints, whenEmpty: isServed ? 'drop' : 'reject' };
 }
 
 /**

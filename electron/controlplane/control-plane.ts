@@ -5,9 +5,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Node, Pod } from '#kube/api/core.ts';
-import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { KubeObject } from '#kube/api/object.ts';
-import { assert } from '#kube/base/assert.ts';
 import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
@@ -20,7 +18,6 @@ import {
   services,
 } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
@@ -49,12 +46,11 @@ import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LeaderWork } from './leader-work.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
+import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
-import { apiVersionOfResource } from './registry/resource-table.ts';
-import { builtInResources } from './registry/resources.ts';
 import { startCompactor } from './store/compactor.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
@@ -123,6 +119,8 @@ export class ControlPlane {
   /** In the order in which things started; stopped in reverse. */
   readonly #stops: (() => void | Promise<void>)[] = [];
   #apiPort = 0;
+  /** Control planes that there are, this one first, and whether they were heard of. */
+  #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
   #missing: string | undefined = 'the first objects are being made';
 
   constructor(deps: ControlPlaneDeps) {
@@ -159,6 +157,7 @@ export class ControlPlane {
     const assembled = await this.#startApi(keys, apiPort, backing);
     const { handler, tokens, probeApiService } = assembled;
     late.set(handler);
+    this.#apiServers = () => apiServersOf(backing, this.#deps.nodeName);
     const client = this.#client(handler, 'system:apiserver', ['system:masters']);
     await this.#bootstrap(client, apiPort);
     await this.#unlessRefused(() =>
@@ -319,9 +318,13 @@ export class ControlPlane {
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
     const apiServerAddress = addressForOthers(this.#deps.options.bindAddress);
+    const [apiServerId = ''] = this.#apiServers().keys();
+    if (apiServerAddress === undefined)
+      await this.#unlessRefused(() => forgetApiServer(client, apiServerId));
     const objects = bootstrapObjects({
       serviceCidr,
       apiServerPort,
+      apiServerId,
       ...(apiServerAddress !== undefined && { apiServerAddress }),
     });
     const ensure = (object: KubeObject) => this.#unlessRefused(() => ensureObject(client, object));
@@ -415,6 +418,7 @@ export class ControlPlane {
           account === undefined ? manager : this.#controllerClient(handler, account),
         informers: this.#informers(manager),
         authority,
+        apiServers: this.#apiServers,
         probeApiService,
         logger: logger.with({ component: 'controllers' }),
       },
@@ -549,31 +553,4 @@ function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuth
     },
     expiryOf: certificateExpiryMs,
   };
-}
-
-async function ensureObject(client: RestClient, object: KubeObject): Promise<void> {
-  const definition = builtInResources.find(
-    (one) => one.kind === object.kind && apiVersionOfResource(one) === object.apiVersion,
-  );
-  assert(definition, `${object.kind} is a built-in kind`);
-  const resource = { ...definition, resource: definition.plural };
-  // Reads first: on a full disk, or with a webhook that is down, a cluster starts all the same, and a
-  // create would be refused.
-  const found = await client.get(resource, object.metadata).catch((error: unknown) => {
-    if (!hasReason(error, 'NotFound')) throw error;
-    return undefined;
-  });
-  if (found !== undefined && (object.kind !== 'EndpointSlice' || isSame(object, found))) return;
-  try {
-    if (found === undefined) await client.create(resource, object);
-    else await client.update(resource, object);
-  } catch (error) {
-    // Another member was faster.
-    if (!hasReason(error, 'AlreadyExists')) throw error;
-  }
-}
-
-function isSame(wanted: KubeObject, found: KubeObject): boolean {
-  const [next, old] = [wanted as EndpointSlice, found as EndpointSlice];
-  return deepEqual(next.ports, old.ports) && deepEqual(next.endpoints, old.endpoints);
 }

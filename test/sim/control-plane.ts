@@ -40,6 +40,8 @@ export interface SimulatedControlPlane {
 export interface GivenParts {
   /** A store of the test's own, in memory as well. */
   readonly store?: Store;
+  /** Members of the store, and whether they are heard of. */
+  readonly apiServers?: () => ReadonlyMap<string, boolean>;
   /** Nobody else writes then. */
   readonly withoutControllers?: boolean;
 }
@@ -112,6 +114,7 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
               expiryOf: () => undefined,
             },
             probeApiService,
+            apiServers: given.apiServers ?? (() => new Map([['1', true]])),
             clock,
             random,
             logger,

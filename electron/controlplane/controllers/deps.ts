@@ -49,6 +49,8 @@ export interface ControllerDeps {
   readonly authority: ClusterAuthority;
   /** Why the server behind it does not answer as it has to; undefined: it does. */
   readonly probeApiService: (apiService: APIService) => Promise<string | undefined>;
+  /** Control planes of the cluster, by the id of their Leases: whether they were heard of just now. */
+  readonly apiServers: () => ReadonlyMap<string, boolean>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -5,6 +5,7 @@ import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
 import { createTokenSecretController } from './access/token-secrets.ts';
+import { createApiEndpointsController } from './api-endpoints.ts';
 import { createApiServiceAvailability } from './api-service/availability.ts';
 import { createApiServiceRegistration } from './api-service/registration.ts';
 import { createBalancerController } from './balancer/balancer.ts';
@@ -72,6 +73,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   localpath: createLocalPathProvisioner,
   ingressaddress: createIngressAddressController,
   service: createBalancerController,
+  apiendpoints: createApiEndpointsController,
   ephemeralvolume: createEphemeralVolumeController,
   pvcprotection: createClaimProtectionController,
   pvprotection: createVolumeProtectionController,
@@ -109,6 +111,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   localpath: 'local-path-provisioner',
   ingressaddress: 'ingress-address-controller',
   service: 'service-controller',
+  apiendpoints: 'api-endpoints-controller',
   ephemeralvolume: 'ephemeral-volume-controller',
   pvcprotection: 'pvc-protection-controller',
   pvprotection: 'pv-protection-controller',

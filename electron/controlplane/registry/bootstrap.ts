@@ -1,14 +1,14 @@
 // The objects every cluster starts with: its namespaces, the two system priorities, the default class of
 // storage and of Ingresses, the search for machines, and the Services by which pods find the API server and names. Pure; the composition root creates what is absent and never overwrites the rest,
-// but for the EndpointSlice, which follows the server's address.
+// but for the Lease that says where this server is reached.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
-import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Discovery } from '#kube/api/fleet.ts';
 import type { IngressClass, ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
+import { apiServerLease } from '#kube/machinery/api-servers.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { ingressClassName, ingressController } from '#kube/machinery/ingress.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
@@ -19,10 +19,12 @@ export interface BootstrapConfig {
   readonly serviceCidr: string;
   /**
    * Where the API server listens, as pods reach it. Undefined while it listens on loopback only:
-   * then the Service has no endpoints.
+   * then it is no endpoint of the Service.
    */
   readonly apiServerAddress?: string;
   readonly apiServerPort: number;
+  /** Which of several control planes this is. */
+  readonly apiServerId: string;
 }
 
 export const systemNamespaces = [
@@ -44,8 +46,7 @@ export function dnsServiceIP(serviceCidr: string): string {
 
 /** In the order they have to be created. */
 export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
-  const { apiServerAddress } = config;
-  const slices = apiServerAddress === undefined ? [] : [kubernetesSlice(config, apiServerAddress)];
+  const { apiServerAddress: address, apiServerId: id, apiServerPort: port } = config;
   return [
     ...systemNamespaces.map(namespace),
     ...Object.entries(systemPriorities).map(priorityClass),
@@ -55,7 +56,7 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     dnsService(config),
     serviceRange(config),
     homeDiscovery,
-    ...slices,
+    ...(address === undefined ? [] : [apiServerLease(id, address, port)]),
   ];
 }
 
@@ -172,20 +173,5 @@ function dnsService({ serviceCidr }: BootstrapConfig): Service {
       ],
       sessionAffinity: 'None',
     },
-  };
-}
-
-function kubernetesSlice(config: BootstrapConfig, address: string): EndpointSlice {
-  return {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: {
-      name: 'kubernetes',
-      namespace: 'default',
-      labels: { 'kubernetes.io/service-name': 'kubernetes' },
-    },
-    addressType: 'IPv4',
-    endpoints: [{ addresses: [address], conditions: { ready: true } }],
-    ports: [{ name: 'https', port: config.apiServerPort, protocol: 'TCP' }],
   };
 }

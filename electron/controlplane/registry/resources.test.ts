@@ -86,6 +86,7 @@ describe('bootstrap', () => {
     serviceCidr: '10.96.0.0/24',
     apiServerAddress: '192.168.1.7',
     apiServerPort: 6443,
+    apiServerId: '1',
   };
 
   it('objects are legal, in their order', async () => {
@@ -108,7 +109,7 @@ describe('bootstrap', () => {
       'Service kube-dns',
       'ServiceCIDR kubernetes',
       'Discovery home',
-      'EndpointSlice kubernetes',
+      'Lease apiserver-1',
     ]);
   });
 

@@ -48,7 +48,13 @@ export class TestCluster {
       certify: () => ({ certificatePem: 'a certificate' }),
     };
     const probeApiService = () => Promise.resolve(undefined);
-    this.deps = { ...base, authority, probeApiService, informers: new InformerFactory(base) };
+    this.deps = {
+      ...base,
+      authority,
+      probeApiService,
+      apiServers: () => new Map(),
+      informers: new InformerFactory(base),
+    };
   }
 
   async run(...factories: readonly ControllerFactory[]): Promise<void> {

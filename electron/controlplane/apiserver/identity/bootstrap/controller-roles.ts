@@ -126,6 +126,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('list watch', 'discovery.k8s.io', 'endpointslices'),
     events,
   ],
+  // Differs: Kubernetes' servers do it themselves.
+  'api-endpoints-controller': [
+    rule('get list watch delete', 'coordination.k8s.io', 'leases'),
+    rule('get list watch create update delete', 'discovery.k8s.io', 'endpointslices'),
+  ],
   // Differs: Kubernetes leaves Ingresses to whoever serves them.
   'ingress-address-controller': [
     rule(read, 'networking.k8s.io', 'ingresses ingressclasses'),

@@ -1,9 +1,13 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, it } from 'vitest';
 import type { Node, Service } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { lanAddress } from '#kube/machinery/balancers.ts';
 import { LanAddresses } from './lan-addresses.ts';
+import { removeLanAddresses } from './start.ts';
 import { parseLinks, unknownAddress, type LanLink } from './lan-link.ts';
 
 const address = '192.168.1.240';
@@ -35,6 +39,8 @@ class World {
   readonly done: string[] = [];
   remembered: Readonly<Record<string, string>> = {};
   others = new Map<string, string>();
+  /** Resolves when a question is answered. */
+  asking: Promise<void> = Promise.resolve();
   isUp = true;
   readonly extra = new Set<string>();
   changed = (): void => undefined;
@@ -63,7 +69,10 @@ class World {
       nodeName: 'here',
       links: {
         list: async () => [this.#link()],
-        whoHas: async (asked) => this.others.get(asked),
+        whoHas: async (asked) => {
+          await this.asking;
+          return this.others.get(asked);
+        },
         take: async (one) => {
           this.done.push(`take ${one}, remembered ${JSON.stringify(this.remembered)}`);
           this.extra.add(one);
@@ -127,9 +136,13 @@ it('an address that this machine is given is taken, told, and given back', async
   const status = (ready: string) => ({
     status: { conditions: [{ type: 'Ready', status: ready }] },
   });
+  world.done.length = 0;
+  world.ready(status('True'), status('True'));
+  await settle();
+  expect(world.done).toEqual([]);
   world.ready(status('Unknown'), status('True'));
   await settle();
-  expect(world.done.splice(0).at(-1)).toBe(`announce ${address}`);
+  expect(world.done.splice(0)).toEqual([`announce ${address}`]);
   await world.set(service('there'));
   expect([world.done, world.told, world.remembered]).toEqual([
     [`release ${address}`],
@@ -149,6 +162,32 @@ it('one that somebody answers for is not taken, told the second time, and taken 
   world.others.clear();
   await world.pass(5_000);
   expect(world.told).toEqual([`${address} ${mac}`, null]);
+  world.stop.abort();
+});
+
+it('one that became another’s while it was asked for is not taken', async () => {
+  const world = new World().start();
+  let answer = (): void => undefined;
+  world.asking = new Promise((resolve) => {
+    answer = resolve;
+  });
+  await world.set(service('here'));
+  await world.set(service('there'));
+  answer();
+  await settle();
+  expect([world.done, world.told]).toEqual([[], ['', null]]);
+  world.stop.abort();
+});
+
+it('one that was taken is told for ten minutes when another is given, and may be tried again then', async () => {
+  const world = new World().start();
+  world.others.set(address, 'de:ad:be:ef:00:01');
+  await world.set(service('here'));
+  await world.pass(1_000);
+  await world.set(service('here', '192.168.1.241'));
+  expect(world.told).toEqual([`192.168.1.241 ${mac}`, `${address} de:ad:be:ef:00:01`]);
+  await world.pass(600_000);
+  expect(world.told).toEqual([`192.168.1.241 ${mac}`, null]);
   world.stop.abort();
 });
 
@@ -207,6 +246,19 @@ it.each(['eth0', '192.168.1.1; reboot', '192.168.001.240', '::1'])(
     world.stop.abort();
   },
 );
+
+it('are given back when the node is removed, by what the agent wrote down', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-lan-'));
+  const released: string[] = [];
+  const links = {
+    release: async (one: string, device: string) => void released.push(`${one} ${device}`),
+  };
+  writeFileSync(path.join(folder, 'lan-addresses.json'), JSON.stringify({ [address]: 'eth0' }));
+  expect(await removeLanAddresses(folder, links)).toEqual([address]);
+  expect(await removeLanAddresses(folder, links)).toEqual([]);
+  expect(released).toEqual([`${address} eth0`]);
+  rmSync(folder, { recursive: true });
+});
 
 it('links are read as the kernel tells of them; it asks for an address that it knows nobody at', () => {
   const info = (local: string, prefixlen: number, scope: string) => ({

@@ -48,7 +48,7 @@ interface Taken {
 }
 
 const retriesMs = [1_000, 5_000, 10_000, 30_000] as const;
-/** What was taken and is not wanted any more is not looked at again before. */
+/** What was taken and is not wanted any more is told for so long: then it may be tried again. */
 const takenMs = 600_000;
 
 export class LanAddresses {
@@ -122,18 +122,18 @@ export class LanAddresses {
     this.#isRunning = false;
     this.#timer?.cancel();
     if (signal.aborted) return;
-    if (isDone) this.#failures = 0;
-    else {
-      const retryMs = retriesMs[Math.min(this.#failures++, retriesMs.length - 1)] ?? 0;
-      this.#timer = clock.timer(retryMs, () => this.trigger());
-    }
+    const last = retriesMs.length - 1;
+    const retryMs = isDone ? takenMs : (retriesMs[Math.min(this.#failures, last)] ?? 0);
+    this.#failures = isDone ? 0 : this.#failures + 1;
+    if (!isDone || this.#taken.size > 0) this.#timer = clock.timer(retryMs, () => this.trigger());
   }
 
   /** False: one that is wanted could not be taken. */
   async #sync(): Promise<boolean> {
     const { services, nodeName, clock } = this.#deps;
     const wanted = wantedAddresses(services.lister.list(), nodeName);
-    if (wanted.size === 0 && this.#held.size === 0 && this.#isKnown) return true;
+    const isIdle = wanted.size + this.#held.size + this.#taken.size === 0;
+    if (isIdle && this.#isKnown) return true;
     const before = JSON.stringify(this.annotations());
     const links = await this.#deps.links.list();
     if (!this.#isKnown) await this.#adopt(wanted, links);
@@ -239,7 +239,7 @@ export class LanAddresses {
   #forget(wanted: ReadonlySet<string>): void {
     const nowMs = this.#deps.clock.monotonicMs();
     for (const [address, { atMs }] of this.#taken)
-      if (!wanted.has(address) && nowMs - atMs > takenMs) this.#taken.delete(address);
+      if (!wanted.has(address) && nowMs - atMs >= takenMs) this.#taken.delete(address);
   }
 }
 

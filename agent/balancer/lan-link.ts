@@ -49,7 +49,7 @@ export function lanLinks(system: Pick<ProxySystem, 'run'>, clock: Clock): LanLin
   const neighbours = async (device: string, ...more: string[]): Promise<readonly Neighbour[]> =>
     parseNeighbours(await ip('-json', 'neigh', 'show', ...more, 'dev', device));
   return {
-    list: async () => parseLinks(await ip('-json', '-4', 'address', 'show')),
+    list: async () => parseLinks(await ip('-json', 'address', 'show')),
     async whoHas(address, { device }) {
       // What it knew of before is no answer.
       await ip('neigh', 'del', address, 'dev', device).catch(() => {});
@@ -67,7 +67,7 @@ export function lanLinks(system: Pick<ProxySystem, 'run'>, clock: Clock): LanLin
       await ip('address', 'replace', `${address}/32`, 'dev', device, 'scope', 'host');
     },
     async release(address, device) {
-      const isThere = parseLinks(await ip('-json', '-4', 'address', 'show')).some(
+      const isThere = parseLinks(await ip('-json', 'address', 'show')).some(
         (link) => link.device === device && link.extra.includes(address),
       );
       if (isThere) await ip('address', 'del', `${address}/32`, 'dev', device);

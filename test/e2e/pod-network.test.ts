@@ -227,11 +227,11 @@ describe('pods on three machines', () => {
 });
 
 describe('a Service of type LoadBalancer', () => {
-  const expose = (name: string, port: number): Promise<string> =>
-    home.cluster.kubectlOk(
-      ...['expose', 'service', 'web', `--name=${name}`, '--type=LoadBalancer'],
-      ...[`--port=${port}`, '--target-port=8080'],
-    );
+  const expose = (name: string, port: number): Promise<string> => {
+    const ports = [`--port=${port}`, '--target-port=8080'];
+    const what = ['service', 'web', `--name=${name}`, '--type=LoadBalancer'];
+    return home.cluster.kubectlOk('expose', ...what, ...ports);
+  };
   const externalIps = async (name: string): Promise<string> => {
     const { status } = await (await home.client()).get(services, { namespace: 'default', name });
     return (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip).join();
@@ -266,10 +266,8 @@ describe('a Service of type LoadBalancer', () => {
   it('has an address of the pool to itself, that nobody had, and moves when its machine is unplugged', async () => {
     const client = await home.client();
     const [pool, address] = ['10.77.0.254,10.77.0.200', '10.77.0.200'];
-    await home.cluster.kubectlOk(
-      ...['-n', 'kube-system', 'create', 'configmap', 'balancer-addresses'],
-      `--from-literal=addresses=${pool}`,
-    );
+    const left = ['balancer-addresses', `--from-literal=addresses=${pool}`];
+    await home.cluster.kubectlOk('-n', 'kube-system', 'create', 'configmap', ...left);
     await expose('films', 80);
     await eventually(async () => (await externalIps('films')) === address, 'it is told', 20_000);
     // The router has the first of them.

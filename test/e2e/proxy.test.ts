@@ -209,6 +209,22 @@ describe('the Service proxy in the kernel', () => {
     expect(Object.keys(await network.ask(lan, question))).not.toContain('timeout');
   });
 
+  it("serves at a balancer's own address nothing else of this host, and no node port on bridges", async () => {
+    const lone = '10.77.99.7';
+    ip('-n', machine, 'address', 'add', `${lone}/32`, 'dev', 'uplink', 'scope', 'host');
+    const rules = rule({ balancerIps: [lone] });
+    await applier.apply({ ...rules, loneIps: [lone], innerIps: [bridgeAddress] });
+    const refused = { ECONNREFUSED: 1 };
+    const served = byPod(await network.ask(lan, { host: lone, port: 80, count: 30 }));
+    expect(Object.keys(served).toSorted()).toEqual(allPods);
+    // There `secret` listens on every address.
+    expect(await network.ask(lan, { host: lone, port: 8080, count: 1 })).toEqual(refused);
+    expect(await network.ask(lan, { host: lone, port: 30_080, count: 1 })).toEqual(refused);
+    const bridged = { host: bridgeAddress, port: 30_080, count: 1 };
+    expect(await network.ask(machine, bridged)).toEqual(refused);
+    ip('-n', machine, 'address', 'del', `${lone}/32`, 'dev', 'uplink');
+  });
+
   it('refuses and loses no connection while endpoints come and go under load', async () => {
     await applier.apply(rule({}));
     const { child, line } = network.start(firstPod.netns, 'hammer', serviceIp, '80', '2');

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Node, Service } from '#kube/api/core.ts';
 import { parseAddressPool } from '#kube/machinery/address-pool.ts';
-import { balancerClasses, lanAddress } from '#kube/machinery/balancers.ts';
+import { balancerClasses, lanAddress, portsAnnotation } from '#kube/machinery/balancers.ts';
 import { podNetworkAnnotations } from '#kube/machinery/pod-networks.ts';
 import { planBalancer } from './plan.ts';
 
@@ -21,6 +21,7 @@ function node(name: string, address: string, given: NodeGiven = {}): Node {
       name,
       annotations: {
         [podNetworkAnnotations.machineNetworks]: networks,
+        [portsAnnotation]: '80/tcp free',
         [lanAddress.held]: held,
         ...(taken !== undefined && { [lanAddress.taken]: taken }),
       },

@@ -22,10 +22,16 @@ export function addressForOthers(
 }
 
 /** Of interfaces to the outside: neither containers' nor virtual machines'. */
-function machineAddresses(): readonly string[] {
-  return Object.entries(networkInterfaces())
+export function machineAddresses(interfaces = networkInterfaces()): readonly string[] {
+  return Object.entries(interfaces)
     .filter(([name]) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
     .flatMap(([, entries = []]) => entries)
     .filter(({ family, internal }) => family === 'IPv4' && !internal)
+    .toSorted((a, b) => Number(isAlone(a)) - Number(isAlone(b)))
     .map(({ address }) => address);
+}
+
+/** One of a pool of addresses, perhaps, which this machine only answers for: not first. */
+function isAlone({ cidr }: { readonly cidr: string | null }): boolean {
+  return cidr?.endsWith('/32') === true;
 }

@@ -21,7 +21,9 @@ export async function readMachineFacts(
   const disk = await statfs(dataDirectory);
   return {
     hostname: nodeName,
-    addresses: primaryAddresses(kernelText('/proc/net/route')),
+    addresses: [
+      primaryAddress(networkInterfaces(), defaultInterface(kernelText('/proc/net/route'))),
+    ],
     cpuCount: availableParallelism(),
     memoryBytes: totalmem(),
     diskBytes: disk.blocks * disk.bsize,
@@ -75,23 +77,18 @@ export function osImage(osRelease: string): string {
 }
 
 /** The address of the interface with the default route; without one the first; else loopback. */
-function primaryAddresses(routes: string): string[] {
-  const primary = defaultInterface(routes);
-  const all = Object.entries(networkInterfaces()).flatMap(([name, entries]) =>
-    (entries ?? [])
-      .filter((entry) => entry.family === 'IPv4' && !entry.internal)
-      // One of a pool, which is only answered for, is a network by itself: it comes last.
-      .map((entry) => ({
-        name,
-        address: entry.address,
-        isAlone: entry.cidr?.endsWith('/32') === true,
-      })),
-  );
-  const physical = all
-    .filter(({ name }) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
-    .toSorted((a, b) => Number(a.isAlone) - Number(b.isAlone));
-  const found = physical.find(({ name }) => name === primary) ?? physical[0];
-  return [found?.address ?? '127.0.0.1'];
+export function primaryAddress(
+  interfaces: ReturnType<typeof networkInterfaces>,
+  primary: string | undefined,
+): string {
+  const physical = Object.entries(interfaces)
+    .filter(([name]) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
+    .flatMap(([name, entries = []]) => entries.map((entry) => ({ ...entry, name })))
+    .filter(({ family, internal }) => family === 'IPv4' && !internal);
+  // One of a pool, which is only answered for, is a network by itself; a machine may have nothing else, too.
+  const inNetworks = physical.filter(({ cidr }) => cidr?.endsWith('/32') !== true);
+  const all = [...inNetworks, ...physical];
+  return (all.find(({ name }) => name === primary) ?? all[0])?.address ?? '127.0.0.1';
 }
 
 /** Of `/proc/net/route`: destination 0 is the default. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { engineProblem, socketCandidates } from '../../engine/engine-socket.ts';
-import { defaultInterface, osImage } from './machine-facts.ts';
+import { defaultInterface, osImage, primaryAddress } from './machine-facts.ts';
 import {
   computeNodeStatus,
   nodeLabels,
@@ -170,4 +170,28 @@ describe('the engine', () => {
     const problem = engineProblem('connect EACCES /x', { variables: nowhere, isRoot: false });
     expect(problem.message).toContain('add the user to the group "docker"');
   });
+});
+
+it('the address of a node is that of the way out, and none that it only answers for', () => {
+  const at = (address: string, prefix: number, internal = false) => ({
+    address,
+    cidr: `${address}/${prefix}`,
+    family: 'IPv4' as const,
+    internal,
+    mac: '',
+    netmask: '',
+  });
+  const interfaces = {
+    lo: [at('127.0.0.1', 8, true)],
+    docker0: [at('172.17.0.1', 16)],
+    wlan0: [at('192.168.2.7', 24)],
+    eth0: [at('192.168.1.240', 32), at('192.168.1.2', 24)],
+    ppp0: [at('100.64.0.9', 32)],
+  };
+  expect([
+    primaryAddress(interfaces, 'eth0'),
+    primaryAddress(interfaces, undefined),
+    primaryAddress(interfaces, 'ppp0'),
+    primaryAddress({}, 'eth0'),
+  ]).toEqual(['192.168.1.2', '192.168.2.7', '100.64.0.9', '127.0.0.1']);
 });

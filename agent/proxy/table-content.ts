@@ -38,6 +38,12 @@ const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 export const externalMark = '0x00100000';
 /** Slots of what is on this node, where others have slots from 0 on. */
 const localSlot = 32_768;
+/**
+ * Chains for so many endpoints are always there: nft (1.0.6) takes no rule that looks into one of our maps once the
+ * map is in the kernel, so that a Service with another number of endpoints than all others would have everything
+ * written anew.
+ */
+const preparedCounts = 6;
 /** What `dnat` with a port has to see first. */
 export const hasPorts = 'meta l4proto { 6, 17, 132 }';
 
@@ -63,6 +69,9 @@ export function tableContent(rules: RuleSet, bridge: string): TableContent {
     owners: new Map(),
     bridge,
   };
+  for (const side of [byAddress, byNodePort])
+    for (const role of ['out', 'near'] as const)
+      for (let count = 1; count <= preparedCounts; count++) addDrawing(draft, side, count, role);
   for (const rule of rules.ports) addRule(draft, rule);
   for (const address of rules.loneIps) maps['lone-ips'].set(address, '');
   for (const address of [...rules.loneIps, ...rules.innerIps])
@@ -181,17 +190,27 @@ function drawing(
   endpoints: readonly Endpoint[],
   role: Role,
 ): string {
-  const first = role === 'near' ? localSlot : 0;
+  const first = firstSlot(role);
   for (const [i, { address, port }] of endpoints.entries())
     draft.maps[side.slots].set(`${key} . ${first + i}`, `${address} . ${port}`);
-  const name = `${side.prefix}${role === 'near' ? 'near' : 'pick'}-${endpoints.length}`;
-  const translate = (count: number): string => {
-    const slot = `numgen random mod ${count}${first === 0 ? '' : ` offset ${first}`}`;
+  return addDrawing(draft, side, endpoints.length, role);
+}
+
+function firstSlot(role: Role): number {
+  return role === 'near' ? localSlot : 0;
+}
+
+/** The chain that draws one of `count` slots. */
+function addDrawing({ chains }: Draft, side: Side, count: number, role: Role): string {
+  const first = firstSlot(role);
+  const name = `${side.prefix}${role === 'near' ? 'near' : 'pick'}-${count}`;
+  const translate = (slots: number): string => {
+    const slot = `numgen random mod ${slots}${first === 0 ? '' : ` offset ${first}`}`;
     return `${hasPorts} dnat ip to ${side.lookup} . ${slot} map @${side.slots}`;
   };
   // A slot that goes while a packet is on its way to it is no reason to refuse: the first is left.
-  const fallback = endpoints.length === 1 ? [] : [translate(1)];
-  draft.chains.set(name, [translate(endpoints.length), ...fallback]);
+  const fallback = count === 1 ? [] : [translate(1)];
+  chains.set(name, [translate(count), ...fallback]);
   return name;
 }
 

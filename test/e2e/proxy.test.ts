@@ -175,6 +175,21 @@ describe('the Service proxy in the kernel', () => {
     await eventually(() => !known(), 'the client is forgotten');
   });
 
+  it('writes what is new to it as a change: another number of endpoints, a first node port', async () => {
+    const handle = (): string | undefined =>
+      /^table ip \S+ \{ # handle (\d+)/m.exec(
+        network.inside(machine, 'nft', '--handle', 'list', 'table', 'ip', table),
+      )?.[1];
+    expect(await applier.apply(ruleSet())).toEqual([]);
+    const before = handle();
+    for (const count of [1, 3, 2])
+      expect(
+        await applier.apply(rule({ internal: target(count), external: target(count) })),
+      ).toEqual([]);
+    expect(before).toBeDefined();
+    expect(handle()).toBe(before);
+  });
+
   it('refuses at once what no endpoint serves and what no Service has', async () => {
     await applier.apply(rule({ internal: target(0), external: target(0) }));
     const refused = { ECONNREFUSED: 1 };

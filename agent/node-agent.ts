@@ -295,6 +295,7 @@ export class NodeAgent {
         pidsMax: () => facts.pidLimit,
         dns: () => readNodeDns(),
         clusterDns: () => this.#networks.podServer(),
+        joinNetwork: (pod, address) => this.#networks.join(pod, address),
         devices: () => usableDevices(this.#devices.devices, this.#runtimes),
         maxPods,
         hasAppArmor: () => facts.hasAppArmor,

@@ -1,13 +1,20 @@
-// The ways to and from this machine's pods: their network, Services, names, apps by host and path. What
+// The ways to and from this machine's pods: their network, who may, Services, names, apps by host and path. What
 // each says of itself stands on the Node.
-import type { Node } from '#kube/api/core.ts';
+import type { Node, Pod } from '#kube/api/core.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
-import { endpointSlices, nodes, services } from '#kube/client/resources.ts';
 import { portsAnnotation } from '#kube/machinery/balancers.ts';
 import type { LanAddresses } from './balancer/lan-addresses.ts';
 import { startLanAddresses } from './balancer/start.ts';
 import { PortHolders } from './balancer/port-holders.ts';
+import {
+  endpointSlices,
+  namespaces,
+  networkPolicies,
+  nodes,
+  pods,
+  services,
+} from '#kube/client/resources.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
 import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import {
@@ -21,6 +28,9 @@ import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
 import { startPodNetwork, type PodNetworkDeps } from './network/start.ts';
 import type { NodeRuntime } from './node-runtime.ts';
 import { portHolder } from './port-holder.ts';
+import { policyTableName } from './policy/policy-table.ts';
+import { PolicyKeeper } from './policy/policy-keeper.ts';
+import { slimPod } from './policy/pods.ts';
 import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
@@ -42,6 +52,7 @@ export const proxyReasonAnnotation = 'flotilla.dev/proxy-reason';
 export class NodeNetworks {
   readonly #deps: NodeNetworksDeps;
   #pods: PodNetworkKeeper | undefined;
+  #policies: PolicyKeeper | undefined;
   #dns: ClusterDns | undefined;
   #proxy: ProxyStatus | undefined;
   #ingress: IngressStatus | undefined;
@@ -70,6 +81,7 @@ export class NodeNetworks {
       },
     });
     if (engine.podNetwork === undefined) return;
+    this.#policies = this.#startPolicies(informers);
     this.#dns = machineDns({
       ...this.#deps,
       informers,
@@ -107,14 +119,19 @@ export class NodeNetworks {
     await this.#dns?.stop();
   }
 
+  /** Before its first container starts. Rejects, in words, when it must not start yet. */
+  async join(pod: Pod, address: string): Promise<void> {
+    await this.#policies?.join(pod, address);
+  }
+
   /** The name server of pods; undefined while names of the cluster can't be asked for here. */
   async podServer(): Promise<string | undefined> {
     return this.#dns?.podServer();
   }
 
   verdicts(): NodeVerdict[] {
-    const verdict = this.#pods?.verdict();
-    return verdict === undefined ? [] : [verdict];
+    const verdicts = [this.#pods?.verdict(), this.#policies?.verdict()];
+    return verdicts.filter((verdict) => verdict !== undefined);
   }
 
   annotations(): Record<string, string | null> {
@@ -128,6 +145,23 @@ export class NodeNetworks {
       [dnsReasonAnnotation]: this.#dns?.problem() ?? null,
       ...this.#pods?.annotations(),
     };
+  }
+
+  #startPolicies(informers: InformerFactory): PolicyKeeper {
+    const { clusterId, userId } = this.#deps;
+    const keeper = new PolicyKeeper({
+      ...this.#deps,
+      policies: informers.informer(networkPolicies),
+      others: () => ({
+        namespaces: informers.informer(namespaces),
+        pods: informers.informer(pods, { transform: slimPod }),
+      }),
+      system: proxySystem(userId),
+      table: policyTableName(clusterId),
+      bridge: bridgeName(clusterId),
+    });
+    keeper.start();
+    return keeper;
   }
 
   async #startProxy(informers: InformerFactory): Promise<void> {
@@ -149,6 +183,7 @@ export class NodeNetworks {
         bridge: bridgeName(clusterId),
         serviceCidr,
         onStatus,
+        onLost: () => this.#policies?.lost(),
       },
       signal,
     );

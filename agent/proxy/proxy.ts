@@ -37,6 +37,8 @@ export interface ProxyDeps {
   /** Where user-space NodePorts listen; every address when left out. */
   readonly listenAddress?: string;
   readonly onStatus?: (status: ProxyStatus) => void;
+  /** Somebody else deleted our rules, and with them perhaps others of ours. */
+  readonly onLost?: () => void;
 }
 
 export interface ProxyStatus {
@@ -143,6 +145,7 @@ class ProxyDriver implements Proxy {
   /** Somebody else took the rules away. */
   lost(): void {
     this.#deps.logger.warn('Service rules were deleted by somebody else; writing them anew');
+    this.#deps.onLost?.();
     this.#markDirty();
   }
 

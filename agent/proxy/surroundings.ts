@@ -32,8 +32,21 @@ export async function closeLoopback(here: Surroundings): Promise<void> {
   if ((await readLoopback(here)) === '1') await here.system.writeText(loopbackFile(here), '0\n');
 }
 
-export async function hasBridgeNetfilter({ system }: Surroundings): Promise<boolean> {
-  return (await system.readText('/proc/sys/net/bridge/bridge-nf-call-iptables'))?.trim() === '1';
+/** Of all bridges, or of this one (agent/policy/bridge-filter.ts). */
+export async function hasBridgeNetfilter({
+  system,
+  bridge,
+}: Pick<Surroundings, 'system' | 'bridge'>): Promise<boolean> {
+  const files = [allBridgesFile, ownBridgeFile(bridge)];
+  // The second is there, too, on a kernel whose module is not loaded.
+  const [all, own] = await Promise.all(files.map((file) => system.readText(file)));
+  return all !== undefined && (all.trim() === '1' || own?.trim() === '1');
+}
+
+export const allBridgesFile = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+
+export function ownBridgeFile(bridge: string): string {
+  return `/sys/class/net/${bridge}/bridge/nf_call_iptables`;
 }
 
 /**

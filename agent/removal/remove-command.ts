@@ -9,6 +9,7 @@ import { findSocket } from '../engine/engine-socket.ts';
 import { networkNames } from '../network/names.ts';
 import { IpNetwork } from '../network/ip-network.ts';
 import { NetworkRules } from '../network/network-rules.ts';
+import { policyTableName, removePolicies } from '../policy/policy-table.ts';
 import { removeRules } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
 import { removePodCgroupParents } from '../runtime/pod-cgroup.ts';
@@ -71,6 +72,7 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       const bridge = bridgeName(clusterId);
       await removeRules({ system, table, bridge });
       await new NetworkRules(system, networkNames(clusterId)).remove();
+      await removePolicies(system, policyTableName(clusterId));
       say(`removed packet rules of ${table}`);
     },
     async removeRoutes() {

@@ -118,6 +118,10 @@ const pressureWords: Readonly<Record<string, readonly [well: string, ill: string
   ClockSkew: ['Its clock is right', "Its clock differs from the cluster's"],
   SlowDisk: ['Its disk keeps up', 'Its disk is slow'],
   NetworkUnavailable: ['Its network is up', 'Its network is not set up'],
+  NetworkPoliciesNotEnforced: [
+    'It keeps to network policies',
+    'It does not keep to network policies',
+  ],
 };
 
 /** Apps run all the same. */

@@ -157,6 +157,7 @@ export function start(): Promise<void> {
       pidsMax: () => 32_768,
       dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
       clusterDns: async () => undefined,
+      joinNetwork: () => Promise.resolve(),
       seccompProfile: async () => '{}',
       devices: () => machine.devices,
       maxPods: 4,

@@ -221,6 +221,7 @@ export class PodWorld {
       pidsMax: () => 32_768,
       dns: async () => ({ servers: [], searches: [], options: [] }),
       clusterDns: async () => undefined,
+      joinNetwork: () => Promise.resolve(),
       seccompProfile: async () => '{}',
       devices: () => [],
       maxPods: 110,

@@ -48,6 +48,8 @@ export interface NodeView {
   readonly dns: () => Promise<DnsConfig>;
   /** The address of the cluster's DNS; undefined: it can't be reached here. */
   readonly clusterDns: () => Promise<string | undefined>;
+  /** Before a pod's first container starts. Rejects, in words, when it must not start yet. */
+  readonly joinNetwork: (pod: Pod, address: string) => Promise<void>;
   /** The content of a profile of this machine's. Throws ContainerConfigError. */
   readonly seccompProfile: (name: string) => Promise<string>;
   readonly services: () => readonly Service[];

@@ -187,16 +187,30 @@ export class PodSync {
   }
 
   async #createSandbox(pod: Pod, attempt: number): Promise<string | undefined> {
-    const { runtime, events, starter } = this.#deps;
+    const { runtime, starter } = this.#deps;
     try {
       const config = sandboxConfig(pod, attempt);
       return await runtime.runSandbox({ ...config, ...(await starter.runtimeOf(pod)) });
     } catch (error) {
       if (isRuntimeError(error, 'unavailable')) throw error;
-      const why = messageOf(error);
-      const message = `Failed to create pod sandbox: ${why}`;
-      events.event(pod, 'Warning', 'FailedCreatePodSandBox', message);
-      return undefined;
+      return this.#cannotMakeSandbox(pod, error);
+    }
+  }
+
+  #cannotMakeSandbox(pod: Pod, error: unknown): undefined {
+    const message = `Failed to create pod sandbox: ${messageOf(error)}`;
+    this.#deps.events.event(pod, 'Warning', 'FailedCreatePodSandBox', message);
+    return undefined;
+  }
+
+  /** Nothing of a pod runs before the rules of who may speak with it do. */
+  async #joinNetwork(pod: Pod, address: string): Promise<boolean> {
+    try {
+      await this.#deps.node.joinNetwork(pod, address);
+      return true;
+    } catch (error) {
+      this.#cannotMakeSandbox(pod, error);
+      return false;
     }
   }
 
@@ -214,6 +228,9 @@ export class PodSync {
     const isAsBefore = given.objects === 'as-before';
     const objects = given.objects === 'as-before' ? none : given.objects;
     const podIp = now.sandboxes.find((sandbox) => sandbox.id === sandboxId)?.ip ?? '';
+    // What ran before has joined before.
+    if (!isAsBefore && pod.spec.hostNetwork !== true && !(await this.#joinNetwork(pod, podIp)))
+      return failedSetUpRetryMs;
     const onPulling = (name: string, message: string): void => {
       waiting.set(name, { ...defaultWaiting(pod), message });
       onWaiting(now);

@@ -1,6 +1,7 @@
-// Reads the subset of nft that nftables.ts writes, and sends packets through it as a kernel would: one
+// Reads the subset of nft that nftables.ts and agent/policy write, and sends packets through it as a kernel would: one
 // table, transactions on it, the hooks in order of their priority, address translation and what becomes
 // of a packet. What it does not know it refuses, so that no rule goes unread. For tests.
+import { parseIpv4 } from '#kube/machinery/ipv4.ts';
 import { isWithin } from '../addresses.ts';
 
 export interface Packet {
@@ -10,6 +11,8 @@ export interface Packet {
   readonly port: number;
   /** The interface it came by; undefined: from this machine itself. */
   readonly iif?: string;
+  /** Of a connection that was let through before. */
+  readonly isKnown?: boolean;
 }
 
 export interface World {
@@ -292,13 +295,23 @@ export class NftTable {
       [/^oifname != "([^"]+)" ?/, ([name = '']) => !isName(name, world.oif(state.to))],
       [/^fib daddr type local ?/, () => world.local.includes(state.to)],
       [/^fib saddr type local ?/, () => world.local.includes(packet.from)],
-      [/^ct state new(?:,invalid)? ?/, () => true],
+      [/^ct state new(?:,invalid)? ?/, () => packet.isKnown !== true],
+      [/^ct state established,related ?/, () => packet.isKnown === true],
       [/^ct status dnat ?/, () => state.isTranslated],
       [
         /^meta l4proto \{ ([^}]+) \} ?/,
         ([all = '']) => all.split(', ').includes(String(packet.protocol)),
       ],
       [/^meta l4proto (tcp|udp|sctp) ?/, ([name = '']) => protocols[name] === packet.protocol],
+      [/^meta l4proto (\d+) ?/, ([number = '']) => Number(number) === packet.protocol],
+      [
+        /^th dport \{ ([^}]+) \} ?/,
+        ([all = '']) =>
+          all.split(', ').some((range) => {
+            const [first = '', last = first] = range.split('-');
+            return Number(first) <= state.port && state.port <= Number(last);
+          }),
+      ],
       [/^meta mark & (0x\w+) != 0 ?/, ([mask = '']) => (state.mark & Number(mask)) !== 0],
       [/^ip daddr != (\d[\d./]*) ?/, ([range = '']) => !isWithin(state.to, range)],
       [/^ip daddr (\d[\d./]*) ?/, ([range = '']) => isWithin(state.to, range)],
@@ -325,14 +338,14 @@ export class NftTable {
     const [address = '', ...front] = key.split(' . ').toReversed();
     return [...elements.keys()].some((element) => {
       const [range = '', ...other] = element.split(' . ').toReversed();
-      return other.join() === front.join() && isWithin(address, range);
+      return other.join() === front.join() && isInRange(address, range);
     });
   }
 
   #action(text: string, state: State, depth: number): Verdict {
     const [, verb = '', chain = ''] = /^(goto|jump) (\S+)$/.exec(text) ?? [];
     if (verb !== '') return this.#follow(verb, chain, state, depth);
-    if (text === 'drop') return 'drop';
+    if (text === 'drop' || text === 'accept' || text === 'return') return text;
     if (text === 'reject' || text === 'reject with tcp reset') return 'refuse';
     if (text === 'masquerade') {
       state.isMasqueraded = true;
@@ -379,6 +392,14 @@ export class NftTable {
     // What goes to a chain does not come back; what jumps goes on.
     return verb === 'jump' ? undefined : 'return';
   }
+}
+
+/** Of the form `10.0.0.0/8` or `10.0.0.1-10.0.0.9`. */
+function isInRange(address: string, range: string): boolean {
+  const [first = '', last] = range.split('-');
+  if (last === undefined) return isWithin(address, range.includes('/') ? range : `${range}/32`);
+  const number = parseIpv4(address) ?? NaN;
+  return (parseIpv4(first) ?? NaN) <= number && number <= (parseIpv4(last) ?? NaN);
 }
 
 const protocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };

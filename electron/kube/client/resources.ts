@@ -25,7 +25,7 @@ import type { CertificateSigningRequest } from '../api/certificates.ts';
 import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
-import type { Ingress, IngressClass } from '../api/networking.ts';
+import type { Ingress, IngressClass, NetworkPolicy } from '../api/networking.ts';
 import type { Discovery, Machine } from '../api/fleet.ts';
 import type { RuntimeClass } from '../api/node.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
@@ -82,6 +82,13 @@ export const ingressClasses: Resource<IngressClass> = {
   resource: 'ingressclasses',
   kind: 'IngressClass',
   namespaced: false,
+};
+export const networkPolicies: Resource<NetworkPolicy> = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  resource: 'networkpolicies',
+  kind: 'NetworkPolicy',
+  namespaced: true,
 };
 export const runtimeClasses: Resource<RuntimeClass> = {
   group: 'node.k8s.io',

@@ -114,6 +114,9 @@ describe('what is allowed', () => {
       'GET /api/v1/namespaces/b/secrets?fieldSelector=metadata.name%3Dingress-tls&watch=true',
       'GET /apis/networking.k8s.io/v1/ingresses?watch=true',
       'GET /apis/networking.k8s.io/v1/ingressclasses',
+      'GET /apis/networking.k8s.io/v1/networkpolicies?watch=true',
+      'GET /api/v1/pods?watch=true',
+      'GET /api/v1/namespaces',
       'GET /api/v1/namespaces/a/configmaps/from-env',
       'GET /api/v1/namespaces/a/configmaps/mounted',
       'GET /api/v1/namespaces/a/configmaps/projected',
@@ -180,7 +183,9 @@ describe('what is refused, in the words of Kubernetes', () => {
     ],
   ];
   const ofNodes: readonly (readonly [string, string])[] = [
-    ['GET /api/v1/pods', 'can only list/watch pods with spec.nodeName field selector'],
+    ['GET /api/v1/namespaces/a/pods', 'can only list/watch pods with spec.nodeName field selector'],
+    ['GET /api/v1/namespaces/a', ''],
+    ['PUT /apis/networking.k8s.io/v1/namespaces/a/networkpolicies/x', ''],
     [
       'GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn2',
       'can only list/watch pods with spec.nodeName field selector',

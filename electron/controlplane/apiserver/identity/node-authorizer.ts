@@ -62,6 +62,8 @@ export function authorizeNode(
     // Differs: here nodes serve Ingresses.
     case 'ingresses.networking.k8s.io':
     case 'ingressclasses.networking.k8s.io':
+    // Differs: and keep to NetworkPolicies.
+    case 'networkpolicies.networking.k8s.io':
     case 'endpointslices.discovery.k8s.io':
     case 'runtimeclasses.node.k8s.io':
       return isVerb(attributes, '', ['get', 'list', 'watch']) ? allow : refuse();
@@ -75,8 +77,10 @@ export function authorizeNode(
     case 'certificatesigningrequests.certificates.k8s.io':
       return isVerb(attributes, '', ['create', 'get', 'list', 'watch']) ? allow : refuse();
     case 'namespaces.':
-      // Differs: the uid of kube-system is the cluster's identity, which an agent's containers carry.
-      return isVerb(attributes, '', ['get']) && attributes.name === 'kube-system'
+      // Differs: NetworkPolicies select by their labels; and the uid of kube-system is the cluster's identity,
+      // which an agent's containers carry.
+      return isVerb(attributes, '', ['list', 'watch']) ||
+        (isVerb(attributes, '', ['get']) && attributes.name === 'kube-system')
         ? allow
         : refuse();
     default:
@@ -147,10 +151,16 @@ function authorizePod(
       );
   if (attributes.verb !== 'get') {
     if (requiredFieldValue(attributes.fieldSelector, 'spec.nodeName') === nodeName) return allow;
+    // Differs: NetworkPolicies speak of all pods, by labels and addresses (in Kubernetes the pods' network has that right).
+    if (isOfAll(attributes)) return allow;
     if (attributes.name === '')
       return refuse('can only list/watch pods with spec.nodeName field selector');
   }
   return isOwn() ? allow : refuse(noRelationship(nodeName));
+}
+
+function isOfAll({ namespace, name, fieldSelector }: AuthorizationAttributes): boolean {
+  return namespace === '' && name === '' && (fieldSelector ?? '') === '';
 }
 
 function authorizeOwnNode(nodeName: string, attributes: AuthorizationAttributes): Decision {

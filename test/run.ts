@@ -55,6 +55,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat/faults-restart.test.ts': ['root'],
   'test/compat/faults-user.test.ts': ['root'],
   'test/compat/ingress.test.ts': ['root'],
+  'test/compat/network-policy.test.ts': ['root', 'lab'],
   'test/compat/power-cut.test.ts': ['root'],
   'test/compat/streams.test.ts': ['root', 'oldKubectl'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],

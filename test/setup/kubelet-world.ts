@@ -106,10 +106,11 @@ export let running: AbortController;
 export let kubelet: Kubelet;
 
 /** What the node tells of itself; anew for each test. */
-export const machine: { allocatable: Record<string, string>; devices: Device[] } = {
-  allocatable: {},
-  devices: [],
-};
+export const machine: {
+  allocatable: Record<string, string>;
+  devices: Device[];
+  joinNetwork: (pod: Pod, address: string) => Promise<void>;
+} = { allocatable: {}, devices: [], joinNetwork: () => Promise.resolve() };
 
 /** A world for each test of the file. */
 export function useKubelet(): void {
@@ -117,6 +118,7 @@ export function useKubelet(): void {
     directory = mkdtempSync(join(tmpdir(), 'flotilla-kubelet-'));
     machine.allocatable = {};
     machine.devices = [];
+    machine.joinNetwork = () => Promise.resolve();
     api = new FakeApi();
     clock = new ManualClock();
     runtime = new FakeRuntime(clock);
@@ -157,7 +159,7 @@ export function start(): Promise<void> {
       pidsMax: () => 32_768,
       dns: async () => ({ servers: ['192.168.1.1'], searches: ['lan'], options: [] }),
       clusterDns: async () => undefined,
-      joinNetwork: () => Promise.resolve(),
+      joinNetwork: (...joining) => machine.joinNetwork(...joining),
       seccompProfile: async () => '{}',
       devices: () => machine.devices,
       maxPods: 4,

@@ -129,9 +129,10 @@ class Compiler {
       namespaces: namespaceSelector && labelSelectorMatcher(namespaceSelector),
       pods: labelSelectorMatcher(podSelector ?? {}),
     }));
-    const texts = matchers.map(
-      ({ namespaces, pods }) => `${namespaces ? `{${namespaces}}` : namespace} {${pods}}`,
-    );
+    const texts = matchers.map(({ namespaces, pods }) => {
+      const where = namespaces === undefined ? namespace : `{${namespaces.toString()}}`;
+      return `${where} {${pods.toString()}}`;
+    });
     const name = this.#name('pods', texts.toSorted().join('\n'));
     if (this.#sets.has(name)) return name;
     this.#sets.set(name, { kind: 'addresses', elements: new Map() });

@@ -220,7 +220,7 @@ describe('the table', () => {
     await settle();
     keeper.lost();
     await settle();
-    await clock.advance(300_000);
+    clock.advance(300_000);
     await settle();
     expect(ran.map((text) => text.includes('hook forward'))).toEqual([true, true, true]);
   });
@@ -233,7 +233,7 @@ describe('the table', () => {
     const keeper = await startSynced();
     expect(keeper.verdict()).toMatchObject({ status: 'True', reason: 'RulesOutOfDate' });
     refused = () => done;
-    await clock.advance(4000);
+    clock.advance(4000);
     await settle();
     expect(keeper.verdict()).toMatchObject({ status: 'False', reason: 'Enforced' });
   });
@@ -268,7 +268,7 @@ describe('a pod that starts', () => {
     const joined = outcome(keeper.join(fresh, '10.244.0.5'));
     await settle();
     expect(joined.is).toBe('waits');
-    await clock.advance(10_000);
+    clock.advance(10_000);
     await settle();
     expect(joined.is).toContain('the API server does not answer');
   });

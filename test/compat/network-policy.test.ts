@@ -100,7 +100,7 @@ function machine(name: string): LabMachine {
   return found;
 }
 
-function pod(app: App, on: string): Pod {
+function podOf(app: App, on: string): Pod {
   const found = places.get(`${app} ${on}`);
   if (found === undefined) throw new Error(`no ${app} on ${on}`);
   return found;
@@ -108,7 +108,7 @@ function pod(app: App, on: string): Pod {
 
 /** Which of these a pod reaches within a second, asked all at once. */
 async function reached(app: App, on: string, hosts: readonly string[]): Promise<string[]> {
-  const id = pod(app, on).status?.containerStatuses?.[0]?.containerID?.replace('docker://', '');
+  const id = podOf(app, on).status?.containerStatuses?.[0]?.containerID?.replace('docker://', '');
   const ask = `busybox timeout 1 wget -qO /dev/null http://$host/cgi-bin/whoami && echo $host`;
   const script = `for host; do (${ask}) & done; wait`;
   const said = await machine(on).run(
@@ -127,7 +127,7 @@ async function reached(app: App, on: string, hosts: readonly string[]): Promise<
 /** `guest pi1 → pi2` for each pod of the app, each machine's own and each other's web, and the Service. */
 async function ways(app: App, to: App = 'default/web'): Promise<string[]> {
   const names = machines.map(({ name }) => name);
-  const targets = new Map(names.map((name) => [`${pod(to, name).status?.podIP}:8080`, name]));
+  const targets = new Map(names.map((name) => [`${podOf(to, name).status?.podIP}:8080`, name]));
   if (to === 'default/web') targets.set(clusterIp, 'service');
   const rows = await Promise.all(
     names.map(async (from) =>
@@ -210,7 +210,7 @@ describe('who may ask', () => {
     await becomes(() => ways('other/guest'), []);
     await becomes(() => laptopReaches('pi1'), false);
     for (const one of machines)
-      expect(await machineReaches(one, pod('default/web', one.name).status?.podIP)).toBe(true);
+      expect(await machineReaches(one, podOf('default/web', one.name).status?.podIP)).toBe(true);
     expect(await ways('default/web', 'default/friend')).toEqual(everyWay(false));
   });
 
@@ -227,7 +227,7 @@ describe('who may ask', () => {
     );
     await becomes(() => ways('other/guest'), []);
     await becomes(() => laptopReaches('pi1'), true);
-    const { podIP } = pod('default/friend', 'pi3').status ?? {};
+    const { podIP } = podOf('default/friend', 'pi3').status ?? {};
     await setPolicies(webFrom({ ipBlock: { cidr: '10.244.0.0/16', except: [`${podIP}/32`] } }));
     await becomes(
       () => ways('default/friend'),
@@ -251,7 +251,7 @@ describe('whom a pod may ask', () => {
 
   it('is nobody from its very start', async () => {
     await setPolicies({ podSelector: appOf('eager'), policyTypes: ['Egress'] });
-    const host = `${pod('default/web', 'pi1').status?.podIP}:8080`;
+    const host = `${podOf('default/web', 'pi1').status?.podIP}:8080`;
     const command = `for i in 1 2 3 4 5 6; do busybox timeout 0.3 wget -qO- http://${host}/ && echo OPEN; done; echo DONE; sleep 1000`;
     const spec = (name: string) => `
 apiVersion: v1

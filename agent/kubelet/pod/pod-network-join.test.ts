@@ -46,7 +46,7 @@ it('says why it can not, and tries again', async () => {
   expect(events[0]).toBe('FailedCreatePodSandBox: Failed to create pod sandbox: not yet');
   expect(starts()).toBe(0);
   isRefused = false;
-  await clock.advance(2_000);
+  clock.advance(2_000);
   await until('it runs', isReady);
 });
 

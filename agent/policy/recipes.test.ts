@@ -275,6 +275,12 @@ const cases: readonly {
     open: ['web → api'],
   },
   {
+    title: 'addresses of IPv6 only are nobody of these',
+    policies: [policy({ podSelector: web, ingress: [{ from: [{ ipBlock: { cidr: '::/0' } }] }] })],
+    asked: toWeb,
+    open: [],
+  },
+  {
     title: 'who has the right labels in the wrong namespace is not meant',
     policies: [
       makePolicy('prod/p', {

@@ -83,6 +83,7 @@ const system = (): ProxySystem => ({
   },
   follow: () => Promise.resolve(),
   addresses: () => [],
+  bridgeAddresses: () => [],
   listFolder: async () => [],
   readText: async (path) => files.get(path),
   async writeText(path, text) {

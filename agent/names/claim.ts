@@ -12,6 +12,7 @@ import {
   type Message,
   type ResourceRecord,
 } from './messages.ts';
+import { numbered } from './teller.ts';
 
 export interface ClaimDeps {
   readonly clock: Clock;
@@ -20,6 +21,8 @@ export interface ClaimDeps {
   readonly send: (message: Message) => void;
   /** The name is ours now, or not any more. */
   readonly onChange: () => void;
+  /** Another has it: `renumber` is to be called. */
+  readonly onTaken: () => void;
 }
 
 const probes = 3;
@@ -37,14 +40,15 @@ export class Claim {
   /** Of this machine on this link. */
   readonly address: string;
   readonly #deps: ClaimDeps;
-  #suffix = 1;
+  #number: number;
   #conflicts = 0;
   #state: 'probing' | 'ours' | 'ended' = 'probing';
   #sent = 0;
   #timer: Timer | undefined;
 
-  constructor(wanted: string, address: string, deps: ClaimDeps) {
+  constructor(wanted: string, number: number, address: string, deps: ClaimDeps) {
     this.wanted = wanted;
+    this.#number = number;
     this.address = address;
     this.#deps = deps;
     this.#probeAfter(deps.random.next() * probeMs);
@@ -52,9 +56,7 @@ export class Claim {
 
   /** As it is claimed: the wanted one, or with a number. */
   get name(): string {
-    if (this.#suffix === 1) return this.wanted;
-    const [label = '', ...rest] = this.wanted.split('.');
-    return [`${label}-${this.#suffix}`, ...rest].join('.');
+    return numbered(this.wanted, this.#number);
   }
 
   /** Undefined while that is not known yet. */
@@ -96,10 +98,28 @@ export class Claim {
     this.#conflicts++;
     const wasOurs = this.#state === 'ours';
     // What was ours is asked for once more before it is given up.
-    if (!wasOurs) this.#suffix++;
+    if (!wasOurs) return this.#deps.onTaken();
     this.#state = 'probing';
-    this.#probeAfter(this.#conflicts > conflictsMax ? slowMs : 0);
-    if (wasOurs) this.#deps.onChange();
+    this.#probeAfter(this.#patienceMs);
+    this.#deps.onChange();
+  }
+
+  get number(): number {
+    return this.#number;
+  }
+
+  /** Another device has the name, on this link or another one of ours. */
+  renumber(number: number): void {
+    const { held } = this;
+    if (held !== undefined) this.#sayGoodbye(held);
+    this.#number = number;
+    this.#state = 'probing';
+    this.#probeAfter(this.#patienceMs);
+    if (held !== undefined) this.#deps.onChange();
+  }
+
+  get #patienceMs(): number {
+    return this.#conflicts > conflictsMax ? slowMs : 0;
   }
 
   #probeAfter(ms: number): void {
@@ -133,8 +153,11 @@ export class Claim {
     const { held } = this;
     this.#state = 'ended';
     this.#timer?.cancel();
-    if (held === undefined) return;
-    this.#deps.send(response([{ ...addressRecord(held, this.address), ttl: 0 }]));
+    if (held !== undefined) this.#sayGoodbye(held);
+  }
+
+  #sayGoodbye(name: string): void {
+    this.#deps.send(response([{ ...addressRecord(name, this.address), ttl: 0 }]));
   }
 
   #after(ms: number, work: () => void): void {

@@ -1,18 +1,20 @@
-// The driver: which names this node has to tell of (owners.ts), on which network interfaces, and what
-// became of them. On no interface unless told so: nothing is sent then.
+// The driver: which names this node has to tell of (owners.ts), on which network interfaces, who tells (avahi where it
+// runs, else this process), and what became of them. On no interface unless told so: nothing is sent then.
 import { networkInterfaces } from 'node:os';
 import type { Node } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { Informer } from '#kube/client/informer.ts';
-import { messageOf } from '../error-message.ts';
-import { Link } from './link.ts';
+import { Bus, systemBusPath } from '../dbus/bus.ts';
+import { Avahi, type AvahiDeps } from './avahi.ts';
+import type { Link, LinkOptions } from './link.ts';
 import { namesOf, type ServedName } from './owners.ts';
-import { Responder } from './responder.ts';
+import { OwnTeller } from './own-teller.ts';
+import type { LinkAddress, Teller } from './teller.ts';
 
 export interface LanNamesDeps {
-  readonly nodes: Informer<Node>;
+  readonly nodes: Pick<Informer<Node>, 'lister' | 'addHandler'>;
   readonly nodeName: string;
   /** Names of network interfaces. */
   readonly interfaces: readonly string[];
@@ -22,31 +24,42 @@ export interface LanNamesDeps {
   /** What apps answer to now, by what they should: the same, or with a number. */
   readonly onHeld: (held: ReadonlyMap<string, string>) => void;
   readonly signal: AbortSignal;
+  /** For tests. */
+  readonly system?: LanSystem;
 }
 
-interface OpenLink {
-  readonly link: Link;
-  readonly responder: Responder;
+/** The machine, as far as names need it. */
+export interface LanSystem {
+  readonly networkInterfaces: typeof networkInterfaces;
+  readonly connect: AvahiDeps['connect'];
+  readonly interfaceIndex?: AvahiDeps['interfaceIndex'];
+  readonly openLink?: (options: LinkOptions) => Promise<Pick<Link, 'send' | 'close'>>;
 }
 
 /** Machines get other addresses, and cables are plugged in. */
 const lookMs = 15_000;
+const nothing: [ReadonlySet<string>, ReadonlyMap<string, LinkAddress>] = [new Set(), new Map()];
 
 export class LanNames {
   readonly #deps: LanNamesDeps;
-  /** By `interface address/prefix`. */
-  readonly #links = new Map<string, OpenLink>();
-  #addresses: ReadonlySet<string> = new Set();
+  readonly #system: LanSystem;
+  readonly #own: OwnTeller;
+  readonly #avahi: Avahi;
+  #teller: Teller | undefined;
   #served: readonly ServedName[] = [];
   #timer: Timer | undefined;
   #looking = Promise.resolve();
   #problem = '';
 
   constructor(deps: LanNamesDeps) {
-    const { nodes, signal } = deps;
+    const { nodes, signal, clock } = deps;
     this.#deps = deps;
-    const changed = (): void => this.#want();
-    const detach = nodes.addHandler({ onAdd: changed, onUpdate: changed, onDelete: changed });
+    this.#system = deps.system ?? linuxSystem(clock);
+    const onChange = (): void => this.#report();
+    const look = (): void => this.#look();
+    this.#own = new OwnTeller({ ...deps, ...this.#system, onChange });
+    this.#avahi = new Avahi({ ...deps, ...this.#system, onChange, onPresence: look });
+    const detach = nodes.addHandler({ onAdd: look, onUpdate: look, onDelete: look });
     const stop = (): void => {
       detach();
       void this.stop();
@@ -63,40 +76,38 @@ export class LanNames {
   /** Says goodbye. */
   async stop(): Promise<void> {
     this.#served = [];
-    this.#timer?.cancel();
+    this.#look();
     await this.#looking;
-    await Promise.all([...this.#links.keys()].map((key) => this.#close(key)));
   }
 
   #look(): void {
     const { clock, signal } = this.#deps;
-    this.#looking = this.#looking.then(() => this.#followLinks());
+    this.#looking = this.#looking.then(() => this.#follow());
     this.#timer?.cancel();
     if (this.#served.length === 0 || signal.aborted) return;
     this.#timer = clock.timer(lookMs, () => this.#look());
   }
 
   /** Only while there is a name to tell of. */
-  async #followLinks(): Promise<void> {
-    const wanted = this.#served.length === 0 ? new Map<string, LinkAddress>() : this.#present();
-    this.#addresses = new Set([...wanted.values()].map(({ address }) => address));
-    for (const key of this.#links.keys()) if (!wanted.has(key)) await this.#close(key);
-    const problems: string[] = [];
-    for (const [key, at] of wanted) {
-      if (this.#links.has(key)) continue;
-      try {
-        this.#links.set(key, await this.#open(at));
-      } catch (error) {
-        problems.push(`${at.name}: ${messageOf(error)}`);
-      }
-    }
-    this.#tell(problems.join('; '));
-    this.#want();
+  async #follow(): Promise<void> {
+    const { nodeName, nodes, logger } = this.#deps;
+    const isNeeded = this.#served.length > 0;
+    const links = isNeeded ? this.#present() : nothing[1];
+    const teller = isNeeded && (await this.#avahi.isReady()) ? this.#avahi : this.#own;
+    if (this.#teller !== teller && isNeeded)
+      logger.info('Names of apps', { toldBy: teller === this.#avahi ? 'avahi' : 'this agent' });
+    // Never both at a time: each would take the other's for somebody else's.
+    if (this.#teller !== undefined && this.#teller !== teller) await this.#teller.tell(...nothing);
+    this.#teller = teller;
+    if (!isNeeded) this.#avahi.close();
+    const names = namesOf(nodeName, this.#served, nodes.lister.list());
+    this.#tell(await teller.tell(names, links));
+    this.#report();
   }
 
   #present(): Map<string, LinkAddress> {
     const found = new Map<string, LinkAddress>();
-    for (const [name, addresses = []] of Object.entries(networkInterfaces())) {
+    for (const [name, addresses = []] of Object.entries(this.#system.networkInterfaces())) {
       if (!this.#deps.interfaces.includes(name)) continue;
       for (const { family, internal, address, cidr } of addresses) {
         if (family !== 'IPv4' || internal || cidr === null) continue;
@@ -109,45 +120,8 @@ export class LanNames {
     return found;
   }
 
-  async #open({ address, prefixLength, name }: LinkAddress): Promise<OpenLink> {
-    const { clock, random, logger } = this.#deps;
-    const link: Link = await Link.open({
-      address,
-      prefixLength,
-      onMessage: (message, from) => responder.receive(message, from),
-      onError: (error) => logger.debug('mDNS', { interface: name, error: error.message }),
-    });
-    const responder = new Responder({
-      address,
-      ownAddresses: () => this.#addresses,
-      clock,
-      random,
-      send: (message, to) => link.send(message, to),
-      onChange: () => this.#report(),
-    });
-    return { link, responder };
-  }
-
-  async #close(key: string): Promise<void> {
-    const open = this.#links.get(key);
-    this.#links.delete(key);
-    open?.responder.stop();
-    await open?.link.close();
-  }
-
-  #want(): void {
-    const { nodeName, nodes } = this.#deps;
-    const names = namesOf(nodeName, this.#served, nodes.lister.list());
-    for (const { responder } of this.#links.values()) responder.want(names);
-    this.#report();
-  }
-
-  /** Of several links the first that has it: a name that is free here may be taken there. */
   #report(): void {
-    const held = new Map<string, string>();
-    for (const { responder } of this.#links.values())
-      for (const [wanted, name] of responder.held) if (!held.has(wanted)) held.set(wanted, name);
-    this.#deps.onHeld(held);
+    this.#deps.onHeld(this.#teller?.held ?? new Map<string, string>());
   }
 
   #tell(problem: string): void {
@@ -158,9 +132,14 @@ export class LanNames {
   }
 }
 
-interface LinkAddress {
-  /** Of the interface. */
-  readonly name: string;
-  readonly address: string;
-  readonly prefixLength: number;
+function linuxSystem(clock: Clock): LanSystem {
+  const userId = process.getuid?.() ?? 0;
+  return {
+    networkInterfaces,
+    connect: async (on) => {
+      const path = systemBusPath(process.env);
+      if (path === undefined) throw new Error('the system bus has no path');
+      return Bus.open({ ...on, path, userId, clock });
+    },
+  };
 }

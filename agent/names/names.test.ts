@@ -32,7 +32,7 @@ function machine(last: number, own: readonly string[] = []): Responder {
   const address = `192.168.1.${last}`;
   const from: Sender = { address, port: mdnsPort };
   const addresses = new Set([address, ...own]);
-  const responder = new Responder({
+  const responder: Responder = new Responder({
     address,
     ownAddresses: () => addresses,
     clock,
@@ -46,6 +46,7 @@ function machine(last: number, own: readonly string[] = []): Responder {
         if (to === undefined || to.address === other.address) other.responder.receive(read, from);
     },
     onChange: () => undefined,
+    onTaken: (name, number) => responder.want(wanted, new Map([[name, number + 1]])),
   });
   machines.push({ responder, address });
   return responder;

@@ -26,6 +26,8 @@ export interface ResponderDeps {
   /** To all on the link when `to` is left out. */
   readonly send: (message: Message, to?: Sender) => void;
   readonly onChange: () => void;
+  /** Another device has what `wanted` is called by this number: `want` is to be called with the next. */
+  readonly onTaken: (wanted: string, number: number) => void;
 }
 
 /** The same is said to all at most so often. */
@@ -42,17 +44,31 @@ export class Responder {
     this.#deps = deps;
   }
 
-  /** Exactly these from now on: full names. */
-  want(names: ReadonlySet<string>): void {
+  /** Exactly these full names from now on. `numbers`: of those that have another than 1. */
+  want(names: ReadonlySet<string>, numbers: ReadonlyMap<string, number> = new Map()): void {
     for (const [wanted, claim] of this.#claims)
       if (!names.has(wanted)) {
         this.#claims.delete(wanted);
         claim.end();
       }
-    const { address, clock, random, send, onChange } = this.#deps;
-    for (const name of names)
-      if (!this.#claims.has(name))
-        this.#claims.set(name, new Claim(name, address, { clock, random, send, onChange }));
+    for (const name of names) {
+      const number = numbers.get(name) ?? 1;
+      const claim = this.#claims.get(name);
+      if (claim === undefined) this.#claims.set(name, this.#claim(name, number));
+      else if (claim.number !== number) claim.renumber(number);
+    }
+  }
+
+  #claim(name: string, number: number): Claim {
+    const { address, clock, random, send, onChange, onTaken } = this.#deps;
+    const claim: Claim = new Claim(name, number, address, {
+      clock,
+      random,
+      send,
+      onChange,
+      onTaken: () => onTaken(name, claim.number),
+    });
+    return claim;
   }
 
   /** What is ours now, by what was wanted. */

@@ -1,12 +1,13 @@
 // Apps by their names through the agent's ingress: real pods, real kubectl, curl's part is Node's own client.
 import { request } from 'node:http';
 import { connect as connectTls } from 'node:tls';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemRandom } from '#kube/base/random.ts';
 import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
+import { TestAvahi } from '../setup/avahi.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { HomeDevice } from '../setup/home-device.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
@@ -53,12 +54,15 @@ spec:
 let cluster: Cluster;
 let pair: KeyPairPem;
 let device: HomeDevice;
+let avahi: TestAvahi;
 const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-ingress-'));
 beforeAll(async () => {
   ensureTestImages();
   device = new HomeDevice();
   const flags = ['--ingress-ports', '0,0', '--discovery', device.interface];
-  cluster = await new Cluster(flags, undefined, { usesDocker: true }).start();
+  avahi = await TestAvahi.open(device.interface);
+  const options = { usesDocker: true, env: avahi.variables };
+  cluster = await new Cluster(flags, undefined, options).start();
   const validity = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + 3_600_000 };
   const spec = {
     commonName: 'films.local',
@@ -69,6 +73,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await cluster.destroy();
+  await avahi.destroy();
   device.destroy();
   rmSync(folder, { recursive: true });
 });
@@ -80,6 +85,12 @@ async function annotation(name: string): Promise<string> {
 
 async function ports(): Promise<number[]> {
   return (await annotation('ingress-ports')).split(',').filter(Boolean).map(Number);
+}
+
+/** Who told the home of names, in turn. */
+function tellers(): string[] {
+  const log = readFileSync(path.join(cluster.dataDirectory, 'logs/agent.log'), 'utf8');
+  return Array.from(log.matchAll(/"toldBy":"([^"]*)"/g), ([, who = '']) => who);
 }
 
 interface Reply {
@@ -170,6 +181,31 @@ it('a device that knows mDNS and nothing else opens the app by its name', async 
     status: 200,
     text: 'films',
   });
+});
+
+it('where avahi runs it tells the name, with a number if another device has it', async () => {
+  const [port = 0] = await ports();
+  const visit = async (name: string) => {
+    const told = async () => (await annotation('lan-names')) === name;
+    await eventually(told, `${name} is told`);
+    return device.visit(name, port);
+  };
+  const reached = { address: device.address, status: 200, text: 'films' };
+  const letGo = await device.claim('films.local');
+  avahi.start();
+  expect(await visit('films-2.local')).toEqual(reached);
+  const event = ['get', 'events', '-o', 'jsonpath={.items[?(@.reason=="NameTaken")].message}'];
+  expect((await cluster.kubectl(...event)).stdout).toBe(
+    'Another device of this home is called films.local: the app answers to films-2.local.',
+  );
+  letGo();
+  await avahi.kill();
+  avahi.start();
+  await eventually(() => tellers().at(-1) === 'avahi', 'avahi tells again');
+  expect(await visit('films.local')).toEqual(reached);
+  await avahi.kill();
+  await eventually(() => tellers().at(-1) === 'this agent', 'the agent tells');
+  expect(await visit('films.local')).toEqual(reached);
 });
 
 it('a rollout under load costs no request', async () => {

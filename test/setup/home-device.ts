@@ -1,7 +1,8 @@
 // Another device of the home: a network of its own with one cable to this machine, and nothing on it but
 // a stock mDNS resolver (multicast-dns) and an HTTP client. Root only.
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
+import { firstLine } from '../lab/held-network.ts';
 import { root } from './machine.ts';
 
 const execute = promisify(execFile);
@@ -27,6 +28,17 @@ mdns.on('response', ({ answers }) => {
     });
   });
 });
+`;
+
+/** Has a name of its own, and says so to whoever asks. */
+const claimProgram = `
+const [own, name] = process.argv.slice(1);
+const mdns = require('multicast-dns')({ interface: own, bind: '0.0.0.0' });
+mdns.on('query', ({ questions }) => {
+  if (questions.some((one) => one.name.toLowerCase() === name))
+    mdns.respond([{ name, type: 'A', ttl: 120, flush: true, data: own }]);
+});
+mdns.on('ready', () => console.log('ready'));
 `;
 
 export interface Visit {
@@ -65,6 +77,17 @@ export class HomeDevice {
     const inside = ['netns', 'exec', this.#namespace, ...args];
     const { stdout } = await execute('ip', inside, { cwd: root, timeout: withinMs + 10_000 });
     return JSON.parse(stdout) as Visit;
+  }
+
+  /** Is called so from now on; until the function that is answered is called. */
+  async claim(name: string): Promise<() => void> {
+    const inside = ['netns', 'exec', this.#namespace, process.execPath, '-e', claimProgram];
+    const child = spawn('ip', [...inside, this.#own, name], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await firstLine(child, `a device called ${name}`);
+    return () => void child.kill();
   }
 
   destroy(): void {

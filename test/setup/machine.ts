@@ -26,6 +26,7 @@ export type Need =
   | 'docker'
   | 'nftables'
   | 'conntrack'
+  | 'avahi'
   | 'chromium'
   | 'xvfb'
   | 'kubectl'
@@ -45,6 +46,7 @@ const packages: Readonly<Partial<Record<Need, { command: string; packages: reado
     docker: { command: 'dockerd', packages: ['docker.io', 'iptables'] },
     nftables: { command: 'nft', packages: ['nftables'] },
     conntrack: { command: 'conntrack', packages: ['conntrack'] },
+    avahi: { command: 'avahi-daemon', packages: ['avahi-daemon', 'dbus'] },
     chromium: { command: 'chromium', packages: ['chromium'] },
     xvfb: { command: 'Xvfb', packages: ['xvfb', 'xauth'] },
     /** Debian's, which speaks SPDY only. */

@@ -71,15 +71,13 @@ export class NodeNetworks {
   /** Before the kubelet starts pods. */
   start(informers: InformerFactory): void {
     const { engine, clusterId } = this.#deps;
-    this.#pods = startPodNetwork({
-      ...this.#deps,
-      informers,
-      runtime: engine.runtime,
-      onAddresses: () => {
-        this.#deps.onAddresses();
-        this.#lanAddresses?.trigger();
-      },
-    });
+    const onAddresses = (): void => {
+      this.#deps.onAddresses();
+      this.#lanAddresses?.trigger();
+      void this.#dns?.listen();
+    };
+    const deps = { ...this.#deps, informers, onAddresses };
+    this.#pods = startPodNetwork({ ...deps, runtime: engine.runtime });
     if (engine.podNetwork === undefined) return;
     this.#policies = this.#startPolicies(informers);
     this.#dns = machineDns({
@@ -168,6 +166,8 @@ export class NodeNetworks {
     const { clock, logger, nodeName, clusterId, serviceCidr, userId, signal } = this.#deps;
     const onStatus = (status: ProxyStatus): void => {
       this.#proxy = status;
+      // Names go by ClusterIP as soon as there are such.
+      void this.#dns?.listen();
       this.#deps.onChange();
     };
     const proxy = await startProxy(

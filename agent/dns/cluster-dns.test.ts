@@ -13,6 +13,7 @@ import type { EventHandlers } from '#kube/client/informer.ts';
 import { keyOf } from '#kube/client/resources.ts';
 import { ClusterDns, type DnsSource } from './cluster-dns.ts';
 import { ask, service, slice, told } from '../../test/setup/dns-messages.ts';
+import { freePort } from '../../test/setup/free-port.ts';
 import { MachineServers, parseResolvConf, readNodeDns } from './upstream/resolv-conf.ts';
 
 class Source<T extends KubeObject> implements DnsSource<T> {
@@ -55,6 +56,7 @@ const clock = new ManualClock();
 let services: Source<Service>;
 let slices: Source<EndpointSlice>;
 let written: Uint8Array | undefined;
+let writes: number;
 let started: ClusterDns[];
 let changes: number;
 let root: string;
@@ -63,6 +65,7 @@ beforeEach(() => {
   services = new Source();
   slices = new Source();
   written = undefined;
+  writes = 0;
   started = [];
   changes = 0;
   root = mkdtempSync(path.join(tmpdir(), 'flotilla-dns-'));
@@ -74,11 +77,12 @@ afterEach(async () => {
 
 interface StartOptions {
   readonly podCidr?: () => Promise<string>;
-  readonly hasClusterIps?: boolean;
-  readonly ports?: readonly number[];
+  readonly hasClusterIps?: boolean | (() => boolean);
+  readonly ports?: readonly number[] | ((hasClusterIps: boolean) => readonly number[]);
 }
 
 async function start(options: StartOptions = {}): Promise<ClusterDns> {
+  const { hasClusterIps = true, ports = [0, 0] } = options;
   const dns = new ClusterDns({
     services,
     endpointSlices: slices,
@@ -86,12 +90,13 @@ async function start(options: StartOptions = {}): Promise<ClusterDns> {
     serviceCidr: '10.96.0.0/16',
     bridge: 'flt-test',
     nodeName: 'pi',
-    hasClusterIps: () => options.hasClusterIps ?? true,
+    hasClusterIps: typeof hasClusterIps === 'function' ? hasClusterIps : () => hasClusterIps,
     exchange: () => Promise.reject(new Error('nobody is to be asked')),
     file: {
       read: () => Promise.resolve(written),
       write: async (bytes) => {
         written = bytes;
+        writes++;
       },
     },
     clock,
@@ -99,7 +104,7 @@ async function start(options: StartOptions = {}): Promise<ClusterDns> {
     onChange: () => changes++,
     signal: new AbortController().signal,
     root,
-    ports: options.ports ?? [0, 0],
+    ports: typeof ports === 'function' ? ports : () => ports,
   });
   started.push(dns);
   await dns.start();
@@ -107,11 +112,20 @@ async function start(options: StartOptions = {}): Promise<ClusterDns> {
   return dns;
 }
 
-async function resolve(dns: ClusterDns, name: string): Promise<string> {
+interface Place {
+  readonly address?: string;
+  readonly port?: number;
+}
+
+async function resolve(
+  dns: ClusterDns,
+  name: string,
+  { address = '127.0.0.1', port = dns.port }: Place = {},
+): Promise<string> {
   const socket = createSocket('udp4');
   const answer = await new Promise<Buffer>((done) => {
     socket.on('message', done);
-    socket.send(ask(name, 'A'), dns.port, '127.0.0.1');
+    socket.send(ask(name, 'A'), port, address);
   });
   socket.close();
   const { rcode, answers } = told(answer);
@@ -186,6 +200,37 @@ describe('names', () => {
     expect(written).toBeUndefined();
   });
 
+  it('are not written down while nothing changes that has to do with names', async () => {
+    const dns = await start();
+    const api = service('default/api', { clusterIPs: ['10.96.0.9'], ports: [] });
+    const endpoints = ['10.244.0.6', '10.244.1.7'].map((address) => ({ addresses: [address] }));
+    const apiSlice = (more: object, given = endpoints) => {
+      const made = slice('default/api', 'IPv4', { endpoints: given, ports: [] });
+      return { ...made, metadata: { ...made.metadata, ...more } };
+    };
+    for (const each of [web, api, kubeDns]) services.put(each);
+    slices.put(apiSlice({ resourceVersion: '1' }));
+    services.sync();
+    slices.sync();
+    await Promise.resolve();
+    clock.advance(60_000);
+    await Promise.resolve();
+    expect(writes).toBe(1);
+    for (let at = 0; at < 60; at++) {
+      // What controllers and a watch that begins anew bring every ten seconds: other versions, another order.
+      const annotations = { 'endpoints.kubernetes.io/last-change-trigger-time': String(at) };
+      const about = { resourceVersion: String(at), annotations };
+      slices.put(apiSlice(about, at % 2 === 0 ? endpoints : endpoints.toReversed()));
+      const again = at % 3 === 0 ? [api, web, kubeDns] : [kubeDns, api, web];
+      for (const each of again)
+        services.put({ ...each, metadata: { ...each.metadata, resourceVersion: String(at) } });
+      clock.advance(10_000);
+      await Promise.resolve();
+    }
+    await dns.stop();
+    expect(writes).toBe(1);
+  });
+
   it('start without those of a file that makes no sense', async () => {
     for (const text of ['{', '{"version":1}', '{"version":9,"services":[],"slices":[]}', 'null']) {
       written = Buffer.from(text);
@@ -251,6 +296,55 @@ describe('pods are told', () => {
       `-A ufw-user-input -i flt-test -p udp --dport ${dns.port} -j ACCEPT\n`,
     );
     expect([await dns.podServer(), dns.problem(), changes]).toEqual(['10.96.0.10', undefined, 2]);
+  });
+
+  it('of the server where the network of pods is by now', async () => {
+    let cidr = '127.0.0.0/24';
+    const dns = await start({ podCidr: () => Promise.resolve(cidr) });
+    services.put(kubeDns);
+    services.sync();
+    slices.sync();
+    const { port } = dns;
+    cidr = '127.0.7.0/24';
+    await dns.listen();
+    const own = dns.localSlices.lister.list();
+    expect([own[0]?.endpoints?.[0]?.addresses, own[0]?.ports?.[0]?.port]).toEqual([
+      ['127.0.7.1'],
+      dns.port,
+    ]);
+    expect(await resolve(dns, webName, { address: '127.0.7.1' })).toBe('NXDOMAIN');
+    const socket = createSocket('udp4').bind(port, '127.0.0.1');
+    await new Promise((done) => socket.once('listening', done));
+    socket.close();
+  });
+
+  it("the Service's address once ClusterIPs work, and those that were made before find the server still", async () => {
+    const [before, later] = [await freePort(), await freePort()];
+    let hasClusterIps = false;
+    const ports = (has: boolean): number[] => [has ? later : before];
+    const dns = await start({ hasClusterIps: () => hasClusterIps, ports });
+    services.put(kubeDns);
+    services.sync();
+    slices.sync();
+    expect(dns.port).toBe(before);
+    hasClusterIps = true;
+    expect(await dns.podServer()).toBe('10.96.0.10');
+    expect([dns.port, dns.localSlices.lister.list()[0]?.ports?.[0]?.port]).toEqual([later, later]);
+    const answers = [before, later].map((port) => resolve(dns, webName, { port }));
+    expect(await Promise.all(answers)).toEqual(['NXDOMAIN', 'NXDOMAIN']);
+  });
+
+  it('the same as before while the engine is away', async () => {
+    let isAway = false;
+    const podCidr = () =>
+      isAway ? Promise.reject(new Error('Docker is away')) : Promise.resolve('127.0.0.0/24');
+    const dns = await start({ podCidr });
+    services.put(kubeDns);
+    services.sync();
+    slices.sync();
+    isAway = true;
+    expect([await dns.podServer(), dns.problem(), changes]).toEqual(['10.96.0.10', undefined, 0]);
+    expect(await resolve(dns, webName)).toBe('NXDOMAIN');
   });
 
   it('nothing while another program has the port, which the node says', async () => {

@@ -49,7 +49,7 @@ export interface ClusterDnsDeps {
   readonly signal: AbortSignal;
   /** For tests: where /etc is, which ports are tried in turn. */
   readonly root?: string;
-  readonly ports?: readonly number[];
+  readonly ports?: (hasClusterIps: boolean) => readonly number[];
 }
 
 /** Known by this name to people and to charts, whoever serves it. */
@@ -67,11 +67,16 @@ export class ClusterDns {
   readonly #zone: Zone;
   readonly #file: ZoneFile;
   readonly #servers: MachineServers;
-  readonly #server: DnsServer;
+  readonly #resolver: Resolver;
+  #server: DnsServer;
+  /** Still asked by pods that were made before ClusterIPs led anywhere. */
+  #former: DnsServer | undefined;
   /** For the proxy: leads the Service's ClusterIP to this server. */
   readonly localSlices: LocalSlices;
   readonly #started = Promise.withResolvers<void>();
   #podCidr = '';
+  /** That the server was to have, whichever it got. */
+  #wantedPort = 0;
   #problem: string | undefined;
   /** How the machine's firewall stands in the way. */
   #firewall: string | undefined;
@@ -90,7 +95,7 @@ export class ClusterDns {
       logger,
     });
     const servers = () => this.#servers.list();
-    const resolver = new Resolver({
+    this.#resolver = new Resolver({
       state: () => ({
         zone: this.#zone,
         ownRanges: this.#podCidr === '' ? [serviceCidr] : [serviceCidr, this.#podCidr],
@@ -99,8 +104,7 @@ export class ClusterDns {
       forwarder: new Forwarder({ exchange, servers, clock, logger }),
       logger,
     });
-    const mayAsk = (address: string) => this.#mayAsk(address);
-    this.#server = new DnsServer({ resolver, mayAsk, clock, logger });
+    this.#server = this.#makeServer();
     this.localSlices = new LocalSlices(deps.endpointSlices, nodeName);
   }
 
@@ -115,13 +119,17 @@ export class ClusterDns {
   /** Answers no more; what is known is written down. */
   async stop(): Promise<void> {
     this.#server.close();
+    this.#former?.close();
     await this.#file.save();
   }
 
-  /** Tries to, unless it does already: the engine is there, or the pods' network is. */
+  /**
+   * Where it should by now: the engine may be there, the pods' network in another range, or ClusterIPs lead
+   * somewhere. What can't be found out changes nothing.
+   */
   async listen(): Promise<void> {
     await this.#started.promise;
-    if (this.#server.port !== 0 || this.#deps.signal.aborted) return;
+    if (this.#deps.signal.aborted) return;
     this.#listening ??= this.#listen().finally(() => {
       this.#listening = undefined;
     });
@@ -203,18 +211,43 @@ export class ClusterDns {
 
   async #listen(): Promise<void> {
     const { podCidr, hasClusterIps, logger, onChange } = this.#deps;
-    const { ports = [hasClusterIps() ? proxiedPort : dnsPort, 0] } = this.#deps;
     const before = this.problem();
+    const listens = this.#server.port !== 0;
     try {
-      this.#podCidr = await podCidr();
+      const cidr = await podCidr();
+      const ports = (this.#deps.ports ?? usualPorts)(hasClusterIps());
+      if (listens && cidr === this.#podCidr && ports[0] === this.#wantedPort) return;
+      this.#leave(cidr);
       this.#problem = await this.#bind(ports);
       logger.info('DNS for pods', { address: this.#gateway, port: this.#server.port });
       this.#publish();
     } catch (error) {
+      if (this.#server.port !== 0) return;
       this.#problem = sentence(messageOf(error));
+      if (listens) this.#publish();
     }
     if (this.#problem !== undefined) logger.debug('DNS for pods', { problem: this.#problem });
     if (this.problem() !== before) onChange();
+  }
+
+  /** The place of before: nobody asks there when the network is another. */
+  #leave(cidr: string): void {
+    if (cidr !== this.#podCidr) {
+      this.#server.close();
+      this.#former?.close();
+      this.#former = undefined;
+    } else if (this.#server.port !== 0) {
+      this.#former?.close();
+      this.#former = this.#server;
+      this.#server = this.#makeServer();
+    }
+    this.#podCidr = cidr;
+  }
+
+  #makeServer(): DnsServer {
+    const { clock, logger } = this.#deps;
+    const mayAsk = (address: string) => this.#mayAsk(address);
+    return new DnsServer({ resolver: this.#resolver, mayAsk, clock, logger });
   }
 
   /** A person may have changed it since. */
@@ -234,6 +267,7 @@ export class ClusterDns {
   /** Answers what is the matter where the port is not the one that pods ask at. */
   async #bind(ports: readonly number[]): Promise<string | undefined> {
     const [first = dnsPort, ...others] = ports;
+    this.#wantedPort = first;
     try {
       await this.#server.listen(this.#gateway, [first]);
       return undefined;
@@ -265,6 +299,11 @@ export class ClusterDns {
     }
     return this.#own.addresses;
   }
+}
+
+/** In turn. */
+function usualPorts(hasClusterIps: boolean): readonly number[] {
+  return [hasClusterIps ? proxiedPort : dnsPort, 0];
 }
 
 function sentence(why: string): string {

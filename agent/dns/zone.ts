@@ -127,8 +127,15 @@ export class Zone {
     this.#isKnown = true;
   }
 
+  /** The same for the same names, whichever order they came in. */
   content(): ZoneContent {
-    return { services: [...this.#services.values()], slices: [...this.#slices.values()] };
+    return {
+      services: sortedBy(this.#services.values(), nameOf),
+      slices: sortedBy(this.#slices.values(), nameOf).map((slice) => ({
+        ...slice,
+        endpoints: sortedBy(slice.endpoints, ({ address, hostname }) => `${address} ${hostname}`),
+      })),
+    };
   }
 
   /** What was known before this agent started; what comes from the API takes its place. */
@@ -186,6 +193,20 @@ export class Zone {
   #touch(): void {
     this.#serial = Math.floor(this.#now() / 1000);
   }
+}
+
+function nameOf({
+  namespace,
+  name,
+}: {
+  readonly namespace: string;
+  readonly name: string;
+}): string {
+  return `${namespace}/${name}`;
+}
+
+function sortedBy<T>(values: Iterable<T>, key: (value: T) => string): T[] {
+  return [...values].toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
 function add(index: Map<string, Set<string>>, key: string, value: string): void {

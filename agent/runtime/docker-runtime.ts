@@ -78,7 +78,8 @@ export class DockerRuntime implements Runtime {
   readonly #deps: DockerRuntimeDeps;
   readonly #observer: DockerObserver;
   #mayLowerOomScore = true;
-  #network: Promise<PodNetwork> | undefined;
+  #network: PodNetwork | undefined;
+  #ensuring: Promise<PodNetwork> | undefined;
   #sandboxImage: Promise<void> | undefined;
   /** As the engine said when it was last asked for its version, that is since it last came up. */
   #facts: EngineFacts | undefined;
@@ -109,12 +110,15 @@ export class DockerRuntime implements Runtime {
     return this.#observer.getPod(pod);
   }
 
-  /** The pods' network, made when it is missing. */
-  network(): Promise<PodNetwork> {
-    this.#network ??= this.#ensureNetwork().catch((error: unknown) => {
-      this.#network = undefined;
-      throw error;
+  /** The pods' network, made when it is missing, and anew when the cluster gave another and no pod is in it. */
+  async network(): Promise<PodNetwork> {
+    const given = this.#deps.givenNetwork?.known();
+    const known = this.#network;
+    if (known !== undefined && (given === undefined || given === known.cidr)) return known;
+    this.#ensuring ??= this.#ensureNetwork().finally(() => {
+      this.#ensuring = undefined;
     });
+    this.#network = await this.#ensuring;
     return this.#network;
   }
 

@@ -18,7 +18,13 @@ interface World {
   readonly givenNetwork?: GivenNetwork;
 }
 
-async function networkOf({ found, isUsed = false, givenNetwork }: World) {
+async function networkOf(world: World) {
+  const { runtime, done } = runtimeOf(world);
+  const { cidr } = await runtime.network();
+  return [cidr, ...done];
+}
+
+function runtimeOf({ found, isUsed = false, givenNetwork }: World) {
   const done: string[] = [];
   const client: Partial<DockerClient> = {
     facts: () => Promise.resolve({ version: '20.10.24' } as never),
@@ -36,8 +42,7 @@ async function networkOf({ found, isUsed = false, givenNetwork }: World) {
   const identity = { clusterId, nodeName: 'n' };
   const deps = { client: () => client as DockerClient, identity, clock: new ManualClock() };
   const runtime = new DockerRuntime({ ...deps, ...(givenNetwork && { givenNetwork }) });
-  const { cidr } = await runtime.network();
-  return [cidr, ...done];
+  return { runtime, done };
 }
 
 const made = 'create [{"Subnet":"10.244.3.0/24","Gateway":"10.244.3.1"}]';
@@ -71,6 +76,18 @@ describe('the network of pods', () => {
     ],
   ])('%s', async (_, world, want) => {
     expect(await networkOf(world)).toEqual(want);
+  });
+
+  it('is made anew, once, when the cluster gives another while the agent runs', async () => {
+    let known: string | undefined;
+    const givenNetwork = { known: () => known, wait: async () => known ?? '' };
+    const { runtime, done } = runtimeOf({ found: '10.244.0.0/24', givenNetwork });
+    expect((await runtime.network()).cidr).toBe('10.244.0.0/24');
+    known = '10.244.3.0/24';
+    const asked = await Promise.all([runtime.network(), runtime.network()]);
+    expect(asked.map(({ cidr }) => cidr)).toEqual([known, known]);
+    await runtime.network();
+    expect(done).toEqual([`remove ${networkName(clusterId)}`, made]);
   });
 
   it('waits for what the cluster gives', async () => {

@@ -13,11 +13,18 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
-import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
+import type { ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
-import { ensureCredentials } from './credentials/credentials.ts';
+import {
+  ensureCredentials,
+  keepCredentials,
+  type Credentials,
+  type CredentialsDeps,
+} from './credentials/credentials.ts';
 import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
+import type { PeerIdentity } from './kubelet/images/peer-client.ts';
+import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import { NodeAgent } from './node-agent.ts';
 import { messageOf } from './error-message.ts';
@@ -175,18 +182,19 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
       process.exit(0);
     });
   });
-  await ensureCredentials({
+  const ways: CredentialsDeps = {
     ...flags,
     dataDirectory: flags.data,
     withClient,
     clock: systemClock,
+    random,
     logger,
     signal: stopping.signal,
-  });
-  if (stopping.signal.aborted) return;
-  const config = await readKubeconfig(flags.kubeconfig);
-  const { certPem: ownCertPem, keyPem: ownKeyPem } = config;
-  transport = new HttpsTransport(config, systemClock);
+  };
+  const given = await ensureCredentials(ways);
+  if (given === undefined) return;
+  let credentials = given;
+  transport = new HttpsTransport(credentials.client, systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const clockSkew = new ClockSkew();
   const dated = new DatedTransport(transport, clockSkew, systemClock);
@@ -196,11 +204,6 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     clock: systemClock,
     random,
   });
-  const [certPem, keyPem, caPem] = await Promise.all(
-    ['serving.crt', 'serving.key', 'ca.crt'].map((name) =>
-      readFile(path.join(flags.data, name), 'utf8'),
-    ),
-  );
   const clusterId = await readClusterId(client, flags.data, {
     signal: stopping.signal,
     logger,
@@ -216,15 +219,12 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     logDirectory,
     manifestDirectory: flags.manifestDirectory,
     runtimeName: flags.runtimeName,
-    identity:
-      ownCertPem === undefined || ownKeyPem === undefined
-        ? undefined
-        : { certPem: ownCertPem, keyPem: ownKeyPem },
+    identity: given.client.certPem === undefined ? undefined : () => peerIdentity(credentials),
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
     ingressPorts: flags.ingressPorts,
     lanInterfaces: flags.lanInterfaces,
-    server: { certPem: certPem ?? '', keyPem: keyPem ?? '', caPem: caPem ?? '', bindAddress, port },
+    server: { ...serverCertificate(credentials), bindAddress, port },
     userId: process.getuid?.() ?? -1,
     variables: process.env,
     process: processUsage,
@@ -242,7 +242,21 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
       channel.post({ type, message });
     },
   });
+  void keepCredentials(ways, credentials, (renewed) => {
+    credentials = renewed;
+    transport?.use(renewed.client);
+    agent?.setCertificate(serverCertificate(renewed));
+  });
   await agent.start();
+}
+
+function serverCertificate({ client, serving }: Credentials): ServerCertificate {
+  return { ...serving, caPem: client.caPem };
+}
+
+function peerIdentity({ client }: Credentials): PeerIdentity {
+  const { caPem, certPem = '', keyPem = '' } = client;
+  return { caPem, certPem, keyPem };
 }
 
 async function withClient<T>(

@@ -13,7 +13,6 @@ import { nodes, persistentVolumes, pods, services } from '#kube/client/resources
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
-import type { KeyPairPem } from '#platform/certificate.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
@@ -28,6 +27,7 @@ import { ImageLoader } from './kubelet/images/image-loader.ts';
 import { ImageOrigins } from './kubelet/images/image-origins.ts';
 import { imagePeers } from './kubelet/images/image-peers-of-node.ts';
 import { ImageShare } from './kubelet/images/image-share.ts';
+import type { PeerIdentity } from './kubelet/images/peer-client.ts';
 import { PullBoard } from './kubelet/images/turns/pull-board.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
@@ -48,7 +48,7 @@ import { Access } from './kubelet/server/access.ts';
 import { agentConfiguration } from './kubelet/server/configuration.ts';
 import { systemDialer } from './kubelet/server/pod-dialer.ts';
 import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
-import { KubeletServer } from './kubelet/server/server.ts';
+import { KubeletServer, type ServerCertificate } from './kubelet/server/server.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
 import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
@@ -78,21 +78,15 @@ export interface NodeAgentDeps {
   /** Of static pods. */
   readonly manifestDirectory: string;
   readonly runtimeName: 'docker' | 'fake';
-  /** As whom other machines are asked for images; undefined: they are not. */
-  readonly identity: KeyPairPem | undefined;
+  /** As whom other machines are asked for images, by now; undefined: they are not. */
+  readonly identity: (() => PeerIdentity) | undefined;
   readonly mayInstall: boolean;
   readonly serviceCidr: string;
   /** Undefined: apps are not reached by their names on this machine. */
   readonly ingressPorts: IngressPorts | undefined;
   /** Where the home is told of apps' names. */
   readonly lanInterfaces: readonly string[];
-  readonly server: {
-    readonly certPem: string;
-    readonly keyPem: string;
-    readonly caPem: string;
-    readonly bindAddress: string;
-    readonly port: number;
-  };
+  readonly server: ServerCertificate & { readonly bindAddress: string; readonly port: number };
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** What this process used so far. */
@@ -142,10 +136,12 @@ export class NodeAgent {
   /** The engine's. */
   #runtimes: readonly string[] = [];
   #kubeletPort = 0;
+  #certificate: ServerCertificate;
   #server: KubeletServer | undefined;
 
   constructor(deps: NodeAgentDeps) {
     this.#deps = deps;
+    this.#certificate = deps.server;
     const { clock, client, logger, nodeName: host, variables, userId } = deps;
     this.#environment = { variables, isRoot: userId === 0 };
     const given = givenNetworkOf(() => this.#networks.podNetwork);
@@ -240,6 +236,12 @@ export class NodeAgent {
     this.#startLocalVolumes(informers);
     informers.start(signal);
     await running;
+  }
+
+  /** What its server shows from now on. */
+  setCertificate(certificate: ServerCertificate): void {
+    this.#certificate = certificate;
+    this.#server?.setCertificate(certificate);
   }
 
   /** Containers keep running; commands that somebody ran in them end. */
@@ -425,7 +427,7 @@ export class NodeAgent {
       metrics: this.#metrics,
       running: () => this.#targets.get(),
       process,
-      certificateEndMs: Date.parse(new X509Certificate(server.certPem).validTo),
+      certificateEndMs: () => Date.parse(new X509Certificate(this.#certificate.certPem).validTo),
       configuration: () => agentConfiguration(server.bindAddress, this.#kubeletPort),
       clock,
       nodeName,
@@ -444,6 +446,7 @@ export class NodeAgent {
     };
     this.#server = new KubeletServer({
       ...server,
+      ...this.#certificate,
       access: new Access({ client, clock, logger, nodeName }),
       metrics: this.#metrics,
       clock,

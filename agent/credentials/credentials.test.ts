@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,7 +9,13 @@ import { seededRandom } from '#kube/base/random.ts';
 import { parseCertificateRequest } from '#platform/certificate-request.ts';
 import { certifyKey, issueCertificate } from '#platform/certificate.ts';
 import { readKubeconfig, writeKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
-import { CredentialsError, ensureCredentials, type CredentialsDeps } from './credentials.ts';
+import {
+  CredentialsError,
+  ensureCredentials,
+  keepCredentials,
+  type Credentials,
+  type CredentialsDeps,
+} from './credentials.ts';
 
 const day = 86_400_000;
 const random = seededRandom(3);
@@ -17,13 +23,15 @@ let folder = '';
 let clock: ManualClock;
 let lifetimeMs = 365 * day;
 let refusal: string | undefined;
+/** Nobody answers. */
+let isAway = false;
 /** Who asked for what. */
 let asked: string[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'flotilla-credentials-'));
   clock = new ManualClock();
-  [lifetimeMs, refusal, asked] = [365 * day, undefined, []];
+  [lifetimeMs, refusal, isAway, asked] = [365 * day, undefined, false, []];
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
@@ -42,7 +50,8 @@ function answer(request: CertificateSigningRequest): CertificateSigningRequest {
   }
   const info = parseCertificateRequest(atob(request.spec.request));
   if (info === undefined) throw new Error('not readable');
-  const times = { notBeforeMs: clock.now() - day, notAfterMs: clock.now() + lifetimeMs };
+  const notBeforeMs = clock.now() - Math.min(day, lifetimeMs / 100);
+  const times = { notBeforeMs, notAfterMs: clock.now() + lifetimeMs };
   const pem = certifyKey({ ...info, ...times, usages: ['client'] }, ca, random);
   return { ...request, metadata, status: { certificate: btoa(pem) } };
 }
@@ -58,6 +67,7 @@ function deps(bootstrap: boolean): CredentialsDeps {
       let kept: CertificateSigningRequest | undefined;
       const client = {
         create(_: unknown, object: CertificateSigningRequest) {
+          if (isAway) return Promise.reject(new Error('nobody is there'));
           const { commonName, organizations, dnsNames } =
             parseCertificateRequest(atob(object.spec.request)) ?? {};
           const { signerName, usages = [] } = object.spec;
@@ -71,6 +81,7 @@ function deps(bootstrap: boolean): CredentialsDeps {
       return use(client as unknown as Parameters<typeof use>[0]);
     },
     clock,
+    random: seededRandom(1),
     logger: silentLogger,
     signal: new AbortController().signal,
   };
@@ -114,7 +125,8 @@ describe('the credentials of an agent', () => {
   it('are left alone while they last, and need no token then', async () => {
     await invite();
     await ensureCredentials(deps(true));
-    clock.advance(334 * day);
+    // 70 % of 366 days.
+    clock.advance(254 * day);
     await ensureCredentials(deps(false));
     expect(asked).toHaveLength(2);
   });
@@ -131,7 +143,7 @@ describe('the credentials of an agent', () => {
   it('are renewed as the node itself when they end soon', async () => {
     await invite();
     await ensureCredentials(deps(true));
-    clock.advance(336 * day);
+    clock.advance(330 * day);
     await ensureCredentials(deps(false));
     expect(asked.slice(2)).toEqual([
       `the node ${at}: ${client}  digital signature client auth`,
@@ -154,5 +166,123 @@ describe('the credentials of an agent', () => {
     const refused = ensureCredentials(deps(true));
     await expect(refused).rejects.toThrow(CredentialsError);
     await expect(refused).rejects.toThrow('was not granted: not this one');
+  });
+});
+
+describe('while the agent runs', () => {
+  let over: AbortController;
+  let renewed: Credentials[];
+  /** The wall's clock, ahead of the one that timers go by: the machine slept. */
+  let sleptMs: number;
+  beforeEach(() => {
+    over = new AbortController();
+    [renewed, sleptMs] = [[], 0];
+  });
+  afterEach(() => over.abort());
+
+  async function keep(seed = 1): Promise<Credentials> {
+    await invite();
+    const start = await ensureCredentials(deps(true));
+    if (start === undefined) throw new Error('no credentials');
+    asked = [];
+    const awake = {
+      now: () => clock.now() + sleptMs,
+      monotonicMs: () => clock.monotonicMs(),
+      timer: (ms: number, callback: () => void) => clock.timer(ms, callback),
+    };
+    const given = { ...deps(false), clock: awake, random: seededRandom(seed), signal: over.signal };
+    void keepCredentials(given, start, (now) => renewed.push(now));
+    await rest();
+    return start;
+  }
+
+  /** Until it waits for time again. */
+  async function rest(): Promise<void> {
+    while (clock.nextTimerMs() === undefined) await new Promise((done) => setImmediate(done));
+  }
+
+  async function look(): Promise<void> {
+    clock.advance(clock.nextTimerMs() ?? 0);
+    await rest();
+  }
+
+  const both = [
+    `the node ${at}: ${client}  digital signature client auth`,
+    `the node ${at}: ${serving} digital signature server auth`,
+  ];
+
+  it('they are renewed as the node itself between 70 and 90 % of their life, and used at once', async () => {
+    const start = await keep();
+    let days = 0;
+    for (; renewed.length === 0; days++) {
+      clock.advance(day);
+      await rest();
+    }
+    // Of 366 days, one of which was over.
+    expect([days > 254, days < 330, asked]).toEqual([true, true, both]);
+    const [now] = renewed;
+    expect([now?.client.certPem, now?.serving.certPem]).not.toContain(start.client.certPem);
+    expect(now?.serving.certPem).not.toBe(start.serving.certPem);
+    expect((await readKubeconfig(path.join(folder, 'kubeconfig'))).certPem).toBe(
+      now?.client.certPem,
+    );
+    expect(readFileSync(path.join(folder, 'serving.crt'), 'utf8')).toBe(now?.serving.certPem);
+    clock.advance(200 * day);
+    await rest();
+    expect(renewed).toHaveLength(1);
+  });
+
+  it('not all machines ask on the same day', async () => {
+    const daysOf = [];
+    for (const seed of [1, 2]) {
+      [over, renewed] = [new AbortController(), []];
+      rmSync(path.join(folder, 'kubeconfig'), { force: true });
+      rmSync(path.join(folder, 'serving.crt'), { force: true });
+      await keep(seed);
+      let days = 0;
+      for (; renewed.length === 0; days++) {
+        clock.advance(day);
+        await rest();
+      }
+      daysOf.push(days);
+      over.abort();
+    }
+    expect(Math.abs((daysOf[0] ?? 0) - (daysOf[1] ?? 0))).toBeGreaterThan(1);
+  });
+
+  it('a machine that slept through it renews within an hour of awakening', async () => {
+    await keep();
+    sleptMs = 330 * day;
+    clock.advance(3_600_000);
+    await rest();
+    expect([asked, renewed.length]).toEqual([both, 1]);
+  });
+
+  it('nobody who answers is asked again, more often as the end comes near, and the old ones serve', async () => {
+    lifetimeMs = 10 * 3_600_000;
+    await keep();
+    isAway = true;
+    const waits: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      waits.push(clock.nextTimerMs() ?? 0);
+      await look();
+    }
+    expect(waits.every((ms) => ms <= 3_600_000)).toBe(true);
+    expect(waits.at(-1)).toBeLessThan(1_800_000);
+    expect(renewed).toEqual([]);
+    isAway = false;
+    await look();
+    expect(renewed).toHaveLength(1);
+  });
+
+  it('what the control plane of this machine wrote is taken up, and nothing asked for', async () => {
+    const start = await keep();
+    const times = { notBeforeMs: clock.now(), notAfterMs: clock.now() + 365 * day };
+    const made = issueCertificate({ commonName: 'x', usages: ['server'], ...times }, ca, random);
+    writeFileSync(path.join(folder, 'serving.key'), made.keyPem);
+    writeFileSync(path.join(folder, 'serving.crt'), made.certPem);
+    clock.advance(3_600_000);
+    await rest();
+    expect([renewed, asked]).toEqual([[{ client: start.client, serving: made }], []]);
   });
 });

@@ -1,12 +1,14 @@
 // What an agent is known by: a client certificate (in its kubeconfig) and one as a server. A machine that has
-// none asks for them with a bootstrap token; one whose own end soon asks as itself. Keys never leave the machine.
-// Where the control plane runs on the same machine, it makes and renews them, well before this would.
-// Source: kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go.
+// none asks for them with a bootstrap token; one whose own have lived most of their life asks as itself, at a start and
+// while it runs. Keys never leave the machine. Where the control plane runs on the same machine, it makes and
+// renews them before this would; what it wrote is taken up.
+// Source: kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go; client-go util/certificate/certificate_manager.go.
 import { X509Certificate } from 'node:crypto';
 import path from 'node:path';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
-import { delay, type Clock } from '#kube/base/clock.ts';
+import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import type { Random } from '#kube/base/random.ts';
 import { certificateSigningRequests } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
@@ -28,8 +30,15 @@ export interface CredentialsDeps {
     use: (client: Pick<RestClient, 'create' | 'get'>) => Promise<T>,
   ) => Promise<T>;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+}
+
+/** What is known to others as this node. */
+export interface Credentials {
+  readonly client: ClientConfig;
+  readonly serving: KeyPairPem;
 }
 
 /** This machine can't become a node by itself: the message says what is missing. */
@@ -37,21 +46,23 @@ export class CredentialsError extends Error {
   override readonly name = 'CredentialsError';
 }
 
-const renewBeforeMs = 30 * 86_400_000;
+/** The share of a certificate's life after which it is renewed: all machines of a home were added on one day. */
+const renewAt = { first: 0.7, last: 0.9 };
+/** At most so long between two looks: the clock that counts is the wall's, and it leaps while a machine sleeps. */
+const lookMs = 3_600_000;
 const retryMs = { first: 250, max: 10_000 };
 const askAgainMs = 250;
 /** Somebody may have to approve it. */
 const patienceMs = 60_000;
 const serverName = 'kubernetes';
 
-/** Resolves when all are there and good. Goes on trying while the API server can't be reached. */
-export async function ensureCredentials(deps: CredentialsDeps): Promise<void> {
-  const { clock, logger, signal } = deps;
+/** When all are there and good. Goes on trying while the API server can't be reached. Undefined: aborted. */
+export async function ensureCredentials(deps: CredentialsDeps): Promise<Credentials | undefined> {
+  const { clock, logger, random, signal } = deps;
   let isTold = false;
   for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(waitMs * 2, retryMs.max)) {
     try {
-      await ensureOnce(deps);
-      return;
+      return await ensureOnce(deps, drawShare(random));
     } catch (error) {
       if (error instanceof CredentialsError) throw error;
       if (!isTold) logger.warn('Waiting for certificates', { error: messageOf(error) });
@@ -59,12 +70,63 @@ export async function ensureCredentials(deps: CredentialsDeps): Promise<void> {
     }
     await delay(clock, waitMs, signal);
   }
+  return undefined;
 }
 
-async function ensureOnce(deps: CredentialsDeps): Promise<void> {
+/** Renews them in time, until the signal aborts. `onRenewed`: what is to be used from now on. */
+export async function keepCredentials(
+  deps: CredentialsDeps,
+  start: Credentials,
+  onRenewed: (renewed: Credentials) => void,
+): Promise<void> {
+  const { clock, logger, random, signal } = deps;
+  let current = start;
+  let share = drawShare(random);
+  let told = '';
+  while (!signal.aborted) {
+    await delay(clock, untilLookMs(current, share, clock.now()), signal);
+    if (signal.aborted) return;
+    try {
+      const next = await ensureOnce(deps, share);
+      told = '';
+      if (outline(next) === outline(current)) continue;
+      current = next;
+      share = drawShare(random);
+      logger.info('Certificates renewed', { until: rfc3339(endOf(next)) });
+      onRenewed(next);
+    } catch (error) {
+      const why = messageOf(error);
+      const until = rfc3339(endOf(current));
+      if (why !== told) logger.warn('Certificates are not renewed', { error: why, until });
+      told = why;
+    }
+  }
+}
+
+function outline({ client, serving }: Credentials): string {
+  const { server, caPem, certPem, token } = client;
+  return [server, caPem, certPem, token, serving.certPem].join();
+}
+
+/** After a failure there is a tenth of what is left until the next try. */
+function untilLookMs({ client, serving }: Credentials, share: number, nowMs: number): number {
+  const dueMs = Math.min(...[client.certPem, serving.certPem].map((pem) => dueAt(pem, share)));
+  const waitMs = dueMs > nowMs ? dueMs - nowMs : (endOf({ client, serving }) - nowMs) / 10;
+  return Math.min(Math.max(waitMs, askAgainMs), lookMs);
+}
+
+function endOf({ client, serving }: Credentials): number {
+  return Math.min(lifeOf(client.certPem).endMs, lifeOf(serving.certPem).endMs);
+}
+
+function drawShare(random: Random): number {
+  return renewAt.first + random.next() * (renewAt.last - renewAt.first);
+}
+
+async function ensureOnce(deps: CredentialsDeps, share: number): Promise<Credentials> {
   const { nodeName, dataDirectory, kubeconfig, clock } = deps;
   const user = `system:node:${nodeName}`;
-  const own = await readIfGood(deps);
+  const own = await readIfGood(deps, share);
   let config = own.config;
   if (config === undefined) {
     const asker = own.expiring ?? (await bootstrapConfig(deps));
@@ -81,31 +143,40 @@ async function ensureOnce(deps: CredentialsDeps): Promise<void> {
   ]);
   // On a full disk a machine that has all it needs starts, too.
   if (caPem !== config.caPem) await writeFileAtomic(ca, config.caPem);
-  if (keyPem !== undefined && lastsUntil(certPem) - clock.now() > renewBeforeMs) return;
+  if (certPem !== undefined && keyPem !== undefined && dueAt(certPem, share) > clock.now())
+    return { client: config, serving: { certPem, keyPem } };
   const made = await obtain(deps, config, 'kubelet-serving', 'server auth', [nodeName]);
   await writeFileAtomic(`${serving}.key`, made.keyPem);
   await writeFileAtomic(`${serving}.crt`, made.certPem);
+  return { client: config, serving: made };
 }
 
 /** The kubeconfig that is there, as one to go on with or as one to renew. */
-async function readIfGood({ kubeconfig, clock }: CredentialsDeps): Promise<{
-  readonly config?: ClientConfig;
-  readonly expiring?: ClientConfig;
-}> {
+async function readIfGood(
+  { kubeconfig, clock }: CredentialsDeps,
+  share: number,
+): Promise<{ readonly config?: ClientConfig; readonly expiring?: ClientConfig }> {
   if ((await readFileIfExists(kubeconfig)) === undefined) return {};
   const config = await readKubeconfig(kubeconfig);
-  const leftMs = lastsUntil(config.certPem) - clock.now();
   // Someone else's way to be known, such as a token, is not ours to judge.
-  if (config.certPem === undefined || leftMs > renewBeforeMs) return { config };
-  return leftMs > 0 ? { expiring: config } : {};
+  if (config.certPem === undefined || dueAt(config.certPem, share) > clock.now()) return { config };
+  return lifeOf(config.certPem).endMs > clock.now() ? { expiring: config } : {};
 }
 
-/** -Infinity for none, or none that can be read. */
-function lastsUntil(certPem: string | undefined): number {
+/** When it is to be renewed. */
+function dueAt(certPem: string | undefined, share: number): number {
+  const { startMs, endMs } = lifeOf(certPem);
+  return Number.isFinite(endMs) ? startMs + share * (endMs - startMs) : endMs;
+}
+
+/** It ends never for none, as of a token, and has ended for what can't be read. */
+function lifeOf(certPem: string | undefined): { readonly startMs: number; readonly endMs: number } {
+  if (certPem === undefined) return { startMs: 0, endMs: Infinity };
   try {
-    return certPem === undefined ? -Infinity : Date.parse(new X509Certificate(certPem).validTo);
+    const { validFrom, validTo } = new X509Certificate(certPem);
+    return { startMs: Date.parse(validFrom), endMs: Date.parse(validTo) };
   } catch {
-    return -Infinity;
+    return { startMs: 0, endMs: -Infinity };
   }
 }
 

@@ -18,6 +18,7 @@ let port: number;
 let clock: ManualClock;
 let transport: HttpsTransport;
 const sockets = new Set<Socket>();
+const watching = new Set<ServerHttp2Stream>();
 let connections: number;
 
 beforeAll(async () => {
@@ -29,6 +30,7 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 
 beforeEach(async () => {
   connections = 0;
+  watching.clear();
   clock = new ManualClock();
   server = createSecureServer({ cert: serving.certPem, key: serving.keyPem });
   server.on('secureConnection', (socket) => {
@@ -48,12 +50,18 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-/** `/watch` begins and never ends, `/reset` breaks off, all else says its path. */
-function answer(stream: ServerHttp2Stream, headers: { ':path'?: string | undefined }): void {
+/** `/watch` begins and never ends, `/reset` breaks off, `/whoami` says the token, all else its path. */
+function answer(
+  stream: ServerHttp2Stream,
+  headers: { ':path'?: string | undefined; authorization?: string | undefined },
+): void {
   const path = headers[':path'] ?? '';
   stream.on('error', () => undefined);
   stream.respond({ ':status': 200, 'content-type': 'text/plain' });
-  if (path === '/watch') stream.write('first');
+  if (path === '/watch') {
+    watching.add(stream);
+    stream.write('first');
+  } else if (path === '/whoami') stream.end(headers.authorization);
   else if (path === '/reset')
     stream.write('half', () => stream.destroy(new Error('the disk is gone')));
   else stream.end(path);
@@ -70,6 +78,18 @@ describe('the HTTPS transport', () => {
     expect(await Promise.all([get('/a'), get('/b')])).toEqual(['/a', '/b']);
     expect(connections).toBe(1);
     void chunks;
+  });
+
+  it('is somebody else from the next connection on, and lets what is open go on', async () => {
+    const { chunks } = await transport.stream({ method: 'GET', path: '/watch' });
+    const watched = chunks[Symbol.asyncIterator]();
+    expect(Buffer.from((await watched.next()).value ?? '').toString()).toBe('first');
+    const server = `https://127.0.0.1:${port}`;
+    transport.use({ server, caPem: pki.caPem, token: 'other' });
+    expect([await get('/whoami'), connections]).toEqual(['Bearer other', 2]);
+    for (const stream of watching) stream.write('second');
+    expect(Buffer.from((await watched.next()).value ?? '').toString()).toBe('second');
+    transport.close();
   });
 
   it('encodes the query and leaves out what is undefined', async () => {

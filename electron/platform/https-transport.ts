@@ -21,7 +21,7 @@ const pingTimeoutMs = 15_000;
 const connectTimeoutMs = 10_000;
 
 export class HttpsTransport implements Transport {
-  readonly #config: ClientConfig;
+  #config: ClientConfig;
   readonly #clock: Clock;
   #session: ClientHttp2Session | undefined;
   readonly #watched = new WeakMap<ClientHttp2Session, Watched>();
@@ -56,6 +56,13 @@ export class HttpsTransport implements Transport {
   /** Ends the connection and all that is open on it. */
   close(): void {
     this.#session?.destroy();
+    this.#session = undefined;
+  }
+
+  /** As whom, and where, from the next connection on; what is open may finish on the old one. */
+  use(config: ClientConfig): void {
+    this.#config = config;
+    this.#session?.close();
     this.#session = undefined;
   }
 

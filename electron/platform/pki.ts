@@ -29,8 +29,8 @@ export type { KeyPairPem };
 const dayMs = 86_400_000;
 const caLifetimeMs = 3650 * dayMs;
 const leafLifetimeMs = 365 * dayMs;
-/** A leaf with less left than this is made again. */
-const renewBeforeMs = 60 * dayMs;
+/** A leaf with less left than this is made again: before an agent on this machine asks for it (70 % of its life). */
+const renewBeforeMs = 120 * dayMs;
 
 /** Clocks of clients differ a little. */
 const backdatedMs = 5 * 60_000;

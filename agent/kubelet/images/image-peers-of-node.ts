@@ -4,17 +4,15 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import type { KeyPairPem } from '#platform/certificate.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import { systemDiskSpace } from '../pressure/pressure-keeper.ts';
 import { ImagePeers } from './image-peers.ts';
-import { HttpsPeerClient } from './peer-client.ts';
+import { HttpsPeerClient, type PeerIdentity } from './peer-client.ts';
 
 export interface NodePeersDeps {
   readonly client: RestClient;
-  readonly server: { readonly caPem: string };
-  /** As whom they are asked; undefined: they are not. */
-  readonly identity: KeyPairPem | undefined;
+  /** As whom they are asked, by now; undefined: they are not. */
+  readonly identity: (() => PeerIdentity) | undefined;
   readonly nodeName: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -22,14 +20,14 @@ export interface NodePeersDeps {
 }
 
 export function imagePeers(
-  { client, server, identity, nodeName, clock, random, logger }: NodePeersDeps,
+  { client, identity, nodeName, clock, random, logger }: NodePeersDeps,
   runtime: Runtime,
 ): ImagePeers | undefined {
   if (identity === undefined) return undefined;
   return new ImagePeers({
     runtime,
     diskSpace: systemDiskSpace,
-    client: new HttpsPeerClient(server.caPem, identity),
+    client: new HttpsPeerClient(identity),
     listNodes: async (signal) => (await client.list(nodes, { signal, resourceVersion: '0' })).items,
     nodeName,
     clock,

@@ -90,7 +90,7 @@ async function start(name: string): Promise<Machine> {
   const peers = new ImagePeers({
     runtime,
     diskSpace: async () => ({ sizeBytes: 1e10, availableBytes: 1e10 }),
-    client: new HttpsPeerClient(pki.caPem, client),
+    client: new HttpsPeerClient(() => ({ ...client, caPem: pki.caPem })),
     listNodes: async () => nodes,
     nodeName: name,
     clock: systemClock,

@@ -20,16 +20,22 @@ export interface PeerRequest {
   readonly silenceMs: number;
 }
 
+/** As whom it asks, and whom it believes. */
+export interface PeerIdentity extends KeyPairPem {
+  readonly caPem: string;
+}
+
 export interface PeerClient {
   /** Rejects when it is reached at none of its addresses. */
   get(node: Node, request: PeerRequest): Promise<PeerAnswer>;
 }
 
 export class HttpsPeerClient implements PeerClient {
-  readonly #identity: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly #identity: () => PeerIdentity;
 
-  constructor(caPem: string, { certPem, keyPem }: KeyPairPem) {
-    this.#identity = { ca: caPem, cert: certPem, key: keyPem };
+  /** `identity`: as it is by now. */
+  constructor(identity: () => PeerIdentity) {
+    this.#identity = identity;
   }
 
   async get(node: Node, request: PeerRequest): Promise<PeerAnswer> {
@@ -52,11 +58,12 @@ export class HttpsPeerClient implements PeerClient {
     target: { readonly host: string; readonly port: number },
     { path, signal, silenceMs }: PeerRequest,
   ): Promise<IncomingMessage> {
+    const { caPem: ca, certPem: cert, keyPem: key } = this.#identity();
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest(
         {
           ...target,
-          ...this.#identity,
+          ...{ ca, cert, key },
           path,
           signal,
           agent: false,

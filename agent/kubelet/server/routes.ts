@@ -30,7 +30,7 @@ export interface RoutesDeps {
     readonly startedAtMs: number;
   };
   /** When the server's certificate ends. */
-  readonly certificateEndMs: number;
+  readonly certificateEndMs: () => number;
   /** What /configz tells: a KubeletConfiguration. */
   readonly configuration: () => object;
   readonly clock: Clock;
@@ -125,7 +125,7 @@ export class Routes {
 
   async #ownMetrics(): Promise<string> {
     const { collector, metrics: own, nodeName, process, certificateEndMs, clock } = this.#deps;
-    const certificateSeconds = Math.floor((certificateEndMs - clock.now()) / 1000);
+    const certificateSeconds = Math.floor((certificateEndMs() - clock.now()) / 1000);
     const sample = await collector.once();
     return own.text({ nodeName, sample, process: process(), certificateSeconds });
   }

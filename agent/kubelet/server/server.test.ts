@@ -1,4 +1,5 @@
 // The agent's port, over real TLS, as somebody without a certificate finds it.
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -84,6 +85,32 @@ describe('who asks for a stream', () => {
     expect(await upgrade(unsure, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*no verdict$/s);
     const broken = await start(async () => undefined);
     expect(await upgrade(broken, '/exec/a/b/c')).toMatch(/^HTTP\/1\.1 500 .*the stream broke$/s);
+  });
+});
+
+describe('the certificate', () => {
+  it('is another for who comes from now on, and who is there may stay', async () => {
+    const answer = { status: 200, contentType: 'text/plain', body: 'ok' };
+    const port = await start(async () => undefined, { handle: async () => answer });
+    const before = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    await once(before, 'secureConnect');
+    const { fingerprint } = new X509Certificate(serving.certPem);
+    expect(before.getPeerX509Certificate()?.fingerprint).toBe(fingerprint);
+    const pki = await ClusterPki.open({
+      directory: path.join(directory, 'pki'),
+      clock: systemClock,
+      random: systemRandom,
+    });
+    const next = await pki.nodeServing(path.join(directory, 'next'), 'pi');
+    servers[0]?.setCertificate({ ...next, caPem });
+    const after = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    await once(after, 'secureConnect');
+    expect(after.getPeerX509Certificate()?.fingerprint).toBe(
+      new X509Certificate(next.certPem).fingerprint,
+    );
+    before.write('GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n');
+    expect(await text(before)).toMatch(/^HTTP\/1\.1 200 /);
+    after.destroy();
   });
 });
 

@@ -15,10 +15,14 @@ import type { Streams } from './streams.ts';
 import { refuse } from './upgrade.ts';
 import { messageOf } from '../../error-message.ts';
 
-export interface KubeletServerDeps {
+export interface ServerCertificate {
   readonly certPem: string;
   readonly keyPem: string;
+  /** Of those who may ask. */
   readonly caPem: string;
+}
+
+export interface KubeletServerDeps extends ServerCertificate {
   readonly bindAddress: string;
   readonly port: number;
   readonly access: Pick<Access, 'refusal'>;
@@ -42,13 +46,12 @@ export class KubeletServer {
 
   constructor(deps: KubeletServerDeps) {
     this.#deps = deps;
-    const { certPem: cert, keyPem: key, caPem: ca } = deps;
-    // Refused by hand, with a sentence, instead of with a broken handshake.
-    const tls = { cert, key, ca, requestCert: true, rejectUnauthorized: false };
     this.#server = createServer(
       {
-        ...tls,
-        minVersion: 'TLSv1.2',
+        ...contextOf(deps),
+        // Refused by hand, with a sentence, instead of with a broken handshake.
+        requestCert: true,
+        rejectUnauthorized: false,
         headersTimeout: headersTimeoutMs,
         requestTimeout: requestTimeoutMs,
       },
@@ -75,6 +78,11 @@ export class KubeletServer {
         resolve((this.#server.address() as AddressInfo).port),
       );
     });
+  }
+
+  /** For connections from now on. */
+  setCertificate(certificate: ServerCertificate): void {
+    this.#server.setSecureContext(contextOf(certificate));
   }
 
   /** Resolves when what the streams started is ended. */
@@ -172,6 +180,10 @@ export class KubeletServer {
     metrics.request(method, routeOf(url.pathname), isStream ? undefined : seconds);
     return answer;
   }
+}
+
+function contextOf({ certPem: cert, keyPem: key, caPem: ca }: ServerCertificate) {
+  return { cert, key, ca, minVersion: 'TLSv1.2' } as const;
 }
 
 function writable(response: ServerResponse, signal: AbortSignal): Promise<void> {

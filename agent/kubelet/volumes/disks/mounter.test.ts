@@ -20,6 +20,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'flotilla-mounter-'));
   mkdirSync(join(directory, 'sbin'));
   writeFileSync(join(directory, 'sbin/mount.nfs'), '');
+  writeFileSync(join(directory, 'filesystems'), 'nodev\tnfs4\n\text4\n');
   const tell = `for word in "$0" "$@"; do printf '[%s]' "\${word##*/fake-}"; done >> ${directory}/said; echo >> ${directory}/said`;
   const refuse = 'case "$*" in *refused*) echo "access denied by server" >&2; exit 32;; esac';
   mounter = createMounter({
@@ -27,6 +28,7 @@ beforeEach(() => {
     umount: fakeProgram('fake-umount', `${tell}\ncase "$*" in *lazy*) ;; *) exit 32;; esac`),
     stat: fakeProgram('fake-stat', tell),
     helperFolders: [join(directory, 'sbin')],
+    filesystems: join(directory, 'filesystems'),
   });
 });
 afterEach(() => rmSync(directory, { recursive: true }));
@@ -47,6 +49,14 @@ describe('the mount programs', () => {
     const mount = { fsType: 'cifs', source: '//nas/x', options: [] } as const;
     await expect(mounter.mountNetwork('/v', mount)).rejects.toThrow(
       "this machine can't mount //nas/x: it has no mount.cifs; install the package cifs-utils",
+    );
+  });
+
+  it("fail for want of the kernel's part, which is named", async () => {
+    writeFileSync(join(directory, 'filesystems'), 'nodev\tproc\n\text4\n');
+    const mount = { fsType: 'nfs', source: 'nas:/refused', options: [] } as const;
+    await expect(mounter.mountNetwork('/v', mount)).rejects.toThrow(
+      "this machine can't mount nas:/refused: its kernel has no nfs and no module for it",
     );
   });
 

@@ -41,6 +41,8 @@ export interface MountPrograms {
   readonly stat: string;
   /** Where mount looks for `mount.nfs` and `mount.cifs`. */
   readonly helperFolders: readonly string[];
+  /** Where the kernel lists what it can mount. */
+  readonly filesystems: string;
 }
 
 const systemPrograms: MountPrograms = {
@@ -48,12 +50,15 @@ const systemPrograms: MountPrograms = {
   umount: 'umount',
   stat: 'stat',
   helperFolders: ['/sbin', '/usr/sbin', '/usr/local/sbin'],
+  filesystems: '/proc/filesystems',
 };
 
 const packages = {
   nfs: 'nfs-common (Debian, Ubuntu, Raspberry Pi OS) or nfs-utils (Fedora, Arch, Alpine)',
   cifs: 'cifs-utils',
 };
+/** As kernels list them: what a module brings is listed once somebody tried to mount it. */
+const kernelNames = { nfs: ['nfs', 'nfs4'], cifs: ['cifs', 'smb3'] };
 const limitsMs = { mount: 60_000, unmount: 30_000, answer: 10_000 };
 
 export function createMounter(programs: MountPrograms): Mounter {
@@ -76,7 +81,17 @@ export function createMounter(programs: MountPrograms): Mounter {
           `this machine can't mount ${source}: it has no ${helper}; install the package ${packages[fsType]}`,
         );
       const given = options.length === 0 ? [] : ['-o', options.join(',')];
-      await run(programs.mount, ['-t', fsType, ...given, '--', source, path], limitsMs.mount);
+      try {
+        await run(programs.mount, ['-t', fsType, ...given, '--', source, path], limitsMs.mount);
+      } catch (error) {
+        // The programs say "No such device", and nobody knows which.
+        const listed = await readFile(programs.filesystems, 'utf8').catch(() => undefined);
+        const known = listed?.split(/\s+/);
+        if (known === undefined || kernelNames[fsType].some((name) => known.includes(name)))
+          throw error;
+        const kernel = `its kernel has no ${fsType} and no module for it (${programs.filesystems})`;
+        throw new VolumeError(`this machine can't mount ${source}: ${kernel}`, { cause: error });
+      }
     },
     async bindFile(fileDescriptor, path) {
       const source = `/proc/${process.pid}/fd/${fileDescriptor}`;

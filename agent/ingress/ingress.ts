@@ -20,8 +20,8 @@ import { messageOf } from '../error-message.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
-import { LanNames } from '../names/lan-names.ts';
-import { servedNames } from '../names/owners.ts';
+import type { LanNames } from '../names/lan-names.ts';
+import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
 import { routeTable, type Problem, type RouteTable } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
@@ -82,7 +82,7 @@ class IngressDriver {
   readonly #endpointSlices: Informer<EndpointSlice>;
   readonly #nodes: Informer<Node>;
   readonly #secrets: TlsSecrets;
-  readonly #names: LanNames | undefined;
+  #names: LanNames | undefined;
   #table: RouteTable | undefined;
   /** Names of apps on the LAN: what they are, by what they should be. */
   #held: ReadonlyMap<string, string> = new Map();
@@ -108,17 +108,6 @@ class IngressDriver {
     this.#endpointSlices = informers.informer(endpointSlices);
     this.#nodes = informers.informer(nodes);
     this.#secrets = new TlsSecrets(informers.deps, () => this.#changed());
-    const { nodeName, lanInterfaces: interfaces, signal } = deps;
-    const onHeld = (held: ReadonlyMap<string, string>): void => this.#onHeld(held);
-    if (interfaces.length > 0)
-      this.#names = new LanNames({
-        ...informers.deps,
-        nodes: this.#nodes,
-        nodeName,
-        interfaces,
-        onHeld,
-        signal,
-      });
   }
 
   start(): void {
@@ -210,7 +199,7 @@ class IngressDriver {
     const { http, https } = front.ports;
     const open = [http, https].filter((port) => port !== undefined);
     this.#open = { ports: open, problem: problems.join(' ') };
-    this.#names?.serve(http === undefined ? [] : servedNames(table));
+    await this.#serveNames(http === undefined ? [] : servedNames(table));
     this.#report();
   }
 
@@ -232,6 +221,23 @@ class IngressDriver {
     for (const ingress of this.#ingresses.lister.list())
       if (ingress.spec.rules?.some(({ host = '' }) => host.toLowerCase() === wanted) === true)
         this.#deps.events.event(ingress, 'Warning', 'NameTaken', sentence);
+  }
+
+  /** What it takes is loaded with the first name. */
+  async #serveNames(names: readonly ServedName[]): Promise<void> {
+    const { informers, nodeName, lanInterfaces: interfaces, signal } = this.#deps;
+    if (interfaces.length === 0 || (names.length === 0 && this.#names === undefined)) return;
+    const { LanNames: Loaded } = await import('../names/lan-names.ts');
+    if (signal.aborted) return;
+    this.#names ??= new Loaded({
+      ...informers.deps,
+      nodes: informers.informer(nodes),
+      nodeName,
+      interfaces,
+      onHeld: (held) => this.#onHeld(held),
+      signal,
+    });
+    this.#names.serve(names);
   }
 
   async #load(): Promise<Front> {

@@ -52,7 +52,7 @@ export class BusProtocolError extends Error {
 
 export function encode(message: BusMessage): Buffer {
   const body = new Writer();
-  for (const [i, type] of [...(message.signature ?? '')].entries())
+  for (const [i, type] of typesOf(message.signature).entries())
     body.value(type, message.body[i] ?? '');
   const bodyBytes = body.bytes();
   const header = new Writer();
@@ -96,7 +96,7 @@ export function decode(
 }
 
 function readFields(reader: Reader): Header {
-  const header: Record<string, Value> = {};
+  const header: Partial<Record<string, Value>> = {};
   while (!reader.isAtEnd) {
     reader.pad(8);
     const code = reader.value('y') as number;
@@ -104,14 +104,19 @@ function readFields(reader: Reader): Header {
     const name = fieldNames.get(code as never);
     if (name !== undefined) header[name] = value;
   }
-  return header as Header;
+  return header;
 }
 
 /** As far as its types are known here; what comes after them is left out. */
 function readBody(bytes: Buffer, signature: string): Value[] {
   const reader = new Reader(bytes, 0);
-  const known = /^[sogyuib]*/.exec(signature)?.[0] ?? '';
-  return [...known].map((type) => reader.value(type));
+  const known = /^[sogyuib]*/.exec(signature)?.[0];
+  return typesOf(known).map((type) => reader.value(type));
+}
+
+/** Each is a letter. */
+function typesOf(signature = ''): string[] {
+  return signature.split('');
 }
 
 function aligned(offset: number, to: number): number {

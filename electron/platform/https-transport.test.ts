@@ -84,8 +84,8 @@ describe('the HTTPS transport', () => {
     const { chunks } = await transport.stream({ method: 'GET', path: '/watch' });
     const watched = chunks[Symbol.asyncIterator]();
     expect(Buffer.from((await watched.next()).value ?? '').toString()).toBe('first');
-    const server = `https://127.0.0.1:${port}`;
-    transport.use({ server, caPem: pki.caPem, token: 'other' });
+    const other = { server: `https://127.0.0.1:${port}`, caPem: pki.caPem, token: 'other' };
+    transport.use(other);
     expect([await get('/whoami'), connections]).toEqual(['Bearer other', 2]);
     for (const stream of watching) stream.write('second');
     expect(Buffer.from((await watched.next()).value ?? '').toString()).toBe('second');

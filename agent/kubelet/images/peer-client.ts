@@ -63,7 +63,9 @@ export class HttpsPeerClient implements PeerClient {
       const outgoing = httpsRequest(
         {
           ...target,
-          ...{ ca, cert, key },
+          ca,
+          cert,
+          key,
           path,
           signal,
           agent: false,

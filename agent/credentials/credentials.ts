@@ -1,7 +1,7 @@
 // What an agent is known by: a client certificate (in its kubeconfig) and one as a server. A machine that has
-// none asks for them with a bootstrap token; one whose own have lived most of their life asks as itself, at a start and
-// while it runs. Keys never leave the machine. Where the control plane runs on the same machine, it makes and
-// renews them before this would; what it wrote is taken up.
+// none asks for them with a bootstrap token; one whose own have lived most of their life asks as itself while it
+// runs: a start waits for nobody as long as they are good. Keys never leave the machine. Where the control plane
+// runs on the same machine, it makes and renews them before this would; what it wrote is taken up.
 // Source: kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go; client-go util/certificate/certificate_manager.go.
 import { X509Certificate } from 'node:crypto';
 import path from 'node:path';
@@ -48,6 +48,7 @@ export class CredentialsError extends Error {
 
 /** The share of a certificate's life after which it is renewed: all machines of a home were added on one day. */
 const renewAt = { first: 0.7, last: 0.9 };
+const wholeLife = 1;
 /** At most so long between two looks: the clock that counts is the wall's, and it leaps while a machine sleeps. */
 const lookMs = 3_600_000;
 const retryMs = { first: 250, max: 10_000 };
@@ -58,11 +59,11 @@ const serverName = 'kubernetes';
 
 /** When all are there and good. Goes on trying while the API server can't be reached. Undefined: aborted. */
 export async function ensureCredentials(deps: CredentialsDeps): Promise<Credentials | undefined> {
-  const { clock, logger, random, signal } = deps;
+  const { clock, logger, signal } = deps;
   let isTold = false;
   for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(waitMs * 2, retryMs.max)) {
     try {
-      return await ensureOnce(deps, drawShare(random));
+      return await ensureOnce(deps, wholeLife);
     } catch (error) {
       if (error instanceof CredentialsError) throw error;
       if (!isTold) logger.warn('Waiting for certificates', { error: messageOf(error) });
@@ -84,7 +85,11 @@ export async function keepCredentials(
   let share = drawShare(random);
   let told = '';
   while (!signal.aborted) {
-    await delay(clock, untilLookMs(current, share, clock.now()), signal);
+    const nowMs = clock.now();
+    const dueMs = Math.max(dueAtOf(current, share) - nowMs, 0);
+    // After a failure there is a tenth of what is left until the next try.
+    const waitMs = told === '' ? dueMs : Math.max(dueMs, (endOf(current) - nowMs) / 10);
+    await delay(clock, Math.min(Math.max(waitMs, askAgainMs), lookMs), signal);
     if (signal.aborted) return;
     try {
       const next = await ensureOnce(deps, share);
@@ -108,11 +113,8 @@ function outline({ client, serving }: Credentials): string {
   return [server, caPem, certPem, token, serving.certPem].join();
 }
 
-/** After a failure there is a tenth of what is left until the next try. */
-function untilLookMs({ client, serving }: Credentials, share: number, nowMs: number): number {
-  const dueMs = Math.min(...[client.certPem, serving.certPem].map((pem) => dueAt(pem, share)));
-  const waitMs = dueMs > nowMs ? dueMs - nowMs : (endOf({ client, serving }) - nowMs) / 10;
-  return Math.min(Math.max(waitMs, askAgainMs), lookMs);
+function dueAtOf({ client, serving }: Credentials, share: number): number {
+  return Math.min(dueAt(client.certPem, share), dueAt(serving.certPem, share));
 }
 
 function endOf({ client, serving }: Credentials): number {

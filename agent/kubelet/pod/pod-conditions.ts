@@ -11,6 +11,8 @@ export interface ConditionInput {
   readonly status: PodStatus;
   readonly init: readonly ContainerStatus[];
   readonly main: readonly ContainerStatus[];
+  /** As far as the engine shows it: a main container was started once. */
+  readonly isInitialized: boolean;
   readonly hasSandbox: boolean;
   /** Why the kubelet ended the pod through no fault of its own. */
   readonly disruption: string | undefined;
@@ -84,8 +86,10 @@ function resizeVerdicts({ pending, error }: ResizeState): [string, Verdict][] {
   return verdicts;
 }
 
-function initializedVerdict({ pod, status, init, main }: ConditionInput): Verdict {
+function initializedVerdict(input: ConditionInput): Verdict {
+  const { pod, status, init, main } = input;
   if (status.phase === 'Succeeded') return { status: 'True', reason: 'PodCompleted' };
+  if (input.isInitialized) return isTrue;
   if (main.some((entry) => entry.state?.running !== undefined || entry.restartCount > 0))
     return isTrue;
   if (main.some((entry) => entry.state?.terminated !== undefined)) return isTrue;

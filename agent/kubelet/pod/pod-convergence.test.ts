@@ -49,7 +49,20 @@ function isSameContainer(a: Deed, b: Deed): boolean {
   return a.name === b.name && a.attempt === b.attempt;
 }
 
-const deeds: fc.Arbitrary<Deed[]> = fc.uniqueArray(
+/** What is made later has a higher number: agents count on, also in another sandbox. */
+function numbered(all: readonly Deed[]): Deed[] {
+  const made = all.filter((deed) => deed.kind === 'container');
+  const attempts = Map.groupBy(
+    made.toSorted((a, b) => a.attempt - b.attempt),
+    ({ name }) => name,
+  );
+  return all.map((deed) => {
+    if (deed.kind !== 'container') return deed;
+    return { ...deed, attempt: attempts.get(deed.name)?.shift()?.attempt ?? deed.attempt };
+  });
+}
+
+const anyDeeds = fc.uniqueArray(
   fc.oneof(
     fc.record({ kind: fc.constant('sandbox' as const), hostNetwork: fc.boolean() }),
     fc.record({ kind: fc.constant('end sandbox' as const), which: fc.nat(2) }),
@@ -63,6 +76,7 @@ const deeds: fc.Arbitrary<Deed[]> = fc.uniqueArray(
   ),
   { maxLength: 8, comparator: (a, b) => isSameContainer(a as Deed, b as Deed) },
 ) as fc.Arbitrary<Deed[]>;
+const deeds = anyDeeds.map(numbered);
 
 const fates = fc.array(
   fc.constantFrom<CallFate>('ok', 'ok', 'ok', 'refused', 'lost', 'dies before', 'dies after'),
@@ -290,6 +304,36 @@ describe('a pod, from whatever the engine shows of it', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  it('shows its last end to the last, also by an agent that died while it tidied up', async () => {
+    const pod: Pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { uid: 'u', name: 'p', namespace: 'n', generation: 1 },
+      spec: { restartPolicy: 'OnFailure', containers: [{ name: 'a', image: 'web:1' }] },
+    };
+    const made = { kind: 'container', name: 'a', isStale: false } as const;
+    const world = new PodWorld({
+      pod,
+      programs: new Map(),
+      deeds: [
+        { ...made, attempt: 0, state: 1 },
+        { ...made, attempt: 1, state: 0 },
+      ],
+      fates: ['dies after'],
+      isSick: false,
+      roundsWithoutImage: 0,
+    });
+    await world.prepare();
+    world.delete();
+    for (let round = 0; round < roundsMax && !world.isOver; round++) await world.round();
+    expect([world.deaths, world.pod]).toEqual([1, undefined]);
+    const ends = world.statuses.map(({ phase, containerStatuses: [one] = [] }) => [
+      phase,
+      one?.state?.terminated?.exitCode,
+    ]);
+    expect(ends.at(-1)).toEqual(['Succeeded', 0]);
   });
 
   it('is over for good once it was evicted', async () => {

@@ -334,6 +334,13 @@ describe('the pod', () => {
     });
   });
 
+  it('is initialized once a main container has run, whatever is left of the init containers', () => {
+    const pod = podOf({ initContainers: [{ name: 'i' }] });
+    const waiting = new Map([['a', { reason: 'CrashLoopBackOff' }]]);
+    const result = status(pod, [container(exited(1))], { waiting });
+    expect([result.phase, conditions(result)['Initialized']]).toEqual(['Running', 'True']);
+  });
+
   it('names the containers that are not ready', () => {
     const result = status(podOf({}), []);
     expect(result.conditions?.find(({ type }) => type === 'ContainersReady')).toMatchObject({

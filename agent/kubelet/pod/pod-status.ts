@@ -73,7 +73,8 @@ export function computePodStatus(input: StatusInput): PodStatus {
   );
   const disruption = failure?.isDisruption === true ? failure.message : undefined;
   const { nowMs, resize = {} } = input;
-  const known = { pod, status, init, main, hasSandbox, disruption, nowMs, resize };
+  const isInitialized = hasInitialized(input);
+  const known = { pod, status, init, main, isInitialized, hasSandbox, disruption, nowMs, resize };
   status.conditions = podConditions(known);
   return status;
 }

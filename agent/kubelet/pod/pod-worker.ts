@@ -322,7 +322,8 @@ export class PodWorker {
     const { runtime, statuses, volumes, objects, starter, deletePod, onTerminated } = this.#deps;
     const { uid = '' } = this.#pod.metadata;
     const observed = await runtime.getPod(podRef(this.#pod));
-    for (const { id } of observed.containers) await runtime.removeContainer(id);
+    // Oldest first: what an agent that dies meanwhile leaves is how it ended.
+    for (const { id } of observed.containers.toReversed()) await runtime.removeContainer(id);
     for (const { id } of observed.sandboxes) await runtime.removeSandbox(id);
     await volumes.tearDown(uid);
     objects.release(uid);

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, constants, setPriority } from 'node:os';
 import path from 'node:path';
 import { build, isStale } from '../electron/build.ts';
-import { prepareMachine, root, type Missing } from './setup/machine.ts';
+import { cache, prepareMachine, root, type Missing } from './setup/machine.ts';
 
 interface Step {
   readonly name: string;
@@ -72,20 +72,23 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
 };
 
 /**
- * The system suites that have nothing of the machine but processes, files and ports of their own:
- * they may run beside anything. All others run one after another.
+ * The system suites that leave the machine's own engine and network alone: what they have is processes,
+ * files, ports, disks and namespaces of their own. They run beside the others, one after another as those.
  */
 const apart: readonly string[] = [
   ...['admission', 'apply', 'bad-input', 'custom-resources', 'etcd-store', 'etcdctl', 'kinds']
-    .concat('operator')
+    .concat('faults-backup', 'operator', 'power-cut')
     .map((name) => `test/compat/${name}.test.ts`),
   ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
-    .concat('restore-crashes', 'store-group')
+    .concat('install-engine', 'pod-network', 'proxy', 'restore-crashes', 'store-group')
     .map((name) => `test/e2e/${name}.test.ts`),
 ];
 
 /** Its cluster is a fake, its browser is real. */
 const pages = 'test/e2e/renderer.test.ts';
+
+/** Hundreds of processes start, each of which would compile the same sources. */
+const compiled = path.join(cache, 'compiled');
 
 let passed = 0;
 const failures: string[] = [];
@@ -104,7 +107,7 @@ async function run(step: Step, { isBeside, priority = 0 }: Manner): Promise<void
   const child = spawn(path.resolve(root, 'node_modules/.bin', step.command), step.args, {
     cwd: root,
     stdio: ['inherit', output, output],
-    env: { ...process.env, FLOTILLA_DISCOVERY: 'off' },
+    env: { ...process.env, FLOTILLA_DISCOVERY: 'off', NODE_COMPILE_CACHE: compiled },
   });
   if (priority !== 0 && child.pid !== undefined) setPriority(child.pid, priority);
   const said: Buffer[] = [];

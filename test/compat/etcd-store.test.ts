@@ -17,22 +17,51 @@ import {
   type EtcdEndpoint,
 } from '../setup/etcd.ts';
 
-describe('over mutual TLS, with three members', () => {
+describe('over mutual TLS', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-etcd-tls-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const certificates = writeCertificates(folder);
+  const tls = readFiles(certificates.files);
 
   storeConformance('etcd store', async ({ watchLimits } = {}) => {
-    const etcds = await startEtcds(3, { certificates });
+    const etcd = await startEtcd([], { certificates });
     return {
       store: openEtcdStore({
-        endpoints: etcds.map(({ url }) => url),
-        tls: readFiles(certificates.files),
+        endpoints: [etcd.url],
+        tls,
         clock: systemClock,
         ...(watchLimits === undefined ? {} : { watchLimits }),
       }),
-      dispose: async () => void (await Promise.all(etcds.map((etcd) => etcd.stop()))),
+      dispose: () => etcd.stop(),
     };
+  });
+
+  it('what one of three members was told, each of the others answers at once', async () => {
+    const etcds = await startEtcds(3, { certificates });
+    const stores = etcds.map(({ url }) =>
+      openEtcdStore({ endpoints: [url], tls, clock: systemClock }),
+    );
+    const watches = stores.map((store) => store.watch('', 0)[Symbol.asyncIterator]());
+    const told: string[] = [];
+    for (const [round, store] of [...stores, ...stores, ...stores].entries()) {
+      const { kv } = await store.get('a');
+      const put = await store.put('a', bytes(`${round}`), kv?.modRevision ?? 0);
+      expect(put.ok).toBe(true);
+      const now = `a=${round}@1/${round + 1}`;
+      told.push(now);
+      for (const other of stores) {
+        const { items, revision } = await other.list('');
+        expect([revision, ...items.map(show)]).toEqual([round + 1, now]);
+      }
+    }
+    for (const events of watches) {
+      const seen: (string | undefined)[] = [];
+      while (seen.length < told.length)
+        seen.push(...(await take(events, 1)).events.map(({ kv }) => show(kv)));
+      expect(seen).toEqual(told);
+    }
+    for (const store of stores) await store.close();
+    await Promise.all(etcds.map((etcd) => etcd.stop()));
   });
 });
 

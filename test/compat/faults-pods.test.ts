@@ -62,9 +62,13 @@ async function line(name: string): Promise<string> {
   return (await cluster.kubectlOk('get', 'pod', name, '--no-headers')).trim();
 }
 
+/** kubectl is asked again only when there is something else to show. */
 async function becomes(name: string, pattern: RegExp): Promise<string> {
+  let [shown, text]: (string | undefined)[] = [];
   return await eventually(async () => {
-    const text = await line(name);
+    const { resourceVersion } = (await podNamed(name)).metadata;
+    if (text === undefined || resourceVersion !== shown) text = await line(name);
+    shown = resourceVersion;
     if (!pattern.test(text)) throw new Error(text);
     return text;
   }, `${name} shows ${pattern.source}`);

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pods } from '#kube/client/resources.ts';
 import { Cluster, eventually, tool } from '../setup/cluster.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 import { webApp } from './manifests.ts';
@@ -23,6 +24,13 @@ async function ready(name: string): Promise<void> {
 async function jsonPath(...args: string[]): Promise<string> {
   const expression = args.pop() ?? '';
   return await cluster.kubectlOk('get', ...args, '-o', `jsonpath=${expression}`);
+}
+
+/** Names of the pods of an app, as they are asked for again and again. */
+async function podsOf(app: string): Promise<string[]> {
+  const options = { namespace: 'default', labelSelector: `app=${app}` };
+  const { items } = await (await cluster.client()).list(pods, options);
+  return items.map(({ metadata }) => metadata.name);
 }
 
 /** The answers of `count` fresh connections. */
@@ -98,17 +106,17 @@ describe('kubectl', () => {
       const said = await cluster.kubectlOk('scale', 'deployment/scaled', `--replicas=${replicas}`);
       expect(said).toBe('deployment.apps/scaled scaled\n');
       await ready('scaled');
-      await eventually(async () => {
-        const pods = await jsonPath('pods', '-l', 'app=scaled', '{.items[*].metadata.name}');
-        return pods.split(' ').length === replicas;
-      }, `${replicas} pods`);
+      await eventually(
+        async () => (await podsOf('scaled')).length === replicas,
+        `${replicas} pods`,
+      );
     }
   });
 
   it('restarts a rollout, shows its history and undoes it', async () => {
     await cluster.apply(webApp('rolled', { replicas: 2 }));
     await ready('rolled');
-    const before = await jsonPath('pods', '-l', 'app=rolled', '{.items[*].metadata.name}');
+    const before = await podsOf('rolled');
     expect(await cluster.kubectlOk('rollout', 'restart', 'deployment/rolled')).toBe(
       'deployment.apps/rolled restarted\n',
     );
@@ -120,8 +128,8 @@ describe('kubectl', () => {
     );
     expect(status).toContain('deployment "rolled" successfully rolled out');
     await eventually(async () => {
-      const now = await jsonPath('pods', '-l', 'app=rolled', '{.items[*].metadata.name}');
-      return now.split(' ').length === 2 && !now.split(' ').some((name) => before.includes(name));
+      const now = await podsOf('rolled');
+      return now.length === 2 && !now.some((name) => before.includes(name));
     }, 'the old pods are gone');
     const history = await cluster.kubectlOk('rollout', 'history', 'deployment/rolled');
     expect(history).toMatch(/REVISION +CHANGE-CAUSE\n1 +<none>\n2 +<none>/);
@@ -179,17 +187,9 @@ describe('kubectl', () => {
     expect(await cluster.kubectlOk('delete', 'deployment', 'deleted')).toBe(
       'deployment.apps "deleted" deleted from default namespace\n',
     );
-    await eventually(async () => {
-      const left = await cluster.kubectlOk(
-        'get',
-        'pods,replicasets',
-        '-l',
-        'app=deleted',
-        '-o',
-        'name',
-      );
-      return left === '';
-    }, 'pods and replica sets are gone');
+    await eventually(async () => (await podsOf('deleted')).length === 0, 'its pods are gone');
+    const left = ['get', 'pods,replicasets', '-l', 'app=deleted', '-o', 'name'];
+    expect(await cluster.kubectlOk(...left)).toBe('');
   });
 
   it("brings the API server's own Service back when all are deleted", async () => {

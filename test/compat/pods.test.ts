@@ -42,13 +42,13 @@ function web(more: Given = {}): Container {
 }
 
 async function run(name: string, container: Container, spec: Partial<PodSpec> = {}): Promise<void> {
-  const pod = {
+  const pod: Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name },
+    metadata: { name, namespace: 'default' },
     spec: { terminationGracePeriodSeconds: 1, containers: [container], ...spec },
   };
-  await cluster.apply(JSON.stringify(pod));
+  await (await cluster.client()).create(pods, pod);
 }
 
 async function podNamed(name: string): Promise<Pod> {
@@ -56,13 +56,18 @@ async function podNamed(name: string): Promise<Pod> {
 }
 
 async function isReady(name: string): Promise<void> {
-  await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
+  await eventually(async () => {
+    const { conditions } = (await podNamed(name)).status ?? {};
+    return conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  }, `${name} is ready`);
 }
 
 async function ends(name: string, phase: 'Succeeded' | 'Failed'): Promise<Pod> {
-  const wanted = `--for=jsonpath={.status.phase}=${phase}`;
-  await cluster.kubectlOk('wait', wanted, `pod/${name}`, '--timeout=60s');
-  return podNamed(name);
+  return eventually(async () => {
+    const pod = await podNamed(name);
+    if (pod.status?.phase !== phase) throw new Error(JSON.stringify(pod.status));
+    return pod;
+  }, `${name} ends`);
 }
 
 /** A script that ends, in a pod that is not started again: what it printed. */

@@ -242,6 +242,10 @@ describe('what a pod writes to a claim', () => {
     });
   }
 
+  async function says(name: string, text: string): Promise<void> {
+    await eventually(async () => (await cluster.kubectlOk('logs', name)) === text, text);
+  }
+
   async function isReady(name: string): Promise<void> {
     await cluster.kubectlOk('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
   }
@@ -258,6 +262,8 @@ describe('what a pod writes to a claim', () => {
     const { spec } = await client.get(persistentVolumes, { name });
     const directory = spec.local?.path ?? '';
     const file = path.join(directory, 'app/notes');
+    // Ready is what runs, if it has written yet or not.
+    await eventually(() => readFileSync(file, 'utf8') !== '', 'it has written');
     expect([spec.storageClassName, readFileSync(file, 'utf8'), statSync(file).gid]).toEqual([
       'local-path',
       'first\n',
@@ -272,7 +278,7 @@ describe('what a pod writes to a claim', () => {
     );
     await run('reader', 'cat /data/notes; exec sleep 600', { subPath: 'app' });
     await isReady('reader');
-    expect(await cluster.kubectlOk('logs', 'reader')).toBe('first\n');
+    await says('reader', 'first\n');
 
     // Gone meanwhile: nobody begins anew, and the pod says why until it is back.
     await cluster.kubectlOk('delete', 'pod', 'reader', '--now');
@@ -288,7 +294,7 @@ describe('what a pod writes to a claim', () => {
     );
     renameSync(`${directory}.away`, directory);
     await isReady('patient');
-    expect(await cluster.kubectlOk('logs', 'patient')).toBe('first\n');
+    await says('patient', 'first\n');
 
     await cluster.kubectlOk('delete', 'pod', 'patient', '--now');
     await cluster.kubectlOk('delete', 'pvc', ref.name);

@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => cluster.destroy());
 
 /** A gigabyte takes too long for CI on a shared machine. */
-const sentMebibytes = 256;
+const sentMebibytes = 160;
 
 const sleeps = "trap 'exit 0' TERM; sleep 600 & wait";
 

@@ -23,6 +23,8 @@ export default defineConfig({
           name: 'unit',
           include: unit,
           pool: 'threads',
+          // Modules keep nothing of their own: to load them again for each file takes as long as most tests.
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -80,7 +80,14 @@ const apart: readonly string[] = [
     .concat('faults-backup', 'operator', 'power-cut')
     .map((name) => `test/compat/${name}.test.ts`),
   ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
-    .concat('install-engine', 'pod-network', 'proxy', 'restore-crashes', 'store-group')
+    .concat(
+      'home-search',
+      'install-engine',
+      'pod-network',
+      'proxy',
+      'restore-crashes',
+      'store-group',
+    )
     .map((name) => `test/e2e/${name}.test.ts`),
 ];
 

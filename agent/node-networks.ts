@@ -1,5 +1,6 @@
 // The ways to and from this machine's pods: their network, who may, Services, names, apps by host and path. What
 // each says of itself stands on the Node.
+import path from 'node:path';
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
@@ -193,10 +194,20 @@ export class NodeNetworks {
   #startIngress(informers: InformerFactory): void {
     const { ingressPorts: ports, nodeName, lanInterfaces, events, signal } = this.#deps;
     if (ports === undefined) return;
+    const certificateFolder = path.join(this.#deps.dataDirectory, 'app-certificates');
     const onStatus = (status: IngressStatus): void => {
       this.#ingress = status;
       this.#deps.onChange();
     };
-    startIngress({ informers, events, ports, nodeName, lanInterfaces, onStatus, signal });
+    startIngress({
+      informers,
+      events,
+      ports,
+      nodeName,
+      certificateFolder,
+      lanInterfaces,
+      onStatus,
+      signal,
+    });
   }
 }

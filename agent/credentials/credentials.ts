@@ -5,17 +5,18 @@
 // Source: kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go; client-go util/certificate/certificate_manager.go.
 import { X509Certificate } from 'node:crypto';
 import path from 'node:path';
-import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
 import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
-import { certificateSigningRequests } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { makeSigningRequest } from '#platform/certificate-request-making.ts';
 import { makeKey, type KeyPairPem } from '#platform/certificate.ts';
 import { readKubeconfig, writeAgentKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { messageOf } from '../error-message.ts';
+import { CredentialsError, requestCertificate } from './signing-request.ts';
+
+export { CredentialsError };
 
 export interface CredentialsDeps {
   readonly nodeName: string;
@@ -41,20 +42,12 @@ export interface Credentials {
   readonly serving: KeyPairPem;
 }
 
-/** This machine can't become a node by itself: the message says what is missing. */
-export class CredentialsError extends Error {
-  override readonly name = 'CredentialsError';
-}
-
 /** The share of a certificate's life after which it is renewed: all machines of a home were added on one day. */
 const renewAt = { first: 0.7, last: 0.9 };
 const wholeLife = 1;
 /** At most so long between two looks: the clock that counts is the wall's, and it leaps while a machine sleeps. */
 const lookMs = 3_600_000;
 const retryMs = { first: 250, max: 10_000 };
-const askAgainMs = 250;
-/** Somebody may have to approve it. */
-const patienceMs = 60_000;
 const serverName = 'kubernetes';
 
 /** When all are there and good. Goes on trying while the API server can't be reached. Undefined: aborted. */
@@ -89,7 +82,7 @@ export async function keepCredentials(
     const dueMs = Math.max(dueAtOf(current, share) - nowMs, 0);
     // After a failure there is a tenth of what is left until the next try.
     const waitMs = told === '' ? dueMs : Math.max(dueMs, (endOf(current) - nowMs) / 10);
-    await delay(clock, Math.min(Math.max(waitMs, askAgainMs), lookMs), signal);
+    await delay(clock, Math.min(Math.max(waitMs, retryMs.first), lookMs), signal);
     if (signal.aborted) return;
     try {
       const next = await ensureOnce(deps, share);
@@ -200,34 +193,13 @@ async function obtain(
 ): Promise<KeyPairPem> {
   const keyPem = makeKey();
   const commonName = `system:node:${nodeName}`;
-  const pem = makeSigningRequest({ commonName, organization: 'system:nodes', dnsNames }, keyPem);
+  const requestPem = makeSigningRequest(
+    { commonName, organization: 'system:nodes', dnsNames },
+    keyPem,
+  );
+  const wanted = { requestPem, signerName: `kubernetes.io/${signer}`, purpose, nodeName };
   return withClient(config, async (client) => {
-    const asked: CertificateSigningRequest = {
-      apiVersion: 'certificates.k8s.io/v1',
-      kind: 'CertificateSigningRequest',
-      metadata: { name: '', generateName: `csr-${nodeName}-` },
-      spec: {
-        request: btoa(pem),
-        signerName: `kubernetes.io/${signer}`,
-        usages: ['digital signature', purpose],
-      },
-    };
-    const { metadata } = await client.create(certificateSigningRequests, asked, { signal });
-    const { name } = metadata;
-    const deadlineMs = clock.monotonicMs() + patienceMs;
-    while (clock.monotonicMs() < deadlineMs && !signal.aborted) {
-      const { status = {} } = await client.get(certificateSigningRequests, { name }, { signal });
-      if ((status.certificate ?? '') !== '')
-        return { certPem: atob(status.certificate ?? ''), keyPem };
-      const refusal = status.conditions?.find(({ type }) => type === 'Denied' || type === 'Failed');
-      if (refusal !== undefined)
-        throw new CredentialsError(
-          `the request ${name} for a certificate was not granted: ${refusal.message ?? refusal.reason ?? refusal.type}`,
-        );
-      await delay(clock, askAgainMs, signal);
-    }
-    throw new Error(
-      `nobody approved the request ${name} for a certificate (kubectl certificate approve ${name})`,
-    );
+    const certPem = await requestCertificate({ client, clock, signal }, wanted);
+    return { certPem, keyPem };
   });
 }

@@ -14,9 +14,11 @@ import {
   nodes,
   services,
 } from '#kube/client/resources.ts';
+import { appHosts } from '#kube/machinery/app-names.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
+import type { AppCertificates } from './app-certificates.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
@@ -38,6 +40,8 @@ export interface IngressDeps {
   /** Every address of this machine when left out. */
   readonly listenAddress?: string;
   readonly nodeName: string;
+  /** Where certificates of apps' names are kept. */
+  readonly certificateFolder: string;
   /** Names of the network interfaces on which the home is told of names; none: it is not. */
   readonly lanInterfaces: readonly string[];
   readonly onStatus: (status: IngressStatus) => void;
@@ -92,6 +96,8 @@ class IngressDriver {
   };
   #front: Front | undefined;
   #certificates: Certificates | undefined;
+  /** What the cluster makes for hosts that no Secret is named for. */
+  #apps: AppCertificates | undefined;
   #isRunning = false;
   #isDirty = false;
   #timer: Timer | undefined;
@@ -187,9 +193,11 @@ class IngressDriver {
     const front = (this.#front ??= await this.#load());
     this.#table = table;
     front.use(table, this.#aliases);
+    await this.#apps?.want(this.#hostsWithoutSecret(table));
     const problems: string[] = [];
     try {
-      await front.open({ http: hasRoutes, https: hasRoutes && table.tls.length > 0 });
+      const hasTls = table.tls.length > 0 || this.#apps?.hasAny === true;
+      await front.open({ http: hasRoutes, https: hasRoutes && hasTls });
     } catch (error) {
       problems.push(await this.#whyClosed(error));
     }
@@ -212,8 +220,21 @@ class IngressDriver {
     for (const [wanted, name] of held)
       if (name !== wanted && this.#held.get(wanted) !== name) this.#tellRenamed(wanted, name);
     this.#held = held;
-    if (this.#table !== undefined) this.#front?.use(this.#table, this.#aliases);
+    if (this.#table !== undefined) {
+      this.#front?.use(this.#table, this.#aliases);
+      // Another name wants another certificate.
+      this.#changed();
+    }
     this.#report();
+  }
+
+  #hostsWithoutSecret({ tls }: RouteTable): string[] {
+    const named = new Set(tls.map(({ host }) => host));
+    const hosts = appHosts(this.#ingresses.lister.list(), this.#classes.lister.list());
+    const names = hosts.flatMap((host) => [host, this.#held.get(host) ?? host]);
+    return [...new Set(names)].filter(
+      (host) => !named.has(host) && !named.has(`*${host.slice(host.indexOf('.'))}`),
+    );
   }
 
   #tellRenamed(wanted: string, name: string): void {
@@ -241,26 +262,40 @@ class IngressDriver {
   }
 
   async #load(): Promise<Front> {
-    const { ports, listenAddress, informers } = this.#deps;
+    const { ports, listenAddress, informers, nodeName, certificateFolder, signal } = this.#deps;
     useCompilers();
-    const { Front: Loaded } = await import('./front.ts');
+    const [{ Front: Loaded }, { AppCertificates: Apps }] = await Promise.all([
+      import('./front.ts'),
+      import('./app-certificates.ts'),
+    ]);
+    const apps = new Apps({
+      ...informers.deps,
+      folder: certificateFolder,
+      nodeName,
+      onChange: () => this.#changed(),
+      signal,
+    });
+    await apps.load();
+    this.#apps = apps;
     return new Loaded({
       address: listenAddress,
       httpPort: ports.http,
       httpsPort: ports.https,
-      certificate: (host) => this.#certificates?.find(host),
+      certificate: (host) => this.#certificates?.find(host) ?? apps.find(host),
+      trustedRoot: () => apps.rootPem,
       clock: informers.deps.clock,
     });
   }
 
   async #whyClosed(error: unknown): Promise<string> {
+    const { https } = this.#deps.ports;
     const { code, port } = error as NodeJS.ErrnoException & { readonly port?: number };
     if (port !== undefined && code === 'EADDRINUSE') {
       const holder = (await portHolder(port)) ?? 'another program';
-      return `Apps can't be reached by their names here: port ${port} is taken by ${holder}.`;
+      return `${cantBeReached(port, https)}: port ${port} is taken by ${holder}.`;
     }
     if (port !== undefined && code === 'EACCES')
-      return `Apps can't be reached by their names here: only root may listen on port ${port}.`;
+      return `${cantBeReached(port, https)}: only root may listen on port ${port}.`;
     return `Apps can't be reached by their names here: ${messageOf(error)}.`;
   }
 
@@ -288,4 +323,8 @@ class IngressDriver {
     }
     this.#toldOf = now;
   }
+}
+
+function cantBeReached(port: number, httpsPort: number): string {
+  return `Apps can't be reached by their names here${port === httpsPort ? ' over HTTPS' : ''}`;
 }

@@ -539,6 +539,7 @@ interface Keys {
 }
 
 function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {
+  const apps = pki.apps();
   return {
     caPem: pki.caPem,
     secretToken: (...subject) => tokens.issueForSecret(...subject),
@@ -550,6 +551,14 @@ function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuth
       const decision = decideSigning(asked);
       if ('refused' in decision) return decision;
       return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
+    },
+    apps: {
+      chain: (...wanted) => apps.chain(...wanted),
+      certify(asked, chain) {
+        const decision = decideSigning(asked);
+        if ('refused' in decision) return decision;
+        return { certificatePem: apps.certify(decision.request, chain) };
+      },
     },
     expiryOf: certificateExpiryMs,
   };

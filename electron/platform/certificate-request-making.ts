@@ -5,7 +5,7 @@ import * as der from './der.ts';
 
 export interface RequestSubject {
   readonly commonName: string;
-  readonly organization: string;
+  readonly organization?: string;
   /** ASCII. */
   readonly dnsNames: readonly string[];
 }
@@ -15,7 +15,7 @@ export function makeSigningRequest(subject: RequestSubject, keyPem: string): str
   const info = der.sequence(
     der.integer(Uint8Array.of(0)),
     der.sequence(
-      attribute('2.5.4.10', subject.organization),
+      ...(subject.organization === undefined ? [] : [attribute('2.5.4.10', subject.organization)]),
       attribute('2.5.4.3', subject.commonName),
     ),
     publicKeyDer(keyPem),

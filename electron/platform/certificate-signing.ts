@@ -1,5 +1,6 @@
 // Which requests the cluster's own signers sign, and as what.
 // Source: kubernetes pkg/apis/certificates/helpers.go, pkg/controller/certificates/signer/signer.go.
+import { appSigner } from '#kube/machinery/app-names.ts';
 import { parseCertificateRequest, type CertificateRequestInfo } from './certificate-request.ts';
 import type { CertificateSpec } from './certificate.ts';
 
@@ -17,6 +18,7 @@ export type SigningDecision =
 const nodes = 'system:nodes';
 const nodePrefix = 'system:node:';
 const clientSigner = 'kubernetes.io/kube-apiserver-client';
+const servingSigner = 'kubernetes.io/kubelet-serving';
 /** Beside what a certificate is for. Agents must ask for the first, and nothing else. */
 const keyUsages = ['digital signature', 'key encipherment'];
 
@@ -24,7 +26,7 @@ export function decideSigning({ requestPem, signerName, usages }: SigningRequest
   const request = parseCertificateRequest(requestPem);
   if (request === undefined)
     return { refused: 'the request can not be read, or is not signed with the key that it is for' };
-  const purpose = signerName === 'kubernetes.io/kubelet-serving' ? 'server auth' : 'client auth';
+  const purpose = [servingSigner, appSigner].includes(signerName) ? 'server auth' : 'client auth';
   const areRight =
     usages.includes(purpose) &&
     usages.every((usage) => usage === purpose || keyUsages.includes(usage)) &&
@@ -45,13 +47,18 @@ function subjectProblem(signerName: string, request: CertificateRequestInfo): st
     return organizations.includes('system:masters')
       ? 'system:masters is not signed for'
       : undefined;
+  if (signerName === appSigner) {
+    if (organizations.length > 0) return 'an app is of no organization';
+    if (ipAddresses.length > 0 || hasOtherNames) return 'only DNS names are allowed';
+    return dnsNames.length === 0 ? 'a DNS subjectAltName is required' : undefined;
+  }
   if (organizations.length !== 1 || organizations[0] !== nodes)
     return `subject organization is not ${nodes}`;
   if (!commonName.startsWith(nodePrefix) || commonName === nodePrefix)
     return `subject common name does not begin with ${nodePrefix}`;
   if (hasOtherNames) return 'emails, URIs and other names are not allowed';
   const names = dnsNames.length + ipAddresses.length;
-  if (signerName === 'kubernetes.io/kubelet-serving')
+  if (signerName === servingSigner)
     return names === 0 ? 'DNS or IP subjectAltName is required' : undefined;
   return names > 0 ? 'DNS and IP subjectAltNames are not allowed' : undefined;
 }

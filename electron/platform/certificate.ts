@@ -28,10 +28,20 @@ export interface CertificateSpec {
   readonly usages: readonly ('ca' | 'server' | 'client')[];
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly string[];
+  /** Of a CA: the only names that it, and what it signs, can vouch for. */
+  readonly names?: NameConstraints;
+  /** Of a CA: how many more CAs may follow. */
+  readonly pathLength?: number;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** The key that is certified, PKCS #8; a new one when left out. */
   readonly keyPem?: string;
+}
+
+/** Domains, each with all below it. No address is ever permitted. */
+export interface NameConstraints {
+  readonly permitted: readonly string[];
+  readonly excluded: readonly string[];
 }
 
 const oid = {
@@ -42,6 +52,7 @@ const oid = {
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
   authorityKeyId: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
   serverAuth: '1.3.6.1.5.5.7.3.1',
@@ -197,7 +208,7 @@ function extensions(
 ): der.Der[] {
   const isCa = spec.usages.includes('ca');
   const result = [
-    extension(oid.basicConstraints, isCa ? der.sequence(der.boolean(true)) : der.sequence(), true),
+    extension(oid.basicConstraints, basicConstraints(isCa, spec.pathLength), true),
     // Bit 0 is digitalSignature, bits 5 and 6 are keyCertSign and cRLSign.
     extension(oid.keyUsage, der.bitString(Uint8Array.of(isCa ? 0x86 : 0x80), isCa ? 1 : 7), true),
     extension(oid.subjectKeyId, der.octetString(keyId(publicKey))),
@@ -213,6 +224,7 @@ function extensions(
   }
   const purposes = extendedUsages(spec);
   if (purposes.length > 0) result.push(extension(oid.extendedKeyUsage, der.sequence(...purposes)));
+  if (spec.names !== undefined) result.push(nameConstraints(spec.names));
   const names = alternativeNames(spec);
   if (names.length > 0) result.push(extension(oid.subjectAltName, der.sequence(...names)));
   return result;
@@ -223,6 +235,26 @@ function extension(id: string, value: der.Der, critical = false): der.Der {
   return critical
     ? der.sequence(der.objectIdentifier(id), der.boolean(true), body)
     : der.sequence(der.objectIdentifier(id), body);
+}
+
+function basicConstraints(isCa: boolean, pathLength: number | undefined): der.Der {
+  if (!isCa) return der.sequence();
+  const length = pathLength === undefined ? [] : [der.integer(Uint8Array.of(pathLength))];
+  return der.sequence(der.boolean(true), ...length);
+}
+
+/** The whole extension, critical. Source: RFC 5280 §4.2.1.10. */
+export function nameConstraints({ permitted, excluded }: NameConstraints): der.Der {
+  const subtree = (base: der.Der): der.Der => der.sequence(base);
+  const domain = (name: string): der.Der =>
+    subtree(der.implicit(2, new TextEncoder().encode(name)));
+  // An address and a mask of zeros: all of them.
+  const addresses = [8, 32].map((size) => subtree(der.implicit(7, new Uint8Array(size))));
+  const value = der.sequence(
+    der.explicit(0, ...permitted.map(domain)),
+    der.explicit(1, ...excluded.map(domain), ...addresses),
+  );
+  return extension(oid.nameConstraints, value, true);
 }
 
 function extendedUsages(spec: CertificateSpec): der.Der[] {

@@ -7,6 +7,7 @@ import { createPrivateKey, hkdfSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
+import { AppsAuthority } from './apps-authority.ts';
 import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
 import type { CertificateRequestInfo } from './certificate-request.ts';
 import {
@@ -228,6 +229,13 @@ export class ClusterPki {
     const text = `${Buffer.from(made).toString('base64')}\n`;
     await writeFileAtomic(file, text);
     return { text, file };
+  }
+
+  /** What signs for names of apps, of the CA's key: each member has the same. */
+  apps(): AppsAuthority {
+    const { directory, clock, random } = this.#deps;
+    const file = join(directory, 'apps-ca.crt');
+    return new AppsAuthority({ file, secretPem: this.#ca.keyPem, clock, random });
   }
 
   /** A certificate for somebody else's key, for `seconds` or a year. */

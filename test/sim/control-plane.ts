@@ -112,6 +112,10 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
               },
               certify: () => ({ certificatePem: 'a certificate' }),
               expiryOf: () => undefined,
+              apps: {
+                chain: () => Promise.resolve('a chain'),
+                certify: () => ({ certificatePem: 'a certificate of an app' }),
+              },
             },
             probeApiService,
             apiServers: given.apiServers ?? (() => new Map([['1', true]])),

@@ -21,6 +21,16 @@ export interface ClusterAuthority {
   certify(
     request: CertificateRequest & { readonly seconds?: number },
   ): { readonly certificatePem: string } | Refusal;
+  /** Of names of apps only: nothing in the cluster believes what it signs. */
+  readonly apps: {
+    /** The issuer and the root for these domains: the published ones while they are good. */
+    chain(published: string | undefined, domains: readonly string[]): Promise<string>;
+    /** With `chain` behind it. */
+    certify(
+      request: CertificateRequest,
+      chain: string,
+    ): { readonly certificatePem: string } | Refusal;
+  };
   /** In ms; undefined: this is no certificate. */
   expiryOf(certificatePem: string): number | undefined;
 }

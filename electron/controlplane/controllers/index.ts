@@ -1,4 +1,8 @@
 // The table of controllers: name → factory. Each acts under its own account.
+import {
+  createAppCertificateController,
+  createAppsAuthorityController,
+} from './access/app-certificates.ts';
 import { createCertificateApprover } from './access/certificate-approval.ts';
 import { createCertificateCleaner } from './access/certificate-cleaner.ts';
 import { createCertificateController } from './access/certificates.ts';
@@ -63,6 +67,8 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   csrapproving: createCertificateApprover,
   csrsigning: createCertificateController,
   csrcleaner: createCertificateCleaner,
+  appsauthority: createAppsAuthorityController,
+  appcertificate: createAppCertificateController,
   rootcacertpublisher: createRootCaPublisher,
   tokensecret: createTokenSecretController,
   flowschema: createFlowSchemaController,
@@ -102,6 +108,8 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   csrapproving: 'certificate-controller',
   csrsigning: 'certificate-controller',
   csrcleaner: 'certificate-controller',
+  appsauthority: 'app-certificate-controller',
+  appcertificate: 'app-certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
   flowschema: 'flow-schema-controller',
   apiserviceregistration: 'api-service-controller',

@@ -45,6 +45,10 @@ export class TestCluster {
       secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
       examine: () => ({ commonName: 'system:node:node-1', dnsNames: [], ipAddresses: [] }),
       expiryOf: () => undefined,
+      apps: {
+        chain: () => Promise.resolve('a chain'),
+        certify: () => ({ certificatePem: 'a certificate of an app' }),
+      },
       certify: () => ({ certificatePem: 'a certificate' }),
     };
     const probeApiService = () => Promise.resolve(undefined);

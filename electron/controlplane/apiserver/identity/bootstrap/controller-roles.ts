@@ -2,6 +2,7 @@
 // and no more. The informers that they share read as system:kube-controller-manager.
 // Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go.
 import type { PolicyRule } from '#kube/api/rbac.ts';
+import { appSigner } from '#kube/machinery/app-names.ts';
 import { events, read, rule } from './vocabulary.ts';
 
 const csr = 'certificates.k8s.io';
@@ -23,6 +24,15 @@ function podOwner(group: string, plural: string, own = read): PolicyRule[] {
 const revisions = rule('get list watch create delete patch update', 'apps', 'controllerrevisions');
 
 const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
+  // Differs: Kubernetes has no certificates for names of apps.
+  'app-certificate-controller': [
+    rule(read, csr, 'certificatesigningrequests'),
+    rule('update', csr, 'certificatesigningrequests/status certificatesigningrequests/approval'),
+    rule('approve sign', csr, 'signers', appSigner),
+    rule(read, 'networking.k8s.io', 'ingresses ingressclasses'),
+    rule(`${read} create update`, 'core', 'configmaps'),
+    events,
+  ],
   'attachdetach-controller': [
     rule('list watch', 'core', 'persistentvolumes persistentvolumeclaims pods'),
     rule(read, 'core', 'nodes'),

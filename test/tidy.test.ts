@@ -130,7 +130,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   electron: /^(node:|vite$|electron-vite$)/,
   renderer:
     /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|@xterm\/|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
-  agent: /^(node:|dns-packet$|dockerode$|tar-stream$|undici(\/|$)|ws$)/,
+  agent: /^(node:|dns-packet$|dockerode$|lean-qr(\/|$)|tar-stream$|undici(\/|$)|ws$)/,
   resources: /^node:/,
 };
 

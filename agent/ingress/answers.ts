@@ -6,10 +6,25 @@ export interface Answer {
   readonly status: number;
   readonly sentence: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** On the page only. */
+  readonly link?: { readonly path: string; readonly text: string };
 }
 
-export function noSuchHost(host: string): Answer {
-  return { status: 404, sentence: `No app of this home answers at ${host}.` };
+export interface FileAnswer {
+  readonly type: string;
+  /** What it is to be called where it is kept. */
+  readonly fileName?: string;
+  readonly body: string | Buffer;
+}
+
+/** `trustPath`: where the home's certificates can be trusted, for who came here by an address. */
+export function noSuchHost(host: string, trustPath?: string): Answer {
+  const link = trustPath && { path: trustPath, text: 'Trust the apps of this home on this device' };
+  return {
+    status: 404,
+    sentence: `No app of this home answers at ${host}.`,
+    ...(link && { link }),
+  };
 }
 
 export function noPods(backend: string): Answer {
@@ -45,7 +60,7 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
   const isPage = (request.headers.accept ?? '').includes('text/html');
   const body = Buffer.from(isPage ? page(answer) : `${answer.sentence}\n`);
   // What is left of the request is not read: the connection can't be used again.
-  const ends = request.complete ? {} : { Connection: 'close' };
+  const ends = request.complete || request.httpVersionMajor === 2 ? {} : { Connection: 'close' };
   response.writeHead(answer.status, {
     'Content-Type': isPage ? 'text/html; charset=utf-8' : 'text/plain; charset=utf-8',
     'Content-Length': body.length,
@@ -57,6 +72,27 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
+/** Of our own, with no scripts and nothing from elsewhere. */
+export function sendFile(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { type, fileName, body }: FileAnswer,
+): void {
+  const bytes = Buffer.from(body);
+  response.writeHead(200, {
+    'Content-Type': type,
+    'Content-Length': bytes.length,
+    'Cache-Control': 'no-store',
+    'Content-Security-Policy':
+      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    'X-Content-Type-Options': 'nosniff',
+    ...(fileName === undefined
+      ? {}
+      : { 'Content-Disposition': `attachment; filename="${fileName}"` }),
+  });
+  response.end(request.method === 'HEAD' ? undefined : bytes);
+}
+
 /** For a connection that is no longer HTTP's. */
 export function rawAnswer({ status, sentence }: Answer): string {
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n`;
@@ -64,7 +100,7 @@ export function rawAnswer({ status, sentence }: Answer): string {
   return `${head}Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
-function page({ status, sentence, headers }: Answer): string {
+function page({ status, sentence, headers, link }: Answer): string {
   const refresh = headers?.['Retry-After'];
   const again = refresh === undefined ? '' : `<meta http-equiv="refresh" content="${refresh}">`;
   return `<!doctype html>
@@ -78,7 +114,7 @@ function page({ status, sentence, headers }: Answer): string {
   h1 { font-size: 1.25rem; margin: 0 0 .5rem }
   small { opacity: .7 }
 </style>
-<h1>${escaped(sentence)}</h1>
+<h1>${escaped(sentence)}</h1>${link === undefined ? '' : `\n<p><a href="${link.path}">${link.text}</a></p>`}
 <small>${status} ${escaped(STATUS_CODES[status] ?? '')} · Flotilla</small>
 </html>
 `;

@@ -57,6 +57,8 @@ export class AppCertificates {
     const { folder } = this.#deps;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const file of await readdir(folder)) {
+      // What a crash left half written.
+      if (!file.endsWith('.pem')) continue;
       const kept = readKept(await readFile(path.join(folder, file), 'utf8'));
       if (kept !== undefined) this.#kept.set(kept.host, kept);
     }
@@ -84,7 +86,7 @@ export class AppCertificates {
   async want(hosts: readonly string[]): Promise<void> {
     const hasMore = hosts.some((host) => !this.#wanted.includes(host));
     this.#wanted = hosts;
-    for (const host of [...this.#kept.keys()])
+    for (const host of this.#kept.keys())
       if (!hosts.includes(host)) {
         this.#kept.delete(host);
         await rm(this.#fileOf(host), { force: true });
@@ -95,33 +97,32 @@ export class AppCertificates {
     }
   }
 
-  get #due(): string | undefined {
-    const now = this.#deps.clock.now();
-    const root = this.#newest?.rootPem;
-    return this.#wanted.find((host) => {
-      const kept = this.#kept.get(host);
-      return kept === undefined || kept.endMs - now < renewBeforeMs || kept.rootPem !== root;
-    });
+  #isDue(host: string): boolean {
+    const kept = this.#kept.get(host);
+    if (kept === undefined || kept.rootPem !== this.rootPem) return true;
+    return kept.endMs - this.#deps.clock.now() < renewBeforeMs;
   }
 
-  /** One after the other, until none is due. */
+  /** One after the other, until none is due but those that can't be had now. */
   async #run(): Promise<void> {
     const { clock, logger, signal } = this.#deps;
     if (this.#isRunning) return;
     this.#isRunning = true;
     this.#timer?.cancel();
-    let nextMs = lookAgainMs;
-    try {
-      for (let host = this.#due; host !== undefined && !signal.aborted; host = this.#due) {
+    const failed = new Set<string>();
+    const next = (): string | undefined =>
+      this.#wanted.find((host) => !failed.has(host) && this.#isDue(host));
+    for (let host = next(); host !== undefined && !signal.aborted; host = next())
+      try {
         await this.#obtain(host);
-        this.#waitMs = retryMs.first;
+      } catch (error) {
+        failed.add(host);
+        if (!signal.aborted)
+          logger.warn('No certificate for an app', { host, error: messageOf(error) });
       }
-    } catch (error) {
-      if (!signal.aborted) logger.warn('No certificate for an app', { error: messageOf(error) });
-      nextMs = this.#waitMs;
-      this.#waitMs = Math.min(this.#waitMs * 2, retryMs.max);
-    }
     this.#isRunning = false;
+    const nextMs = failed.size > 0 ? this.#waitMs : lookAgainMs;
+    this.#waitMs = failed.size > 0 ? Math.min(this.#waitMs * 2, retryMs.max) : retryMs.first;
     if (!signal.aborted) this.#timer = clock.timer(nextMs, () => void this.#run());
   }
 
@@ -133,12 +134,12 @@ export class AppCertificates {
     const text = keyPem + (await requestCertificate({ client, clock, signal }, wanted));
     const kept = readKept(text);
     if (kept?.host !== host) throw new Error(`what was signed for ${host} can't be used`);
-    if (!this.#wanted.includes(host)) return;
-    this.#kept.set(host, kept);
     await writeFileAtomic(this.#fileOf(host), text).catch((error: unknown) =>
       // It serves all the same, until the next start.
       logger.warn('Could not keep a certificate', { host, error: messageOf(error) }),
     );
+    if (!this.#wanted.includes(host)) return rm(this.#fileOf(host), { force: true });
+    this.#kept.set(host, kept);
     onChange();
   }
 

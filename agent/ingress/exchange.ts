@@ -2,6 +2,12 @@
 // back-pressure. Another pod is tried when one can't be reached, and the same once more when a
 // connection kept from before turns out to be closed; never after a byte of a body has been passed on.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  constants,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import type { Dispatcher } from 'undici';
 import { noPods, send, tooLarge, tooSlow, unreachable, type Answer } from './answers.ts';
 import { requestHeaders, responseHeaders, type Client } from './headers.ts';
@@ -50,10 +56,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#upstreams = upstreams;
     const { headers, method = '' } = asked.request;
     const { 'content-length': length = '0' } = headers;
-    this.#hasBody = headers['transfer-encoding'] !== undefined || length !== '0';
+    this.#hasBody =
+      asked.request.httpVersionMajor === 2
+        ? !isWithoutBody(asked.request)
+        : headers['transfer-encoding'] !== undefined || length !== '0';
     this.#mayRepeat = !this.#hasBody && repeatable.has(method);
     response.once('close', () => {
-      if (!response.writableFinished) this.#controller?.abort(new ClientGoneError());
+      if (isCutShort(response)) this.#controller?.abort(new ClientGoneError());
     });
   }
 
@@ -77,7 +86,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#response.destroyed) return controller.abort(new ClientGoneError());
+    if (isGone(this.#response)) return controller.abort(new ClientGoneError());
     const bytesMax = this.#asked.route.settings.bodyBytesMax;
     if (this.#hasBody && bytesMax !== undefined) this.#bound(bytesMax, controller);
   }
@@ -116,9 +125,9 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     const response = this.#response;
-    if (response.destroyed || response.writableEnded) return;
+    if (isGone(response) || response.writableEnded) return;
     // Cut short there: cut short here, so that nobody takes the part for the whole.
-    if (response.headersSent) return void response.destroy();
+    if (response.headersSent) return cutShort(response);
     const { backend } = this.#asked.route;
     if (isTimeout(error)) return this.#answer(tooSlow(backend));
     if (this.#controller === undefined && this.#left.length > 1)
@@ -131,9 +140,36 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #answer(said: Answer): void {
-    if (this.#response.headersSent) this.#response.destroy();
+    if (this.#response.headersSent) cutShort(this.#response);
     else send(this.#asked.request, this.#response, said);
   }
+}
+
+/** Of HTTP/2. */
+function isWithoutBody(request: IncomingMessage): boolean {
+  return (request as unknown as Http2ServerRequest).stream.endAfterHeaders;
+}
+
+/** Of HTTP/2: answers there don't know of themselves how they ended. */
+function streamOf(response: ServerResponse): ServerHttp2Stream | undefined {
+  return 'stream' in response ? (response as unknown as Http2ServerResponse).stream : undefined;
+}
+
+function isGone(response: ServerResponse): boolean {
+  return (streamOf(response) ?? response).destroyed;
+}
+
+/** Of one that has closed. */
+function isCutShort(response: ServerResponse): boolean {
+  const stream = streamOf(response);
+  if (stream === undefined) return !response.writableFinished;
+  return stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR;
+}
+
+function cutShort(response: ServerResponse): void {
+  const stream = streamOf(response);
+  if (stream === undefined) response.destroy();
+  else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
 }
 
 /** While the answer was waited for; one while connecting is the next pod's turn. */

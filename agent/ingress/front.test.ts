@@ -30,9 +30,14 @@ beforeEach(() => {
     httpPort: 0,
     httpsPort: 0,
     certificate: () => undefined,
+    trustedRoot: () => undefined,
     clock: systemClock,
   };
-  front = new Front({ ...options, certificate: (host) => options.certificate(host) });
+  front = new Front({
+    ...options,
+    certificate: (host) => options.certificate(host),
+    trustedRoot: () => options.trustedRoot(),
+  });
   cleanUps.push(() => front.close());
 });
 
@@ -470,11 +475,12 @@ describe('TLS', () => {
     });
   }
 
-  it('serves the hosts it has a certificate for, and sends HTTP there', async () => {
+  it('serves the hosts it has a certificate for, and sends HTTP there where an annotation says so', async () => {
     certified('app.local');
-    await serve([
-      await pod((asked, response) => void response.end(asked.headers['x-forwarded-proto'])),
-    ]);
+    const endpoint = await pod(
+      (asked, response) => void response.end(asked.headers['x-forwarded-proto']),
+    );
+    await serve([endpoint], {}, { 'ingress.flotilla.dev/ssl-redirect': 'true' });
     const socket = await hello('app.local');
     socket.write('GET / HTTP/1.1\r\nHost: app.local\r\nConnection: close\r\n\r\n');
     const chunks: Buffer[] = [];
@@ -487,11 +493,12 @@ describe('TLS', () => {
     ]);
   });
 
-  it('leaves HTTP alone where an annotation says so', async () => {
+  it('leaves HTTP alone otherwise', async () => {
     certified('app.local');
     const endpoint = await pod((_asked, response) => void response.end());
-    await serve([endpoint], {}, { 'ingress.flotilla.dev/ssl-redirect': 'false' });
-    expect((await ask()).status).toBe(200);
+    await serve([endpoint]);
+    const { status, headers } = await ask();
+    expect([status, headers['strict-transport-security']]).toEqual([200, undefined]);
   });
 
   it('refuses other names', async () => {

@@ -1,16 +1,11 @@
 // What listens: HTTP, and HTTPS where there is a certificate. Ports are open only while a route needs
 // them. Anything a client can do wrong is answered, and bounded in time.
-import {
-  createServer as createHttp,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
-import { createServer as createHttps } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createSecureServer, type ServerHttp2Session } from 'node:http2';
+import type { AddressInfo, Server as TcpServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContext } from 'node:tls';
-import type { Clock } from '#kube/base/clock.ts';
+import type { Clock, Timer } from '#kube/base/clock.ts';
 import {
   ambiguous,
   noPods,
@@ -18,12 +13,14 @@ import {
   rawAnswer,
   redirection,
   send,
+  sendFile,
   type Answer,
 } from './answers.ts';
 import { Turns } from './endpoints.ts';
 import { exchange, type Asked } from './exchange.ts';
-import { isAmbiguousPath } from './headers.ts';
+import { authorityOf, isAmbiguousPath } from './headers.ts';
 import { findRoute, hostName, type RouteTable } from './routes.ts';
+import { isTrustPath, shortTrustPath, trustPath } from './trust/paths.ts';
 import { exchangeUpgraded } from './upgrade.ts';
 import { Upstreams } from './upstreams.ts';
 
@@ -33,6 +30,8 @@ export interface FrontOptions {
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly certificate: (host: string) => SecureContext | undefined;
+  /** Whose certificates those of the cluster are, PEM. */
+  readonly trustedRoot: () => string | undefined;
   readonly clock: Clock;
 }
 
@@ -51,10 +50,10 @@ export class Front {
   readonly #turns = new Turns();
   #table: RouteTable | undefined;
   #aliases: ReadonlyMap<string, string> = new Map();
-  #http: Server | undefined;
-  #https: Server | undefined;
-  /** Connections that HTTP has left, and whether they came by TLS: a server waits for them, too. */
-  readonly #upgraded = new Map<Duplex, boolean>();
+  #http: TcpServer | undefined;
+  #https: TcpServer | undefined;
+  /** A server waits for its connections, also for those that HTTP has left. */
+  readonly #connections = new Map<TcpServer, Set<Socket>>();
 
   constructor(options: FrontOptions) {
     this.#options = options;
@@ -80,8 +79,8 @@ export class Front {
   /** Opens what is wanted and closes the other. Throws what listening throws; the rest is done. */
   async open(wants: { readonly http: boolean; readonly https: boolean }): Promise<void> {
     const { httpPort, httpsPort } = this.#options;
-    if (!wants.http) this.#http = await this.#closed(this.#http, false);
-    if (!wants.https) this.#https = await this.#closed(this.#https, true);
+    if (!wants.http) this.#http = await this.#closed(this.#http);
+    if (!wants.https) this.#https = await this.#closed(this.#https);
     const errors: unknown[] = [];
     const tried = async (open: () => Promise<void>): Promise<void> => {
       await open().catch((error: unknown) => errors.push(error));
@@ -93,11 +92,16 @@ export class Front {
       });
     if (wants.https && this.#https === undefined)
       await tried(async () => {
-        const server = createHttps({
+        const server = createSecureServer({
           ...limits,
+          ...http2Limits,
+          // WebSockets, and who knows no other.
+          allowHTTP1: true,
           SNICallback: (name, done) => done(null, this.#options.certificate(hostName(name))),
           minVersion: 'TLSv1.2',
         });
+        server.on('session', (session) => endsIdle(session, this.#options.clock));
+        server.on('sessionError', () => {});
         // A handshake that failed is the client's to know.
         server.on('tlsClientError', (_error, socket) => socket.destroy());
         this.#https = await this.#listen(server, httpsPort, true);
@@ -106,22 +110,28 @@ export class Front {
   }
 
   async close(): Promise<void> {
-    this.#http = await this.#closed(this.#http, false);
-    this.#https = await this.#closed(this.#https, true);
+    this.#http = await this.#closed(this.#http);
+    this.#https = await this.#closed(this.#https);
     await this.#upstreams.close();
   }
 
-  async #closed(server: Server | undefined, isTls: boolean): Promise<undefined> {
+  async #closed(server: TcpServer | undefined): Promise<undefined> {
     if (server === undefined) return undefined;
     const done = new Promise<void>((resolve) => void server.close(() => resolve()));
-    server.closeAllConnections();
-    for (const [socket, cameByTls] of this.#upgraded) if (cameByTls === isTls) socket.destroy();
+    for (const socket of this.#connections.get(server) ?? []) socket.destroy();
     await done;
+    this.#connections.delete(server);
     return undefined;
   }
 
-  #listen(server: Server, port: number, isTls: boolean): Promise<Server> {
+  #listen(server: TcpServer, port: number, isTls: boolean): Promise<TcpServer> {
     server.maxConnections = connectionsMax;
+    const connections = new Set<Socket>();
+    this.#connections.set(server, connections);
+    server.on('connection', (socket: Socket) => {
+      connections.add(socket);
+      socket.once('close', () => connections.delete(socket));
+    });
     server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#onRequest(request, response, isTls),
     );
@@ -144,18 +154,18 @@ export class Front {
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, isTls: boolean): void {
-    const found = this.#find(request, isTls);
     // Both ends' errors are seen where they matter.
     request.on('error', () => {});
     response.on('error', () => {});
+    if (request.url?.startsWith('/.') === true && isTrustPath(pathOf(request)))
+      return void this.#answerTrust(request, response);
+    const found = this.#find(request, isTls);
     if ('answer' in found) return send(request, response, found.answer);
     const candidates = this.#turns.order(found.route, found.client.address);
     exchange(found, response, this.#upstreams, candidates);
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isTls: boolean): void {
-    this.#upgraded.set(socket, isTls);
-    socket.once('close', () => this.#upgraded.delete(socket));
     const found = this.#find(request, isTls);
     if ('answer' in found) return void socket.end(rawAnswer(found.answer));
     const candidates = this.#turns.order(found.route, found.client.address);
@@ -167,17 +177,32 @@ export class Front {
     );
   }
 
+  /** Its code is loaded when the first asks: that is seldom. */
+  async #answerTrust(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { trustAnswer } = await import('./trust/trust.ts');
+    const rootPem = this.#options.trustedRoot();
+    const { 'user-agent': userAgent = '' } = request.headers;
+    const asked = { path: pathOf(request), host: authorityOf(request), userAgent };
+    const answer = rootPem === undefined ? undefined : trustAnswer(rootPem, asked);
+    if (answer === undefined) send(request, response, nothingToTrust);
+    else sendFile(request, response, answer);
+  }
+
   #find(request: IncomingMessage, isTls: boolean): { readonly answer: Answer } | Asked {
-    const { host = '', 'transfer-encoding': coding } = request.headers;
+    const { 'transfer-encoding': coding } = request.headers;
+    const host = authorityOf(request);
     const url = request.url ?? '/';
-    const question = url.indexOf('?');
-    const path = question < 0 ? url : url.slice(0, question);
+    const path = pathOf(request);
     if (!path.startsWith('/') || isAmbiguousPath(path)) return { answer: ambiguous };
     if (coding !== undefined && coding.toLowerCase() !== 'chunked')
       return { answer: unknownCoding };
     const name = hostName(host);
     const route = this.#table && findRoute(this.#table, this.#aliases.get(name) ?? name, path);
-    if (route === undefined) return { answer: noSuchHost(host) };
+    if (route === undefined) {
+      const mayTrust = this.#options.trustedRoot() !== undefined;
+      if (mayTrust && path === shortTrustPath) return { answer: redirection(trustPath) };
+      return { answer: noSuchHost(host, mayTrust ? trustPath : undefined) };
+    }
     if (!isTls && route.settings.redirectsToTls && this.#hasCertificate(name)) {
       const port = this.ports.https;
       return { answer: redirection(`https://${name}${port === 443 ? '' : `:${port}`}${url}`) };
@@ -193,6 +218,16 @@ export class Front {
   }
 }
 
+function pathOf({ url = '/' }: IncomingMessage): string {
+  const question = url.indexOf('?');
+  return question < 0 ? url : url.slice(0, question);
+}
+
+const nothingToTrust: Answer = {
+  status: 404,
+  sentence: 'There is no certificate of this home to trust (yet): no app is served with one.',
+};
+
 const unknownCoding: Answer = { status: 501, sentence: 'Only chunked bodies are understood.' };
 
 const limits = {
@@ -204,11 +239,35 @@ const limits = {
   connectionsCheckingInterval: 10_000,
 } as const;
 
+/**
+ * Of HTTP/2: what one connection may have under way, and how many requests it may take back (a burst, and so many
+ * a second) before it is ended. nghttp2 bounds frames, pings and settings that nobody asked for.
+ */
+const http2Limits = {
+  settings: { maxConcurrentStreams: 100, enablePush: false, maxHeaderListSize: 65_536 },
+  streamResetBurst: 200,
+  streamResetRate: 20,
+  maxSessionMemory: 10,
+  // An app's mistake is for its client to judge.
+  strictSingleValueFields: false,
+} as const;
+
+/** One on which nothing is asked any more; what runs through it comes to its end. */
+function endsIdle(session: ServerHttp2Session, clock: Clock): void {
+  const start = (): Timer => clock.timer(keepAliveMs, () => session.close());
+  let timer = start();
+  session.on('stream', () => {
+    timer.cancel();
+    timer = start();
+  });
+  session.once('close', () => timer.cancel());
+}
+
 /** `::ffff:192.168.1.7` is an IPv4 client. */
 function plainAddress(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }
 
-function portOf(server: Server | undefined): number | undefined {
+function portOf(server: TcpServer | undefined): number | undefined {
   return (server?.address() as AddressInfo | null | undefined)?.port;
 }

@@ -2,6 +2,8 @@
 // asks is told in the headers that apps know, and what the client says of that itself is dropped: it
 // would be believed.
 // Source: RFC 9110 section 7.6, RFC 9112 section 9.6.
+import type { IncomingHttpHeaders } from 'node:http';
+
 const hopByHop = new Set([
   'connection',
   // Answered by our own server.
@@ -36,10 +38,18 @@ export interface Client {
   readonly port: number;
 }
 
+/** As a client of HTTP/2 says it, or any other. */
+export function authorityOf({ headers }: { readonly headers: IncomingHttpHeaders }): string {
+  const { ':authority': authority, host = '' } = headers;
+  return typeof authority === 'string' ? authority : host;
+}
+
 /** Names and values in turn, as Node has them raw. How a body is framed is for each connection to say. */
 export function requestHeaders(raw: readonly string[], client: Client): string[] {
   const kept = endToEnd(raw, aboutTheClient);
-  const host = valueOf(raw, 'host') ?? '';
+  const authority = valueOf(raw, ':authority');
+  const host = authority ?? valueOf(raw, 'host') ?? '';
+  if (authority !== undefined) asOlderHttp(kept, authority);
   const scheme = client.isTls ? 'https' : 'http';
   kept.push('X-Forwarded-For', client.address, 'X-Real-IP', client.address);
   kept.push('X-Forwarded-Host', host, 'X-Forwarded-Port', String(client.port));
@@ -51,6 +61,18 @@ export function responseHeaders(raw: readonly string[]): string[] {
   return endToEnd(raw);
 }
 
+/** Of HTTP/2: one Host, and one Cookie of the many (RFC 9113 section 8.2.3). */
+function asOlderHttp(kept: string[], authority: string): void {
+  const cookies: string[] = [];
+  for (let i = kept.length - 2; i >= 0; i -= 2) {
+    const isCookie = kept[i] === 'cookie';
+    if (isCookie) cookies.unshift(kept[i + 1] ?? '');
+    if (isCookie || kept[i] === 'host') kept.splice(i, 2);
+  }
+  kept.push('Host', authority);
+  if (cookies.length > 0) kept.push('Cookie', cookies.join('; '));
+}
+
 const none: ReadonlySet<string> = new Set();
 
 function endToEnd(raw: readonly string[], without = none): string[] {
@@ -59,6 +81,8 @@ function endToEnd(raw: readonly string[], without = none): string[] {
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? '';
     const lower = name.toLowerCase();
+    // HTTP/2's own.
+    if (lower.startsWith(':')) continue;
     if (hopByHop.has(lower) || without.has(lower) || named?.has(lower) === true) continue;
     kept.push(name, raw[i + 1] ?? '');
   }

@@ -9,7 +9,7 @@ describe('annotations', () => {
       settings: {
         bodyBytesMax: undefined,
         idleMs: 300_000,
-        redirectsToTls: true,
+        redirectsToTls: false,
         protocol: 'http',
       },
       mistakes: [],
@@ -22,11 +22,11 @@ describe('annotations', () => {
       [`${nginx}/proxy-body-size`]: '8m',
       [`${nginx}/proxy-read-timeout`]: '3600',
       'ingress.flotilla.dev/proxy-read-timeout': '10',
-      [`${nginx}/ssl-redirect`]: 'false',
+      [`${nginx}/force-ssl-redirect`]: 'true',
       [`${nginx}/backend-protocol`]: 'HTTPS',
     });
     expect([settings, mistakes]).toEqual([
-      { bodyBytesMax: 8 * 1024 * 1024, idleMs: 10_000, redirectsToTls: false, protocol: 'https' },
+      { bodyBytesMax: 8 * 1024 * 1024, idleMs: 10_000, redirectsToTls: true, protocol: 'https' },
       [],
     ]);
   });

@@ -5,7 +5,7 @@ export interface Settings {
   readonly bodyBytesMax: number | undefined;
   /** So long may a connection say nothing while an answer is waited for or on its way. */
   readonly idleMs: number;
-  /** HTTP is answered with a redirection where there is a certificate for the host. */
+  /** HTTP is answered with a redirection where there is a certificate for the host: of devices that don't trust it, none could open the app. */
   readonly redirectsToTls: boolean;
   /** How the pods are spoken to. Their certificates are not checked: nobody they could be checked with made them. */
   readonly protocol: 'http' | 'https';
@@ -15,7 +15,7 @@ const prefixes = ['ingress.flotilla.dev/', 'nginx.ingress.kubernetes.io/'];
 const defaults: Settings = {
   bodyBytesMax: undefined,
   idleMs: 300_000,
-  redirectsToTls: true,
+  redirectsToTls: false,
   protocol: 'http',
 };
 
@@ -37,10 +37,12 @@ export function settingsOf(annotations: Readonly<Record<string, string>>): ReadS
     return standard;
   }
   const bytes = read('proxy-body-size', parseBytes, defaults.bodyBytesMax ?? 0);
+  const redirects = read('ssl-redirect', parseBoolean, defaults.redirectsToTls);
+  const forced = read('force-ssl-redirect', parseBoolean, defaults.redirectsToTls);
   const settings = {
     bodyBytesMax: bytes === 0 ? undefined : bytes,
     idleMs: read('proxy-read-timeout', parseSeconds, defaults.idleMs),
-    redirectsToTls: read('ssl-redirect', parseBoolean, defaults.redirectsToTls),
+    redirectsToTls: redirects || forced,
     protocol: read('backend-protocol', parseProtocol, defaults.protocol),
   };
   return { settings, mistakes };

@@ -8,7 +8,7 @@ import { ManualClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { makeSigningRequest } from './certificate-request-making.ts';
 import { parseCertificateRequest } from './certificate-request.ts';
-import { AppsAuthority, certificatesIn } from './apps-authority.ts';
+import { AppsAuthority, certificatesIn, permittedDomains } from './apps-authority.ts';
 import { issueCertificate, makeKey } from './certificate.ts';
 
 const day = 86_400_000;
@@ -96,6 +96,13 @@ describe('what the apps’ authority signs', () => {
 });
 
 describe('whom to trust', () => {
+  it('says itself for what', async () => {
+    const chain = certificatesIn(await authority().chain(undefined, domains));
+    expect(chain.map(permittedDomains)).toEqual([domains, domains]);
+    const text = await authority().chain(undefined, domains);
+    expect(text).toContain(`# The root, SHA-256: ${chain[1]?.fingerprint256}\n`);
+  });
+
   it('stays the same over starts, and for another member that finds it published', async () => {
     const chain = await authority().chain(undefined, domains);
     expect(await authority().chain(undefined, domains)).toBe(chain);
@@ -128,7 +135,7 @@ describe('whom to trust', () => {
     const [issuer] = certificatesIn(own);
     const [, root] = certificatesIn(theirs);
     const seal = own.slice(own.indexOf('#'));
-    const mixed = `${issuer}${root}${seal}`;
+    const mixed = [issuer, root, seal].map(String).join('');
     expect(await authority().chain(mixed, domains)).not.toBe(mixed);
   });
 });

@@ -27,6 +27,14 @@ import {
   publicKeyDer,
   type CertificateSpec,
 } from './certificate.ts';
+import {
+  contentOf,
+  readAll,
+  readObjectIdentifier,
+  readOne,
+  tags,
+  type DerValue,
+} from './der-reader.ts';
 
 export interface AppsAuthorityDeps {
   /** Where the certificates are kept, for when the cluster loses them. */
@@ -123,7 +131,9 @@ export class AppsAuthority {
       root,
       random,
     );
-    return this.#sealed(issuer.certPem + root.certPem);
+    // For people who compare it with what a page of the ingress shows them.
+    const print = new X509Certificate(root.certPem).fingerprint256;
+    return this.#sealed(`${issuer.certPem}# The root, SHA-256: ${print}\n${root.certPem}`);
   }
 }
 
@@ -135,6 +145,21 @@ function boundsOf(domains: readonly string[]) {
 export function certificatesIn(text: string): X509Certificate[] {
   const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return found.map((pem) => new X509Certificate(pem));
+}
+
+/** The domains that a certificate may vouch for; none: it says nothing of that. Throws when it can't be read. */
+export function permittedDomains({ raw }: X509Certificate): string[] {
+  const inside = (value: DerValue | undefined, tag = tags.sequence): DerValue[] =>
+    readAll(contentOf(value, tag));
+  const [toBeSigned] = inside(readOne(raw));
+  const found = inside(inside(inside(toBeSigned).at(-1), 0xa3)[0])
+    .map((one) => inside(one))
+    .find(([id]) => readObjectIdentifier(contentOf(id, tags.objectIdentifier)) === '2.5.29.30');
+  if (found === undefined) return [];
+  const [permitted] = inside(readOne(found.at(-1)?.content ?? new Uint8Array()));
+  return inside(permitted, 0xa0).map((subtree) =>
+    new TextDecoder().decode(contentOf(inside(subtree)[0], 0x82)),
+  );
 }
 
 /** A key of P-256, the same for the same secret. */

@@ -49,7 +49,9 @@ async function ask(
       usages: ['digital signature', 'server auth'],
     },
   };
-  const { metadata } = await sim.clientAs(user.name, user.groups).create(certificateSigningRequests, asked);
+  const { metadata } = await sim
+    .clientAs(user.name, user.groups)
+    .create(certificateSigningRequests, asked);
   return metadata.name;
 }
 

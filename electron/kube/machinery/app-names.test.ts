@@ -28,7 +28,11 @@ const own = ['home.arpa', 'internal', 'lan', 'local'];
 describe('the domains of a home', () => {
   it.each([
     [undefined, own, 0],
-    ['Home.Example.org, , example.net', ['example.net', 'home.arpa', 'home.example.org', ...own.slice(1)], 0],
+    [
+      'Home.Example.org, , example.net',
+      ['example.net', 'home.arpa', 'home.example.org', ...own.slice(1)],
+      0,
+    ],
     ['com, a..b, 10.0.0.1, *.x.org', own, 4],
   ])('%j', (given, want, mistakes) => {
     const found = appDomains([flotilla(given)]);
@@ -54,7 +58,10 @@ describe('a certificate of the cluster can be', () => {
   ])('for %j: %j', (name, want) => expect(isAppName(name, own)).toBe(want));
 
   it('for hosts of our Ingresses, and what they are called beside another device of that name', () => {
-    const theirs = { ...ingress('theirs.local'), spec: { ingressClassName: 'nginx', rules: [{ host: 'theirs.local' }] } };
+    const theirs = {
+      ...ingress('theirs.local'),
+      spec: { ingressClassName: 'nginx', rules: [{ host: 'theirs.local' }] },
+    };
     const hosts = appHosts([ingress('Films.local', 'bank.com', ''), theirs], [flotilla()]);
     expect(hosts).toEqual(['films.local']);
     const names = ['films.local', 'films-2.local', 'films-x.local', 'music.local', 'films-2.lan'];

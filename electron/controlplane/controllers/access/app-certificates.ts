@@ -56,7 +56,12 @@ export function createAppsAuthorityController(deps: ControllerDeps): RunnableCon
 
   async function write(found: ConfigMap | undefined, chain: string): Promise<void> {
     const data = { ...found?.data, [appsCaMap.key]: chain };
-    const made: ConfigMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { ...ref, annotations }, data };
+    const made: ConfigMap = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { ...ref, annotations },
+      data,
+    };
     try {
       if (found === undefined) await client.create(configMaps, made);
       else await client.update(configMaps, { ...found, data });

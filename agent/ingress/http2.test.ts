@@ -41,7 +41,7 @@ async function serve(listener: RequestListener, annotations = {}) {
   const { settings } = settingsOf(annotations);
   const endpoints = [{ address: '127.0.0.1', port: (server.address() as AddressInfo).port }];
   const of = { path: '/', isExact: false, owner: 'default/app', backend: 'default/app:80' };
-  const route = { ...of, endpoints, hasClientAffinity: false, settings };
+  const route = { ...of, endpoints, runsOn: [], hasClientAffinity: false, settings };
   const hosts = new Map([['app.local', [route]]]);
   front.use({ hosts, fallback: undefined, tls: [], problems: [] });
   await front.open({ http: false, https: true });

@@ -19,7 +19,8 @@ beforeAll(async () => {
   const port = await freePort();
   const flags = ['--no-agent', '--bind-address', '0.0.0.0', '--port', String(port)];
   const searching = {
-    ...{ runAs: lab.onLaptop, usesDocker: false },
+    runAs: lab.onLaptop,
+    usesDocker: false,
     env: { FLOTILLA_DISCOVERY: 'eth0' },
   };
   cluster = new Cluster(flags, undefined, searching);

@@ -128,7 +128,7 @@ async function told(): Promise<readonly string[]> {
     .toSorted();
 }
 
-function search(): Promise<Discovery> {
+function theSearch(): Promise<Discovery> {
   return sim.client.get(discoveries, { name: singletonDiscovery });
 }
 
@@ -200,12 +200,12 @@ it('nothing changes, nothing is written; the link is asked ever more seldom', as
   home.addNeighbour('10.77.0.11', 'b8:27:eb:00:00:11');
   await pass(60_000);
   const [{ metadata: before }] = (await all()) as [Machine];
-  const discovery = (await search()).metadata.resourceVersion;
+  const discovery = (await theSearch()).metadata.resourceVersion;
   const { questions } = home;
   await sim.advance(300_000);
   const [{ metadata: after }] = (await all()) as [Machine];
   expect(after.resourceVersion).toBe(before.resourceVersion);
-  expect((await search()).metadata.resourceVersion).toBe(discovery);
+  expect((await theSearch()).metadata.resourceVersion).toBe(discovery);
   expect([questions > 0, home.questions - questions <= 3]).toEqual([true, true]);
 });
 
@@ -241,7 +241,7 @@ it('a sweep only after somebody agreed, once for each time', async () => {
   await pass(5000);
   expect([await told(), home.asked]).toEqual([[], []]);
   const sweep = async (): Promise<void> => {
-    const { spec } = await search();
+    const { spec } = await theSearch();
     const next = spec?.sweep?.[0] === '10.77.0.0/24' ? '10.77.0.128/25' : '10.77.0.0/24';
     const name = { name: singletonDiscovery };
     await sim.client.patch(discoveries, name, { spec: { sweep: [next] } });
@@ -250,7 +250,7 @@ it('a sweep only after somebody agreed, once for each time', async () => {
   await sweep();
   expect(await told()).toEqual(['at-10-77-0-200: True True/SshAnswers']);
   expect(new Set(home.asked).size).toBe(254);
-  const { metadata, status } = await search();
+  const { metadata, status } = await theSearch();
   expect(status?.sweptGeneration).toBe(metadata.generation);
   const asked = home.asked.length;
   await pass(60_000);
@@ -263,7 +263,7 @@ it('off: nothing is opened, nobody is asked, and it says so', async () => {
   await start('off');
   await pass(60_000);
   expect([home.questions, home.asked]).toEqual([0, []]);
-  expect((await search()).status?.conditions?.[0]).toMatchObject({
+  expect((await theSearch()).status?.conditions?.[0]).toMatchObject({
     status: 'False',
     reason: 'Off',
   });
@@ -272,16 +272,16 @@ it('off: nothing is opened, nobody is asked, and it says so', async () => {
 it('an interface that comes later is searched, one that goes is left', async () => {
   home.links = [];
   await start();
-  expect((await search()).status?.conditions?.[0]?.reason).toBe('NoInterface');
+  expect((await theSearch()).status?.conditions?.[0]?.reason).toBe('NoInterface');
   home.links = [lan];
   await pass(10_000);
-  expect((await search()).status).toMatchObject({
+  expect((await theSearch()).status).toMatchObject({
     interfaces: [{ name: 'lan', address: '10.77.0.1/24', heard: 0, neighbours: 0 }],
     conditions: [{ reason: 'Searching' }, { reason: 'NothingHeard' }],
   });
   home.links = [];
   await pass(10_000);
-  expect([home.closed, (await search()).status?.interfaces]).toEqual([1, []]);
+  expect([home.closed, (await theSearch()).status?.interfaces]).toEqual([1, []]);
 });
 
 it('what makes no sense is refused: networks that are none or too large, bad addresses', async () => {

@@ -242,8 +242,13 @@ describe('Scheduler', () => {
       name: 'what a pod was resized to can never be',
       happens: async (api) => {
         const old = api.pods.get('old') ?? (small as never);
-        const [{ name = '' } = {}] = old.spec.containers;
-        const container = { name, image: '', imageID: '', ready: true, restartCount: 0 };
+        const container = {
+          name: old.spec.containers[0]?.name ?? '',
+          image: '',
+          imageID: '',
+          ready: true,
+          restartCount: 0,
+        };
         const requests = { cpu: '0' };
         const containerStatuses = [{ ...container, resources: { requests } }];
         const pending = { type: 'PodResizePending', status: 'True', reason: 'Infeasible' };

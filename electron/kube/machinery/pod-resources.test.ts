@@ -127,7 +127,11 @@ describe('what a pod counts for on its node', () => {
     status: {
       containerStatuses: [
         {
-          ...{ name: 'c', image: '', imageID: '', ready: true, restartCount: 0 },
+          name: 'c',
+          image: '',
+          imageID: '',
+          ready: true,
+          restartCount: 0,
           allocatedResources: { cpu: allocated },
           resources: { requests: { cpu: has, memory: '7' } },
         },

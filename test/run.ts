@@ -77,7 +77,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
  */
 const apart: readonly string[] = [
   ...['admission', 'apply', 'bad-input', 'custom-resources', 'etcd-store', 'etcdctl', 'kinds']
-    .concat('faults-backup', 'operator', 'power-cut')
+    .concat('faults-backup', 'network-policy', 'operator', 'power-cut')
     .map((name) => `test/compat/${name}.test.ts`),
   ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
     .concat(

@@ -71,9 +71,9 @@ it('an agent has new certificates before its own end, and goes on', async () => 
   const { certPem } = await readKubeconfig(file('kubeconfig'));
   expect(certPem).toBeDefined();
   const asked = (await client.list(certificateSigningRequests)).items.map(({ spec }) => spec);
-  expect(asked.map(({ signerName, username }) => [signerName, username])).toEqual([
-    ['kubernetes.io/kube-apiserver-client-kubelet', `system:node:${name}`],
-    ['kubernetes.io/kubelet-serving', `system:node:${name}`],
+  expect(asked.map(({ signerName, username }) => `${signerName} ${username}`).toSorted()).toEqual([
+    `kubernetes.io/kube-apiserver-client-kubelet system:node:${name}`,
+    `kubernetes.io/kubelet-serving system:node:${name}`,
   ]);
   // By its own connection, as whom it is now.
   await cluster.kubectlOk('run', 'web', '--image=web');

@@ -153,7 +153,7 @@ async function becomes(look: () => Promise<unknown>, want: unknown): Promise<voi
     last = await look();
     return JSON.stringify(last) === JSON.stringify(want);
   };
-  await eventually(isSo, 'it is as it should be', 15_000).catch(() => expect(last).toEqual(want));
+  await eventually(isSo, 'it is as it should be').catch(() => expect(last).toEqual(want));
 }
 
 async function setPolicies(...specs: readonly NetworkPolicySpec[]): Promise<void> {

@@ -150,11 +150,11 @@ it('a new pod waits, and nothing of its files is there', async () => {
   expect(await filesOf(name)).toEqual([]);
 });
 
-it('a new pod whose files lie in memory, as what is secret does, needs no room', async () => {
+it('a new pod whose volume is in memory, as what is secret is, has that, and waits for the rest', async () => {
   await client.create(pods, podOf('in-memory', [projected]));
-  await eventually(() => isReady('in-memory'), 'it is ready');
-  expect((await shown('in-memory')).split('\n')).toEqual(
-    expect.arrayContaining(['new..data', 'token', 'name', 'large']) as string[],
+  await told('in-memory', 'Failed: Error: no space left on device: the disk that holds ');
+  expect(await filesOf('in-memory')).toEqual(
+    expect.arrayContaining(['large', 'name', 'token', 'word']) as string[],
   );
 });
 
@@ -170,7 +170,9 @@ it('an agent that starts on it adopts what runs', async () => {
 it('all comes right by itself when there is room', async () => {
   const before = await facts('goes-on');
   disk.free();
-  await eventually(() => isReady('waits'), 'the pod that waited is ready');
+  for (const name of ['waits', 'in-memory'])
+    await eventually(() => isReady(name), `${name} is ready`);
+  expect((await shown('in-memory')).split('\n')).toContain('token');
   expect((await shown('waits')).split('\n')).toEqual(
     expect.arrayContaining(['new..data', 'large', 'word']) as string[],
   );

@@ -333,9 +333,13 @@ export class Volumes {
     const directory = this.#podDirectory(podUid);
     const path = join(directory, 'resolv.conf');
     if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return path;
-    await mkdir(directory, { recursive: true });
-    await writeFile(path, text);
-    await chmod(path, 0o644);
+    try {
+      await mkdir(directory, { recursive: true });
+      await writeFile(path, text);
+      await chmod(path, 0o644);
+    } catch (error) {
+      throw new VolumeError(whyNotSetUp(error, directory), { cause: error });
+    }
     return path;
   }
 

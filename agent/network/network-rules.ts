@@ -1,16 +1,12 @@
 // Packet rules of the pods' network, in a table of our own: pods meet pods and neighbouring machines by their
 // own addresses, which neither Docker's translation nor its firewall may change. One nft transaction.
+import { removeTableText } from '../nft-text.ts';
 import { firstLine, type ProxySystem } from '../proxy/system.ts';
 import type { NetworkNames } from './names.ts';
 import type { WantedNetwork } from './wanted.ts';
 
 /** On packets from the cluster to our pods. Of no bits that Kubernetes' proxy or Tailscale use. */
 export const clusterMark = '0x02000000';
-
-/** `add` first, so that `delete` can't fail. */
-function removeTableText(table: string): string {
-  return `add table ip ${table}\ndelete table ip ${table}\n`;
-}
 
 export function networkRulesText(
   { podCidr, cluster }: Pick<WantedNetwork, 'podCidr' | 'cluster'>,

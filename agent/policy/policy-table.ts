@@ -1,7 +1,7 @@
 // Puts the table into the kernel: whole at first, after an error and every few minutes, otherwise the elements that
 // changed. One transaction each. It outlives the agent: policies hold while nobody is there to change them.
 import type { Clock } from '#kube/base/clock.ts';
-import { removeTableText } from '../proxy/nftables.ts';
+import { removeTableText } from '../nft-text.ts';
 import { firstLine, type ProxySystem } from '../proxy/system.ts';
 import { shortClusterId } from '../runtime/pod-network.ts';
 import { changeText, isEmpty, wholeText, type PolicyContent } from './table-content.ts';

@@ -5,7 +5,7 @@
 //   known connections pass ─ a pod to itself passes ─ from an isolated pod: its chain out-… ─ to one: its chain in-…
 // A chain ends by `return` (may pass) or `drop`. What this machine itself sends to its pods, or they to it, is not
 // forwarded and always passes, as probes have to.
-import { removeTableText } from '../proxy/nftables.ts';
+import { blockText, chainText, elementChange, elementText, removeTableText } from '../nft-text.ts';
 
 export type SetKind = 'addresses' | 'ranges' | 'ports' | 'pairs' | 'verdicts';
 
@@ -45,15 +45,15 @@ export function wholeText(content: PolicyContent, table: string): string {
   const missing = Object.entries(always).filter(([name]) => !content.sets.has(name));
   const lines = [
     `table ip ${table} {`,
-    ...missing.flatMap(([name, kind]) => block(definitions[kind](name), [])),
+    ...missing.flatMap(([name, kind]) => blockText(definitions[kind](name), [])),
     ...[...content.sets].flatMap(([name, { kind, elements }]) =>
-      block(
+      blockText(
         definitions[kind](name),
-        Array.from(elements, ([key, value]) => element(key, value)),
+        Array.from(elements, ([key, value]) => elementText(key, value)),
       ),
     ),
-    ...[...content.chains].flatMap(([name, rules]) => chain(name, rules)),
-    ...chain('forward', [
+    ...[...content.chains].flatMap(([name, rules]) => chainText(name, rules)),
+    ...chainText('forward', [
       `type filter hook forward priority ${priority}`,
       'ct state established,related accept',
       // A pod can't be kept from itself, also by way of a Service.
@@ -77,13 +77,9 @@ export function changeText(
   const added: string[] = [];
   for (const [name, { elements }] of after.sets) {
     const old = before.sets.get(name)?.elements ?? new Map<string, string>();
-    const gone = [...old.keys()].filter((key) => elements.get(key) !== old.get(key));
-    const come = [...elements].filter(([key, value]) => old.get(key) !== value);
-    if (gone.length > 0) removed.push(`delete element ip ${table} ${name} { ${gone.join(', ')} }`);
-    if (come.length > 0) {
-      const texts = come.map(([key, value]) => element(key, value));
-      added.push(`add element ip ${table} ${name} { ${texts.join(', ')} }`);
-    }
+    const change = elementChange([table, name], old, elements);
+    removed.push(...change.removed);
+    added.push(...change.added);
   }
   const lines = [...removed, ...added];
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
@@ -93,21 +89,4 @@ function shape({ sets, chains }: PolicyContent): string {
   const names = [...sets.keys()].filter((name) => always[name] === undefined).toSorted();
   const rules = Array.from(chains, ([name, own]) => `${name}\n${own.join('\n')}`).toSorted();
   return [...names, ...rules].join('\n');
-}
-
-function element(key: string, value: string): string {
-  return value === '' ? key : `${key} : ${value}`;
-}
-
-/** `head` opens a brace. */
-function block(head: string, elements: readonly string[]): string[] {
-  const [opening, ...rest] = head.split(/(?<=\{) /);
-  const lines = [`  ${opening}`, ...rest.map((line) => `    ${line}`)];
-  if (elements.length > 0)
-    lines.push('    elements = {', ...elements.map((text) => `      ${text},`), '    }');
-  return [...lines, '  }'];
-}
-
-function chain(name: string, rules: readonly string[]): string[] {
-  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule};`), '  }'];
 }

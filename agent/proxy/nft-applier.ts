@@ -1,17 +1,12 @@
 // Puts the table into the kernel: whole at first, after an error, when somebody else deleted it, and
 // every few minutes in case they did worse; otherwise only what changed. One transaction each. What the
 // table needs around it is surroundings.ts' work. Touches no table but ours.
+import { removeTableText } from '../nft-text.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Applier, ApplyProblem } from './applier.ts';
 import { forgetUdp } from './conntrack.ts';
-import {
-  changeText,
-  removeTableText,
-  wholeText,
-  type NftablesOptions,
-  type RememberedClient,
-} from './nftables.ts';
+import { changeText, wholeText, type NftablesOptions, type RememberedClient } from './nftables.ts';
 import type { RuleSet, ServicePortRule } from './rules.ts';
 import {
   closeLoopback,

@@ -9,6 +9,7 @@
 //               forward, output, input: what no endpoint serves is refused or dropped
 //               postrouting: masquerade where the answer would not come back by itself
 // Source: kubernetes pkg/proxy/nftables/README.md for the idea, not the layout.
+import { blockText, chainText, elementChange, elementText, removeTableText } from '../nft-text.ts';
 import {
   externalMark,
   hasPorts,
@@ -61,11 +62,6 @@ const definitions: Readonly<Record<MapName, string>> = {
   'no-node-ports': 'set no-node-ports { type ipv4_addr;',
 };
 
-export function removeTableText(table: string): string {
-  // `add` first, so that `delete` can't fail.
-  return `add table ip ${table}\ndelete table ip ${table}\n`;
-}
-
 /** Everything anew; `clients` keep their endpoints, if those are still there. */
 export function wholeText(
   content: TableContent,
@@ -74,13 +70,13 @@ export function wholeText(
 ): string {
   const lines = [
     `table ip ${options.table} {`,
-    ...mapNames.flatMap((name) => block(definitions[name], elementsOf(content.maps[name]))),
+    ...mapNames.flatMap((name) => blockText(definitions[name], elementsOf(content.maps[name]))),
     ...[...content.clientSets].flatMap(([name, seconds]) =>
-      block(clientSet(name, seconds), clientElements(name, seconds, clients)),
+      blockText(clientSet(name, seconds), clientElements(name, seconds, clients)),
     ),
     // The kernel limits how many ICMP refusals a client gets; resets it does not.
-    ...chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
-    ...[...content.chains].flatMap(([name, rules]) => chain(name, rules)),
+    ...chainText('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
+    ...[...content.chains].flatMap(([name, rules]) => chainText(name, rules)),
     ...baseChains(options),
     '}',
   ];
@@ -103,9 +99,9 @@ export function changeText(
   const removed: string[] = [];
   const added: string[] = [];
   for (const name of mapNames) {
-    const [gone, come] = changedElements(before.maps[name], after.maps[name]);
-    if (gone.length > 0) removed.push(`delete element ip ${table} ${name} { ${gone.join(', ')} }`);
-    if (come.length > 0) added.push(`add element ip ${table} ${name} { ${come.join(', ')} }`);
+    const change = elementChange([table, name], before.maps[name], after.maps[name]);
+    removed.push(...change.removed);
+    added.push(...change.added);
   }
   const chains = [...after.chains].filter(
     ([name, rules]) => before.chains.get(name)?.join('\n') !== rules.join('\n'),
@@ -131,18 +127,6 @@ export function changeText(
   return { text: `${lines.join('\n')}\n`, staleChains };
 }
 
-/** A changed element goes and comes again. */
-function changedElements(
-  before: ReadonlyMap<string, string>,
-  after: ReadonlyMap<string, string>,
-): readonly [gone: string[], come: string[]] {
-  const gone: string[] = [];
-  const come: string[] = [];
-  for (const [key, value] of before) if (after.get(key) !== value) gone.push(key);
-  for (const [key, value] of after) if (before.get(key) !== value) come.push(element(key, value));
-  return [gone, come];
-}
-
 function baseChains(options: NftablesOptions): string[] {
   const { bridge, serviceCidr, loopbackNodePorts, bridgeNetfilter } = options;
   const service = 'ip daddr . meta l4proto . th dport';
@@ -155,20 +139,20 @@ function baseChains(options: NftablesOptions): string[] {
   // What comes for a ClusterIP from elsewhere has to be answered by way of here.
   const markInside = `ip daddr ${serviceCidr} meta mark set meta mark | ${externalMark}`;
   return [
-    ...chain('local-services', [
+    ...chainText('local-services', [
       `${notLoopback}ip daddr != @no-node-ports fib daddr type local meta l4proto . th dport vmap @node-ports`,
     ]),
-    ...chain('services', [`${service} vmap @service-ips`, 'goto local-services']),
-    ...chain('filter-prerouting', ['type filter hook prerouting priority -110', forbidden]),
-    ...chain('filter-before-output', ['type filter hook output priority -110', forbidden]),
-    ...chain('nat-prerouting', [
+    ...chainText('services', [`${service} vmap @service-ips`, 'goto local-services']),
+    ...chainText('filter-prerouting', ['type filter hook prerouting priority -110', forbidden]),
+    ...chainText('filter-before-output', ['type filter hook output priority -110', forbidden]),
+    ...chainText('nat-prerouting', [
       'type nat hook prerouting priority -100',
       `iifname "${siblingBridges}" iifname != "${bridge}" goto local-services`,
       `iifname != "${bridge}" ${markInside}`,
       'jump services',
     ]),
-    ...chain('nat-output', ['type nat hook output priority -100', markInside, 'jump services']),
-    ...chain('nat-postrouting', [
+    ...chainText('nat-output', ['type nat hook output priority -100', markInside, 'jump services']),
+    ...chainText('nat-postrouting', [
       'type nat hook postrouting priority 100',
       'ip saddr . ip daddr @hairpin ct status dnat masquerade',
       `oifname "${bridge}" ip saddr 127.0.0.0/8 masquerade`,
@@ -178,7 +162,7 @@ function baseChains(options: NftablesOptions): string[] {
         ? []
         : [`iifname "${bridge}" oifname "${bridge}" ct status dnat masquerade`]),
     ]),
-    ...chain('filter-input', [
+    ...chainText('filter-input', [
       'type filter hook input priority -10',
       // route_localnet opens the bridge to 127.0.0.0/8: for answers only.
       `iifname "${bridge}" ip daddr 127.0.0.0/8 ct state new,invalid drop`,
@@ -186,8 +170,8 @@ function baseChains(options: NftablesOptions): string[] {
       `ct state new ip daddr @lone-ips ${hasPorts} goto refuse`,
       'ct state new ip daddr != @no-node-ports fib daddr type local meta l4proto . th dport vmap @unserved-node-ports',
     ]),
-    ...chain('filter-forward', ['type filter hook forward priority -10', ...unserved]),
-    ...chain('filter-output', ['type filter hook output priority 0', ...unserved]),
+    ...chainText('filter-forward', ['type filter hook forward priority -10', ...unserved]),
+    ...chainText('filter-output', ['type filter hook output priority 0', ...unserved]),
   ];
 }
 
@@ -209,22 +193,5 @@ function clientElements(
 }
 
 function elementsOf(map: ReadonlyMap<string, string>): string[] {
-  return Array.from(map, ([key, value]) => element(key, value));
-}
-
-function element(key: string, value: string): string {
-  return value === '' ? key : `${key} : ${value}`;
-}
-
-/** `head` opens a brace. */
-function block(head: string, elements: readonly string[]): string[] {
-  const [opening, ...rest] = head.split(/(?<=\{) /);
-  const lines = [`  ${opening}`, ...rest.map((line) => `    ${line}`)];
-  if (elements.length > 0)
-    lines.push('    elements = {', ...elements.map((text) => `      ${text},`), '    }');
-  return [...lines, '  }'];
-}
-
-function chain(name: string, rules: readonly string[]): string[] {
-  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule};`), '  }'];
+  return Array.from(map, ([key, value]) => elementText(key, value));
 }

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -152,6 +152,22 @@ describe('the HTTPS transport', () => {
       stop.abort();
     }
     expect(seen).toEqual(['first']);
+  });
+
+  it('a request that its caller gives up ends at once, also while nobody takes the connection', async () => {
+    const silent = createServer((socket) => void sockets.add(socket));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port: silentPort } = silent.address() as AddressInfo;
+    const toSilent = new HttpsTransport(
+      { server: `https://127.0.0.1:${silentPort}`, caPem: pki.caPem },
+      clock,
+    );
+    const stop = new AbortController();
+    const asked = toSilent.request({ method: 'GET', path: '/x', signal: stop.signal });
+    stop.abort();
+    await expect(asked).rejects.toThrow('the request was aborted');
+    toSilent.close();
+    silent.close();
   });
 
   it('gives up a server that shows no sign of life, and with it all streams', async () => {

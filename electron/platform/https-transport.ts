@@ -92,7 +92,11 @@ export class HttpsTransport implements Transport {
         endStream: request.body === undefined && upload === undefined,
       });
       this.#watchOver(session, stream);
-      const abort = (): void => stream.close(constants.NGHTTP2_CANCEL);
+      const abort = (): void => {
+        stream.close(constants.NGHTTP2_CANCEL);
+        // While there is no connection the stream closes only when one comes, or can't.
+        reject(new TransportError('the request was aborted'));
+      };
       request.signal?.addEventListener('abort', abort);
       stream.once('close', () => {
         request.signal?.removeEventListener('abort', abort);

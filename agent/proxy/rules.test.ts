@@ -328,6 +328,22 @@ describe('wholeText', () => {
     expect(changeText(content(), content(), 'flotilla')).toBeUndefined();
   });
 
+  it('takes no address away from the Service that had it first', () => {
+    const spec = { ports: [http], externalIPs: ['203.0.113.5'] };
+    const [elder, newer] = [
+      makeService('b', spec),
+      makeService('a', { ...spec, clusterIP: '10.96.0.11' }),
+    ];
+    elder.metadata.creationTimestamp = '2026-11-28T10:00:00Z';
+    newer.metadata.creationTimestamp = '2026-11-29T10:00:00Z';
+    const slices = ['a', 'b'].map((name, i) => makeSlice(name, pods.slice(i, 2), httpTarget));
+    const content = tableContent(rulesFor([newer, elder], slices), options.bridge);
+    expect(content.maps['service-ips'].get('203.0.113.5 . 6 . 80')).toBe('goto ext-pick-1');
+    expect(content.problems).toEqual([
+      "The address 203.0.113.5:80 of default/a/tcp/80 is default/b/tcp/80's already: only the latter is served.",
+    ]);
+  });
+
   it('gives an address that two Services claim to the first of them, and says so', () => {
     const spec = { ports: [http], externalIPs: ['203.0.113.5'] };
     const rules = rulesFor(

@@ -64,7 +64,7 @@ export interface HealthCheck {
 }
 
 export interface RuleSet {
-  /** Sorted by key. */
+  /** Of the eldest Service first, then by key. */
   readonly ports: readonly ServicePortRule[];
   readonly healthChecks: readonly HealthCheck[];
   /** Balancers' addresses that are no node's own: who answers for one does so for its Services only. Sorted. */
@@ -124,8 +124,8 @@ export class RuleMaker {
       );
     }
     this.#known = next;
-    const all = [...next.values()].map(({ rules }) => rules);
-    const ports = all.flatMap((one) => one.ports).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    const all = [...next].toSorted(elderFirst).map(([, { rules }]) => rules);
+    const ports = all.flatMap((one) => one.ports.toSorted((a, b) => (a.key < b.key ? -1 : 1)));
     const { nodeAddresses, bridgeAddresses = [] } = state;
     const isOthers = (address: string): boolean => !nodeAddresses.includes(address);
     const balanced = new Set(ports.flatMap(({ balancerIps }) => balancerIps));
@@ -141,6 +141,15 @@ export class RuleMaker {
 
 export function proxyRules(state: ProxyState): RuleSet {
   return new RuleMaker().make(state);
+}
+
+/** What two Services claim is the elder's: a new one takes nothing away from anybody. */
+function elderFirst([a, one]: [string, Known], [b, other]: [string, Known]): number {
+  const [since, later] = [one, other].map(
+    ({ service }) => service.metadata.creationTimestamp ?? '',
+  ) as [string, string];
+  if (since !== later) return since < later ? -1 : 1;
+  return a < b ? -1 : 1;
 }
 
 function areSame<T>(a: readonly T[], b: readonly T[]): boolean {

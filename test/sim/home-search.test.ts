@@ -27,6 +27,8 @@ class Home implements HomeProbes {
   table: Neighbour[] = [];
   readonly ssh = new Map<string, SshAnswer>();
   readonly asked: string[] = [];
+  /** By address, who answers for its name. */
+  readonly answering = new Map<string, string>();
   readonly namesAsked: string[] = [];
   questions = 0;
   closed = 0;
@@ -42,7 +44,11 @@ class Home implements HomeProbes {
     this.#events = events;
     return {
       ask: () => void this.questions++,
-      askName: (address: string) => void this.namesAsked.push(address),
+      askName: (address: string) => {
+        this.namesAsked.push(address);
+        const name = this.answering.get(address);
+        if (name !== undefined) this.say(address, name, 1_500_000);
+      },
       askAddress: (hostName: string) => void this.namesAsked.push(hostName),
       close: () => Promise.resolve(void this.closed++),
     };
@@ -259,6 +265,36 @@ it('a sweep only after somebody agreed, once for each time', async () => {
   expect(home.asked.length).toBe(asked + 126);
 });
 
+it('a sweep asks nobody beyond the networks that are searched, and says so', async () => {
+  await start();
+  const name = { name: singletonDiscovery };
+  await sim.client.patch(discoveries, name, { spec: { sweep: ['192.0.2.0/24'] } });
+  await pass(10_000);
+  expect(home.asked).toEqual([]);
+  expect(getCondition((await theSearch()).status?.conditions, 'Sweeps')).toMatchObject({
+    status: 'False',
+    message: expect.stringContaining('192.0.2.0/24') as string,
+  });
+});
+
+it('a machine that goes on answering is there an hour later, and devices that come and go write nothing', async () => {
+  await start();
+  home.ssh.set('10.77.0.11:22', debian);
+  home.answering.set('10.77.0.11', 'raspberrypi');
+  home.say('10.77.0.11', 'raspberrypi', 1_500_000);
+  await pass(5000);
+  const { resourceVersion } = (await theSearch()).metadata;
+  for (let minutes = 0; minutes < 60; minutes++) {
+    home.table =
+      minutes % 2 === 0
+        ? []
+        : [{ address: '10.77.0.40', hardwareAddress: 'a4:77:33:00:00:01', interface: 'lan' }];
+    await sim.advance(60_000);
+  }
+  expect(await told()).toEqual(['raspberrypi: True True/SshAnswers']);
+  expect((await theSearch()).metadata.resourceVersion).toBe(resourceVersion);
+});
+
 it('off: nothing is opened, nobody is asked, and it says so', async () => {
   await start('off');
   await pass(60_000);
@@ -276,8 +312,8 @@ it('an interface that comes later is searched, one that goes is left', async () 
   home.links = [lan];
   await pass(10_000);
   expect((await theSearch()).status).toMatchObject({
-    interfaces: [{ name: 'lan', address: '10.77.0.1/24', heard: 0, neighbours: 0 }],
-    conditions: [{ reason: 'Searching' }, { reason: 'NothingHeard' }],
+    interfaces: [{ name: 'lan', address: '10.77.0.1/24' }],
+    conditions: [{ reason: 'Searching' }, { reason: 'NothingHeard' }, { reason: 'OwnNetworks' }],
   });
   home.links = [];
   await pass(10_000);

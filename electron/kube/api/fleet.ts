@@ -80,8 +80,4 @@ export interface DiscoveryInterface {
   name: string;
   /** With the prefix: `192.168.1.20/24`. */
   address: string;
-  /** Devices that this machine has spoken to on it. */
-  neighbours: number;
-  /** Devices that were heard by multicast DNS. */
-  heard: number;
 }

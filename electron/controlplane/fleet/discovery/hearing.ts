@@ -29,26 +29,27 @@ export function searching(
   return { type, status: 'True', reason: 'Searching', message: [where, ...told].join('; ') };
 }
 
-export function hears(open: readonly DiscoveryInterface[]): Verdict {
+/** What there is on all links together. No numbers: devices come and go, and each change would be a write. */
+export interface Hearing {
+  readonly isSearching: boolean;
+  /** Somebody answers multicast DNS. */
+  readonly isHeard: boolean;
+  readonly hasNeighbours: boolean;
+}
+
+export function hears({ isSearching, isHeard, hasNeighbours }: Hearing): Verdict {
   const type = 'Hears';
-  const total = (of: 'heard' | 'neighbours'): number => open.reduce((sum, one) => sum + one[of], 0);
-  const [heard, neighbours] = [total('heard'), total('neighbours')];
-  if (open.length === 0)
+  if (!isSearching)
     return { type, status: 'Unknown', reason: 'NotSearching', message: 'Nothing is searched' };
-  if (heard > 0)
-    return {
-      type,
-      status: 'True',
-      reason: 'Heard',
-      message: `${heard} devices answer multicast DNS, ${neighbours} were spoken to`,
-    };
-  if (neighbours > 0)
+  if (isHeard)
+    return { type, status: 'True', reason: 'Heard', message: 'Devices answer multicast DNS' };
+  if (hasNeighbours)
     return {
       type,
       status: 'False',
       reason: 'MulticastFiltered',
       message:
-        `${neighbours} devices are there, none answers multicast DNS: the router, the access point or a firewall ` +
+        'Devices are there, and none answers multicast DNS: the router, the access point or a firewall ' +
         'may drop it (IGMP snooping, "multicast to unicast", guest network). Type the address, or let the network be swept',
     };
   return {
@@ -56,5 +57,19 @@ export function hears(open: readonly DiscoveryInterface[]): Verdict {
     status: 'False',
     reason: 'NothingHeard',
     message: 'No device is heard at all: is this the network the machines are on?',
+  };
+}
+
+/** `others`: networks that somebody wants swept and that no searched interface is on. */
+export function sweeps(others: readonly string[], open: readonly DiscoveryInterface[]): Verdict {
+  const type = 'Sweeps';
+  if (others.length === 0)
+    return { type, status: 'True', reason: 'OwnNetworks', message: 'Only what a person agreed to' };
+  const where = open.map(({ name, address }) => `${name} (${address})`).join(', ') || 'none';
+  return {
+    type,
+    status: 'False',
+    reason: 'OtherNetwork',
+    message: `Not asked, as no searched interface is on it: ${others.join(', ')}. Searched: ${where}`,
   };
 }

@@ -12,7 +12,7 @@ import { deepEqual } from '#kube/machinery/equality.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { parseIpv4 } from '#kube/machinery/ipv4.ts';
 import { hasReason } from '#kube/machinery/status.ts';
-import { hears, searching } from './hearing.ts';
+import { hears, searching, sweeps } from './hearing.ts';
 import { Listening } from './listening.ts';
 import { defaultSshPort, isAt, planMachines, type MachineAction } from './machine-plan.ts';
 import type { HomeProbes } from './probes/home-probes.ts';
@@ -249,7 +249,11 @@ export class HomeSearch {
     const first = setCondition(before, searching(interfaces, open, this.#listening.problems), now);
     const swept = this.#isSweeping ? search.status?.sweptGeneration : this.#sweptGeneration;
     const status: DiscoveryStatus = {
-      conditions: setCondition(first, hears(open), now),
+      conditions: setCondition(
+        setCondition(first, hears(this.#listening.hearing()), now),
+        sweeps(this.#otherNetworks(search), open),
+        now,
+      ),
       interfaces: [...open],
       ...(swept !== undefined && { sweptGeneration: swept }),
     };
@@ -257,12 +261,22 @@ export class HomeSearch {
     await client.updateStatus(discoveries, { ...search, status });
   }
 
+  #otherNetworks({ spec }: Discovery): readonly string[] {
+    if (this.#deps.interfaces === 'off') return [];
+    return (spec?.sweep ?? []).filter((network) =>
+      sweepAddresses([network]).every((address) => this.#listening.linkOf(address) === undefined),
+    );
+  }
+
   #sweep({ metadata, spec, status }: Discovery, signal: AbortSignal): void {
     const { interfaces, probes } = this.#deps;
     const generation = metadata.generation ?? 0;
     this.#sweptGeneration ??= status?.sweptGeneration;
     if (interfaces === 'off' || this.#isSweeping || this.#sweptGeneration === generation) return;
-    const addresses = sweepAddresses(spec?.sweep ?? []);
+    // What no link is on would leave by a way that nobody named.
+    const addresses = sweepAddresses(spec?.sweep ?? []).filter(
+      (address) => this.#listening.linkOf(address) !== undefined,
+    );
     this.#isSweeping = true;
     const ask = (address: string) =>
       probes.askSsh(address, defaultSshPort, this.#listening.linkOf(address)?.address);

@@ -3,6 +3,7 @@
 import type { DiscoveryInterface } from '#kube/api/fleet.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import { holds, parseIpv4Network } from '#kube/machinery/ipv4.ts';
+import type { Hearing } from './hearing.ts';
 import type { HomeProbes } from './probes/home-probes.ts';
 import type { Heard } from './probes/multicast-answers.ts';
 import type { Link, LinkAddress } from './probes/multicast-link.ts';
@@ -26,6 +27,8 @@ interface OpenLink {
 
 /** RFC 6762, 5.2: a second, and twice as long each time, up to an hour. */
 const [firstAskMs, longestAskMs] = [1000, 3_600_000];
+/** Twice before what was heard is forgotten (readAnswers). */
+const askNameMs = 600_000;
 /** The kernel's table is read anew long before. */
 const neighbourMs = 60_000;
 
@@ -35,8 +38,8 @@ export class Listening {
   /** By `interface address/prefix`. */
   readonly #links = new Map<string, OpenLink>();
   readonly #problems = new Map<string, string>();
-  /** Whose names were asked for. */
-  readonly #named = new Set<string>();
+  /** Whose names were asked for, and when they are asked for again. */
+  readonly #named = new Map<string, number>();
   #own: ReadonlySet<string> = new Set();
 
   constructor(deps: ListeningDeps) {
@@ -69,16 +72,16 @@ export class Listening {
   }
 
   interfaces(): readonly DiscoveryInterface[] {
-    const sightings = this.sightings();
-    return [...this.#links.values()].map(({ at: { name, cidr } }) => {
-      const count = (by: Sighting['by']): number =>
-        new Set(
-          sightings
-            .filter((one) => one.by === by && one.interface === name && !this.#own.has(one.address))
-            .map(({ address }) => address),
-        ).size;
-      return { name, address: cidr, neighbours: count('Neighbour'), heard: count('MulticastDNS') };
-    });
+    return [...this.#links.values()].map(({ at: { name, cidr } }) => ({ name, address: cidr }));
+  }
+
+  hearing(): Hearing {
+    const others = this.sightings().filter(({ address }) => !this.#own.has(address));
+    return {
+      isSearching: this.#links.size > 0,
+      isHeard: others.some(({ by }) => by === 'MulticastDNS'),
+      hasNeighbours: others.some(({ by }) => by === 'Neighbour'),
+    };
   }
 
   /** Asks on all links for what a person typed: `kitchen` or `kitchen.local`. */
@@ -155,14 +158,15 @@ export class Listening {
     }
   }
 
-  /** Each device once for its name, and so that its network card becomes known. */
+  /** Each device for its name, and so that its network card becomes known: again before the answer is forgotten. */
   #askNames(): void {
-    const sightings = this.sightings();
-    const present = new Set(sightings.map(({ address }) => address));
-    for (const address of this.#named) if (!present.has(address)) this.#named.delete(address);
+    const nowMs = this.#deps.clock.now();
+    const present = new Set(this.sightings().map(({ address }) => address));
+    for (const address of this.#named.keys())
+      if (!present.has(address)) this.#named.delete(address);
     for (const address of present) {
-      if (this.#named.has(address) || this.#own.has(address)) continue;
-      this.#named.add(address);
+      if ((this.#named.get(address) ?? 0) > nowMs || this.#own.has(address)) continue;
+      this.#named.set(address, nowMs + askNameMs);
       for (const { at, link } of this.#links.values()) if (isOn(at, address)) link.askName(address);
     }
   }

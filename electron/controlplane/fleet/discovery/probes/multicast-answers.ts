@@ -20,7 +20,8 @@ export interface Heard {
 
 /** Of others' records no more are looked at in one message. */
 const maxRecords = 200;
-const longestMs = 75 * 60_000;
+/** Hosts let their names be forgotten after two minutes: to ask each so often is no way to treat a quiet home. */
+const [shortestMs, longestMs] = [25 * 60_000, 75 * 60_000];
 
 export function readAnswers(
   records: readonly MulticastRecord[],
@@ -31,7 +32,8 @@ export function readAnswers(
   const tell = (address: string, ttl: number, more: Partial<Sighting>): void => {
     if (!holds(link.network, address)) return;
     const sighting = { by: 'MulticastDNS' as const, address, interface: link.name, ...more };
-    heard.push({ sighting, forMs: Math.min(ttl * 1000, longestMs) });
+    const holdsMs = Math.min(Math.max(ttl * 1000, shortestMs), longestMs);
+    heard.push({ sighting, forMs: ttl === 0 ? 0 : holdsMs });
   };
   for (const { name, type, ttl = 0, data } of records.slice(0, maxRecords)) {
     if (typeof data !== 'string') continue;

@@ -1,21 +1,18 @@
 // The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
 // Containers outlive it; the next start adopts them.
 import { randomFillSync } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { pooledRandom } from '#kube/base/random.ts';
-import { namespaces } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import { StatusError } from '#kube/machinery/status.ts';
-import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import type { ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { readClusterId } from './cluster-id.ts';
 import {
   ensureCredentials,
   keepCredentials,
@@ -123,47 +120,8 @@ function flagsOrExit(): Flags {
   }
 }
 
-const answerMs = 2000;
-
-/**
- * The cluster's identity is the uid of its namespace kube-system. Kept in a file, so that an agent
- * whose API server is away still knows which containers are its own.
- */
-async function readClusterId(
-  client: RestClient,
-  data: string,
-  { signal, logger }: { readonly signal: AbortSignal; readonly logger: Logger },
-): Promise<string> {
-  const file = path.join(data, 'cluster-id');
-  const known = (await readFile(file, 'utf8').catch(() => '')).trim();
-  for (let waitMs = 100; !signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
-    try {
-      // One that takes the request and says nothing is as good as away.
-      const soon = known === '' ? signal : AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
-      const { metadata } = await client.get(namespaces, { name: 'kube-system' }, { signal: soon });
-      const { uid = '' } = metadata;
-      await keepClusterId(file, uid, logger);
-      return uid;
-    } catch (error) {
-      if (known !== '') return known;
-      if (error instanceof StatusError && error.code === 403) throw error;
-    }
-    await delay(systemClock, waitMs, signal);
-  }
-  return '';
-}
-
 /** The same source as `systemRandom`, without the half of Node's web cryptography that comes with it. */
 const random = pooledRandom(randomFillSync);
-
-/** A full disk keeps nobody from running; what it costs is a start without an API server. */
-async function keepClusterId(file: string, uid: string, logger: Logger): Promise<void> {
-  const kept = await readFile(file, 'utf8').catch(() => '');
-  if (kept.trim() === uid) return;
-  await writeFileAtomic(file, `${uid}\n`).catch((error: unknown) => {
-    logger.warn("The cluster's identity is not kept", { file, error: messageOf(error) });
-  });
-}
 
 /** Less than what the supervisor gives. */
 const stopMs = 1_500;
@@ -205,6 +163,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     random,
   });
   const clusterId = await readClusterId(client, flags.data, {
+    clock: systemClock,
     signal: stopping.signal,
     logger,
   });

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -110,25 +111,28 @@ describe('lockDataDirectory', () => {
     lock.release();
   });
 
-  it('dies with its process, however that ends', async () => {
+  it('lasts as long as its process, whoever forgets it, and dies with it, however that ends', async () => {
     const program = `
       const { lockDataDirectory } = await import(process.argv[1]);
       lockDataDirectory(process.argv[2], 'a process to be killed');
+      globalThis.gc();
+      await new Promise(setImmediate);
       console.log('locked');
       setInterval(() => {}, 1000);
     `;
     const module = new URL('./sqlite.ts', import.meta.url).href;
     const child = spawn(
       process.execPath,
-      ['--input-type=module', '-e', program, module, directory],
+      ['--expose-gc', '--input-type=module', '-e', program, module, directory],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    for await (const line of createInterface({ input: child.stdout })) {
-      expect(line).toBe('locked');
+    try {
+      await once(createInterface({ input: child.stdout }), 'line');
       expect(() => lockDataDirectory(directory, 'me')).toThrow(
         new RegExp(`in use by process ${child.pid} \\(a process to be killed, since `),
       );
+    } finally {
       child.kill('SIGKILL');
     }
     await ended;

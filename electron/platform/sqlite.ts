@@ -148,6 +148,9 @@ function describe(holder: LockHolder | undefined): string {
   return `process ${holder.pid}${where} (${holder.command}, since ${holder.since})`;
 }
 
+/** A database that nobody refers to is closed by the garbage collector, and its lock is gone. */
+const held = new Set<Sqlite.Database>();
+
 /**
  * Takes the directory for this process until `release()` or the process's end, however it ends.
  * `command` says who we are in the sentence the next one to try reads ("flotilla control plane").
@@ -185,9 +188,10 @@ export function lockDataDirectory(
       throw error;
     }
   }
+  held.add(sqlite);
   return {
     release() {
-      if (!sqlite.open) return;
+      if (!held.delete(sqlite)) return;
       rmSync(sidecar, { force: true });
       sqlite.close();
     },

@@ -63,7 +63,7 @@ beforeAll(async () => {
     }),
   );
   await home.cluster.apply(manifest);
-  await eventually(async () => (await readyPods()).length === 3, 'a pod on each machine is ready');
+  await allAreReady();
 });
 afterAll(() => home.destroy());
 
@@ -90,10 +90,18 @@ async function readyPods(): Promise<Pod[]> {
     .toSorted((a, b) => ((a.spec.nodeName ?? '') < (b.spec.nodeName ?? '') ? -1 : 1));
 }
 
+/** Machines first: a pod of one that is not is told to be unready only some seconds after it. */
+async function allAreReady(): Promise<void> {
+  const isReady = ({ status }: Node): boolean =>
+    getCondition(status?.conditions, 'Ready')?.status === 'True';
+  await eventually(async () => (await allNodes()).every(isReady), 'each machine is ready');
+  await eventually(async () => (await readyPods()).length === 3, 'a pod on each machine is ready');
+}
+
 /** What a pod says that is asked from within another, for each address: its name, and whom it saw. */
 async function askFrom(machine: LabMachine, pod: Pod, hosts: readonly string[]): Promise<string[]> {
   const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('docker://', '') ?? '';
-  const ask = 'busybox timeout 1 wget -qO- http://$host/cgi-bin/who || echo nothing';
+  const ask = 'busybox timeout 3 wget -qO- http://$host/cgi-bin/who || echo nothing';
   const script = `for host; do ${ask}; done`;
   const said = await machine.run('docker', 'exec', id, 'sh', '-c', script, 'sh', ...hosts);
   // The server says `[::ffff:10.244.0.2]`.
@@ -238,7 +246,7 @@ describe('a Service of type LoadBalancer', () => {
   };
   /** From the laptop, which is no node. */
   const ask = (host: string): string => {
-    const script = `fetch('http://${host}/cgi-bin/who', { signal: AbortSignal.timeout(1000) })
+    const script = `fetch('http://${host}/cgi-bin/who', { signal: AbortSignal.timeout(3000) })
       .then((r) => r.text()).catch(() => 'nothing').then((t) => console.log(t.trim()))`;
     const [program = '', ...args] = home.lab.onLaptop([process.execPath, '-e', script]);
     return execFileSync(program, args, { encoding: 'utf8' }).trim();
@@ -269,7 +277,7 @@ describe('a Service of type LoadBalancer', () => {
     const left = ['balancer-addresses', `--from-literal=addresses=${pool}`];
     await home.cluster.kubectlOk('-n', 'kube-system', 'create', 'configmap', ...left);
     await expose('films', 80);
-    await eventually(async () => (await externalIps('films')) === address, 'it is told', 20_000);
+    await eventually(async () => (await externalIps('films')) === address, 'it is told');
     // The router has the first of them.
     expect(await home.cluster.kubectlOk('describe', 'service', 'films')).toMatch(
       /AddressTaken .*10\.77\.0\.254 has somebody else: [\da-f:]{17} answered when pi\d asked/,
@@ -302,7 +310,7 @@ describe('a Service of type LoadBalancer', () => {
       'nobody has it',
     );
     await home.cluster.kubectlOk('-n', 'kube-system', 'delete', 'configmap', 'balancer-addresses');
-    await eventually(async () => (await readyPods()).length === 3, 'all pods are ready again');
+    await allAreReady();
   });
 });
 
@@ -312,8 +320,8 @@ describe('a machine', () => {
     const before = await readyPods();
     await far?.setCable(false);
     const cut = (await everyWay()).filter((line) => line.endsWith('nothing'));
-    expect(cut).toHaveLength(4);
     await far?.setCable(true);
+    expect(cut).toHaveLength(4);
     await everyWayOpens();
     const after = await readyPods();
     expect(after.map(({ status }) => status?.containerStatuses)).toEqual(
@@ -336,7 +344,7 @@ describe('a machine', () => {
     await machine.cutPower();
     await machine.powerOn();
     home.startAgent(machine);
-    await eventually(async () => (await readyPods()).length === 3, 'its pod is ready again');
+    await allAreReady();
     await everyWayOpens();
   });
 });

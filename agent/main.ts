@@ -1,7 +1,7 @@
 // The agent's process: reads its flags and credentials, runs the agent, ends with its parent.
 // Containers outlive it; the next start adopts them.
 import { randomFillSync } from 'node:crypto';
-import { networkInterfaces } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
@@ -23,6 +23,7 @@ import { ClockSkew, DatedTransport } from './kubelet/node/clock-skew.ts';
 import type { PeerIdentity } from './kubelet/images/peer-client.ts';
 import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
+import type { Announcer } from './names/announcer.ts';
 import { NodeAgent } from './node-agent.ts';
 import { messageOf } from './error-message.ts';
 
@@ -130,11 +131,13 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const channel = parentChannel();
   const stopping = new AbortController();
   let agent: NodeAgent | undefined;
+  let announcer: Announcer | undefined;
   let transport: HttpsTransport | undefined;
   channel.onStop((why) => {
     logger.info('The agent stops', { why });
     stopping.abort();
-    const stopped = Promise.race([agent?.stop(), delay(systemClock, stopMs)]);
+    const all = Promise.all([agent?.stop(), announcer?.stop()]);
+    const stopped = Promise.race([all, delay(systemClock, stopMs)]);
     void stopped.finally(() => {
       transport?.close();
       process.exit(0);
@@ -206,7 +209,31 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     transport?.use(renewed.client);
     agent?.setCertificate(serverCertificate(renewed));
   });
+  announcer = await announce(flags, clusterId, logger, stopping.signal);
   await agent.start();
+}
+
+/** What it takes is loaded where somebody may hear it. */
+async function announce(
+  { lanInterfaces, nodeName, port }: Flags,
+  clusterId: string,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<Announcer | undefined> {
+  if (lanInterfaces.length === 0 || signal.aborted) return undefined;
+  const [{ Announcer: Loaded }, { lanLinks }] = await Promise.all([
+    import('./names/announcer.ts'),
+    import('./names/lan-links.ts'),
+  ]);
+  return new Loaded({
+    announcement: { clusterId, nodeName },
+    hostName: hostname(),
+    port,
+    links: () => lanLinks(lanInterfaces, networkInterfaces()),
+    clock: systemClock,
+    logger,
+    signal,
+  });
 }
 
 function serverCertificate({ client, serving }: Credentials): ServerCertificate {

@@ -8,6 +8,7 @@ import type { Random } from '#kube/base/random.ts';
 import type { Informer } from '#kube/client/informer.ts';
 import { Bus, systemBusPath } from '../dbus/bus.ts';
 import { Avahi, type AvahiDeps } from './avahi.ts';
+import { lanLinks } from './lan-links.ts';
 import type { Link, LinkOptions } from './link.ts';
 import { namesOf, type ServedName } from './owners.ts';
 import { OwnTeller } from './own-teller.ts';
@@ -92,7 +93,9 @@ export class LanNames {
   async #follow(): Promise<void> {
     const { nodeName, nodes, logger } = this.#deps;
     const isNeeded = this.#served.length > 0;
-    const links = isNeeded ? this.#present() : nothing[1];
+    const links = isNeeded
+      ? lanLinks(this.#deps.interfaces, this.#system.networkInterfaces())
+      : nothing[1];
     const teller = isNeeded && (await this.#avahi.isReady()) ? this.#avahi : this.#own;
     if (this.#teller !== teller && isNeeded)
       logger.info('Names of apps', { toldBy: teller === this.#avahi ? 'avahi' : 'this agent' });
@@ -103,21 +106,6 @@ export class LanNames {
     const names = namesOf(nodeName, this.#served, nodes.lister.list());
     this.#tell(await teller.tell(names, links));
     this.#report();
-  }
-
-  #present(): Map<string, LinkAddress> {
-    const found = new Map<string, LinkAddress>();
-    for (const [name, addresses = []] of Object.entries(this.#system.networkInterfaces())) {
-      if (!this.#deps.interfaces.includes(name)) continue;
-      for (const { family, internal, address, cidr } of addresses) {
-        if (family !== 'IPv4' || internal || cidr === null) continue;
-        const prefixLength = Number(cidr.split('/')[1]);
-        // One of a pool of addresses, which is another's tomorrow.
-        if (prefixLength === 32) continue;
-        found.set(`${name} ${cidr}`, { name, address, prefixLength });
-      }
-    }
-    return found;
   }
 
   #report(): void {

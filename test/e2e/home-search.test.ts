@@ -9,6 +9,7 @@ import { Lab } from '../lab/lab.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { freePort } from '../setup/free-port.ts';
+import { root } from '../setup/machine.ts';
 
 const lab = new Lab();
 let cluster: Cluster;
@@ -78,6 +79,23 @@ it('with SSH and another address it is the same machine, and can be added', asyn
   expect(machine.metadata.uid).toBe(before.metadata.uid);
   expect(machine.status?.operatingSystem).toBe('Debian 12');
   expect(machine.status?.addresses?.map(({ address }) => address)).toContain('10.77.0.23');
+});
+
+it('with an agent of another cluster it is not offered', async () => {
+  const program = `
+    const { Announcer } = await import('${root}/agent/names/announcer.ts');
+    const { lanLinks } = await import('${root}/agent/names/lan-links.ts');
+    const { systemClock } = await import('${root}/electron/kube/base/clock.ts');
+    const { silentLogger } = await import('${root}/electron/kube/base/logger.ts');
+    const { networkInterfaces } = await import('node:os');
+    new Announcer({
+      announcement: { clusterId: '3f2a91c4-0000-4000-8000-000000000001', nodeName: 'attic' },
+      hostName: 'raspberrypi', port: 10250, clock: systemClock, logger: silentLogger,
+      links: () => lanLinks(['eth0'], networkInterfaces()), signal: new AbortController().signal,
+    });`;
+  pi.start('announcer', [process.execPath, '--input-type=module', '-e', program]);
+  const machine = await found((one) => why(one) === 'InOtherCluster', 'it says what it is');
+  expect(getCondition(machine.status?.conditions, 'Addable')?.message).toContain('node attic');
 });
 
 it('a sweep that somebody agreed to finds whose SSH answers', async () => {

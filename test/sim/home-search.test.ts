@@ -8,14 +8,22 @@ import { InformerFactory } from '#kube/client/informer.ts';
 import { discoveries, machines, nodes } from '#kube/client/resources.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
+import { parseIpv4Network } from '#kube/machinery/ipv4.ts';
+import { Announcer } from '../../agent/names/announcer.ts';
+import type { Message } from '../../agent/names/messages.ts';
 import type { SshAnswer } from '../../electron/controlplane/fleet/discovery/addable.ts';
 import { HomeSearch } from '../../electron/controlplane/fleet/discovery/home-search.ts';
 import type { HomeProbes } from '../../electron/controlplane/fleet/discovery/probes/home-probes.ts';
+import { readAnswers } from '../../electron/controlplane/fleet/discovery/probes/multicast-answers.ts';
 import type { LinkEvents } from '../../electron/controlplane/fleet/discovery/probes/multicast-link.ts';
 import type { Neighbour } from '../../electron/controlplane/fleet/discovery/probes/neighbour-table.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 const lan = { name: 'lan', address: '10.77.0.1', cidr: '10.77.0.1/24' };
+const [cluster, other] = [
+  '6b1c2a3d-0000-4000-8000-000000000001',
+  '6b1c2a3d-0000-4000-8000-000000000002',
+];
 const debian: SshAnswer = {
   type: 'greeting',
   greeting: { software: 'OpenSSH_9.2p1 Debian-2+deb12u3', operatingSystem: 'Debian 12' },
@@ -63,6 +71,16 @@ class Home implements HomeProbes {
     this.#events?.onHeard([{ sighting, forMs }]);
   }
 
+  /** An agent's message; texts come as bytes. */
+  announce(message: Message, address: string): void {
+    const answers = message.answers.map(({ data, ...record }) => ({
+      ...record,
+      data: Array.isArray(data) ? data.map((text: string) => Buffer.from(text)) : data,
+    }));
+    const network = parseIpv4Network(lan.cidr)!;
+    this.#events?.onHeard(readAnswers(answers, address, { name: lan.name, network }));
+  }
+
   /** It was spoken to. */
   addNeighbour(address: string, hardwareAddress: string): void {
     this.table = [...this.table, { address, hardwareAddress, interface: 'lan' }];
@@ -105,6 +123,7 @@ async function start(interfaces: 'off' | readonly string[] = ['lan']): Promise<v
     discoveries: informers.informer(discoveries),
     nodes: informers.informer(nodes),
     interfaces,
+    clusterId: () => cluster,
     probes: home,
   });
   informers.start(stop.signal);
@@ -175,6 +194,31 @@ it('a machine of the cluster is known as its node, and says so when it joins', a
   await pass(5000);
   expect(await told()).toEqual(['raspberrypi: True False/InCluster']);
   expect((await all())[0]?.status?.nodeName).toBe('pi');
+});
+
+it('a machine of another cluster is not offered, as long as its agent says what it is', async () => {
+  await start();
+  home.ssh.set('10.77.0.11:22', debian);
+  const gone = new AbortController();
+  const announcer = new Announcer({
+    announcement: { clusterId: other, nodeName: 'attic' },
+    hostName: 'attic.lan',
+    port: 10250,
+    links: () => new Map([['lan', { name: 'lan', address: '10.77.0.11', prefixLength: 24 }]]),
+    clock: sim.clock,
+    logger: silentLogger,
+    signal: gone.signal,
+    openLink: async () => ({
+      send: (message) => home.announce(message, '10.77.0.11'),
+      close: async () => {},
+    }),
+  });
+  home.say('10.77.0.11', 'raspberrypi');
+  await pass(5000);
+  expect(await told()).toEqual(['raspberrypi: True False/InOtherCluster']);
+  await announcer.stop();
+  await pass(5000);
+  expect(await told()).toEqual(['raspberrypi: True True/SshAnswers']);
 });
 
 it('goodbye, another address, and an hour of silence', async () => {

@@ -2,7 +2,7 @@
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
-import { discoveries, machines, nodes } from '#kube/client/resources.ts';
+import { discoveries, machines, namespaces, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { HomeSearch } from './discovery/home-search.ts';
 import { realProbes } from './discovery/probes/home-probes.ts';
@@ -21,8 +21,10 @@ export interface FleetDeps {
 /** Until `signal` aborts. */
 export async function runFleet(deps: FleetDeps, signal: AbortSignal): Promise<void> {
   const { informers, discovery, clock } = deps;
+  const own = informers.informer(namespaces, { fieldSelector: 'metadata.name=kube-system' });
   const search = new HomeSearch({
     ...deps,
+    clusterId: () => own.lister.get('', 'kube-system')?.metadata.uid,
     machines: informers.informer(machines),
     discoveries: informers.informer(discoveries),
     nodes: informers.informer(nodes),

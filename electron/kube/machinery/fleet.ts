@@ -6,6 +6,7 @@ export const singletonDiscovery = 'home';
 /** Reasons of a machine's condition `Addable`. */
 export type AddableReason =
   | 'InCluster'
+  | 'InOtherCluster'
   | 'NotAsked'
   | 'NotLinux'
   | 'NotSsh'

@@ -14,6 +14,8 @@ export type SshAnswer =
 
 export interface AddableFacts {
   readonly nodeName: string | undefined;
+  /** The node of another cluster that it says it is. */
+  readonly otherCluster: string | undefined;
   readonly address: string;
   readonly port: number;
   /** Undefined: not asked yet. */
@@ -22,10 +24,16 @@ export interface AddableFacts {
 }
 
 export function addable(facts: AddableFacts): Omit<Condition, 'lastTransitionTime'> {
-  const { nodeName, ssh, address, port, isRaspberryPi } = facts;
+  const { nodeName, otherCluster, ssh, address, port, isRaspberryPi } = facts;
   const at = `port ${port} of ${address}`;
   if (nodeName !== undefined)
     return verdict('False', 'InCluster', `It is the node ${nodeName} of this cluster`);
+  if (otherCluster !== undefined)
+    return verdict(
+      'False',
+      'InOtherCluster',
+      `It says that it is the node ${otherCluster} of another cluster: take it out there first`,
+    );
   if (ssh === undefined) return verdict('Unknown', 'NotAsked', `Nobody has asked ${at} yet`);
   if (ssh.type === 'not-ssh')
     return verdict('False', 'NotSsh', `Something other than an SSH server answers on ${at}`);

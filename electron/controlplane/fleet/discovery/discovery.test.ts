@@ -1,6 +1,7 @@
 // The pure parts of the search: what is read out of what others say, and what becomes of it.
 import { describe, expect, it } from 'vitest';
 import type { Machine } from '#kube/api/fleet.ts';
+import { getCondition } from '#kube/machinery/conditions.ts';
 import { parseIpv4Network } from '#kube/machinery/ipv4.ts';
 import { addable, type SshAnswer } from './addable.ts';
 import { hears, searching } from './hearing.ts';
@@ -15,6 +16,11 @@ import { sweepAddresses } from './sweep.ts';
 import { vendorOf } from './vendors.ts';
 
 const link = { name: 'lan', network: parseIpv4Network('10.77.0.0/24')! };
+
+const [ours, theirs] = [
+  '6b1c2a3d-0000-4000-8000-000000000001',
+  '6b1c2a3d-0000-4000-8000-000000000002',
+];
 
 function sighting(address: string, more: Partial<Sighting> = {}): Sighting {
   return { by: 'MulticastDNS', address, interface: 'lan', ...more };
@@ -36,6 +42,21 @@ describe('multicast answers', () => {
       { sighting: sighting('10.77.0.11', { hostName: 'raspberrypi' }), forMs: 1_500_000 },
       { sighting: sighting('10.77.0.11', { service: '_ssh._tcp' }), forMs: 4_500_000 },
     ]);
+  });
+
+  it('tell of what agents say to belong to, if it is well-formed, and of who says it', () => {
+    const said = (name: string, ...texts: readonly string[]) =>
+      readAnswers(
+        [{ name, type: 'TXT', ttl: 4500, data: texts.map((text) => Buffer.from(text)) }],
+        '10.77.0.11',
+        link,
+      ).map((heard) => heard.sighting.member);
+    const [name, cluster] = ['attic-1._flotilla._tcp.local', `cluster=${theirs}`];
+    const member = { clusterId: theirs, nodeName: 'attic' };
+    expect(said(name, 'version=1', cluster, 'node=attic')).toEqual([member]);
+    expect(said(name, cluster, 'node=../attic')).toEqual([]);
+    expect(said(name, 'cluster=home', 'node=attic')).toEqual([]);
+    expect(said('attic._http._tcp.local', cluster, 'node=attic')).toEqual([]);
   });
 
   it('hold from 25 minutes to an hour and a quarter, and not at all after a goodbye', () => {
@@ -186,6 +207,7 @@ describe('machines out of sightings', () => {
     services: [],
     seenBy: ['Neighbour'],
     vendor: undefined,
+    member: undefined,
   };
   it.each([
     ['a device that says nothing of itself', none, false],
@@ -216,7 +238,8 @@ describe('whether it can be added', () => {
     type: 'greeting',
     greeting: readGreeting(line)!,
   });
-  const facts = { nodeName: undefined, address: '10.77.0.11', port: 22, isRaspberryPi: false };
+  const unknown = { nodeName: undefined, otherCluster: undefined, isRaspberryPi: false };
+  const facts = { ...unknown, address: '10.77.0.11', port: 22 };
   it.each([
     [{ ...facts, ssh: undefined }, 'Unknown', 'NotAsked', 'Nobody has asked'],
     [
@@ -245,6 +268,12 @@ describe('whether it can be added', () => {
       'False',
       'InCluster',
       'node pi',
+    ],
+    [
+      { ...facts, ssh: greeting('SSH-2.0-OpenSSH_9.2p1'), otherCluster: 'attic' },
+      'False',
+      'InOtherCluster',
+      'the node attic of another cluster',
     ],
   ])('%j', (given, status, reason, words) => {
     const verdict = addable(given);
@@ -280,11 +309,14 @@ describe('plan of machines', () => {
     services: [],
     seenBy: ['MulticastDNS'],
     vendor: 'Raspberry Pi',
+    member: undefined,
   };
   const base: PlanInput = {
     machines: [],
     seen: [seen],
     nodeOf: () => undefined,
+    isNode: (name) => name === 'pi-4',
+    clusterId: ours,
     answerOf: () => undefined,
     nowMs: 1_700_000_000_000,
   };
@@ -310,6 +342,21 @@ describe('plan of machines', () => {
 
   it('what is as it was is left alone', () => {
     expect(told({ machines: [made('pi', seen)] })).toEqual([]);
+  });
+
+  it.each([
+    ['this cluster', { clusterId: ours, nodeName: 'pi-4' }, 'InCluster', 'pi-4'],
+    [
+      'this cluster, which took it out',
+      { clusterId: ours, nodeName: 'pi-5' },
+      'NotAsked',
+      undefined,
+    ],
+    ['another cluster', { clusterId: theirs, nodeName: 'pi-4' }, 'InOtherCluster', undefined],
+  ])('a machine says that it belongs to %s', (_whose, member, reason, nodeName) => {
+    const { status } = made('pi', { ...seen, member });
+    expect(getCondition(status?.conditions, 'Addable')?.reason).toBe(reason);
+    expect(status?.nodeName).toBe(nodeName);
   });
 
   it('another address of the same card is the same machine', () => {

@@ -27,6 +27,8 @@ export interface HomeSearchDeps {
   readonly discoveries: Informer<Discovery>;
   readonly nodes: Informer<Node>;
   readonly interfaces: 'off' | readonly string[];
+  /** The uid of kube-system; undefined: not known yet. */
+  readonly clusterId: () => string | undefined;
   readonly probes: HomeProbes;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -112,7 +114,7 @@ export class HomeSearch {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { interfaces, machines: all, clock } = this.#deps;
+    const { interfaces, machines: all, nodes, clusterId, clock } = this.#deps;
     if (interfaces !== 'off') {
       await this.#listening.look();
       await this.#lookForTyped();
@@ -123,6 +125,8 @@ export class HomeSearch {
         machines: all.lister.list(),
         seen: seen.filter(isCandidate),
         nodeOf: (address) => nodeOf.get(address),
+        isNode: (name) => nodes.lister.get('', name) !== undefined,
+        clusterId: clusterId(),
         answerOf: (address, port) => this.#answers.get(address, port),
         nowMs: clock.now(),
       });

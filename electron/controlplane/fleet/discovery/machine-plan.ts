@@ -13,6 +13,9 @@ export interface PlanInput {
   readonly seen: readonly SeenMachine[];
   /** The Node that has this address. */
   readonly nodeOf: (address: string) => string | undefined;
+  readonly isNode: (name: string) => boolean;
+  /** Of this cluster; undefined: not known yet. */
+  readonly clusterId: string | undefined;
   /** Undefined: not asked yet. */
   readonly answerOf: (address: string, port: number) => SshAnswer | undefined;
   readonly nowMs: number;
@@ -119,8 +122,9 @@ function isObsolete(machine: Machine, { seen, nowMs }: PlanInput): boolean {
 function statusOf(
   machine: Machine | undefined,
   found: SeenMachine | undefined,
-  { nodeOf, answerOf, nowMs }: PlanInput,
+  input: PlanInput,
 ): MachineStatus {
+  const { answerOf, nowMs } = input;
   const now = rfc3339(nowMs);
   const before = machine?.status ?? {};
   const port = machine?.spec?.sshPort ?? defaultSshPort;
@@ -136,11 +140,12 @@ function statusOf(
     const ssh = answerOf(address, port);
     if (ssh === undefined) return { ...before, conditions, seenBy: [] };
     // Typed, asked, and nothing came.
-    const facts = { nodeName: undefined, address, port, ssh, isRaspberryPi: false };
+    const unknown = { nodeName: undefined, otherCluster: undefined, isRaspberryPi: false };
+    const facts = { ...unknown, address, port, ssh };
     return { ...before, conditions: setCondition(conditions, addable(facts), now), seenBy: [] };
   }
   const { addresses, hostNames, seenBy, vendor } = found;
-  const nodeName = addresses.map(({ address }) => nodeOf(address)).find((name) => name);
+  const { nodeName, otherCluster } = membership(found, input);
   const { address, ssh } = bestAnswer(found, (one) => answerOf(one, port));
   const seen = {
     type: 'Seen',
@@ -149,7 +154,7 @@ function statusOf(
     message: `At ${addresses.map((one) => one.address).join(', ')}`,
   };
   const isRaspberryPi = vendor === 'Raspberry Pi' || hostNames.includes('raspberrypi');
-  const verdict = addable({ nodeName, address, port, ssh, isRaspberryPi });
+  const verdict = addable({ nodeName, otherCluster, address, port, ssh, isRaspberryPi });
   const greeting = ssh?.type === 'greeting' ? ssh.greeting : undefined;
   const operatingSystem = greeting?.operatingSystem ?? before.operatingSystem;
   return {
@@ -161,6 +166,21 @@ function statusOf(
     ...(operatingSystem !== undefined && { operatingSystem }),
     ...(greeting !== undefined && { ssh: { port, software: greeting.software } }),
     ...(nodeName !== undefined && { nodeName }),
+  };
+}
+
+/** Its address is a Node's, or it says itself what it belongs to. */
+function membership(
+  { addresses, member }: SeenMachine,
+  { nodeOf, isNode, clusterId }: PlanInput,
+): { readonly nodeName: string | undefined; readonly otherCluster: string | undefined } {
+  const byAddress = addresses.map(({ address }) => nodeOf(address)).find((name) => name);
+  if (byAddress !== undefined || member === undefined || clusterId === undefined)
+    return { nodeName: byAddress, otherCluster: undefined };
+  const isOurs = member.clusterId === clusterId;
+  return {
+    nodeName: isOurs && isNode(member.nodeName) ? member.nodeName : undefined,
+    otherCluster: isOurs ? undefined : member.nodeName,
   };
 }
 

@@ -4,6 +4,7 @@
 // one machine alone. A hardware address tells nothing of that, since repeaters answer for all that is behind them; nor
 // does an SSH host key, which copied cards share.
 import type { MachineAddress, MachineSource } from '#kube/api/fleet.ts';
+import type { Announcement } from '#kube/machinery/announcement.ts';
 import { parseIpv4 } from '#kube/machinery/ipv4.ts';
 import type { Sighting } from './sighting.ts';
 import { vendorOf } from './vendors.ts';
@@ -15,6 +16,8 @@ export interface SeenMachine {
   readonly services: readonly string[];
   readonly seenBy: readonly MachineSource[];
   readonly vendor: string | undefined;
+  /** What it says to belong to. */
+  readonly member: Announcement | undefined;
 }
 
 /** In the order of their first addresses. `own`: addresses of this machine, which are not looked for. */
@@ -72,6 +75,7 @@ function oneMachine(sightings: readonly Sighting[]): SeenMachine {
     services: sorted(sightings.map(({ service }) => service)),
     seenBy: sorted(sightings.map(({ by }) => by)),
     vendor: vendors[0],
+    member: sightings.findLast(({ member }) => member !== undefined)?.member,
   };
 }
 
@@ -87,9 +91,11 @@ const serverServices = new Set(['_ssh._tcp', '_sftp-ssh._tcp', '_workstation._tc
  * Whether a person would want to see it in a list of machines, and nobody minds being asked for SSH: a computer, not
  * the television. Typed ones and those a sweep found are.
  */
-export function isCandidate({ vendor, hostNames, services, seenBy }: SeenMachine): boolean {
+export function isCandidate(machine: SeenMachine): boolean {
+  const { vendor, hostNames, services, seenBy, member } = machine;
   return (
     vendor !== undefined ||
+    member !== undefined ||
     seenBy.includes('Sweep') ||
     seenBy.includes('Typed') ||
     services.some((service) => serverServices.has(service)) ||

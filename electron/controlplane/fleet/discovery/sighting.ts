@@ -1,5 +1,6 @@
 // What a probe noticed of a device, and for how long that holds. Pure.
 import type { MachineSource } from '#kube/api/fleet.ts';
+import type { Announcement } from '#kube/machinery/announcement.ts';
 
 export interface Sighting {
   readonly by: MachineSource;
@@ -13,6 +14,8 @@ export interface Sighting {
   readonly hostName?: string;
   /** `_ssh._tcp`: what it offers by multicast DNS. */
   readonly service?: string;
+  /** What it says to belong to. */
+  readonly member?: Announcement;
 }
 
 /** A hostile device may make up names without end. */

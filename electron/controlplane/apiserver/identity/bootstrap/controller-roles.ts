@@ -153,7 +153,7 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(`${read} create delete`, 'flotilla.dev', 'machines'),
     rule('update', 'flotilla.dev', 'machines/status discoveries/status'),
     rule(read, 'flotilla.dev', 'discoveries'),
-    rule(read, 'core', 'nodes'),
+    rule(read, 'core', 'namespaces nodes'),
   ],
   // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
   'local-path-provisioner': [

@@ -1,6 +1,7 @@
 // What a multicast DNS response tells of the machines on a link. Pure. Only of addresses that belong on the link:
 // what somebody says of others is not believed.
 // Source: RFC 6762 (names, goodbyes), RFC 6763, 4.1 (services).
+import { readAnnouncement } from '#kube/machinery/announcement.ts';
 import { holds, type Ipv4Network } from '#kube/machinery/ipv4.ts';
 import type { Sighting } from '../sighting.ts';
 
@@ -36,6 +37,10 @@ export function readAnswers(
     heard.push({ sighting, forMs: ttl === 0 ? 0 : holdsMs });
   };
   for (const { name, type, ttl = 0, data } of records.slice(0, maxRecords)) {
+    if (type === 'TXT') {
+      const member = readAnnouncement(name, textsOf(data));
+      if (member !== undefined) tell(from, ttl, { member });
+    }
     if (typeof data !== 'string') continue;
     if (type === 'A') {
       const hostName = hostLabel(name);
@@ -49,6 +54,12 @@ export function readAnswers(
     }
   }
   return heard;
+}
+
+function textsOf(data: unknown): readonly string[] {
+  return (Array.isArray(data) ? data : [data]).flatMap((text) =>
+    Buffer.isBuffer(text) ? text.toString('utf8') : [],
+  );
 }
 
 /** `raspberrypi` of `RaspberryPi.local`; undefined: no name of a host. */

@@ -25,7 +25,7 @@ interface Response {
 }
 
 const port = 5353;
-const browsed = ['ssh', 'sftp-ssh', 'workstation'];
+const browsed = ['ssh', 'sftp-ssh', 'workstation', 'flotilla'];
 const stockNames = ['raspberrypi', 'raspberrypi-2', 'raspberrypi-3', 'ubuntu', 'debian'].map(
   (name) => ({ name: `${name}.local`, type: 'A' }),
 );

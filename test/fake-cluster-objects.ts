@@ -26,6 +26,18 @@ export const fakeKinds: readonly FakeKind[] = [
     resource: `${kind.toLowerCase()}s`,
     namespaced: true,
   })),
+  {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'Discovery',
+    resource: 'discoveries',
+    namespaced: false,
+  },
+  {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'Machine',
+    resource: 'machines',
+    namespaced: false,
+  },
   { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', resource: 'leases', namespaced: true },
   {
     apiVersion: 'discovery.k8s.io/v1',

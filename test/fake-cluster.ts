@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { extname, join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { EnrolmentSpec, EnrolmentStatus } from '#kube/api/fleet.ts';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 
 export interface FakeObject {
@@ -38,6 +39,8 @@ export interface FakeOptions {
   readonly refuse?: (object: FakeObject) => object | undefined;
   /** Answers a Status to refuse a deletion with, or undefined. */
   readonly keep?: (object: FakeObject) => object | undefined;
+  /** What asking to add this machine answers. */
+  readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus;
   /** Who keeps the state; left out: one machine. */
   readonly members?: MembersReport;
   /** Answers the whole API with 401. */
@@ -215,6 +218,11 @@ export class FakeCluster {
     const { request, response, target, isDryRun } = call;
     const key = `${target.kind.resource}/${target.kind.namespaced ? target.namespace : ''}/${target.name}`;
     const body = await readJson(request);
+    if (target.subresource === 'enrolment') {
+      const { apiVersion, metadata, spec } = body as FakeObject & { spec: EnrolmentSpec };
+      const status = this.#options.enrol?.(target.name, spec);
+      return json(response, 201, { apiVersion, kind: 'Enrolment', metadata, status });
+    }
     if (request.method === 'POST') {
       const object = body as FakeObject;
       const refusal = this.#options.refuse?.(object);
@@ -234,6 +242,9 @@ export class FakeCluster {
       const { resourceVersion } = next.metadata;
       if (resourceVersion !== undefined && resourceVersion !== known.metadata.resourceVersion)
         return json(response, 409, conflict(target));
+      // By it the page knows whether the search has done what was asked for last.
+      if (next.kind === 'Discovery')
+        next.metadata['generation'] = Number(known.metadata['generation'] ?? 0) + 1;
       return json(response, 200, isDryRun ? next : this.put(next));
     }
     const refusal = request.method === 'DELETE' ? this.#options.keep?.(known) : undefined;

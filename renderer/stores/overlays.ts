@@ -2,13 +2,19 @@
 import { defineStore } from 'pinia';
 import { computed, ref } from 'vue';
 
-export type Overlay = 'deploy' | 'palette' | 'keys';
+export type Overlay = 'deploy' | 'palette' | 'keys' | 'find-machine' | 'add-machine';
 
 export const useOverlays = defineStore('overlays', () => {
   const current = ref<Overlay>();
+  /** Name of the Machine that `add-machine` is about. */
+  const machineToAdd = ref('');
 
   function open(overlay: Overlay): void {
     current.value = overlay;
+  }
+  function addMachine(name: string): void {
+    machineToAdd.value = name;
+    open('add-machine');
   }
   function close(): void {
     current.value = undefined;
@@ -20,5 +26,5 @@ export const useOverlays = defineStore('overlays', () => {
       set: (isOpen) => (isOpen ? open(overlay) : current.value === overlay && close()),
     });
   }
-  return { current, open, close, openState };
+  return { current, machineToAdd, open, addMachine, close, openState };
 });

@@ -4,6 +4,7 @@ import { ref } from 'vue';
 
 export type Theme = 'system' | 'light' | 'dark';
 const storageKey = 'flotilla.theme';
+const userKey = 'flotilla.login-user';
 
 export const usePreferences = defineStore('preferences', () => {
   const theme = ref<Theme>(storedTheme());
@@ -19,7 +20,15 @@ export const usePreferences = defineStore('preferences', () => {
     applyTheme();
   }
 
-  return { theme, applyTheme, setTheme };
+  /** Who logged in to a machine last; '' if nobody did. */
+  const loginUser = ref(localStorage.getItem(userKey) ?? '');
+
+  function setLoginUser(user: string): void {
+    loginUser.value = user;
+    localStorage.setItem(userKey, user);
+  }
+
+  return { theme, applyTheme, setTheme, loginUser, setLoginUser };
 });
 
 function storedTheme(): Theme {

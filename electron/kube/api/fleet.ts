@@ -16,6 +16,8 @@ export interface MachineSpec {
   address?: string;
   /** Where its SSH server listens; 22 if left out. */
   sshPort?: number;
+  /** `SHA256:…` of its SSH host key, as a person saw and accepted it; any other is refused. */
+  hostKey?: string;
 }
 
 export interface MachineStatus {
@@ -36,6 +38,8 @@ export interface MachineStatus {
   ssh?: MachineSsh;
   /** The Node of this cluster that it is. */
   nodeName?: string;
+  /** The last time it was added, or is being added. Without any secret. */
+  enrolment?: EnrolmentStatus;
 }
 
 export interface MachineAddress {
@@ -53,6 +57,87 @@ export interface MachineSsh {
 }
 
 export type MachineSource = 'MulticastDNS' | 'Neighbour' | 'Sweep' | 'Typed';
+
+/** What `machines/NAME/enrolment` is asked and answers: to become one of the cluster's. */
+export interface Enrolment {
+  apiVersion: 'flotilla.dev/v1alpha1';
+  kind: 'Enrolment';
+  metadata: ObjectMeta;
+  /** In no answer, stored nowhere. */
+  spec?: EnrolmentSpec;
+  status?: EnrolmentStatus;
+}
+
+export interface EnrolmentSpec {
+  /** `Inspect`: logs in, looks, and plans. `Apply`: does what the plan says. */
+  phase: 'Inspect' | 'Apply';
+  /** Whom to log in as. */
+  user: string;
+  password?: string;
+  /** PEM, or OpenSSH's own form. */
+  privateKey?: string;
+  /** Of the private key. */
+  passphrase?: string;
+  /** The SSH agent of the person who runs the control plane. */
+  useAgent?: boolean;
+  /** `password` if left out. */
+  sudoPassword?: string;
+  /** `SHA256:…` that the person has seen. */
+  hostKey?: string;
+  /** Its host name if left out. */
+  nodeName?: string;
+  /** Goes on although the plan has warnings. */
+  acceptWarnings?: boolean;
+}
+
+export interface EnrolmentStatus {
+  phase: EnrolmentPhase;
+  /** In words. */
+  message?: string;
+  hostKey?: { type: string; fingerprint: string; isPinned: boolean };
+  machine?: EnrolmentMachine;
+  /** The Node that it becomes. */
+  nodeName?: string;
+  steps?: EnrolmentStep[];
+  /** Why it can't be added. */
+  obstacles?: string[];
+  warnings?: string[];
+  /** When this was written; while it runs, every quarter of a minute at least. */
+  lastUpdateTime?: string;
+}
+
+export type EnrolmentPhase =
+  | 'HostKeyUnknown'
+  | 'LoginRefused'
+  | 'Obstructed'
+  | 'Planned'
+  | 'Running'
+  | 'Failed'
+  | 'Rebooting'
+  | 'Done';
+
+export interface EnrolmentMachine {
+  /** `Raspberry Pi 4 Model B Rev 1.4`. */
+  model?: string;
+  /** `Debian GNU/Linux 12 (bookworm)`. */
+  system?: string;
+  /** As its kernel says: `aarch64`. */
+  architecture?: string;
+  hostName?: string;
+  memoryBytes?: number;
+  freeBytes?: number;
+}
+
+export interface EnrolmentStep {
+  name: string;
+  /** `Install Docker Engine (docker.io) by apt`. */
+  title: string;
+  needsReboot?: boolean;
+  /** `Skipped`: it was so already. */
+  state: 'Waiting' | 'Running' | 'Done' | 'Skipped' | 'Failed';
+  message?: string;
+  percent?: number;
+}
 
 /** The search for machines. There is one, `home`, which the control plane makes. */
 export interface Discovery {

@@ -66,6 +66,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/home-search.test.ts': ['root', 'lab'],
   'test/e2e/install-engine.test.ts': ['root', 'chromium', 'docker', 'busybox', 'bareDebian'],
   'test/e2e/renderer.test.ts': ['chromium'],
+  'test/e2e/renderer-fleet.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
@@ -91,8 +92,8 @@ const apart: readonly string[] = [
     .map((name) => `test/e2e/${name}.test.ts`),
 ];
 
-/** Its cluster is a fake, its browser is real. */
-const pages = 'test/e2e/renderer.test.ts';
+/** Their cluster is a fake, their browser is real. */
+const pages = ['test/e2e/renderer.test.ts', 'test/e2e/renderer-fleet.test.ts'];
 
 /** Hundreds of processes start, each of which would compile the same sources. */
 const compiled = path.join(cache, 'compiled');
@@ -177,13 +178,13 @@ function leaveOut(missing: Missing): string[] {
 /** Two rows, as each mostly waits for other processes, and with what they leave the mutations. */
 async function runSystem(left: readonly string[]): Promise<void> {
   const beside: Manner = { isBeside: true };
-  const looking = withoutNetwork(vitest('pages', 'system', [pages]));
+  const looking = withoutNetwork(vitest('pages', 'system', pages));
   async function runApart(): Promise<void> {
-    if (!left.includes(pages)) await run(looking, beside);
+    if (!pages.some((one) => left.includes(one))) await run(looking, beside);
     await run(vitest('system, apart', 'system', [...apart, ...except(left)]), beside);
   }
   await Promise.all([
-    run(vitest('system', 'system', except([...left, ...apart, pages])), { isBeside: false }),
+    run(vitest('system', 'system', except([...left, ...apart, ...pages])), { isBeside: false }),
     runApart(),
     run(mutations, { isBeside: true, priority: constants.priority.PRIORITY_LOW }),
   ]);

@@ -184,7 +184,20 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
   });
 
   return {
-    ...{ machine, login, stage, status, hostKey, isKeyChanged, refusal, isBusy, failure },
-    ...{ begin, inspect, apply, tryAgain, backToLogin: knock, leave },
+    machine,
+    login,
+    stage,
+    status,
+    hostKey,
+    isKeyChanged,
+    refusal,
+    isBusy,
+    failure,
+    begin,
+    inspect,
+    apply,
+    tryAgain,
+    backToLogin: knock,
+    leave,
   };
 }

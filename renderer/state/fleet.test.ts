@@ -17,18 +17,19 @@ describe('machines that are seen', () => {
       'old-laptop: Can be added',
       'raspberrypi: Can be added',
       'pi-attic: Its SSH is off',
-      'gaming-pc: Runs Windows',
       'nas: Does not answer',
+      'gaming-pc: Runs Windows',
       'at-192-168-1-99: Not there',
     ]);
   });
 
   it('are gone from the list as soon as their Node is there, also before the search noticed', () => {
-    const added = fakeMachine('raspberrypi', { nodeName: 'raspberrypi' }) as unknown as Machine;
-    const counts = [[], ['raspberrypi']].map(
-      (nodes) => seenMachines([added], new Set(nodes)).length,
+    const enrolment = { phase: 'Done', nodeName: 'kitchen' } as const;
+    const added = [{ nodeName: 'kitchen' }, { enrolment }].map(
+      (status) => fakeMachine('raspberrypi', status) as unknown as Machine,
     );
-    expect(counts).toEqual([1, 0]);
+    const counts = [[], ['kitchen']].map((nodes) => seenMachines(added, new Set(nodes)).length);
+    expect(counts).toEqual([2, 0]);
   });
 
   it('say how they were noticed and what they are', () => {
@@ -38,7 +39,7 @@ describe('machines that are seen', () => {
       typed: '192.168.1.50',
     });
     expect([found, about, face]).toEqual([
-      'Noticed because it told its name, this machine has spoken with it and you typed its address',
+      '192.168.1.50: you typed it',
       'Raspberry Pi · Debian 12',
       'pi',
     ]);
@@ -52,6 +53,22 @@ describe('machines that are seen', () => {
       false,
       false,
       'Install and start its SSH server (openssh-server).',
+    ]);
+  });
+
+  it('can be tried at once where the last question may be out of date', () => {
+    const reasons = [
+      'SshClosed',
+      'SshSilent',
+      'NotAsked',
+      'NotLinux',
+      'NotSsh',
+      'SshAnswers',
+    ] as const;
+    const can = reasons.filter((reason) => one('pc', { reason }).canTry);
+    expect([can, one('pc', { isAway: true }).canTry]).toEqual([
+      ['SshClosed', 'SshSilent', 'NotAsked'],
+      true,
     ]);
   });
 

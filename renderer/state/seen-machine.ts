@@ -5,7 +5,6 @@ import type { Machine, MachineSource } from '#kube/api/fleet.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
 import type { AddableReason } from '#kube/machinery/fleet.ts';
 import { isGoingOn, shareDone } from './enrolment.ts';
-import { joinWords } from './format.ts';
 import type { Face } from './machine.ts';
 import type { Tone } from './vocabulary.ts';
 
@@ -26,6 +25,8 @@ export interface SeenMachine {
   readonly hint: string;
   readonly original: string;
   readonly canAdd: boolean;
+  /** Nothing spoke for it when it was asked last, which may be minutes ago. */
+  readonly canTry: boolean;
   /** SSH is off on a Raspberry Pi: its card wants preparing. */
   readonly wantsCard: boolean;
   /** A person told of it, and may take that back. */
@@ -46,16 +47,19 @@ export function seenMachines(
 }
 
 function isInCluster({ status }: Machine, nodes: ReadonlySet<string>): boolean {
-  const { nodeName = '', conditions } = status ?? {};
-  return nodes.has(nodeName) || getCondition(conditions, 'Addable')?.reason === 'InCluster';
+  const { nodeName = '', conditions, enrolment } = status ?? {};
+  if (nodes.has(nodeName)) return true;
+  // The search may not have noticed yet what it became.
+  if (enrolment?.phase === 'Done' && nodes.has(enrolment.nodeName ?? '')) return true;
+  return getCondition(conditions, 'Addable')?.reason === 'InCluster';
 }
 
-function rank({ share, canAdd, tone, wantsCard }: SeenMachine): number {
+function rank({ share, canAdd, tone, wantsCard, canTry }: SeenMachine): number {
   if (share !== undefined) return 0;
   if (canAdd) return 1;
   if (tone === 'gone') return 5;
   if (wantsCard) return 2;
-  return tone === 'busy' ? 3 : 4;
+  return canTry ? 3 : 4;
 }
 
 export function describeSeen(machine: Machine): SeenMachine {
@@ -76,45 +80,46 @@ export function describeSeen(machine: Machine): SeenMachine {
   };
 }
 
-type Verdict = Pick<SeenMachine, 'tone' | 'word' | 'hint' | 'original' | 'canAdd' | 'wantsCard'>;
+type Verdict = Pick<
+  SeenMachine,
+  'tone' | 'word' | 'hint' | 'original' | 'canAdd' | 'canTry' | 'wantsCard'
+>;
 
 function verdictOf(machine: Machine): Verdict {
   const { status = {} } = machine;
   const { enrolment } = status;
-  const rest = { original: '', canAdd: true, wantsCard: false };
+  const rest = { original: '', canAdd: true, canTry: false, wantsCard: false };
   if (enrolment !== undefined && isGoingOn(enrolment)) {
     const word = enrolment.phase === 'Rebooting' ? 'Restarts' : 'Being added';
-    return { tone: 'busy', word, hint: enrolment.message ?? '', ...rest };
+    return { ...rest, tone: 'busy', word, hint: enrolment.message ?? '' };
   }
   if (enrolment?.phase === 'Failed')
-    return { tone: 'trouble', word: 'Not added', hint: enrolment.message ?? '', ...rest };
-  const seen = getCondition(status.conditions, 'Seen');
+    return { ...rest, tone: 'trouble', word: 'Not added', hint: enrolment.message ?? '' };
   const addable = getCondition(status.conditions, 'Addable');
   const original = addable?.message ?? '';
+  if (addable?.status === 'False') return { ...rest, ...refusal(machine), original, canAdd: false };
+  const seen = getCondition(status.conditions, 'Seen');
+  if (seen?.status === 'False') {
+    const hint = 'Nothing is heard of it: it is off, or on another network.';
+    const away = { tone: 'gone', word: 'Not there', hint, original: seen.message } as const;
+    return { ...rest, ...away, canAdd: false, canTry: true };
+  }
   if (addable?.status === 'True')
     return { ...rest, tone: 'ok', word: 'Can be added', hint: '', original };
-  const isRefused = addable?.status === 'False';
-  if (seen?.status === 'False' && !(isRefused && addable.reason !== 'SshAnswers'))
-    return {
-      tone: 'gone',
-      word: 'Not there',
-      hint: 'Nothing is heard of it: it is off, or on another network.',
-      original: seen.message,
-      canAdd: false,
-      wantsCard: false,
-    };
-  if (!isRefused)
-    return { ...rest, tone: 'busy', word: 'Being looked at', hint: '', original, canAdd: false };
-  const wantsCard = addable.reason === 'SshClosed' && isRaspberryPi(machine);
-  const [word, hint] = refusals[addable.reason as AddableReason] ?? ["Can't be added", original];
-  return {
-    tone: 'wait',
-    word,
-    hint: wantsCard ? 'Turn SSH on with its card, and it can be added.' : hint,
-    original,
-    canAdd: false,
-    wantsCard,
-  };
+  const unasked = { tone: 'gone', word: 'Not asked yet', hint: '' } as const;
+  return { ...rest, ...unasked, original, canAdd: false, canTry: true };
+}
+
+function refusal(
+  machine: Machine,
+): Pick<Verdict, 'tone' | 'word' | 'hint' | 'canTry' | 'wantsCard'> {
+  const addable = getCondition(machine.status?.conditions, 'Addable');
+  const reason = addable?.reason as AddableReason;
+  const wantsCard = reason === 'SshClosed' && isRaspberryPi(machine);
+  const [word, told] = refusals[reason] ?? ["Can't be added", addable?.message ?? ''];
+  const hint = wantsCard ? 'Turn SSH on with its card, and it can be added.' : told;
+  const canTry = reason === 'SshClosed' || reason === 'SshSilent';
+  return { tone: 'wait', word, hint, canTry, wantsCard };
 }
 
 const refusals: Partial<Record<AddableReason, readonly [word: string, hint: string]>> = {
@@ -136,17 +141,19 @@ function faceOf(machine: Machine): Face {
   return /tower|desktop|workstation|server/.test(names) ? 'tower' : 'mini';
 }
 
-const sourceWords: Readonly<Record<MachineSource, string>> = {
-  MulticastDNS: 'it told its name',
-  Neighbour: 'this machine has spoken with it',
-  Sweep: 'it answered when the network was asked',
-  Typed: 'you typed its address',
-};
+/** The strongest sign first. */
+const signs: readonly (readonly [source: MachineSource, words: string])[] = [
+  ['Typed', 'you typed it'],
+  ['MulticastDNS', 'tells its name on your network'],
+  ['Sweep', 'answered when your network was asked'],
+  ['Neighbour', 'was noticed on your network'],
+];
 
-/** `Noticed because it told its name and you typed its address`. */
+/** `192.168.1.50: tells its name on your network`. */
 function foundWords({ spec, status = {} }: Machine): string {
   const seenBy = new Set(status.seenBy);
   if (spec?.address !== undefined) seenBy.add('Typed');
-  if (seenBy.size === 0) return '';
-  return `Noticed because ${joinWords([...seenBy].map((source) => sourceWords[source]))}`;
+  const words = signs.find(([source]) => seenBy.has(source))?.[1];
+  const address = status.addresses?.[0]?.address ?? spec?.address;
+  return [address, words].filter((part) => part !== undefined).join(': ');
 }

@@ -150,13 +150,24 @@ export class FakeEnrolment {
   password = 'raspberry';
   warnings: string[] = [];
   obstacles: string[] = [];
+  /** Accepted when it was added before. */
+  acceptedKey: string | undefined;
+  isUnreachable = false;
   /** What was asked, in order. */
   readonly asked: EnrolmentSpec[] = [];
 
   readonly answer = (_machine: string, spec: EnrolmentSpec): EnrolmentStatus => {
     this.asked.push(spec);
-    const hostKey = { type: 'ssh-ed25519', fingerprint: this.key, isPinned: false };
-    if (spec.hostKey !== this.key) return { phase: 'HostKeyUnknown', hostKey };
+    if (this.isUnreachable)
+      return { phase: 'Failed', message: 'No SSH at port 22 of 192.168.1.50: no answer' };
+    const isPinned = this.acceptedKey === this.key;
+    const hostKey = { type: 'ssh-ed25519', fingerprint: this.key, isPinned };
+    if (this.acceptedKey !== undefined && !isPinned)
+      return { phase: 'LoginRefused', hostKey, message: 'Another key was accepted before' };
+    if (!isPinned && spec.hostKey !== this.key) {
+      const message = spec.hostKey === undefined ? 'Compare this' : 'It shows another key now';
+      return { phase: 'HostKeyUnknown', hostKey, message };
+    }
     if (spec.password !== this.password) {
       const message = `The machine refused the password of ${spec.user}.`;
       return { phase: 'LoginRefused', hostKey, message };

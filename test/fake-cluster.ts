@@ -143,6 +143,10 @@ export class FakeCluster {
     return stored;
   }
 
+  get(key: string): FakeObject | undefined {
+    return this.#objects.get(key);
+  }
+
   remove(key: string): void {
     const object = this.#objects.get(key);
     if (object === undefined) return;

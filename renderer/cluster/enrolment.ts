@@ -5,6 +5,7 @@ import { type ComputedRef, type Ref, type ShallowRef, computed, ref, shallowRef,
 import type { Enrolment, EnrolmentSpec, EnrolmentStatus, Machine } from '#kube/api/fleet.ts';
 import { machines as machineResource } from '#kube/client/resources.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
+import { hasReason } from '#kube/machinery/status.ts';
 import {
   type HostKey,
   type Login,
@@ -29,7 +30,11 @@ export interface EnrolmentRun {
   /** The key that stands on the page, and that is sent as seen. */
   readonly hostKey: ShallowRef<HostKey | undefined>;
   /** Another key than the one that was sent as seen. */
-  readonly isKeyChanged: Ref<boolean>;
+  readonly isKeyChanged: ComputedRef<boolean>;
+  /** Another key than the one that was accepted when the machine was added before. */
+  readonly isKeyRefused: ComputedRef<boolean>;
+  /** The failure is of this attempt to add it, not of looking at it. */
+  readonly hasBegun: ComputedRef<boolean>;
   /** Why the login was refused; '' before one was tried. */
   readonly refusal: ComputedRef<string>;
   /** A request is on its way. */
@@ -44,6 +49,8 @@ export interface EnrolmentRun {
   /** After a failure, with what was entered before; what is forgotten is asked for again. */
   tryAgain(): Promise<void>;
   backToLogin(): Promise<void>;
+  /** The machine was written anew: its old key counts no more. */
+  forgetKey(): Promise<void>;
   /** The sheet is closed. */
   leave(): void;
 }
@@ -63,7 +70,7 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
   /** Of the attempt that is followed: what the object said before it. */
   const before = shallowRef<{ readonly said: EnrolmentStatus | undefined }>();
   const hostKey = shallowRef<HostKey>();
-  const isKeyChanged = ref(false);
+  const sentKey = ref<string>();
   const hasTried = ref(false);
   const isBusy = ref(false);
   const failure = ref('');
@@ -76,10 +83,19 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
   });
   const status = computed(() => live.value ?? answer.value);
   const stage = computed(() => stageOf(answer.value, live.value));
+  const hasBegun = computed(() => before.value !== undefined);
+  const isKeyChanged = computed(
+    () => sentKey.value !== undefined && sentKey.value !== hostKey.value?.fingerprint,
+  );
+  const isKeyRefused = computed(() => {
+    const accepted = machine.value?.spec?.hostKey;
+    const shown = hostKey.value?.fingerprint;
+    return accepted !== undefined && shown !== undefined && accepted !== shown;
+  });
   const refusal = computed(() => {
-    if (stage.value !== 'login' || !hasTried.value) return '';
-    if (status.value?.phase === 'HostKeyUnknown') return '';
-    return status.value?.message ?? 'The machine did not let this user in';
+    if (status.value?.phase !== 'LoginRefused' || !(hasTried.value || isKeyRefused.value))
+      return '';
+    return status.value.message ?? 'The machine did not let this user in';
   });
 
   function begin(next: string): void {
@@ -101,6 +117,9 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
 
   async function inspect(): Promise<void> {
     hasTried.value = true;
+    // What the attempt before ended with is on the page until there is an answer.
+    answer.value = status.value;
+    before.value = undefined;
     await ask(specOf('Inspect', login.value, seenKey()));
   }
 
@@ -108,31 +127,38 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
     const said = machine.value?.status?.enrolment;
     const acceptWarnings = (status.value?.warnings ?? []).length > 0;
     hasTried.value = true;
-    const spec = specOf('Apply', login.value, {
-      ...seenKey(),
-      ...(acceptWarnings && { acceptWarnings }),
-    });
-    const answered = await ask(spec);
-    const begun =
-      answered !== undefined && ['going', 'done', 'failed'].includes(stageOf(answered, undefined));
-    before.value = begun ? { said } : undefined;
+    const more = { ...seenKey(), ...(acceptWarnings && { acceptWarnings }) };
+    const outcome = await ask(specOf('Apply', login.value, more));
+    if (outcome === 'overtaken') before.value = { said: undefined };
+    if (outcome === 'answered') before.value = hasBegunBy(answer.value) ? { said } : undefined;
   }
 
   async function tryAgain(): Promise<void> {
-    if (stage.value !== 'failed' && stage.value !== 'going') return knock();
-    const isKnown = lackOf(login.value) === undefined && hostKey.value !== undefined;
-    await (isKnown ? apply() : knock());
+    if (lackOf(login.value) !== undefined || hostKey.value === undefined) return knock();
+    await (hasBegun.value ? apply() : inspect());
+  }
+
+  async function forgetKey(): Promise<void> {
+    failure.value = '';
+    try {
+      await client.patch(machineResource, { name: name.value }, { spec: { hostKey: null } });
+      await knock();
+    } catch (error) {
+      failure.value = failureText(error);
+    }
   }
 
   function seenKey(): { readonly hostKey?: string } {
     return hostKey.value === undefined ? {} : { hostKey: hostKey.value.fingerprint };
   }
 
-  async function ask(spec: EnrolmentSpec): Promise<EnrolmentStatus | undefined> {
+  /** `overtaken`: somebody adds it already. */
+  async function ask(spec: EnrolmentSpec): Promise<'answered' | 'overtaken' | 'failed'> {
     request?.abort();
     const own = (request = new AbortController());
     isBusy.value = true;
     failure.value = '';
+    sentKey.value = spec.hostKey;
     try {
       const answered = await client.createSubresource(
         machineResource,
@@ -146,30 +172,24 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
         },
         { signal: own.signal },
       );
-      if (own.signal.aborted) return undefined;
+      if (own.signal.aborted) return 'failed';
       answer.value = (answered as Enrolment).status;
-      noteKey(spec.hostKey);
-      return answer.value;
+      return 'answered';
     } catch (error) {
-      if (!own.signal.aborted) failure.value = failureText(error);
-      return undefined;
+      if (own.signal.aborted) return 'failed';
+      if (hasReason(error, 'Conflict')) return 'overtaken';
+      failure.value = failureText(error);
+      return 'failed';
     } finally {
       if (request === own) isBusy.value = false;
     }
   }
 
-  function noteKey(seen: string | undefined): void {
-    const shown = answer.value?.hostKey;
-    if (shown === undefined) return;
-    hostKey.value = shown;
-    isKeyChanged.value = seen !== undefined && seen !== shown.fingerprint;
-  }
-
   function forget(): void {
     request?.abort();
-    answer.value = before.value = hostKey.value = undefined;
+    answer.value = before.value = hostKey.value = sentKey.value = undefined;
     login.value = emptyLogin('');
-    hasTried.value = isKeyChanged.value = isBusy.value = false;
+    hasTried.value = isBusy.value = false;
     failure.value = '';
   }
 
@@ -178,6 +198,13 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
     if (stage.value !== 'going' && stage.value !== 'failed') forget();
   }
 
+  watch(
+    status,
+    (now) => {
+      if (now?.hostKey !== undefined) hostKey.value = now.hostKey;
+    },
+    { flush: 'sync' },
+  );
   watch(stage, (now) => {
     if (now === 'plan') memory.noteUser(login.value.user);
     if (now === 'done') login.value = emptyLogin(login.value.user);
@@ -190,6 +217,8 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
     status,
     hostKey,
     isKeyChanged,
+    isKeyRefused,
+    hasBegun,
     refusal,
     isBusy,
     failure,
@@ -198,6 +227,12 @@ export function useEnrolment(memory: EnrolmentMemory): EnrolmentRun {
     apply,
     tryAgain,
     backToLogin: knock,
+    forgetKey,
     leave,
   };
+}
+
+/** From then on the object tells. */
+function hasBegunBy(answer: EnrolmentStatus | undefined): boolean {
+  return ['going', 'failed', 'done'].includes(stageOf(answer, undefined));
 }

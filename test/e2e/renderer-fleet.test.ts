@@ -140,6 +140,7 @@ describe('adding a machine', () => {
     const at = await atLogin();
     const { page, sheet, fake, pi } = at;
     await expectWellMade(at, 'login');
+    await sheet.getByRole('textbox', { name: 'Password', exact: true }).focus();
     await logIn(at);
     await sheet.getByText('4 things will be done, and it restarts once:').waitFor();
     await sheet.getByText('Raspberry Pi 4 Model B').first().waitFor();
@@ -234,8 +235,21 @@ describe('adding a machine', () => {
     const { sheet, pi } = at;
     pi.key = 'SHA256:anotherKeyThanTheOneThatWasSeenAMomentAgo000';
     await logIn(at);
-    await sheet.getByRole('alert').getByText('another key than a moment ago').waitFor();
+    await sheet.getByRole('alert').getByText('another key than before').waitFor();
     expect(pi.asked.at(-1)?.hostKey).not.toBe(pi.key);
+  });
+
+  it('sends nothing to one whose key is not the one that was accepted, until a person forgets that', async () => {
+    const known = { ...fakePi, spec: { hostKey: 'SHA256:old' } };
+    const { page, sheet, pi, fake } = await atMachines([...home, known]);
+    pi.acceptedKey = 'SHA256:old';
+    await page.getByRole('button', { name: 'Add: raspberrypi' }).click();
+    await sheet.getByRole('alert').getByText('Another key was accepted before').waitFor();
+    expect(await sheet.getByRole('textbox').count()).toBe(0);
+    pi.acceptedKey = undefined;
+    await sheet.getByRole('button', { name: 'forget its old key' }).click();
+    await sheet.getByRole('textbox', { name: 'Password', exact: true }).waitFor();
+    expect(fake.get('machines//raspberrypi')?.['spec']).toEqual({});
   });
 
   it('takes a key, or the keys of an SSH agent, in place of a password', async () => {
@@ -243,7 +257,6 @@ describe('adding a machine', () => {
     const { sheet, pi } = at;
     await sheet.getByRole('button', { name: 'Key', exact: true }).click();
     await sheet.getByRole('textbox', { name: 'Private key' }).fill('KEY');
-    await expectWellMade(at, 'key');
     await sheet.getByRole('button', { name: 'Log in and look' }).click();
     await sheet.getByText('refused the password').waitFor();
     await sheet.getByRole('button', { name: 'My SSH agent' }).click();

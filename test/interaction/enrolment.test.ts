@@ -225,6 +225,58 @@ describe('adding a machine', () => {
     await stage('going');
   });
 
+  it('tells that a machine can not be reached, and begins nothing when it is tried again', async () => {
+    pi.isUnreachable = true;
+    run.begin('raspberrypi');
+    await stage('failed');
+    expect([run.hasBegun.value, run.status.value?.message]).toEqual([
+      false,
+      'No SSH at port 22 of 192.168.1.50: no answer',
+    ]);
+    pi.isUnreachable = false;
+    await run.tryAgain();
+    await stage('login');
+    run.login.value.password = pi.password;
+    pi.isUnreachable = true;
+    await run.inspect();
+    await stage('failed');
+    pi.isUnreachable = false;
+    await run.tryAgain();
+    await stage('plan');
+    expect(pi.asked.map(({ phase }) => phase)).not.toContain('Apply');
+  });
+
+  it('goes back to what the attempt ended with: a login that is refused, a plan with new warnings', async () => {
+    await logIn();
+    await run.apply();
+    await stage('going');
+    const hostKey = { type: 'ssh-ed25519', fingerprint: pi.key, isPinned: false };
+    tell({ phase: 'LoginRefused', message: 'The password has ended', hostKey });
+    await stage('login');
+    expect(run.refusal.value).toBe('The password has ended');
+    await run.inspect();
+    await stage('plan');
+    await run.apply();
+    await stage('going');
+    tell({ ...fakeProgress(0), phase: 'Planned', warnings: ['Its clock is wrong.'] });
+    await stage('plan');
+    await run.apply();
+    expect(pi.asked.at(-1)?.acceptWarnings).toBe(true);
+  });
+
+  it('refuses a key that is not the one that was accepted before, until that is forgotten', async () => {
+    pi.acceptedKey = 'SHA256:old';
+    fake.put({ ...fakePi, spec: { hostKey: 'SHA256:old' } });
+    await soon(() => known.items.value[0]?.spec?.hostKey).toBe('SHA256:old');
+    run.begin('raspberrypi');
+    await soon(() => run.isKeyRefused.value).toBe(true);
+    expect(run.refusal.value).toBe('Another key was accepted before');
+    pi.acceptedKey = undefined;
+    await run.forgetKey();
+    await soon(() => run.isKeyRefused.value).toBe(false);
+    expect([run.stage.value, run.refusal.value]).toEqual(['login', '']);
+  });
+
   it('forgets a password when the sheet is closed before anything began', async () => {
     await logIn();
     run.leave();

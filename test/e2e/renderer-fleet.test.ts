@@ -58,7 +58,7 @@ function tell(fake: FakeCluster, enrolment: EnrolmentStatus): void {
 async function expectWellMade({ page, complaints }: Sheet, name: string): Promise<void> {
   await expectToFit(page);
   expect([await barriersOfBoth(page), complaints], name).toEqual([[], []]);
-  await screenshots.take(page, `machine-${name}`);
+  if (process.env['SCREENSHOTS'] !== undefined) await screenshots.take(page, `machine-${name}`);
 }
 
 describe('machines that are seen at home', () => {
@@ -158,6 +158,32 @@ describe('adding a machine', () => {
     await sheet.getByText('raspberrypi is part of your home now.').waitFor();
     await sheet.getByRole('button', { name: 'See raspberrypi' }).click();
     await page.getByRole('heading', { name: 'raspberrypi', level: 1 }).waitFor();
+  });
+
+  it('and an app that runs there take six clicks and one field', async () => {
+    const { page, sheet, fake, pi } = await atMachines([...home, fakePi]);
+    let clicks = 0;
+    async function click(name: string): Promise<void> {
+      clicks++;
+      await page.getByRole('button', { name, exact: true }).click();
+    }
+    await click('Add: raspberrypi');
+    await sheet.getByText(pi.key).waitFor();
+    await page.keyboard.type(pi.password);
+    await click('Log in and look');
+    await click('Add raspberrypi');
+    await sheet.getByText('This goes on when you close it').waitFor();
+    tell(fake, { ...fakeProgress(5), phase: 'Done' });
+    await sheet.getByText('raspberrypi is part of your home now.').waitFor();
+    await sheet.getByRole('button', { name: 'Deploy an app' }).focus();
+    clicks++;
+    await page.keyboard.press('Enter');
+    await click('A web server');
+    await click('Deploy');
+    await page.getByRole('progressbar', { name: 'Looking for a machine' }).waitFor();
+    expect(clicks).toBe(6);
+    const made = fake.get('deployments/default/nginx')?.['spec'];
+    expect(JSON.stringify(made)).toContain('"image":"nginx:alpine"');
   });
 
   it('goes on while the sheet is closed, and says so on its card', async () => {

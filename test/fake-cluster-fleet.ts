@@ -6,6 +6,7 @@ import type {
   EnrolmentStep,
   MachineStatus,
 } from '#kube/api/fleet.ts';
+import type { Status } from '#kube/api/meta.ts';
 import type { AddableReason } from '#kube/machinery/fleet.ts';
 import type { FakeObject } from './fake-cluster.ts';
 
@@ -153,10 +154,12 @@ export class FakeEnrolment {
   /** Accepted when it was added before. */
   acceptedKey: string | undefined;
   isUnreachable = false;
+  /** Somebody adds it already. */
+  isTaken = false;
   /** What was asked, in order. */
   readonly asked: EnrolmentSpec[] = [];
 
-  readonly answer = (_machine: string, spec: EnrolmentSpec): EnrolmentStatus => {
+  readonly answer = (_machine: string, spec: EnrolmentSpec): EnrolmentStatus | Status => {
     this.asked.push(spec);
     if (this.isUnreachable)
       return { phase: 'Failed', message: 'No SSH at port 22 of 192.168.1.50: no answer' };
@@ -175,6 +178,8 @@ export class FakeEnrolment {
     const { warnings, obstacles } = this;
     if (obstacles.length > 0)
       return { phase: 'Obstructed', hostKey, machine: fakeFacts, obstacles };
+    if (this.isTaken && spec.phase === 'Apply')
+      return { apiVersion: 'v1', kind: 'Status', metadata: {}, code: 409, reason: 'Conflict' };
     const nodeName = spec.nodeName ?? 'raspberrypi';
     if (spec.phase === 'Apply') return fakeProgress(-1, { hostKey, nodeName });
     const machine = fakeFacts;

@@ -7,6 +7,7 @@ import { extname, join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { EnrolmentSpec, EnrolmentStatus } from '#kube/api/fleet.ts';
+import type { Status } from '#kube/api/meta.ts';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 
 export interface FakeObject {
@@ -39,8 +40,8 @@ export interface FakeOptions {
   readonly refuse?: (object: FakeObject) => object | undefined;
   /** Answers a Status to refuse a deletion with, or undefined. */
   readonly keep?: (object: FakeObject) => object | undefined;
-  /** What asking to add this machine answers. */
-  readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus;
+  /** What asking to add this machine answers; a Status refuses it. */
+  readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus | Status;
   /** Who keeps the state; left out: one machine. */
   readonly members?: MembersReport;
   /** Answers the whole API with 401. */
@@ -225,6 +226,8 @@ export class FakeCluster {
     if (target.subresource === 'enrolment') {
       const { apiVersion, metadata, spec } = body as FakeObject & { spec: EnrolmentSpec };
       const status = this.#options.enrol?.(target.name, spec);
+      if (status !== undefined && 'code' in status)
+        return json(response, status.code ?? 500, status);
       return json(response, 201, { apiVersion, kind: 'Enrolment', metadata, status });
     }
     if (request.method === 'POST') {

@@ -214,6 +214,16 @@ describe('adding a machine', () => {
     expect(pi.asked).toEqual([{ phase: 'Inspect', user: 'pi' }]);
   });
 
+  it('follows what somebody else began in the meantime', async () => {
+    await logIn();
+    pi.isTaken = true;
+    tell(fakeProgress(1));
+    await heard('Running');
+    await run.apply();
+    await stage('going');
+    expect([run.status.value?.steps?.[0]?.state, run.failure.value]).toEqual(['Done', '']);
+  });
+
   it('begins anew with a machine that was added before and is not there any more', async () => {
     tell({ ...fakeProgress(5), phase: 'Done' });
     await heard('Done');

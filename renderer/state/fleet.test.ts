@@ -97,6 +97,12 @@ describe('machines that are seen', () => {
       "Can't be added",
       'OnTheMoon on port 22 of 192.168.1.50',
     ]);
+    const theirs = one('pi', { reason: 'InOtherCluster' });
+    expect([theirs.word, theirs.hint, theirs.canAdd]).toEqual([
+      'In another home',
+      'InOtherCluster on port 22 of 192.168.1.50',
+      false,
+    ]);
   });
 });
 

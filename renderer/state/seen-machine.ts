@@ -116,13 +116,15 @@ function refusal(
   const addable = getCondition(machine.status?.conditions, 'Addable');
   const reason = addable?.reason as AddableReason;
   const wantsCard = reason === 'SshClosed' && isRaspberryPi(machine);
-  const [word, told] = refusals[reason] ?? ["Can't be added", addable?.message ?? ''];
+  const [word, told = addable?.message ?? ''] = refusals[reason] ?? ["Can't be added"];
   const hint = wantsCard ? 'Turn SSH on with its card, and it can be added.' : told;
   const canTry = reason === 'SshClosed' || reason === 'SshSilent';
   return { tone: 'wait', word, hint, canTry, wantsCard };
 }
 
-const refusals: Partial<Record<AddableReason, readonly [word: string, hint: string]>> = {
+/** Without a hint: what the search says. */
+const refusals: Partial<Record<AddableReason, readonly [word: string, hint?: string]>> = {
+  InOtherCluster: ['In another home'],
   SshClosed: ['Its SSH is off', 'Install and start its SSH server (openssh-server).'],
   SshSilent: ['Does not answer', 'It sleeps, or a firewall on it drops what comes to its SSH.'],
   NotLinux: ['Runs Windows', 'Machines of a home run Linux.'],

@@ -15,7 +15,7 @@ import {
   services,
 } from '#kube/client/resources.ts';
 import { appHosts } from '#kube/machinery/app-names.ts';
-import { ingressNode } from '#kube/machinery/ingress.ts';
+import { ingressNode, servedPortsText, type ServedPorts } from '#kube/machinery/ingress.ts';
 import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
 import type { AppCertificates } from './app-certificates.ts';
@@ -51,7 +51,7 @@ export interface IngressDeps {
 
 export interface IngressStatus {
   /** Open ones. */
-  readonly ports: readonly number[];
+  readonly ports: ServedPorts;
   /** Why one is not open that should be, in a sentence. */
   readonly problem: string | undefined;
   /** That the home is told of, from here. */
@@ -62,9 +62,9 @@ export interface IngressStatus {
 export function ingressAnnotations(
   status: IngressStatus | undefined,
 ): Readonly<Record<string, string | null>> {
-  const ports = status?.ports ?? [];
+  const ports = status === undefined ? '' : servedPortsText(status.ports);
   return {
-    [ingressNode.portsAnnotation]: ports.length === 0 ? null : ports.join(','),
+    [ingressNode.portsAnnotation]: ports || null,
     [ingressNode.reasonAnnotation]: status?.problem ?? null,
     [ingressNode.namesAnnotation]: status?.names.join(',') || null,
   };
@@ -90,8 +90,8 @@ class IngressDriver {
   #table: RouteTable | undefined;
   /** Names of apps on the LAN: what they are, by what they should be. */
   #held: ReadonlyMap<string, string> = new Map();
-  #open: { readonly ports: readonly number[]; readonly problem: string } = {
-    ports: [],
+  #open: { readonly ports: ServedPorts; readonly problem: string } = {
+    ports: { http: undefined, https: undefined },
     problem: '',
   };
   #front: Front | undefined;
@@ -204,10 +204,9 @@ class IngressDriver {
     if (this.#deps.signal.aborted) return void front.close();
     if (problems.length > 0) this.#look(retryMs);
     if (this.#secrets.areKnown) problems.push(...this.#certificates.problems);
-    const { http, https } = front.ports;
-    const open = [http, https].filter((port) => port !== undefined);
-    this.#open = { ports: open, problem: problems.join(' ') };
-    await this.#serveNames(http === undefined ? [] : servedNames(table));
+    const { ports } = front;
+    this.#open = { ports, problem: problems.join(' ') };
+    await this.#serveNames(ports.http === undefined ? [] : servedNames(table));
     this.#report();
   }
 
@@ -304,7 +303,7 @@ class IngressDriver {
     const { logger } = informers.deps;
     const { ports, problem } = this.#open;
     const names = [...this.#held.values()].toSorted();
-    const text = `${ports.join(',')} ${names.join(',')} ${problem}`;
+    const text = `${servedPortsText(ports)} ${names.join(',')} ${problem}`;
     if (text === this.#told) return;
     this.#told = text;
     if (problem === '') logger.info('Ingress', { ports, names });

@@ -230,7 +230,7 @@ describe('a question', () => {
 });
 
 describe('which node tells of a name', () => {
-  const node = (name: string, { ports = '80', ready = 'True' } = {}): Node => ({
+  const node = (name: string, { ports = 'http 80; https 443', ready = 'True' } = {}): Node => ({
     apiVersion: 'v1',
     kind: 'Node',
     metadata: { name, annotations: { [ingressNode.portsAnnotation]: ports } },
@@ -254,10 +254,10 @@ describe('which node tells of a name', () => {
     expect(owners(['gone'], nodes)).toEqual(owners([], nodes.toReversed()));
   });
 
-  it('is none that serves no Ingress, or is not ready', () => {
-    const nodes = [node('a', { ports: '' }), node('b', { ready: 'Unknown' }), node('c')];
+  it('is none that serves no plain HTTP, or is not ready', () => {
+    const nodes = [node('a', { ports: 'https 443' }), node('b', { ready: 'Unknown' }), node('c')];
     expect([owners(['a'], nodes), owners(['b'], nodes)]).toEqual([['c'], ['c']]);
-    expect(owners(['a'], nodes.slice(0, 2))).toEqual([]);
+    expect(owners(['a'], [...nodes.slice(0, 2), node('d', { ports: '' })])).toEqual([]);
   });
 
   it('has one label that a host name may have', () => {

@@ -1,8 +1,9 @@
 // Which node tells the home of which name: pure, and the same on each node that knows the same. The one
 // where the app runs, else any that serves Ingresses; with the app it moves.
 import type { Node } from '#kube/api/core.ts';
+import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import { fnv1a } from '#kube/machinery/hash.ts';
-import { ingressNode } from '#kube/machinery/ingress.ts';
+import { servedPorts } from '#kube/machinery/ingress.ts';
 import type { RouteTable } from '../ingress/routes.ts';
 
 export interface ServedName {
@@ -33,9 +34,8 @@ export function namesOf(
 ): ReadonlySet<string> {
   const serving = nodes
     .filter(
-      ({ metadata, status }) =>
-        (metadata.annotations?.[ingressNode.portsAnnotation] ?? '') !== '' &&
-        status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true,
+      (node) =>
+        servedPorts(node).http !== undefined && isConditionTrue(node.status?.conditions, 'Ready'),
     )
     .map(({ metadata }) => metadata.name);
   return new Set(

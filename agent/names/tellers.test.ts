@@ -14,7 +14,7 @@ import type { LinkOptions } from './link.ts';
 const node: Node = {
   apiVersion: 'v1',
   kind: 'Node',
-  metadata: { name: 'a', annotations: { [ingressNode.portsAnnotation]: '80' } },
+  metadata: { name: 'a', annotations: { [ingressNode.portsAnnotation]: 'http 80' } },
   spec: {},
   status: { conditions: [{ type: 'Ready', status: 'True' }] },
 };

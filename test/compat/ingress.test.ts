@@ -86,7 +86,8 @@ async function annotation(name: string): Promise<string> {
 }
 
 async function ports(): Promise<number[]> {
-  return (await annotation('ingress-ports')).split(',').filter(Boolean).map(Number);
+  // `http 80; https 443`
+  return ((await annotation('ingress-ports')).match(/\d+/g) ?? []).map(Number);
 }
 
 /** Who told the home of names, in turn. */

@@ -34,10 +34,16 @@ async function createIngress(name: string, spec: Ingress['spec']): Promise<void>
 async function addressesOf(name: string): Promise<string[]> {
   await sim.settle();
   const { status } = await sim.client.get(ingresses, { namespace: 'default', name });
-  return (status?.loadBalancer?.ingress ?? []).map(({ ip = '' }) => ip);
+  return (status?.loadBalancer?.ingress ?? []).map(({ ip = '', ports = [] }) =>
+    [ip, ...ports.map(({ port, protocol }) => `${port}/${protocol}`)].join(' '),
+  );
 }
 
-async function addServingNode(name: string, address: string, ports = '80,443'): Promise<void> {
+async function addServingNode(
+  name: string,
+  address: string,
+  ports = 'http 80; https 443',
+): Promise<void> {
   await sim.addNode(name, { status: { addresses: [{ type: 'InternalIP', address }] } });
   const annotations = { [ingressNode.portsAnnotation]: ports };
   await sim.client.patch(nodes, { name }, { metadata: { annotations } });
@@ -49,14 +55,36 @@ it('an Ingress of no class is ours, and is served by the nodes that say so and a
   await addServingNode('b', '192.168.1.2');
   await addServingNode('a', '192.168.1.1');
   await addServingNode('c', '192.168.1.3', '');
-  expect(await addressesOf('home')).toEqual(['192.168.1.1', '192.168.1.2']);
+  expect(await addressesOf('home')).toEqual(['192.168.1.1 80/TCP', '192.168.1.2 80/TCP']);
   const annotations = { [ingressNode.portsAnnotation]: null };
   await sim.client.patch(nodes, { name: 'a' }, { metadata: { annotations } });
-  expect(await addressesOf('home')).toEqual(['192.168.1.2']);
+  expect(await addressesOf('home')).toEqual(['192.168.1.2 80/TCP']);
   const conditions = [{ type: 'Ready', status: 'Unknown' }];
   const status = { subresource: 'status' };
   await sim.client.patch(nodes, { name: 'b' }, { status: { conditions } }, status);
   expect(await addressesOf('home')).toEqual([]);
+});
+
+it('tells the port of HTTPS where it has a certificate, and no node whose HTTP port somebody else has', async () => {
+  const http = { paths: [{ path: '/', pathType: 'Prefix' as const, backend }] };
+  const ofHost = (host: string) => ({ rules: [{ host, http }] });
+  await createIngress('films', ofHost('films.local'));
+  await createIngress('shop', ofHost('shop.example.com'));
+  await createIngress('safe', {
+    ...ofHost('safe.example.com'),
+    tls: [{ hosts: ['safe.example.com'], secretName: 'safe' }],
+  });
+  await addServingNode('a', '192.168.1.1');
+  await addServingNode('b', '192.168.1.2', 'https 443');
+  await addServingNode('c', '192.168.1.3', 'http 80');
+  const both = ['192.168.1.1 80/TCP 443/TCP', '192.168.1.3 80/TCP'];
+  expect([await addressesOf('films'), await addressesOf('safe')]).toEqual([both, both]);
+  expect(await addressesOf('shop')).toEqual(['192.168.1.1 80/TCP', '192.168.1.3 80/TCP']);
+  for (const name of ['a', 'c']) await sim.client.delete(nodes, { name });
+  expect([await addressesOf('films'), await addressesOf('shop')]).toEqual([
+    ['192.168.1.2 443/TCP'],
+    [],
+  ]);
 });
 
 it('an Ingress of another class is left to others', async () => {

@@ -26,7 +26,7 @@ import { createEndpointMirroringController } from './endpoints/mirroring.ts';
 import { createEphemeralVolumeController } from './ephemeral-volumes.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
-import { createIngressAddressController } from './ingress-addresses.ts';
+import { createIngressAddressController } from './ingress/addresses.ts';
 import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam.ts';

@@ -22,7 +22,7 @@ import type { AppCertificates } from './app-certificates.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
-import type { LanNames } from '../names/lan-names.ts';
+import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
 import { routeTable, type Problem, type RouteTable } from './routes.ts';
@@ -56,6 +56,8 @@ export interface IngressStatus {
   readonly problem: string | undefined;
   /** That the home is told of, from here. */
   readonly names: readonly string[];
+  /** This machine's addresses in the networks where it tells what it has to. */
+  readonly networks: readonly string[];
 }
 
 /** What a Node tells of it. */
@@ -67,6 +69,7 @@ export function ingressAnnotations(
     [ingressNode.portsAnnotation]: ports || null,
     [ingressNode.reasonAnnotation]: status?.problem ?? null,
     [ingressNode.namesAnnotation]: status?.names.join(',') || null,
+    [ingressNode.networksAnnotation]: status?.networks.join(',') || null,
   };
 }
 
@@ -90,6 +93,7 @@ class IngressDriver {
   #table: RouteTable | undefined;
   /** Names of apps on the LAN: what they are, by what they should be. */
   #held: ReadonlyMap<string, string> = new Map();
+  #networks: readonly string[] = [];
   #open: { readonly ports: ServedPorts; readonly problem: string } = {
     ports: { http: undefined, https: undefined },
     problem: '',
@@ -215,7 +219,8 @@ class IngressDriver {
     return new Map(Array.from(this.#held, ([wanted, name]) => [name, wanted]));
   }
 
-  #onHeld(held: ReadonlyMap<string, string>): void {
+  #onTold({ held, networks }: Told): void {
+    this.#networks = networks;
     for (const [wanted, name] of held)
       if (name !== wanted && this.#held.get(wanted) !== name) this.#tellRenamed(wanted, name);
     this.#held = held;
@@ -254,7 +259,7 @@ class IngressDriver {
       nodes: informers.informer(nodes),
       nodeName,
       interfaces,
-      onHeld: (held) => this.#onHeld(held),
+      onTold: (told) => this.#onTold(told),
       signal,
     });
     this.#names.serve(names);
@@ -303,12 +308,13 @@ class IngressDriver {
     const { logger } = informers.deps;
     const { ports, problem } = this.#open;
     const names = [...this.#held.values()].toSorted();
-    const text = `${servedPortsText(ports)} ${names.join(',')} ${problem}`;
+    const networks = this.#networks;
+    const text = JSON.stringify([servedPortsText(ports), names, networks, problem]);
     if (text === this.#told) return;
     this.#told = text;
     if (problem === '') logger.info('Ingress', { ports, names });
     else logger.warn('Ingress', { ports, names, problem });
-    onStatus({ ports, names, problem: problem === '' ? undefined : problem });
+    onStatus({ ports, names, networks, problem: problem === '' ? undefined : problem });
   }
 
   /** Each once, as long as it is the same. */

@@ -7,12 +7,13 @@ export const ingressController = 'flotilla.dev/ingress';
 export const ingressClassName = 'flotilla';
 /**
  * On a Node: the ports on which it serves Ingresses right now, as `http 80; https 443`; why not on all it should;
- * the names that it tells the home of.
+ * the names that it tells the home of, and its addresses in the networks where it does (`192.168.1.2/24`), with commas.
  */
 export const ingressNode = {
   portsAnnotation: 'flotilla.dev/ingress-ports',
   reasonAnnotation: 'flotilla.dev/ingress-reason',
   namesAnnotation: 'flotilla.dev/lan-names',
+  networksAnnotation: 'flotilla.dev/lan-networks',
 } as const;
 
 /** On which ports a Node serves them; undefined: not by this protocol. */

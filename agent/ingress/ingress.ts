@@ -25,7 +25,7 @@ import { placeOf, type Place } from '../proxy/endpoints.ts';
 import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
-import { routeTable, type Problem, type RouteTable } from './routes.ts';
+import { routeTable, type RouteTable } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
 
 export interface IngressPorts {
@@ -106,8 +106,6 @@ class IngressDriver {
   #isDirty = false;
   #timer: Timer | undefined;
   #told = '';
-  /** Of each Ingress, by uid: what was said of it. */
-  #toldOf = new Map<string, string>();
 
   constructor(deps: IngressDeps) {
     const { informers } = deps;
@@ -189,7 +187,6 @@ class IngressDriver {
       endpointSlices: this.#endpointSlices.lister.list(),
       place: this.#place(),
     });
-    this.#tell(table.problems);
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
     if (!hasRoutes && this.#front === undefined) return;
     this.#secrets.follow(table.tls);
@@ -207,7 +204,6 @@ class IngressDriver {
     }
     if (this.#deps.signal.aborted) return void front.close();
     if (problems.length > 0) this.#look(retryMs);
-    if (this.#secrets.areKnown) problems.push(...this.#certificates.problems);
     const { ports } = front;
     this.#open = { ports, problem: problems.join(' ') };
     await this.#serveNames(ports.http === undefined ? [] : servedNames(table));
@@ -315,18 +311,6 @@ class IngressDriver {
     if (problem === '') logger.info('Ingress', { ports, names });
     else logger.warn('Ingress', { ports, names, problem });
     onStatus({ ports, names, networks, problem: problem === '' ? undefined : problem });
-  }
-
-  /** Each once, as long as it is the same. */
-  #tell(problems: readonly Problem[]): void {
-    const now = new Map<string, string>();
-    for (const { ingress, sentence } of problems) {
-      const { uid = '' } = ingress.metadata;
-      now.set(uid, `${now.get(uid) ?? ''}\n${sentence}`);
-      if (this.#toldOf.get(uid)?.includes(sentence) === true) continue;
-      this.#deps.events.event(ingress, 'Warning', 'IngressProblem', sentence);
-    }
-    this.#toldOf = now;
   }
 }
 

@@ -1,8 +1,17 @@
 // Ingresses against the real API server and its controllers: their class, and where they are served.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Ingress } from '#kube/api/networking.ts';
-import { ingressClasses, ingresses, nodes } from '#kube/client/resources.ts';
+import {
+  events,
+  ingressClasses,
+  ingresses,
+  nodes,
+  secrets,
+  services,
+} from '#kube/client/resources.ts';
+import { seededRandom } from '#kube/base/random.ts';
 import { ingressClassName, ingressController, ingressNode } from '#kube/machinery/ingress.ts';
+import { issueCertificate, makeKey } from '#platform/certificate.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 let sim: SimulatedControlPlane;
@@ -91,4 +100,54 @@ it('an Ingress of another class is left to others', async () => {
   await addServingNode('a', '192.168.1.1');
   await createIngress('theirs', { defaultBackend: backend, ingressClassName: 'nginx' });
   expect(await addressesOf('theirs')).toEqual([]);
+});
+
+it('what can’t be served is said on the Ingress once, whoever serves it, and only if it stays so', async () => {
+  for (const [name, address] of [
+    ['a', '192.168.1.1'],
+    ['b', '192.168.1.2'],
+  ] as const)
+    await addServingNode(name, address);
+  const http = { paths: [{ path: '/', pathType: 'Prefix' as const, backend }] };
+  const tls = [{ hosts: ['films.local'], secretName: 'films' }];
+  await createIngress('films', { rules: [{ host: 'films.local', http }], tls });
+  await sim.settle();
+  // As by one `kubectl apply` of a file in which it stands first.
+  await sim.client.create(services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'default', name: 'app' },
+    spec: { ports: [{ port: 80 }] },
+  });
+  await sim.advance(10_000);
+  const said = async () => {
+    const { items } = await sim.client.list(events, { namespace: 'default' });
+    return items
+      .filter(({ involvedObject }) => involvedObject.kind === 'Ingress')
+      .map(({ reason, message, count }) => `${count} ${reason}: ${message}`)
+      .toSorted();
+  };
+  const noSecret =
+    /^1 IngressProblem: No HTTPS for films.local: the Secret default\/films does not exist/;
+  expect(await said()).toEqual([expect.stringMatching(noSecret)]);
+  const pair = issueCertificate(
+    { commonName: 'films', usages: ['server'], notBeforeMs: 0, notAfterMs: 1e12 },
+    undefined,
+    seededRandom(1),
+  );
+  const data = { 'tls.crt': btoa(pair.certPem), 'tls.key': btoa(makeKey()) };
+  await sim.client.create(secrets, {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { namespace: 'default', name: 'films' },
+    type: 'kubernetes.io/tls',
+    data,
+  });
+  await sim.advance(10_000);
+  const otherKey = /^1 .* the Secret default\/films has a key that is not its certificate’s/;
+  expect(await said()).toEqual([expect.stringMatching(noSecret), expect.stringMatching(otherKey)]);
+  const right = { data: { 'tls.key': btoa(pair.keyPem) } };
+  await sim.client.patch(secrets, { namespace: 'default', name: 'films' }, right);
+  await sim.advance(10_000);
+  expect((await said()).length).toBe(2);
 });

@@ -1,6 +1,12 @@
 // What the parts that serve Ingresses agree on: which are ours, and where they are served.
-import type { Node } from '../api/core.ts';
-import type { Ingress, IngressClass } from '../api/networking.ts';
+import type { Node, Service, ServicePort } from '../api/core.ts';
+import type {
+  HTTPIngressPath,
+  Ingress,
+  IngressBackend,
+  IngressClass,
+  IngressServiceBackend,
+} from '../api/networking.ts';
 import { pairsText, readPairs } from './balancers.ts';
 
 export const ingressController = 'flotilla.dev/ingress';
@@ -48,10 +54,61 @@ export function ownIngresses(
       .filter(({ spec }) => spec.controller === ingressController)
       .map((one) => one.metadata.name),
   );
-  return ingresses.filter(({ metadata, spec }) => {
-    const name = spec.ingressClassName ?? metadata.annotations?.[classAnnotation];
+  return ingresses.filter((ingress) => {
+    const name = classNameOf(ingress);
     return name !== undefined && names.has(name);
   });
+}
+
+export function classNameOf({ metadata, spec }: Ingress): string | undefined {
+  return spec.ingressClassName ?? metadata.annotations?.[classAnnotation];
+}
+
+/** In this order they get what several want. */
+export function olderFirst(a: Ingress, b: Ingress): number {
+  const [one, other] = [ageKey(a), ageKey(b)];
+  return one === other ? 0 : one < other ? -1 : 1;
+}
+
+function ageKey({ metadata }: Ingress): string {
+  return `${metadata.creationTimestamp ?? ''} ${metadata.namespace}/${metadata.name}`;
+}
+
+export interface ServedPath {
+  /** In small letters; '': any. */
+  readonly host: string;
+  /** Without a slash at its end, but for `/`. */
+  readonly path: string;
+  readonly isExact: boolean;
+  readonly backend: IngressBackend;
+}
+
+/** What its rules say, in their order. */
+export function servedPaths({ spec }: Ingress): ServedPath[] {
+  return (spec.rules ?? []).flatMap(({ host = '', http }) =>
+    (http?.paths ?? []).map((given) => ({
+      host: host.toLowerCase(),
+      path: pathOf(given),
+      isExact: given.pathType === 'Exact',
+      backend: given.backend,
+    })),
+  );
+}
+
+function pathOf({ path = '/', pathType }: HTTPIngressPath): string {
+  return pathType !== 'Exact' && path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+/** Undefined: the Service has no such port. */
+export function servicePortOf(
+  { spec }: Service,
+  port: IngressServiceBackend['port'],
+): ServicePort | undefined {
+  return (spec.ports ?? []).find((one) =>
+    port?.name === undefined || port.name === ''
+      ? one.port === port?.number
+      : one.name === port.name,
+  );
 }
 
 /** Names of the Secrets that it wants for TLS, in its own namespace. */

@@ -45,6 +45,7 @@ export const fakeKinds: readonly FakeKind[] = [
     resource: 'endpointslices',
     namespaced: true,
   },
+  { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', resource: 'ingresses', namespaced: true },
 ];
 
 const minute = 60_000;
@@ -309,6 +310,21 @@ export function fakeCrowd(): FakeObject[] {
   return [...machines, ...apps.flat()];
 }
 
+/** Served by a machine. */
+function fakeIngress(service: string, host: string): FakeObject {
+  const backend = { service: { name: service, port: { number: 80 } } };
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name: service, namespace: 'default' },
+    spec: {
+      ingressClassName: 'flotilla',
+      rules: [{ host, http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }],
+    },
+    status: { loadBalancer: { ingress: [{ ip: '192.168.1.20' }] } },
+  };
+}
+
 let eventNumber = 0;
 export function fakeEvent(
   kind: string,
@@ -371,6 +387,7 @@ export function fakeHome(): FakeObject[] {
       memory: '2Gi',
       data: '/srv/jellyfin',
     }),
+    fakeIngress('jellyfin', 'jellyfin.local'),
     ...fakeApp('home-assistant', {
       image: 'ghcr.io/home-assistant/home-assistant:2026.11',
       nodePort: 30123,

@@ -9,6 +9,7 @@
 import { createSocket } from 'node:dgram';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import { formatIpv4, holds, parseIpv4Network } from '#kube/machinery/ipv4.ts';
+import { messageOf } from '../error-message.ts';
 import { firstLine, type ProxySystem } from '../proxy/system.ts';
 import { parseList } from '../network/machine-network.ts';
 
@@ -37,6 +38,8 @@ export interface LanLinks {
 /** Nobody listens there; and if somebody does, nothing is said. */
 const discardPort = 9;
 const lookMs = 200;
+/** The kernel's ENOENT: there was no such neighbour. */
+const noEntry = 'No such file or directory';
 /** The kernel gives up after three seconds. */
 const patienceMs = 5_000;
 
@@ -46,13 +49,18 @@ export function lanLinks(system: Pick<ProxySystem, 'run'>, clock: Clock): LanLin
     if (result.exitCode !== 0) throw new Error(`ip ${args.join(' ')}: ${firstLine(result)}`);
     return result.stdout;
   };
+  const forget = async (address: string, device: string): Promise<void> => {
+    await ip('neigh', 'del', address, 'dev', device).catch((error: unknown) => {
+      if (!messageOf(error).endsWith(noEntry)) throw error;
+    });
+  };
   const neighbours = async (device: string, ...more: string[]): Promise<readonly Neighbour[]> =>
     parseNeighbours(await ip('-json', 'neigh', 'show', ...more, 'dev', device));
   return {
     list: async () => parseLinks(await ip('-json', 'address', 'show')),
     async whoHas(address, { device }) {
       // What it knew of before is no answer.
-      await ip('neigh', 'del', address, 'dev', device).catch(() => {});
+      await forget(address, device);
       await send(undefined, address);
       const untilMs = clock.monotonicMs() + patienceMs;
       while (clock.monotonicMs() < untilMs) {

@@ -1,15 +1,13 @@
-// The certificates of the hosts, from Secrets of type kubernetes.io/tls. What can't be used is told,
-// and its host has none.
-import { X509Certificate, createPrivateKey } from 'node:crypto';
+// The certificates of the hosts, from Secrets of type kubernetes.io/tls. Where one can't be used its host has none; the
+// control plane says so (controllers/ingress).
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Secret } from '#kube/api/core.ts';
+import { pairProblem } from '#platform/certificate.ts';
 import type { TlsName } from './routes.ts';
 
 export interface Certificates {
   /** An exact name goes before a wildcard. */
   find(host: string): SecureContext | undefined;
-  /** A sentence for each name that has none. */
-  readonly problems: readonly string[];
 }
 
 export function certificates(
@@ -17,16 +15,12 @@ export function certificates(
   secret: (namespace: string, name: string) => Secret | undefined,
 ): Certificates {
   const contexts = new Map<string, SecureContext>();
-  const problems: string[] = [];
   for (const { host, namespace, secretName } of names) {
     if (contexts.has(host)) continue;
     const made = contextOf(secret(namespace, secretName));
-    if (typeof made === 'string')
-      problems.push(`No TLS for ${host}: the Secret ${namespace}/${secretName} ${made}.`);
-    else contexts.set(host, made);
+    if (made !== undefined) contexts.set(host, made);
   }
   return {
-    problems,
     find(host) {
       const label = host.indexOf('.');
       return contexts.get(host) ?? (label > 0 ? contexts.get(`*${host.slice(label)}`) : undefined);
@@ -34,18 +28,9 @@ export function certificates(
   };
 }
 
-/** Or what is wrong with it. */
-function contextOf(secret: Secret | undefined): SecureContext | string {
-  if (secret === undefined) return 'does not exist';
-  const cert = secret.data?.['tls.crt'];
-  const key = secret.data?.['tls.key'];
-  if (cert === undefined || key === undefined) return 'has no tls.crt and tls.key';
-  const pair = { cert: Buffer.from(cert, 'base64'), key: Buffer.from(key, 'base64') };
-  try {
-    if (!new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key)))
-      return 'has a key that is not its certificate’s';
-    return createSecureContext(pair);
-  } catch {
-    return 'holds no certificate and key in PEM form';
-  }
+function contextOf(secret: Secret | undefined): SecureContext | undefined {
+  const { 'tls.crt': certificate, 'tls.key': privateKey } = secret?.data ?? {};
+  if (certificate === undefined || privateKey === undefined) return undefined;
+  const [cert, key] = [atob(certificate), atob(privateKey)];
+  return pairProblem(cert, key) === undefined ? createSecureContext({ cert, key }) : undefined;
 }

@@ -15,7 +15,7 @@ import { issueCertificate } from '#platform/certificate.ts';
 import { Front, type FrontOptions } from './front.ts';
 import type { Endpoint } from '../proxy/endpoints.ts';
 import type { Route, RouteTable } from './routes.ts';
-import { settingsOf } from './settings.ts';
+import { settingsOf } from '#kube/machinery/ingress-settings.ts';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {
@@ -73,7 +73,7 @@ async function serve(
       [{ ...route, endpoints, runsOn: [], hasClientAffinity: false, settings, ...more }],
     ],
   ]);
-  const table: RouteTable = { hosts, fallback: undefined, tls: [], problems: [] };
+  const table: RouteTable = { hosts, fallback: undefined, tls: [] };
   front.use(table);
   await front.open({ http: true, https: options.certificate('app.local') !== undefined });
 }

@@ -6,6 +6,7 @@ import type { AddressInfo, Server as TcpServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import type { Clock, Timer } from '#kube/base/clock.ts';
+import type { ServedPorts } from '#kube/machinery/ingress.ts';
 import {
   ambiguous,
   noPods,
@@ -35,11 +36,6 @@ export interface FrontOptions {
   readonly clock: Clock;
 }
 
-export interface OpenPorts {
-  readonly http: number | undefined;
-  readonly https: number | undefined;
-}
-
 const headersMs = 30_000;
 const keepAliveMs = 75_000;
 const connectionsMax = 8_192;
@@ -59,7 +55,7 @@ export class Front {
     this.#options = options;
   }
 
-  get ports(): OpenPorts {
+  get ports(): ServedPorts {
     return { http: portOf(this.#http), https: portOf(this.#https) };
   }
 

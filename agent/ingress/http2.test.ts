@@ -8,7 +8,7 @@ import { systemClock } from '#kube/base/clock.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { issueCertificate } from '#platform/certificate.ts';
 import { Front } from './front.ts';
-import { settingsOf } from './settings.ts';
+import { settingsOf } from '#kube/machinery/ingress-settings.ts';
 
 const validity = { notBeforeMs: Date.now() - 60_000, notAfterMs: Date.now() + 3_600_000 };
 const pair = issueCertificate(
@@ -43,7 +43,7 @@ async function serve(listener: RequestListener, annotations = {}) {
   const of = { path: '/', isExact: false, owner: 'default/app', backend: 'default/app:80' };
   const route = { ...of, endpoints, runsOn: [], hasClientAffinity: false, settings };
   const hosts = new Map([['app.local', [route]]]);
-  front.use({ hosts, fallback: undefined, tls: [], problems: [] });
+  front.use({ hosts, fallback: undefined, tls: [] });
   await front.open({ http: false, https: true });
   return server;
 }

@@ -15,17 +15,17 @@ import {
   services,
 } from '#kube/client/resources.ts';
 import { appHosts } from '#kube/machinery/app-names.ts';
-import { ingressNode } from '#kube/machinery/ingress.ts';
+import { ingressNode, servedPortsText, type ServedPorts } from '#kube/machinery/ingress.ts';
 import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
 import type { AppCertificates } from './app-certificates.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
-import type { LanNames } from '../names/lan-names.ts';
+import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
-import { routeTable, type Problem, type RouteTable } from './routes.ts';
+import { routeTable, type RouteTable } from './routes.ts';
 import { TlsSecrets } from './tls-secrets.ts';
 
 export interface IngressPorts {
@@ -51,22 +51,25 @@ export interface IngressDeps {
 
 export interface IngressStatus {
   /** Open ones. */
-  readonly ports: readonly number[];
+  readonly ports: ServedPorts;
   /** Why one is not open that should be, in a sentence. */
   readonly problem: string | undefined;
   /** That the home is told of, from here. */
   readonly names: readonly string[];
+  /** This machine's addresses in the networks where it tells what it has to. */
+  readonly networks: readonly string[];
 }
 
 /** What a Node tells of it. */
 export function ingressAnnotations(
   status: IngressStatus | undefined,
 ): Readonly<Record<string, string | null>> {
-  const ports = status?.ports ?? [];
+  const ports = status === undefined ? '' : servedPortsText(status.ports);
   return {
-    [ingressNode.portsAnnotation]: ports.length === 0 ? null : ports.join(','),
+    [ingressNode.portsAnnotation]: ports || null,
     [ingressNode.reasonAnnotation]: status?.problem ?? null,
     [ingressNode.namesAnnotation]: status?.names.join(',') || null,
+    [ingressNode.networksAnnotation]: status?.networks.join(',') || null,
   };
 }
 
@@ -90,8 +93,9 @@ class IngressDriver {
   #table: RouteTable | undefined;
   /** Names of apps on the LAN: what they are, by what they should be. */
   #held: ReadonlyMap<string, string> = new Map();
-  #open: { readonly ports: readonly number[]; readonly problem: string } = {
-    ports: [],
+  #networks: readonly string[] = [];
+  #open: { readonly ports: ServedPorts; readonly problem: string } = {
+    ports: { http: undefined, https: undefined },
     problem: '',
   };
   #front: Front | undefined;
@@ -102,8 +106,6 @@ class IngressDriver {
   #isDirty = false;
   #timer: Timer | undefined;
   #told = '';
-  /** Of each Ingress, by uid: what was said of it. */
-  #toldOf = new Map<string, string>();
 
   constructor(deps: IngressDeps) {
     const { informers } = deps;
@@ -185,7 +187,6 @@ class IngressDriver {
       endpointSlices: this.#endpointSlices.lister.list(),
       place: this.#place(),
     });
-    this.#tell(table.problems);
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
     if (!hasRoutes && this.#front === undefined) return;
     this.#secrets.follow(table.tls);
@@ -203,11 +204,9 @@ class IngressDriver {
     }
     if (this.#deps.signal.aborted) return void front.close();
     if (problems.length > 0) this.#look(retryMs);
-    if (this.#secrets.areKnown) problems.push(...this.#certificates.problems);
-    const { http, https } = front.ports;
-    const open = [http, https].filter((port) => port !== undefined);
-    this.#open = { ports: open, problem: problems.join(' ') };
-    await this.#serveNames(http === undefined ? [] : servedNames(table));
+    const { ports } = front;
+    this.#open = { ports, problem: problems.join(' ') };
+    await this.#serveNames(ports.http === undefined ? [] : servedNames(table));
     this.#report();
   }
 
@@ -216,7 +215,8 @@ class IngressDriver {
     return new Map(Array.from(this.#held, ([wanted, name]) => [name, wanted]));
   }
 
-  #onHeld(held: ReadonlyMap<string, string>): void {
+  #onTold({ held, networks }: Told): void {
+    this.#networks = networks;
     for (const [wanted, name] of held)
       if (name !== wanted && this.#held.get(wanted) !== name) this.#tellRenamed(wanted, name);
     this.#held = held;
@@ -255,7 +255,7 @@ class IngressDriver {
       nodes: informers.informer(nodes),
       nodeName,
       interfaces,
-      onHeld: (held) => this.#onHeld(held),
+      onTold: (told) => this.#onTold(told),
       signal,
     });
     this.#names.serve(names);
@@ -304,24 +304,13 @@ class IngressDriver {
     const { logger } = informers.deps;
     const { ports, problem } = this.#open;
     const names = [...this.#held.values()].toSorted();
-    const text = `${ports.join(',')} ${names.join(',')} ${problem}`;
+    const networks = this.#networks;
+    const text = JSON.stringify([servedPortsText(ports), names, networks, problem]);
     if (text === this.#told) return;
     this.#told = text;
     if (problem === '') logger.info('Ingress', { ports, names });
     else logger.warn('Ingress', { ports, names, problem });
-    onStatus({ ports, names, problem: problem === '' ? undefined : problem });
-  }
-
-  /** Each once, as long as it is the same. */
-  #tell(problems: readonly Problem[]): void {
-    const now = new Map<string, string>();
-    for (const { ingress, sentence } of problems) {
-      const { uid = '' } = ingress.metadata;
-      now.set(uid, `${now.get(uid) ?? ''}\n${sentence}`);
-      if (this.#toldOf.get(uid)?.includes(sentence) === true) continue;
-      this.#deps.events.event(ingress, 'Warning', 'IngressProblem', sentence);
-    }
-    this.#toldOf = now;
+    onStatus({ ports, names, networks, problem: problem === '' ? undefined : problem });
   }
 }
 

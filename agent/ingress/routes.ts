@@ -1,16 +1,10 @@
 // Which host and path lead to which pods: pure. Hosts exact or with one label of freedom, paths exact
 // or by whole elements; the longest path wins, then the older Ingress.
 // Source: the Ingress API's own documentation (networking.k8s.io/v1), Kubernetes 1.35.
-import type { Service, ServicePort } from '#kube/api/core.ts';
+import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
-import type {
-  HTTPIngressPath,
-  Ingress,
-  IngressBackend,
-  IngressClass,
-  IngressServiceBackend,
-} from '#kube/api/networking.ts';
-import { ownIngresses } from '#kube/machinery/ingress.ts';
+import type { Ingress, IngressBackend, IngressClass } from '#kube/api/networking.ts';
+import { olderFirst, ownIngresses, servedPaths, servicePortOf } from '#kube/machinery/ingress.ts';
 import {
   chooseEndpoints,
   internalEndpoints,
@@ -18,7 +12,7 @@ import {
   type Endpoint,
   type Place,
 } from '../proxy/endpoints.ts';
-import { settingsOf, type Settings } from './settings.ts';
+import { settingsOf, type Settings } from '#kube/machinery/ingress-settings.ts';
 
 export interface Route {
   /** Without a slash at its end, but for `/`. */
@@ -49,13 +43,6 @@ export interface RouteTable {
   /** For what no rule is for. */
   readonly fallback: Route | undefined;
   readonly tls: readonly TlsName[];
-  /** What can't be served as it is written: a sentence each, by the Ingress. */
-  readonly problems: readonly Problem[];
-}
-
-export interface Problem {
-  readonly ingress: Ingress;
-  readonly sentence: string;
 }
 
 export interface IngressState {
@@ -68,47 +55,30 @@ export interface IngressState {
 }
 
 export function routeTable(state: IngressState): RouteTable {
-  const own = ownIngresses(state.ingresses, state.classes).toSorted((a, b) =>
-    ageKey(a) < ageKey(b) ? -1 : 1,
-  );
+  const own = ownIngresses(state.ingresses, state.classes).toSorted(olderFirst);
   const backends = new Backends(state);
-  const problems: Problem[] = [];
   const hosts = new Map<string, Route[]>();
   let fallback: Route | undefined;
   for (const ingress of own) {
-    const tell = (sentence: string): void => void problems.push({ ingress, sentence });
-    const { settings, mistakes } = settingsOf(ingress.metadata.annotations ?? {});
-    for (const mistake of mistakes) tell(mistake);
+    const { settings } = settingsOf(ingress.metadata.annotations ?? {});
     const owner = `${ingress.metadata.namespace}/${ingress.metadata.name}`;
     const route = (to: IngressBackend | undefined, path: string, isExact = false) => {
-      const backend = backends.find(ingress, to, tell);
+      const backend = backends.find(ingress, to);
       return backend && { path, isExact, owner, settings, ...backend };
     };
-    const { rules = [], defaultBackend } = ingress.spec;
+    const { defaultBackend } = ingress.spec;
     if (defaultBackend !== undefined) fallback ??= route(defaultBackend, '/');
-    for (const { host = '', http } of rules)
-      for (const given of http?.paths ?? []) {
-        const found = route(given.backend, pathOf(given), given.pathType === 'Exact');
-        if (found === undefined) continue;
-        const routes = hosts.get(host.toLowerCase()) ?? [];
-        const rival = routes.find(
-          (one) => one.path === found.path && one.isExact === found.isExact,
-        );
-        if (rival === undefined) routes.push(found);
-        else tell(`${host}${found.path} is served for the older Ingress ${rival.owner} already.`);
-        hosts.set(host.toLowerCase(), routes);
-      }
+    for (const { host, path, isExact, backend } of servedPaths(ingress)) {
+      const found = route(backend, path, isExact);
+      if (found === undefined) continue;
+      const routes = hosts.get(host) ?? [];
+      const isTaken = routes.some((one) => one.path === path && one.isExact === isExact);
+      if (!isTaken) routes.push(found);
+      hosts.set(host, routes);
+    }
   }
   for (const routes of hosts.values()) routes.sort(byPrecedence);
-  return { hosts, fallback, tls: own.flatMap(tlsNames), problems };
-}
-
-function ageKey({ metadata }: Ingress): string {
-  return `${metadata.creationTimestamp ?? ''} ${metadata.namespace}/${metadata.name}`;
-}
-
-function pathOf({ path = '/', pathType }: HTTPIngressPath): string {
-  return pathType !== 'Exact' && path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+  return { hosts, fallback, tls: own.flatMap(tlsNames) };
 }
 
 function byPrecedence(a: Route, b: Route): number {
@@ -142,15 +112,8 @@ class Backends {
   }
 
   /** Without endpoints where the Service is not there (yet): that is answered with 503. */
-  find(
-    { metadata }: Ingress,
-    backend: IngressBackend | undefined,
-    tell: (sentence: string) => void,
-  ): Found | undefined {
-    if (backend?.service === undefined) {
-      tell('Only Services can be behind an Ingress here, no other resources.');
-      return undefined;
-    }
+  find({ metadata }: Ingress, backend: IngressBackend | undefined): Found | undefined {
+    if (backend?.service === undefined) return undefined;
     const { name, port } = backend.service;
     const key = `${metadata.namespace}/${name}`;
     const portText = String(port?.name ?? port?.number ?? '');
@@ -161,15 +124,8 @@ class Backends {
       hasClientAffinity: false,
     };
     const service = this.#services.get(key);
-    if (service === undefined) {
-      tell(`The Service ${key} does not exist.`);
-      return nothing;
-    }
-    const found = servicePort(service, port);
-    if (found === undefined) {
-      tell(`The Service ${key} has no port ${portText}.`);
-      return nothing;
-    }
+    const found = service && servicePortOf(service, port);
+    if (service === undefined || found === undefined) return nothing;
     const choice = chooseEndpoints(found, this.#slices.get(key) ?? [], this.#place);
     return {
       ...nothing,
@@ -178,17 +134,6 @@ class Backends {
       hasClientAffinity: service.spec.sessionAffinity === 'ClientIP',
     };
   }
-}
-
-function servicePort(
-  { spec }: Service,
-  port: IngressServiceBackend['port'],
-): ServicePort | undefined {
-  return (spec.ports ?? []).find((one) =>
-    port?.name === undefined || port.name === ''
-      ? one.port === port?.number
-      : one.name === port.name,
-  );
 }
 
 /** `host` as in a Host header; `path` without the question. Undefined: nothing answers there. */

@@ -46,11 +46,6 @@ export class TlsSecrets {
     return this.#followed.get(`${namespace}/${name}`)?.informer.lister.get(namespace, name);
   }
 
-  /** Whether each was asked for once. */
-  get areKnown(): boolean {
-    return [...this.#followed.values()].every(({ informer }) => informer.hasSynced);
-  }
-
   stop(): void {
     this.follow([]);
   }

@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import type { Endpoint } from '../proxy/endpoints.ts';
 import type { RouteTable } from './routes.ts';
-import type { Settings } from './settings.ts';
+import type { Settings } from '#kube/machinery/ingress-settings.ts';
 
 const connectMs = 3_000;
 

@@ -1,5 +1,5 @@
-// Names told by avahi, through its D-Bus: a group of entries for each name, with the addresses of all links, so that
-// a name has one number everywhere. avahi asks whether it is free, announces, answers and says goodbye; it drops
+// Names told by avahi, through its D-Bus: a group of entries for each name, with the addresses of all its links, so
+// that a name has one number everywhere. avahi asks whether it is free, announces, answers and says goodbye; it drops
 // all of it when our connection ends, and forgets it when it starts anew: then all is told again.
 // Source: avahi, org.freedesktop.Avahi.{Server,EntryGroup}.xml; avahi-common/defs.h (states and flags).
 import { readFile } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import { bus as theBus, BusError, type Bus, type BusOptions } from '../dbus/bus.ts';
 import type { BusMessage, Value } from '../dbus/message.ts';
 import { messageOf } from '../error-message.ts';
-import { numbered, type LinkAddress, type Teller } from './teller.ts';
+import { namesOn, numbered, type Teller, type TellingLink } from './teller.ts';
 
 export interface AvahiDeps {
   /** Rejects where there is no bus. */
@@ -37,6 +37,7 @@ const slowMs = 5_000;
 
 interface Group {
   readonly wanted: string;
+  entries: readonly Entry[];
   number: number;
   conflicts: number;
   /** avahi's; undefined before there is one. */
@@ -59,7 +60,6 @@ export class Avahi implements Teller {
   /** Why it tells nothing, though it runs. */
   #refusal = '';
   readonly #groups = new Map<string, Group>();
-  #entries: readonly Entry[] = [];
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(deps: AvahiDeps) {
@@ -84,8 +84,8 @@ export class Avahi implements Teller {
     this.#bus = undefined;
   }
 
-  async tell(names: ReadonlySet<string>, links: ReadonlyMap<string, LinkAddress>): Promise<string> {
-    const work = this.#work.then(() => this.#follow(names, links));
+  async tell(links: ReadonlyMap<string, TellingLink>): Promise<string> {
+    const work = this.#work.then(() => this.#follow(links));
     this.#work = work.catch(() => {});
     try {
       await work;
@@ -131,31 +131,32 @@ export class Avahi implements Teller {
     return this.#ask(group, member, signature, body);
   }
 
-  async #follow(
-    names: ReadonlySet<string>,
-    links: ReadonlyMap<string, LinkAddress>,
-  ): Promise<void> {
+  async #follow(links: ReadonlyMap<string, TellingLink>): Promise<void> {
+    const names = namesOn(links);
     for (const [wanted, { path }] of this.#groups) {
       if (names.has(wanted)) continue;
       this.#groups.delete(wanted);
       if (path !== undefined) await this.#askGroup(path, 'Free');
     }
     const { interfaceIndex = readIndex } = this.#deps;
-    const entries = [...links.values()].map(async ({ name, address }) => {
+    const found = [...links.values()].map(async ({ name, address, names: there }) => {
       const index = await interfaceIndex(name);
-      return index === undefined ? [] : [{ index, address }];
+      return index === undefined ? [] : [{ there, entry: { index, address } }];
     });
-    this.#entries = (await Promise.all(entries)).flat();
+    const present = (await Promise.all(found)).flat();
     for (const wanted of names) {
+      const entries = present.flatMap(({ there, entry }) => (there.has(wanted) ? [entry] : []));
       const fresh = { number: 1, conflicts: 0, path: undefined, told: '', isOurs: false };
-      if (!this.#groups.has(wanted)) this.#groups.set(wanted, { wanted, ...fresh });
+      const group = this.#groups.get(wanted);
+      if (group === undefined) this.#groups.set(wanted, { wanted, entries, ...fresh });
+      else group.entries = entries;
     }
     for (const group of this.#groups.values()) await this.#publish(group);
   }
 
   /** Until the name is one that nobody on this machine has; whether another device has it comes as a signal. */
   async #publish(group: Group): Promise<void> {
-    const told = (): string => JSON.stringify([group.number, this.#entries]);
+    const told = (): string => JSON.stringify([group.number, group.entries]);
     while (group.told !== told()) {
       const telling = told();
       group.isOurs = false;
@@ -165,14 +166,14 @@ export class Avahi implements Teller {
         group.path = String(path);
       } else await this.#askGroup(group.path, 'Reset');
       try {
-        for (const { index, address } of this.#entries) {
+        for (const { index, address } of group.entries) {
           const name = numbered(group.wanted, group.number);
           const entry = [index, ipv4, noReverse, name, address];
           await this.#askGroup(group.path, 'AddAddress', 'iiuss', entry);
         }
         // Told before it is asked for: avahi's word may come with the answer.
         group.told = telling;
-        if (this.#entries.length > 0) await this.#askGroup(group.path, 'Commit');
+        if (group.entries.length > 0) await this.#askGroup(group.path, 'Commit');
       } catch (error) {
         const isTaken = error instanceof BusError && error.errorName === taken;
         if (!isTaken || group.conflicts >= conflictsMax) throw error;

@@ -10,9 +10,9 @@ import { Bus, systemBusPath } from '../dbus/bus.ts';
 import { Avahi, type AvahiDeps } from './avahi.ts';
 import { lanLinks } from './lan-links.ts';
 import type { Link, LinkOptions } from './link.ts';
-import { namesOf, type ServedName } from './owners.ts';
+import { lanAddresses, namesOf, type ServedName } from './owners.ts';
 import { OwnTeller } from './own-teller.ts';
-import type { LinkAddress, Teller } from './teller.ts';
+import type { LinkAddress, Teller, TellingLink } from './teller.ts';
 
 export interface LanNamesDeps {
   readonly nodes: Pick<Informer<Node>, 'lister' | 'addHandler'>;
@@ -22,11 +22,18 @@ export interface LanNamesDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** What apps answer to now, by what they should: the same, or with a number. */
-  readonly onHeld: (held: ReadonlyMap<string, string>) => void;
+  /** It is another. */
+  readonly onTold: (told: Told) => void;
   readonly signal: AbortSignal;
   /** For tests. */
   readonly system?: LanSystem;
+}
+
+export interface Told {
+  /** What apps answer to now, by what they should: the same, or with a number. */
+  readonly held: ReadonlyMap<string, string>;
+  /** This machine's addresses where it tells what it has to: `192.168.1.2/24`. None: it serves no names. */
+  readonly networks: readonly string[];
 }
 
 /** The machine, as far as names need it. */
@@ -39,7 +46,6 @@ export interface LanSystem {
 
 /** Machines get other addresses, and cables are plugged in. */
 const lookMs = 15_000;
-const nothing: [ReadonlySet<string>, ReadonlyMap<string, LinkAddress>] = [new Set(), new Map()];
 
 export class LanNames {
   readonly #deps: LanNamesDeps;
@@ -51,6 +57,10 @@ export class LanNames {
   #timer: Timer | undefined;
   #looking = Promise.resolve();
   #problem = '';
+  #networks: readonly string[] = [];
+  /** Of the cluster, in the networks of the home. */
+  #addresses: ReadonlySet<string> = new Set();
+  #told = '';
 
   constructor(deps: LanNamesDeps) {
     const { nodes, signal, clock } = deps;
@@ -58,7 +68,8 @@ export class LanNames {
     this.#system = deps.system ?? linuxSystem(clock);
     const onChange = (): void => this.#report();
     const look = (): void => this.#look();
-    this.#own = new OwnTeller({ ...deps, ...this.#system, onChange });
+    const ownAddresses = (): ReadonlySet<string> => this.#addresses;
+    this.#own = new OwnTeller({ ...deps, ...this.#system, onChange, ownAddresses });
     this.#avahi = new Avahi({ ...deps, ...this.#system, onChange, onPresence: look });
     const detach = nodes.addHandler({ onAdd: look, onUpdate: look, onDelete: look });
     const stop = (): void => {
@@ -95,21 +106,29 @@ export class LanNames {
     const isNeeded = this.#served.length > 0;
     const links = isNeeded
       ? lanLinks(this.#deps.interfaces, this.#system.networkInterfaces())
-      : nothing[1];
+      : new Map<string, LinkAddress>();
     const teller = isNeeded && (await this.#avahi.isReady()) ? this.#avahi : this.#own;
     if (this.#teller !== teller && isNeeded)
       logger.info('Names of apps', { toldBy: teller === this.#avahi ? 'avahi' : 'this agent' });
     // Never both at a time: each would take the other's for somebody else's.
-    if (this.#teller !== undefined && this.#teller !== teller) await this.#teller.tell(...nothing);
+    if (this.#teller !== undefined && this.#teller !== teller) await this.#teller.tell(new Map());
     this.#teller = teller;
     if (!isNeeded) this.#avahi.close();
-    const names = namesOf(nodeName, this.#served, nodes.lister.list());
-    this.#tell(await teller.tell(names, links));
+    const all = nodes.lister.list();
+    const names = namesOf(nodeName, this.#served, all);
+    const own = [...links.values()].map(({ address }) => address);
+    this.#addresses = new Set([...own, ...lanAddresses(all)]);
+    this.#networks = [...links.values()].map(networkOf).toSorted();
+    this.#tell(await teller.tell(withNames(links, names)));
     this.#report();
   }
 
   #report(): void {
-    this.#deps.onHeld(this.#teller?.held ?? new Map<string, string>());
+    const held = this.#teller?.held ?? new Map<string, string>();
+    const told = JSON.stringify([[...held], this.#networks]);
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#deps.onTold({ held, networks: this.#networks });
   }
 
   #tell(problem: string): void {
@@ -118,6 +137,23 @@ export class LanNames {
     if (problem !== '')
       this.#deps.logger.warn('Names of apps are not told everywhere', { problem });
   }
+}
+
+function networkOf({ address, prefixLength }: LinkAddress): string {
+  return `${address}/${prefixLength}`;
+}
+
+/** None where the Node does not say yet that we are there: the others don't know either. */
+function withNames(
+  links: ReadonlyMap<string, LinkAddress>,
+  names: ReadonlyMap<string, ReadonlySet<string>>,
+): Map<string, TellingLink> {
+  return new Map(
+    Array.from(links, ([key, link]) => {
+      const there = names.get(networkOf(link)) ?? new Set<string>();
+      return [key, { ...link, names: there }];
+    }),
+  );
 }
 
 function linuxSystem(clock: Clock): LanSystem {

@@ -230,18 +230,27 @@ describe('a question', () => {
 });
 
 describe('which node tells of a name', () => {
-  const node = (name: string, { ports = '80', ready = 'True' } = {}): Node => ({
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name, annotations: { [ingressNode.portsAnnotation]: ports } },
-    spec: {},
-    status: { conditions: [{ type: 'Ready', status: ready }] },
-  });
+  const serving = { ports: 'http 80; https 443', ready: 'True', networks: '192.168.1.9/24' };
+  const node = (name: string, more: Partial<typeof serving> = {}): Node => {
+    const { ports, ready, networks } = { ...serving, ...more };
+    const annotations = {
+      [ingressNode.portsAnnotation]: ports,
+      [ingressNode.networksAnnotation]: networks,
+    };
+    return {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name, annotations },
+      spec: {},
+      status: { conditions: [{ type: 'Ready', status: ready }] },
+    };
+  };
+  const names = (runsOn: readonly string[]) => [{ host: 'x.local', runsOn: new Set(runsOn) }];
   const owners = (runsOn: readonly string[], nodes: readonly Node[]): string[] =>
     nodes
       .map(({ metadata }) => metadata.name)
-      .filter(
-        (name) => namesOf(name, [{ host: 'x.local', runsOn: new Set(runsOn) }], nodes).size > 0,
+      .filter((name) =>
+        [...namesOf(name, names(runsOn), nodes).values()].some(({ size }) => size > 0),
       );
 
   it('is the one where the app runs', () => {
@@ -254,10 +263,35 @@ describe('which node tells of a name', () => {
     expect(owners(['gone'], nodes)).toEqual(owners([], nodes.toReversed()));
   });
 
-  it('is none that serves no Ingress, or is not ready', () => {
-    const nodes = [node('a', { ports: '' }), node('b', { ready: 'Unknown' }), node('c')];
+  it('is none that serves no plain HTTP, or is not ready', () => {
+    const nodes = [node('a', { ports: 'https 443' }), node('b', { ready: 'Unknown' }), node('c')];
     expect([owners(['a'], nodes), owners(['b'], nodes)]).toEqual([['c'], ['c']]);
-    expect(owners(['a'], nodes.slice(0, 2))).toEqual([]);
+    expect(owners(['a'], [...nodes.slice(0, 2), node('d', { ports: '' })])).toEqual([]);
+  });
+
+  it('is one in each network of the home, and the app draws it within its own', () => {
+    const nodes = [
+      node('a', { networks: '10.77.0.11/24' }),
+      node('b', { networks: '10.77.0.12/24,192.168.1.2/24' }),
+      node('c', { networks: '10.78.0.13/24' }),
+    ];
+    expect(owners(['b'], nodes)).toEqual(['b', 'c']);
+    expect(owners(['a', 'c'], nodes)).toEqual(['a', 'b', 'c']);
+    expect([...namesOf('b', names(['a']), nodes)]).toEqual([
+      ['10.77.0.12/24', new Set()],
+      ['192.168.1.2/24', new Set(['x.local'])],
+    ]);
+  });
+
+  it('is one also where machines of a network disagree on how large it is, or say nonsense', () => {
+    const nodes = [
+      node('a', { networks: '10.77.1.11/24' }),
+      node('b', { networks: '10.77.0.12/16' }),
+      node('c', { networks: '10.77.2.13/24,' }),
+      node('d', { networks: 'eth0' }),
+    ];
+    for (const name of ['a', 'b', 'c']) expect(owners([name], nodes)).toEqual([name]);
+    expect(owners(['d'], nodes).length).toBe(1);
   });
 
   it('has one label that a host name may have', () => {

@@ -6,7 +6,7 @@ import type { Random } from '#kube/base/random.ts';
 import { messageOf } from '../error-message.ts';
 import { Link, type LinkOptions } from './link.ts';
 import { Responder } from './responder.ts';
-import type { LinkAddress, Teller } from './teller.ts';
+import { namesOn, type LinkAddress, type Teller, type TellingLink } from './teller.ts';
 
 export interface OwnTellerDeps {
   readonly clock: Clock;
@@ -14,6 +14,8 @@ export interface OwnTellerDeps {
   readonly logger: Logger;
   /** `held` is another. */
   readonly onChange: () => void;
+  /** Of this machine, and of others of the cluster: what is said from there is no conflict. */
+  readonly ownAddresses: () => ReadonlySet<string>;
   /** For tests. */
   readonly openLink?: (options: LinkOptions) => Promise<Pick<Link, 'send' | 'close'>>;
 }
@@ -26,8 +28,7 @@ interface OpenLink {
 export class OwnTeller implements Teller {
   readonly #deps: OwnTellerDeps;
   readonly #links = new Map<string, OpenLink>();
-  #names: ReadonlySet<string> = new Set();
-  #addresses: ReadonlySet<string> = new Set();
+  #wanted: ReadonlyMap<string, TellingLink> = new Map();
   /** Of names that another device has somewhere; all others have 1. */
   readonly #numbers = new Map<string, number>();
 
@@ -39,10 +40,10 @@ export class OwnTeller implements Teller {
     return new Map([...this.#links.values()].flatMap(({ responder }) => [...responder.held]));
   }
 
-  async tell(names: ReadonlySet<string>, links: ReadonlyMap<string, LinkAddress>): Promise<string> {
-    this.#names = names;
+  async tell(links: ReadonlyMap<string, TellingLink>): Promise<string> {
+    this.#wanted = links;
+    const names = namesOn(links);
     for (const name of this.#numbers.keys()) if (!names.has(name)) this.#numbers.delete(name);
-    this.#addresses = new Set([...links.values()].map(({ address }) => address));
     for (const key of this.#links.keys()) if (!links.has(key)) await this.#close(key);
     const problems: string[] = [];
     for (const [key, at] of links) {
@@ -53,12 +54,12 @@ export class OwnTeller implements Teller {
         problems.push(`${at.name}: ${messageOf(error)}`);
       }
     }
-    for (const { responder } of this.#links.values()) responder.want(names, this.#numbers);
+    this.#want();
     return problems.join('; ');
   }
 
   async #open({ address, prefixLength, name }: LinkAddress): Promise<OpenLink> {
-    const { clock, random, logger, onChange, openLink = Link.open } = this.#deps;
+    const { clock, random, logger, onChange, ownAddresses, openLink = Link.open } = this.#deps;
     const link = await openLink({
       address,
       prefixLength,
@@ -67,7 +68,7 @@ export class OwnTeller implements Teller {
     });
     const responder: Responder = new Responder({
       address,
-      ownAddresses: () => this.#addresses,
+      ownAddresses,
       clock,
       random,
       send: (message, to) => link.send(message, to),
@@ -80,7 +81,12 @@ export class OwnTeller implements Teller {
   /** The next number, on all links. */
   #take(wanted: string, number: number): void {
     this.#numbers.set(wanted, number);
-    for (const { responder } of this.#links.values()) responder.want(this.#names, this.#numbers);
+    this.#want();
+  }
+
+  #want(): void {
+    for (const [key, { responder }] of this.#links)
+      responder.want(this.#wanted.get(key)?.names ?? new Set(), this.#numbers);
   }
 
   async #close(key: string): Promise<void> {

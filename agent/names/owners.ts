@@ -1,8 +1,10 @@
-// Which node tells the home of which name: pure, and the same on each node that knows the same. The one
-// where the app runs, else any that serves Ingresses; with the app it moves.
+// Which node tells the home of which name: pure, and the same on each node that knows the same. In each network of
+// the home one: where the app runs, else any that serves plain HTTP there; with the app it moves.
 import type { Node } from '#kube/api/core.ts';
+import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import { fnv1a } from '#kube/machinery/hash.ts';
-import { ingressNode } from '#kube/machinery/ingress.ts';
+import { ingressNode, servedPorts } from '#kube/machinery/ingress.ts';
+import { formatIpv4Network, overlap, parseIpv4Network } from '#kube/machinery/ipv4.ts';
 import type { RouteTable } from '../ingress/routes.ts';
 
 export interface ServedName {
@@ -25,33 +27,54 @@ export function isLanName(host: string): boolean {
   return /^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?\.local$/.test(host);
 }
 
-/** The names that `nodeName` has to tell of. */
+/** The names that `nodeName` has to tell of, by its address in a network (`192.168.1.2/24`), as its Node has it. */
 export function namesOf(
   nodeName: string,
   names: readonly ServedName[],
   nodes: readonly Node[],
-): ReadonlySet<string> {
-  const serving = nodes
-    .filter(
-      ({ metadata, status }) =>
-        (metadata.annotations?.[ingressNode.portsAnnotation] ?? '') !== '' &&
-        status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true,
-    )
-    .map(({ metadata }) => metadata.name);
-  return new Set(
-    names
-      .filter(({ host, runsOn }) => ownerOf(host, runsOn, serving) === nodeName)
-      .map(({ host }) => host),
+): ReadonlyMap<string, ReadonlySet<string>> {
+  const serving = nodes.filter(
+    (node) =>
+      servedPorts(node).http !== undefined && isConditionTrue(node.status?.conditions, 'Ready'),
+  );
+  const all = serving.flatMap(networksOf);
+  const own = serving.find(({ metadata }) => metadata.name === nodeName);
+  return new Map(
+    (own === undefined ? [] : networksOf(own)).map((network) => {
+      const segment = segmentOf(network, all);
+      const there = serving
+        .filter((node) => networksOf(node).some((one) => segmentOf(one, all) === segment))
+        .map(({ metadata }) => metadata.name);
+      const ours = names.filter((name) => ownerOf(name, there) === nodeName);
+      return [network, new Set(ours.map(({ host }) => host))];
+    }),
   );
 }
 
+/** Addresses by which nodes of this cluster tell of names: what they say is no other device's. */
+export function lanAddresses(nodes: readonly Node[]): string[] {
+  return nodes.flatMap(networksOf).map((network) => network.split('/')[0] ?? '');
+}
+
+function networksOf({ metadata }: Node): string[] {
+  const text = metadata.annotations?.[ingressNode.networksAnnotation] ?? '';
+  return text.split(',').filter((network) => parseIpv4Network(network) !== undefined);
+}
+
+/** The widest that it is in: machines of one network may disagree on how large that is. */
+function segmentOf(network: string, all: readonly string[]): string {
+  let widest = parseIpv4Network(network);
+  for (const text of all) {
+    const other = parseIpv4Network(text);
+    if (widest === undefined || other === undefined || !overlap(widest, other)) continue;
+    if (other.prefixLength < widest.prefixLength) widest = other;
+  }
+  return widest === undefined ? '' : formatIpv4Network(widest);
+}
+
 /** By a hash of both names, so that names are spread, and few move when a node comes or goes. */
-function ownerOf(
-  host: string,
-  runsOn: ReadonlySet<string>,
-  serving: readonly string[],
-): string | undefined {
-  const near = serving.filter((name) => runsOn.has(name));
+function ownerOf({ host, runsOn }: ServedName, there: readonly string[]): string | undefined {
+  const near = there.filter((name) => runsOn.has(name));
   const weight = (name: string): number => fnv1a(`${host} ${name}`);
-  return (near.length > 0 ? near : serving).toSorted((a, b) => weight(b) - weight(a))[0];
+  return (near.length > 0 ? near : there).toSorted((a, b) => weight(b) - weight(a))[0];
 }

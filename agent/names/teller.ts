@@ -8,11 +8,20 @@ export interface LinkAddress {
   readonly prefixLength: number;
 }
 
+export interface TellingLink extends LinkAddress {
+  /** To be told there. */
+  readonly names: ReadonlySet<string>;
+}
+
 export interface Teller {
-  /** Exactly these names from now on, on exactly these links (by a key of each). Answers what is the matter, or ''. */
-  tell(names: ReadonlySet<string>, links: ReadonlyMap<string, LinkAddress>): Promise<string>;
+  /** On exactly these links (by a key of each) exactly their names from now on. Answers what is the matter, or ''. */
+  tell(links: ReadonlyMap<string, TellingLink>): Promise<string>;
   /** What is ours now, by what was wanted: the same, or with a number, and on all links the same. */
   readonly held: ReadonlyMap<string, string>;
+}
+
+export function namesOn(links: ReadonlyMap<string, TellingLink>): ReadonlySet<string> {
+  return new Set([...links.values()].flatMap(({ names }) => [...names]));
 }
 
 /** `films.local` and 2: `films-2.local`. */

@@ -11,13 +11,20 @@ import { LanNames } from './lan-names.ts';
 import { addressRecord, mdnsPort, response, type Message } from './messages.ts';
 import type { LinkOptions } from './link.ts';
 
-const node: Node = {
+/** As it tells of itself. */
+const node = (networks: readonly string[]): Node => ({
   apiVersion: 'v1',
   kind: 'Node',
-  metadata: { name: 'a', annotations: { [ingressNode.portsAnnotation]: '80' } },
+  metadata: {
+    name: 'a',
+    annotations: {
+      [ingressNode.portsAnnotation]: 'http 80',
+      [ingressNode.networksAnnotation]: networks.join(','),
+    },
+  },
   spec: {},
   status: { conditions: [{ type: 'Ready', status: 'True' }] },
-};
+});
 const entry = (address: string, cidr: string) => ({
   address,
   cidr,
@@ -125,6 +132,8 @@ let links: Record<string, ReturnType<typeof entry>[]>;
 let sockets: Map<string, LinkOptions>;
 let said: { from: string; message: Message }[];
 let held: ReadonlyMap<string, string>;
+let networks: readonly string[];
+let reports: number;
 let over: AbortController;
 
 beforeEach(() => {
@@ -137,18 +146,30 @@ beforeEach(() => {
   sockets = new Map();
   said = [];
   held = new Map();
+  networks = [];
+  reports = 0;
   over = new AbortController();
 });
 
 function names(): LanNames {
+  let changed = (): void => {};
+  const addHandler = ({ onUpdate }: { onUpdate: () => void }) => {
+    changed = onUpdate;
+    return () => {};
+  };
   return new LanNames({
-    nodes: { lister: { list: () => [node] }, addHandler: () => () => {} } as never,
+    nodes: { lister: { list: () => [node(networks)] }, addHandler } as never,
     nodeName: 'a',
     interfaces: ['eth0', 'wlan0'],
     clock,
     random: seededRandom(1),
     logger: silentLogger,
-    onHeld: (now) => (held = now),
+    onTold(told) {
+      reports++;
+      const isMoved = told.networks.join() !== networks.join();
+      ({ held, networks } = told);
+      if (isMoved) changed();
+    },
     signal: over.signal,
     system: {
       networkInterfaces: () => links,
@@ -244,6 +265,14 @@ describe('where avahi runs', () => {
     links = { eth0: [entry('192.168.1.7', '192.168.1.7/24')] };
     await pass(15_000);
     expect(avahi.names).toEqual([[[2, 0, 16, 'films.local', '192.168.1.7']]]);
+  });
+
+  it('is said once, not each time that this machine is looked at', async () => {
+    names().serve(films);
+    await pass(100);
+    const before = reports;
+    await pass(60_000);
+    expect([reports, networks]).toEqual([before, ['10.0.0.1/24', '192.168.1.1/24']]);
   });
 
   it('all is told again when it starts anew', async () => {

@@ -21,7 +21,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
-import { certificateExpiryMs, subjectIdentity } from '#platform/certificate.ts';
+import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
@@ -560,6 +560,7 @@ function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuth
         return { certificatePem: apps.certify(decision.request, chain) };
       },
     },
+    pairProblem,
     expiryOf: certificateExpiryMs,
   };
 }

@@ -11,6 +11,7 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import type { Random } from '#kube/base/random.ts';
 import * as der from './der.ts';
 import { ipAddressBytes } from './ip-address.ts';
@@ -156,6 +157,19 @@ export function certificateExpiryMs(pem: string): number | undefined {
   } catch {
     // What others made may be anything.
     return undefined;
+  }
+}
+
+/** Why a server can't show itself with these, as `… holds no certificate and key in PEM form`; undefined: it can. */
+export function pairProblem(certPem: string, keyPem: string): string | undefined {
+  try {
+    if (!new X509Certificate(certPem).checkPrivateKey(createPrivateKey(keyPem)))
+      return 'has a key that is not its certificate’s';
+    createSecureContext({ cert: certPem, key: keyPem });
+    return undefined;
+  } catch {
+    // What others made may be anything.
+    return 'holds no certificate and key in PEM form';
   }
 }
 

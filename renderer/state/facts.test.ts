@@ -5,7 +5,7 @@ import { describeFacts } from './facts.ts';
 function linesOf(services: readonly object[]): readonly string[] | undefined {
   const object = { metadata: {}, spec: { template: { spec: { containers: [{ name: 'main' }] } } } };
   const app = { object, services, pods: [], address: undefined } as unknown as App;
-  const facts = describeFacts(app, [], { host: '127.0.0.1', nowMs: 0 });
+  const facts = describeFacts(app, [], { host: '127.0.0.1', nowMs: 0, ingresses: [] });
   return facts.find(({ label }) => label === 'Inside the cluster')?.lines.map(({ text }) => text);
 }
 

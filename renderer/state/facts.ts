@@ -1,5 +1,7 @@
 // The facts beside an app's charts, as labelled lines. Pure.
+import type { Ingress } from '#kube/api/networking.ts';
 import { quantityNumber } from './amounts.ts';
+import { appNames } from './app-names.ts';
 import type { App } from './app.ts';
 import { formatAgo, formatBytes, formatCpu, plural } from './format.ts';
 import type { Machine } from './machine.ts';
@@ -15,13 +17,24 @@ export interface Fact {
   readonly lines: readonly FactLine[];
 }
 
+interface FactsWorld {
+  /** Where node ports answer for this browser. */
+  readonly host: string;
+  readonly nowMs: number;
+  readonly ingresses: readonly Ingress[];
+}
+
 export function describeFacts(
   app: App,
   machines: readonly Machine[],
-  { host, nowMs }: { readonly host: string; readonly nowMs: number },
+  { host, nowMs, ingresses }: FactsWorld,
 ): Fact[] {
+  const reached = [...names(app, ingresses), ...addresses(app, machines, host)];
   const facts: Fact[] = [
-    { label: 'Reached at', lines: addresses(app, machines, host) },
+    {
+      label: 'Reached at',
+      lines: reached.length > 0 ? reached : [{ text: 'Not opened to the outside' }],
+    },
     { label: 'Inside the cluster', lines: innerAddresses(app) },
     { label: 'May use', lines: allowances(app) },
     { label: 'Keeps', lines: storage(app) },
@@ -33,19 +46,27 @@ export function describeFacts(
   return facts.filter(({ lines }) => lines.length > 0);
 }
 
+function names(app: App, ingresses: readonly Ingress[]): FactLine[] {
+  const found = appNames(app.services, ingresses);
+  const lines: FactLine[] = found.map(({ url }) => reachedAt(url));
+  const href = found.find(({ trustUrl }) => trustUrl !== undefined)?.trustUrl;
+  if (href !== undefined) lines.push({ text: "Trust this home's certificate", href });
+  return lines;
+}
+
+function reachedAt(href: string): FactLine {
+  return { text: href.replace(/^https?:\/\//, ''), href, isCopyable: true };
+}
+
 /** Here first, then by the machines' own addresses, for other devices of the home. */
 function addresses(app: App, machines: readonly Machine[], host: string): FactLine[] {
-  if (app.address === undefined) return [{ text: 'Not opened to the outside' }];
+  if (app.address === undefined) return [];
   const { url, port } = app.address;
   const others = machines
     .map(({ address }) => address)
     .filter((address) => address !== '' && address !== host && !address.startsWith('127.'))
     .map((address) => `${url.split('://')[0]}://${address}:${port}`);
-  return [url, ...new Set(others)].map((href) => ({
-    text: href.replace(/^https?:\/\//, ''),
-    href,
-    isCopyable: true,
-  }));
+  return [url, ...new Set(others)].map(reachedAt);
 }
 
 /** By number: names are only known to pods once the cluster has a DNS server. */

@@ -86,7 +86,8 @@ async function annotation(name: string): Promise<string> {
 }
 
 async function ports(): Promise<number[]> {
-  return (await annotation('ingress-ports')).split(',').filter(Boolean).map(Number);
+  // `http 80; https 443`
+  return ((await annotation('ingress-ports')).match(/\d+/g) ?? []).map(Number);
 }
 
 /** Who told the home of names, in turn. */
@@ -205,8 +206,14 @@ it('with a certificate from a Secret instead, and HTTP is sent there where an an
     writeFileSync(path.join(folder, name), text);
   const files = [`--cert=${folder}/tls.crt`, `--key=${folder}/tls.key`];
   await cluster.apply(ingress('tls: [{ hosts: [films.local], secretName: films-tls }]'));
+  const events = [
+    'get',
+    'events',
+    '-o',
+    'jsonpath={.items[?(@.reason=="IngressProblem")].message}',
+  ];
   await eventually(
-    async () => (await annotation('ingress-reason')).includes('default/films-tls does not exist'),
+    async () => (await cluster.kubectl(...events)).stdout.includes('films-tls does not exist'),
     'the missing Secret is told',
   );
   await cluster.kubectlOk('create', 'secret', 'tls', 'films-tls', ...files);

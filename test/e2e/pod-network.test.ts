@@ -1,6 +1,7 @@
 // The pods' network between simulated machines: two on one switch, one behind the router. Each has its own
 // Docker Engine and runs our agent; the control plane is on a laptop beside them. Pods are asked who asks them.
 import { execFileSync } from 'node:child_process';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Node, Pod } from '#kube/api/core.ts';
 import { nodes, pods, services } from '#kube/client/resources.ts';
@@ -9,7 +10,9 @@ import { getCondition } from '#kube/machinery/conditions.ts';
 import { LabCluster } from '../lab/lab-cluster.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
 import { eventually } from '../setup/cluster.ts';
+import { visitProgram, type Visit } from '../setup/home-device.ts';
 import { savedTestImage, webImage } from '../setup/images.ts';
+import { root } from '../setup/machine.ts';
 
 const home = new LabCluster();
 let machines: LabMachine[] = [];
@@ -231,6 +234,34 @@ describe('pods on three machines', () => {
       expect(await home.cluster.kubectlOk('exec', metadata.name, '--', 'hostname')).toBe(
         `${metadata.name}\n`,
       );
+  });
+});
+
+describe('an app with a name', () => {
+  /** By a stock resolver: the address that a machine is told. */
+  const ask = async (machine: LabMachine | undefined): Promise<string | undefined> => {
+    const args = [visitProgram, machine?.address ?? '', 'web.local', '80', '3000'];
+    const modules = `NODE_PATH=${path.join(root, 'node_modules')}`;
+    const said = await machine?.run('env', modules, process.execPath, '-e', ...args);
+    return (JSON.parse(said ?? '') as Visit).address;
+  };
+
+  it('is told in each network, by a machine there whose port 80 is free, and those are listed', async () => {
+    const [, busy, far] = machines;
+    const listen = "require('node:net').createServer().listen(80, '0.0.0.0')";
+    busy?.start('holder', [process.execPath, '-e', listen]);
+    const rule = ['--rule=web.local/*=web:80', '--class=flotilla'];
+    await home.cluster.kubectlOk('create', 'ingress', 'web', ...rule);
+    await eventually(
+      async () => (await ask(busy)) === '10.77.0.11' && (await ask(far)) === '10.78.0.13',
+      'the name is told in both networks',
+    );
+    const ips = ['-o', 'jsonpath={.status.loadBalancer.ingress[*].ip}'];
+    expect(await home.cluster.kubectlOk('get', 'ingress', 'web', ...ips)).toBe(
+      '10.77.0.11 10.78.0.13',
+    );
+    await home.cluster.kubectlOk('delete', 'ingress', 'web');
+    await busy?.stop('holder');
   });
 });
 

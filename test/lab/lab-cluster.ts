@@ -65,6 +65,7 @@ export class LabCluster {
 
   agentCommand(machine: LabMachine, ...more: readonly string[]): readonly string[] {
     const flags = ['--data', data, '--node-name', machine.name, '--bind', '0.0.0.0'];
+    flags.push('--discovery', 'eth0');
     const main = path.join(root, 'out/agent/main.js');
     const bootstrap = ['--bootstrap-kubeconfig', bootstrapFile];
     return [process.execPath, main, ...flags, ...bootstrap, '--no-install', ...more];

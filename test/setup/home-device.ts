@@ -8,7 +8,7 @@ import { root } from './machine.ts';
 const execute = promisify(execFile);
 
 /** Asks for the name by mDNS, then for the page at the address that was answered. */
-const program = `
+export const visitProgram = `
 const [own, name, port, withinMs] = process.argv.slice(1);
 const mdns = require('multicast-dns')({ interface: own, bind: '0.0.0.0' });
 const giveUp = setTimeout(() => { console.log('{}'); process.exit(); }, Number(withinMs));
@@ -73,7 +73,15 @@ export class HomeDevice {
 
   /** Opens `http://name:port` as a browser there would. */
   async visit(name: string, port: number, withinMs = 5_000): Promise<Visit> {
-    const args = [process.execPath, '-e', program, this.#own, name, String(port), String(withinMs)];
+    const args = [
+      process.execPath,
+      '-e',
+      visitProgram,
+      this.#own,
+      name,
+      String(port),
+      String(withinMs),
+    ];
     const inside = ['netns', 'exec', this.#namespace, ...args];
     const { stdout } = await execute('ip', inside, { cwd: root, timeout: withinMs + 10_000 });
     return JSON.parse(stdout) as Visit;

@@ -8,7 +8,7 @@ import { InformerFactory } from '#kube/client/informer.ts';
 import type { Transport } from '#kube/client/transport.ts';
 import { events, namespaces, nodes, pods } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import { makeKey } from '#platform/certificate.ts';
+import { makeKey, pairProblem } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
@@ -111,6 +111,7 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
                 return 'refused' in decision ? decision : decision.request;
               },
               certify: () => ({ certificatePem: 'a certificate' }),
+              pairProblem,
               expiryOf: () => undefined,
               apps: {
                 chain: () => Promise.resolve('a chain'),

@@ -31,6 +31,8 @@ export interface ClusterAuthority {
       chain: string,
     ): { readonly certificatePem: string } | Refusal;
   };
+  /** Why a server can't show itself with this certificate and key, in PEM form; undefined: it can. */
+  pairProblem(certificatePem: string, keyPem: string): string | undefined;
   /** In ms; undefined: this is no certificate. */
   expiryOf(certificatePem: string): number | undefined;
 }

@@ -26,7 +26,8 @@ import { createEndpointMirroringController } from './endpoints/mirroring.ts';
 import { createEphemeralVolumeController } from './ephemeral-volumes.ts';
 import { createFlowSchemaController } from './flow-schema.ts';
 import { createGarbageCollector } from './garbage-collector/garbage-collector.ts';
-import { createIngressAddressController } from './ingress-addresses.ts';
+import { createIngressAddressController } from './ingress/addresses.ts';
+import { createIngressProblemController } from './ingress/problem-events.ts';
 import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam.ts';
@@ -78,6 +79,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   persistentvolumebinder: createVolumeBinder,
   localpath: createLocalPathProvisioner,
   ingressaddress: createIngressAddressController,
+  ingressproblem: createIngressProblemController,
   service: createBalancerController,
   apiendpoints: createApiEndpointsController,
   ephemeralvolume: createEphemeralVolumeController,
@@ -118,6 +120,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   persistentvolumebinder: 'persistent-volume-binder',
   localpath: 'local-path-provisioner',
   ingressaddress: 'ingress-address-controller',
+  ingressproblem: 'ingress-problem-controller',
   service: 'service-controller',
   apiendpoints: 'api-endpoints-controller',
   ephemeralvolume: 'ephemeral-volume-controller',

@@ -41,7 +41,7 @@ export function appDomains(classes: readonly IngressClass[]): AppDomains {
 }
 
 /** Two labels at least: whole top-level domains are nobody's. */
-function isHomeDomain(domain: string): boolean {
+export function isHomeDomain(domain: string): boolean {
   return (
     domain.length < 200 &&
     /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(domain)

@@ -83,7 +83,7 @@ describe('a LoadBalancer Service', () => {
       },
     });
     const front = node('front', '192.168.1.5', {
-      annotations: { [ingressNode.portsAnnotation]: '80,443' },
+      annotations: { [ingressNode.portsAnnotation]: 'http 80; https 443' },
     });
     const nodes = [pi, busy, front];
     expect(planned(service('ssh', 22), { nodes })).toEqual({

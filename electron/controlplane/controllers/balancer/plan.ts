@@ -13,7 +13,7 @@ import {
   wantsLanAddress,
 } from '#kube/machinery/balancers.ts';
 import { isConditionTrue } from '#kube/machinery/conditions.ts';
-import { ingressNode } from '#kube/machinery/ingress.ts';
+import { servedPorts } from '#kube/machinery/ingress.ts';
 import { planLanAddress } from './lan-plan.ts';
 import {
   addressOf,
@@ -96,12 +96,10 @@ function nodePortsOf({ spec }: Service): string[] {
 const notLooked = '';
 
 function takenOn(node: Node, service: Service): string | undefined {
-  const { annotations = {} } = node.metadata;
-  const ofIngress = (annotations[ingressNode.portsAnnotation] ?? '').split(',');
+  const ofIngress = Object.values(servedPorts(node)).map((port) => `${port}/tcp`);
   const holders = readPairs(node, portsAnnotation);
   for (const port of balancedPorts(service)) {
-    if (port.endsWith('/tcp') && ofIngress.includes(port.slice(0, -'/tcp'.length)))
-      return `port ${port} serves Ingresses there`;
+    if (ofIngress.includes(port)) return `port ${port} serves Ingresses there`;
     const holder = holders.get(port);
     if (holder === undefined) return notLooked;
     if (holder !== freePort) return `port ${port} is taken by ${holder}`;

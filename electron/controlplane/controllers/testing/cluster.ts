@@ -44,6 +44,7 @@ export class TestCluster {
       caPem: 'the CA',
       secretToken: (namespace, { name }) => `a token of ${namespace}/${name}`,
       examine: () => ({ commonName: 'system:node:node-1', dnsNames: [], ipAddresses: [] }),
+      pairProblem: () => undefined,
       expiryOf: () => undefined,
       apps: {
         chain: () => Promise.resolve('a chain'),

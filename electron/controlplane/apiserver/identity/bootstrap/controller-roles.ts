@@ -147,6 +147,11 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('update', 'networking.k8s.io', 'ingresses/status'),
     rule(read, 'core', 'nodes'),
   ],
+  'ingress-problem-controller': [
+    rule(read, 'networking.k8s.io', 'ingresses ingressclasses'),
+    rule(read, 'core', 'services secrets'),
+    events,
+  ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
   // Differs: Kubernetes has none.
   'home-search': [

@@ -25,25 +25,38 @@ export interface ReadSettings {
   readonly mistakes: readonly string[];
 }
 
+interface Reading<T> {
+  readonly parse: (text: string) => T | undefined;
+  /** What can be understood. */
+  readonly words: string;
+}
+
+const size: Reading<number> = { parse: parseBytes, words: 'a size such as 100m' };
+const duration: Reading<number> = { parse: parseSeconds, words: 'seconds such as 60' };
+const truth: Reading<boolean> = { parse: parseBoolean, words: 'true or false' };
+const protocol: Reading<Settings['protocol']> = { parse: parseProtocol, words: 'HTTP or HTTPS' };
+
 export function settingsOf(annotations: Readonly<Record<string, string>>): ReadSettings {
   const mistakes: string[] = [];
-  function read<T>(name: string, parse: (text: string) => T | undefined, standard: T): T {
+  function read<T>(name: string, { parse, words }: Reading<T>, standard: T): T {
     const key = prefixes.map((prefix) => `${prefix}${name}`).find((one) => one in annotations);
     if (key === undefined) return standard;
     const text = annotations[key] ?? '';
     const value = parse(text.trim());
     if (value !== undefined) return value;
-    mistakes.push(`The annotation ${key} can't be understood: ${JSON.stringify(text)}.`);
+    mistakes.push(
+      `The annotation ${key} can't be understood: ${JSON.stringify(text)}. Write ${words}.`,
+    );
     return standard;
   }
-  const bytes = read('proxy-body-size', parseBytes, defaults.bodyBytesMax ?? 0);
-  const redirects = read('ssl-redirect', parseBoolean, defaults.redirectsToTls);
-  const forced = read('force-ssl-redirect', parseBoolean, defaults.redirectsToTls);
+  const bytes = read('proxy-body-size', size, defaults.bodyBytesMax ?? 0);
+  const redirects = read('ssl-redirect', truth, defaults.redirectsToTls);
+  const forced = read('force-ssl-redirect', truth, defaults.redirectsToTls);
   const settings = {
     bodyBytesMax: bytes === 0 ? undefined : bytes,
-    idleMs: read('proxy-read-timeout', parseSeconds, defaults.idleMs),
+    idleMs: read('proxy-read-timeout', duration, defaults.idleMs),
     redirectsToTls: redirects || forced,
-    protocol: read('backend-protocol', parseProtocol, defaults.protocol),
+    protocol: read('backend-protocol', protocol, defaults.protocol),
   };
   return { settings, mistakes };
 }

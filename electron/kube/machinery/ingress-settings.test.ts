@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { settingsOf } from './settings.ts';
+import { settingsOf } from './ingress-settings.ts';
 
 const read = (annotations: Record<string, string>) => settingsOf(annotations);
 
@@ -43,9 +43,9 @@ describe('annotations', () => {
       'http',
     ]);
     expect(mistakes).toEqual([
-      'The annotation ingress.flotilla.dev/proxy-body-size can\'t be understood: "lots".',
-      'The annotation ingress.flotilla.dev/proxy-read-timeout can\'t be understood: "-1".',
-      'The annotation ingress.flotilla.dev/backend-protocol can\'t be understood: "GRPC".',
+      'The annotation ingress.flotilla.dev/proxy-body-size can\'t be understood: "lots". Write a size such as 100m.',
+      'The annotation ingress.flotilla.dev/proxy-read-timeout can\'t be understood: "-1". Write seconds such as 60.',
+      'The annotation ingress.flotilla.dev/backend-protocol can\'t be understood: "GRPC". Write HTTP or HTTPS.',
     ]);
   });
 

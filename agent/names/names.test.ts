@@ -245,12 +245,12 @@ describe('which node tells of a name', () => {
       status: { conditions: [{ type: 'Ready', status: ready }] },
     };
   };
-  const names = (runsOn: readonly string[]) => [{ host: 'x.local', runsOn: new Set(runsOn) }];
+  const served = (runsOn: readonly string[]) => [{ host: 'x.local', runsOn: new Set(runsOn) }];
   const owners = (runsOn: readonly string[], nodes: readonly Node[]): string[] =>
     nodes
       .map(({ metadata }) => metadata.name)
       .filter((name) =>
-        [...namesOf(name, names(runsOn), nodes).values()].some(({ size }) => size > 0),
+        [...namesOf(name, served(runsOn), nodes).values()].some(({ size }) => size > 0),
       );
 
   it('is the one where the app runs', () => {
@@ -277,7 +277,7 @@ describe('which node tells of a name', () => {
     ];
     expect(owners(['b'], nodes)).toEqual(['b', 'c']);
     expect(owners(['a', 'c'], nodes)).toEqual(['a', 'b', 'c']);
-    expect([...namesOf('b', names(['a']), nodes)]).toEqual([
+    expect([...namesOf('b', served(['a']), nodes)]).toEqual([
       ['10.77.0.12/24', new Set()],
       ['192.168.1.2/24', new Set(['x.local'])],
     ]);

@@ -91,6 +91,11 @@ describe('machines that are seen', () => {
     ]);
   });
 
+  it('are told to be of another home, and are not offered', () => {
+    const other = one('pi', { reason: 'InOtherCluster' });
+    expect([other.word, other.canAdd, other.canTry]).toEqual(['In another home', false, false]);
+  });
+
   it('keep the words of a server that knows more reasons', () => {
     const newer = one('pi', { reason: 'OnTheMoon' as never });
     expect([newer.word, newer.hint]).toEqual([

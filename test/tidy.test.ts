@@ -123,7 +123,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,
-  'electron/controlplane/fleet': /^(node:|bonjour-service$)/,
+  'electron/controlplane/fleet': /^(node:|(bonjour-service|tar-stream)$)/,
   'electron/controlplane': /^(node:|ws$)/,
   'electron/desktop': /^(node:|electron$)/,
   'electron/kube': /^$/,

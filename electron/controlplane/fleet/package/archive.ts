@@ -1,6 +1,9 @@
-// The form of a package: what `dpkg-deb -x` unpacks. An `ar` of a version, an empty control archive and a tar that is
-// compressed with zstd. Nothing in it tells when or where it was made.
+// The form of a package: what `dpkg-deb -x` unpacks. An `ar` of a version, an empty control archive and a compressed
+// tar. Nothing in it tells when or where it was made. Compressed by this computer's xz, or, without one, by Node's
+// zstd, which makes a tenth more of it and can't be unpacked by a Debian older than 12.
 // Source: deb(5), ar(5).
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { constants, zstdCompress } from 'node:zlib';
 import { pack } from 'tar-stream';
@@ -11,33 +14,59 @@ export interface ArchiveFile {
   readonly data: Uint8Array;
 }
 
-const compress = promisify(zstdCompress);
-/** What zstd may look back, and has to remember where it is unpacked: 128 MB is as much as dpkg allows. */
-const windowLog = 27;
+const zstd = promisify(zstdCompress);
 
-/** `level`: of zstd, 1 to 22. */
-export async function packArchive(
-  files: readonly ArchiveFile[],
-  level: number,
-): Promise<Uint8Array> {
+export async function packArchive(files: readonly ArchiveFile[]): Promise<Uint8Array> {
   const tar = await packTar(files);
-  const data = await compress(tar, {
-    params: {
-      [constants.ZSTD_c_compressionLevel]: level,
-      [constants.ZSTD_c_windowLog]: Math.min(windowLog, Math.ceil(Math.log2(tar.length + 1024))),
-      [constants.ZSTD_c_checksumFlag]: 1,
-    },
-  });
-  const control = await packTar([]);
   const members = [
     { name: 'debian-binary', data: Buffer.from('2.0\n') },
-    { name: 'control.tar', data: control },
-    { name: 'data.tar.zst', data },
+    { name: 'control.tar', data: await packTar([]) },
+    await compressed(tar),
   ];
   return Buffer.concat([Buffer.from('!<arch>\n'), ...members.flatMap(arMember)]);
 }
 
-function arMember({ name, data }: { readonly name: string; readonly data: Uint8Array }) {
+interface Member {
+  readonly name: string;
+  readonly data: Uint8Array;
+}
+
+/** `program`: for tests. */
+export async function compressed(tar: Uint8Array, program = 'xz'): Promise<Member> {
+  try {
+    return { name: 'data.tar.xz', data: await filtered(program, ['-6', '-T0', '--stdout'], tar) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const params = {
+    [constants.ZSTD_c_compressionLevel]: 19,
+    // What has to be remembered where it is unpacked: 128 MB is as much as dpkg allows.
+    [constants.ZSTD_c_windowLog]: 27,
+    [constants.ZSTD_c_checksumFlag]: 1,
+  };
+  return { name: 'data.tar.zst', data: await zstd(tar, { params }) };
+}
+
+/** What a program makes of its input. */
+async function filtered(
+  program: string,
+  args: readonly string[],
+  input: Uint8Array,
+): Promise<Uint8Array> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(child, 'spawn');
+  // One that ends early says so by its exit code.
+  child.stdin.on('error', () => {});
+  child.stdin.end(input);
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  const parts: Uint8Array[] = [];
+  for await (const part of child.stdout) parts.push(part as Uint8Array);
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`${program} ended with code ${code}`);
+  return Buffer.concat(parts);
+}
+
+function arMember({ name, data }: Member) {
   const fields = [
     name.padEnd(16),
     '0'.padEnd(12),

@@ -7,10 +7,11 @@ import path from 'node:path';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { agentArguments, agentEnvironment } from '#platform/supervisor.ts';
 import { packArchive, type ArchiveFile } from './archive.ts';
+import type { Architecture } from './locked-runtimes.ts';
 import { shortDigest } from './machine-paths.ts';
 import { withoutSymbols } from './strip.ts';
 
-export type Architecture = 'x64' | 'arm64';
+export type { Architecture } from './locked-runtimes.ts';
 
 export interface PackagePart {
   readonly file: string;
@@ -65,7 +66,7 @@ async function runtimePackage(
   const identity = await runtime.identity(architecture);
   return cached(cache, `runtime-${architecture}`, identity, async () => {
     const binary = withoutSymbols(await runtime.read(architecture));
-    return packArchive([{ name: 'bin/node', mode: 0o755, data: binary }], 19);
+    return packArchive([{ name: 'bin/node', mode: 0o755, data: binary }]);
   });
 }
 
@@ -86,7 +87,7 @@ async function agentPackage(
     files.push({ name, mode: 0o644, data: await readFile(path.join(agent, name)) });
   const identity = createHash('sha256');
   for (const { name, data } of files) identity.update(name).update(data);
-  return cached(cache, 'agent', identity.digest('hex'), () => packArchive(files, 19));
+  return cached(cache, 'agent', identity.digest('hex'), () => packArchive(files));
 }
 
 /** How the agent of this package is started: with the settings of the machine, as the supervisor of `npm start` does. */

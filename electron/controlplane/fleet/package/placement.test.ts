@@ -69,7 +69,7 @@ async function made(files: Readonly<Record<string, string>>): Promise<Made> {
     mode: 0o755,
     data: Buffer.from(text),
   }));
-  const bytes = await packArchive(listed, 1);
+  const bytes = await packArchive(listed);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   return { bytes, sha256, short: shortDigest(sha256) };
 }

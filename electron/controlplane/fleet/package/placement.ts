@@ -35,7 +35,7 @@ const receive = `command -v dpkg-deb > /dev/null || fail "this system has no dpk
 cat > "$new/package" || fail "the package could not be written to $root: is the disk full?"
 found=$(sha256sum "$new/package"); found=\${found%% *}
 [ "$found" = "$sha256" ] || fail "the package arrived damaged or cut short: its sha256 is $found, not $sha256"
-dpkg-deb -x "$new/package" "$new/files" || fail "the package could not be unpacked: it needs Debian 12, Ubuntu 20.04 or newer, and room on the disk"
+dpkg-deb -x "$new/package" "$new/files" || fail "the package could not be unpacked: is there room on the disk? A package made without xz needs Debian 12, Ubuntu 20.04 or newer"
 rm "$new/package"
 `;
 

@@ -10,35 +10,12 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { readBytesIfExists } from '#platform/atomic-file.ts';
-import { PackageError, type Architecture, type RuntimeSource } from './machine-package.ts';
+import type { LockedPackage, LockedRuntimes } from './locked-runtimes.ts';
+import { PackageError, type RuntimeSource } from './machine-package.ts';
 
 const execute = promisify(execFile);
 const unzip = promisify(gunzip);
 const fetchMs = 300_000;
-
-/** Of the lock file. */
-export interface LockedPackage {
-  readonly name: string;
-  readonly version: string;
-  /** `sha512-…` in base64. */
-  readonly integrity: string;
-}
-
-export type LockedRuntimes = Readonly<Record<Architecture, LockedPackage>>;
-
-/** Throws when the lock file does not name them. */
-export function lockedRuntimes(lockText: string): LockedRuntimes {
-  const { packages } = JSON.parse(lockText) as {
-    readonly packages: Readonly<Record<string, Omit<LockedPackage, 'name'> | undefined>>;
-  };
-  const of = (architecture: Architecture): LockedPackage => {
-    const name = `node-linux-${architecture}`;
-    const found = packages[`node_modules/${name}`];
-    if (found === undefined) throw new Error(`the lock file has no ${name}`);
-    return { name, version: found.version, integrity: found.integrity };
-  };
-  return { x64: of('x64'), arm64: of('arm64') };
-}
 
 export interface NpmRuntimesDeps {
   readonly locked: LockedRuntimes;
@@ -76,14 +53,12 @@ async function fetched(
   const what = `${name}@${version}, the Node for machines of that kind,`;
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-runtime-'));
   try {
-    const tarball = await readFile(await fetch(`${name}@${version}`, folder)).catch(
-      (error: unknown) => {
-        throw new PackageError(
-          `${what} could not be fetched by npm: ${(error as Error).message.trim()}. Is this computer online? Try again then`,
-          { cause: error },
-        );
-      },
-    );
+    const tarball = await tarballOf(`${name}@${version}`, folder, fetch).catch((cause: Error) => {
+      throw new PackageError(
+        `${what} could not be fetched by npm: ${cause.message.trim()}. Is this computer online? Try again then`,
+        { cause },
+      );
+    });
     const found = `sha512-${createHash('sha512').update(tarball).digest('base64')}`;
     if (found !== integrity)
       throw new PackageError(
@@ -93,6 +68,14 @@ async function fetched(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function tarballOf(
+  wanted: string,
+  folder: string,
+  fetch: NonNullable<NpmRuntimesDeps['fetch']>,
+): Promise<Buffer> {
+  return await readFile(await fetch(wanted, folder));
 }
 
 async function binaryIn(tar: Buffer, what: string): Promise<Uint8Array> {

@@ -84,6 +84,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
   'electron/controlplane/controllers': ['electron/controlplane/controllers', 'electron/kube'],
   'electron/controlplane/fleet': [
     'electron/controlplane/fleet',
+    'electron/controlplane/apiserver/http.ts',
     'electron/kube',
     'electron/platform',
   ],

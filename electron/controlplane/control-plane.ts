@@ -49,6 +49,7 @@ import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
+import { createMachinePaths } from './machine-paths.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
 import { startCompactor } from './store/compactor.ts';
@@ -231,7 +232,7 @@ export class ControlPlane {
     port: number,
     backing: Backing,
   ): Promise<AssembledApiServer> {
-    const { clock, random, logger, version, nodeName } = this.#deps;
+    const { clock, random, logger, version, nodeName, pages } = this.#deps;
     const { store, own } = backing;
     const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
@@ -266,6 +267,13 @@ export class ControlPlane {
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
+      machinePaths: createMachinePaths({
+        ...this.#deps,
+        built: path.join(pages, '..'),
+        pki,
+        port,
+        client: () => this.#client(handler, 'system:apiserver', ['system:masters']),
+      }),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
         const { utilization } = performance.eventLoopUtilization(now, lastLook);

@@ -47,7 +47,12 @@ describe('a package', () => {
     const { runtime, agent, version } = await machinePackage('arm64', source());
     expect(readFileSync(path.join(unpacked(runtime.file), 'bin/node'), 'utf8')).toBe('no ELF');
     const target = unpacked(agent.file);
-    expect(readdirSync(target).toSorted()).toEqual(['main.js', 'package.json', 'start']);
+    expect(readdirSync(target).toSorted()).toEqual([
+      'main.js',
+      'package.json',
+      'programs',
+      'start',
+    ]);
     expect(JSON.parse(readFileSync(path.join(target, 'package.json'), 'utf8'))).toEqual({
       type: 'module',
       version: '0.1.0',

@@ -2,13 +2,14 @@
 // is never installed, only unpacked: whatever system apt runs on has what unpacks it. Both are made of what this app has, kept
 // in the data directory, and known by their sha256; the same input makes the same file.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { agentArguments, agentEnvironment } from '#platform/supervisor.ts';
 import { packArchive, type ArchiveFile } from './archive.ts';
 import type { Architecture } from './locked-runtimes.ts';
 import { shortDigest } from './machine-paths.ts';
+import { placement, type Program } from './placement.ts';
 import { withoutSymbols } from './strip.ts';
 
 export type { Architecture } from './locked-runtimes.ts';
@@ -47,6 +48,15 @@ export interface RuntimeSource {
   read(architecture: Architecture): Promise<Uint8Array>;
 }
 
+/** By which an agent places the next one. */
+const programs: Readonly<Record<string, Program>> = {
+  'check-runtime': placement.checkRuntime,
+  'place-runtime': placement.placeRuntime,
+  'check-agent': placement.checkAgent,
+  'place-agent': placement.placeAgent,
+  'try-out': placement.tryOut,
+};
+
 /** Counts up when the form of packages changes. */
 const form = 1;
 
@@ -61,11 +71,10 @@ export async function machinePackage(
 
 async function runtimePackage(
   architecture: Architecture,
-  { runtime, cache }: PackageSource,
+  source: PackageSource,
 ): Promise<PackagePart> {
-  const identity = await runtime.identity(architecture);
-  return cached(cache, `runtime-${architecture}`, identity, async () => {
-    const binary = withoutSymbols(await runtime.read(architecture));
+  return cached(await runtimeFile(architecture, source), async () => {
+    const binary = withoutSymbols(await source.runtime.read(architecture));
     return packArchive([{ name: 'bin/node', mode: 0o755, data: binary }]);
   });
 }
@@ -83,11 +92,13 @@ async function agentPackage(
     { name: 'package.json', mode: 0o644, data: Buffer.from(JSON.stringify(manifest)) },
     { name: 'start', mode: 0o755, data: Buffer.from(startText()) },
   ];
+  for (const [name, { text }] of Object.entries(programs))
+    files.push({ name: `programs/${name}`, mode: 0o755, data: Buffer.from(text) });
   for (const name of names.toSorted())
     files.push({ name, mode: 0o644, data: await readFile(path.join(agent, name)) });
   const identity = createHash('sha256');
   for (const { name, data } of files) identity.update(name).update(data);
-  return cached(cache, 'agent', identity.digest('hex'), () => packArchive(files));
+  return cached(fileOf(cache, 'agent', identity.digest('hex')), () => packArchive(files));
 }
 
 /** How the agent of this package is started: with the settings of the machine, as the supervisor of `npm start` does. */
@@ -104,18 +115,23 @@ exec env ${variables.join(' ')} "$here/runtime/bin/node" ${agentArguments.join('
 `;
 }
 
-async function cached(
-  folder: string,
-  kind: string,
-  identity: string,
-  make: () => Promise<Uint8Array>,
-): Promise<PackagePart> {
+/** Where the runtime for it is kept, or will be. */
+export async function runtimeFile(
+  architecture: Architecture,
+  { runtime, cache }: Pick<PackageSource, 'runtime' | 'cache'>,
+): Promise<string> {
+  return fileOf(cache, `runtime-${architecture}`, await runtime.identity(architecture));
+}
+
+function fileOf(folder: string, kind: string, identity: string): string {
   const key = createHash('sha256').update(`${form} ${kind} ${identity}`).digest('hex');
-  const file = path.join(folder, `${kind}-${shortDigest(key)}.deb`);
+  return path.join(folder, `${kind}-${shortDigest(key)}.deb`);
+}
+
+async function cached(file: string, make: () => Promise<Uint8Array>): Promise<PackagePart> {
   let bytes: Uint8Array | undefined = await readBytesIfExists(file);
   if (bytes === undefined) {
     bytes = await make();
-    await mkdir(folder, { recursive: true, mode: 0o700 });
     await writeFileAtomic(file, bytes);
   }
   const sha256 = createHash('sha256').update(bytes).digest('hex');

@@ -108,6 +108,23 @@ echo done
 `,
 };
 
+/** At the next start, and for good only once it is found healthy. */
+const tryOut: Program = {
+  takes: ['DIGEST of the agent package'],
+  text: `${prelude}is_digest "$1"
+[ -f "$root/agent-$1/main.js" ] || fail "the agent $1 is not there yet"
+now=$(readlink "$root/current")
+[ "$now" != "agent-$1" ] || { echo done; exit 0; }
+rm -f "$root/failed"
+ln -sfn "$now" "$root/.trial"
+mv -T "$root/.trial" "$root/trial"
+ln -sfn "agent-$1" "$root/.current"
+mv -T "$root/.current" "$root/current"
+sync "$root"
+echo done
+`,
+};
+
 /** The two files are shell constants of ours. */
 const files = `unit='${unitText}'
 supervisor='${supervisorText.replaceAll("'", String.raw`'\''`)}'
@@ -222,7 +239,7 @@ if [ -e "$units/${unitName}" ]; then
 fi
 [ -d "$root" ] || { echo done; exit 0; }
 rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs"
-for one in current .current trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
+for one in current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
 rmdir "$root/state" 2>/dev/null || :
 if rmdir "$root" 2>/dev/null; then echo "removed $root"; else echo "kept in $root: $(cd "$root" && find . -mindepth 1 -maxdepth 2 | sort | tr '\\n' ' ')"; fi
 echo done
@@ -237,6 +254,7 @@ export const placement = {
   placeAgent,
   checkUse,
   use,
+  tryOut,
   checkUnit,
   placeUnit,
   checkJoin,

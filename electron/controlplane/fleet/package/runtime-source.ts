@@ -13,6 +13,8 @@ import { readBytesIfExists } from '#platform/atomic-file.ts';
 import type { LockedPackage, LockedRuntimes } from './locked-runtimes.ts';
 import { PackageError, type RuntimeSource } from './machine-package.ts';
 
+export { lockedRuntimes } from './locked-runtimes.ts';
+
 const execute = promisify(execFile);
 const unzip = promisify(gunzip);
 const fetchMs = 300_000;

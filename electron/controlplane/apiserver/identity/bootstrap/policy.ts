@@ -57,6 +57,7 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   bound('system:node'),
   bound('system:service-account-issuer-discovery', group('system:serviceaccounts')),
   boundTo('system:node-bootstrapper', 'flotilla:join', joining),
+  bound('flotilla:machine-package', joining, joined),
   boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
   boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined),
   boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),

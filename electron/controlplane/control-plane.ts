@@ -41,6 +41,8 @@ import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { runFleet } from './fleet/fleet.ts';
+import { MachinePackages } from './fleet/package/machine-packages.ts';
+import { createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -124,8 +126,18 @@ export class ControlPlane {
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
   #missing: string | undefined = 'the first objects are being made';
 
+  /** For machines that are added or upgraded. */
+  readonly #packages: MachinePackages;
+
   constructor(deps: ControlPlaneDeps) {
     this.#deps = deps;
+    const { version, pages, options } = deps;
+    this.#packages = new MachinePackages({
+      version,
+      agent: path.join(pages, '../agent'),
+      modules: [path.join(pages, '../../node_modules')],
+      cache: path.join(options.dataDirectory, 'packages'),
+    });
   }
 
   /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
@@ -232,7 +244,7 @@ export class ControlPlane {
     port: number,
     backing: Backing,
   ): Promise<AssembledApiServer> {
-    const { clock, random, logger, version, nodeName, pages } = this.#deps;
+    const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
     const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
@@ -269,7 +281,7 @@ export class ControlPlane {
       memberPaths: createMemberPaths(own?.members),
       machinePaths: createMachinePaths({
         ...this.#deps,
-        built: path.join(pages, '..'),
+        packages: this.#packages,
         pki,
         port,
         client: () => this.#client(handler, 'system:apiserver', ['system:masters']),
@@ -410,6 +422,7 @@ export class ControlPlane {
     startCompactor({ store, clock, logger, signal });
     void this.#renewSecrets(store, signal);
     void this.#searchHome(handler, signal);
+    void this.#upgradeAgents(handler, signal);
     const common = { clock, random };
     const scheduler = new Scheduler({
       ...common,
@@ -440,6 +453,25 @@ export class ControlPlane {
     const deps = { client, informers: this.#informers(client), discovery: options.discovery };
     try {
       await runFleet({ ...deps, clock, logger: logger.with({ component: 'fleet' }) }, signal);
+    } catch (error) {
+      onFatal(error);
+    }
+  }
+
+  async #upgradeAgents(handler: ApiHandler, signal: AbortSignal): Promise<void> {
+    const { clock, logger, onFatal } = this.#deps;
+    const client = this.#controllerClient(handler, 'agent-upgrade', 'agent-upgrade');
+    const informers = this.#informers(client);
+    const upgrades = createAgentUpgrades({
+      client,
+      nodes: informers.informer(nodes),
+      versionFor: this.#packages.versionOf,
+      clock,
+      logger: logger.with({ component: 'fleet' }),
+    });
+    informers.start(signal);
+    try {
+      await upgrades.run(signal);
     } catch (error) {
       onFatal(error);
     }

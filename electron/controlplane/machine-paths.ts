@@ -1,6 +1,5 @@
 // What of the control plane the paths for machines need (fleet/package): its address, its key, its authority.
 import { createHash, X509Certificate } from 'node:crypto';
-import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
@@ -8,15 +7,13 @@ import type { ClusterPki } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import type { ApiHandler } from './apiserver/http.ts';
 import { addressForOthers, servingNames } from './bind-address.ts';
-import { MachinePackages } from './fleet/package/machine-packages.ts';
+import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createPackagePaths } from './fleet/package/package-paths.ts';
 import { issueToken } from './fleet/tokens.ts';
 
 export interface MachinePathsDeps {
   readonly options: Options;
-  readonly version: string;
-  /** Folder of what was built. */
-  readonly built: string;
+  readonly packages: MachinePackages;
   readonly pki: ClusterPki;
   readonly port: number;
   readonly client: () => RestClient;
@@ -25,14 +22,8 @@ export interface MachinePathsDeps {
 }
 
 export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
-  const { options, version, built, pki, port } = deps;
-  const { bindAddress, dataDirectory } = options;
-  const packages = new MachinePackages({
-    version,
-    agent: path.join(built, 'agent'),
-    modules: [path.join(built, '../node_modules')],
-    cache: path.join(dataDirectory, 'packages'),
-  });
+  const { options, packages, pki, port } = deps;
+  const { bindAddress } = options;
   return createPackagePaths({
     packageFor: packages.of,
     server() {

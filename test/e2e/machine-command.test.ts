@@ -1,5 +1,5 @@
-// A machine that nobody may log in to becomes a node by one line that is run on it, and is as it was when it is taken out
-// again. Its Node is the one that the tests run on, in a package as small as a shell script; how large a real one is, and that
+// A machine that nobody may log in to becomes a node by one line that is run on it, gets other agents while its containers run,
+// goes back from one that is broken, and is as it was when it is taken out again. Its Node is the one that the tests run on, in a package as small as a shell script; how large a real one is, and that
 // it runs, the benchmark shows (fleet package). systemd is a stand-in.
 import { execFile } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { nodes } from '#kube/client/resources.ts';
+import { nodes, pods } from '#kube/client/resources.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
 import { packArchive } from '../../electron/controlplane/fleet/package/archive.ts';
 import type {
@@ -20,6 +20,7 @@ import { npmRuntimes } from '../../electron/controlplane/fleet/package/runtime-s
 import { LabCluster } from '../lab/lab-cluster.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
 import { eventually } from '../setup/cluster.ts';
+import { savedTestImage, webImage } from '../setup/images.ts';
 import { root } from '../setup/machine.ts';
 
 const execute = promisify(execFile);
@@ -53,7 +54,7 @@ async function line(name: string): Promise<string> {
 
 /** With its complaints. */
 async function said(command: string): Promise<string> {
-  return pi.run('sh', '-c', `{ ${command}; } 2>&1`);
+  return pi.run('sh', '-c', `{ ${command} || echo failed; } 2>&1`);
 }
 
 async function traces(): Promise<string> {
@@ -80,8 +81,69 @@ it('becomes a node by the line, once, and is as before when it is removed', asyn
   expect(await traces()).not.toBe(before);
   // Everything is there already: nothing is copied, and the same machine goes on.
   expect(await pi.run('sh', '-c', printed)).not.toContain('Copying');
-  await pi.run('sh', '-c', commandLine(placement.remove, []));
+  expect(await said(commandLine(placement.remove, []))).toContain('\ndone');
   expect(await traces()).toBe(before);
+});
+
+/** Another agent on that machine, which is the present one but for this. */
+async function copyAgent(digest: string, change: string): Promise<void> {
+  const copy = `cd /var/lib/flotilla && cp -a "$(readlink current)" agent-${digest} && cd agent-${digest}`;
+  await pi.run('sh', '-ec', `${copy}; ${change}`);
+}
+
+function programNamed(name: string, digest: string): string {
+  return `/var/lib/flotilla/current/programs/${name} ${digest}`;
+}
+
+async function annotation(name: string): Promise<string | undefined> {
+  const { metadata } = await (await home.client()).get(nodes, { name: 'kitchen' });
+  return metadata.annotations?.[`flotilla.dev/${name}`];
+}
+
+it('gets the agent of the release, goes back from a broken one, and its containers run on', async () => {
+  await pi.run('sh', '-c', await line('kitchen'));
+  await eventually(async () => (await annotation('agent-version')) !== undefined, 'it is a node');
+  const release = (await annotation('agent-version')) ?? '';
+  pi.loadImage(savedTestImage());
+  const client = await home.client();
+  await client.create(pods, {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: 'default', name: 'web' },
+    spec: { containers: [{ name: 'web', image: webImage, imagePullPolicy: 'IfNotPresent' }] },
+  });
+  await eventually(async () => {
+    const { status } = await client.get(pods, { namespace: 'default', name: 'web' });
+    return status?.phase === 'Running';
+  }, 'the pod runs');
+  const containers = await pi.run('docker', 'ps', '-q', '--no-trunc');
+
+  const old = '0123456789ab';
+  await copyAgent(old, `sed -i 's/"version":"[^"]*"/"version":"0.0.1"/' package.json`);
+  const current = '/var/lib/flotilla/current';
+  const now = (await pi.run('readlink', current)).trim();
+  await pi.run('sh', '-ec', `ln -sfn agent-${old} ${current}; rm -rf /var/lib/flotilla/${now}`);
+  await pi.run('systemctl', 'restart', 'flotilla-agent.service');
+  await eventually(
+    async () => (await pi.run('readlink', current)).trim() === now,
+    'the agent of the release was fetched and is current again',
+  );
+  await eventually(async () => (await annotation('agent-version')) === release, 'it says so');
+  const trial = 'test -L /var/lib/flotilla/trial || echo over';
+  await eventually(async () => (await pi.run('sh', '-c', trial)) === 'over\n', 'it is healthy');
+
+  const broken = 'ba9876543210';
+  await copyAgent(broken, 'echo "process.exit(7)" > main.js');
+  await pi.run('sh', '-ec', programNamed('try-out', broken));
+  await pi.run('systemctl', 'restart', 'flotilla-agent.service');
+  await eventually(
+    async () => (await annotation('agent-upgrade')) === `${broken} Failed: ended with code 7`,
+    'it says what was the matter with the broken one',
+  );
+  expect((await pi.run('readlink', current)).trim()).toBe(now);
+  expect(await pi.run('docker', 'ps', '-q', '--no-trunc')).toBe(containers);
+  await client.delete(pods, { namespace: 'default', name: 'web' }, { gracePeriodSeconds: 0 });
+  await pi.run('sh', '-c', commandLine(placement.remove, []));
 });
 
 it('does nothing where the key is another one, or the token is none', async () => {

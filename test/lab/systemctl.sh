@@ -23,7 +23,7 @@ case $verb in
   disable)
     [ $now = no ] || stop
     rm -f "$wanted"
-    rmdir "${wanted%/*}" 2> /dev/null
+    rmdir "${wanted%/*}" 2> /dev/null || :
     ;;
   is-enabled) [ -e "$wanted" ] ;;
   is-active) isactive ;;

@@ -69,6 +69,15 @@ export async function machinePackage(
   return { version: `${source.version}+${shortDigest(agent.sha256)}`, runtime, agent };
 }
 
+/** Of the agent alone: what the machines with it are to run. */
+export async function agentVersion(
+  architecture: Architecture,
+  source: PackageSource,
+): Promise<string> {
+  const { sha256 } = await agentPackage(source, await source.runtime.identity(architecture));
+  return `${source.version}+${shortDigest(sha256)}`;
+}
+
 async function runtimePackage(
   architecture: Architecture,
   source: PackageSource,

@@ -2,7 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Architecture, LockedRuntimes } from './locked-runtimes.ts';
-import { machinePackage, PackageError, type MachinePackage } from './machine-package.ts';
+import {
+  agentVersion,
+  machinePackage,
+  PackageError,
+  type MachinePackage,
+  type PackageSource,
+} from './machine-package.ts';
 import { npmRuntimes } from './runtime-source.ts';
 
 export interface MachinePackagesDeps {
@@ -34,13 +40,21 @@ export class MachinePackages {
     return making;
   };
 
+  /** Of the agent in it, without making the rest. Throws PackageError. */
+  readonly versionOf = async (architecture: Architecture): Promise<string> =>
+    agentVersion(architecture, await this.#source());
+
   async #make(architecture: Architecture): Promise<MachinePackage> {
+    return machinePackage(architecture, await this.#source());
+  }
+
+  async #source(): Promise<PackageSource> {
     const { version, agent, modules, cache } = this.#deps;
     const file = path.join(agent, 'runtimes.json');
     const text = await readFile(file, 'utf8').catch((cause: unknown) => {
       throw new PackageError(`the agent is not built: ${file} is missing`, { cause });
     });
     const runtime = npmRuntimes({ locked: JSON.parse(text) as LockedRuntimes, modules });
-    return machinePackage(architecture, { version, agent, cache, runtime });
+    return { version, agent, cache, runtime };
   }
 }

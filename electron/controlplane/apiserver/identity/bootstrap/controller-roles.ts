@@ -148,6 +148,8 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'core', 'nodes'),
   ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
+  // Differs: Kubernetes upgrades no agents.
+  'agent-upgrade': [rule(`${read} patch`, 'core', 'nodes')],
   // Differs: Kubernetes has none.
   'home-search': [
     rule(`${read} create delete`, 'flotilla.dev', 'machines'),

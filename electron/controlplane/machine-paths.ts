@@ -1,5 +1,6 @@
 // What of the control plane the paths for machines need (fleet/package): its address, its key, its authority.
 import { createHash, X509Certificate } from 'node:crypto';
+import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
@@ -7,7 +8,7 @@ import type { ClusterPki } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import type { ApiHandler } from './apiserver/http.ts';
 import { addressForOthers, servingNames } from './bind-address.ts';
-import type { MachinePackages } from './fleet/package/machine-packages.ts';
+import { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createPackagePaths } from './fleet/package/package-paths.ts';
 import { issueToken } from './fleet/tokens.ts';
 
@@ -19,6 +20,24 @@ export interface MachinePathsDeps {
   readonly client: () => RestClient;
   readonly clock: Clock;
   readonly random: Random;
+}
+
+/** `pages`: folder of the built renderer, beside which the agent lies. */
+export function packagesOf({
+  version,
+  pages,
+  options,
+}: {
+  readonly version: string;
+  readonly pages: string;
+  readonly options: Options;
+}): MachinePackages {
+  return new MachinePackages({
+    version,
+    agent: path.join(pages, '../agent'),
+    modules: [path.join(pages, '../../node_modules')],
+    cache: path.join(options.dataDirectory, 'packages'),
+  });
 }
 
 export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {

@@ -4,7 +4,7 @@ import { Controller } from '#kube/client/controller.ts';
 import type { Node } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import type { Informer } from '#kube/client/informer.ts';
+import type { Informer, InformerFactory } from '#kube/client/informer.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { targetAnnotation, versionAnnotation } from '#kube/machinery/agent-versions.ts';
@@ -17,6 +17,30 @@ export interface AgentUpgradesDeps {
   readonly versionFor: (architecture: 'x64' | 'arm64') => Promise<string>;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+export interface RunAgentUpgradesDeps {
+  /** With the rights of `agent-upgrade`. */
+  readonly client: RestClient;
+  /** Its own. */
+  readonly informers: InformerFactory;
+  readonly versionOf: AgentUpgradesDeps['versionFor'];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Until `signal` aborts. */
+export async function runAgentUpgrades(
+  { informers, versionOf, ...deps }: RunAgentUpgradesDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const upgrades = createAgentUpgrades({
+    ...deps,
+    nodes: informers.informer(nodes),
+    versionFor: versionOf,
+  });
+  informers.start(signal);
+  await upgrades.run(signal);
 }
 
 /** As nodes name them, and as packages do. */

@@ -25,6 +25,7 @@ import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import type { Announcer } from './names/announcer.ts';
 import { NodeAgent } from './node-agent.ts';
+import type { Upgrader, UpgraderDeps } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -40,6 +41,8 @@ interface Flags {
   readonly ingressPorts: IngressPorts | undefined;
   readonly lanInterfaces: readonly string[];
   readonly manifestDirectory: string;
+  /** Undefined: this agent is upgraded by whoever started it. */
+  readonly installation: string | undefined;
   readonly isRemoval: boolean;
 }
 
@@ -56,6 +59,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
   --ingress-ports P,P  where apps answer to their names, by HTTP and HTTPS (80,443), or off
   --discovery IF,…     network interfaces on which the home is told of apps' names, or off (off)
+  --installation DIR   where this agent was placed as a package: it is upgraded there
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
                        mounts, DIR; never the data of hostPath volumes and claims
 `;
@@ -76,6 +80,7 @@ function parseFlags(args: readonly string[]): Flags {
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
       'ingress-ports': { type: 'string', default: '80,443' },
       discovery: { type: 'string', default: 'off' },
+      installation: { type: 'string' },
       remove: { type: 'boolean', default: false },
     },
   });
@@ -100,6 +105,7 @@ function parseFlags(args: readonly string[]): Flags {
     ingressPorts: parseIngressPorts(values['ingress-ports']),
     lanInterfaces: values.discovery === 'off' ? [] : values.discovery.split(','),
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
+    installation: values.installation,
     isRemoval: values.remove,
   };
 }
@@ -171,6 +177,13 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     logger,
   });
   const { bindAddress, port } = flags;
+  const upgrader = await openUpgrader(flags, {
+    transport,
+    onChange: () => agent?.tellNode(),
+    clock: systemClock,
+    logger,
+    signal: stopping.signal,
+  });
   let told = '';
   agent = new NodeAgent({
     client,
@@ -187,6 +200,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     ingressPorts: flags.ingressPorts,
     lanInterfaces: flags.lanInterfaces,
     server: { ...serverCertificate(credentials), bindAddress, port },
+    upgrader,
     userId: process.getuid?.() ?? -1,
     variables: process.env,
     process: processUsage,
@@ -197,6 +211,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     restart: () => process.exit(1),
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
+      void upgrader?.onReady(isReady);
       const type = isReady ? 'ready' : 'not-ready';
       if (`${type} ${message}` === told) return;
       told = `${type} ${message}`;
@@ -234,6 +249,29 @@ async function announce(
     logger,
     signal,
   });
+}
+
+/** Loaded only where an agent is upgraded by itself. */
+async function openUpgrader(
+  { installation: root }: Flags,
+  deps: Omit<UpgraderDeps, 'installation' | 'architecture' | 'restart'>,
+): Promise<Upgrader | undefined> {
+  if (root === undefined) return undefined;
+  const [{ openInstallation }, upgrades] = await Promise.all([
+    import('./upgrade/installation.ts'),
+    import('./upgrade/upgrader.ts'),
+  ]);
+  const installation = await openInstallation(root, import.meta.dirname);
+  // In order: the history is written down.
+  const restart = (): unknown => process.kill(process.pid, 'SIGTERM');
+  const upgrader = new upgrades.Upgrader({
+    ...deps,
+    installation,
+    architecture: process.arch,
+    restart,
+  });
+  await upgrader.start();
+  return upgrader;
 }
 
 function serverCertificate({ client, serving }: Credentials): ServerCertificate {

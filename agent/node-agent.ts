@@ -66,6 +66,7 @@ import { NodeNetworks } from './node-networks.ts';
 import { nodeRuntime } from './node-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
+import type { Upgrader } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
 export interface NodeAgentDeps {
@@ -87,6 +88,8 @@ export interface NodeAgentDeps {
   /** Where the home is told of apps' names. */
   readonly lanInterfaces: readonly string[];
   readonly server: ServerCertificate & { readonly bindAddress: string; readonly port: number };
+  /** Undefined: it is upgraded by whoever started it. */
+  readonly upgrader: Pick<Upgrader, 'annotations' | 'onNode'> | undefined;
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** What this process used so far. */
@@ -457,9 +460,15 @@ export class NodeAgent {
     this.#kubeletPort = await this.#server.start();
   }
 
+  /** Something that is told on the Node changed. */
+  tellNode(): void {
+    this.#registrar.trigger();
+  }
+
   #onSelf(node: Node): void {
     this.#self = node;
     void this.#engine.onNode(node);
+    this.#deps.upgrader?.onNode(node);
   }
 
   #onDevices(change: DeviceChange): void {
@@ -474,6 +483,7 @@ export class NodeAgent {
       [localPath.folderAnnotation]: this.#volumesFolder,
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
       ...this.#networks.annotations(),
+      ...this.#deps.upgrader?.annotations(),
     };
   }
 

@@ -3,10 +3,11 @@
 // `node electron/build.ts` too.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'vite';
+import { lockedRuntimes } from './controlplane/fleet/package/locked-runtimes.ts';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = path.join(root, 'out/built');
@@ -62,6 +63,9 @@ export async function build(): Promise<void> {
       logLevel: 'error',
     }),
   ]);
+  // Which Node other machines get beside the agent: the lock file is not there later.
+  const locked = lockedRuntimes(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
+  writeFileSync(path.join(root, 'out/agent/runtimes.json'), `${JSON.stringify(locked)}\n`);
   mkdirSync(path.dirname(stamp), { recursive: true });
   writeFileSync(stamp, `${new Date(startedMs).toISOString()}\n`);
 }

@@ -1,5 +1,5 @@
 // `npm run cluster -- …`: what a person does about the members that keep the state. `members`,
-// `invite`, `remove` and `backup` ask the control plane that runs on the data directory, as the
+// `invite`, `remove`, `backup` and `machine-command` ask the control plane that runs on the data directory, as the
 // administrator of its kubeconfig; `recover` works on a directory nothing runs on, `restore` on either.
 import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -15,6 +15,7 @@ import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
 import { formatInvitation, type Invitation } from './controlplane/members/invitation.ts';
+import { machinesPath, type MachineCommand } from './controlplane/fleet/package/package-paths.ts';
 import type { OfflineDeps } from './controlplane/members/offline.ts';
 import { backupPath, membersPath } from './controlplane/members/paths.ts';
 
@@ -33,6 +34,9 @@ const help = `The machines that keep a cluster's state.
                              place of the state of a control plane that runs alone, which starts again with it
   recover [--yes]            a majority is gone for good: go on from this machine alone. Without --yes it only
                              says what that would cost
+
+  machine-command NAME       a line to be run on another machine, which becomes the node NAME by it: for those who
+                             let nobody log in. Good once, for ten minutes
 
 Where members run on several machines, invite and remove are asked on the one that leads.
 `;
@@ -90,6 +94,7 @@ const commands: Readonly<Record<string, (command: Command) => Promise<void>>> = 
   backup,
   restore,
   recover,
+  'machine-command': machineCommand,
 };
 
 async function members(command: Command): Promise<void> {
@@ -221,6 +226,19 @@ ask again with --yes to do it.`);
   const { superseded } = await offline.recover(deps(command));
   say(`Recovered: start it with --data ${command.dataDirectory}. What was before is kept in
 ${superseded}. Invite the other machines anew.`);
+}
+
+/** The line on stdout, so that it can be copied; all else on stderr. */
+async function machineCommand(command: Command): Promise<void> {
+  const [name = ''] = taking(command, ['NAME']);
+  const body = JSON.stringify({ name });
+  const made = (await ask(command, 'POST', `${machinesPath}/commands`, body)) as MachineCommand;
+  process.stderr
+    .write(`Run this on the machine (it needs curl). It is good once, until ${made.expires}; whoever has it can
+join a machine as ${name}. To take it back: kubectl -n kube-system delete secret bootstrap-token-${made.tokenId}
+
+`);
+  say(made.command);
 }
 
 function deps({ dataDirectory }: Command): OfflineDeps {

@@ -64,6 +64,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
   'test/e2e/etcd-group.test.ts': ['kubectl', 'etcd', 'etcdctl'],
   'test/e2e/home-search.test.ts': ['root', 'lab'],
+  'test/e2e/machine-command.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/install-engine.test.ts': ['root', 'chromium', 'docker', 'busybox', 'bareDebian'],
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
@@ -83,6 +84,7 @@ const apart: readonly string[] = [
   ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
     .concat(
       'home-search',
+      'machine-command',
       'install-engine',
       'pod-network',
       'proxy',

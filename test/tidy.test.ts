@@ -84,6 +84,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
   'electron/controlplane/controllers': ['electron/controlplane/controllers', 'electron/kube'],
   'electron/controlplane/fleet': [
     'electron/controlplane/fleet',
+    'electron/controlplane/apiserver/http.ts',
     'electron/kube',
     'electron/platform',
   ],
@@ -123,7 +124,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/scheduler': /^$/,
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,
-  'electron/controlplane/fleet': /^(node:|bonjour-service$)/,
+  'electron/controlplane/fleet': /^(node:|(bonjour-service|tar-stream)$)/,
   'electron/controlplane': /^(node:|ws$)/,
   'electron/desktop': /^(node:|electron$)/,
   'electron/kube': /^$/,

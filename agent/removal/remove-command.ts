@@ -94,6 +94,9 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
   return removal.run();
 }
 
+/** As built, or placed as a package. */
+const agentProgram = /(^|\/)agent(-[0-9a-f]{12})?\/main\.js$/;
+
 /**
  * The process id of another agent with this data directory; undefined also where nobody can tell.
  * `proc`: where the kernel shows processes.
@@ -110,7 +113,7 @@ export async function runningAgent(
     // Such as the one that started this: `sudo node … --remove`.
     if (words.includes('--remove')) continue;
     const data = flagOf(words, '--data');
-    if (!words.some((word) => word.endsWith('agent/main.js')) || data === undefined) continue;
+    if (!words.some((word) => agentProgram.test(word)) || data === undefined) continue;
     // Of a process of somebody else's it can't be read: an absolute path is right all the same.
     const cwd = await readlink(path.join(proc, id, 'cwd')).catch(() => '/');
     const found = path.resolve(cwd, data);

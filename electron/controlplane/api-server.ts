@@ -29,6 +29,7 @@ import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKeys } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
+import { machinesPath } from './fleet/package/package-paths.ts';
 import { Aggregator } from './apiserver/aggregation/aggregator.ts';
 import { ApiServices, remoteOf } from './apiserver/aggregation/api-services.ts';
 import { Backends } from './apiserver/aggregation/backends.ts';
@@ -81,6 +82,8 @@ export interface ApiServerParts {
   readonly storeProblem?: () => string | undefined;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
+  /** Answers below /flotilla/machines, to machines that have a token, and nodes; none: there is nothing. */
+  readonly machinePaths?: ApiHandler;
   readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink };
   /** Share of the time since the last look in which the process was busy, 0 to 1. */
   readonly eventLoopUtilization: () => number;
@@ -189,6 +192,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     build: parts.build,
     more: [
       ...issuerPaths({ keys: access.keys, issuer, address: parts.address }),
+      ...(parts.machinePaths === undefined
+        ? []
+        : [{ prefix: machinesPath, answer: parts.machinePaths }]),
       ...(parts.memberPaths === undefined
         ? []
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),

@@ -18,7 +18,7 @@ import {
   services,
 } from '#kube/client/resources.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import { hasReason, serviceUnavailable, StatusError } from '#kube/machinery/status.ts';
+import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
@@ -41,14 +41,18 @@ import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { runFleet } from './fleet/fleet.ts';
+import type { MachinePackages } from './fleet/package/machine-packages.ts';
+import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
+import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
+import { createMachinePaths, packagesOf } from './machine-paths.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
 import { startCompactor } from './store/compactor.ts';
@@ -90,23 +94,6 @@ export const clusterConfig = {
   nodePortRange: [30_000, 32_767],
 } as const;
 
-/** Answers 503 from the moment the port is taken until the API server behind it is put together. */
-class LateHandler {
-  #handler: ApiHandler = () => Promise.reject(serviceUnavailable(this.#waitsFor));
-  #waitsFor = 'the API server is starting';
-
-  /** What is still missing, to be told meanwhile. */
-  waitFor(what: string): void {
-    this.#waitsFor = what;
-  }
-
-  set(handler: ApiHandler): void {
-    this.#handler = handler;
-  }
-
-  readonly handle: ApiHandler = (request) => this.#handler(request);
-}
-
 /** By namespace. */
 const ownServices = { default: 'kubernetes', 'kube-system': 'kube-dns' };
 
@@ -123,8 +110,12 @@ export class ControlPlane {
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
   #missing: string | undefined = 'the first objects are being made';
 
+  /** For machines that are added or upgraded. */
+  readonly #packages: MachinePackages;
+
   constructor(deps: ControlPlaneDeps) {
     this.#deps = deps;
+    this.#packages = packagesOf(deps);
   }
 
   /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
@@ -266,6 +257,13 @@ export class ControlPlane {
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
+      machinePaths: createMachinePaths({
+        ...this.#deps,
+        packages: this.#packages,
+        pki,
+        port,
+        client: () => this.#client(handler, 'system:apiserver', ['system:masters']),
+      }),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
         const { utilization } = performance.eventLoopUtilization(now, lastLook);
@@ -428,10 +426,17 @@ export class ControlPlane {
 
   async #searchHome(handler: ApiHandler, signal: AbortSignal): Promise<void> {
     const { clock, logger, options, onFatal } = this.#deps;
-    const client = this.#controllerClient(handler, 'home-search', 'home-search');
-    const deps = { client, informers: this.#informers(client), discovery: options.discovery };
+    const as = (account: string) => {
+      const client = this.#controllerClient(handler, account, account);
+      const log = logger.with({ component: 'fleet' });
+      return { client, informers: this.#informers(client), clock, logger: log };
+    };
+    const { versionOf } = this.#packages;
     try {
-      await runFleet({ ...deps, clock, logger: logger.with({ component: 'fleet' }) }, signal);
+      await Promise.all([
+        runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
+        runAgentUpgrades({ ...as('agent-upgrade'), versionOf }, signal),
+      ]);
     } catch (error) {
       onFatal(error);
     }

@@ -41,7 +41,11 @@ export async function writeAgentKubeconfig(
   config: ClientConfig,
   names: KubeconfigNames,
 ): Promise<void> {
-  await writeFileAtomic(path, `${JSON.stringify(documentOf(config, names), null, 2)}\n`);
+  await writeFileAtomic(path, agentKubeconfigText(config, names));
+}
+
+export function agentKubeconfigText(config: ClientConfig, names: KubeconfigNames): string {
+  return `${JSON.stringify(documentOf(config, names), null, 2)}\n`;
 }
 
 function documentOf(config: ClientConfig, { cluster, user }: KubeconfigNames) {

@@ -117,7 +117,7 @@ export const heapArguments = ['--max-semi-space-size=8'];
  * certificates of the whole world's authorities, nor those that the environment names (it trusts the cluster's), and
  * Node's own start from its sources, for a tenth of a second: the picture of a started one stays in memory.
  */
-const agentArguments = [
+export const agentArguments = [
   '--max-semi-space-size=1',
   '--optimize-for-size',
   '--bytecode-old-age=1',
@@ -135,6 +135,12 @@ const agentArguments = [
  */
 const agentAllocator = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '524288' };
 
+/** Of an agent's process. */
+export const agentEnvironment: Readonly<Record<string, string>> = {
+  ...allocatorEnvironment,
+  ...agentAllocator,
+};
+
 function isAgent(file: string): boolean {
   return path.basename(path.dirname(file)) === 'agent';
 }
@@ -146,7 +152,7 @@ export function childEnvironment(
 ): NodeJS.ProcessEnv {
   if (!isAgent(file)) return { ...allocatorEnvironment, ...own };
   const { NODE_EXTRA_CA_CERTS: _, SSL_CERT_FILE: __, ...rest } = own;
-  return { ...allocatorEnvironment, ...agentAllocator, ...rest };
+  return { ...agentEnvironment, ...rest };
 }
 
 /** A child on Node with an IPC channel. It shares our stderr and has no stdin. */

@@ -5,11 +5,12 @@ import { parseArgs } from 'node:util';
 import { machine, table, type Benchmark, type Report } from './harness.ts';
 import { agent } from './agent.ts';
 import { api } from './api.ts';
+import { fleet } from './fleet.ts';
 import { network } from './network.ts';
 import { start } from './start.ts';
 import { store } from './store.ts';
 
-const benchmarks: readonly Benchmark[] = [start, api, store, agent, network];
+const benchmarks: readonly Benchmark[] = [start, api, store, agent, network, fleet];
 
 function usage(mistake?: string): never {
   const list = benchmarks.map(

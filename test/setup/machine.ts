@@ -228,7 +228,14 @@ async function makeBareSystem(): Promise<void> {
   renameSync(making, bareSystem);
 }
 
-const labPackages = [...enginePackages, 'avahi-daemon', 'iproute2', 'openssh-server'];
+const labPackages = [
+  ...enginePackages,
+  'avahi-daemon',
+  'curl',
+  'iproute2',
+  'openssh-server',
+  'sudo',
+];
 
 /** What a machine of the lab has more than the bare one: a layer to be put on top of it. Other packages, another layer. */
 export const labLayer = path.join(

@@ -8,6 +8,7 @@ import { createCertificateCleaner } from './access/certificate-cleaner.ts';
 import { createCertificateController } from './access/certificates.ts';
 import { createRoleAggregationController } from './access/role-aggregation.ts';
 import { createRootCaPublisher } from './access/root-ca.ts';
+import { createTokenCleaner } from './access/token-cleaner.ts';
 import { createTokenSecretController } from './access/token-secrets.ts';
 import { createApiEndpointsController } from './api-endpoints.ts';
 import { createApiServiceAvailability } from './api-service/availability.ts';
@@ -71,6 +72,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   appsauthority: createAppsAuthorityController,
   appcertificate: createAppCertificateController,
   rootcacertpublisher: createRootCaPublisher,
+  tokencleaner: createTokenCleaner,
   tokensecret: createTokenSecretController,
   flowschema: createFlowSchemaController,
   apiserviceregistration: createApiServiceRegistration,
@@ -113,6 +115,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   appsauthority: 'app-certificate-controller',
   appcertificate: 'app-certificate-controller',
   rootcacertpublisher: 'root-ca-cert-publisher',
+  tokencleaner: 'token-cleaner',
   flowschema: 'flow-schema-controller',
   apiserviceregistration: 'api-service-controller',
   apiserviceavailability: 'api-service-controller',

@@ -1,12 +1,28 @@
 // Approves what agents ask to be known by, if whoever asks may have that approved: a right on the
 // subresources nodeclient (for any node) and selfnodeclient (for the very node that asks), and, as a server under its
-// own name and no address, selfnodeserver.
+// own name and no address, selfnodeserver. A token for one machine is spent by its first request, and refused in words
+// to all others.
 // Source: kubernetes pkg/controller/certificates/approver/sarapprove.go.
 import type { SubjectAccessReview } from '#kube/api/authorization.ts';
-import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
+import type {
+  CertificateSigningRequest,
+  CertificateSigningRequestCondition,
+} from '#kube/api/certificates.ts';
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
-import { certificateSigningRequests, subjectAccessReviews } from '#kube/client/resources.ts';
+import {
+  certificateSigningRequests,
+  secrets,
+  subjectAccessReviews,
+} from '#kube/client/resources.ts';
+import {
+  oneMachineGroup,
+  spentToken,
+  tokenIdOf,
+  tokenRef,
+  tokenRefusal,
+} from '#kube/machinery/machine-tokens.ts';
 import type { ControllerDeps, RequestedNames, RunnableController } from '../deps.ts';
+import { ignoreNotFound } from '../ownership.ts';
 
 const clientSigner = 'kubernetes.io/kube-apiserver-client-kubelet';
 const servingSigner = 'kubernetes.io/kubelet-serving';
@@ -22,10 +38,13 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
     async reconcile(name): Promise<ReconcileResult> {
       const request = requests.lister.get('', name);
       if (request === undefined || !isUndecided(request)) return {};
-      const kinds = recognize(request, names(request));
+      const asked = names(request);
+      const kinds = recognize(request, asked);
       for (const kind of kinds)
         if (await isAllowed(request, kind)) {
-          await approve(request, kind);
+          const refusal = await spend(request, asked?.commonName ?? '');
+          if (refusal === undefined) await decide(request, approval(messages[kind]));
+          else await decide(request, denial(refusal));
           return {};
         }
       // Somebody may be given the right later.
@@ -57,15 +76,30 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
     return (await client.create(subjectAccessReviews, review)).status?.allowed === true;
   }
 
-  async function approve(request: CertificateSigningRequest, kind: NodeRequest): Promise<void> {
+  /** Of a token for one machine. Undefined: it is spent on this request now, or it was no such token. */
+  async function spend(
+    { spec, metadata }: CertificateSigningRequest,
+    commonName: string,
+  ): Promise<string | undefined> {
+    if (spec.groups?.includes(oneMachineGroup) !== true) return undefined;
+    const id = tokenIdOf(spec.username ?? '') ?? '';
+    const requestUid = metadata.uid ?? '';
+    const secret = await client.get(secrets, tokenRef(id)).catch(ignoreNotFound);
+    const use = { id, requestUid, commonName, nowMs: clock.now() };
+    const refusal = tokenRefusal(secret, use);
+    if (secret === undefined || refusal !== undefined) return refusal;
+    // Written down before anything is approved: of two requests at a time one finds it changed, and looks again.
+    const spent = spentToken(secret, requestUid);
+    if (spent !== undefined) await client.update(secrets, spent);
+    return undefined;
+  }
+
+  async function decide(
+    request: CertificateSigningRequest,
+    decision: CertificateSigningRequestCondition,
+  ): Promise<void> {
     const { name } = request.metadata;
-    const condition = {
-      type: 'Approved',
-      status: 'True',
-      reason: 'AutoApproved',
-      message: messages[kind],
-    };
-    const conditions = [...(request.status?.conditions ?? []), condition];
+    const conditions = [...(request.status?.conditions ?? []), decision];
     await client.updateSubresource(certificateSigningRequests, { name }, 'approval', {
       ...request,
       status: { ...request.status, conditions },
@@ -75,6 +109,14 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
 }
 
 type NodeRequest = 'selfnodeclient' | 'nodeclient' | 'selfnodeserver';
+
+function approval(message: string): CertificateSigningRequestCondition {
+  return { type: 'Approved', status: 'True', reason: 'AutoApproved', message };
+}
+
+function denial(message: string): CertificateSigningRequestCondition {
+  return { type: 'Denied', status: 'True', reason: 'TokenRefused', message };
+}
 
 const messages: Readonly<Record<NodeRequest, string>> = {
   selfnodeclient: 'Auto approving self kubelet client certificate after SubjectAccessReview.',

@@ -153,6 +153,8 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     events,
   ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
+  // Differs: Kubernetes upgrades no agents.
+  'agent-upgrade': [rule(`${read} patch`, 'core', 'nodes')],
   // Differs: Kubernetes has none.
   'home-search': [
     rule(`${read} create delete`, 'flotilla.dev', 'machines'),

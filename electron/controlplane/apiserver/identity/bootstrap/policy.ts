@@ -57,6 +57,7 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   bound('system:node'),
   bound('system:service-account-issuer-discovery', group('system:serviceaccounts')),
   boundTo('system:node-bootstrapper', 'flotilla:join', joining),
+  bound('flotilla:machine-package', joining, joined),
   boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
   boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined),
   boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),
@@ -82,6 +83,8 @@ const roles: readonly Role[] = [
   }),
   role(system, 'system:controller:bootstrap-signer', rule(read, 'core', 'secrets')),
   role(system, 'system:controller:token-cleaner', rule(`${read} delete`, 'core', 'secrets')),
+  // Differs: a token for one machine is spent by the request that it is approved for.
+  role(system, 'flotilla:token-spender', rule('get update', 'core', 'secrets')),
   role(
     'kube-public',
     'system:controller:bootstrap-signer',
@@ -99,6 +102,7 @@ const roleBindings: readonly RoleBinding[] = [
   boundIn(system, 'system:controller:bootstrap-signer', account('bootstrap-signer')),
   boundIn('kube-public', 'system:controller:bootstrap-signer', account('bootstrap-signer')),
   boundIn(system, 'system:controller:token-cleaner', account('token-cleaner')),
+  boundIn(system, 'flotilla:token-spender', account('certificate-controller')),
 ];
 
 export type RbacObject = ClusterRole | ClusterRoleBinding | Role | RoleBinding;

@@ -106,6 +106,15 @@ const forEverybody: readonly ClusterRole[] = [
   clusterRole('system:monitoring', [
     paths('get', '/metrics /metrics/slis /livez /readyz /healthz /livez/* /readyz/* /healthz/*'),
   ]),
+  // Differs: Kubernetes hands out no agents.
+  clusterRole('flotilla:machine-package', [
+    paths(
+      'get',
+      ['package', 'files/*', 'install', 'kubeconfig']
+        .map((name) => `/flotilla/machines/${name}`)
+        .join(' '),
+    ),
+  ]),
   clusterRole('system:service-account-issuer-discovery', [
     paths('get', '/.well-known/openid-configuration /openid/v1/jwks'),
   ]),

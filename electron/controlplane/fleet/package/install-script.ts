@@ -1,0 +1,55 @@
+// What a machine runs that nobody may log in to: the same programs as by SSH, in one script that its own root starts with
+// what was printed for it. It holds no value: server, pin, token and name come as arguments.
+import { placement, type Program } from './placement.ts';
+
+const steps = {
+  check_runtime: placement.checkRuntime,
+  place_runtime: placement.placeRuntime,
+  check_agent: placement.checkAgent,
+  place_agent: placement.placeAgent,
+  use_agent: placement.use,
+  place_unit: placement.placeUnit,
+  join_cluster: placement.join,
+  start_agent: placement.start,
+} as const satisfies Readonly<Record<string, Program>>;
+
+/** \`pin\`: as curl's --pinnedpubkey takes it. That it is the right server is known by its key, not by an authority. */
+const body = `set -eu
+refuse() { echo "This machine was not added: $1" >&2; exit 1; }
+[ $# = 4 ] || refuse "the line is not whole; copy all of it"
+server=$1 pin=$2 token=$3 node=$4
+[ "$(id -u)" = 0 ] || refuse "it takes root (sudo)"
+command -v systemctl > /dev/null || refuse "it has no systemd"
+case $(uname -m) in
+  x86_64) architecture=x64 ;;
+  aarch64) architecture=arm64 ;;
+  *) refuse "its processor ($(uname -m)) is none of x86_64 and aarch64" ;;
+esac
+[ "$(getconf LONG_BIT)" = 64 ] || refuse "its system is a 32-bit one; install the 64-bit one"
+get() {
+  printf 'header = "Authorization: Bearer %s"\\n' "$token" |
+    curl --config - --fail --silent --show-error --insecure --pinnedpubkey "$pin" "$server/flotilla/machines/$1"
+}
+package=$(get "package?architecture=$architecture") || refuse "the cluster did not answer, or the token is not good any more: make a new line"
+part() { printf '%s\\n' "$package" | sed -n "s/^$1 \\([0-9a-f]*\\) .*/\\1/p"; }
+runtime=$(part runtime) agent=$(part agent)
+short_runtime=$(printf %.12s "$runtime") short_agent=$(printf %.12s "$agent")
+if [ "$(check_runtime "$short_runtime")" != done ]; then
+  echo "Copying Node ..."
+  get "files/$runtime" | place_runtime "$runtime" > /dev/null
+fi
+if [ "$(check_agent "$short_agent" "$short_runtime")" != done ]; then
+  echo "Copying the agent ..."
+  get "files/$agent" | place_agent "$agent" "$short_runtime" > /dev/null
+fi
+use_agent "$short_agent" > /dev/null
+place_unit > /dev/null
+get "kubeconfig" | join_cluster "$node" off > /dev/null
+start_agent > /dev/null
+echo "The agent runs. This machine becomes the node $node of the cluster in a moment."
+`;
+
+export function installScript(): string {
+  const functions = Object.entries(steps).map(([name, { text }]) => `${name}() (\n${text})\n`);
+  return `#!/bin/sh\n${functions.join('')}${body}`;
+}

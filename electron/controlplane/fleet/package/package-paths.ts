@@ -1,0 +1,133 @@
+// /flotilla/machines/…: what a machine fetches to become a node, or to be upgraded, and the line that a person runs on it.
+// Who may is decided by the chain (role flotilla:machine-package): machines with a token, nodes, and administrators, and for the
+// line only these.
+import { createReadStream } from 'node:fs';
+import { agentKubeconfigText, type ClientConfig } from '#platform/kubeconfig.ts';
+import { packageText } from '#kube/machinery/agent-versions.ts';
+import { badRequest, methodNotAllowedHere, pageNotFound } from '#kube/machinery/status.ts';
+import type { ApiHandler, ApiRequest, ApiResponse } from '../../apiserver/http.ts';
+import type { IssuedToken } from '../tokens.ts';
+import { installScript } from './install-script.ts';
+import {
+  PackageError,
+  type Architecture,
+  type MachinePackage,
+  type PackagePart,
+} from './machine-package.ts';
+
+export const machinesPath = '/flotilla/machines';
+
+export interface PackagePathsDeps {
+  readonly packageFor: (architecture: Architecture) => Promise<MachinePackage>;
+  /** As other machines reach this API server; undefined: none does. */
+  readonly server: () => Pick<ClientConfig, 'server' | 'caPem' | 'serverName'> | undefined;
+  /** Of the key that this API server shows now: `sha256//…`. */
+  readonly pin: () => Promise<string>;
+  readonly issueToken: (nodeName: string) => Promise<IssuedToken>;
+}
+
+/** What the line is made for and good for. */
+export interface MachineCommand {
+  readonly command: string;
+  readonly expires: string;
+  readonly tokenId: string;
+}
+
+export function createPackagePaths(deps: PackagePathsDeps): ApiHandler {
+  const known = new Map<string, PackagePart>();
+
+  async function packageOf(request: ApiRequest): Promise<ApiResponse> {
+    const architecture = request.query.get('architecture') ?? '';
+    if (architecture !== 'x64' && architecture !== 'arm64')
+      throw badRequest(`architecture has to be x64 or arm64, not "${architecture}"`);
+    const { version, runtime, agent } = await deps.packageFor(architecture).catch(wordsOf);
+    for (const part of [runtime, agent]) known.set(part.sha256, part);
+    return text(packageText({ version, runtime, agent }));
+  }
+
+  /** Only what was told of before, by this process or by asking again. */
+  async function fileOf(sha256: string): Promise<ApiResponse> {
+    const part = known.get(sha256);
+    if (part === undefined) throw pageNotFound();
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-length': String(part.bytes),
+    };
+    return { status: 200, headers, body: createReadStream(part.file) };
+  }
+
+  function kubeconfigOf({ headers }: ApiRequest): ApiResponse {
+    const [, token = ''] = /^Bearer (\S+)$/i.exec(headers['authorization'] ?? '') ?? [];
+    const names = { cluster: 'flotilla', user: 'joining' };
+    return text(agentKubeconfigText({ ...reachable(deps), token }, names));
+  }
+
+  async function commandOf(request: ApiRequest): Promise<ApiResponse> {
+    const name = nodeNameIn(Buffer.from(await request.readBody()).toString('utf8'));
+    const { server } = reachable(deps);
+    const pin = await deps.pin();
+    const { token, id, expires } = await deps.issueToken(name);
+    const command = commandLineFor({ server, pin, token, name });
+    const answer: MachineCommand = { command, expires, tokenId: id };
+    const headers = { 'content-type': 'application/json' };
+    return { status: 201, headers, body: `${JSON.stringify(answer)}\n` };
+  }
+
+  return async (request) => {
+    const { path, method } = request;
+    const below = path.slice(machinesPath.length + 1);
+    if (below === 'commands') {
+      if (method !== 'POST') throw methodNotAllowedHere();
+      return commandOf(request);
+    }
+    const [, sha256] = /^files\/([0-9a-f]{64})$/.exec(below) ?? [];
+    const isKnown = ['package', 'install', 'kubeconfig'].includes(below) || sha256 !== undefined;
+    if (!isKnown) throw pageNotFound();
+    if (method !== 'GET') throw methodNotAllowedHere();
+    if (sha256 !== undefined) return fileOf(sha256);
+    if (below === 'package') return packageOf(request);
+    return below === 'install' ? text(installScript()) : kubeconfigOf(request);
+  };
+}
+
+function text(body: string): ApiResponse {
+  return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body };
+}
+
+function reachable({ server }: PackagePathsDeps) {
+  const found = server();
+  if (found === undefined)
+    throw badRequest(
+      'No other machine reaches this cluster: its API listens on this computer only. Start it with --bind-address 0.0.0.0, or an address of this computer',
+    );
+  return found;
+}
+
+function wordsOf(error: unknown): never {
+  throw error instanceof PackageError ? badRequest(error.message) : error;
+}
+
+/** A label, as host names are: it goes into a certificate and a command. */
+function nodeNameIn(body: string): string {
+  let name: unknown;
+  try {
+    ({ name } = JSON.parse(body) as { readonly name?: unknown });
+  } catch {
+    // The same answer as for JSON without a name.
+  }
+  if (typeof name === 'string' && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) return name;
+  throw badRequest('the machine needs a name of small letters, digits and "-", at most 63 of them');
+}
+
+export interface CommandParts {
+  readonly server: string;
+  readonly pin: string;
+  readonly token: string;
+  readonly name: string;
+}
+
+/** None of its parts has anything in it that a shell would read: digits, letters, `.:/=+-`. */
+export function commandLineFor({ server, pin, token, name }: CommandParts): string {
+  const fetch = `curl -fsS --insecure --pinnedpubkey '${pin}' -H 'Authorization: Bearer ${token}'`;
+  return `${fetch} '${server}${machinesPath}/install' | sudo sh -s -- '${server}' '${pin}' '${token}' '${name}'`;
+}

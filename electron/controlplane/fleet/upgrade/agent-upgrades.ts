@@ -1,0 +1,96 @@
+// Brings the agents of all machines to this release, by the plan: names on one Node at a time what it is to run. The
+// machine does the rest itself.
+import { Controller } from '#kube/client/controller.ts';
+import type { Node } from '#kube/api/core.ts';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
+import type { Informer, InformerFactory } from '#kube/client/informer.ts';
+import { nodes } from '#kube/client/resources.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { targetAnnotation, versionAnnotation } from '#kube/machinery/agent-versions.ts';
+import { nextUpgrade, type UpgradeStep } from './plan.ts';
+
+export interface AgentUpgradesDeps {
+  readonly client: Pick<RestClient, 'patch'>;
+  readonly nodes: Informer<Node>;
+  /** Of the agent that this release has for x64 or arm64. Throws in words. */
+  readonly versionFor: (architecture: 'x64' | 'arm64') => Promise<string>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface RunAgentUpgradesDeps {
+  /** With the rights of `agent-upgrade`. */
+  readonly client: RestClient;
+  /** Its own. */
+  readonly informers: InformerFactory;
+  readonly versionOf: AgentUpgradesDeps['versionFor'];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Until `signal` aborts. */
+export async function runAgentUpgrades(
+  { informers, versionOf, ...deps }: RunAgentUpgradesDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const upgrades = createAgentUpgrades({
+    ...deps,
+    nodes: informers.informer(nodes),
+    versionFor: versionOf,
+  });
+  informers.start(signal);
+  await upgrades.run(signal);
+}
+
+/** As nodes name them, and as packages do. */
+const architectures = { amd64: 'x64', arm64: 'arm64' } as const;
+const key = 'agents';
+
+export function createAgentUpgrades(deps: AgentUpgradesDeps): Controller {
+  const { client, clock, logger } = deps;
+  let told = '';
+  const controller = new Controller({ name: 'agent-upgrades', clock, logger, reconcile });
+  controller.watch(deps.nodes, ({ metadata }) =>
+    metadata.annotations?.[versionAnnotation] === undefined ? [] : [key],
+  );
+
+  async function reconcile(): Promise<void> {
+    const all = deps.nodes.lister.list();
+    const step = nextUpgrade(all, await wanted(all));
+    tell(step);
+    if (step.type !== 'tell') return;
+    const { nodeName: name, version } = step;
+    await client.patch(
+      nodes,
+      { name },
+      { metadata: { annotations: { [targetAnnotation]: version } } },
+    );
+  }
+
+  /** Only what there are machines for: a package takes time to make. */
+  async function wanted(all: readonly Node[]) {
+    const versions = new Map<string, string>();
+    for (const [name, architecture] of Object.entries(architectures)) {
+      const isThere = all.some(
+        ({ metadata, status }) =>
+          metadata.annotations?.[versionAnnotation] !== undefined &&
+          status?.nodeInfo?.architecture === name,
+      );
+      if (isThere) versions.set(name, await deps.versionFor(architecture));
+    }
+    return (name: string) => versions.get(name);
+  }
+
+  /** Once. */
+  function tell(step: UpgradeStep): void {
+    const { type, ...fields } = step;
+    const text = JSON.stringify(step);
+    if (text === told) return;
+    told = text;
+    if (type === 'tell') logger.info('A machine gets another agent', fields);
+    if (type === 'stop')
+      logger.error('No more machines get the new agent: one went back to the old', fields);
+  }
+  return controller;
+}

@@ -1,0 +1,66 @@
+// What of the control plane the paths for machines need (fleet/package): its address, its key, its authority.
+import { createHash, X509Certificate } from 'node:crypto';
+import path from 'node:path';
+import type { Clock } from '#kube/base/clock.ts';
+import type { Random } from '#kube/base/random.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import type { ClusterPki } from '#platform/pki.ts';
+import type { Options } from '../options.ts';
+import type { ApiHandler } from './apiserver/http.ts';
+import { addressForOthers, servingNames } from './bind-address.ts';
+import { MachinePackages } from './fleet/package/machine-packages.ts';
+import { createPackagePaths } from './fleet/package/package-paths.ts';
+import { issueToken } from './fleet/tokens.ts';
+
+export interface MachinePathsDeps {
+  readonly options: Options;
+  readonly packages: MachinePackages;
+  readonly pki: ClusterPki;
+  readonly port: number;
+  readonly client: () => RestClient;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** `pages`: folder of the built renderer, beside which the agent lies. */
+export function packagesOf({
+  version,
+  pages,
+  options,
+}: {
+  readonly version: string;
+  readonly pages: string;
+  readonly options: Options;
+}): MachinePackages {
+  return new MachinePackages({
+    version,
+    agent: path.join(pages, '../agent'),
+    modules: [path.join(pages, '../../node_modules')],
+    cache: path.join(options.dataDirectory, 'packages'),
+  });
+}
+
+export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
+  const { options, packages, pki, port } = deps;
+  const { bindAddress } = options;
+  return createPackagePaths({
+    packageFor: packages.of,
+    server() {
+      const address = addressForOthers(bindAddress);
+      if (address === undefined) return undefined;
+      return {
+        server: `https://${address}:${port}`,
+        caPem: pki.caPem,
+        serverName: 'kubernetes',
+      };
+    },
+    pin: async () => pinOf((await pki.apiServer(servingNames(bindAddress))).certPem),
+    issueToken: (nodeName) => issueToken({ ...deps, client: deps.client() }, nodeName),
+  });
+}
+
+/** As curl's --pinnedpubkey takes it: a hash of the public key. */
+export function pinOf(certificatePem: string): string {
+  const key = new X509Certificate(certificatePem).publicKey.export({ type: 'spki', format: 'der' });
+  return `sha256//${createHash('sha256').update(key).digest('base64')}`;
+}

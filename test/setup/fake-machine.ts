@@ -35,6 +35,11 @@ export class FakeMachine {
   hasEngine = true;
   reaches: boolean | undefined = true;
   comesBack = true;
+  /** How often it still lets somebody in after it was told to start anew. */
+  lingers = 0;
+  ignoresBootLine = false;
+  /** Connections that nobody has closed. */
+  openConnections = 0;
   /** What was done to it, in order. */
   readonly done: string[] = [];
   /** Programs that were asked for since it was last zero. */
@@ -50,6 +55,7 @@ export class FakeMachine {
   #willLimit = false;
   #boot = 1;
   #isDown = false;
+  #isGoingDown = false;
   readonly #placed = new Set<string>();
   #settings = '';
   #token: string | undefined;
@@ -59,6 +65,8 @@ export class FakeMachine {
   }
 
   readonly open: OpenRemote = async (_target, credentials, { hostKey }): Promise<Login> => {
+    if (this.#isGoingDown && this.lingers > 0) this.lingers -= 1;
+    else if (this.#isGoingDown) this.#restart();
     if (this.#isDown) {
       this.#isDown = !this.comesBack;
       return { type: 'unreachable', message: 'No SSH at port 22 of 10.0.0.9: no answer' };
@@ -75,9 +83,18 @@ export class FakeMachine {
     return { type: 'in', remote: this.#remote(), hostKey: this.hostKey };
   };
 
+  #restart(): void {
+    this.#isGoingDown = false;
+    this.#isDown = true;
+    this.#boot += 1;
+    this.limitsMemory ||= this.#willLimit && !this.ignoresBootLine;
+  }
+
   #remote(): Remote {
     const boot = this.#boot;
     let isCut = false;
+    let isClosed = false;
+    this.openConnections += 1;
     const run: Remote['run'] = async (program, args, options = {}) => {
       this.calls += 1;
       const isNow = this.calls === this.cut?.at;
@@ -91,7 +108,10 @@ export class FakeMachine {
     return {
       ownAddress: '10.0.0.1',
       reaches: () => Promise.resolve(this.reaches),
-      close: () => void (isCut = true),
+      close: () => {
+        if (!isClosed) this.openConnections -= 1;
+        isCut = isClosed = true;
+      },
       run,
     };
   }
@@ -190,9 +210,7 @@ export class FakeMachine {
         this.#willLimit = true;
         return change('boot-line');
       case 'rebootText':
-        this.#boot += 1;
-        this.#isDown = true;
-        this.limitsMemory ||= this.#willLimit;
+        this.#isGoingDown = true;
         return change('reboot');
       case 'checkEngineText':
         return this.hasEngine ? 'done' : 'todo';

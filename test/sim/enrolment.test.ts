@@ -141,7 +141,7 @@ describe('looking', () => {
       machine: { model: 'Raspberry Pi 4 Model B Rev 1.4', architecture: 'aarch64', hostName: name },
     });
     expect(planned.steps?.map((step) => step.name)).toEqual(['runtime', 'agent', 'join', 'ready']);
-    expect([machine.done, await told(name)]).toEqual([[], undefined]);
+    expect([machine.done, await told(name), machine.openConnections]).toEqual([[], undefined, 0]);
   });
 
   it('another key than the one that was seen, or accepted before, is refused by name', async () => {
@@ -209,9 +209,9 @@ describe('adding', () => {
     const made = await newMachine();
     needsEverything(made);
     const { name, machine } = made;
-    const phases = new Set<string>();
+    machine.lingers = 2;
     const status = await apply(made);
-    phases.add(status.phase);
+    expect([status.message, machine.openConnections]).toEqual([`It is the node ${name}`, 0]);
     expect(status.steps?.map(({ name: step, state }) => `${step} ${state}`)).toEqual([
       'clock Done',
       'memory-limits Done',
@@ -279,6 +279,7 @@ describe('adding', () => {
       expect.stringContaining('takes 100 ms to keep a small write'),
     ]);
     expect([full.machine.done, slow.machine.done]).toEqual([[], []]);
+    expect([full.machine.openConnections, slow.machine.openConnections]).toEqual([0, 0]);
     expect((await apply(slow)).phase).toBe('Done');
   });
 
@@ -300,6 +301,43 @@ describe('adding', () => {
     ]);
     made.machine.failing.clear();
     expect((await apply(made)).phase).toBe('Done');
+  });
+
+  it('what was done and yet is not so is no success', async () => {
+    const made = await newMachine();
+    made.machine.limitsMemory = false;
+    made.machine.ignoresBootLine = true;
+    expect((await apply(made)).message).toContain('the kernel goes without them although');
+  });
+
+  it('whoever looks after the answer sees nothing of an earlier time', async () => {
+    const made = await newMachine();
+    made.machine.failing.set('placeAgent', 'no');
+    expect((await apply(made)).phase).toBe('Failed');
+    const { fingerprint: hostKey } = made.machine.hostKey;
+    const spec = { phase: 'Apply', user: 'pi', password: 'raspberry', hostKey };
+    const { name } = made;
+    await sim.client.createSubresource(machines, { name }, 'enrolment', { spec });
+    expect((await told(name))?.phase).toBe('Running');
+    await sim.advance(10_000);
+    await enrolments.whenIdle();
+  });
+
+  it('is given up when its object is gone, and leaves one of the same name alone', async () => {
+    const made = await newMachine();
+    made.machine.limitsMemory = false;
+    made.machine.comesBack = false;
+    const { name } = made;
+    const { fingerprint: hostKey } = made.machine.hostKey;
+    await ask(name, { phase: 'Apply', hostKey });
+    await sim.advance(1000);
+    const { spec } = await sim.client.get(machines, { name });
+    await sim.client.delete(machines, { name });
+    const head = { apiVersion: 'flotilla.dev/v1alpha1', kind: 'Machine' } as const;
+    await sim.client.create(machines, { ...head, metadata: { name }, spec: spec! });
+    await sim.advance(60_000);
+    await enrolments.whenIdle();
+    expect(await told(name)).toBeUndefined();
   });
 
   it('one that does not come back from its restart is given up after minutes', async () => {

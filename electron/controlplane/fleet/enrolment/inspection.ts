@@ -1,7 +1,7 @@
 // Looks at a machine and plans; changes nothing there.
 import type { EnrolmentSpec, EnrolmentStatus, Machine } from '#kube/api/fleet.ts';
 import type { Node } from '#kube/api/core.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import { delay, type Clock } from '#kube/base/clock.ts';
 import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import {
   factsText,
@@ -16,6 +16,8 @@ import type { HostKey, Login, Remote } from './remote.ts';
 import { outputOf, rootShell, trySudo } from './root-shell.ts';
 import { waiting } from './run-steps.ts';
 import type { MachinePackage } from './steps.ts';
+
+const packingMs = 15_000;
 
 export interface InspectionDeps {
   readonly machine: Machine;
@@ -36,7 +38,7 @@ export interface InspectionDeps {
 export interface Inspection {
   readonly facts: MachineFacts;
   readonly plan: EnrolmentPlan;
-  /** None where there is an obstacle. */
+  /** None where there is an obstacle, or while it is packed. */
   readonly package: MachinePackage | undefined;
   readonly server: string | undefined;
 }
@@ -49,10 +51,11 @@ export async function inspect(
 ): Promise<Inspection> {
   const { machine, spec, machines, clock } = deps;
   const facts = readFacts(await outputOf(remote.run('sh', ['-c', factsText])), clock.now());
+  const packing = whatIsCopied(facts, deps);
   const sudo = await sudoAnswer(remote, facts, spec);
   const isRoot = facts.rights === 'root' || facts.rights === 'sudo' || sudo === 'accepted';
   const root = isRoot ? await rootFacts(remote, facts, spec) : undefined;
-  const copied = await whatIsCopied(facts, deps);
+  const copied = await packing;
   const endpoint = deps.server(remote.ownAddress);
   const server =
     endpoint === undefined ? undefined : `https://${endpoint.address}:${endpoint.port}`;
@@ -60,7 +63,7 @@ export async function inspect(
     (one) => one.spec?.hostKey === hostKey.fingerprint && one.metadata.uid !== machine.metadata.uid,
   );
   const context: PlanContext = {
-    copied: 'problem' in copied ? copied : { bytes: copied.runtime.bytes + copied.agent.bytes },
+    copied: sizeOf(copied),
     nodes: deps.nodes.map(({ metadata, status }) => ({
       name: metadata.name,
       machineId: status?.nodeInfo?.machineID ?? '',
@@ -75,7 +78,17 @@ export async function inspect(
     sameHostKey: twin?.metadata.name,
   };
   const plan = planEnrolment(facts, root, context);
-  return { facts, plan, package: 'problem' in copied ? undefined : copied, server };
+  return {
+    facts,
+    plan,
+    package: copied !== undefined && 'problem' in copied ? undefined : copied,
+    server,
+  };
+}
+
+function sizeOf(copied: Copied): PlanContext['copied'] {
+  if (copied === undefined) return { bytes: undefined };
+  return 'problem' in copied ? copied : { bytes: copied.runtime.bytes + copied.agent.bytes };
 }
 
 async function sudoAnswer(
@@ -98,16 +111,21 @@ async function rootFacts(
   return readRootFacts(await outputOf(run(rootFactsText)));
 }
 
+type Copied = MachinePackage | { readonly problem: string } | undefined;
+
+/** Undefined: it is still being packed, which takes a minute the first time; a person who only looks has less patience. */
 async function whatIsCopied(
   { architecture, bits }: MachineFacts,
-  { makePackage }: InspectionDeps,
-): Promise<MachinePackage | { readonly problem: string }> {
+  { makePackage, spec, clock }: InspectionDeps,
+): Promise<Copied> {
   if (architecture === undefined || bits === 32) return { problem: 'there is nothing for it' };
-  try {
-    return await makePackage(architecture);
-  } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) };
-  }
+  const made: Promise<Copied> = makePackage(architecture).catch((error: unknown) => ({
+    problem: error instanceof Error ? error.message : String(error),
+  }));
+  if (spec.phase === 'Apply') return made;
+  const enough = new AbortController();
+  const waited = delay(clock, packingMs, enough.signal).then(() => undefined);
+  return Promise.race([made, waited]).finally(() => enough.abort());
 }
 
 /** Of what was seen and planned. */

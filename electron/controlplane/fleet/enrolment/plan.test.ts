@@ -89,6 +89,11 @@ describe('the steps', () => {
     expect(steps).toEqual(want);
   });
 
+  it('do without a size that is not known yet', () => {
+    const [step] = plan({ context: { copied: { bytes: undefined } } }).steps;
+    expect(step?.title).toBe('Copy what the agent runs on');
+  });
+
   it('say what will be done', () => {
     const given = {
       docker: 'missing' as const,

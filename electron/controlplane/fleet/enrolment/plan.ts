@@ -46,8 +46,8 @@ export type SudoAnswer =
   | undefined;
 
 export interface PlanContext {
-  /** Or why there is nothing to copy. */
-  readonly copied: { readonly bytes: number } | { readonly problem: string };
+  /** Undefined: it is still being packed. Or why there is nothing to copy. */
+  readonly copied: { readonly bytes: number | undefined } | { readonly problem: string };
   readonly nodes: readonly KnownNode[];
   /** That a person asked for. */
   readonly nodeName: string | undefined;
@@ -105,7 +105,8 @@ function stepsOf(facts: MachineFacts, { copied }: PlanContext): readonly Step[] 
     add('engine', `Install ${what} by apt: ${missing.join(', ')}`);
   }
   if (docker === 'stopped') add('start-engine', 'Start Docker Engine, now and at each start');
-  const size = 'bytes' in copied ? ` (${Math.ceil(copied.bytes / megabyte)} MB)` : '';
+  const bytes = 'bytes' in copied ? copied.bytes : undefined;
+  const size = bytes === undefined ? '' : ` (${Math.ceil(bytes / megabyte)} MB)`;
   add('runtime', `Copy what the agent runs on${size}`);
   add('agent', 'Copy the agent to /var/lib/flotilla and make it a service of systemd');
   add(

@@ -29,7 +29,7 @@ export async function trySudo(remote: Remote, password: string): Promise<SudoAns
   if (code === 0) return 'accepted';
   if (/must have a tty|terminal is required/.test(stderr) && !/try again/.test(stderr))
     return 'needs-terminal';
-  return /not in the sudoers|not allowed|may not run/.test(stderr)
+  return /not in the sudoers|not allowed|may not run|afraid I can't/.test(stderr)
     ? 'not-allowed'
     : 'wrong-password';
 }

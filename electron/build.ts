@@ -88,7 +88,11 @@ export async function nodeBundles(
   entries: Readonly<Record<string, string>>,
 ): Promise<void> {
   let isFirst = true;
-  const plugins = [inMemory(), ...(folder === 'controlplane' ? [descriptionsBeside()] : [])];
+  const plugins = [
+    inMemory(),
+    withoutNativeParts(),
+    ...(folder === 'controlplane' ? [descriptionsBeside()] : []),
+  ];
   for (const [file, entry] of Object.entries(entries)) {
     await vite.build({
       configFile: false,
@@ -149,6 +153,24 @@ export function withBuiltinsOnDemand(code: string): string {
       return `const ${names.map((part) => `${part} = ${taken}`).join(', ')};`;
     },
   );
+}
+
+/**
+ * ssh2 goes without them: asked for, they are as missing as they are where nobody compiled them. Nor is there a
+ * folder of its own, where its program for PuTTY's agent would be (all else is in its text).
+ */
+function withoutNativeParts(): Plugin {
+  const left = '\0left-out.cjs';
+  return {
+    name: 'without-native-parts',
+    enforce: 'pre',
+    resolveId: (id) => (/^cpu-features$|sshcrypto\.node$/.test(id) ? left : null),
+    load: (id) => (id === left ? "module.exports = {}; throw new Error('left out');" : null),
+    transform: (code, id) =>
+      id.includes('/ssh2/lib/') && code.includes('__dirname')
+        ? { code: code.replaceAll('__dirname', "'.'"), map: null }
+        : null,
+  };
 }
 
 /** What `kubectl explain` tells, as a file: the package it is read from is not there later. */

@@ -62,6 +62,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/contract.test.ts': ['kubectl'],
   'test/e2e/datastore.test.ts': ['kubectl', 'etcd', 'etcdctl'],
   'test/e2e/electron.test.ts': ['electron', 'xvfb'],
+  'test/e2e/enrolment.test.ts': ['root', 'lab'],
   'test/e2e/etcd-group.test.ts': ['kubectl', 'etcd', 'etcdctl'],
   'test/e2e/home-search.test.ts': ['root', 'lab'],
   'test/e2e/machine-command.test.ts': ['root', 'docker', 'busybox', 'lab'],
@@ -83,6 +84,7 @@ const apart: readonly string[] = [
     .map((name) => `test/compat/${name}.test.ts`),
   ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
     .concat(
+      'enrolment',
       'home-search',
       'machine-command',
       'install-engine',

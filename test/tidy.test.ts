@@ -125,6 +125,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,
   'electron/controlplane/fleet': /^(node:|(bonjour-service|tar-stream)$)/,
+  'electron/controlplane/fleet/enrolment': /^(node:|ssh2$)/,
   'electron/controlplane': /^(node:|ws$)/,
   'electron/desktop': /^(node:|electron$)/,
   'electron/kube': /^$/,

@@ -38,6 +38,7 @@ import { createChain } from './apiserver/chain.ts';
 import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
 import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
+import type { EnrolMachine } from './apiserver/handlers/enrolment.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health, problemOf } from './apiserver/documents/health.ts';
 import type { ApiHandler, RequestInfo, UserInfo } from './apiserver/http.ts';
@@ -80,6 +81,8 @@ export interface ApiServerParts {
   readonly tokenKeyPem: string;
   /** Why the store answers nothing now; undefined: it answers. None: it always does. */
   readonly storeProblem?: () => string | undefined;
+  /** Adds machines to the cluster; none: it can't be asked here. */
+  readonly enrol?: EnrolMachine;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
   /** Answers below /flotilla/machines, to machines that have a token, and nodes; none: there is nothing. */
@@ -179,6 +182,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     ]),
     kubelet,
     access,
+    ...(parts.enrol === undefined ? {} : { enrol: parts.enrol }),
     storeProblem: () => problemOf(() => storeReadiness(parts)),
     clock,
     random,

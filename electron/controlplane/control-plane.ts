@@ -52,6 +52,7 @@ import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
+import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
@@ -75,6 +76,8 @@ export interface ControlPlaneDeps {
   readonly version: string;
   /** Folder of the built renderer. */
   readonly pages: string;
+  /** Of the SSH agent of whoever started this. */
+  readonly sshAgentSocket: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -230,6 +233,15 @@ export class ControlPlane {
     let podsOnNode: (name: string) => readonly Pod[] = () => [];
     let volumes: NodeVolumes = { claim: () => undefined, volume: () => undefined };
     let isIngressSecret = (_namespace: string, _name: string): boolean => false;
+    const adding = createMachineAdding({
+      ...this.#deps,
+      packages: this.#packages,
+      caPem: pki.caPem,
+      port,
+      client: () => this.#controllerClient(handler, 'machine-enrolment', 'machine-enrolment'),
+      signal: this.#stopping.signal,
+    });
+    this.#stops.push(adding.whenIdle);
     const assembled = assembleApiServer({
       store,
       config: clusterConfig,
@@ -254,6 +266,7 @@ export class ControlPlane {
       frontProxy: () => frontProxy.client,
       tokenKeyPem: await pki.tokenKey(),
       audit,
+      enrol: adding.enrol,
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),

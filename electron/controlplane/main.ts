@@ -118,6 +118,7 @@ async function run(options: Options): Promise<void> {
     voterStableMs: voterStableMs(),
     version,
     pages: path.join(import.meta.dirname, '../renderer'),
+    sshAgentSocket: process.env['SSH_AUTH_SOCK'],
     clock: systemClock,
     random: systemRandom,
     logger,

@@ -14,6 +14,7 @@ import {
   createAdmissionChain,
   type AdmissionPlugin,
 } from '../../electron/controlplane/admission/chain.ts';
+import type { EnrolMachine } from '../../electron/controlplane/apiserver/handlers/enrolment.ts';
 import type {
   KubeletRequest,
   KubeletUpgrade,
@@ -93,6 +94,7 @@ export interface TestApiOptions {
   readonly clock?: ManualClock;
   readonly webhooks?: WebhookCaller;
   readonly storeProblem?: () => string | undefined;
+  readonly enrol?: EnrolMachine;
 }
 
 export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -117,6 +119,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     protobuf: new ProtobufDecoder({ descriptors: {}, shapeOf: () => undefined }),
     yaml: new YamlReader(clock),
     admission: createAdmissionChain(options.plugins?.(registry) ?? []),
+    ...(options.enrol !== undefined && { enrol: options.enrol }),
     kubelet: {
       stream(nodeName, request) {
         kubeletRequests.push({ nodeName, request });

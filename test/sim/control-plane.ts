@@ -12,6 +12,7 @@ import { makeKey, pairProblem } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
+import type { EnrolMachine } from '../../electron/controlplane/apiserver/handlers/enrolment.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
@@ -42,6 +43,8 @@ export interface GivenParts {
   readonly store?: Store;
   /** Members of the store, and whether they are heard of. */
   readonly apiServers?: () => ReadonlyMap<string, boolean>;
+  /** Adds machines. */
+  readonly enrol?: EnrolMachine;
   /** Nobody else writes then. */
   readonly withoutControllers?: boolean;
 }
@@ -66,6 +69,7 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
     }),
     podsOnNode: () => [],
     bootstrapState: () => undefined,
+    ...(given.enrol !== undefined && { enrol: given.enrol }),
     frontProxy: () => ({ certPem: '', keyPem: '' }),
     tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,

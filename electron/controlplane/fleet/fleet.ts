@@ -4,6 +4,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
 import { discoveries, machines, namespaces, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { watchAbandoned } from './enrolment/abandoned.ts';
 import { HomeSearch } from './discovery/home-search.ts';
 import { realProbes } from './discovery/probes/home-probes.ts';
 
@@ -31,6 +32,7 @@ export async function runFleet(deps: FleetDeps, signal: AbortSignal): Promise<vo
     interfaces: discovery,
     probes: realProbes(clock, signal),
   });
+  watchAbandoned({ ...deps, machines: informers.informer(machines) }, signal);
   informers.start(signal);
   await informers.whenSynced();
   await search.run(signal);

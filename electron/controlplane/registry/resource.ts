@@ -224,6 +224,7 @@ export interface ConnectSubresource {
     | 'pod-proxy'
     | 'service-proxy'
     | 'node-proxy'
+    | 'machine-enrolment'
     | 'namespace-finalize'
     | 'service-account-token';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */

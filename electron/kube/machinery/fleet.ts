@@ -13,3 +13,8 @@ export type AddableReason =
   | 'SshAnswers'
   | 'SshClosed'
   | 'SshSilent';
+
+/** `SHA256:` and 43 characters of Base64, as OpenSSH prints the fingerprint of a key. */
+export function isHostKey(text: string): boolean {
+  return /^SHA256:[A-Za-z0-9+/]{43}$/.test(text);
+}

@@ -124,9 +124,11 @@ describe('the first rule that matches decides', () => {
       '/api/v1/namespaces/a/secrets/b',
       '/api/v1/namespaces/a/serviceaccounts/b/token',
       '/apis/authentication.k8s.io/v1/tokenreviews',
+      '/apis/flotilla.dev/v1alpha1/machines/pi/enrolment',
       '/api/v1/namespaces/a/configmaps/b',
     ];
     expect(urls.map((url) => level(policy, 'POST', url, alice))).toEqual([
+      'Metadata',
       'Metadata',
       'Metadata',
       'Metadata',

@@ -61,10 +61,12 @@ export function hasBodies(level: AuditLevel): boolean {
 
 /**
  * Differs: Kubernetes writes the bodies of Secrets and tokens into the log if the policy says so.
- * Here no policy can: a log is easier to come by than the store, where they lie encrypted.
+ * Here no policy can: a log is easier to come by than the store, where they lie encrypted. The passwords of
+ * machines that are added lie nowhere at all.
  */
 function isConfidential({ group, resource, subresource }: RequestInfo): boolean {
   if (group === 'authentication.k8s.io') return resource === 'tokenreviews';
+  if (group === 'flotilla.dev') return resource === 'machines' && subresource === 'enrolment';
   if (group !== '') return false;
   return resource === 'secrets' || (resource === 'serviceaccounts' && subresource === 'token');
 }

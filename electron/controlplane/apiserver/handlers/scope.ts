@@ -20,6 +20,7 @@ import type { ServiceAccountTokens } from '../identity/tokens/service-account-to
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
 import type { NodeSamples } from '../resource-metrics/samples.ts';
+import type { EnrolMachine } from './enrolment.ts';
 import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
 import type { WatchFrames } from './watch-frames.ts';
@@ -33,6 +34,8 @@ export interface RouterDeps {
   readonly admission: AdmissionChain;
   readonly kubelet: KubeletClient;
   readonly access: Access;
+  /** Adds machines; undefined: not here. */
+  readonly enrol?: EnrolMachine;
   /** Why the store does not answer; undefined: it does. */
   readonly storeProblem: () => Promise<string | undefined>;
   readonly clock: Clock;

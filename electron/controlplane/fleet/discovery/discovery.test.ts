@@ -397,16 +397,40 @@ describe('plan of machines', () => {
     expect(told({ machines: [made('a', a!), made('b', b!)], seen: [b!, a!] })).toEqual([]);
   });
 
-  it('unseen for an hour it goes, unless a person told of it', () => {
-    const [found, typed] = [made('pi', seen), made('own', seen, { address: '10.77.0.11' })];
+  it('unseen for an hour it goes, unless a person told of it or accepted its host key', () => {
+    const found = made('pi', seen);
+    const typed = made('own', seen, { address: '10.77.0.11' });
+    const accepted = made('known', seen, { hostKey: `SHA256:${'a'.repeat(43)}` });
     const gone = (machine: Machine): Machine => {
       const [action] = planMachines({ ...base, machines: [machine], seen: [] });
       return action?.type === 'update' ? { ...machine, status: action.status } : machine;
     };
-    const machines = [gone(found), gone(typed)];
+    const machines = [gone(found), gone(typed), gone(accepted)];
     const at = (ms: number) => told({ machines, seen: [], nowMs: base.nowMs + ms });
     expect([at(3_599_000), at(3_600_000)]).toEqual([[], ['delete pi']]);
   });
+
+  it.each([
+    ['Done', ['pi'], 'pi'],
+    ['Done', [], undefined],
+    ['Running', ['pi'], undefined],
+  ] as const)(
+    'while it is added (%s, nodes: %s) what is told of that stays',
+    (phase, nodes, want) => {
+      const machine = made('pi', seen);
+      const enrolment = { phase, nodeName: 'pi', message: 'as it was' };
+      const added = { ...machine, status: { ...machine.status, enrolment } };
+      const moved = { ...seen, addresses: [{ ...seen.addresses[0]!, address: '10.77.0.99' }] };
+      const [action] = planMachines({
+        ...base,
+        machines: [added],
+        seen: [moved],
+        isNode: (name) => nodes.some((one) => one === name),
+      });
+      const status = action?.type === 'update' ? action.status : undefined;
+      expect([status?.enrolment, status?.nodeName]).toEqual([enrolment, want]);
+    },
+  );
 
   it.each([
     ['without a name by its card', { ...seen, hostNames: [] }, 'machine-000011'],

@@ -1,5 +1,5 @@
 // Which Machine objects there should be for what is seen: pure. An object keeps to its machine through other addresses and
-// other names; one that a person made stays, the others go when nothing was seen of them for an hour.
+// other names; one that a person made or accepted stays, the others go when nothing was seen of them for an hour.
 import type { Machine, MachineStatus } from '#kube/api/fleet.ts';
 import { rfc3339 } from '#kube/base/clock.ts';
 import { getCondition, setCondition } from '#kube/machinery/conditions.ts';
@@ -111,7 +111,7 @@ export function isAt({ addresses, hostNames }: SeenMachine, typed: string): bool
 
 function isObsolete(machine: Machine, { seen, nowMs }: PlanInput): boolean {
   const { spec, status = {} } = machine;
-  if (spec?.address !== undefined) return false;
+  if (spec?.address !== undefined || spec?.hostKey !== undefined) return false;
   const own = addressesOf(status);
   if (seen.some((one) => shares(own, addressesOf(one)))) return true;
   const condition = getCondition(status.conditions, 'Seen');
@@ -145,7 +145,12 @@ function statusOf(
     return { ...before, conditions: setCondition(conditions, addable(facts), now), seenBy: [] };
   }
   const { addresses, hostNames, seenBy, vendor } = found;
-  const { nodeName, otherCluster } = membership(found, input);
+  const { enrolment } = before;
+  const { nodeName: heard, otherCluster } = membership(found, input);
+  // What was added is that node, whatever address the node tells.
+  const added = enrolment?.phase === 'Done' ? enrolment.nodeName : undefined;
+  const isAdded = added !== undefined && otherCluster === undefined && input.isNode(added);
+  const nodeName = heard ?? (isAdded ? added : undefined);
   const { address, ssh } = bestAnswer(found, (one) => answerOf(one, port));
   const seen = {
     type: 'Seen',
@@ -166,6 +171,7 @@ function statusOf(
     ...(operatingSystem !== undefined && { operatingSystem }),
     ...(greeting !== undefined && { ssh: { port, software: greeting.software } }),
     ...(nodeName !== undefined && { nodeName }),
+    ...(enrolment !== undefined && { enrolment }),
   };
 }
 

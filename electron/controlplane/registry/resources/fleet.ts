@@ -12,7 +12,15 @@ const machines: ResourceDefinition<Machine> = {
   namespaced: false,
   strategy: machineStrategy,
   columns: machineColumns,
-  subresources: { status: { type: 'status' } },
+  subresources: {
+    status: { type: 'status' },
+    enrolment: {
+      type: 'connect',
+      handler: 'machine-enrolment',
+      kind: 'Enrolment',
+      verbs: ['create'],
+    },
+  },
 };
 
 const discoveries: ResourceDefinition<Discovery> = {

@@ -162,6 +162,12 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'flotilla.dev', 'discoveries'),
     rule(read, 'core', 'namespaces nodes'),
   ],
+  'machine-enrolment': [
+    rule(`${read} patch`, 'flotilla.dev', 'machines'),
+    rule('update', 'flotilla.dev', 'machines/status'),
+    rule(read, 'core', 'nodes'),
+    rule('create', 'core', 'secrets'),
+  ],
   // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
   'local-path-provisioner': [
     rule(`${read} create delete update`, 'core', 'persistentvolumes'),

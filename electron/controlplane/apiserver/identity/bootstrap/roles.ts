@@ -37,6 +37,11 @@ const forPeople: readonly ClusterRole[] = [
     ],
     aggregateLabel('admin'),
   ),
+  /** Bound to nobody: for whoever may add machines without being an administrator. */
+  clusterRole('flotilla:machine-enroller', [
+    rule(read, 'flotilla.dev', 'machines discoveries'),
+    rule('create', 'flotilla.dev', 'machines/enrolment'),
+  ]),
   clusterRole('system:aggregate-to-edit', editRules(), aggregateLabel('edit')),
   clusterRole('system:aggregate-to-view', viewRules(), aggregateLabel('view')),
 ];

@@ -3,20 +3,22 @@ import type { Discovery, Machine } from '#kube/api/fleet.ts';
 import { field, invalid, tooMany, type FieldError } from '#kube/machinery/field.ts';
 import { parseIpv4Network } from '#kube/machinery/ipv4.ts';
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
-import { singletonDiscovery } from '#kube/machinery/fleet.ts';
+import { isHostKey, singletonDiscovery } from '#kube/machinery/fleet.ts';
 import type { Strategy } from '../../resource.ts';
 import { check, isPortNumber } from '../text-rules.ts';
 
 export const machineStrategy: Strategy<Machine> = {
   validateName: dns1123SubdomainName,
   validate({ spec = {} }) {
-    const { address, sshPort } = spec;
+    const { address, sshPort, hostKey } = spec;
     const path = field('spec');
     const errors: FieldError[] = [];
     if (address !== undefined)
       errors.push(...check(path.child('address'), address, addressMessages(address)));
     if (sshPort !== undefined)
       errors.push(...check(path.child('sshPort'), sshPort, isPortNumber(sshPort)));
+    if (hostKey !== undefined)
+      errors.push(...check(path.child('hostKey'), hostKey, hostKeyMessages(hostKey)));
     return errors;
   },
 };
@@ -27,6 +29,10 @@ function addressMessages(address: string): readonly string[] {
       ? ['must be an IPv4 address, such as 192.168.1.20, or a host name']
       : [];
   return isDns1123Subdomain(address.toLowerCase());
+}
+
+function hostKeyMessages(hostKey: string): readonly string[] {
+  return isHostKey(hostKey) ? [] : ['must be a fingerprint as `ssh-keygen -l` prints it: SHA256:…'];
 }
 
 /** A home has a handful of networks, of 254 machines each mostly. */

@@ -324,6 +324,8 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   }
 }
 
+// Small buffers are cut from blocks of 64 KiB, and one that is kept keeps its block.
+Buffer.poolSize = 8192;
 const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
 if (flags.isRemoval) await remove(flags, logDirectory);

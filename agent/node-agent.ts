@@ -33,7 +33,7 @@ import type { IngressPorts } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
-import { memoryAvailableBytes, readMachineFacts } from './kubelet/node/machine-facts.ts';
+import { memoryAvailableBytes, pidStock, readMachineFacts } from './kubelet/node/machine-facts.ts';
 import type { ClockSkew } from './kubelet/node/clock-skew.ts';
 import { MachineWatch } from './kubelet/node/machine-watch.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
@@ -43,6 +43,7 @@ import {
   nodeLabels,
   type MachineFacts,
 } from './kubelet/node/node-status.ts';
+import { resources } from './kubelet/pressure/eviction.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
 import { Access } from './kubelet/server/access.ts';
 import { agentConfiguration } from './kubelet/server/configuration.ts';
@@ -373,7 +374,8 @@ export class NodeAgent {
       diskSpace: systemDiskSpace,
       sample: () => collector.once(),
       memoryAvailableBytes,
-      volumeBytes: (pod) => this.#volumes.diskBytes(pod),
+      pids: pidStock,
+      volumeUse: (pod) => this.#volumes.diskUse(pod),
       onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });
@@ -507,10 +509,7 @@ export class NodeAgent {
       facts,
       previous,
       engine,
-      isShort: {
-        memory: this.#pressure?.isShort('memory') === true,
-        'ephemeral-storage': this.#pressure?.isShort('ephemeral-storage') === true,
-      },
+      short: resources.filter((what) => this.#pressure?.isShort(what) === true),
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,

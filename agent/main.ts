@@ -316,7 +316,8 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   const variables = process.env;
   try {
     const { removeNode } = await import('./removal/remove-command.ts');
-    const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
+    const options = { data, nodeName, logDirectory, userId, variables, say, withClient };
+    const isDone = await removeNode(options);
     process.exit(isDone ? 0 : 1);
   } catch (error) {
     say(`could not remove anything: ${messageOf(error)}`);

@@ -7,8 +7,8 @@ import { isStatic } from '../static/static-pod.ts';
 import { inodesThreshold, type DiskSpace, type Stock } from './image-garbage.ts';
 
 /** In this order: memory ends in seconds what a disk ends in minutes. */
-export const resources = ['memory', 'pids', 'ephemeral-storage', 'inodes'] as const;
-export type Starved = (typeof resources)[number];
+export const starvable = ['memory', 'pids', 'ephemeral-storage', 'inodes'] as const;
+export type Starved = (typeof starvable)[number];
 
 export interface NodeSupply {
   readonly memoryAvailableBytes: number;
@@ -74,7 +74,7 @@ function levels({ memoryAvailableBytes, disk, inodes, pids }: NodeSupply): Recor
 
 export function starved(now: NodeSupply): readonly Starved[] {
   const all = levels(now);
-  return resources.filter((what) => all[what].available < all[what].threshold);
+  return starvable.filter((what) => all[what].available < all[what].threshold);
 }
 
 /**

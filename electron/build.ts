@@ -15,8 +15,9 @@ const sources = ['electron', 'renderer', 'agent', 'resources', 'package.json', '
 
 /** What dockerode asks for and the agent never uses: see the file. */
 const standIn = path.join(root, 'agent/runtime/unused-packages.ts');
-const unusedByAgent = Object.fromEntries(
-  [
+const unusedByAgent = Object.fromEntries([
+  ['debug', path.join(root, 'agent/runtime/unused-debug.ts')],
+  ...[
     'ssh2',
     '@grpc/grpc-js',
     '@grpc/proto-loader',
@@ -25,8 +26,8 @@ const unusedByAgent = Object.fromEntries(
     'tar-fs',
     'readable-stream',
     'zlib',
-  ].map((name) => [name, standIn]),
-);
+  ].map((name) => [name, standIn] as const),
+]);
 
 /** True when a source is newer than the last build, or there was none. */
 export function isStale(): boolean {

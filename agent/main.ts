@@ -39,6 +39,7 @@ interface Flags {
   readonly port: number;
   readonly serviceCidr: string;
   readonly ingressPorts: IngressPorts | undefined;
+  readonly podMaxPids: number | undefined;
   readonly lanInterfaces: readonly string[];
   readonly manifestDirectory: string;
   /** Undefined: this agent is upgraded by whoever started it. */
@@ -58,6 +59,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --pod-manifest-path DIR  pods of this machine's own, run without any API server (DIR/manifests)
   --service-cidr CIDR  range of ClusterIPs (10.96.0.0/16)
   --ingress-ports P,P  where apps answer to their names, by HTTP and HTTPS (80,443), or off
+  --pod-max-pids N     processes and threads of a container at most (4096, or half of what a small machine has)
   --discovery IF,…     network interfaces on which the home is told of apps' names, or off (off)
   --installation DIR   where this agent was placed as a package: it is upgraded there
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
@@ -79,6 +81,7 @@ function parseFlags(args: readonly string[]): Flags {
       'pod-manifest-path': { type: 'string' },
       'service-cidr': { type: 'string', default: '10.96.0.0/16' },
       'ingress-ports': { type: 'string', default: '80,443' },
+      'pod-max-pids': { type: 'string' },
       discovery: { type: 'string', default: 'off' },
       installation: { type: 'string' },
       remove: { type: 'boolean', default: false },
@@ -103,6 +106,7 @@ function parseFlags(args: readonly string[]): Flags {
     port,
     serviceCidr: values['service-cidr'],
     ingressPorts: parseIngressPorts(values['ingress-ports']),
+    podMaxPids: parseCount(values['pod-max-pids']),
     lanInterfaces: values.discovery === 'off' ? [] : values.discovery.split(','),
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
     installation: values.installation,
@@ -116,6 +120,12 @@ function parseIngressPorts(text: string): IngressPorts | undefined {
   const ports = { http: Number(http), https: Number(https) };
   if (!(ports.http < 65_536 && ports.https < 65_536)) throw new Error(`bad ports ${text}`);
   return ports;
+}
+
+function parseCount(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new Error(`bad --pod-max-pids ${text}`);
+  return Number(text);
 }
 
 function flagsOrExit(): Flags {
@@ -198,6 +208,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     mayInstall: flags.mayInstall,
     serviceCidr: flags.serviceCidr,
     ingressPorts: flags.ingressPorts,
+    podMaxPids: flags.podMaxPids,
     lanInterfaces: flags.lanInterfaces,
     server: { ...serverCertificate(credentials), bindAddress, port },
     upgrader,
@@ -316,7 +327,8 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   const variables = process.env;
   try {
     const { removeNode } = await import('./removal/remove-command.ts');
-    const isDone = await removeNode({ data, nodeName, logDirectory, userId, variables, say });
+    const options = { data, nodeName, logDirectory, userId, variables, say, withClient };
+    const isDone = await removeNode(options);
     process.exit(isDone ? 0 : 1);
   } catch (error) {
     say(`could not remove anything: ${messageOf(error)}`);
@@ -324,6 +336,8 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
   }
 }
 
+// Small buffers are cut from blocks of 64 KiB, and one that is kept keeps its block.
+Buffer.poolSize = 8192;
 const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
 if (flags.isRemoval) await remove(flags, logDirectory);

@@ -21,6 +21,7 @@ import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts
 import { installFacts, systemCommands } from './engine/system-commands.ts';
 import { useCompilers } from './compilers.ts';
 import { readNodeDns } from './dns/upstream/resolv-conf.ts';
+import { containerPidsMax } from './kubelet/container/container-resources.ts';
 import { readSeccompProfile } from './kubelet/container/node-files.ts';
 import { runtimeHandler } from './kubelet/container/runtime-class.ts';
 import { ImageLoader } from './kubelet/images/image-loader.ts';
@@ -33,7 +34,7 @@ import type { IngressPorts } from './ingress/ingress.ts';
 import { Kubelet } from './kubelet/kubelet.ts';
 import { DeviceKeeper, type DeviceChange } from './kubelet/devices/device-keeper.ts';
 import { devicesAnnotation, devicesText, usableDevices } from './kubelet/devices/devices.ts';
-import { memoryAvailableBytes, readMachineFacts } from './kubelet/node/machine-facts.ts';
+import { memoryAvailableBytes, pidStock, readMachineFacts } from './kubelet/node/machine-facts.ts';
 import type { ClockSkew } from './kubelet/node/clock-skew.ts';
 import { MachineWatch } from './kubelet/node/machine-watch.ts';
 import { NodeRegistrar } from './kubelet/node/node-registrar.ts';
@@ -43,6 +44,7 @@ import {
   nodeLabels,
   type MachineFacts,
 } from './kubelet/node/node-status.ts';
+import { starvable } from './kubelet/pressure/eviction.ts';
 import { PressureKeeper, systemDiskSpace } from './kubelet/pressure/pressure-keeper.ts';
 import { Access } from './kubelet/server/access.ts';
 import { agentConfiguration } from './kubelet/server/configuration.ts';
@@ -85,6 +87,8 @@ export interface NodeAgentDeps {
   readonly serviceCidr: string;
   /** Undefined: apps are not reached by their names on this machine. */
   readonly ingressPorts: IngressPorts | undefined;
+  /** Processes and threads of a container at most; undefined: what suits this machine. */
+  readonly podMaxPids: number | undefined;
   /** Where the home is told of apps' names. */
   readonly lanInterfaces: readonly string[];
   readonly server: ServerCertificate & { readonly bindAddress: string; readonly port: number };
@@ -276,7 +280,7 @@ export class NodeAgent {
   }
 
   #makeKubelet(informers: InformerFactory, facts: MachineFacts): Kubelet {
-    const { client, clock, random, logger, nodeName, runtimeName } = this.#deps;
+    const { client, clock, random, logger, nodeName, runtimeName, podMaxPids } = this.#deps;
     let isRegistering = false;
     return new Kubelet({
       runtime: this.#runtime,
@@ -297,7 +301,7 @@ export class NodeAgent {
         ips: () => this.#facts?.addresses ?? [],
         allocatable: () => ({ cpu: facts.cpuCount, memory: facts.memoryBytes }),
         memoryBytes: () => facts.memoryBytes,
-        pidsMax: () => facts.pidLimit,
+        pidsMax: () => podMaxPids ?? containerPidsMax(facts.pidLimit),
         dns: () => readNodeDns(),
         clusterDns: () => this.#networks.podServer(),
         joinNetwork: (pod, address) => this.#networks.join(pod, address),
@@ -373,7 +377,8 @@ export class NodeAgent {
       diskSpace: systemDiskSpace,
       sample: () => collector.once(),
       memoryAvailableBytes,
-      volumeBytes: (pod) => this.#volumes.diskBytes(pod),
+      pids: pidStock,
+      volumeUse: (pod) => this.#volumes.diskUse(pod),
       onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });
@@ -507,10 +512,7 @@ export class NodeAgent {
       facts,
       previous,
       engine,
-      isShort: {
-        memory: this.#pressure?.isShort('memory') === true,
-        'ephemeral-storage': this.#pressure?.isShort('ephemeral-storage') === true,
-      },
+      short: starvable.filter((what) => this.#pressure?.isShort(what) === true),
       runtimeVersion: this.#engine.runtimeVersion(),
       kubeletPort: this.#kubeletPort,
       images: this.#images,

@@ -1,6 +1,9 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { inAscii, withBuiltinsOnDemand } from './build.ts';
+import { bundleConfig, inAscii, withBuiltinsOnDemand } from './build.ts';
 
 const taken = (name: string): string => `process.getBuiltinModule("${name}")`;
 
@@ -28,4 +31,26 @@ it('writes a bundle in ASCII, which means the same', () => {
   const ascii = inAscii(code);
   expect(ascii).toMatch(/^[\0-\x7f]+$/);
   expect(runInNewContext(ascii)).toEqual(value);
+});
+
+it('has it so in the file, whatever the bundler prints anew', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-bundle-'));
+  const entry = path.join(folder, 'entry.ts');
+  writeFileSync(
+    entry,
+    "import { hostname } from 'node:os';\nconsole.log(hostname(), 'I²C … 🍓');\n",
+  );
+  try {
+    const vite = await import('vite');
+    const config = bundleConfig('agent', 'main.js', entry);
+    await vite.build({
+      ...config,
+      build: { ...config.build, outDir: path.join(folder, 'out'), emptyOutDir: false },
+    });
+    const text = readFileSync(path.join(folder, 'out/main.js'), 'utf8');
+    expect(text).toMatch(/^[\0-\x7f]+$/);
+    expect(text).toContain('process.getBuiltinModule("node:os")');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Plugin } from 'vite';
+import type { InlineConfig, Plugin } from 'vite';
 import { lockedRuntimes } from './controlplane/fleet/package/locked-runtimes.ts';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -15,8 +15,9 @@ const sources = ['electron', 'renderer', 'agent', 'resources', 'package.json', '
 
 /** What dockerode asks for and the agent never uses: see the file. */
 const standIn = path.join(root, 'agent/runtime/unused-packages.ts');
-const unusedByAgent = Object.fromEntries(
-  [
+const unusedByAgent = Object.fromEntries([
+  ['debug', path.join(root, 'agent/runtime/unused-debug.ts')],
+  ...[
     'ssh2',
     '@grpc/grpc-js',
     '@grpc/proto-loader',
@@ -25,8 +26,8 @@ const unusedByAgent = Object.fromEntries(
     'tar-fs',
     'readable-stream',
     'zlib',
-  ].map((name) => [name, standIn]),
-);
+  ].map((name) => [name, standIn] as const),
+]);
 
 /** True when a source is newer than the last build, or there was none. */
 export function isStale(): boolean {
@@ -88,45 +89,60 @@ export async function nodeBundles(
   entries: Readonly<Record<string, string>>,
 ): Promise<void> {
   let isFirst = true;
-  const plugins = [
-    inMemory(),
-    withoutNativeParts(),
-    ...(folder === 'controlplane' ? [descriptionsBeside()] : []),
-  ];
   for (const [file, entry] of Object.entries(entries)) {
-    await vite.build({
-      configFile: false,
-      root,
-      logLevel: 'warn',
-      plugins,
-      resolve: { alias: folder === 'agent' ? unusedByAgent : {} },
-      ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
-      build: {
-        ssr: path.join(root, entry),
-        outDir: path.join(root, 'out', folder),
-        emptyOutDir: isFirst,
-        ssrEmitAssets: true,
-        target: 'node24',
-        sourcemap: true,
-        minify: false,
-        rolldownOptions: {
-          output: {
-            entryFileNames: file,
-            chunkFileNames: '[name].js',
-            comments: { legal: true, annotation: false, jsdoc: false },
-          },
-        },
-      },
-    });
+    const config = bundleConfig(folder, file, path.join(root, entry));
+    await vite.build({ ...config, build: { ...config.build, emptyOutDir: isFirst } });
     isFirst = false;
   }
+}
+
+/** Of one of them. */
+export function bundleConfig(
+  folder: 'controlplane' | 'agent' | 'bench',
+  file: string,
+  entry: string,
+): InlineConfig {
+  return {
+    configFile: false,
+    root,
+    logLevel: 'warn',
+    plugins: [
+      inMemory(),
+      withoutNativeParts(),
+      ...(folder === 'controlplane' ? [descriptionsBeside()] : []),
+    ],
+    resolve: { alias: folder === 'agent' ? unusedByAgent : {} },
+    ssr: { noExternal: true, external: ['better-sqlite3'], target: 'node' },
+    build: {
+      ssr: entry,
+      outDir: path.join(root, 'out', folder),
+      ssrEmitAssets: true,
+      target: 'node24',
+      sourcemap: true,
+      minify: false,
+      rolldownOptions: {
+        output: {
+          entryFileNames: file,
+          chunkFileNames: '[name].js',
+          comments: { legal: true, annotation: false, jsdoc: false },
+        },
+      },
+    },
+  };
 }
 
 /** A process keeps the text of its program, and what the program loads, for as long as it runs. */
 function inMemory(): Plugin {
   return {
     name: 'in-memory',
-    renderChunk: (code) => ({ code: inAscii(withBuiltinsOnDemand(code)), map: null }),
+    // Last of all: whatever prints a chunk anew writes characters as they are.
+    generateBundle: {
+      order: 'post',
+      handler(_options, bundle) {
+        for (const chunk of Object.values(bundle))
+          if (chunk.type === 'chunk') chunk.code = inAscii(withBuiltinsOnDemand(chunk.code));
+      },
+    },
   };
 }
 

@@ -98,6 +98,7 @@ export class ClusterProcesses {
     const args = ['--data', data, '--node-name', nodeName];
     args.push('--kubeconfig', path.join(data, 'kubeconfig'), '--service-cidr', serviceCidr);
     args.push('--ingress-ports', ingressPortsText(options.ingressPorts));
+    if (options.podMaxPids !== undefined) args.push('--pod-max-pids', String(options.podMaxPids));
     if (options.discovery !== 'off') args.push('--discovery', options.discovery.join(','));
     args.push('--bind', options.bindAddress);
     if (!options.install) args.push('--no-install');

@@ -18,6 +18,8 @@ export interface Options {
   readonly install: boolean;
   /** Where apps are reached by their names on this machine; undefined: not here. */
   readonly ingressPorts: IngressPorts | undefined;
+  /** Processes and threads of a container at most; undefined: what suits the machine. */
+  readonly podMaxPids: number | undefined;
   /** Undefined: made from the host's name. */
   readonly nodeName: string | undefined;
   /** 'off', or names of network interfaces. */
@@ -75,6 +77,8 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
   --ingress-ports P,P|off
                         where apps answer to their names on this machine, by HTTP and HTTPS, once there is an
                         Ingress (default: 80,443)
+  --pod-max-pids N      processes and threads that a container of this machine may have at most (default: 4096,
+                        or half of what the kernel of a small machine makes)
   --audit-policy FILE   what logs/audit.log tells, as an audit.k8s.io/v1 Policy (default: who changed what)
   --discovery off|IF,…  interfaces on which to look for machines, and to tell of apps' names by mDNS
                         (also: FLOTILLA_DISCOVERY; default: off)
@@ -107,6 +111,7 @@ const flags = {
   'no-agent': { type: 'boolean' },
   'no-install': { type: 'boolean' },
   'ingress-ports': { type: 'string' },
+  'pod-max-pids': { type: 'string' },
   discovery: { type: 'string' },
   'member-address': { type: 'string' },
   'always-on': { type: 'string' },
@@ -150,6 +155,7 @@ export function parseOptions(
     agent: values['no-agent'] !== true,
     install: values['no-install'] !== true,
     ingressPorts: ingressPorts(values['ingress-ports'] ?? '80,443'),
+    podMaxPids: processCount(values['pod-max-pids']),
     nodeName: nodeName(values['node-name']),
     discovery: interfaceNames(discovery),
     datastore: datastore(values),
@@ -335,6 +341,13 @@ export function ingressPorts(text: string): IngressPorts | undefined {
       `--ingress-ports takes "off" or two port numbers with a comma, for HTTP and HTTPS, not "${text}".`,
     );
   return { http, https };
+}
+
+/** More than the kernel can count (2^22) is none. */
+export function processCount(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= 2 ** 22) return Number(text);
+  throw new OptionError(`--pod-max-pids takes a number from 1 to ${2 ** 22}, not "${text}".`);
 }
 
 export function ingressPortsText(ports: IngressPorts | undefined): string {

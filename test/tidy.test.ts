@@ -205,7 +205,7 @@ describe('imports', () => {
   it('leave no file that nobody imports', () => {
     const reached = new Set(all.map((entry) => target(entry)));
     const entries =
-      /(main|start|run|build|generate|preload|state-worker|unused-packages|cluster-command)\.ts$|\.(config|test|d)\.ts$|^test\/(bench|setup)\//;
+      /(main|start|run|build|generate|preload|state-worker|unused-(packages|debug)|cluster-command)\.ts$|\.(config|test|d)\.ts$|^test\/(bench|setup)\//;
     const dead = files.filter((file) => !reached.has(file) && !entries.test(file));
     expect(dead).toEqual([]);
   });

@@ -28,25 +28,35 @@ type Source = Readonly<Record<'cpu' | 'memory' | 'memoryStat' | 'memoryLimit' | 
 
 /** Kernels write a number near 2^63 for "no limit". */
 const noLimitBytes = 2 ** 60;
+/** A file of a cgroup fits into it. */
 const bufferBytes = 8192;
+
+export function readBuffer(): Buffer {
+  return Buffer.alloc(bufferBytes);
+}
 
 export class CgroupReader {
   readonly #isUnified: boolean;
   readonly #descriptors = new Map<keyof Source, number>();
-  readonly #buffer = Buffer.alloc(bufferBytes);
+  readonly #buffer: Buffer;
 
-  /** Undefined when the process is gone. */
-  static open(system: CgroupSystem, pid: number): CgroupReader | undefined {
+  /** Undefined when the process is gone. `buffer`: one is enough for all, as each read ends before the next begins. */
+  static open(
+    system: CgroupSystem,
+    pid: number,
+    buffer: Buffer = readBuffer(),
+  ): CgroupReader | undefined {
     try {
       const membership = readFileSync(path.join(system.proc, String(pid), 'cgroup'), 'utf8');
-      return new CgroupReader(system, membership);
+      return new CgroupReader(system, membership, buffer);
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
     }
   }
 
-  private constructor(system: CgroupSystem, membership: string) {
+  private constructor(system: CgroupSystem, membership: string, buffer: Buffer) {
+    this.#buffer = buffer;
     this.#isUnified = existsSync(path.join(system.root, 'cgroup.controllers'));
     const source = this.#isUnified
       ? unifiedFiles(system, membership)
@@ -79,7 +89,7 @@ export class CgroupReader {
   #text(name: keyof Source): string | undefined {
     const descriptor = this.#descriptors.get(name);
     if (descriptor === undefined) return undefined;
-    const length = readSync(descriptor, this.#buffer, 0, bufferBytes, 0);
+    const length = readSync(descriptor, this.#buffer, 0, this.#buffer.length, 0);
     return this.#buffer.toString('latin1', 0, length);
   }
 }

@@ -2,7 +2,7 @@
 // when asked. Rates come from two samples; what can't be known is absent.
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import { delay, rfc3339Micro } from '#kube/base/clock.ts';
-import { CgroupReader, type CgroupUsage } from './cgroup.ts';
+import { CgroupReader, readBuffer, type CgroupUsage } from './cgroup.ts';
 import { readContainerDetail, type ContainerDetail } from './container-detail.ts';
 import {
   readBlockDevices,
@@ -112,6 +112,7 @@ export class Collector {
   /** With the milliseconds after which each wants another sample at the latest. */
   readonly #listeners = new Map<(sample: Sample) => void, number>();
   readonly #readers = new Map<string, { readonly pid: number; readonly reader: CgroupReader }>();
+  readonly #buffer = readBuffer();
   readonly #counters = new Map<string, Counter>();
   readonly #disk = new Map<string, number>();
   #diskAtMs = -Infinity;
@@ -255,7 +256,7 @@ export class Collector {
     if (open?.pid === pid) return open.reader;
     open?.reader.close();
     const { proc, cgroup: root } = this.#deps.folders;
-    const reader = pid === 0 ? undefined : CgroupReader.open({ root, proc }, pid);
+    const reader = pid === 0 ? undefined : CgroupReader.open({ root, proc }, pid, this.#buffer);
     if (reader === undefined) this.#readers.delete(id);
     else this.#readers.set(id, { pid, reader });
     return reader;

@@ -50,6 +50,7 @@ function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
       remove: async (name) => void networks.splice(networks.indexOf(name), 1),
     },
     removeImage: async () => true,
+    leave: async () => {},
     removeRules: async () => void said.push('rules'),
     removeRoutes: async () => void said.push('routes'),
     removeCgroups: async () => void said.push('control groups'),

@@ -22,6 +22,8 @@ export interface NodeRemovalDeps {
   };
   /** Of the sandboxes; false: it was not there. A conflict: others use it. */
   readonly removeImage: () => Promise<boolean>;
+  /** Tells the cluster, if it can be asked; what it says is told. */
+  readonly leave: () => Promise<void>;
   /** Packet rules; nothing is there without root. */
   readonly removeRules: () => Promise<void>;
   /** To pods of other machines, and the device of the overlay. */
@@ -54,7 +56,7 @@ export class NodeRemoval {
 
   /** False: something is still there, and was named. */
   async run(): Promise<boolean> {
-    const { dataDirectory, say, removeRules, removeRoutes, removeCgroups } = this.#deps;
+    const { dataDirectory, say, leave, removeRules, removeRoutes, removeCgroups } = this.#deps;
     const entries = await names(dataDirectory);
     if (entries.length === 0) {
       say(`nothing to remove: ${dataDirectory} is not there`);
@@ -67,6 +69,7 @@ export class NodeRemoval {
     }
     await this.#step('containers', () => this.#removePods());
     if (this.#isOtherNode) return false;
+    await leave();
     await this.#step('control groups', removeCgroups);
     await this.#step('packet rules', removeRules);
     await this.#step('routes', removeRoutes);

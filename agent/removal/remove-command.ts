@@ -1,11 +1,14 @@
-// `agent --remove`: what node-removal.ts needs, of this machine. The API server is not asked: it may
-// be gone for good.
+// `agent --remove`: what node-removal.ts needs, of this machine. The API server is told if it answers; it may
+// be gone for good, and nothing here depends on it.
 import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
+import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { lanLinks } from '../balancer/lan-link.ts';
 import { removeLanAddresses } from '../balancer/start.ts';
 import { findSocket } from '../engine/engine-socket.ts';
+import { messageOf } from '../error-message.ts';
 import { networkNames } from '../network/names.ts';
 import { IpNetwork } from '../network/ip-network.ts';
 import { NetworkRules } from '../network/network-rules.ts';
@@ -18,6 +21,7 @@ import { label } from '../runtime/docker-config.ts';
 import { DockerRuntime } from '../runtime/docker-runtime.ts';
 import { bridgeName, shortClusterId } from '../runtime/pod-network.ts';
 import { sandboxImageName } from '../runtime/sandbox-image.ts';
+import { leaveCluster } from './leave.ts';
 import { NodeRemoval } from './node-removal.ts';
 
 export interface RemoveOptions {
@@ -27,6 +31,10 @@ export interface RemoveOptions {
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly say: (line: string) => void;
+  readonly withClient: <T>(
+    config: ClientConfig,
+    use: (client: RestClient) => Promise<T>,
+  ) => Promise<T>;
 }
 
 /** False: something is still there, and was named. */
@@ -64,6 +72,7 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       if (image !== undefined) await runtime.removeImage(image);
       return image !== undefined;
     },
+    leave: () => leave(path.join(dataDirectory, 'kubeconfig'), options),
     async removeRules() {
       if (clusterId === '' || !system.isRoot) return;
       // Without the command nobody made any.
@@ -96,6 +105,30 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
 
 /** As built, or placed as a package. */
 const agentProgram = /(^|\/)agent(-[0-9a-f]{12})?\/main\.js$/;
+
+const leaveMs = 10_000;
+
+async function leave(
+  kubeconfig: string,
+  { nodeName, say, withClient }: RemoveOptions,
+): Promise<void> {
+  const late = new AbortController();
+  const timer = systemClock.timer(leaveMs, () => late.abort(new Error('it does not answer')));
+  try {
+    const config = await readKubeconfig(kubeconfig);
+    const count = await withClient(config, (client) =>
+      leaveCluster({ client, nodeName, clock: systemClock, signal: late.signal }),
+    );
+    say(`told the cluster that ${nodeName} left; took its ${count} pods off the list`);
+  } catch (error) {
+    const why = messageOf(late.signal.aborted ? late.signal.reason : error);
+    say(
+      `the cluster was not told (${why}): its pods go when somebody deletes the Node ${nodeName}`,
+    );
+  } finally {
+    timer.cancel();
+  }
+}
 
 /**
  * The process id of another agent with this data directory; undefined also where nobody can tell.

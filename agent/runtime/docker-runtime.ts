@@ -435,6 +435,14 @@ export class DockerRuntime implements Runtime {
     return this.#client.containerSizeBytes(id);
   }
 
+  /** Of Docker's own drivers; containerd's image store tells of none. */
+  async containerDirectory(id: string): Promise<string | undefined> {
+    const { GraphDriver } = (await this.#client.inspectContainer(id)) as {
+      readonly GraphDriver?: { readonly Data?: { readonly UpperDir?: string } | null };
+    };
+    return GraphDriver?.Data?.UpperDir;
+  }
+
   async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
     const filters = {
       type: ['container'],

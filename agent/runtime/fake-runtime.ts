@@ -367,6 +367,10 @@ export class FakeRuntime implements Runtime {
     return 4096;
   }
 
+  async containerDirectory(): Promise<undefined> {
+    return undefined;
+  }
+
   async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
     this.#check();
     const queue: (RuntimeEvent | undefined)[] = [];

@@ -366,6 +366,8 @@ export interface Runtime {
   storageDirectory(): Promise<string>;
   /** Bytes in the container's own layer; undefined when that can't be told. */
   containerDiskBytes(id: string): Promise<number | undefined>;
+  /** On this machine, where the container's own layer lies; undefined when that can't be told. */
+  containerDirectory(id: string): Promise<string | undefined>;
   /** Container state changes as they happen; throws when the engine goes away. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
 }

@@ -112,8 +112,8 @@ export const heapArguments = ['--max-semi-space-size=8'];
 
 /**
  * The agent makes little garbage, computes little and has to be small (what each of these is worth:
- * test/bench/README.md): a heap that grows in small steps, is collected thoroughly when little happens and
- * forgets code that no longer runs, none of the compilers whose own code and results lie in memory, no
+ * test/bench/README.md): a heap that grows in small steps, is collected thoroughly when little happens, leaves no
+ * holes and forgets code that no longer runs, none of the compilers whose own code and results lie in memory, no
  * certificates of the whole world's authorities, nor those that the environment names (it trusts the cluster's), and
  * Node's own start from its sources, for a tenth of a second: the picture of a started one stays in memory.
  */
@@ -122,6 +122,7 @@ export const agentArguments = [
   '--optimize-for-size',
   '--bytecode-old-age=1',
   '--memory-reducer-gc-count=4',
+  '--compact-on-every-full-gc',
   '--no-turbofan',
   '--no-maglev',
   '--no-sparkplug',
@@ -131,9 +132,13 @@ export const agentArguments = [
 
 /**
  * glibc keeps twice as much as the largest buffer that was ever freed, unless these are set: what is read from a
- * socket at a time, 64 KiB, stays below both.
+ * socket at a time, 64 KiB, stays below both. And it keeps what each thread freed at hand for that thread.
  */
-const agentAllocator = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '524288' };
+const agentAllocator = {
+  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_TRIM_THRESHOLD_: '524288',
+  GLIBC_TUNABLES: 'glibc.malloc.tcache_count=0',
+};
 
 /** Of an agent's process. */
 export const agentEnvironment: Readonly<Record<string, string>> = {

@@ -27,8 +27,10 @@ const peer = 'Docker';
 const manyPods = 20;
 const idleMs = 60_000;
 const watchMs = 8_000;
-/** What a start leaves behind is collected, written and told. */
+/** What a start leaves behind is collected and told. */
 const settleMs = 20_000;
+/** And written: names, a minute after the last change of a Service. */
+const writtenMs = 65_000;
 const newline = 10;
 
 const parts: Readonly<Record<string, (scene: Scene) => Promise<Row[]>>> = {
@@ -253,7 +255,7 @@ async function gather(scene: Scene): Promise<void> {
 
 async function idle(scene: Scene): Promise<Row[]> {
   await gather(scene);
-  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  await new Promise((resolve) => setTimeout(resolve, writtenMs));
   const pid = scene.agentPid();
   const folder = path.join(scene.cluster.dataDirectory, 'agent');
   const before = { cpu: cpuMs(pid), written: writtenBytes(pid), files: filesOf(folder) };

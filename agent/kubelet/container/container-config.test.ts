@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Container, Pod, PodSpec, ResourceRequirements } from '#kube/api/core.ts';
 import { containerConfig, containerHash } from './container-config.ts';
-import { oomScoreAdjust } from './container-resources.ts';
+import { containerPidsMax, oomScoreAdjust } from './container-resources.ts';
 
 function podOf(spec: Partial<PodSpec>): Pod {
   const metadata = { name: 'p', namespace: 'ns', uid: 'u' };
@@ -15,7 +15,6 @@ function config(
     user?: string;
     qosClass?: string;
     seccompProfile?: string;
-    nodePidsMax?: number;
   } = {},
 ) {
   return containerConfig({
@@ -39,7 +38,7 @@ function config(
     },
     qosClass: more.qosClass ?? 'BestEffort',
     nodeMemoryBytes: 1024 ** 3,
-    nodePidsMax: more.nodePidsMax ?? 32_768,
+    pidsMax: 4096,
     ...(more.seccompProfile === undefined ? {} : { seccompProfile: more.seccompProfile }),
   });
 }
@@ -49,7 +48,7 @@ describe('resources', () => {
     { name: 'a large machine', nodePidsMax: 4_194_304, want: 4096 },
     { name: 'a small one', nodePidsMax: 7000, want: 3500 },
   ])('of $name: $want processes at most', ({ nodePidsMax, want }) => {
-    expect(config({}, { nodePidsMax }).resources.pidsMax).toBe(want);
+    expect(containerPidsMax(nodePidsMax)).toBe(want);
   });
 
   const cases: { name: string; resources: ResourceRequirements; want: object }[] = [

@@ -9,12 +9,7 @@ import type {
   ImageStatus,
   MountConfig,
 } from '../../runtime/runtime.ts';
-import {
-  containerLimits,
-  containerPidsMax,
-  oomScoreAdjust,
-  podLevelLimits,
-} from './container-resources.ts';
+import { containerLimits, oomScoreAdjust, podLevelLimits } from './container-resources.ts';
 import { expandReferences } from './expansion.ts';
 import { podRef } from './sandbox-config.ts';
 import { containerSecurity } from './security.ts';
@@ -42,8 +37,8 @@ export interface ContainerConfigInput {
   readonly qosClass: string;
   readonly targetContainerId?: string;
   readonly nodeMemoryBytes: number;
-  /** Processes and threads that this machine's kernel makes. */
-  readonly nodePidsMax: number;
+  /** Processes and threads that it may have. */
+  readonly pidsMax: number;
   /** The content of its seccomp profile, if it is one of this machine's. */
   readonly seccompProfile?: string;
   /** Of its pod's RuntimeClass. */
@@ -85,7 +80,7 @@ export function containerConfig(input: ContainerConfigInput): ContainerConfig {
     resources: {
       ...containerLimits(container, spec),
       oomScoreAdj: oomScoreAdjust(input),
-      pidsMax: containerPidsMax(input.nodePidsMax),
+      pidsMax: input.pidsMax,
     },
     inPodCgroup: podLevelLimits(spec) !== undefined,
     security: withGroups(containerSecurity(input), input.devices.groups),

@@ -42,7 +42,7 @@ export interface NodeView {
   readonly ips: () => readonly string[];
   readonly allocatable: () => Readonly<Record<string, Quantity>>;
   readonly memoryBytes: () => number;
-  /** Processes and threads that its kernel makes. */
+  /** Processes and threads of one container at most. */
   readonly pidsMax: () => number;
   /** As /etc/resolv.conf has it. */
   readonly dns: () => Promise<DnsConfig>;
@@ -213,7 +213,7 @@ export class ContainerStarter {
       image,
       qosClass,
       nodeMemoryBytes: node.memoryBytes(),
-      nodePidsMax: node.pidsMax(),
+      pidsMax: node.pidsMax(),
       ...(target === undefined ? {} : { targetContainerId: target }),
       ...(profile === undefined ? {} : { seccompProfile: profile }),
       ...(await this.runtimeOf(pod)),

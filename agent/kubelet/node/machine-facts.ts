@@ -10,6 +10,7 @@ import {
   release,
   totalmem,
 } from 'node:os';
+import type { Stock } from '../pressure/image-garbage.ts';
 import type { MachineFacts } from './node-status.ts';
 
 const architectures: Readonly<Partial<Record<string, string>>> = { x64: 'amd64', ia32: '386' };
@@ -27,8 +28,7 @@ export async function readMachineFacts(
     cpuCount: availableParallelism(),
     memoryBytes: totalmem(),
     diskBytes: disk.blocks * disk.bsize,
-    pidCount: Number(/\d+\/(\d+)/.exec(kernelText('/proc/loadavg'))?.[1] ?? 0),
-    pidLimit: Math.min(limit('pid_max'), limit('threads-max')),
+    pidLimit: pidLimit(),
     architecture: architectures[arch()] ?? arch(),
     operatingSystem: platform(),
     kernelVersion: release(),
@@ -41,6 +41,17 @@ export async function readMachineFacts(
 }
 
 /** Whichever of the two is lower, the kernel makes no process beyond it. */
+function pidLimit(): number {
+  return Math.min(limit('pid_max'), limit('threads-max'));
+}
+
+/** Of processes and threads. */
+export function pidStock(): Stock {
+  const total = pidLimit();
+  const count = Number(/\d+\/(\d+)/.exec(kernelText('/proc/loadavg'))?.[1] ?? 0);
+  return { total, available: total - count };
+}
+
 function limit(name: 'pid_max' | 'threads-max'): number {
   return Number(kernelText(`/proc/sys/kernel/${name}`).trim() || 32_768);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { engineProblem, socketCandidates } from '../../engine/engine-socket.ts';
+import type { Starved } from '../pressure/eviction.ts';
 import { defaultInterface, osImage, primaryAddress } from './machine-facts.ts';
 import {
   computeNodeStatus,
@@ -16,7 +17,6 @@ const facts: MachineFacts = {
   cpuCount: 4,
   memoryBytes: 4 * gib,
   diskBytes: 100 * gib,
-  pidCount: 100,
   pidLimit: 32_768,
   architecture: 'arm64',
   operatingSystem: 'linux',
@@ -33,7 +33,7 @@ function status(more: Partial<NodeStatusInput> = {}, machine: Partial<MachineFac
     facts: { ...facts, ...machine },
     previous: undefined,
     engine: undefined,
-    isShort: { memory: false, 'ephemeral-storage': false },
+    short: [],
     runtimeVersion: 'docker://28.0.0',
     kubeletPort: 10_250,
     devices: [],
@@ -100,21 +100,17 @@ describe('the node', () => {
     expect(condition(status({ engine }), 'Ready')).toMatchObject({ status: 'False', ...engine });
   });
 
-  const pressures = [
+  const pressures: { type: string; short: Starved; want: string }[] = [
     { type: 'MemoryPressure', short: 'memory', want: 'True' },
     { type: 'MemoryPressure', short: 'ephemeral-storage', want: 'False' },
     { type: 'DiskPressure', short: 'ephemeral-storage', want: 'True' },
     { type: 'DiskPressure', short: 'memory', want: 'False' },
-    { type: 'PIDPressure', pidCount: 32_000, want: 'True' },
-    { type: 'PIDPressure', want: 'False' },
+    { type: 'DiskPressure', short: 'inodes', want: 'True' },
+    { type: 'PIDPressure', short: 'pids', want: 'True' },
+    { type: 'PIDPressure', short: 'inodes', want: 'False' },
   ];
-  it.each(pressures)('has $type $want when short of $short', ({ type, short, pidCount, want }) => {
-    const isShort = {
-      memory: short === 'memory',
-      'ephemeral-storage': short === 'ephemeral-storage',
-    };
-    const result = status({ isShort }, pidCount === undefined ? {} : { pidCount });
-    expect(condition(result, type)?.status).toBe(want);
+  it.each(pressures)('has $type $want when short of $short', ({ type, short, want }) => {
+    expect(condition(status({ short: [short] }), type)?.status).toBe(want);
   });
 
   it('keeps transition times and foreign conditions, and tells the same apart from heartbeats', () => {

@@ -19,7 +19,6 @@ export interface MachineFacts {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
-  readonly pidCount: number;
   readonly pidLimit: number;
   /** `amd64`, `arm64`. */
   readonly architecture: string;
@@ -44,7 +43,7 @@ export interface NodeStatusInput {
   readonly previous: NodeStatus | undefined;
   readonly engine: EngineProblem | undefined;
   /** What this machine is short of, or was until a moment ago. */
-  readonly isShort: Readonly<Record<Starved, boolean>>;
+  readonly short: readonly Starved[];
   /** `docker://20.10.24`; '' while unknown. */
   readonly runtimeVersion: string;
   readonly kubeletPort: number;
@@ -138,18 +137,17 @@ function conditions(input: NodeStatusInput): NodeCondition[] {
   ];
 }
 
-function ownVerdicts({ facts, engine, isShort }: NodeStatusInput): NodeVerdict[] {
-  const lowPids = facts.pidCount > facts.pidLimit * 0.9;
+function ownVerdicts({ engine, short }: NodeStatusInput): NodeVerdict[] {
   return [
-    verdict('MemoryPressure', isShort.memory, [
+    verdict('MemoryPressure', short.includes('memory'), [
       ['KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'],
       ['KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
     ]),
-    verdict('DiskPressure', isShort['ephemeral-storage'], [
+    verdict('DiskPressure', short.includes('ephemeral-storage') || short.includes('inodes'), [
       ['KubeletHasDiskPressure', 'kubelet has disk pressure'],
       ['KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
     ]),
-    verdict('PIDPressure', lowPids, [
+    verdict('PIDPressure', short.includes('pids'), [
       ['KubeletHasInsufficientPID', 'kubelet has insufficient PID available'],
       ['KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
     ]),

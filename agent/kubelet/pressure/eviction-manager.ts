@@ -1,4 +1,4 @@
-// Looks every ten seconds whether this machine runs out of memory or disk, makes room, and ends one
+// Looks every ten seconds whether this machine runs out of memory, processes or disk, makes room, and ends one
 // pod at a time as long as it does. Says so in the node's conditions for five minutes longer, so that
 // they don't flap. Source: kubernetes pkg/kubelet/eviction/eviction_manager.go.
 import type { Pod } from '#kube/api/core.ts';
@@ -61,7 +61,7 @@ export class EvictionManager {
     let now = await supply();
     let short = starved(now);
     this.#remember(short);
-    if (short.includes('ephemeral-storage')) {
+    if (short.includes('ephemeral-storage') || short.includes('inodes')) {
       await freeDisk();
       now = await supply();
       short = starved(now);

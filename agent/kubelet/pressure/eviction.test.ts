@@ -16,9 +16,11 @@ import { EvictionManager } from './eviction-manager.ts';
 const mib = 1024 ** 2;
 const gib = 1024 ** 3;
 
+const plenty = { total: 30_000, available: 29_000 };
+
 function supply(memoryMib: number, diskGib = 50, sizeGib = 100): NodeSupply {
   const disk = { sizeBytes: sizeGib * gib, availableBytes: diskGib * gib };
-  return { memoryAvailableBytes: memoryMib * mib, disk };
+  return { memoryAvailableBytes: memoryMib * mib, disk, inodes: undefined, pids: plenty };
 }
 
 function usage(
@@ -35,7 +37,7 @@ function usage(
     metadata: { name, namespace: 'default', ...metadata },
     spec: { priority, containers: [{ name: 'web', image: 'web:1', resources }] },
   };
-  return { pod, containers: [{ name: 'web', bytes: usedMib * mib }], volumeBytes: 0 };
+  return { pod, containers: [{ name: 'web', amount: usedMib * mib }], inVolumes: 0 };
 }
 
 describe('a machine is short', () => {
@@ -51,6 +53,26 @@ describe('a machine is short', () => {
     },
     { name: 'of nothing with half a GiB of 4', now: supply(1000, 0.5, 4), want: [] },
     { name: 'of both', now: supply(10, 0.1), want: ['memory', 'ephemeral-storage'] },
+    {
+      name: 'of processes with fewer than a thousand left',
+      now: { ...supply(1000), pids: { total: 32_768, available: 999 } },
+      want: ['pids'],
+    },
+    {
+      name: 'of nothing with a tenth of a small machine’s',
+      now: { ...supply(1000), pids: { total: 4_000, available: 400 } },
+      want: [],
+    },
+    {
+      name: 'of files with less than a twentieth left',
+      now: { ...supply(1000), inodes: { total: 20_000, available: 999 } },
+      want: ['inodes'],
+    },
+    {
+      name: 'of nothing with a hundred thousand files left on a big disk',
+      now: { ...supply(1000), inodes: { total: 250_000_000, available: 100_000 } },
+      want: [],
+    },
   ];
   it.each(rows)('$name', ({ now, want }) => {
     expect(starved(now)).toEqual(want);
@@ -77,6 +99,25 @@ describe('who has to give way', () => {
     expect(order(big, small)).toEqual(['small', 'big']);
   });
 
+  it('is, of processes and files, the one of lower priority, then who has more', () => {
+    const amounts = [
+      ['many', 300, 10],
+      ['few', 40, 10],
+      ['low', 20, 0],
+      ['one', 1, 0],
+    ] as const;
+    const pods = amounts.map(([name, amount, priority]) => ({
+      ...usage(name, 0, { priority, requestMib: 1 }),
+      containers: [{ name: 'web', amount }],
+    }));
+    expect(evictionOrder(pods, 'pids').map(({ pod }) => pod.metadata.name)).toEqual([
+      'low',
+      'many',
+      'few',
+    ]);
+    expect(evictionOrder(pods, 'inodes').map(({ pod }) => pod.metadata.name)).toEqual(['many']);
+  });
+
   it('goes by what the whole pod asked for, and counts what its volumes hold', () => {
     const whole = usage('whole', 300, { requestMib: 10 });
     whole.pod.spec.resources = { requests: { memory: '400Mi' } };
@@ -84,7 +125,7 @@ describe('who has to give way', () => {
     init.pod.spec.initContainers = [
       { name: 'i', image: 'i', resources: { requests: { memory: '350Mi' } } },
     ];
-    const full = { ...usage('full', 1), volumeBytes: 900 * mib };
+    const full = { ...usage('full', 1), inVolumes: 900 * mib };
     expect(order(whole, init, full, usage('over', 20, { requestMib: 10 }))).toEqual([
       'full',
       'over',
@@ -111,6 +152,10 @@ describe('who has to give way', () => {
 });
 
 it("is told in Kubernetes' words", () => {
+  const fewPids = { ...supply(1000), pids: { total: 32_768, available: 900 } };
+  expect(evictionMessage(usage('web', 60), 'pids', fewPids)).toBe(
+    'The node was low on resource: pids. Threshold quantity: 1000, available: 900. ',
+  );
   expect(evictionMessage(usage('web', 60, { requestMib: 10 }), 'memory', supply(50))).toBe(
     'The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. Container web was using 61440Ki, request is 10240Ki, has larger consumption of memory. ',
   );

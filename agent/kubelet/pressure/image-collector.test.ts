@@ -32,6 +32,7 @@ let told: string[];
 /** What each removed image gives back is up to the disk; here one each. */
 let full: boolean;
 let availableGib: () => Promise<number>;
+let inodes: Pick<DiskSpace, 'inodes'>;
 let collector: ImageCollector;
 
 beforeEach(() => {
@@ -40,6 +41,7 @@ beforeEach(() => {
   wanted = new Set();
   told = [];
   full = true;
+  inodes = {};
   availableGib = async () => (full ? 1 : 30);
   collector = new ImageCollector({
     runtime,
@@ -49,7 +51,7 @@ beforeEach(() => {
     clock,
     logger: silentLogger,
     node: { kind: 'Node', name: 'pi', uid: 'pi' },
-    diskSpace: async () => disk(32, await availableGib()),
+    diskSpace: async () => ({ ...disk(32, await availableGib()), ...inodes }),
     isInRegistry: (id) => id === 'sha256:from-a-machine:1',
     wanted: () => wanted,
   });
@@ -123,6 +125,21 @@ describe('a disk that fills up', () => {
     await lookLater();
     expect(await left()).toEqual(['c:1']);
     expect(told.slice(1)).toEqual([]);
+  });
+
+  it('makes room for files, too, and no more of it than that takes', async () => {
+    full = false;
+    for (const name of ['a:1', 'b:1', 'c:1']) runtime.addImage(name, { isPulled: true });
+    await collector.collect();
+    inodes = { inodes: { total: 20_000, available: 900 } };
+    const remove = runtime.removeImage.bind(runtime);
+    runtime.removeImage = async (image) => {
+      await remove(image);
+      inodes = { inodes: { total: 20_000, available: 1_000 } };
+    };
+    await lookLater();
+    expect(await left()).toEqual(['b:1', 'c:1']);
+    expect(told).toEqual([]);
   });
 
   it('removes on to the second mark, so that it does not begin again at the next layer', async () => {

@@ -9,6 +9,7 @@ import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
 import {
   bytesToFree,
+  lacksInodes,
   missingBytes,
   removalOrder,
   type DiskSpace,
@@ -29,6 +30,10 @@ export interface ImageCollectorDeps {
   readonly wanted: () => ReadonlySet<string>;
 }
 
+function hasRoom(disk: DiskSpace): boolean {
+  return missingBytes(disk) <= 0 && !lacksInodes(disk);
+}
+
 export class ImageCollector {
   readonly #deps: ImageCollectorDeps;
   #known = new Map<string, KnownImage>();
@@ -42,8 +47,9 @@ export class ImageCollector {
     const { runtime, clock, events, logger, node } = this.#deps;
     const nowMs = clock.now();
     await this.#learn(nowMs);
-    const askedBytes = bytesToFree(await this.#space());
-    if (askedBytes === 0) return;
+    const before = await this.#space();
+    const askedBytes = bytesToFree(before);
+    if (askedBytes === 0 && !lacksInodes(before)) return;
     let foundBytes = 0;
     for (const image of removalOrder([...this.#known.values()], nowMs)) {
       try {
@@ -57,7 +63,7 @@ export class ImageCollector {
       }
       foundBytes += image.sizeBytes;
       logger.info('Image removed to free disk space', { image: image.names[0] });
-      if (missingBytes(await this.#space()) <= 0) return;
+      if (hasRoom(await this.#space())) return;
     }
     // Not all that was wished for, but nothing presses.
     if (bytesToFree(await this.#space()) === 0) return;

@@ -3,11 +3,19 @@
 // Source: kubernetes pkg/kubelet/images/image_gc_manager.go.
 import type { ImageStatus } from '../../runtime/runtime.ts';
 
+/** Of something that is counted. */
+export interface Stock {
+  readonly total: number;
+  readonly available: number;
+}
+
 export interface DiskSpace {
   /** The file system's; left out where it makes no difference. */
   readonly device?: number;
   readonly sizeBytes: number;
   readonly availableBytes: number;
+  /** How many files it can have; left out by those that make room for them as they come. */
+  readonly inodes?: Stock;
 }
 
 export interface KnownImage {
@@ -21,6 +29,16 @@ export interface KnownImage {
 const gib = 1024 ** 3;
 /** A pod may be on its way to it. */
 const minAgeMs = 120_000;
+
+/** Differs: Kubernetes says 5 %; a hundred thousand files are room enough on any disk. */
+export function inodesThreshold({ total }: Stock): number {
+  return Math.min(Math.floor(total * 0.05), 100_000);
+}
+
+/** It has bytes left maybe, but no more files can be made. */
+export function lacksInodes({ inodes }: DiskSpace): boolean {
+  return inodes !== undefined && inodes.available < inodesThreshold(inodes);
+}
 
 /** How many bytes images should give up; 0: none. */
 export function bytesToFree(disk: DiskSpace): number {

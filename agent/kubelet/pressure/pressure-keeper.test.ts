@@ -7,7 +7,8 @@ import type { Sample } from '../../metrics/collector.ts';
 import { containerConfig, sandboxConfig } from '../../../test/conformance/runtime.ts';
 import { FakeRuntime } from '../../runtime/fake-runtime.ts';
 import { RuntimeError } from '../../runtime/runtime.ts';
-import type { DiskSpace } from './image-garbage.ts';
+import type { DiskUse } from '../volumes/directory-size.ts';
+import type { DiskSpace, Stock } from './image-garbage.ts';
 import { PressureKeeper } from './pressure-keeper.ts';
 
 const mib = 1024 ** 2;
@@ -21,7 +22,8 @@ let pods: Pod[];
 let evicted: string[];
 let disks: Map<string, DiskSpace>;
 let memoryMib: number;
-let volumes: Map<string, number>;
+let volumes: Map<string, DiskUse>;
+let pids: Stock;
 let keeper: PressureKeeper;
 
 beforeEach(() => {
@@ -36,6 +38,7 @@ beforeEach(() => {
     ['/', roomy],
   ]);
   memoryMib = 1000;
+  pids = { total: 32_768, available: 30_000 };
   volumes = new Map();
   keeper = new PressureKeeper({
     runtime,
@@ -55,14 +58,15 @@ beforeEach(() => {
     },
     sample: async () => sample(),
     memoryAvailableBytes: () => memoryMib * mib,
-    volumeBytes: async () => volumes,
+    volumeUse: async () => volumes,
+    pids: () => pids,
     onChange: () => {},
     signal: stopping.signal,
   });
 });
 afterEach(() => stopping.abort());
 
-/** Each running pod uses 10 MiB for each letter of its name. */
+/** Each running pod uses 10 MiB and has ten processes for each letter of its name. */
 function sample(): Sample {
   const seen = pods.map(({ metadata: { uid = '', name } }) => ({
     uid,
@@ -76,6 +80,7 @@ function sample(): Sample {
         image: '',
         startedAtMs: 0,
         memoryWorkingSetBytes: name.length * 10 * mib,
+        pidCount: name.length * 10,
       },
     ],
   }));
@@ -118,13 +123,35 @@ describe('a machine', () => {
 
   it('is as short of disk as the shorter of two, whatever their sizes', async () => {
     await addPod('a');
-    volumes.set('cache', 5 * mib);
+    volumes.set('cache', { bytes: 5 * mib, files: 200 });
     disks.set('/data', { sizeBytes: 4000 * gib, availableBytes: 40 * gib });
     disks.set('/', { sizeBytes: 8 * gib, availableBytes: gib / 2 });
     keeper.start();
     await pass(10_000);
     expect(keeper.isShort('ephemeral-storage')).toBe(true);
     expect(evicted[0]).toMatch(/^a true The node was low on resource: ephemeral/);
+  });
+
+  it('short of processes ends the pod that has most of them', async () => {
+    await addPod('a');
+    await addPod('abc');
+    pids = { total: 32_768, available: 900 };
+    keeper.start();
+    await pass(10_000);
+    expect(evicted[0]).toMatch(/^abc true The node was low on resource: pids/);
+    expect([keeper.isShort('pids'), keeper.isShort('memory')]).toEqual([true, false]);
+  });
+
+  it('on whose disk no more files can be made ends who has them', async () => {
+    await addPod('a');
+    const inodes = { total: 20_000, available: 900 };
+    disks.set('/data', { ...roomy, device: 2, inodes });
+    keeper.start();
+    await pass(10_000);
+    expect([keeper.isShort('inodes'), evicted]).toEqual([true, []]);
+    volumes.set('cache', { bytes: 0, files: 200 });
+    await pass(10_000);
+    expect(evicted[0]).toMatch(/^a true The node was low on resource: inodes/);
   });
 
   describe('whose agent and engine have a disk each', () => {
@@ -140,14 +167,14 @@ describe('a machine', () => {
       keeper.start();
       await pass(30_000);
       expect([keeper.isShort('ephemeral-storage'), evicted]).toEqual([true, []]);
-      volumes.set('cache', 5 * mib);
+      volumes.set('cache', { bytes: 5 * mib, files: 200 });
       await pass(10_000);
       expect(evicted[0]).toMatch(/^a true/);
     });
 
     it("ends none for its volumes when the engine's is full", async () => {
       runtime.containerDiskBytes = async () => 0;
-      volumes.set('cache', 5 * mib);
+      volumes.set('cache', { bytes: 5 * mib, files: 200 });
       disks.set('/data', { ...roomy, device: 2 });
       disks.set('/', { ...full, device: 1 });
       keeper.start();
@@ -172,14 +199,14 @@ describe('a pod that may hold only so much of the disk', () => {
     keeper.start();
     await pass(60_000);
     expect(evicted).toEqual([]);
-    volumes.set('cache', 2 * mib);
+    volumes.set('cache', { bytes: 2 * mib, files: 2 });
     await pass(60_000);
     expect(evicted[0]).toBe('a false Usage of EmptyDir volume "cache" exceeds th');
   });
 
   it('stays if the cluster stands on it', async () => {
     await addPod('a', { ...limited, priority: 2_000_000_000 });
-    volumes.set('cache', 2 * mib);
+    volumes.set('cache', { bytes: 2 * mib, files: 2 });
     keeper.start();
     await pass(120_000);
     expect(evicted).toEqual([]);
@@ -188,7 +215,7 @@ describe('a pod that may hold only so much of the disk', () => {
   it('is looked at although a container of another went meanwhile', async () => {
     await addPod('gone', limited);
     await addPod('a', limited);
-    volumes.set('cache', 2 * mib);
+    volumes.set('cache', { bytes: 2 * mib, files: 2 });
     const bytes = runtime.containerDiskBytes.bind(runtime);
     let isFirst = true;
     runtime.containerDiskBytes = async (id) => {

@@ -8,18 +8,21 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { Sample } from '../../metrics/collector.ts';
 import { isRuntimeError, type ObservedPod, type Runtime } from '../../runtime/runtime.ts';
+import { directoryUse, type DiskUse } from '../volumes/directory-size.ts';
 import { messageOf } from '../../error-message.ts';
 import { EvictionManager } from './eviction-manager.ts';
 import {
   diskThresholdBytes,
+  inodesLeft,
   isCritical,
+  type ContainerUsage,
   type NodeSupply,
   type PodUsage,
   type Starved,
 } from './eviction.ts';
 import { hasStorageLimits, overLimit, type StorageUse } from './storage-limits.ts';
 import { ImageCollector } from './image-collector.ts';
-import type { DiskSpace } from './image-garbage.ts';
+import type { DiskSpace, Stock } from './image-garbage.ts';
 
 export interface PressureDeps {
   readonly runtime: Runtime;
@@ -37,8 +40,10 @@ export interface PressureDeps {
   readonly diskSpace: (directory: string) => Promise<DiskSpace>;
   readonly sample: () => Promise<Sample>;
   readonly memoryAvailableBytes: () => number;
+  /** Processes and threads of this machine. */
+  readonly pids: () => Stock;
   /** What a pod's own volumes hold, by name. */
-  readonly volumeBytes: (pod: Pod) => Promise<ReadonlyMap<string, number>>;
+  readonly volumeUse: (pod: Pod) => Promise<ReadonlyMap<string, DiskUse>>;
   readonly onChange: () => void;
   readonly signal: AbortSignal;
 }
@@ -50,8 +55,8 @@ export class PressureKeeper {
   readonly #deps: PressureDeps;
   readonly #images: ImageCollector;
   readonly #evictions: EvictionManager;
-  /** Of which disk it is: the end of a pod frees nothing of the other one. */
-  #short = { engines: false, own: false };
+  /** At the last look; of one file system both are the same. */
+  #disks: { readonly engines: DiskSpace; readonly own: DiskSpace } | undefined;
 
   constructor(deps: PressureDeps) {
     this.#deps = deps;
@@ -128,57 +133,82 @@ export class PressureKeeper {
   }
 
   async #supply(): Promise<NodeSupply> {
-    const { runtime, dataDirectory, memoryAvailableBytes, diskSpace } = this.#deps;
+    const { runtime, dataDirectory, memoryAvailableBytes, pids, diskSpace } = this.#deps;
     const own = await diskSpace(dataDirectory);
     // An engine that is away tells nothing, and one in a virtual machine nothing that is true here.
     const engines = await runtime
       .storageDirectory()
       .then(diskSpace)
       .catch(() => own);
-    const isOne = engines.device === own.device;
     const disk = shortness(engines) < shortness(own) ? engines : own;
-    const isShort = shortness(disk) < 1;
-    this.#short = isOne
-      ? { engines: isShort, own: isShort }
-      : { engines: shortness(engines) < 1, own: shortness(own) < 1 };
-    return { memoryAvailableBytes: memoryAvailableBytes(), disk };
+    const { inodes } = inodesLeft(engines) < inodesLeft(own) ? engines : own;
+    this.#disks = engines.device === own.device ? { engines: disk, own: disk } : { engines, own };
+    return { memoryAvailableBytes: memoryAvailableBytes(), disk, inodes, pids: pids() };
   }
 
   async #usage(what: Starved): Promise<readonly PodUsage[]> {
     const running = this.#running();
-    if (what === 'memory') return memoryUsage(running, await this.#deps.sample());
+    if (what === 'memory' || what === 'pids')
+      return sampledUsage(running, await this.#deps.sample(), what);
     const observed = await this.#deps.runtime.listPods();
     const usages: PodUsage[] = [];
-    for (const pod of running) {
-      const { containerBytes, volumeBytes } = await this.#storageUse(pod, observed);
-      const inLayers = [...containerBytes].map(([name, bytes]) => ({ name, bytes }));
-      const inVolumes = [...volumeBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
-      usages.push({
-        pod,
-        containers: this.#short.engines ? inLayers : [],
-        volumeBytes: this.#short.own ? inVolumes : 0,
-      });
-    }
+    for (const pod of running) usages.push(await this.#diskUsage(pod, observed, what));
     return usages;
   }
 
+  /** Only of the disk that is short: the end of a pod frees nothing of the other one. */
+  async #diskUsage(
+    pod: Pod,
+    observed: readonly ObservedPod[],
+    what: 'ephemeral-storage' | 'inodes',
+  ): Promise<PodUsage> {
+    const { runtime, volumeUse } = this.#deps;
+    const unit = what === 'inodes' ? 'files' : 'bytes';
+    const isShort = (disk: DiskSpace | undefined): boolean =>
+      disk !== undefined && (what === 'inodes' ? inodesLeft(disk) : shortness(disk)) < 1;
+    const containers: ContainerUsage[] = [];
+    if (isShort(this.#disks?.engines))
+      for (const [name, id] of newestContainers(pod, observed))
+        containers.push({ name, amount: (await layerUse(runtime, id, unit)) ?? 0 });
+    const volumes = isShort(this.#disks?.own) ? [...(await volumeUse(pod)).values()] : [];
+    return { pod, containers, inVolumes: volumes.reduce((sum, use) => sum + use[unit], 0) };
+  }
+
   async #storageUse(pod: Pod, observed: readonly ObservedPod[]): Promise<StorageUse> {
-    const { runtime, volumeBytes } = this.#deps;
-    const seen = observed.find((entry) => entry.pod.uid === pod.metadata.uid);
+    const { runtime, volumeUse } = this.#deps;
     const containerBytes = new Map<string, number>();
-    // Newest first: of a container that was restarted only the newest counts.
-    for (const { id, name } of seen?.containers ?? [])
-      if (!containerBytes.has(name)) containerBytes.set(name, await layerBytes(runtime, id));
-    return { containerBytes, volumeBytes: await volumeBytes(pod) };
+    for (const [name, id] of newestContainers(pod, observed))
+      containerBytes.set(name, (await layerUse(runtime, id, 'bytes')) ?? 0);
+    const volumes = [...(await volumeUse(pod))];
+    return {
+      containerBytes,
+      volumeBytes: new Map(volumes.map(([name, { bytes }]) => [name, bytes])),
+    };
   }
 }
 
-/** 0 for a container that went while we looked, and for what the engine can't tell. */
-async function layerBytes(runtime: Runtime, id: string): Promise<number> {
+/** Name → id: of a container that was restarted only the newest counts. */
+function newestContainers(
+  { metadata }: Pod,
+  observed: readonly ObservedPod[],
+): ReadonlyMap<string, string> {
+  const seen = observed.find((entry) => entry.pod.uid === metadata.uid);
+  // The newest comes first.
+  return new Map((seen?.containers ?? []).toReversed().map(({ name, id }) => [name, id]));
+}
+
+/** Undefined for a container that went while we looked, and for what the engine can't tell. */
+async function layerUse(
+  runtime: Runtime,
+  id: string,
+  unit: keyof DiskUse,
+): Promise<number | undefined> {
   try {
-    return (await runtime.containerDiskBytes(id)) ?? 0;
+    if (unit === 'bytes') return await runtime.containerDiskBytes(id);
+    const directory = await runtime.containerDirectory(id);
+    return directory === undefined ? undefined : (await directoryUse(directory)).files;
   } catch (error) {
-    if (isRuntimeError(error, 'notFound')) return 0;
+    if (isRuntimeError(error, 'notFound')) return undefined;
     throw error;
   }
 }
@@ -189,19 +219,26 @@ function shortness(disk: DiskSpace): number {
 }
 
 export async function systemDiskSpace(directory: string): Promise<DiskSpace> {
-  const { blocks, bavail, bsize } = await statfs(directory);
+  const { blocks, bavail, bsize, files, ffree } = await statfs(directory);
   const { dev: device } = await stat(directory);
-  return { device, sizeBytes: blocks * bsize, availableBytes: bavail * bsize };
+  const inodes = files === 0 ? {} : { inodes: { total: files, available: ffree } };
+  return { device, sizeBytes: blocks * bsize, availableBytes: bavail * bsize, ...inodes };
 }
 
-function memoryUsage(pods: readonly Pod[], sample: Sample): readonly PodUsage[] {
+function sampledUsage(
+  pods: readonly Pod[],
+  sample: Sample,
+  what: 'memory' | 'pids',
+): readonly PodUsage[] {
   return pods.map((pod) => {
     const seen = sample.pods.find(({ uid }) => uid === pod.metadata.uid);
-    const containers = (seen?.containers ?? []).map(({ name, memoryWorkingSetBytes = 0 }) => ({
-      name,
-      bytes: memoryWorkingSetBytes,
-    }));
-    return { pod, containers, volumeBytes: 0 };
+    const containers = (seen?.containers ?? []).map(
+      ({ name, memoryWorkingSetBytes = 0, pidCount = 0 }) => ({
+        name,
+        amount: what === 'memory' ? memoryWorkingSetBytes : pidCount,
+      }),
+    );
+    return { pod, containers, inVolumes: 0 };
   });
 }
 

@@ -2,7 +2,7 @@ import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { directoryBytes } from './directory-size.ts';
+import { directoryUse } from './directory-size.ts';
 
 const mib = 1024 ** 2;
 let directory: string;
@@ -14,7 +14,7 @@ afterEach(() => rmSync(join(directory, '..'), { recursive: true }));
 
 /** In MiB: directories themselves are small. */
 async function size(path = directory): Promise<number> {
-  return Math.round((await directoryBytes(path)) / mib);
+  return Math.round((await directoryUse(path)).bytes / mib);
 }
 
 it('counts what is below, a file of several names once, and no link', async () => {
@@ -23,11 +23,13 @@ it('counts what is below, a file of several names once, and no link', async () =
   for (const name of ['c', 'd', 'e']) linkSync(join(directory, 'a'), join(directory, name));
   symlinkSync('/usr', join(directory, 'below/usr'));
   expect(await size()).toBe(3);
+  // Two directories, two files, the link.
+  expect((await directoryUse(directory)).files).toBe(5);
 });
 
 it('counts nothing of another file system', async () => {
   // Whatever it holds: /proc is none of /'s.
-  expect(await directoryBytes('/proc')).toBe(0);
+  expect(await directoryUse('/proc')).toEqual({ bytes: 0, files: 0 });
 });
 
 it('is nothing for what is not there', async () => {

@@ -30,7 +30,7 @@ import { ContainerConfigError } from '../container/environment.ts';
 import { expandReferences } from '../container/expansion.ts';
 import { writePayload } from './atomic-writer.ts';
 import type { ClaimedVolume, HostVolume } from './claims/claim-source.ts';
-import { directoryBytes } from './directory-size.ts';
+import { directoryUse, type DiskUse } from './directory-size.ts';
 import { diskOf, diskProblem, type Disk, type Machine } from './disks/disk.ts';
 import { prepareHostPath } from './host-path.ts';
 import { memoryVolumeBytes } from './memory-volume.ts';
@@ -360,11 +360,11 @@ export class Volumes {
   }
 
   /** What each of the pod's own volumes holds of the disk, by name. */
-  async diskBytes(pod: Pod): Promise<ReadonlyMap<string, number>> {
-    const sizes = new Map<string, number>();
+  async diskUse(pod: Pod): Promise<ReadonlyMap<string, DiskUse>> {
+    const sizes = new Map<string, DiskUse>();
     for (const volume of pod.spec.volumes ?? [])
       if (volume.emptyDir !== undefined || isGenerated(volume))
-        sizes.set(volume.name, await directoryBytes(this.#volumePath(pod, volume)));
+        sizes.set(volume.name, await directoryUse(this.#volumePath(pod, volume)));
     return sizes;
   }
 

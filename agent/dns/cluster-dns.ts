@@ -12,6 +12,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { EventHandlers } from '#kube/client/informer.ts';
 import { keyOf } from '#kube/client/resources.ts';
 import { messageOf } from '../error-message.ts';
+import { KeptFile, type FileAccess } from '../kept-file.ts';
 import { isWithin } from './answer.ts';
 import { ufwPaths, ufwProblem } from './firewall.ts';
 import { LocalSlices } from './local-slices.ts';
@@ -20,8 +21,7 @@ import { DnsServer } from './server.ts';
 import type { Exchange } from './upstream/exchange.ts';
 import { Forwarder } from './upstream/forwarder.ts';
 import { MachineServers } from './upstream/resolv-conf.ts';
-import { Zone } from './zone.ts';
-import { ZoneFile, type ZoneFileDeps } from './zone-file.ts';
+import { Zone, type ZoneContent } from './zone.ts';
 
 export interface DnsSource<T extends KubeObject> {
   readonly lister: { list(): T[]; get(namespace: string, name: string): T | undefined };
@@ -41,7 +41,7 @@ export interface ClusterDnsDeps {
   /** Whether ClusterIPs lead anywhere on this machine. */
   readonly hasClusterIps: () => boolean;
   readonly exchange: Exchange;
-  readonly file: Pick<ZoneFileDeps, 'read' | 'write'>;
+  readonly file: FileAccess;
   readonly clock: Clock;
   readonly logger: Logger;
   /** `problem` may have changed. */
@@ -65,7 +65,7 @@ const ownAddressesMs = 1_000;
 export class ClusterDns {
   readonly #deps: ClusterDnsDeps;
   readonly #zone: Zone;
-  readonly #file: ZoneFile;
+  readonly #file: KeptFile<ZoneContent>;
   readonly #servers: MachineServers;
   readonly #resolver: Resolver;
   #server: DnsServer;
@@ -87,7 +87,14 @@ export class ClusterDns {
     const { clock, logger, exchange, serviceCidr, nodeName } = deps;
     this.#deps = deps;
     this.#zone = new Zone(() => clock.now());
-    this.#file = new ZoneFile({ zone: this.#zone, ...deps.file, clock, logger });
+    this.#file = new KeptFile({
+      about: 'Names',
+      content: () => this.#zone.content(),
+      remember: (content) => this.#zone.remember(content),
+      ...deps.file,
+      clock,
+      logger,
+    });
     this.#servers = new MachineServers({
       ...(deps.root === undefined ? {} : { root: deps.root }),
       own: () => [this.#gateway, this.#clusterIp ?? ''],

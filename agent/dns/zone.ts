@@ -1,6 +1,6 @@
 // What the cluster's names lead to, as an index over Services and EndpointSlices, kept up object by
 // object. It holds only what answers need, so that it can be written down and read again by an agent
-// that starts while the control plane is away (zone-file.ts). No I/O; answer.ts reads it.
+// that starts while the control plane is away (`../kept-file.ts`). No I/O; answer.ts reads it.
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service } from '#kube/api/core.ts';
 import { serviceNameLabel } from '#kube/machinery/endpoint-slices.ts';

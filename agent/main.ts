@@ -12,7 +12,7 @@ import { HttpsTransport } from '#platform/https-transport.ts';
 import type { ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
-import { readClusterId } from './cluster-id.ts';
+import { HeldTransport, readClusterId } from './cluster-id.ts';
 import {
   ensureCredentials,
   keepCredentials,
@@ -173,19 +173,16 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   let credentials = given;
   transport = new HttpsTransport(credentials.client, systemClock);
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
+  const clientDeps = { userAgent, clock: systemClock, random };
+  const restart = (): never => process.exit(1);
+  const { uid: clusterId, confirmed } = await readClusterId(
+    new RestClient({ transport, ...clientDeps }),
+    flags.data,
+    { clock: systemClock, signal: stopping.signal, logger, onOther: restart },
+  );
   const clockSkew = new ClockSkew();
   const dated = new DatedTransport(transport, clockSkew, systemClock);
-  const client = new RestClient({
-    transport: dated,
-    userAgent,
-    clock: systemClock,
-    random,
-  });
-  const clusterId = await readClusterId(client, flags.data, {
-    clock: systemClock,
-    signal: stopping.signal,
-    logger,
-  });
+  const client = new RestClient({ transport: new HeldTransport(dated, confirmed), ...clientDeps });
   const { bindAddress, port } = flags;
   const upgrader = await openUpgrader(flags, {
     transport,
@@ -219,7 +216,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     random,
     logger,
     onAddresses: () => transport?.dropUnlessFrom(ownAddresses()),
-    restart: () => process.exit(1),
+    restart,
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
       void upgrader?.onReady(isReady);

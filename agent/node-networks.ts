@@ -94,6 +94,8 @@ export class NodeNetworks {
   async startServices(informers: InformerFactory): Promise<void> {
     await this.#startProxy(informers);
     this.#startIngress(informers);
+    // Pods ask already.
+    await this.#dns?.start();
     const { clock, onChange, signal } = this.#deps;
     const own = process.pid;
     this.#portHolders = new PortHolders({
@@ -105,7 +107,6 @@ export class NodeNetworks {
       signal,
     });
     this.#lanAddresses = await startLanAddresses({ ...this.#deps, informers });
-    await this.#dns?.start();
   }
 
   /** The engine came, or went. */

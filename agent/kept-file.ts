@@ -4,12 +4,18 @@
 import { createHash } from 'node:crypto';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { messageOf } from './error-message.ts';
 
 export interface FileAccess {
   /** Undefined: there is none. */
   readonly read: () => Promise<Uint8Array | undefined>;
   readonly write: (bytes: Uint8Array) => Promise<void>;
+}
+
+/** Only the agent can read it. */
+export function fileAt(path: string): FileAccess {
+  return { read: () => readBytesIfExists(path), write: (bytes) => writeFileAtomic(path, bytes) };
 }
 
 export interface KeptFileDeps<T extends object> extends FileAccess {

@@ -23,12 +23,14 @@ import {
   startIngress,
   type IngressPorts,
   type IngressStatus,
+  type RunningIngress,
 } from './ingress/ingress.ts';
 import type { NodeVerdict } from './kubelet/node/machine-conditions.ts';
 import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
 import { startPodNetwork, type PodNetworkDeps } from './network/start.ts';
 import type { NodeRuntime } from './node-runtime.ts';
 import { portHolder } from './port-holder.ts';
+import { fileAt } from './kept-file.ts';
 import { policyTableName } from './policy/policy-table.ts';
 import { PolicyKeeper } from './policy/policy-keeper.ts';
 import { slimPod } from './policy/pods.ts';
@@ -57,6 +59,7 @@ export class NodeNetworks {
   #dns: ClusterDns | undefined;
   #proxy: ProxyStatus | undefined;
   #ingress: IngressStatus | undefined;
+  #running: RunningIngress | undefined;
   #portHolders: PortHolders | undefined;
   #lanAddresses: LanAddresses | undefined;
 
@@ -116,7 +119,7 @@ export class NodeNetworks {
   }
 
   async stop(): Promise<void> {
-    await this.#dns?.stop();
+    await Promise.all([this.#dns?.stop(), this.#running?.save()]);
   }
 
   /** Before its first container starts. Rejects, in words, when it must not start yet. */
@@ -195,17 +198,18 @@ export class NodeNetworks {
   #startIngress(informers: InformerFactory): void {
     const { ingressPorts: ports, nodeName, lanInterfaces, events, signal } = this.#deps;
     if (ports === undefined) return;
-    const certificateFolder = path.join(this.#deps.dataDirectory, 'app-certificates');
+    const inData = (name: string): string => path.join(this.#deps.dataDirectory, name);
     const onStatus = (status: IngressStatus): void => {
       this.#ingress = status;
       this.#deps.onChange();
     };
-    startIngress({
+    this.#running = startIngress({
       informers,
       events,
       ports,
       nodeName,
-      certificateFolder,
+      file: fileAt(inData('routes.json')),
+      certificateFolder: inData('app-certificates'),
       lanInterfaces,
       onStatus,
       signal,

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { InformerFactory } from '#kube/client/informer.ts';
 import { endpointSlices, services } from '#kube/client/resources.ts';
-import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
+import { fileAt } from '../kept-file.ts';
 import type { PodNetwork } from '../runtime/pod-network.ts';
 import { ClusterDns, type ClusterDnsDeps } from './cluster-dns.ts';
 import { systemExchange } from './upstream/exchange.ts';
@@ -28,16 +28,12 @@ export interface MachineDnsDeps extends Pick<ClusterDnsDeps, Given> {
 
 export function machineDns(deps: MachineDnsDeps): ClusterDns {
   const { informers, podNetwork, dataDirectory, ...given } = deps;
-  const file = path.join(dataDirectory, 'names.json');
   return new ClusterDns({
     ...given,
     services: informers.informer(services),
     endpointSlices: informers.informer(endpointSlices),
     podCidr: async () => (await podNetwork()).cidr,
     exchange: systemExchange(deps.clock),
-    file: {
-      read: () => readBytesIfExists(file),
-      write: (bytes) => writeFileAtomic(file, bytes),
-    },
+    file: fileAt(path.join(dataDirectory, 'names.json')),
   });
 }

@@ -35,6 +35,14 @@ export function noPods(backend: string): Answer {
   };
 }
 
+export function noCertificateYet(host: string): Answer {
+  return {
+    status: 503,
+    sentence: `${host} is for HTTPS only, and its certificate is not known here until this machine reaches the cluster's API server.`,
+    headers: { 'Retry-After': '5' },
+  };
+}
+
 export function unreachable(backend: string): Answer {
   return { status: 502, sentence: `The app behind this address (${backend}) does not answer.` };
 }

@@ -30,12 +30,14 @@ beforeEach(() => {
     httpPort: 0,
     httpsPort: 0,
     certificate: () => undefined,
+    awaitsCertificate: () => false,
     trustedRoot: () => undefined,
     clock: systemClock,
   };
   front = new Front({
     ...options,
     certificate: (host) => options.certificate(host),
+    awaitsCertificate: (host) => options.awaitsCertificate(host),
     trustedRoot: () => options.trustedRoot(),
   });
   cleanUps.push(() => front.close());

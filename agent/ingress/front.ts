@@ -9,6 +9,7 @@ import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { ServedPorts } from '#kube/machinery/ingress.ts';
 import {
   ambiguous,
+  noCertificateYet,
   noPods,
   noSuchHost,
   rawAnswer,
@@ -31,6 +32,8 @@ export interface FrontOptions {
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly certificate: (host: string) => SecureContext | undefined;
+  /** Whether one is named for it that nobody could be asked for yet. */
+  readonly awaitsCertificate: (host: string) => boolean;
   /** Whose certificates those of the cluster are, PEM. */
   readonly trustedRoot: () => string | undefined;
   readonly clock: Clock;
@@ -199,9 +202,12 @@ export class Front {
       if (mayTrust && path === shortTrustPath) return { answer: redirection(trustPath) };
       return { answer: noSuchHost(host, mayTrust ? trustPath : undefined) };
     }
-    if (!isTls && route.settings.redirectsToTls && this.#hasCertificate(name)) {
+    if (!isTls && route.settings.redirectsToTls) {
       const port = this.ports.https;
-      return { answer: redirection(`https://${name}${port === 443 ? '' : `:${port}`}${url}`) };
+      if (this.#hasCertificate(name))
+        return { answer: redirection(`https://${name}${port === 443 ? '' : `:${port}`}${url}`) };
+      // What is only for HTTPS is not told to a whole network meanwhile.
+      if (this.#options.awaitsCertificate(name)) return { answer: noCertificateYet(name) };
     }
     if (route.endpoints.length === 0) return { answer: noPods(route.backend) };
     const { remoteAddress = '', localPort = 0 } = request.socket;

@@ -25,6 +25,7 @@ beforeEach(() => {
     httpPort: 0,
     httpsPort: 0,
     certificate: () => context,
+    awaitsCertificate: () => false,
     trustedRoot: () => undefined,
     clock: systemClock,
   });

@@ -1,9 +1,7 @@
 // The driver: Ingresses, their class, Services, EndpointSlices and TLS Secrets from informers → routes.ts
 // → what listens (front.ts, loaded when the first Ingress of ours comes). Changes that come together
 // become one. Goes on with what it knows while the API server is away.
-import type { Node, Service } from '#kube/api/core.ts';
-import type { EndpointSlice } from '#kube/api/discovery.ts';
-import type { Ingress, IngressClass } from '#kube/api/networking.ts';
+import type { Node } from '#kube/api/core.ts';
 import type { Timer } from '#kube/base/clock.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import type { Informer, InformerFactory } from '#kube/client/informer.ts';
@@ -18,9 +16,11 @@ import { appHosts } from '#kube/machinery/app-names.ts';
 import { ingressNode, servedPortsText, type ServedPorts } from '#kube/machinery/ingress.ts';
 import { useCompilers } from '../compilers.ts';
 import { messageOf } from '../error-message.ts';
+import type { FileAccess } from '../kept-file.ts';
 import type { AppCertificates } from './app-certificates.ts';
 import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
+import { IngressSource } from './source.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
 import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
@@ -40,6 +40,8 @@ export interface IngressDeps {
   /** Every address of this machine when left out. */
   readonly listenAddress?: string;
   readonly nodeName: string;
+  /** What is known of routes, for a start without an API server. */
+  readonly file: FileAccess;
   /** Where certificates of apps' names are kept. */
   readonly certificateFolder: string;
   /** Names of the network interfaces on which the home is told of names; none: it is not. */
@@ -77,16 +79,20 @@ export function ingressAnnotations(
 const settleMs = 10;
 const retryMs = 15_000;
 
-export function startIngress(deps: IngressDeps): void {
-  new IngressDriver(deps).start();
+export interface RunningIngress {
+  /** What is known is written down. */
+  save(): Promise<void>;
 }
 
-class IngressDriver {
+export function startIngress(deps: IngressDeps): RunningIngress {
+  const driver = new IngressDriver(deps);
+  driver.start();
+  return driver;
+}
+
+class IngressDriver implements RunningIngress {
   readonly #deps: IngressDeps;
-  readonly #ingresses: Informer<Ingress>;
-  readonly #classes: Informer<IngressClass>;
-  readonly #services: Informer<Service>;
-  readonly #endpointSlices: Informer<EndpointSlice>;
+  readonly #source: IngressSource;
   readonly #nodes: Informer<Node>;
   readonly #secrets: TlsSecrets;
   #names: LanNames | undefined;
@@ -110,33 +116,31 @@ class IngressDriver {
   constructor(deps: IngressDeps) {
     const { informers } = deps;
     this.#deps = deps;
-    this.#ingresses = informers.informer(ingresses);
-    this.#classes = informers.informer(ingressClasses);
-    this.#services = informers.informer(services);
-    this.#endpointSlices = informers.informer(endpointSlices);
+    this.#source = new IngressSource({
+      ...informers.deps,
+      ingresses: informers.informer(ingresses),
+      classes: informers.informer(ingressClasses),
+      services: informers.informer(services),
+      endpointSlices: informers.informer(endpointSlices),
+      file: deps.file,
+      onChange: () => this.#changed(),
+    });
     this.#nodes = informers.informer(nodes);
     this.#secrets = new TlsSecrets(informers.deps, () => this.#changed());
   }
 
   start(): void {
     const { signal } = this.#deps;
-    const changed = (): void => this.#changed();
-    const handlers = { onAdd: changed, onUpdate: changed, onDelete: changed };
     const detach = [
-      this.#ingresses.addHandler(handlers),
-      this.#classes.addHandler(handlers),
-      this.#services.addHandler(handlers),
-      this.#endpointSlices.addHandler(handlers),
+      this.#source.start(),
       this.#nodes.addHandler({
         onUpdate: (old, node) => {
           const { nodeName } = this.#deps;
           const isMoved = placeOf(nodeName, old).zone !== placeOf(nodeName, node).zone;
-          if (node.metadata.name === nodeName && isMoved) changed();
+          if (node.metadata.name === nodeName && isMoved) this.#changed();
         },
       }),
     ];
-    // A kind of which there is none calls no handler.
-    void Promise.all(this.#sources.map((source) => source.whenSynced())).then(changed);
     const stop = (): void => {
       for (const remove of detach) remove();
       this.#timer?.cancel();
@@ -147,8 +151,8 @@ class IngressDriver {
     else signal.addEventListener('abort', stop, { once: true });
   }
 
-  get #sources() {
-    return [this.#ingresses, this.#classes, this.#services, this.#endpointSlices];
+  async save(): Promise<void> {
+    await this.#source.save();
   }
 
   #place(): Place {
@@ -179,14 +183,8 @@ class IngressDriver {
   }
 
   async #sync(): Promise<void> {
-    if (!this.#sources.every(({ hasSynced }) => hasSynced)) return;
-    const table = routeTable({
-      ingresses: this.#ingresses.lister.list(),
-      classes: this.#classes.lister.list(),
-      services: this.#services.lister.list(),
-      endpointSlices: this.#endpointSlices.lister.list(),
-      place: this.#place(),
-    });
+    if (!this.#source.isKnown) return;
+    const table = routeTable({ ...this.#source.objects, place: this.#place() });
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
     if (!hasRoutes && this.#front === undefined) return;
     this.#secrets.follow(table.tls);
@@ -230,16 +228,22 @@ class IngressDriver {
 
   #hostsWithoutSecret({ tls }: RouteTable): string[] {
     const named = new Set(tls.map(({ host }) => host));
-    const hosts = appHosts(this.#ingresses.lister.list(), this.#classes.lister.list());
+    const { ingresses: all, classes } = this.#source.objects;
+    const hosts = appHosts(all, classes);
     const names = hosts.flatMap((host) => [host, this.#held.get(host) ?? host]);
     return [...new Set(names)].filter(
       (host) => !named.has(host) && !named.has(`*${host.slice(host.indexOf('.'))}`),
     );
   }
 
+  #secretsName(host: string): boolean {
+    const wildcard = `*${host.slice(host.indexOf('.'))}`;
+    return (this.#table?.tls ?? []).some((tls) => tls.host === host || tls.host === wildcard);
+  }
+
   #tellRenamed(wanted: string, name: string): void {
     const sentence = `Another device of this home is called ${wanted}: the app answers to ${name}.`;
-    for (const ingress of this.#ingresses.lister.list())
+    for (const ingress of this.#source.objects.ingresses)
       if (ingress.spec.rules?.some(({ host = '' }) => host.toLowerCase() === wanted) === true)
         this.#deps.events.event(ingress, 'Warning', 'NameTaken', sentence);
   }
@@ -282,6 +286,7 @@ class IngressDriver {
       httpPort: ports.http,
       httpsPort: ports.https,
       certificate: (host) => this.#certificates?.find(host) ?? apps.find(host),
+      awaitsCertificate: (host) => !this.#secrets.areKnown && this.#secretsName(host),
       trustedRoot: () => apps.rootPem,
       clock: informers.deps.clock,
     });

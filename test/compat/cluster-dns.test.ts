@@ -1,15 +1,18 @@
-// Names in pods, on real Docker: what a pod's own libc and busybox' nslookup make of them, with the control
+// Names in pods (and once a host of an Ingress), on real Docker: what a pod's own libc and busybox' nslookup make of them, with the control
 // plane there, without it, and with an agent that starts without it. Only names of the cluster are asked for:
 // no question leaves the machine.
 import { execFile } from 'node:child_process';
+import { get } from 'node:http';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { AgentProcess, clusterWithoutAgent } from '../setup/agent-process.ts';
 import { eventually, type Cluster } from '../setup/cluster.ts';
+import { freePort } from '../setup/free-port.ts';
 import { ensureTestImages, webImage } from '../setup/images.ts';
 
 let cluster: Cluster;
 let agent: AgentProcess;
+let ingressPorts: readonly string[];
 /** Of containers, by pod. */
 const ids = new Map<string, string>();
 const addresses = new Map<string, string>();
@@ -37,6 +40,12 @@ const objects = [
     selector: { app: 'web' },
     ports: [{ ...ports[0], port: 80, targetPort: 8080 }],
   }),
+  {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { defaultBackend: { service: { name: 'web', port: { number: 80 } } } },
+  },
   service('db', { clusterIP: 'None', selector: { app: 'db' }, ports }),
   service('alias', { type: 'ExternalName', externalName: 'web.default.svc.cluster.local' }),
   pod('server', {}, { app: 'web' }),
@@ -56,7 +65,8 @@ const names = ['server', 'db-0', 'client', 'stranger', 'onhost'];
 beforeAll(async () => {
   ensureTestImages();
   cluster = await clusterWithoutAgent();
-  agent = new AgentProcess(cluster).start();
+  ingressPorts = [String(await freePort()), String(await freePort())];
+  agent = new AgentProcess(cluster).start('--ingress-ports', ingressPorts.join(','));
   await eventually(async () => {
     const { stdout } = await cluster.kubectl('get', 'serviceaccount', 'default', '-o', 'name');
     return stdout !== '';
@@ -149,15 +159,30 @@ it('knows the pods of a headless Service, and both by their addresses', async ()
     expect(await inPod('client', 'nslookup', ...args)).toContain(want);
 });
 
-it('goes on without the control plane, and with an agent that starts without it', async () => {
+/** The pod that answers at any host of the Ingress. */
+function whoAnswers(): Promise<string> {
+  const [port] = ingressPorts;
+  return new Promise((resolve) => {
+    const where = { host: '127.0.0.1', port, path: '/cgi-bin/whoami', agent: false };
+    get(where, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      answer.on('end', () => resolve(text.trim()));
+    }).on('error', ({ message }) => resolve(message));
+  });
+}
+
+it('goes on without the control plane, and with an agent that starts without it, as apps by their hosts do', async () => {
   const web = `${await serviceIp('web')} server`;
   // By which they are found to be removed at the end.
   expect((await cluster.containers()).length).toBeGreaterThan(names.length);
+  await eventually(async () => (await whoAnswers()) === 'hello from server', 'the app answers');
   await cluster.stop();
   expect(await reach('client', 'web')).toBe(web);
   expect(await reach('client', 'db-0.db', 8080)).toBe(`${ip('db-0')} db-0`);
   await agent.stop();
-  agent.start();
+  agent.start('--ingress-ports', ingressPorts.join(','));
   await eventually(async () => (await reach('client', 'web')) === web, 'names are known again');
   expect(await reach('client', 'db-0.db', 8080)).toBe(`${ip('db-0')} db-0`);
+  await eventually(async () => (await whoAnswers()) === 'hello from server', 'routes are known');
 });

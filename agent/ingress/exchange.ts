@@ -9,9 +9,10 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Dispatcher } from 'undici';
-import { noPods, send, tooLarge, tooSlow, unreachable, type Answer } from './answers.ts';
+import { send, tooLarge, tooSlow, unreachable, type Answer } from './answers.ts';
 import { requestHeaders, responseHeaders, type Client } from './headers.ts';
 import type { Endpoint } from '../proxy/endpoints.ts';
+import type { Attempts } from './reach.ts';
 import type { Route } from './routes.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -21,18 +22,18 @@ export interface Asked {
   readonly client: Client;
 }
 
+export interface Ways {
+  readonly upstreams: Upstreams;
+  readonly attempts: Attempts;
+}
+
 /** Answers `response` in any case, or ends its connection where an answer has begun. */
-export function exchange(
-  asked: Asked,
-  response: ServerResponse,
-  upstreams: Upstreams,
-  candidates: readonly Endpoint[],
-): void {
+export function exchange(asked: Asked, response: ServerResponse, ways: Ways): void {
   const bytesMax = asked.route.settings.bodyBytesMax;
   const { 'content-length': length = '0' } = asked.request.headers;
   if (bytesMax !== undefined && Number(length) > bytesMax)
     send(asked.request, response, tooLarge(bytesMax));
-  else new Exchange(asked, response, upstreams).attempt(candidates);
+  else new Exchange(asked, response, ways).start();
 }
 
 /** Methods of which a second one changes nothing (RFC 9110 section 9.2.2). */
@@ -43,17 +44,17 @@ class ClientGoneError extends Error {}
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #asked: Asked;
   readonly #response: ServerResponse;
-  readonly #upstreams: Upstreams;
+  readonly #ways: Ways;
   readonly #hasBody: boolean;
-  #left: readonly Endpoint[] = [];
+  #endpoint: Endpoint | undefined;
   #mayRepeat: boolean;
   /** The request is on its way to the pod. */
   #controller: Dispatcher.DispatchController | undefined;
 
-  constructor(asked: Asked, response: ServerResponse, upstreams: Upstreams) {
+  constructor(asked: Asked, response: ServerResponse, ways: Ways) {
     this.#asked = asked;
     this.#response = response;
-    this.#upstreams = upstreams;
+    this.#ways = ways;
     const { headers, method = '' } = asked.request;
     const { 'content-length': length = '0' } = headers;
     this.#hasBody =
@@ -66,12 +67,25 @@ class Exchange implements Dispatcher.DispatchHandler {
     });
   }
 
-  attempt(candidates: readonly Endpoint[]): void {
-    this.#left = candidates;
+  start(): void {
+    const { first } = this.#ways.attempts;
+    if (first === undefined) void this.#goOn();
+    else this.#ask(first);
+  }
+
+  /** To the next pod, after one that could not be connected to. */
+  async #goOn(failed?: Endpoint, error?: Error): Promise<void> {
+    const isLate = error !== undefined && isConnectTimeout(error);
+    const next = await this.#ways.attempts.next(failed, isLate);
+    if (isGone(this.#response)) return;
+    if (next === undefined) this.#answer(unreachable(this.#asked.route.backend));
+    else this.#ask(next);
+  }
+
+  #ask(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
     this.#controller = undefined;
     const { request, route, client } = this.#asked;
-    const [endpoint] = candidates;
-    if (endpoint === undefined) return this.#answer(noPods(route.backend));
     const { protocol, idleMs } = route.settings;
     const options: Dispatcher.DispatchOptions = {
       method: request.method ?? 'GET',
@@ -81,7 +95,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       headersTimeout: idleMs,
       bodyTimeout: idleMs,
     };
-    this.#upstreams.of(endpoint, protocol).dispatch(options, this);
+    this.#ways.upstreams.of(endpoint, protocol).dispatch(options, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -130,11 +144,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (response.headersSent) return cutShort(response);
     const { backend } = this.#asked.route;
     if (isTimeout(error)) return this.#answer(tooSlow(backend));
-    if (this.#controller === undefined && this.#left.length > 1)
-      return this.attempt(this.#left.slice(1));
-    if (this.#controller !== undefined && this.#mayRepeat) {
+    if (this.#controller === undefined) return void this.#goOn(this.#endpoint, error);
+    if (this.#endpoint !== undefined && this.#mayRepeat) {
       this.#mayRepeat = false;
-      return this.attempt(this.#left);
+      return this.#ask(this.#endpoint);
     }
     this.#answer(unreachable(backend));
   }
@@ -170,6 +183,11 @@ function cutShort(response: ServerResponse): void {
   const stream = streamOf(response);
   if (stream === undefined) response.destroy();
   else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+}
+
+export function isConnectTimeout(error: Error): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT';
 }
 
 /** While the answer was waited for; one while connecting is the next pod's turn. */

@@ -19,8 +19,10 @@ import {
   type Answer,
 } from './answers.ts';
 import { Turns } from './endpoints.ts';
-import { exchange, type Asked } from './exchange.ts';
+import { dialler } from './dial.ts';
+import { exchange, type Asked, type Ways } from './exchange.ts';
 import { authorityOf, isAmbiguousPath } from './headers.ts';
+import { Attempts, Reach } from './reach.ts';
 import { findRoute, hostName, type RouteTable } from './routes.ts';
 import { isTrustPath, shortTrustPath, trustPath } from './trust/paths.ts';
 import { exchangeUpgraded } from './upgrade.ts';
@@ -47,6 +49,7 @@ export class Front {
   readonly #options: FrontOptions;
   readonly #upstreams = new Upstreams();
   readonly #turns = new Turns();
+  readonly #reach: Reach;
   #table: RouteTable | undefined;
   #aliases: ReadonlyMap<string, string> = new Map();
   #http: TcpServer | undefined;
@@ -56,6 +59,8 @@ export class Front {
 
   constructor(options: FrontOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#reach = new Reach({ dial: dialler(clock), clock });
   }
 
   get ports(): ServedPorts {
@@ -73,6 +78,7 @@ export class Front {
     if (table.fallback !== undefined) routes.push(table.fallback);
     this.#turns.keep(new Set(routes.map(({ backend }) => backend)));
     this.#upstreams.keep(table);
+    this.#reach.keep(routes.flatMap(({ endpoints }) => endpoints));
   }
 
   /** Opens what is wanted and closes the other. Throws what listening throws; the rest is done. */
@@ -160,20 +166,18 @@ export class Front {
       return void this.#answerTrust(request, response);
     const found = this.#find(request, isTls);
     if ('answer' in found) return send(request, response, found.answer);
-    const candidates = this.#turns.order(found.route, found.client.address);
-    exchange(found, response, this.#upstreams, candidates);
+    exchange(found, response, this.#ways(found));
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isTls: boolean): void {
     const found = this.#find(request, isTls);
     if ('answer' in found) return void socket.end(rawAnswer(found.answer));
-    const candidates = this.#turns.order(found.route, found.client.address);
-    exchangeUpgraded(
-      found,
-      { socket, head, clock: this.#options.clock },
-      this.#upstreams,
-      candidates,
-    );
+    exchangeUpgraded(found, { socket, head, clock: this.#options.clock }, this.#ways(found));
+  }
+
+  #ways({ route, client }: Asked): Ways {
+    const candidates = this.#reach.order(this.#turns.order(route, client.address));
+    return { upstreams: this.#upstreams, attempts: new Attempts(candidates, this.#reach) };
   }
 
   /** Its code is loaded when the first asks: that is seldom. */

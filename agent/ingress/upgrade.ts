@@ -4,11 +4,10 @@ import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '#kube/base/clock.ts';
-import { noPods, rawAnswer, unreachable } from './answers.ts';
-import type { Asked } from './exchange.ts';
+import { rawAnswer, unreachable } from './answers.ts';
+import { isConnectTimeout, type Asked, type Ways } from './exchange.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import type { Endpoint } from '../proxy/endpoints.ts';
-import type { Upstreams } from './upstreams.ts';
 
 export interface Opened {
   readonly socket: Duplex;
@@ -18,14 +17,9 @@ export interface Opened {
 }
 
 /** Answers the socket in any case, or ends it. */
-export function exchangeUpgraded(
-  asked: Asked,
-  opened: Opened,
-  upstreams: Upstreams,
-  candidates: readonly Endpoint[],
-): void {
+export function exchangeUpgraded(asked: Asked, opened: Opened, ways: Ways): void {
   opened.socket.on('error', () => opened.socket.destroy());
-  new Upgrade(asked, opened, upstreams).attempt(candidates);
+  new Upgrade(asked, opened, ways).start();
 }
 
 class Upgrade implements Dispatcher.DispatchHandler {
@@ -33,25 +27,38 @@ class Upgrade implements Dispatcher.DispatchHandler {
   readonly #socket: Duplex;
   readonly #head: Buffer;
   readonly #clock: Clock;
-  readonly #upstreams: Upstreams;
-  #left: readonly Endpoint[] = [];
+  readonly #ways: Ways;
+  #endpoint: Endpoint | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #hasAnswered = false;
 
-  constructor(asked: Asked, { socket, head, clock }: Opened, upstreams: Upstreams) {
+  constructor(asked: Asked, { socket, head, clock }: Opened, ways: Ways) {
     this.#asked = asked;
     this.#socket = socket;
     this.#head = head;
     this.#clock = clock;
-    this.#upstreams = upstreams;
+    this.#ways = ways;
     socket.once('close', () => this.#controller?.abort(new Error('the client is gone')));
   }
 
-  attempt(candidates: readonly Endpoint[]): void {
-    this.#left = candidates;
+  start(): void {
+    const { first } = this.#ways.attempts;
+    if (first === undefined) void this.#goOn();
+    else this.#ask(first);
+  }
+
+  /** To the next pod, after one that could not be connected to. */
+  async #goOn(failed?: Endpoint, error?: Error): Promise<void> {
+    const isLate = error !== undefined && isConnectTimeout(error);
+    const next = await this.#ways.attempts.next(failed, isLate);
+    if (this.#socket.destroyed) return;
+    if (next === undefined) this.#socket.end(rawAnswer(unreachable(this.#asked.route.backend)));
+    else this.#ask(next);
+  }
+
+  #ask(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
     const { request, route, client } = this.#asked;
-    const [endpoint] = candidates;
-    if (endpoint === undefined) return void this.#socket.end(rawAnswer(noPods(route.backend)));
     const { protocol, idleMs } = route.settings;
     const options: Dispatcher.DispatchOptions = {
       method: 'GET',
@@ -60,7 +67,7 @@ class Upgrade implements Dispatcher.DispatchHandler {
       upgrade: request.headers.upgrade ?? '',
       headersTimeout: idleMs,
     };
-    this.#upstreams.of(endpoint, protocol).dispatch(options, this);
+    this.#ways.upstreams.of(endpoint, protocol).dispatch(options, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -99,11 +106,10 @@ class Upgrade implements Dispatcher.DispatchHandler {
     this.#socket.end();
   }
 
-  onResponseError(): void {
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#socket.destroyed) return;
     if (this.#hasAnswered) return void this.#socket.destroy();
-    if (this.#controller === undefined && this.#left.length > 1)
-      return this.attempt(this.#left.slice(1));
+    if (this.#controller === undefined) return void this.#goOn(this.#endpoint, error);
     this.#socket.end(rawAnswer(unreachable(this.#asked.route.backend)));
   }
 }

@@ -3,10 +3,9 @@
 import type { Dispatcher } from 'undici';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import type { Endpoint } from '../proxy/endpoints.ts';
+import { connectMs } from './dial.ts';
 import type { RouteTable } from './routes.ts';
 import type { Settings } from '#kube/machinery/ingress-settings.ts';
-
-const connectMs = 3_000;
 
 export class Upstreams {
   readonly #pools = new Map<string, Pool>();

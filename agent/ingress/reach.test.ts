@@ -94,6 +94,8 @@ describe('a pod that can’t be reached', () => {
     const startMs = world.clock.monotonicMs();
     expect(await world.request([a, b, c])).toEqual({ by: c, lateCount: 1 });
     expect(world.clock.monotonicMs() - startMs).toBe(connectMs);
+    // Nor the next request, while nobody knows yet of the others.
+    expect(await world.request([b, c, a])).toEqual({ by: c, lateCount: 0 });
   });
 
   it('gets a second packet where it is alone: the first may have been lost', async () => {

@@ -44,13 +44,21 @@ export class Reach {
     this.#failed.set(keyOf(endpoint), this.#deps.clock.monotonicMs());
   }
 
-  /** The first of them that can be reached right now; all are tried at once. */
+  /**
+   * The first of them that can be reached right now; all are tried at once. Those that are slower count as failing until
+   * they have answered, too.
+   */
   async first(endpoints: readonly Endpoint[]): Promise<Endpoint | undefined> {
+    const unanswered = new Set(endpoints);
     const tries = endpoints.map(async (endpoint) => {
-      if (!(await this.#look(endpoint))) throw new Error('not reached');
+      const isReached = await this.#look(endpoint);
+      unanswered.delete(endpoint);
+      if (!isReached) throw new Error('not reached');
       return endpoint;
     });
-    return Promise.any(tries).catch(() => undefined);
+    const found = await Promise.any(tries).catch(() => undefined);
+    for (const endpoint of unanswered) this.failed(endpoint);
+    return found;
   }
 
   /** Forgets all but `known`. */

@@ -150,7 +150,13 @@ function isAgent(file: string): boolean {
   return path.basename(path.dirname(file)) === 'agent';
 }
 
-/** Of the process that runs `file`. */
+/** Node's own, of the process that runs `file`. */
+export function childArguments(file: string): readonly string[] {
+  const own = isAgent(file) ? agentArguments : heapArguments;
+  return ['--disable-warning=ExperimentalWarning', ...own];
+}
+
+/** Of the same. */
 export function childEnvironment(
   file: string,
   own: NodeJS.ProcessEnv = process.env,
@@ -168,10 +174,7 @@ export function nodeChild(
 ): ChildHandle {
   const child = fork(file, args, {
     execPath: options.execPath ?? process.execPath,
-    execArgv: [
-      '--disable-warning=ExperimentalWarning',
-      ...(isAgent(file) ? agentArguments : heapArguments),
-    ],
+    execArgv: [...childArguments(file)],
     env: childEnvironment(file, options.env),
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Its own group: Ctrl-C reaches only the parent, which then stops the children in order.

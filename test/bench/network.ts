@@ -2,13 +2,14 @@
 import type { Benchmark, BenchmarkOptions, Row } from './harness.ts';
 import { dns } from './network/dns.ts';
 import { forwarder } from './network/forwarder.ts';
+import { ingress } from './network/ingress.ts';
 import { moved } from './network/moved.ts';
 import { rules } from './network/rules.ts';
 import { traffic } from './network/traffic.ts';
 
 type Part = (options: BenchmarkOptions) => Promise<readonly Row[]>;
 
-const parts: Readonly<Record<string, Part>> = { rules, moved, traffic, forwarder, dns };
+const parts: Readonly<Record<string, Part>> = { rules, moved, traffic, forwarder, dns, ingress };
 
 export const network: Benchmark = {
   name: 'network',

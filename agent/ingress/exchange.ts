@@ -39,6 +39,8 @@ export function exchange(asked: Asked, response: ServerResponse, ways: Ways): vo
 /** Methods of which a second one changes nothing (RFC 9110 section 9.2.2). */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
+const heldBytesMax = 16_384;
+
 class ClientGoneError extends Error {}
 
 class Exchange implements Dispatcher.DispatchHandler {
@@ -47,6 +49,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #ways: Ways;
   readonly #hasBody: boolean;
   #endpoint: Endpoint | undefined;
+  #hasData = false;
+  /** The first part of the answer, for the moment in which it may turn out to be all of it. */
+  #held: Buffer | undefined;
   #mayRepeat: boolean;
   /** The request is on its way to the pod. */
   #controller: Dispatcher.DispatchController | undefined;
@@ -123,18 +128,40 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#response.writeHead(status, responseHeaders(text));
     // Of what comes slowly the beginning is for the client at once; what comes with it goes with it.
     setImmediate(() => {
-      if (!this.#response.writableEnded) this.#response.flushHeaders();
+      if (this.#response.writableEnded || isGone(this.#response)) return;
+      if (!this.#release()) this.#response.flushHeaders();
     });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#response.write(chunk)) return;
-    controller.pause();
-    this.#response.once('drain', () => controller.resume());
+    if (!this.#hasData && chunk.length <= heldBytesMax) this.#held = chunk;
+    else if (!this.#write(chunk)) {
+      controller.pause();
+      this.#response.once('drain', () => controller.resume());
+    }
+    this.#hasData = true;
   }
 
+  /** A short answer is one write, with its headers: as text, which Node joins to theirs. */
   onResponseEnd(): void {
-    this.#response.end();
+    const held = this.#held;
+    this.#held = undefined;
+    if (held === undefined) this.#response.end();
+    else if (streamOf(this.#response) === undefined)
+      this.#response.end(held.toString('latin1'), 'latin1');
+    else this.#response.end(held);
+  }
+
+  #write(chunk: Buffer): boolean {
+    this.#release();
+    return this.#response.write(chunk);
+  }
+
+  #release(): boolean {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held !== undefined) this.#response.write(held);
+    return held !== undefined;
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

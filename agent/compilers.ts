@@ -9,6 +9,8 @@ export function useCompilers(): void {
   if (areUsed) return;
   areUsed = true;
   for (const flag of ['--sparkplug', '--maglev', '--turbofan']) setFlagsFromString(flag);
+  // What was compiled stays: or each burst of requests after some quiet seconds is interpreted again.
+  setFlagsFromString('--no-flush-bytecode');
 }
 
 const callsInSight = 1000;

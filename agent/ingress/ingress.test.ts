@@ -29,8 +29,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Lists and watches what `objects` has by plural; nothing ever answers when it is undefined. */
-function transport(objects: Objects | undefined): Transport {
+/** Watches what `given` has by plural; nothing ever answers when it is undefined. */
+function transport(given: Objects | undefined): Transport {
   const silence = (signal: AbortSignal | undefined): Promise<never> =>
     new Promise((_resolve, reject) => {
       signal?.addEventListener('abort', () => reject(new Error('given up')));
@@ -46,8 +46,8 @@ function transport(objects: Objects | undefined): Transport {
   return {
     request: ({ signal }) => silence(signal),
     stream: async (request) => {
-      if (objects === undefined) return silence(request.signal);
-      const all = objects[request.path.split('/').at(-1) ?? ''] ?? [];
+      if (given === undefined) return silence(request.signal);
+      const all = given[request.path.split('/').at(-1) ?? ''] ?? [];
       return { status: 200, headers: {}, chunks: said(all, request) };
     },
   };
@@ -59,11 +59,11 @@ interface Running {
   stop(): void;
 }
 
-function start(objects: Objects | undefined): Running {
+function start(given: Objects | undefined): Running {
   const stopping = new AbortController();
   const { signal } = stopping;
   cleanUps.push(() => stopping.abort());
-  const client = new RestClient({ transport: transport(objects), userAgent: 'test' });
+  const client = new RestClient({ transport: transport(given), userAgent: 'test' });
   const deps = { client, clock: systemClock, random: systemRandom, logger: silentLogger };
   const informers = new InformerFactory(deps);
   const { promise: opened, resolve } = Promise.withResolvers<number>();

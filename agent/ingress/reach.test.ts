@@ -5,7 +5,8 @@ import type { Endpoint } from '../proxy/endpoints.ts';
 import { connectMs } from './dial.ts';
 import { Attempts, Reach } from './reach.ts';
 
-type State = 'there' | 'silent' | 'refuses';
+/** Deaf: its kernel takes connections, and nothing comes of them. */
+type State = 'there' | 'silent' | 'refuses' | 'deaf';
 
 const endpoint = (n: number): Endpoint => ({ address: `10.244.0.${n}`, port: 80 });
 const [a, b, c] = [endpoint(0), endpoint(1), endpoint(2)];
@@ -21,7 +22,7 @@ class World {
     dial: (to) => {
       this.dialled.push(to);
       const state = this.stateOf(to);
-      if (state !== 'silent') return Promise.resolve(state === 'there');
+      if (state !== 'silent') return Promise.resolve(state !== 'refuses');
       return new Promise((resolve) => this.clock.timer(connectMs, () => resolve(false)));
     },
   });
@@ -34,9 +35,11 @@ class World {
   async request(endpoints: readonly Endpoint[]) {
     const attempts = new Attempts(this.reach.order(endpoints), this.reach);
     let lateCount = 0;
+    let askedCount = 0;
     let next = attempts.first ?? (await this.settled(attempts.next()));
     while (next !== undefined && this.stateOf(next) !== 'there') {
-      const isLate = this.stateOf(next) === 'silent';
+      if (++askedCount > 2 * endpoints.length) throw new Error('a request without an end');
+      const isLate = this.stateOf(next) !== 'refuses';
       if (isLate) {
         lateCount++;
         this.waitedFor.push(next);
@@ -113,9 +116,26 @@ describe('a pod that can’t be reached', () => {
 
   it('is asked all the same when no other is known to be better', async () => {
     for (const gone of [a, b]) world.states.set(gone, 'silent');
-    expect((await world.request([a, b])).by).toBeUndefined();
+    expect(await world.request([a, b])).toEqual({ by: undefined, lateCount: 1 });
+    expect(await world.request([a, b])).toEqual({ by: undefined, lateCount: 0 });
     world.states.set(b, 'there');
     expect((await world.request([a, b])).by).toBe(b);
+  });
+
+  it('is looked at once at a time', async () => {
+    world.states.set(a, 'silent');
+    await world.request([a, b]);
+    world.clock.advance(connectMs);
+    await world.settled(Promise.resolve());
+    world.clock.advance(2_000);
+    world.dialled.length = 0;
+    for (let at = 0; at < 3; at++) await world.request([a, b]);
+    expect(world.dialled).toEqual([a]);
+  });
+
+  it('although it takes connections ends the request that it was found for', async () => {
+    world.states.set(a, 'deaf');
+    expect(await world.request([a])).toEqual({ by: undefined, lateCount: 2 });
   });
 
   it('is forgotten with its route', async () => {

@@ -122,7 +122,7 @@ async function node(name: string, args: readonly string[], asAgent = false): Pro
   });
   if (child.stdout === null) throw new Error(`${name} has no output`);
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  return { port: Number(line), pid: child.pid ?? 0, stop: () => void child.disconnect() };
+  return { port: Number(line), pid: child.pid ?? 0, stop: () => child.disconnect() };
 }
 
 /** As a reverse proxy that keeps its connections to the pod, with as many processes as we have: one. */

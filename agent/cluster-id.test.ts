@@ -12,10 +12,12 @@ import { HeldTransport, readClusterId, type ClusterId } from './cluster-id.ts';
 let folder: string;
 let clock: ManualClock;
 let others: number;
+let ended: PromiseWithResolvers<void>;
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'flotilla-cluster-id-'));
   clock = new ManualClock();
   others = 0;
+  ended = Promise.withResolvers();
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
@@ -26,7 +28,10 @@ function read(get: Get): Promise<ClusterId> {
     get: (_resource: unknown, _ref: unknown, { signal }: { signal: AbortSignal }) => get(signal),
   } as unknown as Pick<RestClient, 'get'>;
   const { signal } = new AbortController();
-  const onOther = (): void => void others++;
+  const onOther = (): void => {
+    others++;
+    ended.resolve();
+  };
   return readClusterId(client, folder, { clock, signal, logger: silentLogger, onOther });
 }
 
@@ -34,7 +39,7 @@ const says =
   (uid: string): Get =>
   async () => ({ metadata: { uid } });
 const file = (): string => path.join(folder, 'cluster-id');
-const settled = (): Promise<void> => new Promise((done) => setTimeout(done, 20));
+const settled = (): Promise<void> => new Promise((done) => setImmediate(done));
 
 async function isConfirmed({ confirmed }: ClusterId): Promise<boolean> {
   let is = false;
@@ -78,6 +83,7 @@ it('is asked for again of a server that is away or takes a question and says not
 it('is kept and never confirmed when it was another’s: what began with it must end', async () => {
   writeFileSync(file(), 'home\n');
   const found = await read(says('school'));
+  await ended.promise;
   expect([found.uid, await isConfirmed(found), others]).toEqual(['home', false, 1]);
   expect(readFileSync(file(), 'utf8')).toBe('school\n');
 });

@@ -82,8 +82,8 @@ function start(given: Objects | undefined): Running {
     certificateFolder: path.join(folder, 'app-certificates'),
     lanInterfaces: [],
     onStatus: (status: IngressStatus) => {
-      const [port] = status.ports;
-      if (port !== undefined) resolve(port);
+      const { http } = status.ports;
+      if (http !== undefined) resolve(http);
     },
     signal,
   });

@@ -236,9 +236,10 @@ class IngressDriver implements RunningIngress {
     );
   }
 
-  #secretsName(host: string): boolean {
+  #awaitsSecret(host: string): boolean {
     const wildcard = `*${host.slice(host.indexOf('.'))}`;
-    return (this.#table?.tls ?? []).some((tls) => tls.host === host || tls.host === wildcard);
+    const named = (this.#table?.tls ?? []).filter((tls) => [host, wildcard].includes(tls.host));
+    return named.some(({ namespace, secretName }) => !this.#secrets.isKnown(namespace, secretName));
   }
 
   #tellRenamed(wanted: string, name: string): void {
@@ -286,7 +287,7 @@ class IngressDriver implements RunningIngress {
       httpPort: ports.http,
       httpsPort: ports.https,
       certificate: (host) => this.#certificates?.find(host) ?? apps.find(host),
-      awaitsCertificate: (host) => !this.#secrets.areKnown && this.#secretsName(host),
+      awaitsCertificate: (host) => this.#awaitsSecret(host),
       trustedRoot: () => apps.rootPem,
       clock: informers.deps.clock,
     });

@@ -46,6 +46,11 @@ export class TlsSecrets {
     return this.#followed.get(`${namespace}/${name}`)?.informer.lister.get(namespace, name);
   }
 
+  /** Whether it was asked for, with an answer. */
+  isKnown(namespace: string, name: string): boolean {
+    return this.#followed.get(`${namespace}/${name}`)?.informer.hasSynced === true;
+  }
+
   stop(): void {
     this.follow([]);
   }

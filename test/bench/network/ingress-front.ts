@@ -4,7 +4,7 @@ import { systemClock } from '#kube/base/clock.ts';
 import { useCompilers } from '../../../agent/compilers.ts';
 import { Front } from '../../../agent/ingress/front.ts';
 import type { RouteTable } from '../../../agent/ingress/routes.ts';
-import { settingsOf } from '../../../agent/ingress/settings.ts';
+import { settingsOf } from '#kube/machinery/ingress-settings.ts';
 import { ingressHost } from './ingress-plan.ts';
 
 useCompilers();
@@ -28,7 +28,7 @@ const route = {
   settings: settingsOf({}).settings,
 };
 const hosts: RouteTable['hosts'] = new Map([[ingressHost, [route]]]);
-front.use({ hosts, fallback: undefined, tls: [], problems: [] });
+front.use({ hosts, fallback: undefined, tls: [] });
 await front.open({ http: true, https: false });
 process.stdout.write(`${front.ports.http}\n`);
 process.on('disconnect', () => process.exit(0));

@@ -1,6 +1,6 @@
 // What was last known of the cluster, for an agent that starts while the control plane is away: pods run on then,
-// and so must the ways to them. Written soon after a change, changes that follow within a minute together, and when
-// the agent stops; an idle cluster writes nothing. A file that can't be read is none.
+// and so must the ways to them. Written soon after a change, less and less often while changes go on, and when the
+// agent stops; an idle cluster writes nothing. A file that can't be read is none.
 import { createHash } from 'node:crypto';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -30,15 +30,18 @@ export interface KeptFileDeps<T extends object> extends FileAccess {
 }
 
 const version = 1;
-/** An agent may be killed: what it heard moments before its end is not lost, nor is a card worn. */
-const soonMs = 2_000;
-const betweenWritesMs = 60_000;
+/**
+ * An agent may be killed: what it heard moments before its end is not lost, also when one thing brings others (a Service,
+ * then its pods). Each write of a row waits twice as long as the one before: a card is not worn.
+ */
+const gapMs = { first: 2_000, max: 60_000 };
 
 export class KeptFile<T extends object> {
   readonly #deps: KeptFileDeps<T>;
   #timer: Timer | undefined;
   #isDirty = false;
   #lastWriteMs = -Infinity;
+  #gapMs = gapMs.first;
   /** A digest of what the file holds. */
   #written = '';
 
@@ -65,8 +68,10 @@ export class KeptFile<T extends object> {
   touch(): void {
     const { clock } = this.#deps;
     this.#isDirty = true;
-    const dueMs = this.#lastWriteMs + betweenWritesMs - clock.monotonicMs();
-    this.#timer ??= clock.timer(Math.max(soonMs, dueMs), () => void this.save());
+    const sinceMs = clock.monotonicMs() - this.#lastWriteMs;
+    if (sinceMs >= gapMs.max) this.#gapMs = gapMs.first;
+    const waitMs = Math.max(gapMs.first, this.#gapMs - sinceMs);
+    this.#timer ??= clock.timer(waitMs, () => void this.save());
   }
 
   async save(): Promise<void> {
@@ -78,6 +83,7 @@ export class KeptFile<T extends object> {
     this.#isDirty = false;
     if (digest(text) === this.#written) return;
     this.#lastWriteMs = clock.monotonicMs();
+    this.#gapMs = Math.min(2 * this.#gapMs, gapMs.max);
     try {
       await write(Buffer.from(text));
       this.#written = digest(text);

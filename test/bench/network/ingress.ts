@@ -151,8 +151,9 @@ async function startNginx(podPort: number): Promise<Server | undefined> {
   writeFileSync(file, configuration);
   const child = spawn(nginx, ['-p', folder, '-c', file], { stdio: 'inherit' });
   const stop = (): void => {
-    child.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    child.kill();
+    // It is one process, and has nothing to put in order.
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
   };
   try {
     await untilListening(port, child);

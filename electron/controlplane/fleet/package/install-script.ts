@@ -13,8 +13,12 @@ const steps = {
   start_agent: placement.start,
 } as const satisfies Readonly<Record<string, Program>>;
 
-/** \`pin\`: as curl's --pinnedpubkey takes it. That it is the right server is known by its key, not by an authority. */
+/**
+ * A script that was cut off does nothing: its last line starts it. \`pin\`: as curl's --pinnedpubkey takes it. That
+ * it is the right server is known by its key, not by an authority.
+ */
 const body = `set -eu
+add_machine() {
 refuse() { echo "This machine was not added: $1" >&2; exit 1; }
 [ $# = 4 ] || refuse "the line is not whole; copy all of it"
 server=$1 pin=$2 token=$3 node=$4
@@ -47,6 +51,8 @@ place_unit > /dev/null
 get "kubeconfig" | join_cluster "$node" off > /dev/null
 start_agent > /dev/null
 echo "The agent runs. This machine becomes the node $node of the cluster in a moment."
+}
+add_machine "$@"
 `;
 
 export function installScript(): string {

@@ -123,6 +123,8 @@ describe('admission', () => {
     api.put(taken);
     await start();
     await until('rejected', () => statusOf('q')?.reason === 'OutOfcpu');
+    // kubectl would show the state of a container first.
+    expect(statusOf('q')).not.toHaveProperty('containerStatuses');
     expect(isReady()).toBe(true);
   });
 });

@@ -47,6 +47,28 @@ const sysctl = (name: string, more: Partial<PodSpec> = {}): Partial<PodSpec> => 
 
 describe('a node', () => {
   const others = [podOf(asking({ cpu: '1500m', [stickName]: '1' }))];
+  const resized: Pod = {
+    ...podOf(asking({ cpu: '50' })),
+    status: {
+      containerStatuses: [
+        {
+          name: 'a',
+          image: 'a',
+          imageID: '',
+          ready: true,
+          restartCount: 0,
+          allocatedResources: { cpu: '1500m' },
+          resources: { requests: { cpu: '1500m' } },
+        },
+      ],
+    },
+  };
+  it('counts what a pod was given, not what it would be resized to', () => {
+    const more = { others: [resized] };
+    expect(failure(asking({ cpu: '500m' }), more)).toBeUndefined();
+    expect(failure(asking({ cpu: '600m' }), more)).toContain('requested: 600, used: 1500');
+  });
+
   const taken: { name: string; spec: Partial<PodSpec> }[] = [
     { name: 'that fits', spec: asking({ cpu: '500m', memory: '1Gi' }) },
     { name: 'that asks for nothing', spec: {} },

@@ -7,6 +7,7 @@ import type { Quantity } from '#kube/api/scalars.ts';
 import { matchesRequired } from '#kube/machinery/node-selector.ts';
 import { amountsOf, podRequests } from '#kube/machinery/pod-resources.ts';
 import { isDeviceName, type Device } from '../devices/devices.ts';
+import { withGiven } from './pod-resize.ts';
 import type { PodFailure } from './pod-status.ts';
 
 export interface AdmissionInput {
@@ -36,7 +37,12 @@ export function admissionFailure(input: AdmissionInput): PodFailure | undefined 
     deviceRefusal(input);
   if (refusal === undefined) return undefined;
   const { reason, message } = refusal;
-  return { reason, message: `Pod was rejected: ${message}`, isDisruption: false };
+  return {
+    reason,
+    message: `Pod was rejected: ${message}`,
+    isDisruption: false,
+    isRejection: true,
+  };
 }
 
 /** Of a pod that named its node itself nobody asked whether it may be there. */
@@ -97,7 +103,8 @@ function sysctlRefusal({ spec }: Pod): Refusal | undefined {
 function roomRefusal({ pod, others, allocatable, maxPods }: AdmissionInput): Refusal | undefined {
   const capacity = amountsOf(allocatable);
   const wanted = podRequests(pod.spec);
-  const used = others.map((other) => podRequests(other.spec));
+  // What a resize asks for is nobody's before it is given.
+  const used = others.map((other) => podRequests(withGiven(other).spec));
   const rows = [
     { name: 'pods', requested: 1, taken: others.length, room: maxPods },
     ...['cpu', 'memory'].map((name) => ({

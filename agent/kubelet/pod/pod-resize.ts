@@ -58,7 +58,7 @@ function amount(amounts: Amounts, name: string): number {
 }
 
 /** The pod with what its containers were given, as far as its status tells. */
-function withGiven(pod: Pod): Pod {
+export function withGiven(pod: Pod): Pod {
   const { status = {}, spec } = pod;
   const statuses = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
   if (statuses.every(({ resources }) => resources === undefined)) return pod;

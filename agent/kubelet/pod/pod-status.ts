@@ -33,11 +33,14 @@ export interface PodFailure {
   readonly message: string;
   /** Not the pod's own fault: who owns it need not count it (`podFailurePolicy` of Jobs). */
   readonly isDisruption: boolean;
+  /** It was never taken: there is nothing to tell of its containers. */
+  readonly isRejection?: boolean;
 }
 
 export function computePodStatus(input: StatusInput): PodStatus {
   const { pod, observed, failure } = input;
   const previous = pod.status ?? {};
+  if (failure?.isRejection === true) return rejectedStatus(input, failure);
   const init = (pod.spec.initContainers ?? []).map((entry) => statusOf(input, entry, 'init'));
   const main = pod.spec.containers.map((entry) => statusOf(input, entry, 'main'));
   const ephemeral = (pod.spec.ephemeralContainers ?? []).map((entry) =>
@@ -77,6 +80,23 @@ export function computePodStatus(input: StatusInput): PodStatus {
   const known = { pod, status, init, main, isInitialized, hasSandbox, disruption, nowMs, resize };
   status.conditions = podConditions(known);
   return status;
+}
+
+/** As the kubelet tells it: the reason is what `kubectl get pod` shows. */
+function rejectedStatus(
+  { pod: { metadata, status = {} }, qosClass, nowMs }: StatusInput,
+  { reason, message }: PodFailure,
+): PodStatus {
+  const { containerStatuses: _, initContainerStatuses: __, ...previous } = status;
+  return {
+    ...previous,
+    phase: 'Failed',
+    reason,
+    message,
+    qosClass: previous.qosClass ?? qosClass,
+    startTime: previous.startTime ?? rfc3339(nowMs),
+    ...(metadata.generation !== undefined && { observedGeneration: metadata.generation }),
+  };
 }
 
 function statusOf(

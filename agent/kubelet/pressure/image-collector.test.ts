@@ -81,6 +81,19 @@ describe('a disk that fills up', () => {
     expect(await left()).toEqual(['asked-for', 'asked-for:1', 'made-here:1', 'running:1']);
   });
 
+  it('loses what is unused although a pod asks for what is no name of an image', async () => {
+    const { imageStatus } = runtime;
+    runtime.imageStatus = async (name) => {
+      if (name.includes(' ')) throw new Error('Request path contains unescaped characters');
+      return imageStatus.call(runtime, name);
+    };
+    runtime.addImage('unused:1', { isPulled: true });
+    wanted.add('Bad Image:::');
+    await collector.collect();
+    await lookLater();
+    expect(await left()).toEqual([]);
+  });
+
   it('loses an image that came from another machine, which its registry has', async () => {
     runtime.addImage('from-a-machine:1');
     runtime.addImage('made-here:1');

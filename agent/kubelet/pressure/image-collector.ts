@@ -7,6 +7,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { EventRecorder } from '#kube/client/event-recorder.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import { messageOf } from '../../error-message.ts';
+import { isImageName } from '../images/image-name.ts';
 import {
   bytesToFree,
   lacksInodes,
@@ -84,7 +85,9 @@ export class ImageCollector {
       pods.flatMap(({ containers }) => containers.map(({ imageId }) => imageId)),
     );
     // By id: one image has many names, and `nginx` is one of them.
-    for (const name of wanted()) used.add((await runtime.imageStatus(name))?.id ?? '');
+    for (const name of wanted())
+      // What is no name is no image's, and no engine is asked for it.
+      if (isImageName(name)) used.add((await runtime.imageStatus(name))?.id ?? '');
     const known = new Map<string, KnownImage>();
     for (const listed of await runtime.listImages()) {
       const image = { ...listed, isPulled: listed.isPulled || isInRegistry(listed.id) };

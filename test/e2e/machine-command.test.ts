@@ -81,7 +81,10 @@ it('becomes a node by the line, once, and is as before when it is removed', asyn
   expect(await traces()).not.toBe(before);
   // Everything is there already: nothing is copied, and the same machine goes on.
   expect(await pi.run('sh', '-c', printed)).not.toContain('Copying');
-  expect(await said(commandLine(placement.remove, []))).toContain('\ndone');
+  expect(await said(await line('shed'))).toContain(
+    'it is the node kitchen already, and would not become shed',
+  );
+  expect(await said('/var/lib/flotilla/current/programs/remove')).toContain('\ndone');
   expect(await traces()).toBe(before);
 });
 

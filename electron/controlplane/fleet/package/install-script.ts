@@ -1,5 +1,6 @@
 // What a machine runs that nobody may log in to: the same programs as by SSH, in one script that its own root starts with
 // what was printed for it. It holds no value: server, pin, token and name come as arguments.
+import { machineRoot } from './machine-paths.ts';
 import { placement, type Program } from './placement.ts';
 
 const steps = {
@@ -29,6 +30,9 @@ case $(uname -m) in
   aarch64) architecture=arm64 ;;
   *) refuse "its processor ($(uname -m)) is none of x86_64 and aarch64" ;;
 esac
+setting() { sed -n "s/^$1=//p" ${machineRoot}/settings 2>/dev/null || :; }
+known=$(setting FLOTILLA_NODE_NAME) discovery=$(setting FLOTILLA_DISCOVERY)
+[ -z "$known" ] || [ "$known" = "$node" ] || refuse "it is the node $known already, and would not become $node; take it out first: sudo ${machineRoot}/current/programs/remove"
 [ "$(getconf LONG_BIT)" = 64 ] || refuse "its system is a 32-bit one; install the 64-bit one"
 get() {
   printf 'header = "Authorization: Bearer %s"\\n' "$token" |
@@ -48,7 +52,7 @@ if [ "$(check_agent "$short_agent" "$short_runtime")" != done ]; then
 fi
 use_agent "$short_agent" > /dev/null
 place_unit > /dev/null
-get "kubeconfig" | join_cluster "$node" off > /dev/null
+get "kubeconfig" | join_cluster "$node" "\${discovery:-off}" > /dev/null
 start_agent > /dev/null
 echo "The agent runs. This machine becomes the node $node of the cluster in a moment."
 }

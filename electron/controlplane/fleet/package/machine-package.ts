@@ -55,6 +55,8 @@ const programs: Readonly<Record<string, Program>> = {
   'check-agent': placement.checkAgent,
   'place-agent': placement.placeAgent,
   'try-out': placement.tryOut,
+  // For a person, who runs it there as root.
+  remove: placement.remove,
 };
 
 /** Counts up when the form of packages changes. */

@@ -116,6 +116,18 @@ describe('a LoadBalancer Service', () => {
     });
   });
 
+  it('has a port that an older Service asks for at an address nobody has', () => {
+    const nowhere = service('a', 80, { loadBalancerIP: '192.168.1.99' }, 1);
+    const younger = service('b', 80, {}, 2);
+    const services = [nowhere, younger];
+    expect(planned(younger, { services })).toEqual({
+      at: ['192.168.1.2', '192.168.1.5'],
+      refusals: [],
+    });
+    const there = service('a', 80, { loadBalancerIP: '192.168.1.5' }, 1);
+    expect(planned(younger, { services: [there, younger] }).at).toEqual([]);
+  });
+
   it('with a local policy is reached only where a pod is', () => {
     const slice: EndpointSlice = {
       apiVersion: 'discovery.k8s.io/v1',

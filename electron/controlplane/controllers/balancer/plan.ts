@@ -45,7 +45,7 @@ function planNodeAddresses(
   const rival = rivalOf(service, world);
   const wanted = service.spec.loadBalancerIP || undefined;
   if (rival !== undefined) refusals.push({ reason: 'PortTaken', text: rival });
-  else if (wanted !== undefined && !world.nodes.some((node) => addressOf(node) === wanted))
+  else if (!isSomewhere(service, world))
     refusals.push({
       reason: 'NoAddress',
       text: `spec.loadBalancerIP: no machine has the address ${wanted}, and it is not in a pool of addresses`,
@@ -70,13 +70,23 @@ function isServing({ metadata, status }: Node): boolean {
   return isConditionTrue(status?.conditions, 'Ready') && !(excludeLabel in (metadata.labels ?? {}));
 }
 
+/** The address that it asks for, if it asks for one, is a machine's. */
+function isSomewhere({ spec }: Service, { nodes }: BalancerWorld): boolean {
+  const wanted = spec.loadBalancerIP || undefined;
+  return wanted === undefined || nodes.some((node) => addressOf(node) === wanted);
+}
+
 /** The oldest of those that want one of the ports has all of them; node ports are on every machine. */
-function rivalOf(service: Service, { services, pool }: BalancerWorld): string | undefined {
+function rivalOf(service: Service, world: BalancerWorld): string | undefined {
+  const { services, pool } = world;
   const wanted = new Set(balancedPorts(service));
   for (const other of services) {
     if (keyOf(other) === keyOf(service)) continue;
     const isRival =
-      isBalanced(other) && !wantsLanAddress(other, pool !== undefined) && isOlder(other, service);
+      isBalanced(other) &&
+      !wantsLanAddress(other, pool !== undefined) &&
+      isSomewhere(other, world) &&
+      isOlder(other, service);
     const port = isRival ? balancedPorts(other).find((one) => wanted.has(one)) : undefined;
     if (port !== undefined) return `port ${port} is the older Service ${keyOf(other)}'s already`;
     const nodePort = nodePortsOf(other).find((one) => wanted.has(one));

@@ -337,10 +337,10 @@ async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<
 Buffer.poolSize = 8192;
 const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
+// Timers and idle connections don't keep a process alive; the agent ends only when it is told to, or has removed everything.
+setInterval(() => {}, 2 ** 30);
 if (flags.isRemoval) await remove(flags, logDirectory);
 const logger = processLogger({ directory: logDirectory, name: 'agent', clock: systemClock });
-// The kubelet's timers don't keep a process alive; the agent ends only when it is told to.
-setInterval(() => {}, 2 ** 30);
 process.on('uncaughtException', (error) => {
   logger.error('The agent ends: unexpected error', { error });
   process.exit(1);

@@ -121,10 +121,10 @@ describe('a LoadBalancer Service', () => {
     const younger = service('b', 80, {}, 2);
     const services = [nowhere, younger];
     expect(planned(younger, { services })).toEqual({
-      at: ['192.168.1.2', '192.168.1.5'],
+      at: ['192.168.1.1', '192.168.1.2'],
       refusals: [],
     });
-    const there = service('a', 80, { loadBalancerIP: '192.168.1.5' }, 1);
+    const there = service('a', 80, { loadBalancerIP: '192.168.1.1' }, 1);
     expect(planned(younger, { services: [there, younger] }).at).toEqual([]);
   });
 

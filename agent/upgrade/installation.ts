@@ -3,7 +3,7 @@
 // supervisor goes back unless `confirm` is called in time.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { lstat, readFile, rm } from 'node:fs/promises';
+import { readFile, readlink, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -43,15 +43,15 @@ export async function openInstallation(root: string, folder: string): Promise<In
   };
   // Which one runs, for who looks without asking any API.
   await writeFileAtomic(path.join(root, 'state/version'), `agent-${digest}\n`);
-  const trial = path.join(root, 'trial');
+  const [trial, current] = [path.join(root, 'trial'), path.join(root, 'current')];
   return {
     version: `${manifest.version}+${digest}`,
     digest,
-    isOnTrial: () =>
-      lstat(trial).then(
-        () => true,
-        () => false,
-      ),
+    async isOnTrial() {
+      const [before, now] = await Promise.all([target(trial), target(current)]);
+      // Else it is the next one's, which takes this one's place in a moment.
+      return before !== undefined && now === path.basename(folder);
+    },
     async confirm() {
       await rm(trial, { force: true });
       await rm(path.join(root, 'failed'), { force: true });
@@ -64,6 +64,11 @@ export async function openInstallation(root: string, folder: string): Promise<In
     run: (program, args, input) =>
       runProgram(path.join(folder, 'programs', program), args, root, input),
   };
+}
+
+/** Of a link; undefined: there is none. */
+function target(link: string): Promise<string | undefined> {
+  return readlink(link).catch(() => undefined);
 }
 
 async function runProgram(

@@ -151,6 +151,15 @@ it('says what the control plane says', async () => {
   );
 });
 
+it('does not take the trial of the one that follows it for its own', async () => {
+  const made = await upgrader();
+  made.onNode(node(next));
+  await settle();
+  onTrial = true;
+  await made.onReady(true);
+  expect(calls.at(-1)).toBe('restart');
+});
+
 it('on trial, it is found healthy when its node is ready', async () => {
   onTrial = true;
   const made = await upgrader();

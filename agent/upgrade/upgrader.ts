@@ -37,6 +37,8 @@ export class Upgrader {
   readonly #deps: UpgraderDeps;
   #target = '';
   #isBusy = false;
+  /** Another is about to be on trial, or is. */
+  #isLeaving = false;
   #report: string | null = null;
   #failedDigest = '';
 
@@ -64,7 +66,7 @@ export class Upgrader {
   /** The status was written: an agent on trial that is ready is a good one. */
   async onReady(isReady: boolean): Promise<void> {
     const { installation, logger } = this.#deps;
-    if (!isReady || !(await installation.isOnTrial())) return;
+    if (!isReady || !(await installation.isOnTrial()) || this.#isLeaving) return;
     await installation.confirm();
     logger.info('This agent is found healthy', { version: installation.version });
   }
@@ -118,7 +120,13 @@ export class Upgrader {
       await installation.run('place-runtime', [runtime.sha256], this.#file(runtime.sha256));
     if ((await installation.run('check-agent', [short, shortRuntime])) !== 'done')
       await installation.run('place-agent', [agent.sha256, shortRuntime], this.#file(agent.sha256));
-    await installation.run('try-out', [short]);
+    this.#isLeaving = true;
+    try {
+      await installation.run('try-out', [short]);
+    } catch (error) {
+      this.#isLeaving = false;
+      throw error;
+    }
   }
 
   async #offered(): Promise<PackageText> {

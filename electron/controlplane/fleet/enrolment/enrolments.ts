@@ -129,7 +129,10 @@ export class Enrolments {
       const work = this.#workOf(session, inspection, signal);
       if (status.phase !== 'Planned' || work === undefined) return status;
       if (status.warnings !== undefined && spec.acceptWarnings !== true)
-        return { ...status, message: 'There are warnings: accept them to go on (spec.acceptWarnings)' };
+        return {
+          ...status,
+          message: 'There are warnings: accept them to go on (spec.acceptWarnings)',
+        };
       await this.#pin(machine, status);
       let last: EnrolmentStatus = { ...status, phase: 'Running' };
       if (status.hostKey !== undefined) last.hostKey = { ...status.hostKey, isPinned: true };

@@ -38,6 +38,10 @@ get() {
   printf 'header = "Authorization: Bearer %s"\\n' "$token" |
     curl --config - --fail --silent --show-error --insecure --pinnedpubkey "$pin" "$server/flotilla/machines/$1"
 }
+kubeconfig=$(get kubeconfig) || refuse "the cluster did not answer, or the token is not good any more: make a new line"
+authority() { sed -n 's/.*"certificate-authority-data": "\\([^"]*\\)".*/\\1/p'; }
+own=$(cat ${machineRoot}/state/kubeconfig 2>/dev/null | authority)
+[ -z "$own" ] || [ "$own" = "$(printf '%s\\n' "$kubeconfig" | authority)" ] || refuse "it belongs to another cluster, as its node $known; take it out there first: sudo ${machineRoot}/current/programs/remove"
 package=$(get "package?architecture=$architecture") || refuse "the cluster did not answer, or the token is not good any more: make a new line"
 part() { printf '%s\\n' "$package" | sed -n "s/^$1 \\([0-9a-f]*\\) .*/\\1/p"; }
 runtime=$(part runtime) agent=$(part agent)
@@ -52,9 +56,15 @@ if [ "$(check_agent "$short_agent" "$short_runtime")" != done ]; then
 fi
 use_agent "$short_agent" > /dev/null
 place_unit > /dev/null
-get "kubeconfig" | join_cluster "$node" "\${discovery:-off}" > /dev/null
+printf '%s\\n' "$kubeconfig" | join_cluster "$node" "\${discovery:-off}" > /dev/null
 start_agent > /dev/null
-echo "The agent runs. This machine becomes the node $node of the cluster in a moment."
+tries=0
+until [ -s ${machineRoot}/state/kubeconfig ]; do
+  tries=$((tries + 1))
+  [ $tries -le 60 ] || refuse "its agent runs, and the cluster has not taken it: was this line used before? Make a new line; journalctl -u flotilla-agent tells more"
+  sleep 1
+done
+echo "This machine is the node $node of the cluster."
 }
 add_machine "$@"
 `;

@@ -151,15 +151,15 @@ it('gets the agent of the release, goes back from a broken one, and its containe
 
 it('leaves a machine of another cluster to that', async () => {
   const theirs = '{ "certificate-authority-data": "b3RoZXJz" }';
-  const root = '/var/lib/flotilla';
-  const make = `mkdir -p ${root}/state; echo FLOTILLA_NODE_NAME=attic > ${root}/settings; echo '${theirs}' > ${root}/state/kubeconfig`;
+  const folder = '/var/lib/flotilla';
+  const make = `mkdir -p ${folder}/state; echo FLOTILLA_NODE_NAME=attic > ${folder}/settings; echo '${theirs}' > ${folder}/state/kubeconfig`;
   await pi.run('sh', '-ec', make);
   const before = await traces();
   expect(await said(await line('attic'))).toContain(
     'it belongs to another cluster, as its node attic',
   );
   expect(await traces()).toBe(before);
-  await pi.run('rm', '-r', root);
+  await pi.run('rm', '-r', folder);
 });
 
 it('does nothing where the key is another one, or the token is none', async () => {

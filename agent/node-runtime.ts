@@ -38,12 +38,15 @@ export function nodeRuntime(
     socketPath = found;
     return client;
   };
-  // Without root there can be none: then each container's own limits have to do.
-  const podCgroups = environment.isRoot
-    ? { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) }
-    : {};
   const identity = { clusterId, nodeName };
+  const podCgroups = podCgroupsHere(environment.isRoot, clock);
   const deps = { client: connect, identity, clock, givenNetwork, ...podCgroups };
   const runtime = new DockerRuntime(deps);
   return { runtime, podNetwork: () => runtime.network() };
+}
+
+/** Without root there can be none: then each container's own limits have to do. */
+export function podCgroupsHere(isRoot: boolean, clock: Clock): { podCgroups?: PodCgroups } {
+  if (!isRoot) return {};
+  return { podCgroups: new PodCgroups({ root: kernelFolders.cgroup, run: runCommand }, clock) };
 }

@@ -57,6 +57,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/compat/network-policy.test.ts': ['root', 'lab'],
   'test/compat/ingress.test.ts': ['root', 'avahi'],
   'test/compat/power-cut.test.ts': ['root'],
+  'test/compat/removal.test.ts': ['root'],
   'test/compat/streams.test.ts': ['root', 'oldKubectl'],
   'test/e2e/browser.test.ts': ['chromium', 'docker', 'busybox'],
   'test/e2e/contract.test.ts': ['kubectl'],

@@ -12,6 +12,7 @@ import { messageOf } from '../error-message.ts';
 import { networkNames } from '../network/names.ts';
 import { IpNetwork } from '../network/ip-network.ts';
 import { NetworkRules } from '../network/network-rules.ts';
+import { podCgroupsHere } from '../node-runtime.ts';
 import { policyTableName, removePolicies } from '../policy/policy-table.ts';
 import { removeRules } from '../proxy/nft-applier.ts';
 import { proxySystem } from '../proxy/system.ts';
@@ -51,7 +52,12 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
   const system = proxySystem(userId);
   const client = new DockerClient(findSocket({ variables, isRoot: userId === 0 }));
   const identity = { clusterId, nodeName };
-  const runtime = new DockerRuntime({ client: () => client, identity, clock: systemClock });
+  const runtime = new DockerRuntime({
+    client: () => client,
+    identity,
+    clock: systemClock,
+    ...podCgroupsHere(system.isRoot, systemClock),
+  });
   const removal = new NodeRemoval({
     runtime: clusterId === '' ? undefined : runtime,
     nodeName,

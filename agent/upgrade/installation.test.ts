@@ -1,5 +1,5 @@
 // What an agent knows of the folders that it lies in.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -16,22 +16,19 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-function link(name: string, to: string): void {
-  rmSync(path.join(root, name), { force: true });
-  symlinkSync(to, path.join(root, name));
-}
+it.each([
+  { name: 'there is a way back and it is current itself', trial: other, current: own, want: true },
+  { name: 'there is no way back', trial: undefined, current: own, want: false },
+  { name: 'the next one is', trial: own, current: other, want: false },
+])('knows whether it is on trial: $name', async ({ trial, current, want }) => {
+  symlinkSync(current, path.join(root, 'current'));
+  if (trial !== undefined) symlinkSync(trial, path.join(root, 'trial'));
+  const { startedOnTrial, version } = await openInstallation(root, path.join(root, own));
+  expect([version, startedOnTrial]).toEqual(['0.1.0+aaaaaaaaaaaa', want]);
+});
 
-it('is on trial while there is a way back and it is current itself', async () => {
-  const installation = await openInstallation(root, path.join(root, own));
-  expect(installation.version).toBe('0.1.0+aaaaaaaaaaaa');
-  link('current', own);
-  expect(await installation.isOnTrial()).toBe(false);
-  link('trial', other);
-  expect(await installation.isOnTrial()).toBe(true);
-  await installation.confirm();
-  expect(existsSync(path.join(root, 'trial'))).toBe(false);
-  // The next one's, before this one has ended.
-  link('trial', own);
-  link('current', other);
-  expect(await installation.isOnTrial()).toBe(false);
+it('leaves no way back once it is confirmed', async () => {
+  symlinkSync(other, path.join(root, 'trial'));
+  await (await openInstallation(root, path.join(root, own))).confirm();
+  expect(readdirSync(root).toSorted()).toEqual([own, 'state']);
 });

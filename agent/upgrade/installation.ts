@@ -13,7 +13,8 @@ export interface Installation {
   /** `0.1.0+DIGEST`. */
   readonly version: string;
   readonly digest: string;
-  isOnTrial(): Promise<boolean>;
+  /** It was started on trial. One that is begun later is the next one's. */
+  readonly startedOnTrial: boolean;
   /** It is found healthy: there is no way back any more. */
   confirm(): Promise<void>;
   /** Which agent was rolled back, and why. */
@@ -43,15 +44,12 @@ export async function openInstallation(root: string, folder: string): Promise<In
   };
   // Which one runs, for who looks without asking any API.
   await writeFileAtomic(path.join(root, 'state/version'), `agent-${digest}\n`);
-  const [trial, current] = [path.join(root, 'trial'), path.join(root, 'current')];
+  const trial = path.join(root, 'trial');
+  const [before, now] = await Promise.all([target(trial), target(path.join(root, 'current'))]);
   return {
     version: `${manifest.version}+${digest}`,
     digest,
-    async isOnTrial() {
-      const [before, now] = await Promise.all([target(trial), target(current)]);
-      // Else it is the next one's, which takes this one's place in a moment.
-      return before !== undefined && now === path.basename(folder);
-    },
+    startedOnTrial: before !== undefined && now === path.basename(folder),
     async confirm() {
       await rm(trial, { force: true });
       await rm(path.join(root, 'failed'), { force: true });

@@ -22,6 +22,7 @@ const files = {
 let calls: string[];
 let hasRuntime: boolean;
 let onTrial: boolean;
+let isDiskReadOnly: boolean;
 let failure: Awaited<ReturnType<Installation['failure']>>;
 let offered: string;
 let status: number;
@@ -32,6 +33,7 @@ beforeEach(() => {
   calls = [];
   hasRuntime = true;
   onTrial = false;
+  isDiskReadOnly = false;
   failure = undefined;
   offered = packageText({ version: next, ...files });
   status = 200;
@@ -43,8 +45,11 @@ async function upgrader(): Promise<Upgrader> {
   const installation: Installation = {
     version: own,
     digest: 'aaaaaaaaaaaa',
-    isOnTrial: async () => onTrial,
-    confirm: async () => void calls.push('confirm'),
+    startedOnTrial: onTrial,
+    async confirm() {
+      calls.push('confirm');
+      if (isDiskReadOnly) throw new Error('EROFS: read-only file system');
+    },
     failure: async () => failure,
     async run(program, args, input) {
       let bytes = '';
@@ -152,12 +157,22 @@ it('says what the control plane says', async () => {
 });
 
 it('does not take the trial of the one that follows it for its own', async () => {
+  onTrial = true;
   const made = await upgrader();
   made.onNode(node(next));
   await settle();
-  onTrial = true;
   await made.onReady(true);
   expect(calls.at(-1)).toBe('restart');
+});
+
+it('confirms once, and tries again what did not succeed', async () => {
+  onTrial = true;
+  isDiskReadOnly = true;
+  const made = await upgrader();
+  await made.onReady(true);
+  isDiskReadOnly = false;
+  for (let time = 0; time < 3; time++) await made.onReady(true);
+  expect(calls).toEqual(['confirm', 'confirm']);
 });
 
 it('on trial, it is found healthy when its node is ready', async () => {

@@ -37,13 +37,14 @@ export class Upgrader {
   readonly #deps: UpgraderDeps;
   #target = '';
   #isBusy = false;
-  /** Another is about to be on trial, or is. */
-  #isLeaving = false;
+  /** And nobody found it healthy yet; a trial that is begun by this one is the next one's. */
+  #isOnTrial: boolean;
   #report: string | null = null;
   #failedDigest = '';
 
   constructor(deps: UpgraderDeps) {
     this.#deps = deps;
+    this.#isOnTrial = deps.installation.startedOnTrial;
   }
 
   /** Before the first status: what was rolled back has to be known before another try. */
@@ -66,9 +67,17 @@ export class Upgrader {
   /** The status was written: an agent on trial that is ready is a good one. */
   async onReady(isReady: boolean): Promise<void> {
     const { installation, logger } = this.#deps;
-    if (!isReady || !(await installation.isOnTrial()) || this.#isLeaving) return;
-    await installation.confirm();
-    logger.info('This agent is found healthy', { version: installation.version });
+    if (!isReady || !this.#isOnTrial) return;
+    this.#isOnTrial = false;
+    const { version } = installation;
+    try {
+      await installation.confirm();
+      logger.info('This agent is found healthy', { version });
+    } catch (error) {
+      // With the next status again.
+      this.#isOnTrial = true;
+      logger.error('This agent is healthy, and its trial goes on', { version, error });
+    }
   }
 
   onNode({ metadata }: Node): void {
@@ -120,11 +129,12 @@ export class Upgrader {
       await installation.run('place-runtime', [runtime.sha256], this.#file(runtime.sha256));
     if ((await installation.run('check-agent', [short, shortRuntime])) !== 'done')
       await installation.run('place-agent', [agent.sha256, shortRuntime], this.#file(agent.sha256));
-    this.#isLeaving = true;
+    const wasOnTrial = this.#isOnTrial;
+    this.#isOnTrial = false;
     try {
       await installation.run('try-out', [short]);
     } catch (error) {
-      this.#isLeaving = false;
+      this.#isOnTrial = wasOnTrial;
       throw error;
     }
   }

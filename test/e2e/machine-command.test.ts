@@ -1,5 +1,5 @@
-// A machine that nobody may log in to becomes a node by one line that is run on it, gets another agent while its containers run,
-// and is as it was when it is taken out again. Its Node is the one that the tests run on, in a package as small as a shell script; how large a real one is, and that
+// A machine that nobody may log in to becomes a node by one line that is run on it, gets other agents while its containers run,
+// goes back from one that is broken, and is as it was when it is taken out again. Its Node is the one that the tests run on, in a package as small as a shell script; how large a real one is, and that
 // it runs, the benchmark shows (fleet package). systemd is a stand-in.
 import { execFile } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -94,12 +94,16 @@ async function copyAgent(digest: string, change: string): Promise<void> {
   await pi.run('sh', '-ec', `${copy}; ${change}`);
 }
 
+function programNamed(name: string, digest: string): string {
+  return `/var/lib/flotilla/current/programs/${name} ${digest}`;
+}
+
 async function annotation(name: string): Promise<string | undefined> {
   const { metadata } = await (await home.client()).get(nodes, { name: 'kitchen' });
   return metadata.annotations?.[`flotilla.dev/${name}`];
 }
 
-it('gets the agent of the release, and its containers run on', async () => {
+it('gets the agent of the release, goes back from a broken one, and its containers run on', async () => {
   await pi.run('sh', '-c', await line('kitchen'));
   await eventually(async () => (await annotation('agent-version')) !== undefined, 'it is a node');
   const release = (await annotation('agent-version')) ?? '';
@@ -131,6 +135,14 @@ it('gets the agent of the release, and its containers run on', async () => {
   const trial = 'test -L /var/lib/flotilla/trial || echo over';
   await eventually(async () => (await pi.run('sh', '-c', trial)) === 'over\n', 'it is healthy');
 
+  const broken = 'ba9876543210';
+  await copyAgent(broken, 'echo "process.exit(7)" > main.js');
+  await pi.run('sh', '-ec', programNamed('try-out', broken));
+  await pi.run('systemctl', 'restart', 'flotilla-agent.service');
+  await eventually(
+    async () => (await annotation('agent-upgrade')) === `${broken} Failed: ended with code 7`,
+    'it says what was the matter with the broken one',
+  );
   expect((await pi.run('readlink', current)).trim()).toBe(now);
   expect(await pi.run('docker', 'ps', '-q', '--no-trunc')).toBe(containers);
   await client.delete(pods, { namespace: 'default', name: 'web' }, { gracePeriodSeconds: 0 });

@@ -75,6 +75,19 @@ it('keeps an agent that was found healthy, whatever becomes of it later', () => 
   expect(state()).toEqual({ current: 'agent-new', trial: false, failed: undefined });
 });
 
+it('leaves the trial of the next one to the next start, whose agent goes back to this one', () => {
+  agent('next', 'exit 4');
+  tryOut('rm trial; ln -s agent-new trial; ln -sfn agent-next current');
+  expect(start('0.2').code).toBe(0);
+  expect(state()).toEqual({ current: 'agent-next', trial: true, failed: undefined });
+  expect(start().code).toBe(4);
+  expect(state()).toEqual({
+    current: 'agent-new',
+    trial: false,
+    failed: 'agent-next ended with code 4',
+  });
+});
+
 it('goes back when a new agent ends before it is found healthy', () => {
   tryOut('exit 3');
   expect(start().code).toBe(3);

@@ -40,6 +40,9 @@ set -u
 cd "$(dirname "$0")"
 [ -L trial ] || exec current/start "$@"
 seconds=\${FLOTILLA_TRIAL_SECONDS:-${trialSeconds}}
+tried=$(readlink current)
+# One that was found healthy may have tried out another meanwhile: that trial is for the next start.
+ontrial() { [ -L trial ] && [ "$(readlink current)" = "$tried" ]; }
 stopping=no
 agent= watch=
 stop() {
@@ -55,7 +58,7 @@ agent=$!
   trap 'kill "$nap" 2>/dev/null; exit 0' TERM
   sleep "$seconds" & nap=$!
   wait "$nap"
-  if [ -L trial ]; then
+  if ontrial; then
     : > trial-over
     kill -KILL "$agent"
   fi
@@ -68,9 +71,9 @@ while :; do
   kill -0 "$agent" 2>/dev/null || break
 done
 kill -TERM "$watch" 2>/dev/null
-if [ -L trial ] && [ "$stopping" = no ]; then
+if ontrial && [ "$stopping" = no ]; then
   if [ -e trial-over ]; then why="was not healthy within $seconds s"; else why="ended with code $code"; fi
-  printf '%s %s\\n' "$(readlink current)" "$why" > failed.new
+  printf '%s %s\\n' "$tried" "$why" > failed.new
   mv -T failed.new failed
   mv -T trial current
   sync . 2>/dev/null

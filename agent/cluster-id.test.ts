@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
@@ -117,13 +117,17 @@ describe('a transport that is held', () => {
     expect(await asked).toBe(answer);
   });
 
-  it('gives up with who asked', async () => {
-    const never = new HeldTransport(inner, new Promise(() => {}));
+  it('gives up with who asked, and keeps nothing of it', async () => {
+    const mayPass = new Promise<void>(() => {});
+    // A promise keeps whoever waits for it, for as long as it lasts.
+    const waits = vi.spyOn(mayPass, 'then');
+    const never = new HeldTransport(inner, mayPass);
     const { signal, stop } = stoppable();
     const asked = never.request({ method: 'GET', path: '/', signal });
     stop();
     await expect(asked).rejects.toThrow('the request was aborted');
     await expect(never.stream({ method: 'GET', path: '/', signal })).rejects.toThrow('aborted');
+    expect(waits).toHaveBeenCalledTimes(1);
   });
 });
 

@@ -105,14 +105,18 @@ async function keep(file: string, uid: string, logger: Logger): Promise<void> {
   });
 }
 
-/** Passes nothing on before it may. */
+/** Passes nothing on before it may. What was given up meanwhile is forgotten: that may be weeks. */
 export class HeldTransport implements Transport {
   readonly #inner: Transport;
-  readonly #mayPass: Promise<void>;
+  /** Undefined: all may pass. */
+  #waiting: Set<() => void> | undefined = new Set();
 
   constructor(inner: Transport, mayPass: Promise<void>) {
     this.#inner = inner;
-    this.#mayPass = mayPass;
+    void mayPass.then(() => {
+      for (const pass of this.#waiting ?? []) pass();
+      this.#waiting = undefined;
+    });
   }
 
   async request(request: TransportRequest): Promise<TransportResponse> {
@@ -126,16 +130,18 @@ export class HeldTransport implements Transport {
   }
 
   async #passed(signal: AbortSignal | undefined): Promise<void> {
-    if (signal === undefined) return this.#mayPass;
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const abort = (): void => reject(new TransportError('the request was aborted'));
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort);
-    void this.#mayPass.then(resolve);
+    if (signal?.aborted === true) abort();
+    signal?.addEventListener('abort', abort);
+    waiting.add(resolve);
     try {
       await promise;
     } finally {
-      signal.removeEventListener('abort', abort);
+      waiting.delete(resolve);
+      signal?.removeEventListener('abort', abort);
     }
   }
 }

@@ -217,6 +217,11 @@ describe('machines out of sightings', () => {
       false,
     ],
     ['a stock name', { ...none, hostNames: ['raspberrypi-2'] }, true],
+    [
+      'whose agent says what it belongs to',
+      { ...none, member: { clusterId: theirs, nodeName: 'attic' } },
+      true,
+    ],
     ['a Raspberry Pi by its card', { ...none, vendor: 'Raspberry Pi' }, true],
     ['an SSH service', { ...none, services: ['_ssh._tcp'] }, true],
     ['found by a sweep', { ...none, seenBy: ['Sweep'] as const }, true],

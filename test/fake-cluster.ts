@@ -42,6 +42,8 @@ export interface FakeOptions {
   readonly keep?: (object: FakeObject) => object | undefined;
   /** What asking to add this machine answers; a Status refuses it. */
   readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus | Status;
+  /** What asking for a link for another device answers; a Status refuses it. */
+  readonly pageLink?: () => Status | { readonly urls: readonly string[]; readonly expires: string };
   /** Who keeps the state; left out: one machine. */
   readonly members?: MembersReport;
   /** Answers the whole API with 401. */
@@ -197,6 +199,10 @@ export class FakeCluster {
     if (url.pathname === '/session') return void response.writeHead(204).end();
     if (url.pathname === '/version' && !this.#isSignedOut)
       return json(response, 200, { gitVersion: 'v1.35.0' });
+    if (url.pathname === '/flotilla/page-links' && this.#options.pageLink !== undefined) {
+      const answer = request.method === 'POST' ? this.#options.pageLink() : {};
+      return json(response, 'code' in answer ? (answer.code ?? 500) : 200, answer);
+    }
     if (!/^\/(apis?|version)(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
     if (this.#isSignedOut)
       return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });

@@ -88,6 +88,14 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
     'electron/kube',
     'electron/platform',
   ],
+  'electron/controlplane/ui': [
+    'electron/controlplane/ui',
+    'electron/controlplane/apiserver/http.ts',
+    'electron/controlplane/apiserver/status-response.ts',
+    'electron/controlplane/apiserver/listener',
+    'electron/platform',
+    'electron/kube',
+  ],
   'electron/controlplane': [
     'electron/controlplane',
     'electron/platform',
@@ -131,7 +139,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/kube': /^$/,
   electron: /^(node:|vite$|electron-vite$)/,
   renderer:
-    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|@xterm\/|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
+    /^(vue$|vue-router$|pinia$|reka-ui$|lucide-vue-next$|lean-qr(\/|$)|@xterm\/|uplot|yaml$|@fontsource|vite$|@vitejs|@tailwindcss|node:)/,
   agent: /^(node:|dns-packet$|dockerode$|lean-qr(\/|$)|tar-stream$|undici(\/|$)|ws$)/,
   resources: /^node:/,
 };

@@ -6,6 +6,7 @@ import type { AddressInfo, Server as TcpServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import type { Clock, Timer } from '#kube/base/clock.ts';
+import { isHomePageName } from '#kube/machinery/home-page.ts';
 import type { ServedPorts } from '#kube/machinery/ingress.ts';
 import {
   ambiguous,
@@ -52,6 +53,8 @@ export class Front {
   readonly #reach: Reach;
   #table: RouteTable | undefined;
   #aliases: ReadonlyMap<string, string> = new Map();
+  /** Of Flotilla's own page, on this machine. */
+  #pagePort: number | undefined;
   #http: TcpServer | undefined;
   #https: TcpServer | undefined;
   /** A server waits for its connections, also for those that HTTP has left. */
@@ -79,6 +82,11 @@ export class Front {
     this.#turns.keep(new Set(routes.map(({ backend }) => backend)));
     this.#upstreams.keep(table);
     this.#reach.keep(routes.flatMap(({ endpoints }) => endpoints));
+  }
+
+  /** Who asks for Flotilla's own page is sent there. */
+  usePage(port: number | undefined): void {
+    this.#pagePort = port;
   }
 
   /** Opens what is wanted and closes the other. Throws what listening throws; the rest is done. */
@@ -200,6 +208,13 @@ export class Front {
     if (coding !== undefined && coding.toLowerCase() !== 'chunked')
       return { answer: unknownCoding };
     const name = hostName(host);
+    if (isHomePageName(name))
+      return {
+        answer:
+          this.#pagePort === undefined
+            ? noSuchHost(host, undefined)
+            : redirection(`https://${name}:${this.#pagePort}${url}`),
+      };
     const route = this.#table && findRoute(this.#table, this.#aliases.get(name) ?? name, path);
     if (route === undefined) {
       const mayTrust = this.#options.trustedRoot() !== undefined;

@@ -22,6 +22,7 @@ import { certificates, type Certificates } from './certificates.ts';
 import type { Front } from './front.ts';
 import { IngressSource } from './source.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
+import { homePagePort } from '#kube/machinery/home-page.ts';
 import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
@@ -134,7 +135,11 @@ class IngressDriver implements RunningIngress {
     const detach = [
       this.#source.start(),
       this.#nodes.addHandler({
+        onAdd: (node) => {
+          if (homePagePort(node) !== undefined) this.#changed();
+        },
         onUpdate: (old, node) => {
+          if (homePagePort(node) !== homePagePort(old)) this.#changed();
           const { nodeName } = this.#deps;
           const isMoved = placeOf(nodeName, old).zone !== placeOf(nodeName, node).zone;
           if (node.metadata.name === nodeName && isMoved) this.#changed();
@@ -153,6 +158,11 @@ class IngressDriver implements RunningIngress {
 
   async save(): Promise<void> {
     await this.#source.save();
+  }
+
+  get #ownPagePort(): number | undefined {
+    const own = this.#nodes.lister.get('', this.#deps.nodeName);
+    return own && homePagePort(own);
   }
 
   #place(): Place {
@@ -186,12 +196,13 @@ class IngressDriver implements RunningIngress {
     if (!this.#source.isKnown) return;
     const table = routeTable({ ...this.#source.objects, place: this.#place() });
     const hasRoutes = table.hosts.size > 0 || table.fallback !== undefined;
-    if (!hasRoutes && this.#front === undefined) return;
+    if (!hasRoutes && this.#front === undefined) return this.#serveNames([]);
     this.#secrets.follow(table.tls);
     this.#certificates = certificates(table.tls, (...ref) => this.#secrets.get(...ref));
     const front = (this.#front ??= await this.#load());
     this.#table = table;
     front.use(table, this.#aliases);
+    front.usePage(this.#ownPagePort);
     await this.#apps?.want(this.#hostsWithoutSecret(table));
     const problems: string[] = [];
     try {
@@ -252,7 +263,9 @@ class IngressDriver implements RunningIngress {
   /** What it takes is loaded with the first name. */
   async #serveNames(names: readonly ServedName[]): Promise<void> {
     const { informers, nodeName, lanInterfaces: interfaces, signal } = this.#deps;
-    if (interfaces.length === 0 || (names.length === 0 && this.#names === undefined)) return;
+    const hasPage = this.#nodes.lister.list().some((node) => homePagePort(node) !== undefined);
+    const isNeeded = names.length > 0 || hasPage || this.#names !== undefined;
+    if (interfaces.length === 0 || !isNeeded) return;
     const { LanNames: Loaded } = await import('../names/lan-names.ts');
     if (signal.aborted) return;
     this.#names ??= new Loaded({

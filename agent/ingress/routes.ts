@@ -4,6 +4,7 @@
 import type { Service } from '#kube/api/core.ts';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Ingress, IngressBackend, IngressClass } from '#kube/api/networking.ts';
+import { isHomePageName } from '#kube/machinery/home-page.ts';
 import { olderFirst, ownIngresses, servedPaths, servicePortOf } from '#kube/machinery/ingress.ts';
 import {
   chooseEndpoints,
@@ -69,7 +70,7 @@ export function routeTable(state: IngressState): RouteTable {
     const { defaultBackend } = ingress.spec;
     if (defaultBackend !== undefined) fallback ??= route(defaultBackend, '/');
     for (const { host, path, isExact, backend } of servedPaths(ingress)) {
-      const found = route(backend, path, isExact);
+      const found = isHomePageName(host) ? undefined : route(backend, path, isExact);
       if (found === undefined) continue;
       const routes = hosts.get(host) ?? [];
       const isTaken = routes.some((one) => one.path === path && one.isExact === isExact);

@@ -10,7 +10,7 @@ import { Bus, systemBusPath } from '../dbus/bus.ts';
 import { Avahi, type AvahiDeps } from './avahi.ts';
 import { lanLinks } from './lan-links.ts';
 import type { Link, LinkOptions } from './link.ts';
-import { lanAddresses, namesOf, type ServedName } from './owners.ts';
+import { lanAddresses, namesOf, pageNames, type ServedName } from './owners.ts';
 import { OwnTeller } from './own-teller.ts';
 import type { LinkAddress, Teller, TellingLink } from './teller.ts';
 
@@ -54,6 +54,7 @@ export class LanNames {
   readonly #avahi: Avahi;
   #teller: Teller | undefined;
   #served: readonly ServedName[] = [];
+  #isStopped = false;
   #timer: Timer | undefined;
   #looking = Promise.resolve();
   #problem = '';
@@ -87,23 +88,30 @@ export class LanNames {
 
   /** Says goodbye. */
   async stop(): Promise<void> {
-    this.#served = [];
+    this.#isStopped = true;
     this.#look();
     await this.#looking;
+  }
+
+  /** Of apps, and of Flotilla's own page; none once it stops. */
+  get #names(): readonly ServedName[] {
+    if (this.#isStopped) return [];
+    return [...this.#served, ...pageNames(this.#deps.nodes.lister.list())];
   }
 
   #look(): void {
     const { clock, signal } = this.#deps;
     this.#looking = this.#looking.then(() => this.#follow());
     this.#timer?.cancel();
-    if (this.#served.length === 0 || signal.aborted) return;
+    if (this.#names.length === 0 || signal.aborted) return;
     this.#timer = clock.timer(lookMs, () => this.#look());
   }
 
   /** Only while there is a name to tell of. */
   async #follow(): Promise<void> {
     const { nodeName, nodes, logger } = this.#deps;
-    const isNeeded = this.#served.length > 0;
+    const served = this.#names;
+    const isNeeded = served.length > 0;
     const links = isNeeded
       ? lanLinks(this.#deps.interfaces, this.#system.networkInterfaces())
       : new Map<string, LinkAddress>();
@@ -115,7 +123,7 @@ export class LanNames {
     this.#teller = teller;
     if (!isNeeded) this.#avahi.close();
     const all = nodes.lister.list();
-    const names = namesOf(nodeName, this.#served, all);
+    const names = namesOf(nodeName, served, all);
     const own = [...links.values()].map(({ address }) => address);
     this.#addresses = new Set([...own, ...lanAddresses(all)]);
     this.#networks = [...links.values()].map(networkOf).toSorted();

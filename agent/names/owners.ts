@@ -2,6 +2,7 @@
 // the home one: where the app runs, else any that serves plain HTTP there; with the app it moves.
 import type { Node } from '#kube/api/core.ts';
 import { isConditionTrue } from '#kube/machinery/conditions.ts';
+import { homePageName, homePagePort } from '#kube/machinery/home-page.ts';
 import { fnv1a } from '#kube/machinery/hash.ts';
 import { ingressNode, servedPorts } from '#kube/machinery/ingress.ts';
 import { formatIpv4Network, overlap, parseIpv4Network } from '#kube/machinery/ipv4.ts';
@@ -12,6 +13,8 @@ export interface ServedName {
   readonly host: string;
   /** Names of the nodes that its ready pods are on. */
   readonly runsOn: ReadonlySet<string>;
+  /** No other node can pass on what is asked. */
+  readonly isThereOnly?: boolean;
 }
 
 /** Hosts of Ingresses that the home can be told of. */
@@ -20,6 +23,13 @@ export function servedNames({ hosts }: RouteTable): ServedName[] {
     if (!isLanName(host)) return [];
     return [{ host, runsOn: new Set(routes.flatMap(({ runsOn }) => runsOn)) }];
   });
+}
+
+/** Of Flotilla's own page: one node at most. */
+export function pageNames(nodes: readonly Node[]): ServedName[] {
+  const [there] = nodes.filter((node) => homePagePort(node) !== undefined);
+  if (there === undefined) return [];
+  return [{ host: homePageName, runsOn: new Set([there.metadata.name]), isThereOnly: true }];
 }
 
 /** What mDNS can carry: one label and `.local`; more are not asked for everywhere. */
@@ -33,18 +43,15 @@ export function namesOf(
   names: readonly ServedName[],
   nodes: readonly Node[],
 ): ReadonlyMap<string, ReadonlySet<string>> {
-  const serving = nodes.filter(
-    (node) =>
-      servedPorts(node).http !== undefined && isConditionTrue(node.status?.conditions, 'Ready'),
-  );
-  const all = serving.flatMap(networksOf);
-  const own = serving.find(({ metadata }) => metadata.name === nodeName);
+  const ready = nodes.filter((node) => isConditionTrue(node.status?.conditions, 'Ready'));
+  const all = ready.flatMap(networksOf);
+  const own = ready.find(({ metadata }) => metadata.name === nodeName);
   return new Map(
     (own === undefined ? [] : networksOf(own)).map((network) => {
       const segment = segmentOf(network, all);
-      const there = serving
-        .filter((node) => networksOf(node).some((one) => segmentOf(one, all) === segment))
-        .map(({ metadata }) => metadata.name);
+      const there = ready.filter((node) =>
+        networksOf(node).some((one) => segmentOf(one, all) === segment),
+      );
       const ours = names.filter((name) => ownerOf(name, there) === nodeName);
       return [network, new Set(ours.map(({ host }) => host))];
     }),
@@ -73,8 +80,14 @@ function segmentOf(network: string, all: readonly string[]): string {
 }
 
 /** By a hash of both names, so that names are spread, and few move when a node comes or goes. */
-function ownerOf({ host, runsOn }: ServedName, there: readonly string[]): string | undefined {
-  const near = there.filter((name) => runsOn.has(name));
+function ownerOf(
+  { host, runsOn, isThereOnly = false }: ServedName,
+  there: readonly Node[],
+): string | undefined {
+  const serving = there
+    .filter((node) => (isThereOnly ? runsOn.has(node.metadata.name) : servedPorts(node).http))
+    .map(({ metadata }) => metadata.name);
+  const near = serving.filter((name) => runsOn.has(name));
   const weight = (name: string): number => fnv1a(`${host} ${name}`);
-  return (near.length > 0 ? near : there).toSorted((a, b) => weight(b) - weight(a))[0];
+  return (near.length > 0 ? near : serving).toSorted((a, b) => weight(b) - weight(a))[0];
 }

@@ -30,6 +30,7 @@ import { TokenKeys } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
 import { machinesPath } from './fleet/package/package-paths.ts';
+import { pageLinksPath } from './ui/links.ts';
 import { Aggregator } from './apiserver/aggregation/aggregator.ts';
 import { ApiServices, remoteOf } from './apiserver/aggregation/api-services.ts';
 import { Backends } from './apiserver/aggregation/backends.ts';
@@ -87,6 +88,8 @@ export interface ApiServerParts {
   readonly memberPaths?: ApiHandler;
   /** Answers below /flotilla/machines, to machines that have a token, and nodes; none: there is nothing. */
   readonly machinePaths?: ApiHandler;
+  /** Links by which other devices open the page. */
+  readonly pageLinks?: ApiHandler;
   readonly audit?: { readonly policy: AuditPolicy; readonly sink: AuditSink };
   /** Share of the time since the last look in which the process was busy, 0 to 1. */
   readonly eventLoopUtilization: () => number;
@@ -199,6 +202,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       ...(parts.machinePaths === undefined
         ? []
         : [{ prefix: machinesPath, answer: parts.machinePaths }]),
+      ...(parts.pageLinks === undefined
+        ? []
+        : [{ prefix: pageLinksPath, answer: parts.pageLinks }]),
       ...(parts.memberPaths === undefined
         ? []
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),

@@ -9,7 +9,6 @@ import type { KubeObject } from '#kube/api/object.ts';
 import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
-import { InformerFactory } from '#kube/client/informer.ts';
 import {
   nodes,
   persistentVolumeClaims,
@@ -17,12 +16,11 @@ import {
   pods,
   services,
 } from '#kube/client/resources.ts';
-import { RestClient } from '#kube/client/rest-client.ts';
+import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
-import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
-import { decideSigning } from '#platform/certificate-signing.ts';
+import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
@@ -31,39 +29,36 @@ import { defaultAuditPolicy } from './apiserver/audit/default-policy.ts';
 import { readAuditPolicy } from './apiserver/audit/policy-file.ts';
 import { bootstrapLevels, bootstrapSchemas } from './apiserver/flowcontrol/bootstrap.ts';
 import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
-import type { ApiHandler, UserInfo } from './apiserver/http.ts';
-import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
+import type { ApiHandler } from './apiserver/http.ts';
 import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
-import type { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
-import { runFleet } from './fleet/fleet.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
-import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
+import { lead, type LeadingDeps } from './leading.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
-import { LoopbackTransport } from './loopback-transport.ts';
+import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
+import { authorityOf } from './cluster-authority.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
-import { startCompactor } from './store/compactor.ts';
-import type { ClusterAuthority } from './controllers/deps.ts';
-import { runControllers } from './controllers/index.ts';
-import { Scheduler } from './scheduler/scheduler.ts';
 import { UnavailableError } from './store/store.ts';
-import type { EncryptedStore } from './store/encrypted-store.ts';
-import { UiServer } from './ui-server.ts';
-import { UiSessions } from './ui-session.ts';
+import { loopbackDoor } from './ui/door.ts';
+import { HomePage } from './ui/home-page.ts';
+import { createPageLinks } from './ui/links.ts';
+import { UiServer } from './ui/server.ts';
+import { UiSessions } from './ui/sessions.ts';
+import { PrintedTokens } from './ui/tokens.ts';
 
 export interface ControlPlaneDeps {
   readonly options: Options;
@@ -112,6 +107,7 @@ export class ControlPlane {
   /** Control planes that there are, this one first, and whether they were heard of. */
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
   #missing: string | undefined = 'the first objects are being made';
+  #homePage: HomePage | undefined;
 
   /** For machines that are added or upgraded. */
   readonly #packages: MachinePackages;
@@ -140,7 +136,16 @@ export class ControlPlane {
     });
     const sessionKey = await ensureSecret(path.join(directory, 'pki/ui-session.key'), 32, random);
     const sessions = new UiSessions({ key: sessionKey, clock, random });
-    const ui = new UiServer({ handler: late.handle, sessions, directory: pages, clock, logger });
+    const uiTokens = new PrintedTokens(random);
+    const ui = new UiServer({
+      handler: late.handle,
+      door: loopbackDoor,
+      sessions,
+      tokens: uiTokens,
+      directory: pages,
+      clock,
+      logger,
+    });
     const apiPort = await server.start({ host: options.bindAddress, port: options.port });
     this.#apiPort = apiPort;
     this.#stops.push(() => server.stop());
@@ -149,10 +154,10 @@ export class ControlPlane {
     const backing = await this.#openBacking(pki);
     await this.#untilAnswering(backing, late);
     const assembled = await this.#startApi(keys, apiPort, backing);
-    const { handler, tokens, probeApiService } = assembled;
-    late.set(handler);
+    const { tokens, probeApiService, clients } = assembled;
+    late.set(assembled.handler);
     this.#apiServers = () => apiServersOf(backing, this.#deps.nodeName);
-    const client = this.#client(handler, 'system:apiserver', ['system:masters']);
+    const client = clients.apiServer();
     await this.#bootstrap(client, apiPort);
     await this.#unlessRefused(() =>
       ensureClusterTrust(client, {
@@ -164,7 +169,10 @@ export class ControlPlane {
     this.#missing = undefined;
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
-    this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
+    const homePage = this.#openHomePage(pki, late.handle, clients);
+    this.#homePage = homePage;
+    const authority = authorityOf(pki, tokens);
+    this.#lead({ clients, probeApiService, authority, homePage }, backing);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
       const serving = await pki.apiServer(servingNames(options.bindAddress));
@@ -173,7 +181,7 @@ export class ControlPlane {
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
-    return { apiUrl: this.#apiUrl(apiPort), apiPort, uiPort, uiToken: sessions.mintToken() };
+    return { apiUrl: this.#apiUrl(apiPort), apiPort, uiPort, uiToken: uiTokens.mint() };
   }
 
   /** Ends watches, drains requests, lets the store's last write finish. */
@@ -224,7 +232,7 @@ export class ControlPlane {
     { pki, frontProxy }: Keys,
     port: number,
     backing: Backing,
-  ): Promise<AssembledApiServer> {
+  ): Promise<AssembledApiServer & { readonly clients: OwnClients }> {
     const { clock, random, logger, version, nodeName } = this.#deps;
     const { store, own } = backing;
     const audit = await this.#openAudit();
@@ -238,7 +246,7 @@ export class ControlPlane {
       packages: this.#packages,
       caPem: pki.caPem,
       port,
-      client: () => this.#controllerClient(handler, 'machine-enrolment', 'machine-enrolment'),
+      client: () => clients.account('machine-enrolment', 'machine-enrolment'),
       signal: this.#stopping.signal,
     });
     this.#stops.push(adding.whenIdle);
@@ -270,12 +278,13 @@ export class ControlPlane {
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
+      pageLinks: createPageLinks(() => this.#homePage),
       machinePaths: createMachinePaths({
         ...this.#deps,
         packages: this.#packages,
         pki,
         port,
-        client: () => this.#client(handler, 'system:apiserver', ['system:masters']),
+        client: () => clients.apiServer(),
       }),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
@@ -288,9 +297,10 @@ export class ControlPlane {
       logger,
     });
     const { handler, registry } = assembled;
+    const clients = new OwnClients({ handler, clock, random, logger });
     await registry.start(this.#stopping.signal);
-    const client = this.#client(handler, 'system:apiserver', ['system:masters']);
-    const informers = this.#informers(client);
+    const client = clients.apiServer();
+    const informers = clients.informers(client);
     // A `delete service --all` takes the cluster's own along: they come back at once.
     for (const [namespace, serviceName] of Object.entries(ownServices))
       informers.informer(services, { namespace }).addHandler({
@@ -310,7 +320,33 @@ export class ControlPlane {
     };
     isIngressSecret = ingressSecrets(informers);
     informers.start(this.#stopping.signal);
-    return assembled;
+    return { ...assembled, clients };
+  }
+
+  /** For the home's other devices, where the API is for other machines. */
+  #openHomePage(pki: ClusterPki, handler: ApiHandler, clients: OwnClients): HomePage | undefined {
+    const { options, pages } = this.#deps;
+    const { bindAddress, uiPort } = options;
+    if (addressForOthers(bindAddress) === undefined) return undefined;
+    const client = clients.apiServer();
+    const informers = clients.informers(client);
+    const page = new HomePage({
+      ...this.#deps,
+      handler,
+      directory: pages,
+      client,
+      informers,
+      authority: pki.apps(),
+      sessionKey: pki.pageKey(),
+      host: bindAddress,
+      port: uiPort === 0 ? 0 : uiPort + 1,
+      addresses: () => servingNames(bindAddress).ipAddresses,
+      signal: this.#stopping.signal,
+    });
+    this.#stops.push(() => page.stop());
+    page.start();
+    informers.start(this.#stopping.signal);
+    return page;
   }
 
   async #openAudit() {
@@ -391,11 +427,12 @@ export class ControlPlane {
   }
 
   /** What one control plane does for all, while this one's member leads. */
-  #lead(parts: Omit<LeaderParts, 'store'>, { store, onLeadership }: Backing): void {
+  #lead(parts: LeaderParts, { store, onLeadership }: Backing): void {
     const { clock, logger, onFatal } = this.#deps;
+    const [packages, apiServers] = [this.#packages, this.#apiServers];
     const work = new LeaderWork({
       catchUp: () => store.currentRevision({ linearizable: true }),
-      run: (signal) => this.#runClients({ ...parts, store }, signal),
+      run: (signal) => lead({ ...this.#deps, ...parts, packages, apiServers, store }, signal),
       clock,
       logger,
       onFatal,
@@ -403,68 +440,6 @@ export class ControlPlane {
     // First of all to stop: its last writes still find an API.
     this.#stops.push(() => work.stop());
     onLeadership((isLeader) => work.setLeader(isLeader && !this.#stopping.signal.aborted));
-  }
-
-  async #runClients(
-    { handler, store, authority, probeApiService }: LeaderParts,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { clock, random, logger } = this.#deps;
-    startCompactor({ store, clock, logger, signal });
-    void this.#renewSecrets(store, signal);
-    void this.#searchHome(handler, signal);
-    const common = { clock, random };
-    const scheduler = new Scheduler({
-      ...common,
-      client: this.#client(handler, 'system:kube-scheduler', []),
-      logger: logger.with({ component: 'scheduler' }),
-    });
-    scheduler.start(signal);
-    const manager = this.#client(handler, 'system:kube-controller-manager', []);
-    // A controller fails only by a programmer's error: the process ends and is started again.
-    await runControllers(
-      {
-        ...common,
-        clientOf: (account) =>
-          account === undefined ? manager : this.#controllerClient(handler, account),
-        informers: this.#informers(manager),
-        authority,
-        apiServers: this.#apiServers,
-        probeApiService,
-        logger: logger.with({ component: 'controllers' }),
-      },
-      signal,
-    );
-  }
-
-  async #searchHome(handler: ApiHandler, signal: AbortSignal): Promise<void> {
-    const { clock, logger, options, onFatal } = this.#deps;
-    const as = (account: string) => {
-      const client = this.#controllerClient(handler, account, account);
-      const log = logger.with({ component: 'fleet' });
-      return { client, informers: this.#informers(client), clock, logger: log };
-    };
-    const { versionOf } = this.#packages;
-    try {
-      await Promise.all([
-        runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
-        runAgentUpgrades({ ...as('agent-upgrade'), versionOf }, signal),
-      ]);
-    } catch (error) {
-      onFatal(error);
-    }
-  }
-
-  /** What an older release left in the clear, or older keys have encrypted. */
-  async #renewSecrets(store: EncryptedStore, signal: AbortSignal): Promise<void> {
-    const { logger } = this.#deps;
-    try {
-      const count = await store.renew(signal);
-      if (count > 0) logger.info('Encrypted secrets with the present key', { count });
-    } catch (error) {
-      // The next start, or the next leader, tries again; each write encrypts as well.
-      if (!signal.aborted) logger.error('Could not encrypt older secrets', { error });
-    }
   }
 
   /** etcd's own API, for administrators of this machine. */
@@ -515,70 +490,11 @@ export class ControlPlane {
       }
     }
   }
-
-  #client(
-    handler: ApiHandler,
-    name: string,
-    groups: readonly string[],
-    program = name.replace(/^system:/, ''),
-  ): RestClient {
-    const { clock, random } = this.#deps;
-    const user: UserInfo = { name, groups: [...groups, 'system:authenticated'] };
-    const transport = new LoopbackTransport({ handler, user });
-    // The program's name is what managedFields show as the owner of what it writes.
-    return new RestClient({ transport, clock, random, userAgent: `${program}/flotilla` });
-  }
-
-  #controllerClient(
-    handler: ApiHandler,
-    account: string,
-    program = 'kube-controller-manager',
-  ): RestClient {
-    const name = `system:serviceaccount:kube-system:${account}`;
-    return this.#client(handler, name, serviceAccountGroups(name) ?? [], program);
-  }
-
-  #informers(client: RestClient): InformerFactory {
-    const { clock, random, logger } = this.#deps;
-    return new InformerFactory({ client, clock, random, logger });
-  }
 }
 
-interface LeaderParts {
-  readonly handler: ApiHandler;
-  readonly store: EncryptedStore;
-  readonly authority: ClusterAuthority;
-  readonly probeApiService: AssembledApiServer['probeApiService'];
-}
+type LeaderParts = Pick<LeadingDeps, 'clients' | 'probeApiService' | 'authority' | 'homePage'>;
 
 interface Keys {
   readonly pki: ClusterPki;
   readonly frontProxy: FrontProxy;
-}
-
-function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {
-  const apps = pki.apps();
-  return {
-    caPem: pki.caPem,
-    secretToken: (...subject) => tokens.issueForSecret(...subject),
-    examine(asked) {
-      const decision = decideSigning(asked);
-      return 'refused' in decision ? decision : decision.request;
-    },
-    certify({ seconds, ...asked }) {
-      const decision = decideSigning(asked);
-      if ('refused' in decision) return decision;
-      return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
-    },
-    apps: {
-      chain: (...wanted) => apps.chain(...wanted),
-      certify(asked, chain) {
-        const decision = decideSigning(asked);
-        if ('refused' in decision) return decision;
-        return { certificatePem: apps.certify(decision.request, chain) };
-      },
-    },
-    pairProblem,
-    expiryOf: certificateExpiryMs,
-  };
 }

@@ -76,7 +76,10 @@ export class AppsAuthority {
   }
 
   /** The leaf and `chain`. Throws when that is not of ours. */
-  certify({ publicKey, dnsNames }: CertificateRequestInfo, chain: string): string {
+  certify(
+    { publicKey, dnsNames }: Pick<CertificateRequestInfo, 'publicKey' | 'dnsNames'>,
+    chain: string,
+  ): string {
     const [issuer] = certificatesIn(chain);
     if (issuer === undefined || !issuer.checkPrivateKey(createPrivateKey(this.#keyPem)))
       throw new Error('the certificates of the apps’ authority are not its own');

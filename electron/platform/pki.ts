@@ -231,6 +231,12 @@ export class ClusterPki {
     return { text, file };
   }
 
+  /** Signs the sessions of the home's devices: of the CA's key, so that each member takes the others' for its own. */
+  pageKey(): Uint8Array {
+    const der = createPrivateKey(this.#ca.keyPem).export({ type: 'pkcs8', format: 'der' });
+    return new Uint8Array(hkdfSync('sha256', der, '', 'flotilla: sessions of the page', keyBytes));
+  }
+
   /** What signs for names of apps, of the CA's key: each member has the same. */
   apps(): AppsAuthority {
     const { directory, clock, random } = this.#deps;

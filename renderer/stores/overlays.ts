@@ -2,7 +2,13 @@
 import { defineStore } from 'pinia';
 import { computed, ref } from 'vue';
 
-export type Overlay = 'deploy' | 'palette' | 'keys' | 'find-machine' | 'add-machine';
+export type Overlay =
+  | 'deploy'
+  | 'palette'
+  | 'keys'
+  | 'find-machine'
+  | 'add-machine'
+  | 'other-devices';
 
 export const useOverlays = defineStore('overlays', () => {
   const current = ref<Overlay>();

@@ -295,3 +295,35 @@ describe('adding a machine', () => {
     ]);
   });
 });
+
+describe('other devices', () => {
+  it('get a link with a code to point a camera at, and can be signed out', async () => {
+    const key = 'token=0123456789abcdef.secret';
+    const urls = [`https://flotilla.local:7481/#${key}`, `https://192.168.1.20:7481/#${key}`];
+    const pageLink = () => ({ urls, expires: '2026-12-01T12:00:00Z' });
+    const { page, url, complaints } = await visit([...home], { pageLink });
+    await page.goto(url);
+    await page.getByRole('button', { name: 'On your phone' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('img', { name: 'https://flotilla.local:7481/' }).waitFor();
+    expect(await dialog.innerText()).not.toContain('secret');
+    await expectToFit(page);
+    expect([await barriersOfBoth(page), complaints]).toEqual([[], []]);
+    if (process.env['SCREENSHOTS'] !== undefined) await screenshots.take(page, 'other-devices');
+    await dialog.getByRole('button', { name: 'Sign out all other devices' }).click();
+    await dialog.getByText('All other devices are signed out.').waitFor();
+  });
+
+  it('are told in words why there is no link', async () => {
+    const message = 'Other devices don’t reach this control plane: start it with …';
+    const pageLink = () => ({ kind: 'Status', status: 'Failure', code: 400, message }) as const;
+    const { page, url } = await visit([...home], { pageLink });
+    await page.goto(url);
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('phone');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText(message).waitFor();
+    await page.getByRole('button', { name: 'Done' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+  });
+});

@@ -1,6 +1,7 @@
 // For which names of apps the cluster makes certificates itself: hosts of its own Ingresses, below domains
 // that nobody else on the internet can own, or that the home owns and says so. Pure.
 import type { Ingress, IngressClass } from '../api/networking.ts';
+import { isHomePageName } from './home-page.ts';
 import { ingressController, ownIngresses } from './ingress.ts';
 
 /** Of the certificate signing requests for them. */
@@ -52,6 +53,8 @@ export function isHomeDomain(domain: string): boolean {
 export function isAppName(name: string, domains: readonly string[]): boolean {
   const host = name.startsWith('*.') ? name.slice(2) : name;
   if (!/^(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]+$/.test(host) || host.length > 253) return false;
+  // Nobody's app: whoever had it could pass for Flotilla itself.
+  if (isHomePageName(host)) return false;
   if (neverDomains.some((domain) => isBelow(host, domain) || host === domain)) return false;
   return domains.some((domain) => isBelow(host, domain));
 }

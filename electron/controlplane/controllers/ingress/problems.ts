@@ -8,6 +8,7 @@ import {
   isAppName,
   isHomeDomain,
 } from '#kube/machinery/app-names.ts';
+import { isHomePageName } from '#kube/machinery/home-page.ts';
 import {
   classNameOf,
   olderFirst,
@@ -39,6 +40,7 @@ export function ingressProblems(ingress: Ingress, world: ProblemWorld): IngressP
     ...backendsOf(ingress).flatMap((backend) => backendProblem(ingress, backend, world)),
     ...rivals(ingress, world),
     ...secretProblems(ingress, world),
+    ...reservedHosts(ingress),
   ];
   const warnings = [...new Set(sentences)].map((sentence) => ({
     type: 'Warning' as const,
@@ -46,6 +48,14 @@ export function ingressProblems(ingress: Ingress, world: ProblemWorld): IngressP
     sentence,
   }));
   return [...warnings, ...namesOfOthers(ingress, world)];
+}
+
+function reservedHosts(ingress: Ingress): string[] {
+  return hostsOf(ingress)
+    .filter(isHomePageName)
+    .map(
+      (host) => `${host} is the name of Flotilla's own page, and not served: choose another host.`,
+    );
 }
 
 function refOf({ metadata }: Ingress, name = metadata.name): string {
@@ -135,7 +145,9 @@ function namesOfOthers(ingress: Ingress, { classes }: ProblemWorld): IngressProb
   const isFor = (entries: typeof tls, host: string): boolean =>
     entries.some(({ hosts = [] }) => hosts.length === 0 || hosts.some(covers(host)));
   return hostsOf(ingress)
-    .filter((host) => !isFor(withSecret, host) && !isAppName(host, domains))
+    .filter(
+      (host) => !isFor(withSecret, host) && !isAppName(host, domains) && !isHomePageName(host),
+    )
     .map((host) => ({
       // Who asks for TLS has to know; for others plain HTTP may be what they want.
       type: isFor(tls, host) ? 'Warning' : 'Normal',

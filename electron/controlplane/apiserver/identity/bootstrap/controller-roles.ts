@@ -156,6 +156,7 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
   // Differs: Kubernetes upgrades no agents.
   'agent-upgrade': [rule(`${read} patch`, 'core', 'nodes')],
   // Differs: Kubernetes has none.
+  'home-page': [rule(`${read} patch`, 'core', 'nodes')],
   'home-search': [
     rule(`${read} create delete`, 'flotilla.dev', 'machines'),
     rule('update', 'flotilla.dev', 'machines/status discoveries/status'),

@@ -1,22 +1,26 @@
-// The way in for a browser: plain HTTP on loopback, since browsers don't trust our CA. Serves the
-// renderer, trades a one-time token for a session cookie, and with it answers the whole API on the
-// same origin, WebSockets included, as one user who may do everything.
-// Everything here rests on three checks: the Host must be a loopback name (DNS rebinding), what
-// writes or upgrades must come from our own pages (Origin), the cookie must be ours.
+// The way in for a browser, by one of two doors. Serves the renderer, trades a one-time token for a
+// session cookie, and with it answers the whole API on the same origin, WebSockets included, as one
+// user who may do everything.
+// Everything here rests on three checks: the Host must be the door's (DNS rebinding), what writes or
+// upgrades must come from our own pages (Origin), the cookie must be ours.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { badRequest, forbiddenPath, unauthorized } from '#kube/machinery/status.ts';
-import { Exchanges } from './apiserver/listener/exchanges.ts';
-import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from './apiserver/http.ts';
-import { listenError } from './apiserver/listener/listen-error.ts';
-import { toApiRequest, type Incoming } from './apiserver/listener/node-http.ts';
-import { textResponse } from './apiserver/status-response.ts';
-import { WebSocketBridge } from './apiserver/listener/websocket.ts';
-import { UiFiles } from './ui-files.ts';
-import type { UiSessions } from './ui-session.ts';
+import { Exchanges } from '../apiserver/listener/exchanges.ts';
+import type { ApiHandler, ApiRequest, ApiResponse, UserInfo } from '../apiserver/http.ts';
+import { listenError } from '../apiserver/listener/listen-error.ts';
+import { toApiRequest, type Incoming } from '../apiserver/listener/node-http.ts';
+import { textResponse } from '../apiserver/status-response.ts';
+import { WebSocketBridge } from '../apiserver/listener/websocket.ts';
+import type { KeyPairPem } from '#platform/certificate.ts';
+import type { Door } from './door.ts';
+import { UiFiles } from './files.ts';
+import type { UiSessions } from './sessions.ts';
+import type { Tokens } from './tokens.ts';
 
 /** As whom the page acts. */
 export const uiUser: UserInfo = {
@@ -26,7 +30,9 @@ export const uiUser: UserInfo = {
 
 export interface UiServerDeps {
   readonly handler: ApiHandler;
+  readonly door: Door;
   readonly sessions: UiSessions;
+  readonly tokens: Tokens;
   /** The built renderer: index.html, assets/. */
   readonly directory: string;
   readonly clock: Clock;
@@ -36,14 +42,15 @@ export interface UiServerDeps {
 const apiPath = /^\/(api|apis|openapi|version)(\/|$)/;
 /** Read only: an invitation holds the authority's key, which no page needs to have. */
 const membersPath = /^\/flotilla\/members(\?|$)/;
-const loopbackHost = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
+/** Links for other devices: whoever is in may ask somebody in, and sign everybody out. */
+const linksPath = /^\/flotilla\/page-links(\?|$)/;
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** `{"token": "…"}` is smaller than this. */
 const sessionBodyLimitBytes = 4096;
 
 export class UiServer {
   readonly #deps: UiServerDeps;
-  readonly #server: Server;
+  readonly #server: Server | SecureServer;
   readonly #files: UiFiles;
   readonly #exchanges: Exchanges;
   readonly #webSockets: WebSocketBridge;
@@ -57,16 +64,26 @@ export class UiServer {
       logger: deps.logger,
     });
     // A person may hand over an image of gigabytes, to a machine with a slow disk.
-    this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 3_600_000 });
+    const limits = { headersTimeout: 10_000, requestTimeout: 3_600_000 };
+    const { certificate } = deps.door;
+    this.#server =
+      certificate === undefined
+        ? createServer(limits)
+        : createSecureServer({
+            ...limits,
+            ...contextOf(certificate),
+            minVersion: 'TLSv1.2',
+            handshakeTimeout: 10_000,
+          });
     this.#listenToServer();
   }
 
-  /** Loopback only. Resolves with the port. Rejects with a sentence for a person. */
-  start(port: number): Promise<number> {
-    const options = { host: '127.0.0.1', port };
+  /** Resolves with the port. Rejects with a sentence for a person. */
+  start(port: number, host = '127.0.0.1'): Promise<number> {
+    const options = { host, port };
     return new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException): void =>
-        reject(listenError(error, options, '--ui-port'));
+        reject(listenError(error, options, this.#deps.door.flag));
       this.#server.once('error', fail);
       this.#server.listen(options, () => {
         this.#server.removeListener('error', fail);
@@ -78,6 +95,11 @@ export class UiServer {
     });
   }
 
+  /** For one made anew; open connections keep the old one. */
+  setCertificate(certificate: KeyPairPem): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(contextOf(certificate));
+  }
+
   async stop(): Promise<void> {
     this.#server.close();
     this.#exchanges.beginStop();
@@ -87,6 +109,8 @@ export class UiServer {
 
   #listenToServer(): void {
     this.#server.on('connection', (socket: Socket) => this.#exchanges.track(socket));
+    // Handshakes that fail are the browser's affair: it doesn't trust the home's authority yet.
+    this.#server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
     this.#server.on('request', (incoming: IncomingMessage, outgoing: ServerResponse) => {
       void this.#exchanges.serve(incoming, outgoing, (request, signal) =>
         this.#answer(request, signal),
@@ -106,8 +130,7 @@ export class UiServer {
 
   async #answer(incoming: Incoming, signal: AbortSignal): Promise<ApiResponse> {
     const host = incoming.headers.host ?? '';
-    if (!loopbackHost.test(host))
-      return textResponse(421, 'This address is not served here: open http://127.0.0.1 instead.\n');
+    if (!this.#deps.door.isServed(host)) return textResponse(421, this.#deps.door.elsewhere);
     const request = toApiRequest(incoming, { signal, user: uiUser });
     if (isServed(request.method, request.path)) {
       const refusal = this.#refusal(incoming, !safeMethods.has(request.method));
@@ -118,20 +141,20 @@ export class UiServer {
     }
     if (request.path === '/session') return this.#session(incoming, request);
     const response = await this.#files.answer(request);
-    return { ...response, headers: { ...pageHeaders(host), ...response.headers } };
+    return { ...response, headers: { ...this.#pageHeaders(host), ...response.headers } };
   }
 
   async #session(incoming: Incoming, request: ApiRequest): Promise<ApiResponse> {
     const refusal = this.#refusal(incoming, true);
     if (refusal !== undefined) throw forbiddenPath(refusal);
-    const { sessions } = this.#deps;
+    const { sessions, tokens } = this.#deps;
     const headers = { 'cache-control': 'no-store' };
     if (request.method === 'DELETE')
       return { status: 204, headers: { ...headers, 'set-cookie': sessions.expiredCookie() } };
     if (request.method !== 'POST') return textResponse(405, 'POST a token, or DELETE\n');
-    const cookie = sessions.redeem(tokenOf(await request.readBody()));
-    if (cookie !== undefined) return { status: 204, headers: { ...headers, 'set-cookie': cookie } };
-    // The printed address opened a second time in the same browser: it is signed in already.
+    if (await tokens.redeem(tokenOf(await request.readBody())))
+      return { status: 204, headers: { ...headers, 'set-cookie': sessions.open() } };
+    // The same address opened a second time in the same browser: it is signed in already.
     if (sessions.isSignedIn(request.headers['cookie'])) return { status: 204, headers };
     throw unauthorized();
   }
@@ -139,19 +162,44 @@ export class UiServer {
   /** Why a request can't have come from our own page; undefined when it can. */
   #refusal(incoming: Incoming, needsOrigin: boolean): string | undefined {
     const { host = '', origin } = incoming.headers;
-    if (!loopbackHost.test(host)) return `host "${host}" is not served here`;
+    const { isServed: isOurs, scheme } = this.#deps.door;
+    if (!isOurs(host)) return `host "${host}" is not served here`;
     if (origin === undefined && needsOrigin) return 'the request has no Origin header';
-    if (origin !== undefined && origin !== `http://${host}`)
+    if (origin !== undefined && origin !== `${scheme}://${host}`)
       return `origin "${origin}" is not this page`;
     const site = incoming.headers['sec-fetch-site'];
     if (site !== undefined && site !== 'same-origin' && site !== 'none')
       return 'the request comes from another page';
     return undefined;
   }
+
+  #pageHeaders(host: string): Record<string, string> {
+    const socket = this.#deps.door.scheme === 'https' ? 'wss' : 'ws';
+    return {
+      'content-security-policy': [
+        "default-src 'self'",
+        `connect-src 'self' ${socket}://${host}`,
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+      ].join('; '),
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
+    };
+  }
 }
 
 function isServed(method: string, path: string): boolean {
-  return apiPath.test(path) || (method === 'GET' && membersPath.test(path));
+  return (
+    apiPath.test(path) ||
+    (method === 'GET' && membersPath.test(path)) ||
+    (method !== 'GET' && linksPath.test(path))
+  );
 }
 
 function tokenOf(body: Uint8Array): string {
@@ -166,7 +214,6 @@ function tokenOf(body: Uint8Array): string {
   throw badRequest('the body must be {"token": "…"}');
 }
 
-/** The API has no use for it, and what it doesn't have it can't leak. */
 /** Without its cookie; and what the page writes is the page's, not the browser's. */
 function asPage(request: ApiRequest): ApiRequest {
   const { cookie: _cookie, ...headers } = request.headers;
@@ -184,21 +231,9 @@ const dataHeaders: Readonly<Record<string, string>> = {
   'cross-origin-resource-policy': 'same-origin',
 };
 
-function pageHeaders(host: string): Record<string, string> {
-  return {
-    'content-security-policy': [
-      "default-src 'self'",
-      `connect-src 'self' ws://${host}`,
-      "img-src 'self' data:",
-      "object-src 'none'",
-      "base-uri 'none'",
-      "form-action 'none'",
-      "frame-ancestors 'none'",
-    ].join('; '),
-    'x-content-type-options': 'nosniff',
-    'x-frame-options': 'DENY',
-    'referrer-policy': 'no-referrer',
-    'cross-origin-opener-policy': 'same-origin',
-    'cross-origin-resource-policy': 'same-origin',
-  };
+function contextOf({ certPem, keyPem }: KeyPairPem): {
+  readonly cert: string;
+  readonly key: string;
+} {
+  return { cert: certPem, key: keyPem };
 }

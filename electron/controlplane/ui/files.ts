@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { extname, join, resolve, sep } from 'node:path';
-import type { ApiRequest, ApiResponse } from './apiserver/http.ts';
-import { textResponse } from './apiserver/status-response.ts';
+import type { ApiRequest, ApiResponse } from '../apiserver/http.ts';
+import { textResponse } from '../apiserver/status-response.ts';
 
 const contentTypes: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',

@@ -7,13 +7,16 @@ import { WebSocket } from 'ws';
 import { ManualClock, systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
-import type { ApiHandler, ApiRequest } from './apiserver/http.ts';
-import { UiServer } from './ui-server.ts';
-import { UiSessions } from './ui-session.ts';
+import type { ApiHandler, ApiRequest } from '../apiserver/http.ts';
+import { loopbackDoor } from './door.ts';
+import { UiServer } from './server.ts';
+import { UiSessions } from './sessions.ts';
+import { PrintedTokens } from './tokens.ts';
 
 const key = new Uint8Array(32).fill(7);
 let directory: string;
 let sessions: UiSessions;
+let tokens: PrintedTokens;
 let sessionClock: ManualClock;
 let server: UiServer;
 let port: number;
@@ -38,9 +41,12 @@ beforeEach(async () => {
   };
   sessionClock = new ManualClock();
   sessions = new UiSessions({ key, clock: sessionClock, random: systemRandom });
+  tokens = new PrintedTokens(systemRandom);
   server = new UiServer({
     handler: (request) => handler(request),
+    door: loopbackDoor,
     sessions,
+    tokens,
     directory,
     clock: systemClock,
     logger: silentLogger,
@@ -86,13 +92,13 @@ function signIn(token: string, headers: Record<string, string> = {}): Promise<An
 }
 
 async function cookie(): Promise<string> {
-  const { headers } = await signIn(sessions.mintToken());
+  const { headers } = await signIn(tokens.mint());
   return headers['set-cookie']?.[0]?.split(';')[0] ?? '';
 }
 
 describe('a session', () => {
   it('is traded for a one-time token, as a cookie scripts and other sites never see', async () => {
-    const answer = await signIn(sessions.mintToken());
+    const answer = await signIn(tokens.mint());
     expect(answer.status).toBe(204);
     expect(answer.headers['set-cookie']?.[0]).toMatch(
       /^flotilla-[\w-]{8}=[^;]+; Path=\/; HttpOnly; SameSite=Strict; Max-Age=2592000$/,
@@ -100,7 +106,7 @@ describe('a session', () => {
   });
 
   it('costs its token: a second trade is 401, but for who has the session already', async () => {
-    const token = sessions.mintToken();
+    const token = tokens.mint();
     const first = await signIn(token);
     const mine = first.headers['set-cookie']?.[0]?.split(';')[0] ?? '';
     expect((await signIn(token)).status).toBe(401);

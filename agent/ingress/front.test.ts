@@ -283,6 +283,15 @@ describe('the ingress says itself', () => {
     expect(reply.text).toContain('No app of this home answers at other.local.');
   });
 
+  it('where Flotilla’s own page is, if it is on this machine', async () => {
+    await serve([await nobody()]);
+    const headers = { Host: 'flotilla.local' };
+    expect((await ask('/apps?x=1', { headers })).status).toBe(404);
+    front.usePage(7481);
+    const { status, headers: told } = await ask('/apps?x=1', { headers });
+    expect([status, told.location]).toEqual([308, 'https://flotilla.local:7481/apps?x=1']);
+  });
+
   it('nothing in a page that the host could have written', async () => {
     await serve([await nobody()]);
     const answer = await raw(

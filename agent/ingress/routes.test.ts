@@ -183,6 +183,14 @@ describe('Ingresses', () => {
     ).toEqual([undefined, undefined, 'a']);
   });
 
+  it('for Flotilla’s own page are nobody’s', () => {
+    const rules = ['flotilla.local', 'Flotilla-2.local', 'films.local'].map((host) =>
+      rule(host, 'Prefix / a'),
+    );
+    const state = world(ingress('home', { rules }));
+    expect([...routeTable(state).hosts.keys()]).toEqual(['films.local']);
+  });
+
   it('that want the same host and path: the older has it', () => {
     const rules = [rule('x.local', 'Prefix / a')];
     const older = [rule('X.local', 'Prefix / b')];

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Node } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { seededRandom } from '#kube/base/random.ts';
+import { homePageAnnotation, homePageName } from '#kube/machinery/home-page.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { decodeMessage, encodeMessage } from './codec.ts';
 import {
@@ -14,7 +15,7 @@ import {
   type ResourceRecord,
   type Sender,
 } from './messages.ts';
-import { isLanName, namesOf } from './owners.ts';
+import { isLanName, namesOf, pageNames } from './owners.ts';
 import { Responder } from './responder.ts';
 
 const wanted = new Set(['films.local']);
@@ -292,6 +293,24 @@ describe('which node tells of a name', () => {
     ];
     for (const name of ['a', 'b', 'c']) expect(owners([name], nodes)).toEqual([name]);
     expect(owners(['d'], nodes).length).toBe(1);
+  });
+
+  it('is, of Flotilla’s own page, only the one that has it, whatever else it serves', () => {
+    const page = (one: Node, port = '7481'): Node => {
+      const annotations = { ...one.metadata.annotations, [homePageAnnotation]: port };
+      return { ...one, metadata: { ...one.metadata, annotations } };
+    };
+    const tellers = (nodes: readonly Node[]): string[] =>
+      nodes
+        .map(({ metadata }) => metadata.name)
+        .filter((name) =>
+          [...namesOf(name, pageNames(nodes), nodes).values()].some((names) =>
+            names.has(homePageName),
+          ),
+        );
+    expect(tellers([node('a'), page(node('b', { ports: '' })), node('c')])).toEqual(['b']);
+    expect(tellers([node('a'), page(node('b', { ready: 'Unknown' }))])).toEqual([]);
+    expect(tellers([node('a'), page(node('b'), '0'), page(node('c'), 'x')])).toEqual([]);
   });
 
   it('has one label that a host name may have', () => {

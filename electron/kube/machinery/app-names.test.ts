@@ -57,6 +57,11 @@ describe('a certificate of the cluster can be', () => {
     ['', false],
   ])('for %j: %j', (name, want) => expect(isAppName(name, own)).toBe(want));
 
+  it('never for Flotilla’s own page: its holder could pass for it', () => {
+    const names = ['flotilla.local', 'flotilla-12.local', 'flotilla-x.local'];
+    expect(names.map((name) => isAppName(name, ['local']))).toEqual([false, false, true]);
+  });
+
   it('for hosts of our Ingresses, and what they are called beside another device of that name', () => {
     const theirs = {
       ...ingress('theirs.local'),

@@ -147,6 +147,14 @@ describe('of an Ingress it is said', () => {
     expect(problems(ingress({ rules: rules.slice(0, 2) }), { classes: [owned] })).toEqual([]);
   });
 
+  it('that a host is Flotilla’s own, and nothing else of it', () => {
+    expect(problems(ingress({ rules: [rule('flotilla.local')] }))).toEqual([
+      warning(
+        "flotilla.local is the name of Flotilla's own page, and not served: choose another host.",
+      ),
+    ]);
+  });
+
   it('which annotation can’t be followed', () => {
     const annotations = { 'ingress.flotilla.dev/proxy-body-size': 'lots' };
     expect(problems(ingress({ rules: [rule('films.local')] }, { annotations }))).toEqual([

@@ -31,8 +31,8 @@ export interface FakeKind {
 export interface FakeOptions {
   readonly kinds: readonly FakeKind[];
   readonly objects: readonly FakeObject[];
-  /** One sample of a node's stats stream, called once a second per viewer. */
-  readonly stats: (node: string, nowMs: number) => object;
+  /** One sample of a node's stats stream, called once a second per viewer; undefined: none this time. */
+  readonly stats: (node: string, nowMs: number) => object | undefined;
   /** What a node keeps of the past: its answer to stats/history. */
   readonly history?: (node: string, query: URLSearchParams) => object;
   readonly log: (pod: string) => readonly string[];
@@ -69,6 +69,10 @@ export function fakeMembers(
     ...more[name],
   }));
   return { clusterId: 'fake', term: 3, revision: 100, members, problem: null };
+}
+
+function sendSample(socket: WebSocket, sample: object | undefined): void {
+  if (sample !== undefined) socket.send(`${JSON.stringify(sample)}\n`);
 }
 
 interface Target {
@@ -281,8 +285,7 @@ export class FakeCluster {
       return;
     }
     if (target.subresource.startsWith('proxy/stats')) {
-      const send = (): void =>
-        socket.send(`${JSON.stringify(this.#options.stats(target.name, Date.now()))}\n`);
+      const send = (): void => sendSample(socket, this.#options.stats(target.name, Date.now()));
       const timer = setInterval(send, 1000);
       socket.on('close', () => clearInterval(timer));
       return;

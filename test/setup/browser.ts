@@ -1,5 +1,6 @@
-// Debian's Chromium, driven by Playwright, with everything off that would look for a network.
-import { mkdirSync } from 'node:fs';
+// Debian's Chromium, driven by Playwright, with everything off that would look for a network. Its headless
+// shell where there is one: the same engine, which takes two thirds of the processor without a browser's window around it.
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { root } from './machine.ts';
@@ -16,7 +17,8 @@ const flags = [
   '--disable-site-isolation-trials',
 ];
 
-export const browserProgram = '/usr/bin/chromium';
+const shell = '/usr/bin/chromium-headless-shell';
+export const browserProgram = existsSync(shell) ? shell : '/usr/bin/chromium';
 
 export async function launchBrowser(executablePath = browserProgram): Promise<Browser> {
   return await chromium.launch({ executablePath, args: flags });

@@ -55,11 +55,11 @@ export async function visit(
     members: fakeMembers(['nuc', 'pi-kitchen', 'thinkpad'], {
       thinkpad: { health: 'unreachable' },
     }),
+    stats: (node, nowMs) => fakeStats(node, nowMs, objects),
     ...more,
     kinds: fakeKinds,
     objects,
     root: renderer,
-    stats: (node, nowMs) => fakeStats(node, nowMs, objects),
     history: (node, query) => {
       asked.push(`${node} ${query.get('range')} ${query.get('of')}`);
       return fakeHistory(node, query, Date.now());

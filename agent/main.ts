@@ -5,13 +5,12 @@ import { hostname, networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { delay, systemClock } from '#kube/base/clock.ts';
-import type { Logger } from '#kube/base/logger.ts';
+import { silentLogger, type Logger } from '#kube/base/logger.ts';
 import { pooledRandom } from '#kube/base/random.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
-import { HttpsTransport } from '#platform/https-transport.ts';
-import type { ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
+import { openApiServers, type ApiServers } from './api-servers/open.ts';
 import { HeldTransport, readClusterId } from './cluster-id.ts';
 import {
   ensureCredentials,
@@ -25,6 +24,7 @@ import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import type { Announcer } from './names/announcer.ts';
 import { NodeAgent } from './node-agent.ts';
+import type { RemoveOptions } from './removal/remove-command.ts';
 import type { Upgrader, UpgraderDeps } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
@@ -148,21 +148,21 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const stopping = new AbortController();
   let agent: NodeAgent | undefined;
   let announcer: Announcer | undefined;
-  let transport: HttpsTransport | undefined;
+  let api: ApiServers | undefined;
   channel.onStop((why) => {
     logger.info('The agent stops', { why });
     stopping.abort();
-    const all = Promise.all([agent?.stop(), announcer?.stop()]);
+    const all = Promise.all([agent?.stop(), announcer?.stop(), api?.known.save()]);
     const stopped = Promise.race([all, delay(systemClock, stopMs)]);
     void stopped.finally(() => {
-      transport?.close();
+      api?.transport.close();
       process.exit(0);
     });
   });
   const ways: CredentialsDeps = {
     ...flags,
     dataDirectory: flags.data,
-    withClient,
+    withClient: clientMaker(flags, logger),
     clock: systemClock,
     random,
     logger,
@@ -171,7 +171,13 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const given = await ensureCredentials(ways);
   if (given === undefined) return;
   let credentials = given;
-  transport = new HttpsTransport(credentials.client, systemClock);
+  const common = { clock: systemClock, random, logger };
+  const { transport, known, moved } = (api = await openApiServers({
+    config: credentials.client,
+    nodeName: flags.nodeName,
+    dataDirectory: flags.data,
+    ...common,
+  }));
   const userAgent = `kubelet/flotilla-agent-${flags.nodeName}`;
   const clientDeps = { userAgent, clock: systemClock, random };
   const restart = (): never => process.exit(1);
@@ -215,7 +221,9 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     clock: systemClock,
     random,
     logger,
-    onAddresses: () => transport?.dropUnlessFrom(ownAddresses()),
+    onAddresses: moved,
+    apiServer: () => transport.server,
+    followApiServers: (slices, signal) => known.follow(slices, signal),
     restart,
     say: (sentence) => process.stderr.write(`${sentence}\n`),
     onReady(isReady, message) {
@@ -229,7 +237,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   });
   void keepCredentials(ways, credentials, (renewed) => {
     credentials = renewed;
-    transport?.use(renewed.client);
+    transport.use(renewed.client);
     agent?.setCertificate(serverCertificate(renewed));
   });
   announcer = await announce(flags, clusterId, logger, stopping.signal);
@@ -291,21 +299,17 @@ function peerIdentity({ client }: Credentials): PeerIdentity {
   return { caPem, certPem, keyPem };
 }
 
-async function withClient<T>(
-  config: ClientConfig,
-  use: (client: RestClient) => Promise<T>,
-): Promise<T> {
-  const transport = new HttpsTransport(config, systemClock);
-  try {
-    return await use(new RestClient({ transport, userAgent: 'kubelet/flotilla-agent-joining' }));
-  } finally {
-    transport.close();
-  }
-}
-
-function ownAddresses(): ReadonlySet<string> {
-  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
-  return new Set(all.map(({ address }) => address));
+/** To whichever API server answers: the one that `config` names, or another that this machine knows. */
+function clientMaker({ data, nodeName }: Flags, logger: Logger): RemoveOptions['withClient'] {
+  return async (config, use) => {
+    const deps = { config, nodeName, dataDirectory: data, clock: systemClock, random, logger };
+    const { transport } = await openApiServers(deps);
+    try {
+      return await use(new RestClient({ transport, userAgent: 'kubelet/flotilla-agent-joining' }));
+    } finally {
+      transport.close();
+    }
+  };
 }
 
 function processUsage() {
@@ -318,12 +322,14 @@ function processUsage() {
 }
 
 /** Ends the process: 0 when nothing is left. */
-async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<never> {
+async function remove(flags: Flags, logDirectory: string): Promise<never> {
+  const { data, nodeName } = flags;
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   const userId = process.getuid?.() ?? -1;
   const variables = process.env;
   try {
     const { removeNode } = await import('./removal/remove-command.ts');
+    const withClient = clientMaker(flags, silentLogger);
     const options = { data, nodeName, logDirectory, userId, variables, say, withClient };
     const isDone = await removeNode(options);
     process.exit(isDone ? 0 : 1);

@@ -9,12 +9,19 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory, withoutManagedFields } from '#kube/client/informer.ts';
-import { nodes, persistentVolumes, pods, services } from '#kube/client/resources.ts';
+import {
+  endpointSlices,
+  nodes,
+  persistentVolumes,
+  pods,
+  services,
+} from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
+import type { SliceSource } from './api-servers/known-servers.ts';
 import { EngineInstaller } from './engine/engine-installer.ts';
 import { EngineKeeper, installEngineAnnotation } from './engine/engine-keeper.ts';
 import { engineProblem, type EngineEnvironment } from './engine/engine-socket.ts';
@@ -103,6 +110,10 @@ export interface NodeAgentDeps {
   readonly logger: Logger;
   /** Of this machine: some came or went. */
   readonly onAddresses: () => void;
+  /** By the cluster's slices it is known where its API servers are. */
+  readonly followApiServers: (slices: SliceSource, signal: AbortSignal) => void;
+  /** That is spoken with now. */
+  readonly apiServer: () => string | undefined;
   /** Ends this process, so that another takes its place. */
   readonly restart: () => void;
   /** A sentence for the person. */
@@ -220,6 +231,7 @@ export class NodeAgent {
     await this.#devices.start();
     await this.#machine.start();
     this.#networks.start(informers);
+    this.#deps.followApiServers(informers.informer(endpointSlices), signal);
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();

@@ -16,6 +16,10 @@ import {
   pods,
   services,
 } from '#kube/client/resources.ts';
+import type { EndpointSlice } from '#kube/api/discovery.ts';
+import { PodGateway } from './api-servers/pod-gateway.ts';
+import { isWithinMachine } from './api-servers/own-addresses.ts';
+import { LocalSlices } from './dns/local-slices.ts';
 import type { ClusterDns } from './dns/cluster-dns.ts';
 import { dnsReasonAnnotation, machineDns } from './dns/machine-dns.ts';
 import {
@@ -34,7 +38,7 @@ import { fileAt } from './kept-file.ts';
 import { policyTableName } from './policy/policy-table.ts';
 import { PolicyKeeper } from './policy/policy-keeper.ts';
 import { slimPod } from './policy/pods.ts';
-import { startProxy, type ProxyStatus } from './proxy/proxy.ts';
+import { startProxy, type ProxySource, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 
@@ -47,6 +51,8 @@ export interface NodeNetworksDeps extends Omit<PodNetworkDeps, 'informers' | 'ru
   readonly lanInterfaces: readonly string[];
   readonly dataDirectory: string;
   readonly events: EventRecorder;
+  /** The API server that answers now. */
+  readonly apiServer: () => string | undefined;
 }
 
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
@@ -62,6 +68,7 @@ export class NodeNetworks {
   #running: RunningIngress | undefined;
   #portHolders: PortHolders | undefined;
   #lanAddresses: LanAddresses | undefined;
+  #podGateway: PodGateway | undefined;
 
   constructor(deps: NodeNetworksDeps) {
     this.#deps = deps;
@@ -78,7 +85,7 @@ export class NodeNetworks {
     const onAddresses = (): void => {
       this.#deps.onAddresses();
       this.#lanAddresses?.trigger();
-      void this.#dns?.listen();
+      this.#listenForPods();
     };
     const deps = { ...this.#deps, informers, onAddresses };
     this.#pods = startPodNetwork({ ...deps, runtime: engine.runtime });
@@ -115,7 +122,7 @@ export class NodeNetworks {
   /** The engine came, or went. */
   onEngine(): void {
     this.#pods?.trigger();
-    void this.#dns?.listen();
+    this.#listenForPods();
   }
 
   async stop(): Promise<void> {
@@ -172,13 +179,13 @@ export class NodeNetworks {
     const onStatus = (status: ProxyStatus): void => {
       this.#proxy = status;
       // Names go by ClusterIP as soon as there are such.
-      void this.#dns?.listen();
+      this.#listenForPods();
       this.#deps.onChange();
     };
     const proxy = await startProxy(
       {
         services: informers.informer(services),
-        endpointSlices: this.#dns?.localSlices ?? informers.informer(endpointSlices),
+        endpointSlices: this.#openGateway(informers),
         node: informers.informer<Node>(nodes),
         system: proxySystem(userId),
         clock,
@@ -193,6 +200,33 @@ export class NodeNetworks {
       signal,
     );
     onStatus(proxy.status());
+  }
+
+  /** Where pods ask: for names, and for the API. */
+  #listenForPods(): void {
+    void this.#dns?.listen();
+    void this.#podGateway?.look();
+  }
+
+  /** The slices that the proxy goes by, with what is served on this machine itself. */
+  #openGateway(informers: InformerFactory): ProxySource<EndpointSlice> {
+    const { engine, nodeName, logger, apiServer: server, signal } = this.#deps;
+    const cluster = informers.informer(endpointSlices);
+    const { podNetwork } = engine;
+    if (podNetwork === undefined || this.#dns === undefined) return cluster;
+    const slices = new LocalSlices(this.#dns.localSlices, nodeName);
+    this.#podGateway = new PodGateway({
+      slices: cluster,
+      publish: (local) => slices.set(local),
+      podCidr: async () => (await podNetwork()).cidr,
+      hasClusterIps: () => this.#proxy?.mode === 'nftables',
+      server,
+      mayCall: isWithinMachine,
+      logger,
+      signal,
+    });
+    this.#podGateway.start();
+    return slices;
   }
 
   #startIngress(informers: InformerFactory): void {

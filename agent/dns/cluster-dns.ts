@@ -13,6 +13,7 @@ import type { EventHandlers } from '#kube/client/informer.ts';
 import { keyOf } from '#kube/client/resources.ts';
 import { messageOf } from '../error-message.ts';
 import { KeptFile, type FileAccess } from '../kept-file.ts';
+import { gatewayOf } from '../runtime/pod-network.ts';
 import { isWithin } from './answer.ts';
 import { ufwPaths, ufwProblem } from './firewall.ts';
 import { LocalSlices } from './local-slices.ts';
@@ -288,9 +289,12 @@ export class ClusterDns {
   #publish(): void {
     const hasOther = Object.keys(this.#service?.spec.selector ?? {}).length > 0;
     const isServed = this.#server.port !== 0 && !hasOther;
-    this.localSlices.set(
-      isServed ? { ...dnsService, address: this.#gateway, port: this.#server.port } : undefined,
-    );
+    const { port } = this.#server;
+    const ports = [
+      { name: 'dns', protocol: 'UDP', port },
+      { name: 'dns-tcp', protocol: 'TCP', port },
+    ];
+    this.localSlices.set(isServed ? { ...dnsService, address: this.#gateway, ports } : undefined);
   }
 
   /** Pods of this machine, and the machine itself: nobody on the network. */
@@ -319,12 +323,6 @@ function sentence(why: string): string {
 
 function isDnsService({ metadata }: Service): boolean {
   return metadata.namespace === dnsService.namespace && metadata.name === dnsService.name;
-}
-
-/** Docker gives it the first address of the range. */
-function gatewayOf(cidr: string): string {
-  const [base = ''] = cidr.split('/');
-  return base.replace(/\d+$/, (last) => String(Number(last) + 1));
 }
 
 function portProblem(error: unknown, what: string): string {

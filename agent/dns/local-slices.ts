@@ -1,5 +1,5 @@
-// EndpointSlices as the proxy sees them: the cluster's, and one more that leads the DNS Service to the
-// server of this very machine. It stands in no API: each machine has another address there.
+// EndpointSlices as the proxy sees them: the cluster's, and one more that leads a Service to a server of this very
+// machine. It stands in no API: each machine has another address there.
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { ProxySource } from '../proxy/proxy.ts';
 
@@ -8,7 +8,7 @@ export interface LocalServer {
   /** Of the Service. */
   readonly name: string;
   readonly address: string;
-  readonly port: number;
+  readonly ports: NonNullable<EndpointSlice['ports']>;
 }
 
 export class LocalSlices implements ProxySource<EndpointSlice> {
@@ -48,7 +48,10 @@ export class LocalSlices implements ProxySource<EndpointSlice> {
   }
 }
 
-function sliceOf({ namespace, name, address, port }: LocalServer, nodeName: string): EndpointSlice {
+function sliceOf(
+  { namespace, name, address, ports }: LocalServer,
+  nodeName: string,
+): EndpointSlice {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
@@ -59,9 +62,6 @@ function sliceOf({ namespace, name, address, port }: LocalServer, nodeName: stri
     },
     addressType: 'IPv4',
     endpoints: [{ addresses: [address], conditions: { ready: true }, nodeName }],
-    ports: [
-      { name: 'dns', protocol: 'UDP', port },
-      { name: 'dns-tcp', protocol: 'TCP', port },
-    ],
+    ports,
   };
 }

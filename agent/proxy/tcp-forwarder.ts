@@ -74,7 +74,7 @@ export class TcpForwarder {
     upstream.once('connect', () => {
       upstream.off('error', tryOthers);
       this.#picker.took(client.remoteAddress ?? '', next);
-      join(client, upstream);
+      joinSockets(client, upstream);
     });
   }
 
@@ -87,7 +87,7 @@ export class TcpForwarder {
 }
 
 /** `pipe` passes on each side's end; a side that breaks takes the other with it. */
-function join(a: Socket, b: Socket): void {
+export function joinSockets(a: Socket, b: Socket): void {
   a.pipe(b);
   b.pipe(a);
   for (const [broken, other] of [

@@ -19,6 +19,12 @@ export interface PodNetwork {
   readonly cidr: string;
 }
 
+/** The machine's own address in it: Docker gives it the first of the range. */
+export function gatewayOf(cidr: string): string {
+  const [base = ''] = cidr.split('/');
+  return base.replace(/\d+$/, (last) => String(Number(last) + 1));
+}
+
 /** 8 hexadecimal digits that stand for the cluster in names with little room. */
 export function shortClusterId(clusterId: string): string {
   return createHash('sha256').update(clusterId).digest('hex').slice(0, 8);

@@ -8,7 +8,10 @@ it.each([
   ['192.168.1.17', ['192.168.1.17'], '192.168.1.17'],
   ['0.0.0.0', own, '192.168.1.17'],
 ])('listening on %s', (bindAddress, ipAddresses, others) => {
-  expect(servingNames(bindAddress, own)).toEqual({ dnsNames: [], ipAddresses });
+  expect(servingNames(bindAddress, '10.96.0.1', own)).toEqual({
+    dnsNames: [],
+    ipAddresses: ['10.96.0.1', ...ipAddresses],
+  });
   expect(addressForOthers(bindAddress, own)).toBe(others);
 });
 

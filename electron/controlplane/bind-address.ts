@@ -4,12 +4,23 @@ import { networkInterfaces } from 'node:os';
 
 export const everywhere = '0.0.0.0';
 
-/** Agents know the server by its name, `kubernetes`, so that addresses may change; others may ask by address. */
+/**
+ * Agents know the server by its name, `kubernetes`, so that addresses may change; others may ask by address, and pods do
+ * by the Service's.
+ */
 export function servingNames(
   bindAddress: string,
+  serviceIp: string,
   own: readonly string[] = machineAddresses(),
 ): { readonly dnsNames: readonly string[]; readonly ipAddresses: readonly string[] } {
-  return { dnsNames: [], ipAddresses: bindAddress === everywhere ? own : [bindAddress] };
+  return { dnsNames: [], ipAddresses: [serviceIp, ...listenedAddresses(bindAddress, own)] };
+}
+
+export function listenedAddresses(
+  bindAddress: string,
+  own: readonly string[] = machineAddresses(),
+): readonly string[] {
+  return bindAddress === everywhere ? own : [bindAddress];
 }
 
 /** Undefined while it listens on loopback only. */

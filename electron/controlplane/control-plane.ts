@@ -35,7 +35,7 @@ import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
-import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
+import { addressForOthers, everywhere, listenedAddresses, servingNames } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
@@ -51,7 +51,7 @@ import { authorityOf } from './cluster-authority.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
 import { createMemberPaths } from './members/paths.ts';
-import { bootstrapObjects } from './registry/bootstrap.ts';
+import { bootstrapObjects, kubernetesServiceIP } from './registry/bootstrap.ts';
 import { UnavailableError } from './store/store.ts';
 import { loopbackDoor } from './ui/door.ts';
 import { HomePage } from './ui/home-page.ts';
@@ -92,6 +92,9 @@ export const clusterConfig = {
   nodePortRange: [30_000, 32_767],
 } as const;
 
+/** By which pods reach the API. */
+const serviceIp = kubernetesServiceIP(clusterConfig.serviceCidr);
+
 /** By namespace. */
 const ownServices = { default: 'kubernetes', 'kube-system': 'kube-dns' };
 
@@ -129,7 +132,7 @@ export class ControlPlane {
     const late = new LateHandler();
     const server = new ApiServer({
       handler: late.handle,
-      certificate: await pki.apiServer(servingNames(options.bindAddress)),
+      certificate: await pki.apiServer(servingNames(options.bindAddress, serviceIp)),
       caPem: pki.caPem,
       clock,
       logger,
@@ -175,7 +178,7 @@ export class ControlPlane {
     this.#lead({ clients, probeApiService, authority, homePage }, backing);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
-      const serving = await pki.apiServer(servingNames(options.bindAddress));
+      const serving = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
       await backing.own?.opened.renew();
@@ -284,6 +287,7 @@ export class ControlPlane {
         packages: this.#packages,
         pki,
         port,
+        serviceIp,
         client: () => clients.apiServer(),
       }),
       eventLoopUtilization: () => {
@@ -340,7 +344,7 @@ export class ControlPlane {
       sessionKey: pki.pageKey(),
       host: bindAddress,
       port: uiPort === 0 ? 0 : uiPort + 1,
-      addresses: () => servingNames(bindAddress).ipAddresses,
+      addresses: () => listenedAddresses(bindAddress),
       signal: this.#stopping.signal,
     });
     this.#stops.push(() => page.stop());
@@ -447,7 +451,7 @@ export class ControlPlane {
     const { options, clock, random, logger } = this.#deps;
     const { etcdPort } = options;
     if (etcdPort === undefined || own === undefined) return undefined;
-    const { keyPem, certPem } = await pki.apiServer(servingNames(options.bindAddress));
+    const { keyPem, certPem } = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
     let port = etcdPort;
     const server = createEtcdServer({
       kv: own.opened.kv,

@@ -17,6 +17,8 @@ export interface MachinePathsDeps {
   readonly packages: MachinePackages;
   readonly pki: ClusterPki;
   readonly port: number;
+  /** Of the Service `kubernetes`. */
+  readonly serviceIp: string;
   readonly client: () => RestClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -41,7 +43,7 @@ export function packagesOf({
 }
 
 export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
-  const { options, packages, pki, port } = deps;
+  const { options, packages, pki, port, serviceIp } = deps;
   const { bindAddress } = options;
   return createPackagePaths({
     packageFor: packages.of,
@@ -54,7 +56,7 @@ export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
         serverName: 'kubernetes',
       };
     },
-    pin: async () => pinOf((await pki.apiServer(servingNames(bindAddress))).certPem),
+    pin: async () => pinOf((await pki.apiServer(servingNames(bindAddress, serviceIp))).certPem),
     issueToken: (nodeName) => issueToken({ ...deps, client: deps.client() }, nodeName),
   });
 }

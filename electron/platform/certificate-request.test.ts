@@ -89,6 +89,14 @@ describe('the signers', () => {
       /does not begin/,
     ],
     ['a serving node', serving, { ...node, ipAddresses: ['10.0.0.2'] }, forServer, 'server'],
+    ['an API server', serving, { ...node, dnsNames: ['Kubernetes'] }, forServer, /another/],
+    [
+      'an API server as pods name it',
+      serving,
+      { ...node, dnsNames: ['pi', 'kubernetes.default.svc'] },
+      forServer,
+      /another/,
+    ],
     ['a serving node without names', serving, node, forServer, /required/],
     [
       'a serving node with mail',

@@ -15,6 +15,14 @@ export type SigningDecision =
   | { readonly request: CertificateRequestInfo; readonly usages: CertificateSpec['usages'] }
   | { readonly refused: string };
 
+/** How agents and pods name the API server: no machine is certified for one of these. */
+export const apiServerNames = [
+  'kubernetes',
+  'kubernetes.default',
+  'kubernetes.default.svc',
+  'kubernetes.default.svc.cluster.local',
+];
+
 const nodes = 'system:nodes';
 const nodePrefix = 'system:node:';
 const clientSigner = 'kubernetes.io/kube-apiserver-client';
@@ -58,6 +66,9 @@ function subjectProblem(signerName: string, request: CertificateRequestInfo): st
     return `subject common name does not begin with ${nodePrefix}`;
   if (hasOtherNames) return 'emails, URIs and other names are not allowed';
   const names = dnsNames.length + ipAddresses.length;
+  const taken = dnsNames.find((name) => apiServerNames.includes(name.toLowerCase()));
+  if (taken !== undefined)
+    return `${taken} is the API server's name: give the machine another (--node-name)`;
   if (signerName === servingSigner)
     return names === 0 ? 'DNS or IP subjectAltName is required' : undefined;
   return names > 0 ? 'DNS and IP subjectAltNames are not allowed' : undefined;

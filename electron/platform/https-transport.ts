@@ -25,6 +25,8 @@ export class HttpsTransport implements Transport {
   readonly #clock: Clock;
   #session: ClientHttp2Session | undefined;
   readonly #watched = new WeakMap<ClientHttp2Session, Watched>();
+  /** That were made: the server has shown who it is. */
+  readonly #made = new WeakSet<ClientHttp2Session>();
 
   constructor(config: ClientConfig, clock: Clock) {
     this.#config = config;
@@ -59,11 +61,24 @@ export class HttpsTransport implements Transport {
     this.#session = undefined;
   }
 
+  /** A connection stands, as far as is known. */
+  get isConnected(): boolean {
+    const session = this.#session;
+    return (
+      session !== undefined && !session.closed && !session.destroyed && this.#made.has(session)
+    );
+  }
+
+  /** What is open may finish; the next request makes a new connection. */
+  retire(): void {
+    this.#session?.close();
+    this.#session = undefined;
+  }
+
   /** As whom, and where, from the next connection on; what is open may finish on the old one. */
   use(config: ClientConfig): void {
     this.#config = config;
-    this.#session?.close();
-    this.#session = undefined;
+    this.retire();
   }
 
   /**
@@ -98,17 +113,18 @@ export class HttpsTransport implements Transport {
         reject(new TransportError('the request was aborted'));
       };
       request.signal?.addEventListener('abort', abort);
+      // A server that refuses a stream has not looked at it: RFC 9113 section 8.7.
+      const neverSent = (): boolean =>
+        !this.#made.has(session) || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
       stream.once('close', () => {
         request.signal?.removeEventListener('abort', abort);
-        reject(new TransportError(`no answer from ${this.#config.server}`));
+        const message = `no answer from ${this.#config.server}`;
+        reject(new TransportError(message, { neverSent: neverSent() }));
       });
-      stream.on('error', (error: Error) =>
-        reject(
-          new TransportError(`no answer from ${this.#config.server}: ${messageOf(error)}`, {
-            cause: error,
-          }),
-        ),
-      );
+      stream.on('error', (error: Error) => {
+        const message = `no answer from ${this.#config.server}: ${messageOf(error)}`;
+        reject(new TransportError(message, { cause: error, neverSent: neverSent() }));
+      });
       stream.once('response', (raw) => {
         const headers: Record<string, string> = {};
         for (const [name, value] of Object.entries(raw))
@@ -152,7 +168,10 @@ export class HttpsTransport implements Transport {
     const patience = this.#clock.timer(connectTimeoutMs, () =>
       session.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`)),
     );
-    session.once('connect', () => patience.cancel());
+    session.once('connect', () => {
+      patience.cancel();
+      this.#made.add(session);
+    });
     // Each stream reports the failure to its caller.
     session.on('error', () => undefined);
     // The server is going: what is open may finish, the next request connects anew.

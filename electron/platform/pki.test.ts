@@ -152,6 +152,18 @@ describe('a leaf certificate', () => {
     expect(second.certPem).not.toBe(first.certPem);
   });
 
+  it("of an API server keeps its key when only its names change: that is what a machine's line pins", async () => {
+    const pki = await open();
+    const before = await pki.apiServer(names);
+    const after = await pki.apiServer({ ...names, ipAddresses: ['192.168.1.6'] });
+    expect([after.keyPem === before.keyPem, after.certPem === before.certPem]).toEqual([
+      true,
+      false,
+    ]);
+    clock.advance(300 * day);
+    expect((await pki.apiServer(names)).keyPem).not.toBe(before.keyPem);
+  });
+
   it('never outlives the authority', async () => {
     await open();
     clock.advance(3500 * day);

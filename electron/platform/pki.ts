@@ -7,6 +7,7 @@ import { createPrivateKey, hkdfSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
+import { apiServerNames } from './certificate-signing.ts';
 import { AppsAuthority } from './apps-authority.ts';
 import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
 import type { CertificateRequestInfo } from './certificate-request.ts';
@@ -60,6 +61,8 @@ export interface CertificateRequest {
   readonly ipAddresses?: readonly string[];
   /** The key that is certified, whatever is at `path`; a new one when left out. */
   readonly keyPem?: string;
+  /** Of a certificate that is good but for its names the key goes on: people may have written down its hash. */
+  readonly keepsKey?: boolean;
 }
 
 /** A control-plane member as its peers know it. */
@@ -100,13 +103,11 @@ export class ClusterPki {
 
   /** The certificate kept at `request.path`, made (again) if need be. */
   async ensure(request: CertificateRequest): Promise<KeyPairPem> {
-    const [certPem, keyPem] = await Promise.all([
-      readFileIfExists(`${request.path}.crt`),
-      readFileIfExists(`${request.path}.key`),
-    ]);
-    if (certPem !== undefined && keyPem !== undefined && this.#isUsable(request, certPem, keyPem))
-      return { certPem, keyPem };
-    const made = issueCertificate(this.#spec(request), this.#ca, this.#deps.random);
+    const kept = await this.#keptPair(request.path);
+    if (kept !== undefined && this.#isUsable(request, kept)) return kept;
+    const keyPem = request.keyPem ?? (request.keepsKey === true ? kept?.keyPem : undefined);
+    const spec = this.#spec({ ...request, ...(keyPem !== undefined && { keyPem }) });
+    const made = issueCertificate(spec, this.#ca, this.#deps.random);
     // A crash between the two leaves a pair that doesn't match: made again at the next start.
     await writeFileAtomic(`${request.path}.key`, made.keyPem);
     await writeFileAtomic(`${request.path}.crt`, made.certPem);
@@ -122,8 +123,10 @@ export class ClusterPki {
       path: join(this.#deps.directory, 'apiserver'),
       commonName: 'kube-apiserver',
       usages: ['server'],
-      dnsNames: [...new Set([...apiServerDnsNames, ...names.dnsNames])],
+      dnsNames: [...new Set(['localhost', ...apiServerNames, ...names.dnsNames])],
       ipAddresses: [...new Set(['127.0.0.1', '::1', ...names.ipAddresses])],
+      // By its hash machines know it that are added by a line.
+      keepsKey: true,
     });
   }
 
@@ -267,20 +270,29 @@ export class ClusterPki {
     };
   }
 
-  #isUsable(request: CertificateRequest, certPem: string, keyPem: string): boolean {
-    const certificate = parsePair(certPem, keyPem);
-    if (certificate === undefined) return false;
-    const now = this.#deps.clock.now();
-    const isTimely =
-      Date.parse(certificate.validFrom) <= now &&
-      Date.parse(certificate.validTo) - now > renewBeforeMs;
+  #isUsable(request: CertificateRequest, { certPem, keyPem }: KeyPairPem): boolean {
+    const certificate = new X509Certificate(certPem);
     return (
-      isTimely &&
-      keyPem === (request.keyPem ?? keyPem) &&
-      certificate.checkIssued(this.#caCertificate) &&
-      certificate.verify(this.#caCertificate.publicKey) &&
-      describe(certificate) === describeRequest(request)
+      keyPem === (request.keyPem ?? keyPem) && describe(certificate) === describeRequest(request)
     );
+  }
+
+  /** The pair at `path`, if it is whole, of this CA, and will be good for a while. */
+  async #keptPair(path: string): Promise<KeyPairPem | undefined> {
+    const [certPem, keyPem] = await Promise.all([
+      readFileIfExists(`${path}.crt`),
+      readFileIfExists(`${path}.key`),
+    ]);
+    if (certPem === undefined || keyPem === undefined) return undefined;
+    const certificate = parsePair(certPem, keyPem);
+    if (certificate === undefined) return undefined;
+    const now = this.#deps.clock.now();
+    const isGood =
+      Date.parse(certificate.validFrom) <= now &&
+      Date.parse(certificate.validTo) - now > renewBeforeMs &&
+      certificate.checkIssued(this.#caCertificate) &&
+      certificate.verify(this.#caCertificate.publicKey);
+    return isGood ? { certPem, keyPem } : undefined;
   }
 }
 
@@ -293,15 +305,6 @@ function peerSubject(
     usages: ['server', 'client'],
   };
 }
-
-/** How pods and people name the API server beside its addresses. */
-const apiServerDnsNames = [
-  'localhost',
-  'kubernetes',
-  'kubernetes.default',
-  'kubernetes.default.svc',
-  'kubernetes.default.svc.cluster.local',
-];
 
 /**
  * A secret kept in a file of its own, made when missing: `lengthBytes` random bytes.

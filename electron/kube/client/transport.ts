@@ -49,4 +49,11 @@ export interface Transport {
 /** The server could not be reached, or the connection broke before the answer was whole. */
 export class TransportError extends Error {
   override readonly name = 'TransportError';
+  /** No server can have begun with it: it may be sent again, whatever it is. */
+  readonly neverSent: boolean;
+
+  constructor(message: string, options: ErrorOptions & { readonly neverSent?: boolean } = {}) {
+    super(message, options);
+    this.neverSent = options.neverSent === true;
+  }
 }

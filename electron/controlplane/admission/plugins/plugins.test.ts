@@ -186,14 +186,18 @@ describe('ServiceAccount', () => {
 });
 
 describe('DefaultTolerationSeconds', () => {
-  const added = (key: string) => ({
+  const added = (key: 'not-ready' | 'unreachable') => ({
     key: `node.kubernetes.io/${key}`,
     operator: 'Exists',
     effect: 'NoExecute',
-    tolerationSeconds: 300,
+    tolerationSeconds: { 'not-ready': 300, unreachable: 5 }[key],
   });
   const cases = [
-    { name: 'gives five minutes', given: [], want: [added('not-ready'), added('unreachable')] },
+    {
+      name: 'gives five minutes and five seconds',
+      given: [],
+      want: [added('not-ready'), added('unreachable')],
+    },
     {
       name: "respects the pod's own word on one taint",
       given: [{ key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' }],

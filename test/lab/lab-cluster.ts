@@ -21,12 +21,13 @@ export class LabCluster {
   #port = 0;
   #cluster: Cluster | undefined;
 
-  /** The laptop and what runs on it. */
-  async start(): Promise<this> {
+  /** The laptop and what runs on it. `searches`: it looks for machines on the home's network. */
+  async start({ searches = false }: { readonly searches?: boolean } = {}): Promise<this> {
     await this.lab.start();
     this.#port = await freePort();
     const flags = ['--no-agent', '--bind-address', '0.0.0.0', '--port', String(this.#port)];
-    const options = { runAs: this.lab.onLaptop, usesDocker: false };
+    const env = { FLOTILLA_DISCOVERY: searches ? 'eth0' : 'off' };
+    const options = { runAs: this.lab.onLaptop, usesDocker: false, env };
     this.#cluster = new Cluster(flags, undefined, options);
     await this.#cluster.start();
     await this.lab.openGate(this.#port);

@@ -11,11 +11,14 @@ import { runtimeFile } from '../../electron/controlplane/fleet/package/machine-p
 import { npmRuntimes } from '../../electron/controlplane/fleet/package/runtime-source.ts';
 import { root } from '../setup/machine.ts';
 
-export async function plantRuntime(dataDirectory: string): Promise<void> {
+/** `isFake`: agents keep containers in memory only. */
+export async function plantRuntime(dataDirectory: string, isFake = false): Promise<void> {
   const text = readFileSync(path.join(root, 'out/agent/runtimes.json'), 'utf8');
   const runtime = npmRuntimes({ locked: JSON.parse(text) as LockedRuntimes, modules: [] });
   const cache = path.join(dataDirectory, 'packages');
-  const script = `#!/bin/sh\nexec ${process.execPath} "$@"\n`;
+  const run = `exec ${process.execPath} "$@"`;
+  const fake = `case $1 in */main.js) ${run} --runtime fake ;; esac\n`;
+  const script = `#!/bin/sh\n${isFake ? fake : ''}${run}\n`;
   const bytes = await packArchive([{ name: 'bin/node', mode: 0o755, data: Buffer.from(script) }]);
   mkdirSync(cache, { recursive: true });
   writeFileSync(await runtimeFile(process.arch as Architecture, { cache, runtime }), bytes);

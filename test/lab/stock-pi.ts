@@ -6,7 +6,7 @@ import path from 'node:path';
 import { eventually } from '../setup/cluster.ts';
 import { root } from '../setup/machine.ts';
 import type { Lab } from './lab.ts';
-import type { LabMachine } from './lab-machine.ts';
+import type { LabMachine, LabMachineOptions } from './lab-machine.ts';
 
 export const piPassword = 'correct-horse';
 
@@ -34,8 +34,13 @@ export async function startSpeaking(machine: LabMachine): Promise<void> {
 }
 
 /** Boots one more that is a Pi, and speaks. */
-export async function addPi(lab: Lab, name: string, host: number): Promise<LabMachine> {
-  const machine = await lab.addMachine(name, '10.77.0', host);
+export async function addPi(
+  lab: Lab,
+  name: string,
+  host: number,
+  more: Pick<LabMachineOptions, 'hasEngine'> = {},
+): Promise<LabMachine> {
+  const machine = await lab.addMachine(name, '10.77.0', host, more);
   await becomePi(machine);
   await startSpeaking(machine);
   return machine;

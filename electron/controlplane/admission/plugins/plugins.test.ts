@@ -442,14 +442,14 @@ describe('a request for a certificate', () => {
     };
     const chain = createAdmissionChain([certificateRequester()]);
     await chain.admit({
-      ...attributesOf({ object, user: { name: 'jane', groups: ['lab'] } }),
+      ...attributesOf({ object, user: { name: 'jane', groups: ['lab'], extra: { b: ['c'] } } }),
       resource: {
         group: 'certificates.k8s.io',
         version: 'v1',
         resource: 'certificatesigningrequests',
       },
     });
-    expect(object.spec).toEqual({ username: 'jane', groups: ['lab'] });
+    expect(object.spec).toEqual({ username: 'jane', groups: ['lab'], extra: { b: ['c'] } });
   });
 });
 

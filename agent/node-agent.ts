@@ -18,6 +18,7 @@ import {
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
+import { shuttingDown } from '#kube/machinery/node-shutdown.ts';
 import { podQosClass } from '#kube/machinery/qos.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { readBytesIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
@@ -123,7 +124,6 @@ export interface NodeAgentDeps {
 }
 
 /** Kubernetes' words. */
-const shuttingDown = { reason: 'KubeletNotReady', message: 'node is shutting down' };
 const imagesRefreshMs = 300_000;
 
 export class NodeAgent {

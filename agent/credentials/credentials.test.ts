@@ -140,13 +140,45 @@ describe('the credentials of an agent', () => {
     expect(times()).toEqual(before);
   });
 
-  it('that ended need a new invitation, and say so', async () => {
+  it('that ended while the machine was off for 14 months are renewed by themselves, with no invitation', async () => {
+    await invite();
+    await ensureCredentials(deps(true));
+    clock.advance(425 * day);
+    asked = [];
+    await ensureCredentials(deps(false));
+    expect(asked).toEqual([
+      `the node ${at}: ${client}  digital signature client auth`,
+      `the node ${at}: ${serving} digital signature server auth`,
+    ]);
+  });
+
+  it('that ended and that the cluster knows no more need a new invitation, and say so', async () => {
     await invite();
     await ensureCredentials(deps(true));
     clock.advance(366 * day);
-    await expect(ensureCredentials(deps(false))).rejects.toThrow(
+    refusal = 'no node of this cluster has that name any more';
+    const refused = ensureCredentials(deps(false));
+    await expect(refused).rejects.toThrow(refusal);
+    await expect(refused).rejects.toThrow(
       'this machine has to be added to the cluster again (--bootstrap-kubeconfig FILE)',
     );
+    asked = [];
+    await ensureCredentials(deps(true)).catch(() => undefined);
+    expect(asked.map((line) => line.split(' ')[0])).toEqual(['the', 'abc.def']);
+  });
+
+  it('that ended stay as they are while nobody answers', async () => {
+    await invite();
+    await ensureCredentials(deps(true));
+    clock.advance(366 * day);
+    [isAway, asked] = [true, []];
+    const before = readFileSync(path.join(folder, 'kubeconfig'), 'utf8');
+    const over = new AbortController();
+    const trying = ensureCredentials({ ...deps(true), signal: over.signal });
+    while (clock.nextTimerMs() === undefined) await new Promise((done) => setImmediate(done));
+    over.abort();
+    expect(await trying).toBeUndefined();
+    expect(readFileSync(path.join(folder, 'kubeconfig'), 'utf8')).toBe(before);
   });
 
   it('that somebody refused are not asked for again', async () => {

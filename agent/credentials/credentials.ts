@@ -1,6 +1,6 @@
 // What an agent is known by: a client certificate (in its kubeconfig) and one as a server. A machine that has
 // none asks for them with a bootstrap token; one whose own have lived most of their life asks as itself while it
-// runs: a start waits for nobody as long as they are good. Keys never leave the machine. Where the control plane
+// runs: a start waits for nobody as long as they are good. One whose own ended while it was off asks with them all the same. Keys never leave the machine. Where the control plane
 // runs on the same machine, it makes and renews them before this would; what it wrote is taken up.
 // Source: kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go; client-go util/certificate/certificate_manager.go.
 import { X509Certificate } from 'node:crypto';
@@ -9,6 +9,7 @@ import { delay, rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { hasReason } from '#kube/machinery/status.ts';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import { makeSigningRequest } from '#platform/certificate-request-making.ts';
 import { makeKey, type KeyPairPem } from '#platform/certificate.ts';
@@ -124,8 +125,7 @@ async function ensureOnce(deps: CredentialsDeps, share: number): Promise<Credent
   const own = await readIfGood(deps, share);
   let config = own.config;
   if (config === undefined) {
-    const asker = own.expiring ?? (await bootstrapConfig(deps));
-    const pair = await obtain(deps, asker, 'kube-apiserver-client-kubelet', 'client auth', []);
+    const { asker, pair } = await obtainClient(deps, own.expiring);
     config = { server: asker.server, caPem: asker.caPem, serverName, ...pair };
     await writeAgentKubeconfig(kubeconfig, config, { cluster: 'flotilla', user });
   }
@@ -146,6 +146,28 @@ async function ensureOnce(deps: CredentialsDeps, share: number): Promise<Credent
   return { client: config, serving: made };
 }
 
+/** By its own certificate, even one that ended: the key is known. By the token, if it has none or the cluster knows it no more. */
+async function obtainClient(
+  deps: CredentialsDeps,
+  own: ClientConfig | undefined,
+): Promise<{ readonly asker: ClientConfig; readonly pair: KeyPairPem }> {
+  const by = async (asker: ClientConfig) => ({
+    asker,
+    pair: await obtain(deps, asker, 'kube-apiserver-client-kubelet', 'client auth', []),
+  });
+  if (own === undefined) return by(await bootstrapConfig(deps));
+  try {
+    return await by(own);
+  } catch (error) {
+    const hasEnded = lifeOf(own.certPem).endMs <= deps.clock.now();
+    const isNo = error instanceof CredentialsError || hasReason(error, 'Unauthorized');
+    if (!hasEnded || !isNo) throw error;
+    if (deps.bootstrapKubeconfig !== undefined) return by(await bootstrapConfig(deps));
+    const missing = await bootstrapConfig(deps).catch((problem: unknown) => problem);
+    throw new CredentialsError(`${messageOf(error)}; ${messageOf(missing)}`, { cause: error });
+  }
+}
+
 /** The kubeconfig that is there, as one to go on with or as one to renew. */
 async function readIfGood(
   { kubeconfig, clock }: CredentialsDeps,
@@ -155,7 +177,7 @@ async function readIfGood(
   const config = await readKubeconfig(kubeconfig);
   // Someone else's way to be known, such as a token, is not ours to judge.
   if (config.certPem === undefined || dueAt(config.certPem, share) > clock.now()) return { config };
-  return lifeOf(config.certPem).endMs > clock.now() ? { expiring: config } : {};
+  return Number.isFinite(lifeOf(config.certPem).endMs) ? { expiring: config } : {};
 }
 
 /** When it is to be renewed. */

@@ -1,68 +1,38 @@
-// What adding and upgrading a machine costs. Part `package`: what is copied to it, for both architectures, and whether what
-// was cut off the Node of this one still runs.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import type {
-  Architecture,
-  LockedRuntimes,
-} from '../../electron/controlplane/fleet/package/locked-runtimes.ts';
-import { machinePackage } from '../../electron/controlplane/fleet/package/machine-package.ts';
-import { npmRuntimes } from '../../electron/controlplane/fleet/package/runtime-source.ts';
+// What adding a machine costs, and what a home with several of them goes through: found, added, unplugged, at another address.
+// In the lab, where a machine has its own network, disk and engine and a real SSH server; root only, but for `package`.
 import { build, isStale } from '../../electron/build.ts';
-import { cache, root } from '../setup/machine.ts';
-import { row, type Benchmark, type Row } from './harness.ts';
+import { arrivals } from './fleet/arrivals.ts';
+import { crowd } from './fleet/crowd.ts';
+import { address, vanish } from './fleet/machines-away.ts';
+import { leader } from './fleet/leader.ts';
+import { packages } from './fleet/packages.ts';
+import type { Benchmark, Row } from './harness.ts';
 
-const million = 1e6;
+export interface Part {
+  readonly say: (text: string) => void;
+  /** How often it is measured. */
+  readonly rounds: (otherwise: number) => number;
+}
+
+const parts: Readonly<Record<string, (part: Part) => Promise<Row[]>>> = {
+  package: ({ say }) => packages(say),
+  arrivals,
+  vanish,
+  address,
+  leader,
+  crowd,
+};
 
 export const fleet: Benchmark = {
   name: 'fleet',
-  about: 'what is copied to a machine that is added or upgraded',
-  parts: ['package'],
-  async run({ say }) {
+  about: 'machines that are found, added, unplugged and moved; what is copied to them',
+  parts: Object.keys(parts),
+  async run({ say, only, pairs }) {
     if (isStale()) await build();
-    return (
-      await Promise.all((['x64', 'arm64'] as const).map((one) => packageOf(one, say)))
-    ).flat();
+    const rows: Row[] = [];
+    for (const [name, measure] of Object.entries(parts))
+      if (only.length === 0 || only.includes(name))
+        rows.push(...(await measure({ say, rounds: (otherwise) => pairs ?? otherwise })));
+    return rows;
   },
 };
-
-async function packageOf(architecture: Architecture, say: (text: string) => void): Promise<Row[]> {
-  say(`the package for ${architecture} (a minute or two of the processor, once)`);
-  const agent = path.join(root, 'out/agent');
-  const locked = JSON.parse(
-    readFileSync(path.join(agent, 'runtimes.json'), 'utf8'),
-  ) as LockedRuntimes;
-  const made = await machinePackage(architecture, {
-    version: '0.0.0',
-    agent,
-    cache: path.join(cache, 'packages'),
-    runtime: npmRuntimes({ locked, modules: [path.join(root, 'node_modules')] }),
-  });
-  if (architecture === process.arch) check(made.runtime.file);
-  const upgrade = made.agent.bytes / million;
-  const first = upgrade + made.runtime.bytes / million;
-  return [
-    row(`${architecture}: the first time`, [first], {
-      unit: 'MB',
-      goal: { of: 'value', atMost: 30 },
-    }),
-    row(`${architecture}: an upgrade`, [upgrade], {
-      unit: 'MB',
-      goal: { of: 'value', atMost: 2 },
-    }),
-  ];
-}
-
-/** Throws when what is in it does not run. */
-function check(file: string): void {
-  const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-bench-'));
-  try {
-    execFileSync('dpkg-deb', ['-x', file, folder]);
-    const said = execFileSync(path.join(folder, 'bin/node'), ['-p', '6 * 7'], { encoding: 'utf8' });
-    if (said !== '42\n') throw new Error(`the packed Node says ${said}`);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}

@@ -1,20 +1,14 @@
 // A machine with a real SSH server, sudo and Docker becomes a node: looked at, planned, cut off on the way, begun anew. systemd
 // is a stand-in, and Node on it is the one that the tests run on, in a package as small as a shell script.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Enrolment, EnrolmentSpec, EnrolmentStatus } from '#kube/api/fleet.ts';
 import { machines } from '#kube/client/resources.ts';
-import { packArchive } from '../../electron/controlplane/fleet/package/archive.ts';
-import type {
-  Architecture,
-  LockedRuntimes,
-} from '../../electron/controlplane/fleet/package/locked-runtimes.ts';
-import { runtimeFile } from '../../electron/controlplane/fleet/package/machine-package.ts';
-import { npmRuntimes } from '../../electron/controlplane/fleet/package/runtime-source.ts';
 import { LabCluster } from '../lab/lab-cluster.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
+import { plantRuntime } from '../lab/planted-runtime.ts';
 import { eventually } from '../setup/cluster.ts';
 import { root } from '../setup/machine.ts';
 
@@ -30,7 +24,7 @@ beforeAll(async () => {
   await home.start();
   pi = await home.lab.addMachine('pi', '10.77.0', 11);
   await prepareSystem();
-  await plantRuntime();
+  await plantRuntime(home.cluster.dataDirectory);
   const client = await home.client();
   await client.create(machines, {
     apiVersion: 'flotilla.dev/v1alpha1',
@@ -60,17 +54,6 @@ async function prepareSystem(): Promise<void> {
   await eventually(() => pi.run('sh', '-c', 'test -s /run/sshd.pid'), 'its SSH server runs');
   const shown = await pi.run('ssh-keygen', '-lf', '/etc/ssh/ssh_host_ed25519_key.pub');
   hostKey = shown.split(' ')[1] ?? '';
-}
-
-/** Where the control plane keeps the one it has made. */
-async function plantRuntime(): Promise<void> {
-  const text = readFileSync(path.join(root, 'out/agent/runtimes.json'), 'utf8');
-  const runtime = npmRuntimes({ locked: JSON.parse(text) as LockedRuntimes, modules: [] });
-  const cache = path.join(home.cluster.dataDirectory, 'packages');
-  const script = `#!/bin/sh\nexec ${process.execPath} "$@"\n`;
-  const bytes = await packArchive([{ name: 'bin/node', mode: 0o755, data: Buffer.from(script) }]);
-  mkdirSync(cache, { recursive: true });
-  writeFileSync(await runtimeFile(process.arch as Architecture, { cache, runtime }), bytes);
 }
 
 async function ask(spec: Partial<EnrolmentSpec>): Promise<EnrolmentStatus> {

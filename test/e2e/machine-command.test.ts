@@ -2,23 +2,16 @@
 // goes back from one that is broken, and is as it was when it is taken out again. Its Node is the one that the tests run on, in a package as small as a shell script; how large a real one is, and that
 // it runs, the benchmark shows (fleet package). systemd is a stand-in.
 import { execFile } from 'node:child_process';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { copyFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { nodes, pods } from '#kube/client/resources.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
-import { packArchive } from '../../electron/controlplane/fleet/package/archive.ts';
-import type {
-  Architecture,
-  LockedRuntimes,
-} from '../../electron/controlplane/fleet/package/locked-runtimes.ts';
-import { runtimeFile } from '../../electron/controlplane/fleet/package/machine-package.ts';
 import { commandLine, placement } from '../../electron/controlplane/fleet/package/placement.ts';
-import { npmRuntimes } from '../../electron/controlplane/fleet/package/runtime-source.ts';
 import { LabCluster } from '../lab/lab-cluster.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
+import { plantRuntime } from '../lab/planted-runtime.ts';
 import { eventually } from '../setup/cluster.ts';
 import { savedTestImage, webImage } from '../setup/images.ts';
 import { root } from '../setup/machine.ts';
@@ -33,15 +26,7 @@ beforeAll(async () => {
   copyFileSync(path.join(root, 'test/lab/systemctl.sh'), pi.file('/usr/local/bin/systemctl'));
   await pi.run('chmod', '755', '/usr/local/bin/systemctl');
   await pi.run('mkdir', '-p', '/etc/systemd/system');
-  const locked = JSON.parse(
-    readFileSync(path.join(root, 'out/agent/runtimes.json'), 'utf8'),
-  ) as LockedRuntimes;
-  const cache = path.join(home.cluster.dataDirectory, 'packages');
-  const runtime = npmRuntimes({ locked, modules: [] });
-  const script = `#!/bin/sh\nexec ${process.execPath} "$@"\n`;
-  const bytes = await packArchive([{ name: 'bin/node', mode: 0o755, data: Buffer.from(script) }]);
-  await mkdir(cache, { recursive: true });
-  writeFileSync(await runtimeFile(process.arch as Architecture, { cache, runtime }), bytes);
+  await plantRuntime(home.cluster.dataDirectory);
 });
 afterAll(() => home.destroy());
 

@@ -16,17 +16,30 @@ import type { LabMachine } from './lab-machine.ts';
 const data = '/var/lib/flotilla/agent';
 const bootstrapFile = '/var/lib/flotilla/bootstrap';
 
+export interface LabClusterOptions {
+  readonly searches?: boolean;
+  /** Of the laptop's launcher. */
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export class LabCluster {
   readonly lab = new Lab();
   #port = 0;
   #cluster: Cluster | undefined;
 
-  /** The laptop and what runs on it. */
-  async start(): Promise<this> {
+  /** The laptop and what runs on it. `searches`: it looks for machines on the home's network. */
+  async start({
+    searches = false,
+    flags: more = [],
+    env: others = {},
+  }: LabClusterOptions = {}): Promise<this> {
     await this.lab.start();
     this.#port = await freePort();
     const flags = ['--no-agent', '--bind-address', '0.0.0.0', '--port', String(this.#port)];
-    const options = { runAs: this.lab.onLaptop, usesDocker: false };
+    flags.push(...more);
+    const env = { FLOTILLA_DISCOVERY: searches ? 'eth0' : 'off', ...others };
+    const options = { runAs: this.lab.onLaptop, usesDocker: false, env };
     this.#cluster = new Cluster(flags, undefined, options);
     await this.#cluster.start();
     await this.lab.openGate(this.#port);

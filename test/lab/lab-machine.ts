@@ -13,6 +13,8 @@ import { makeCgroups, removeCgroups } from './machine-cgroups.ts';
 
 const execute = promisify(execFile);
 const environment = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
+const deadSocket =
+  "use IO::Socket::UNIX; IO::Socket::UNIX->new(Local => '/run/docker.sock', Listen => 1) or die";
 
 export interface LabMachineOptions {
   readonly name: string;
@@ -22,6 +24,8 @@ export interface LabMachineOptions {
   readonly host: number;
   /** Of the lab: its disk lies in there. */
   readonly folder: string;
+  /** False: what asks only whether an engine is there finds a socket that nobody serves. */
+  readonly hasEngine?: boolean;
 }
 
 export class LabMachine {
@@ -73,8 +77,11 @@ export class LabMachine {
     this.#pid = Number(await firstLine(child, `machine ${this.name}`));
     const plug = { port: `p-${this.name}`, segment: this.#segment, host: this.#host };
     await this.#options.network.plugIn(this.#pid, plug);
-    this.start('dockerd', ['dockerd']);
-    await eventually(() => this.run('docker', 'version'), `the engine of ${this.name} answers`);
+    if (this.#options.hasEngine === false) await this.run('perl', '-e', deadSocket);
+    else {
+      this.start('dockerd', ['dockerd']);
+      await eventually(() => this.run('docker', 'version'), `the engine of ${this.name} answers`);
+    }
     return this;
   }
 

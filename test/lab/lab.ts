@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { HeldNetwork, endInput, firstLine } from './held-network.ts';
 import { HomeNetwork, type Segment } from './home-network.ts';
-import { LabMachine } from './lab-machine.ts';
+import { LabMachine, type LabMachineOptions } from './lab-machine.ts';
 
 /** Runs on the laptop's network: what comes by the file goes to the port. $1: file, $2: port. */
 const gate = `
@@ -70,9 +70,15 @@ export class Lab {
   }
 
   /** Boots one more; `host` is the last part of its address. */
-  async addMachine(name: string, segment: Segment, host: number): Promise<LabMachine> {
+  async addMachine(
+    name: string,
+    segment: Segment,
+    host: number,
+    more: Pick<LabMachineOptions, 'hasEngine'> = {},
+  ): Promise<LabMachine> {
     const { folder } = this;
-    const machine = new LabMachine({ name, segment, host, folder, network: this.#network });
+    const network = this.#network;
+    const machine = new LabMachine({ name, segment, host, folder, network, ...more });
     this.machines.push(machine);
     return machine.powerOn();
   }

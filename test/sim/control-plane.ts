@@ -13,6 +13,7 @@ import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
 import type { EnrolMachine } from '../../electron/controlplane/apiserver/handlers/enrolment.ts';
+import type { UserInfo } from '../../electron/controlplane/apiserver/http.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
@@ -25,6 +26,8 @@ export interface SimulatedControlPlane {
   readonly client: RestClient;
   /** As anybody else. */
   readonly clientAs: (name: string, groups?: readonly string[]) => RestClient;
+  /** As whom an authenticator made out. */
+  readonly clientOf: (user: UserInfo) => RestClient;
   /** An administrator's requests and their answers as they are. */
   readonly transport: Transport;
   /** Lets everything happen that can, then moves the clock by `ms` in steps. */
@@ -170,6 +173,8 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
     client,
     transport,
     clientAs: (name, groups = []) => as(name, groups),
+    clientOf: (user) =>
+      new RestClient({ transport: new LoopbackTransport({ handler, user }), clock, random }),
     settle,
     async advance(ms) {
       for (let left = ms; left > 0; left -= 5000) {

@@ -18,6 +18,10 @@ export function certificateRequester(): AdmissionPlugin {
       delete spec.uid;
       delete spec.extra;
       if (user.uid !== undefined) spec.uid = user.uid;
+      if (user.extra !== undefined)
+        spec.extra = Object.fromEntries(
+          Object.entries(user.extra).map(([key, values]) => [key, [...values]]),
+        );
     },
   };
 }

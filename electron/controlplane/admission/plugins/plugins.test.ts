@@ -186,14 +186,18 @@ describe('ServiceAccount', () => {
 });
 
 describe('DefaultTolerationSeconds', () => {
-  const added = (key: string) => ({
+  const added = (key: 'not-ready' | 'unreachable') => ({
     key: `node.kubernetes.io/${key}`,
     operator: 'Exists',
     effect: 'NoExecute',
-    tolerationSeconds: 300,
+    tolerationSeconds: { 'not-ready': 300, unreachable: 5 }[key],
   });
   const cases = [
-    { name: 'gives five minutes', given: [], want: [added('not-ready'), added('unreachable')] },
+    {
+      name: 'gives five minutes and five seconds',
+      given: [],
+      want: [added('not-ready'), added('unreachable')],
+    },
     {
       name: "respects the pod's own word on one taint",
       given: [{ key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' }],
@@ -438,14 +442,14 @@ describe('a request for a certificate', () => {
     };
     const chain = createAdmissionChain([certificateRequester()]);
     await chain.admit({
-      ...attributesOf({ object, user: { name: 'jane', groups: ['lab'] } }),
+      ...attributesOf({ object, user: { name: 'jane', groups: ['lab'], extra: { b: ['c'] } } }),
       resource: {
         group: 'certificates.k8s.io',
         version: 'v1',
         resource: 'certificatesigningrequests',
       },
     });
-    expect(object.spec).toEqual({ username: 'jane', groups: ['lab'] });
+    expect(object.spec).toEqual({ username: 'jane', groups: ['lab'], extra: { b: ['c'] } });
   });
 });
 

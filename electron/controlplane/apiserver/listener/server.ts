@@ -1,6 +1,7 @@
 // The API server's socket: one TLS port that speaks HTTP/1.1 and HTTP/2, asks for a client
 // certificate without demanding one, and carries WebSockets. It knows no Kubernetes beyond turning
 // certificates into users; everything else is the handler's.
+import { X509Certificate } from 'node:crypto';
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -11,6 +12,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import { unauthorized } from '#kube/machinery/status.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { certificateUser } from '../identity/authentication.ts';
+import { lapsedNode } from '../identity/lapsed-node.ts';
 import { Exchanges } from './exchanges.ts';
 import type { ApiHandler, ApiResponse, UserInfo } from '../http.ts';
 import { listenError } from './listen-error.ts';
@@ -49,9 +51,11 @@ export class ApiServer {
   readonly #exchanges: Exchanges;
   readonly #users = new WeakMap<TLSSocket, { readonly user: ConnectionUser }>();
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #ca: X509Certificate;
 
   constructor(deps: ApiServerDeps) {
     this.#deps = deps;
+    this.#ca = new X509Certificate(deps.caPem);
     this.#webSockets = new WebSocketBridge(deps);
     this.#exchanges = new Exchanges(deps);
     this.#server = createSecureServer({
@@ -151,7 +155,7 @@ export class ApiServer {
       );
     });
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const user = connectionUser(request.socket as TLSSocket);
+      const user = this.#connectionUser(request.socket as TLSSocket);
       if (this.#exchanges.isStopping || user === 'wrong') return void socket.destroy();
       void this.#webSockets.serve({ request, socket, head, ...(user && { user }) });
     });
@@ -170,23 +174,25 @@ export class ApiServer {
   #userOf(socket: TLSSocket): ConnectionUser {
     let known = this.#users.get(socket);
     if (known === undefined) {
-      known = { user: connectionUser(socket) };
+      known = { user: this.#connectionUser(socket) };
       this.#users.set(socket, known);
     }
     return known.user;
   }
+
+  #connectionUser(socket: TLSSocket): ConnectionUser {
+    // A session resumed without a certificate counts as authorized: look for the certificate first.
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) return undefined;
+    const user = socket.authorized
+      ? certificateUser(certificate)
+      : lapsedNode(certificate, this.#ca, this.#deps.clock.now());
+    return user ?? 'wrong';
+  }
 }
 
+/** Of the client certificate; `wrong` when one was shown that our CA didn't sign. */
 type ConnectionUser = UserInfo | 'wrong' | undefined;
-
-/** The user of the client certificate; `wrong` when one was shown that our CA didn't sign. */
-function connectionUser(socket: TLSSocket): ConnectionUser {
-  // A session resumed without a certificate counts as authorized: look for the certificate first.
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return undefined;
-  if (!socket.authorized) return 'wrong';
-  return certificateUser(certificate) ?? 'wrong';
-}
 
 function tlsSocket(incoming: Incoming): TLSSocket {
   const session = 'stream' in incoming ? incoming.stream.session : undefined;

@@ -1,7 +1,7 @@
 // Approves what agents ask to be known by, if whoever asks may have that approved: a right on the
 // subresources nodeclient (for any node) and selfnodeclient (for the very node that asks), and, as a server under its
 // own name and no address, selfnodeserver. A token for one machine is spent by its first request, and refused in words
-// to all others.
+// to all others; a node whose certificate ended while it was off is approved as long as the cluster has it.
 // Source: kubernetes pkg/controller/certificates/approver/sarapprove.go.
 import type { SubjectAccessReview } from '#kube/api/authorization.ts';
 import type {
@@ -11,9 +11,11 @@ import type {
 import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import {
   certificateSigningRequests,
+  nodes,
   secrets,
   subjectAccessReviews,
 } from '#kube/client/resources.ts';
+import { goodFromKey, lapsedGroup, lapsedRefusal } from '#kube/machinery/lapsed-nodes.ts';
 import {
   oneMachineGroup,
   spentToken,
@@ -42,9 +44,9 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
       const kinds = recognize(request, asked);
       for (const kind of kinds)
         if (await isAllowed(request, kind)) {
-          const refusal = await spend(request, asked?.commonName ?? '');
-          if (refusal === undefined) await decide(request, approval(messages[kind]));
-          else await decide(request, denial(refusal));
+          const refused =
+            (await lapsed(request)) ?? (await spend(request, asked?.commonName ?? ''));
+          await decide(request, refused ?? approval(messages[kind]));
           return {};
         }
       // Somebody may be given the right later.
@@ -76,18 +78,29 @@ export function createCertificateApprover(deps: ControllerDeps): RunnableControl
     return (await client.create(subjectAccessReviews, review)).status?.allowed === true;
   }
 
+  /** Of a node that was off when its certificate ended. Undefined: the cluster knows it, or it is none of those. */
+  async function lapsed({ spec }: CertificateSigningRequest): Promise<Denial | undefined> {
+    const { username = '', groups = [], extra = {} } = spec;
+    if (!groups.includes(lapsedGroup)) return undefined;
+    const name = username.replace(/^system:node:/, '');
+    const node = await client.get(nodes, { name }).catch(ignoreNotFound);
+    const refusal = lapsedRefusal(username, Number(extra[goodFromKey]?.[0]), node);
+    return refusal === undefined ? undefined : denial('NodeUnknown', refusal);
+  }
+
   /** Of a token for one machine. Undefined: it is spent on this request now, or it was no such token. */
   async function spend(
     { spec, metadata }: CertificateSigningRequest,
     commonName: string,
-  ): Promise<string | undefined> {
+  ): Promise<Denial | undefined> {
     if (spec.groups?.includes(oneMachineGroup) !== true) return undefined;
     const id = tokenIdOf(spec.username ?? '') ?? '';
     const requestUid = metadata.uid ?? '';
     const secret = await client.get(secrets, tokenRef(id)).catch(ignoreNotFound);
     const use = { id, requestUid, commonName, nowMs: clock.now() };
     const refusal = tokenRefusal(secret, use);
-    if (secret === undefined || refusal !== undefined) return refusal;
+    if (refusal !== undefined) return denial('TokenRefused', refusal);
+    if (secret === undefined) return undefined;
     // Written down before anything is approved: of two requests at a time one finds it changed, and looks again.
     const spent = spentToken(secret, requestUid);
     if (spent !== undefined) await client.update(secrets, spent);
@@ -114,8 +127,10 @@ function approval(message: string): CertificateSigningRequestCondition {
   return { type: 'Approved', status: 'True', reason: 'AutoApproved', message };
 }
 
-function denial(message: string): CertificateSigningRequestCondition {
-  return { type: 'Denied', status: 'True', reason: 'TokenRefused', message };
+type Denial = CertificateSigningRequestCondition;
+
+function denial(reason: string, message: string): Denial {
+  return { type: 'Denied', status: 'True', reason, message };
 }
 
 const messages: Readonly<Record<NodeRequest, string>> = {

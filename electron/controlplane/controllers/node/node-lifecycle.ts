@@ -1,5 +1,6 @@
 // Judges nodes by their heartbeats: silent for 40 seconds, and their conditions become Unknown,
 // they are tainted, and their pods no longer count as ready. Eviction itself is taint-eviction.ts.
+// Who comes late to look was asleep or cut off itself, heard nobody meanwhile, and judges nobody by it.
 // Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go.
 import type { Lease } from '#kube/api/coordination.ts';
 import type { Node, NodeCondition, Pod } from '#kube/api/core.ts';
@@ -10,14 +11,17 @@ import type { Informer } from '#kube/client/informer.ts';
 import { leases, nodes, pods } from '#kube/client/resources.ts';
 import { getCondition, setCondition } from '#kube/machinery/conditions.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
+import { isShuttingDown } from '#kube/machinery/node-shutdown.ts';
 import { type ControllerDeps, recorderFor, type RunnableController } from '../deps.ts';
 import { ignoreNotFound } from '../ownership.ts';
 import { nodeIndex, nodeIndexer } from '../pod-gc.ts';
 import { isPodReady, isPodTerminal } from '../pod-state.ts';
-import { isAsleep, taintsFor } from './taints.ts';
+import { isAsleep, restartsUntilMs, shutDownReason, taintsFor } from './taints.ts';
 
 /** Without a heartbeat for this long a node is lost. */
 export const gracePeriodMs = 40_000;
+/** Every living node is looked at when its grace ends. So much later, it was us who stood still. */
+export const lateMs = 8_000;
 const leaseNamespace = 'kube-node-lease';
 const heartbeatConditions = ['Ready', 'MemoryPressure', 'DiskPressure', 'PIDPressure'];
 
@@ -56,6 +60,7 @@ class NodeLifecycleController implements RunnableController {
       },
     });
     this.#controller.watchWith(this.#leases, {
+      onAdd: ({ metadata }) => this.#beat(metadata.name),
       onUpdate: (old, lease) => {
         if (old.spec.renewTime !== lease.spec.renewTime) this.#beat(lease.metadata.name);
       },
@@ -94,12 +99,22 @@ class NodeLifecycleController implements RunnableController {
     const sinceMs = this.#heartbeats.get(name) ?? clock.monotonicMs();
     this.#heartbeats.set(name, sinceMs);
     const leftMs = sinceMs + gracePeriodMs - clock.monotonicMs();
+    if (leftMs < -lateMs && isHeard(node)) return this.#beginAnew();
     const judged = leftMs <= 0 ? await this.#markUnknown(node) : node;
     if (judged === undefined) return {};
     await this.#taint(judged);
     if (!isNodeReady(judged)) await this.#markPodsNotReady(judged);
-    // A lost node tells us itself when it is back; a living one is looked at when its time is up.
-    return leftMs > 0 ? { requeueAfterMs: leftMs } : {};
+    // A lost node tells us itself when it is back; a living one is looked at when its time is up, and one that
+    // restarts when it should have done so.
+    const waitMs = leftMs > 0 ? leftMs : restartsUntilMs(judged) - clock.now();
+    return waitMs > 0 ? { requeueAfterMs: waitMs } : {};
+  }
+
+  /** Everybody gets a whole grace to be heard of. */
+  #beginAnew(): ReconcileResult {
+    this.#deps.logger.info('Stood still, and gives all nodes time to be heard of');
+    for (const name of this.#heartbeats.keys()) this.#beat(name);
+    return { requeueAfterMs: gracePeriodMs };
   }
 
   /** Undefined when the node is gone. */
@@ -154,6 +169,11 @@ export function isNodeReady(node: Node): boolean {
   return getCondition(node.status?.conditions, 'Ready')?.status === 'True';
 }
 
+/** It was not given up yet. */
+function isHeard(node: Node): boolean {
+  return getCondition(node.status?.conditions, 'Ready')?.status !== 'Unknown';
+}
+
 const silentReason = {
   reason: 'NodeStatusUnknown',
   message: 'Kubelet stopped posting node status.',
@@ -163,10 +183,21 @@ const asleepReason = {
   message: 'The machine was put to sleep; its pods wait until it wakes up.',
 };
 
+const shutDown = {
+  reason: shutDownReason,
+  message: 'The machine was shut down in order; its pods wait three minutes for it to be back.',
+};
+
+function whySilent(node: Node): { readonly reason: string; readonly message: string } {
+  if (isAsleep(node)) return asleepReason;
+  const ready = getCondition(node.status?.conditions, 'Ready');
+  return isShuttingDown(ready) ? shutDown : silentReason;
+}
+
 function unknownConditions(node: Node, nowMs: number): NodeCondition[] {
   const now = rfc3339(nowMs);
   const conditions = [...(node.status?.conditions ?? [])];
-  const why = isAsleep(node) ? asleepReason : silentReason;
+  const why = whySilent(node);
   for (const type of heartbeatConditions) {
     const at = conditions.findIndex((condition) => condition.type === type);
     const current = conditions[at];

@@ -47,6 +47,8 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('approve', csr, 'signers', agentSigners),
     rule('sign', csr, 'signers', signers),
     rule('create', 'authorization.k8s.io', 'subjectaccessreviews'),
+    // Differs: whether a node whose certificate ended is one still.
+    rule('get', 'core', 'nodes'),
     events,
   ],
   'clusterrole-aggregation-controller': [

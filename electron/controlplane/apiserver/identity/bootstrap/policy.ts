@@ -8,6 +8,7 @@ import type {
   RoleBinding,
   Subject,
 } from '#kube/api/rbac.ts';
+import { lapsedGroup } from '#kube/machinery/lapsed-nodes.ts';
 import { controllerRules } from './controller-roles.ts';
 import { clusterRoles } from './roles.ts';
 import { apiGroup, apiVersion, bootstrapMetadata, clusterRole, read, rule } from './vocabulary.ts';
@@ -40,6 +41,7 @@ const csr = 'system:certificates.k8s.io:certificatesigningrequests';
 /** What the token of a machine that is to join has as extra group. As kubeadm's, in our name. */
 const joining = group('system:bootstrappers:flotilla:machines');
 const joined = group('system:nodes');
+const lapsed = group(lapsedGroup);
 
 const everybody = group('system:authenticated');
 
@@ -57,9 +59,10 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   bound('system:node'),
   bound('system:service-account-issuer-discovery', group('system:serviceaccounts')),
   boundTo('system:node-bootstrapper', 'flotilla:join', joining),
+  boundTo('system:node-bootstrapper', 'flotilla:lapsed-renewal', lapsed),
   bound('flotilla:machine-package', joining, joined),
   boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
-  boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined),
+  boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined, lapsed),
   boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),
   ...Object.keys(controllerRules).map((name) => bound(`system:controller:${name}`, account(name))),
 ];

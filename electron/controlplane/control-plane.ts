@@ -24,6 +24,7 @@ import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { LineFile } from '#platform/line-file.ts';
+import { networkLinks, wakeFrom } from '#platform/wake-on-lan.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
@@ -42,6 +43,7 @@ import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { runFleet } from './fleet/fleet.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
+import { createNodeOperations } from './fleet/power/operations.ts';
 import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
@@ -49,7 +51,7 @@ import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
-import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
+import { apiServersOf, ensureObject, forgetApiServer, keepersOf } from './own-objects.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMachineAdding } from './machine-adding.ts';
@@ -225,7 +227,7 @@ export class ControlPlane {
     port: number,
     backing: Backing,
   ): Promise<AssembledApiServer> {
-    const { clock, random, logger, version, nodeName } = this.#deps;
+    const { clock, random, logger, version, nodeName, options } = this.#deps;
     const { store, own } = backing;
     const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
@@ -267,6 +269,14 @@ export class ControlPlane {
       tokenKeyPem: await pki.tokenKey(),
       audit,
       enrol: adding.enrol,
+      operateNode: createNodeOperations({
+        client: () => this.#controllerClient(handler, 'node-operation', 'node-operation'),
+        keepers: () => keepersOf(backing, nodeName),
+        wake: (cards) => wakeFrom(networkLinks(options.discovery), cards, logger),
+        clock,
+        random,
+        logger,
+      }),
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),

@@ -10,7 +10,7 @@ import {
   upgradeAnnotation,
   versionAnnotation,
 } from '#kube/machinery/agent-versions.ts';
-import { isNodeReady, operationOf, type Operation } from '#kube/machinery/node-operations.ts';
+import { isNodeAnswering, operationOf, type Operation } from '#kube/machinery/node-operations.ts';
 import { plural } from './format.ts';
 import type { Tone } from './vocabulary.ts';
 
@@ -75,7 +75,7 @@ export function describeOperation(node: Node): OperationView | undefined {
   const { action, state, message = '' } = operation;
   if (state === 'Failed')
     return view(operation, { tone: 'wait', word: 'Well', text: message, isFailed: true });
-  const isDown = state === 'Acting' && !isNodeReady(node);
+  const isDown = state === 'Acting' && !isNodeAnswering(node);
   if (isDown && action === 'ShutDown')
     return view(operation, { tone: 'gone', word: 'Shut down', text: '', isMeant: true });
   if (isDown && action === 'Sleep')

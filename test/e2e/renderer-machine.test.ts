@@ -156,7 +156,7 @@ describe('a machine’s page', () => {
     };
     const more = { ...annotations, ...upgrade };
     const at = await atMachine(fakeNode('pi', { cpu: 4, memoryGi: 8, annotations: more }));
-    await at.page.getByText('was not healthy within 90 s').first().waitFor();
+    await at.page.getByRole('region', { name: 'Its agent' }).getByText('was not healthy').waitFor();
     await expectWellMade(at, 'upgrade');
     await at.page.getByRole('button', { name: 'Try it again' }).click();
     await at.page.getByText('It tries the new agent once more.').waitFor();

@@ -146,6 +146,12 @@ describe('what stands in the way', () => {
   const cases: readonly [string, NodeAction, Partial<DepartureInput>, string[]][] = [
     ['nothing', 'Reboot', {}, []],
     [
+      'its engine is broken, which a restart may mend',
+      'Reboot',
+      { node: node('pi', { ready: 'False' }) },
+      [],
+    ],
+    [
       'it is off',
       'Reboot',
       { node: node('pi', { ready: 'Unknown' }) },

@@ -5,6 +5,7 @@ import type { NodeAction, NodeOperationPod } from '../api/fleet.ts';
 import {
   actionsOf,
   cardsOf,
+  isNodeAnswering,
   isNodeAsleep,
   isNodeReady,
   isUnderWay,
@@ -136,7 +137,7 @@ function obstaclesOf(input: DepartureInput): readonly string[] {
     found.push(
       `${name} alone keeps what the cluster knows: taken out, nothing would be left of it. Let another machine keep it first`,
     );
-  const isGone = !isNodeReady(node);
+  const isGone = !isNodeAnswering(node);
   if (action === 'Remove' && isGone) return found;
   if (isNodeAsleep(node) && isGone) found.push(`${name} is asleep: wake it first`);
   else if (isGone) found.push(`${name} does not answer, so nobody there can do it`);
@@ -185,7 +186,7 @@ function podWarnings(
 }
 
 function goneWarnings({ node, action }: DepartureInput): readonly string[] {
-  if (action !== 'Remove' || isNodeReady(node)) return [];
+  if (action !== 'Remove' || isNodeAnswering(node)) return [];
   const { name } = node.metadata;
   return [
     `${name} does not answer: it is taken out without it, and what lies there stays. If it ever comes back, the cluster refuses it, and it says how to clear it away or to add it again`,

@@ -71,7 +71,7 @@ export function operationOf({ metadata }: Node): Operation | undefined {
 
 /** Nothing else may be asked for meanwhile. A machine that went down, as it was asked to, may. */
 export function isUnderWay({ action, state }: Operation, node: Node): boolean {
-  const isDown = state === 'Acting' && action !== 'Remove' && !isNodeReady(node);
+  const isDown = state === 'Acting' && action !== 'Remove' && !isNodeAnswering(node);
   return state !== 'Failed' && !isDown;
 }
 
@@ -100,6 +100,12 @@ export function actionsOf({ metadata }: Node): readonly string[] {
 
 export function isNodeReady({ status }: Node): boolean {
   return getCondition(status?.conditions, 'Ready')?.status === 'True';
+}
+
+/** Its agent is heard of, though it may have no engine to run containers with. */
+export function isNodeAnswering({ status }: Node): boolean {
+  const ready = getCondition(status?.conditions, 'Ready')?.status;
+  return ready === 'True' || ready === 'False';
 }
 
 export function isNodeAsleep({ status }: Node): boolean {

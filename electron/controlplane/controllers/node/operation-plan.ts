@@ -3,7 +3,7 @@
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { NodeOperationPod } from '#kube/api/fleet.ts';
 import { actionWords } from '#kube/machinery/departure.ts';
-import { isNodeReady, type Operation } from '#kube/machinery/node-operations.ts';
+import { isNodeAnswering, isNodeReady, type Operation } from '#kube/machinery/node-operations.ts';
 import { isPodTerminating } from '../pod-state.ts';
 
 export type OperationStep =
@@ -57,7 +57,7 @@ export function nextStep(input: OperationInput): OperationStep {
 function leaving(input: OperationInput, agoMs: number): OperationStep {
   const { node, operation, pods, outcomes } = input;
   const { name } = node.metadata;
-  if (!isNodeReady(node)) {
+  if (!isNodeAnswering(node)) {
     if (operation.isWithoutAgent === true) return { type: 'delete', remember: true };
     const why = `${name} fell silent before it could ${actionWords[operation.action]}`;
     return { type: 'give-up', why };

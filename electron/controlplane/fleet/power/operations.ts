@@ -10,7 +10,7 @@ import type { RestClient } from '#kube/client/rest-client.ts';
 import { actionWords, planDeparture, type Departure } from '#kube/machinery/departure.ts';
 import {
   cardsOf,
-  isNodeReady,
+  isNodeAnswering,
   operationAnnotation,
   operationText,
   wakeAnnotation,
@@ -87,7 +87,7 @@ export function createNodeOperations(deps: NodeOperationsDeps) {
       state: 'Leaving',
       since: rfc3339(deps.clock.now()),
       ...(node.spec.unschedulable !== true && { hasClosed: true }),
-      ...(action === 'Remove' && !isNodeReady(node) && { isWithoutAgent: true }),
+      ...(action === 'Remove' && !isNodeAnswering(node) && { isWithoutAgent: true }),
     };
     const annotations = { [operationAnnotation]: operationText(operation) };
     const patch = {

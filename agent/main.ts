@@ -214,6 +214,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     podMaxPids: flags.podMaxPids,
     lanInterfaces: flags.lanInterfaces,
     server: { ...serverCertificate(credentials), bindAddress, port },
+    installation: flags.installation,
     upgrader,
     userId: process.getuid?.() ?? -1,
     variables: process.env,

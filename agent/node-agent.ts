@@ -69,8 +69,7 @@ import { AgentMetrics } from './metrics/agent-metrics.ts';
 import { Collector, kernelFolders } from './metrics/collector.ts';
 import { History, historyIntervalMs } from './metrics/history.ts';
 import { Targets } from './metrics/targets.ts';
-import { logindPower } from './power/logind.ts';
-import { PowerWatch } from './power/power-watch.ts';
+import { MachinePower } from './power/machine-power.ts';
 import { givenNetworkOf } from './network/start.ts';
 import { NodeNetworks } from './node-networks.ts';
 import { nodeRuntime } from './node-runtime.ts';
@@ -100,6 +99,8 @@ export interface NodeAgentDeps {
   /** Where the home is told of apps' names. */
   readonly lanInterfaces: readonly string[];
   readonly server: ServerCertificate & { readonly bindAddress: string; readonly port: number };
+  /** Where it was placed as a package; undefined: it was started by hand. */
+  readonly installation: string | undefined;
   /** Undefined: it is upgraded by whoever started it. */
   readonly upgrader: Pick<Upgrader, 'annotations' | 'onNode'> | undefined;
   readonly userId: number;
@@ -140,7 +141,7 @@ export class NodeAgent {
   readonly #devices: DeviceKeeper;
   readonly #machine: MachineWatch;
   #kubelet: Kubelet | undefined;
-  #power: PowerWatch | undefined;
+  #power: MachinePower | undefined;
   readonly #claims: ClaimSource;
   readonly #history: History;
   readonly #metrics = new AgentMetrics();
@@ -239,15 +240,19 @@ export class NodeAgent {
     collector.subscribe((sample) => this.#history.take(sample), historyIntervalMs);
     await this.#startServer(kubelet, collector, facts);
     this.#startPressureKeeper(kubelet, collector);
-    this.#watchPower(kubelet);
+    await this.#startPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     await this.#followManifests(kubelet);
     const running = kubelet.start();
     await this.#networks.startServices(informers);
     const isOwn = ({ metadata }: Node): boolean => metadata.name === nodeName;
+    const onNode = (node: Node): void => {
+      this.#power?.onNode(node);
+      if (isOwn(node)) this.#onSelf(node);
+    };
     informers.informer<Node>(nodes).addHandler({
-      onAdd: (node) => void (isOwn(node) && this.#onSelf(node)),
-      onUpdate: (_old, node) => void (isOwn(node) && this.#onSelf(node)),
+      onAdd: onNode,
+      onUpdate: (_old, node) => onNode(node),
       onDelete: (node) => {
         if (isOwn(node)) this.#registrar.trigger();
       },
@@ -411,20 +416,20 @@ export class NodeAgent {
     await folder.start();
   }
 
-  #watchPower(kubelet: Kubelet): void {
-    const { clock, logger, restart } = this.#deps;
-    const system = logindPower(this.#environment.isRoot);
-    if (system === undefined) return;
-    this.#power = new PowerWatch({
-      system,
-      clock,
-      logger,
+  async #startPower(kubelet: Kubelet): Promise<void> {
+    this.#power = new MachinePower({
+      ...this.#deps,
+      isRoot: this.#environment.isRoot,
+      bootId: () => this.#facts?.bootId ?? '',
+      annotate: (annotations) => this.#registrar.annotate(annotations),
+      events: this.#events,
       tell: () => this.#registrar.tell(),
       shutDown: (grace) => kubelet.shutDown(grace),
-      startAnew: restart,
+      startAnew: this.#deps.restart,
+      onChange: () => this.#registrar.trigger(),
       signal: this.#stopping.signal,
     });
-    void this.#power.run();
+    await this.#power.start();
   }
 
   async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
@@ -500,6 +505,7 @@ export class NodeAgent {
       [localPath.folderAnnotation]: this.#volumesFolder,
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
       ...this.#networks.annotations(),
+      ...this.#power?.annotations(),
       ...this.#deps.upgrader?.annotations(),
     };
   }
@@ -514,6 +520,7 @@ export class NodeAgent {
   async #nodeStatus(previous: NodeStatus | undefined): Promise<NodeStatus> {
     const { clock } = this.#deps;
     const facts = await this.#readFacts();
+    await this.#power?.look(facts.addresses[0]);
     const goesDown = this.#power?.isGoingDown === true;
     const engine = goesDown ? shuttingDown : this.#engine.problem();
     if (engine === undefined) {
@@ -532,7 +539,7 @@ export class NodeAgent {
       verdicts: [
         ...this.#machine.verdicts(),
         ...this.#networks.verdicts(),
-        ...(this.#power === undefined ? [] : [this.#power.verdict()]),
+        ...(this.#power?.verdicts() ?? []),
       ],
       nowMs: clock.now(),
     });

@@ -59,6 +59,7 @@ interface NodeOptions {
   readonly memoryGi: number;
   readonly ready?: { status: string; reason: string; message: string };
   readonly annotations?: Record<string, string>;
+  readonly isAsleep?: boolean;
   readonly osImage?: string;
 }
 
@@ -75,6 +76,8 @@ export function fakeNode(name: string, options: NodeOptions): FakeObject {
     reason: `No${type}`,
     message: 'enough',
   }));
+  const isAsleep = options.isAsleep === true;
+  const asleep = isAsleep ? [{ type: 'Asleep', status: 'True', reason: 'PutToSleep' }] : [];
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -88,7 +91,7 @@ export function fakeNode(name: string, options: NodeOptions): FakeObject {
         pods: '110',
       },
       addresses: [{ type: 'InternalIP', address: '192.168.1.20' }],
-      conditions: [...pressure, { type: 'Ready', ...ready }],
+      conditions: [...pressure, ...asleep, { type: 'Ready', ...ready }],
       nodeInfo: {
         architecture,
         osImage: options.osImage ?? 'Debian GNU/Linux 12 (bookworm)',

@@ -6,7 +6,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { extname, join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { EnrolmentSpec, EnrolmentStatus } from '#kube/api/fleet.ts';
+import type {
+  EnrolmentSpec,
+  EnrolmentStatus,
+  NodeOperationSpec,
+  NodeOperationStatus,
+} from '#kube/api/fleet.ts';
 import type { Status } from '#kube/api/meta.ts';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 
@@ -41,6 +46,8 @@ export interface FakeOptions {
   /** Answers a Status to refuse a deletion with, or undefined. */
   readonly keep?: (object: FakeObject) => object | undefined;
   /** What asking to add this machine answers; a Status refuses it. */
+  /** Answers `nodes/NAME/power` and `nodes/NAME/removal`. */
+  readonly operate?: (node: string, spec: NodeOperationSpec) => NodeOperationStatus;
   readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus | Status;
   /** What asking for a link for another device answers; a Status refuses it. */
   readonly pageLink?: () => Status | { readonly urls: readonly string[]; readonly expires: string };
@@ -239,6 +246,11 @@ export class FakeCluster {
       if (status !== undefined && 'code' in status)
         return json(response, status.code ?? 500, status);
       return json(response, 201, { apiVersion, kind: 'Enrolment', metadata, status });
+    }
+    if (target.subresource === 'power' || target.subresource === 'removal') {
+      const { spec } = body as FakeObject & { spec: NodeOperationSpec };
+      const status = this.#options.operate?.(target.name, spec);
+      return json(response, 201, { ...(body as FakeObject), status });
     }
     if (request.method === 'POST') {
       const object = body as FakeObject;

@@ -71,6 +71,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/install-engine.test.ts': ['root', 'chromium', 'docker', 'busybox', 'bareDebian'],
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
+  'test/e2e/renderer-machine.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
@@ -100,7 +101,11 @@ const apart: readonly string[] = [
 ];
 
 /** Their cluster is a fake, their browser is real. */
-const pages = ['test/e2e/renderer.test.ts', 'test/e2e/renderer-fleet.test.ts'];
+const pages = [
+  'test/e2e/renderer.test.ts',
+  'test/e2e/renderer-fleet.test.ts',
+  'test/e2e/renderer-machine.test.ts',
+];
 
 /** Hundreds of processes start, each of which would compile the same sources. */
 const compiled = path.join(cache, 'compiled');

@@ -33,6 +33,8 @@ export interface PowerWatchDeps {
   readonly shutDown: (grace: ShutdownGrace) => Promise<void>;
   /** What was ended has to begin again. */
   readonly startAnew: () => void;
+  /** It woke up, and was told so. */
+  readonly onResume?: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -117,6 +119,7 @@ export class PowerWatch {
         this.#isAsleep = false;
         this.#hold();
         await this.#atMost(tell(), tellMs);
+        await this.#atMost(this.#deps.onResume?.() ?? Promise.resolve(), tellMs);
         break;
       case 'shutdown':
         await this.#goDown();

@@ -53,6 +53,7 @@ function removal(more: Partial<NodeRemovalDeps> = {}): NodeRemoval {
     leave: async () => {},
     removeRules: async () => void said.push('rules'),
     removeRoutes: async () => void said.push('routes'),
+    kernelTraces: async () => [],
     removeCgroups: async () => void said.push('control groups'),
     system: {
       readText: async () =>
@@ -87,8 +88,15 @@ it('takes away pods with their patience, rules, network, image, mounts, files, a
     'removed the sandbox image',
     `unmounted ${data}/pods/u/volumes/a b`,
     `unmounted ${data}/pods/u/volumes`,
+    'compared: 4 traces of the cluster before, 0 after',
     `removed ${data}`,
   ]);
+});
+
+it('does not believe that all is gone, but looks', async () => {
+  expect(await removal({ kernelTraces: async () => ['flotilla_1234'] }).run()).toBe(false);
+  expect(said).toContain('could not remove all of it: still there: flotilla_1234');
+  expect(existsSync(data)).toBe(true);
 });
 
 it('finds nothing the second time, and that is fine', async () => {

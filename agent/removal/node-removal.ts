@@ -28,6 +28,8 @@ export interface NodeRemovalDeps {
   readonly removeRules: () => Promise<void>;
   /** To pods of other machines, and the device of the overlay. */
   readonly removeRoutes: () => Promise<void>;
+  /** Packet tables and devices of the cluster, by name. */
+  readonly kernelTraces: () => Promise<readonly string[]>;
   /** The control groups that all pods' were in. */
   readonly removeCgroups: () => Promise<void>;
   readonly system: Pick<ProxySystem, 'run' | 'readText'>;
@@ -67,6 +69,7 @@ export class NodeRemoval {
       say(`could not remove ${dataDirectory}: it is not an agent's data directory`);
       return false;
     }
+    const before = await this.#traces();
     await this.#step('containers', () => this.#removePods());
     if (this.#isOtherNode) return false;
     await leave();
@@ -76,9 +79,29 @@ export class NodeRemoval {
     await this.#step('networks', () => this.#removeNetworks());
     await this.#step('the sandbox image', () => this.#removeSandboxImage());
     await this.#step('mounts', () => this.#unmountAll());
+    await this.#step('all of it', () => this.#compare(before));
     if (this.#hasFailed) say(`kept ${dataDirectory}, so that this can be run again`);
     else await this.#step(dataDirectory, () => this.#removeFiles());
     return !this.#hasFailed;
+  }
+
+  /** What the cluster has on this machine: containers, networks, packet tables, devices, mounts. */
+  async #traces(): Promise<readonly string[]> {
+    const { runtime, networks, kernelTraces } = this.#deps;
+    const pods = runtime === undefined ? [] : await runtime.listPods().catch(() => []);
+    return [
+      ...pods.map(({ pod }) => `pod ${pod.namespace}/${pod.name}`),
+      ...(await networks.list().catch(() => [])).map((name) => `network ${name}`),
+      ...(await kernelTraces().catch(() => [])),
+      ...(await this.#ownMounts()).map((point) => `mount ${point}`),
+    ];
+  }
+
+  /** That everything is gone is looked at, not believed. */
+  async #compare(before: readonly string[]): Promise<void> {
+    const left = await this.#traces();
+    this.#deps.say(`compared: ${before.length} traces of the cluster before, ${left.length} after`);
+    if (left.length > 0) throw new Error(`still there: ${left.join(', ')}`);
   }
 
   async #step(what: string, act: () => Promise<void>): Promise<void> {

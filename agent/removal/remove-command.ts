@@ -4,6 +4,7 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { hasReason } from '#kube/machinery/status.ts';
 import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { lanLinks } from '../balancer/lan-link.ts';
 import { removeLanAddresses } from '../balancer/start.ts';
@@ -15,13 +16,14 @@ import { NetworkRules } from '../network/network-rules.ts';
 import { podCgroupsHere } from '../node-runtime.ts';
 import { policyTableName, removePolicies } from '../policy/policy-table.ts';
 import { removeRules } from '../proxy/nft-applier.ts';
-import { proxySystem } from '../proxy/system.ts';
+import { proxySystem, type ProxySystem } from '../proxy/system.ts';
 import { removePodCgroupParents } from '../runtime/pod-cgroup.ts';
 import { DockerClient } from '../runtime/docker-client.ts';
 import { label } from '../runtime/docker-config.ts';
 import { DockerRuntime } from '../runtime/docker-runtime.ts';
 import { bridgeName, shortClusterId } from '../runtime/pod-network.ts';
 import { sandboxImageName } from '../runtime/sandbox-image.ts';
+import { sayLastWord, type LastWordDeps } from './last-word.ts';
 import { leaveCluster } from './leave.ts';
 import { NodeRemoval } from './node-removal.ts';
 
@@ -38,10 +40,25 @@ export interface RemoveOptions {
   ) => Promise<T>;
 }
 
-/** False: something is still there, and was named. */
-export async function removeNode(options: RemoveOptions): Promise<boolean> {
-  const { nodeName, logDirectory, userId, variables, say } = options;
+/** False: something is still there, and was named. The cluster hears of both. */
+export async function removeNode(given: RemoveOptions): Promise<boolean> {
+  const lines: string[] = [];
+  const say = (line: string): void => {
+    lines.push(line);
+    given.say(line);
+  };
+  const options = { ...given, say };
   const dataDirectory = await realpath(options.data).catch(() => options.data);
+  const config = await readKubeconfig(path.join(dataDirectory, 'kubeconfig')).catch(
+    () => undefined,
+  );
+  const isDone = await removeFrom(dataDirectory, options);
+  if (config !== undefined) await tellEnd(config, options, { isFailed: !isDone, lines });
+  return isDone;
+}
+
+async function removeFrom(dataDirectory: string, options: RemoveOptions): Promise<boolean> {
+  const { nodeName, logDirectory, userId, variables, say } = options;
   const running = await runningAgent(dataDirectory);
   if (running !== undefined) {
     say(`could not remove anything: the agent still runs (process ${running}); stop it first`);
@@ -98,6 +115,7 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
       const given = await removeLanAddresses(dataDirectory, lanLinks(system, systemClock));
       if (given.length > 0) say(`gave back ${given.join(', ')}`);
     },
+    kernelTraces: async () => (clusterId === '' || !system.isRoot ? [] : traces(system, clusterId)),
     removeCgroups: async () => {
       if (system.isRoot) await removePodCgroupParents();
     },
@@ -107,6 +125,46 @@ export async function removeNode(options: RemoveOptions): Promise<boolean> {
     say,
   });
   return removal.run();
+}
+
+/** Of the cluster, in this machine's kernel. */
+async function traces(
+  system: Pick<ProxySystem, 'run'>,
+  clusterId: string,
+): Promise<readonly string[]> {
+  const short = shortClusterId(clusterId);
+  const [tables, links] = await Promise.all([
+    system.run('nft', ['list', 'tables']),
+    system.run('ip', ['-o', 'link']),
+  ]);
+  return [
+    ...tables.stdout.matchAll(/^table \S+ (flotilla_\S+)$/gm),
+    ...links.stdout.matchAll(/^\d+: ([^:@]+)/gm),
+  ]
+    .map(([, name = '']) => name)
+    .filter((name) => /^fl(otilla|t|v)[-_]/.test(name) && name.endsWith(short));
+}
+
+/** Whether the cluster hears it or not: what was to be done is done. */
+async function tellEnd(
+  config: ClientConfig,
+  { nodeName, say, withClient }: RemoveOptions,
+  end: Pick<LastWordDeps, 'isFailed' | 'lines'>,
+): Promise<void> {
+  const late = new AbortController();
+  const timer = systemClock.timer(leaveMs, () => late.abort(new Error('it does not answer')));
+  try {
+    const { signal } = late;
+    await withClient(config, (client) =>
+      sayLastWord({ client, nodeName, ...end, clock: systemClock, signal }),
+    );
+    if (!end.isFailed) say(`told the cluster, which deletes the Node ${nodeName}`);
+  } catch (error) {
+    const why = messageOf(late.signal.aborted ? late.signal.reason : error);
+    if (!hasReason(error, 'NotFound')) say(`the cluster did not hear of the end (${why})`);
+  } finally {
+    timer.cancel();
+  }
 }
 
 /** As built, or placed as a package. */

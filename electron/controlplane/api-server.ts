@@ -40,6 +40,7 @@ import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
 import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
 import type { EnrolMachine } from './apiserver/handlers/enrolment.ts';
+import type { OperateNode } from './apiserver/handlers/node-operation.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
 import { Health, problemOf } from './apiserver/documents/health.ts';
 import type { ApiHandler, RequestInfo, UserInfo } from './apiserver/http.ts';
@@ -84,6 +85,8 @@ export interface ApiServerParts {
   readonly storeProblem?: () => string | undefined;
   /** Adds machines to the cluster; none: it can't be asked here. */
   readonly enrol?: EnrolMachine;
+  /** Restarts them, takes them out and the like; none: it can't be asked here. */
+  readonly operateNode?: OperateNode;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
   /** Answers below /flotilla/machines, to machines that have a token, and nodes; none: there is nothing. */
@@ -186,6 +189,7 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     kubelet,
     access,
     ...(parts.enrol === undefined ? {} : { enrol: parts.enrol }),
+    ...(parts.operateNode === undefined ? {} : { operateNode: parts.operateNode }),
     storeProblem: () => problemOf(() => storeReadiness(parts)),
     clock,
     random,

@@ -22,6 +22,7 @@ import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
+import { networkLinks, wakeFrom } from '#platform/wake-on-lan.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import { assembleApiServer, type AssembledApiServer } from './api-server.ts';
@@ -37,6 +38,7 @@ import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, listenedAddresses, servingNames } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
+import { createNodeOperations } from './fleet/power/operations.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -44,7 +46,7 @@ import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
 import { lead, type LeadingDeps } from './leading.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
-import { apiServersOf, ensureObject, forgetApiServer } from './own-objects.ts';
+import { apiServersOf, ensureObject, forgetApiServer, keepersOf } from './own-objects.ts';
 import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
 import { authorityOf } from './cluster-authority.ts';
@@ -236,7 +238,7 @@ export class ControlPlane {
     port: number,
     backing: Backing,
   ): Promise<AssembledApiServer & { readonly clients: OwnClients }> {
-    const { clock, random, logger, version, nodeName } = this.#deps;
+    const { clock, random, logger, version, nodeName, options } = this.#deps;
     const { store, own } = backing;
     const audit = await this.#openAudit();
     let lastLook = performance.eventLoopUtilization();
@@ -278,6 +280,14 @@ export class ControlPlane {
       tokenKeyPem: await pki.tokenKey(),
       audit,
       enrol: adding.enrol,
+      operateNode: createNodeOperations({
+        client: () => clients.account('node-operation', 'node-operation'),
+        keepers: () => keepersOf(backing, nodeName),
+        wake: (cards) => wakeFrom(networkLinks(options.discovery), cards, logger),
+        clock,
+        random,
+        logger,
+      }),
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),

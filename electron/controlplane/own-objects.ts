@@ -58,6 +58,18 @@ export function apiServersOf(
   ]);
 }
 
+/** By name: machines that keep the state with a vote, and whether they answer. */
+export function keepersOf(
+  { own }: Pick<Backing, 'own'>,
+  nodeName: string,
+): ReadonlyMap<string, boolean> {
+  if (own === undefined) return new Map([[nodeName, true]]);
+  const voters = own.members.report().members.filter(({ role }) => role === 'voter');
+  return new Map(
+    voters.map(({ name, isSelf, health }) => [name, isSelf || health !== 'unreachable']),
+  );
+}
+
 /** One that only this machine reaches has no address for others any more. */
 export async function forgetApiServer(client: RestClient, apiServerId: string): Promise<void> {
   const { metadata } = apiServerLease(apiServerId, '', 0);

@@ -3,6 +3,8 @@
 import { daemonSets, deployments, nodes, replicationControllers } from '#kube/client/resources.ts';
 import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { retryAnnotation } from '#kube/machinery/agent-versions.ts';
+import { displayNameAnnotation, toDisplayName } from '#kube/machinery/node-title.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import type { App } from '../state/app.ts';
 import { installEngineAnnotation } from '../state/engine.ts';
@@ -52,6 +54,20 @@ export class Actions {
       { name: machine },
       { spec: { unschedulable: isSchedulable ? null : true } },
     );
+  }
+
+  /** What people call it; '' takes that back. */
+  async rename(machine: string, title: string): Promise<void> {
+    const text = toDisplayName(title);
+    const isOwn = text === '' || text === machine;
+    const annotations = { [displayNameAnnotation]: isOwn ? null : text };
+    await this.#client.patch(nodes, { name: machine }, { metadata: { annotations } });
+  }
+
+  /** Forgets that the new agent failed there. */
+  async retryUpgrade(machine: string): Promise<void> {
+    const annotations = { [retryAnnotation]: 'requested' };
+    await this.#client.patch(nodes, { name: machine }, { metadata: { annotations } });
   }
 
   async #patch(app: App, patch: object): Promise<void> {

@@ -3,6 +3,7 @@ import type { App } from './app.ts';
 import { capitalize, displayName, formatShare, joinWords, plural } from './format.ts';
 import type { LoosePod } from './loose-pods.ts';
 import { isAsleep, type Machine } from './machine.ts';
+import { actionWords, describeAgent } from './operation.ts';
 import type { NextStep, Tone } from './vocabulary.ts';
 
 export interface Attention {
@@ -67,47 +68,89 @@ function needing(attention: readonly Attention[]): string {
 }
 
 function machineAttention(machine: Machine): Attention[] {
-  const { name, engine } = machine;
+  const { name, engine, operation } = machine;
   const see: NextStep = { kind: 'machine', label: 'Look at it', machine: name };
   const trouble = engineTrouble(machine, see);
   // It was meant to be so.
   if (engine.kind === 'silent' && isAsleep(machine.node)) return [];
-  if (trouble === undefined) return pressureAttention(machine, see);
+  if (operation?.isMeant === true) return [];
+  if (trouble === undefined)
+    return [
+      ...operationAttention(machine, see),
+      ...upgradeAttention(machine, see),
+      ...pressureAttention(machine, see),
+    ];
   const original = 'original' in engine ? engine.original : undefined;
   return [{ key: `${machineKey}${name}`, app: undefined, original, ...trouble }];
+}
+
+/** What was asked of it and did not come about. */
+function operationAttention({ name, title, operation }: Machine, nextStep: NextStep): Attention[] {
+  if (operation?.isFailed !== true) return [];
+  return [
+    {
+      key: `${machineKey}${name}/operation`,
+      app: undefined,
+      tone: 'wait',
+      title: `${title} ${actionWords[operation.action].failed}`,
+      text: 'It runs on as before. You can ask for it again on its page.',
+      original: operation.text,
+      showsOriginal: true,
+      nextStep,
+    },
+  ];
+}
+
+function upgradeAttention({ name, title, node }: Machine, nextStep: NextStep): Attention[] {
+  const agent = describeAgent(node);
+  if (agent?.canRetry !== true) return [];
+  return [
+    {
+      key: `${machineKey}${name}/upgrade`,
+      app: undefined,
+      tone: 'wait',
+      title: `${title} went back to its former agent`,
+      text: 'The new one did not get well there. Apps run on; no other machine gets it meanwhile.',
+      original: agent.original,
+      nextStep,
+    },
+  ];
 }
 
 type EngineTrouble = Pick<Attention, 'tone' | 'title' | 'text' | 'nextStep'> & Partial<Attention>;
 
 /** Why a machine runs nothing, and what helps. */
-function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble | undefined {
+function engineTrouble(
+  { name, title: called, engine }: Machine,
+  see: NextStep,
+): EngineTrouble | undefined {
   const install = (label: string): NextStep => ({ kind: 'install-engine', label, machine: name });
   switch (engine.kind) {
     case 'missing':
       return {
         tone: 'trouble',
-        title: `${name} needs a container engine`,
+        title: `${called} needs a container engine`,
         text: 'Apps run in containers, and this machine has nothing to run them with. Installing Docker takes a minute or two.',
         nextStep: install('Install Docker'),
       };
     case 'by-hand':
       return {
         tone: 'trouble',
-        title: `${name} needs a container engine`,
+        title: `${called} needs a container engine`,
         text: 'Apps run in containers, and this machine has nothing to run them with. Flotilla can\'t install Docker here: do it yourself, on Debian or Ubuntu by "sudo apt-get install docker.io". Everything else follows by itself.',
         nextStep: see,
       };
     case 'installing':
       return {
         tone: 'busy',
-        title: `${name} is installing Docker`,
+        title: `${called} is installing Docker`,
         text: 'This goes on by itself; what you deploy meanwhile waits for it.',
         nextStep: undefined,
       };
     case 'failed':
       return {
         tone: 'trouble',
-        title: `Docker could not be installed on ${name}`,
+        title: `Docker could not be installed on ${called}`,
         text: /fetch|resolv|connect/i.test(engine.original)
           ? 'Its packages could not be fetched. See that the machine is online, then try again.'
           : 'Put right what the system says below, then try again.',
@@ -117,7 +160,7 @@ function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble 
     case 'stopped':
       return {
         tone: 'trouble',
-        title: `Docker is stopped on ${name}`,
+        title: `Docker is stopped on ${called}`,
         text: "Apps on it can't be started or looked after until Docker runs again. Start it on that machine; everything else follows by itself.",
         showsOriginal: true,
         nextStep: see,
@@ -125,21 +168,21 @@ function engineTrouble({ name, engine }: Machine, see: NextStep): EngineTrouble 
     case 'forbidden':
       return {
         tone: 'trouble',
-        title: `Flotilla may not use Docker on ${name}`,
+        title: `Flotilla may not use Docker on ${called}`,
         text: 'Docker is there, but it does not let this user in. Add the user to the group "docker" and log in again, or run Flotilla as root; then start it once more.',
         nextStep: see,
       };
     case 'silent':
       return {
         tone: 'trouble',
-        title: `${name} does not answer`,
+        title: `${called} does not answer`,
         text: 'It may be switched off or cut from the network. It comes back here by itself.',
         nextStep: see,
       };
     case 'unready':
       return {
         tone: 'busy',
-        title: `${name} is getting ready`,
+        title: `${called} is getting ready`,
         text: engine.original,
         original: undefined,
         nextStep: undefined,
@@ -155,7 +198,7 @@ function pressureAttention(machine: Machine, nextStep: NextStep): Attention[] {
     key: `${machineKey}${machine.name}/${line.text}`,
     app: undefined,
     tone: 'trouble',
-    title: `${machine.name} ${line.text.toLowerCase()}`,
+    title: `${machine.title} ${line.text.toLowerCase()}`,
     text: 'New copies go elsewhere until it has room again.',
     original: line.original,
     nextStep,
@@ -202,7 +245,7 @@ export function homeNote(
   machines: readonly Machine[],
   memoryUsed: (machine: string) => number | undefined,
 ): string {
-  if (machines.length === 0) return 'Start the agent on a machine, and it appears here.';
+  if (machines.length === 0) return 'Add one, and it keeps your apps.';
   const parts = [plural(machines.length, 'machine')];
   if (apps.length > 0) parts.push(plural(apps.length, 'app'));
   let used = 0;

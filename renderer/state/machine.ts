@@ -1,6 +1,7 @@
 // A node as a machine of the home: its face, its health in words, its size, what it lacks.
 // Pure: objects in, view out. Live use comes from the stats stream, not from here.
 import type { Node, NodeCondition, Pod } from '#kube/api/core.ts';
+import { nodeTitle } from '#kube/machinery/node-title.ts';
 import { quantityNumber } from './amounts.ts';
 import {
   engineState,
@@ -8,6 +9,7 @@ import {
   proxyReasonAnnotation,
   type EngineState,
 } from './engine.ts';
+import { describeOperation, type OperationView } from './operation.ts';
 import type { Tone } from './vocabulary.ts';
 
 export type Face = 'pi' | 'mini' | 'tower' | 'laptop';
@@ -20,6 +22,10 @@ export interface HealthLine {
 
 export interface Machine {
   readonly name: string;
+  /** What people call it. */
+  readonly title: string;
+  /** What is being done with it, or could not be. */
+  readonly operation: OperationView | undefined;
   readonly node: Node;
   readonly face: Face;
   readonly tone: Tone;
@@ -45,10 +51,16 @@ export function describeMachine(node: Node, pods: readonly Pod[]): Machine {
   const { capacity = {}, nodeInfo, addresses = [] } = node.status ?? {};
   const engine = engineState(node);
   const health = healthLines(node);
-  const [tone, word] = verdict(engine, health, node);
+  const operation = describeOperation(node);
+  const [tone, word] =
+    operation?.isMeant === true
+      ? ([operation.tone, operation.word] as const)
+      : verdict(engine, health, node);
   const proxyMode = node.metadata.annotations?.[proxyModeAnnotation] ?? '';
   return {
     name: node.metadata.name,
+    title: nodeTitle(node),
+    operation,
     node,
     face: faceOf(node),
     tone,

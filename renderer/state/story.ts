@@ -53,6 +53,17 @@ const tellers: Readonly<Record<string, Teller>> = {
   NodeSchedulable: (subject) => tell(`${subject} takes new copies again`, 'ok'),
   RegisteredNode: (subject) => tell(`${subject} joined`, 'ok'),
   Rebooted: (subject) => tell(`${subject} was restarted`, 'wait'),
+  Reboot: (subject) => tell(`${subject} restarts, as it was asked to`, 'busy'),
+  RebootDone: (subject) => tell(`${subject} is back`, 'ok'),
+  RebootFailed: (subject) => tell(`${subject} did not restart`, 'wait'),
+  Sleep: (subject) => tell(`${subject} goes to sleep`, 'asleep'),
+  SleepDone: (subject) => tell(`${subject} woke up`, 'ok'),
+  SleepFailed: (subject) => tell(`${subject} did not go to sleep`, 'wait'),
+  ShutDown: (subject) => tell(`${subject} shuts down, as it was asked to`, 'gone'),
+  ShutDownDone: (subject) => tell(`${subject} is back`, 'ok'),
+  ShutDownFailed: (subject) => tell(`${subject} did not shut down`, 'wait'),
+  Remove: (subject) => tell(`${subject} is being taken out`, 'busy'),
+  RemoveFailed: (subject) => tell(`${subject} was not taken out`, 'wait'),
   RemovingNode: (subject) => tell(`${subject} left`, 'gone'),
 };
 
@@ -61,8 +72,18 @@ const foldMs = 10 * 60_000;
 /** Scalings of two ReplicaSets closer than this are one change of version. */
 const rolloutMs = 2 * 60_000;
 
+export interface StoryOptions {
+  readonly limit?: number;
+  /** What people call a machine. */
+  readonly titleOf?: (node: string) => string;
+}
+
 /** At most `limit` lines, newest first; what repeats itself is one line with a count. */
-export function tellStory(events: readonly Event[], pods: readonly Pod[], limit = 40): StoryLine[] {
+export function tellStory(
+  events: readonly Event[],
+  pods: readonly Pod[],
+  { limit = 40, titleOf = (node) => node }: StoryOptions = {},
+): StoryLine[] {
   const podsByUid = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
   const lines: StoryLine[] = [];
   const sorted = events
@@ -71,7 +92,8 @@ export function tellStory(events: readonly Event[], pods: readonly Pod[], limit 
   const scalings = sorted.filter(({ reason }) => reason === 'ScalingReplicaSet');
   for (const event of sorted) {
     if (isStepOfRollout(event, scalings)) continue;
-    const telling = tellEvent(event, podsByUid, isOfRollout(event, scalings));
+    const subject = subjectOf(event, podsByUid, titleOf);
+    const telling = tellEvent(event, subject, isOfRollout(event, scalings));
     if (telling === undefined) continue;
     const at = lines.findIndex(
       ({ text, time }) => text === telling.text && msBetween(time, timeOf(event)) < foldMs,
@@ -133,12 +155,7 @@ function msBetween(a: string, b: string): number {
   return Math.abs(Date.parse(a) - Date.parse(b));
 }
 
-function tellEvent(
-  event: Event,
-  podsByUid: ReadonlyMap<string, Pod>,
-  isRollout: boolean,
-): Telling | undefined {
-  const subject = subjectOf(event, podsByUid);
+function tellEvent(event: Event, subject: string, isRollout: boolean): Telling | undefined {
   const scaling = scalingOf(event);
   if (scaling !== undefined) return tellScaling(subject, scaling, isRollout);
   const teller = tellers[event.reason ?? ''];
@@ -148,9 +165,13 @@ function tellEvent(
 }
 
 /** The machine's own name, or the app that the object belongs to. */
-export function subjectOf(event: Event, podsByUid: ReadonlyMap<string, Pod>): string {
+function subjectOf(
+  event: Event,
+  podsByUid: ReadonlyMap<string, Pod>,
+  titleOf: (node: string) => string,
+): string {
   const { kind, name = '', uid = '' } = event.involvedObject;
-  if (kind === 'Node') return name;
+  if (kind === 'Node') return titleOf(name);
   if (kind === 'ReplicaSet') return displayName(name.replace(/-[a-z0-9]{5,10}$/, ''));
   if (kind !== 'Pod') return displayName(name);
   const owner = podsByUid

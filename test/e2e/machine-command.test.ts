@@ -23,9 +23,11 @@ let pi: LabMachine;
 beforeAll(async () => {
   await home.start();
   pi = await home.lab.addMachine('pi', '10.77.0', 11);
-  copyFileSync(path.join(root, 'test/lab/systemctl.sh'), pi.file('/usr/local/bin/systemctl'));
-  await pi.run('chmod', '755', '/usr/local/bin/systemctl');
-  await pi.run('mkdir', '-p', '/etc/systemd/system');
+  for (const name of ['systemctl', 'systemd-run']) {
+    copyFileSync(path.join(root, `test/lab/${name}.sh`), pi.file(`/usr/local/bin/${name}`));
+    await pi.run('chmod', '755', `/usr/local/bin/${name}`);
+  }
+  await pi.run('mkdir', '-p', '/etc/systemd/system', '/run/systemd/system');
   await plantRuntime(home.cluster.dataDirectory);
 });
 afterAll(() => home.destroy());
@@ -53,7 +55,7 @@ async function traces(): Promise<string> {
   return pi.run('sh', '-c', looks.map((look) => `${look} 2>/dev/null`).join('; '));
 }
 
-it('becomes a node by the line, once, and is as before when it is removed', async () => {
+it('becomes a node by the line, once, and is as before when it is taken out from elsewhere', async () => {
   const before = await traces();
   const printed = await line('kitchen');
   expect(printed).toMatch(/^curl -fsS --insecure --pinnedpubkey 'sha256\/\/[^']+' -H 'Authoriz/);
@@ -69,8 +71,16 @@ it('becomes a node by the line, once, and is as before when it is removed', asyn
   expect(await said(await line('shed'))).toContain(
     'it is the node kitchen already, and would not become shed',
   );
-  expect(await said('/var/lib/flotilla/current/programs/remove')).toContain('\ndone');
-  expect(await traces()).toBe(before);
+  const asked = {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'NodeOperation',
+    metadata: { name: 'kitchen' },
+    spec: { phase: 'Apply', action: 'Remove' },
+  };
+  const answer = await client.createSubresource(nodes, asked.metadata, 'removal', asked);
+  expect(answer).toMatchObject({ status: { phase: 'Asked' } });
+  await eventually(async () => (await client.list(nodes)).items.length === 0, 'its Node is gone');
+  await eventually(async () => (await traces()) === before, 'it is as it was');
 });
 
 /** Another agent on that machine, which is the present one but for this. */

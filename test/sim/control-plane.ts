@@ -16,6 +16,7 @@ import type { EnrolMachine } from '../../electron/controlplane/apiserver/handler
 import type { UserInfo } from '../../electron/controlplane/apiserver/http.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
+import { createNodeOperations } from '../../electron/controlplane/fleet/power/operations.ts';
 import { LoopbackTransport } from '../../electron/controlplane/loopback-transport.ts';
 import { openMemoryStore } from '../../electron/controlplane/store/memory-store.ts';
 import type { Store } from '../../electron/controlplane/store/store.ts';
@@ -48,6 +49,8 @@ export interface GivenParts {
   readonly apiServers?: () => ReadonlyMap<string, boolean>;
   /** Adds machines. */
   readonly enrol?: EnrolMachine;
+  /** Machines that keep the state, and whether they answer. */
+  readonly keepers?: () => ReadonlyMap<string, boolean>;
   /** Nobody else writes then. */
   readonly withoutControllers?: boolean;
 }
@@ -73,6 +76,14 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
     podsOnNode: () => [],
     bootstrapState: () => undefined,
     ...(given.enrol !== undefined && { enrol: given.enrol }),
+    operateNode: createNodeOperations({
+      client: () => asAccount('node-operation'),
+      keepers: given.keepers ?? (() => new Map()),
+      wake: async () => {},
+      clock,
+      random,
+      logger,
+    }),
     frontProxy: () => ({ certPem: '', keyPem: '' }),
     tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Pod } from '#kube/api/core.ts';
 import { deployments, nodes, pods } from '#kube/client/resources.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
+import { sayLastWord } from '../../agent/removal/last-word.ts';
 import { leaveCluster } from '../../agent/removal/leave.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
@@ -58,6 +59,21 @@ describe('a machine that leaves', () => {
     expect(spec?.taints?.map(({ key, effect }) => `${key} ${effect}`)).toContain(
       'node.kubernetes.io/not-ready NoSchedule',
     );
+  });
+
+  it('has its Node deleted once it said that nothing is left on it', async () => {
+    await sayLastWord({
+      client: sim.clientAs('system:node:pi1', ['system:nodes']),
+      nodeName: 'pi1',
+      isFailed: false,
+      lines: ['removed pod default/web (1 containers)'],
+      clock: sim.clock,
+      signal: new AbortController().signal,
+    });
+    await sim.settle();
+    expect((await sim.client.list(nodes)).items.map(({ metadata }) => metadata.name)).toEqual([
+      'pi2',
+    ]);
   });
 
   it('whose Node was deleted before takes its pods with it all the same', async () => {

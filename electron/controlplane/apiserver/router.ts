@@ -21,6 +21,7 @@ import { handleComponentGet, handleComponentList } from './handlers/component-st
 import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
 import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
 import { handleEnrolment } from './handlers/enrolment.ts';
+import { handleNodeOperation } from './handlers/node-operation.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
 import { handleEviction } from './handlers/eviction.ts';
@@ -192,6 +193,8 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handlePortForward;
     case 'machine-enrolment':
       return handleEnrolment;
+    case 'node-operation':
+      return handleNodeOperation;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
     case 'service-account-token':

@@ -33,6 +33,7 @@ import { createLocalPathProvisioner } from './local-path/local-path.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
+import { createNodeOperationsController } from './node/operations.ts';
 import { createTaintEvictionController } from './node/taint-eviction.ts';
 import { createPodGarbageCollector } from './pod-gc.ts';
 import {
@@ -63,6 +64,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   garbagecollector: createGarbageCollector,
   nodeipam: createNodeIpamController,
   nodelifecycle: createNodeLifecycleController,
+  nodeoperations: createNodeOperationsController,
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
   clusterroleaggregation: createRoleAggregationController,
@@ -106,6 +108,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   garbagecollector: 'generic-garbage-collector',
   nodeipam: 'node-controller',
   nodelifecycle: 'node-controller',
+  nodeoperations: 'node-operation',
   tainteviction: 'node-controller',
   podgc: 'pod-garbage-collector',
   clusterroleaggregation: 'clusterrole-aggregation-controller',

@@ -139,6 +139,45 @@ export interface EnrolmentStep {
   percent?: number;
 }
 
+/** What `nodes/NAME/power` and `nodes/NAME/removal` are asked and answer: what is to be done with a machine of the cluster. */
+export interface NodeOperation {
+  apiVersion: 'flotilla.dev/v1alpha1';
+  kind: 'NodeOperation';
+  metadata: ObjectMeta;
+  spec?: NodeOperationSpec;
+  status?: NodeOperationStatus;
+}
+
+/** `Remove` belongs to `nodes/removal`, all others to `nodes/power`. */
+export type NodeAction = 'Reboot' | 'ShutDown' | 'Sleep' | 'Wake' | 'Remove';
+
+export interface NodeOperationSpec {
+  /** `Inspect`: says what will happen. `Apply`: asks for it. */
+  phase: 'Inspect' | 'Apply';
+  action: NodeAction;
+  /** Goes on although there are warnings. */
+  acceptWarnings?: boolean;
+}
+
+export interface NodeOperationStatus {
+  /** `Asked`: it is under way; the Node's annotation `flotilla.dev/operation` tells how far. */
+  phase: 'Planned' | 'Obstructed' | 'Asked';
+  message?: string;
+  pods?: NodeOperationPod[];
+  /** Why it can't be done. */
+  obstacles?: string[];
+  warnings?: string[];
+}
+
+export interface NodeOperationPod {
+  namespace: string;
+  name: string;
+  /** `Moves` to another machine, `Waits` for this one, or `Ends` for good. */
+  outcome: 'Moves' | 'Waits' | 'Ends';
+  /** In words. */
+  why: string;
+}
+
 /** The search for machines. There is one, `home`, which the control plane makes. */
 export interface Discovery {
   apiVersion: 'flotilla.dev/v1alpha1';

@@ -8,6 +8,11 @@ export const targetAnnotation = 'flotilla.dev/agent-target';
 /** `DIGEST Failed: why`, or `DIGEST Waits: why`: what became of the last attempt at another agent. */
 export const upgradeAnnotation = 'flotilla.dev/agent-upgrade';
 
+/** When it was told to, by the control plane: RFC 3339. */
+export const targetSinceAnnotation = 'flotilla.dev/agent-target-since';
+/** `requested` by a person: what failed is forgotten and tried once more. Its agent takes it away. */
+export const retryAnnotation = 'flotilla.dev/agent-retry';
+
 export function digestOf(version: string): string {
   return /\+([0-9a-f]{12})$/.exec(version)?.[1] ?? '';
 }

@@ -2,8 +2,10 @@
 // that would draw other pods to it.
 // Source: kubernetes plugin/pkg/admission/noderestriction/admission.go.
 import type { TokenRequest } from '#kube/api/authentication.ts';
-import type { Node, PersistentVolume, Pod } from '#kube/api/core.ts';
+import type { ConfigMap, Node, PersistentVolume, Pod } from '#kube/api/core.ts';
 import { deepEqual, isObject } from '#kube/machinery/equality.ts';
+import { isNodeReady } from '#kube/machinery/node-operations.ts';
+import { removedAs, removedMachinesRef } from '#kube/machinery/removed-machines.ts';
 import { forbidden, notFound } from '#kube/machinery/status.ts';
 import type { UserInfo } from '../../apiserver/http.ts';
 import type { AdmissionAttributes, AdmissionPlugin, ObjectReader } from '../chain.ts';
@@ -11,6 +13,7 @@ import { problemOfVolumeWrite } from './node-volumes.ts';
 
 const userPrefix = 'system:node:';
 const pods = { group: '', version: 'v1', resource: 'pods' };
+const configMaps = { group: '', version: 'v1', resource: 'configmaps' };
 const leaseNamespace = 'kube-node-lease';
 const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
@@ -24,7 +27,8 @@ export function nodeRestriction(reader: ObjectReader): AdmissionPlugin {
         case '/pods':
           return checkPod(nodeName, attributes, reader);
         case '/nodes':
-          return checkNode(nodeName, attributes);
+          checkNode(nodeName, attributes);
+          return checkMachine(nodeName, attributes, reader);
         case '/persistentvolumes':
           return checkVolume(nodeName, attributes);
         case '/serviceaccounts':
@@ -208,6 +212,37 @@ function checkNode(nodeName: string, attributes: AdmissionAttributes): void {
   if (labels.length > 0)
     refuse(attributes, `is not allowed to modify labels: ${labels.join(', ')}`);
 }
+
+/**
+ * Differs: Kubernetes does not know machines. One that was taken out while it was gone is no node until it is added again,
+ * and no machine takes another's Node while that one is there.
+ */
+async function checkMachine(
+  nodeName: string,
+  attributes: AdmissionAttributes,
+  reader: ObjectReader,
+): Promise<void> {
+  const next = attributes.object as Node | undefined;
+  const old = attributes.oldObject as Node | undefined;
+  const machineId = next?.status?.nodeInfo?.machineID ?? '';
+  const before = old?.status?.nodeInfo?.machineID ?? '';
+  if (machineId === '' || machineId === before || attributes.operation === 'DELETE') return;
+  if (old !== undefined && before !== '' && isNodeReady(old))
+    refuse(
+      attributes,
+      `the node ${nodeName} is another machine, which is there: this one's disk is a copy, or another took its place. Take it out: ${removeCommand}`,
+    );
+  const { namespace, name } = removedMachinesRef;
+  const found = (await reader.get(configMaps, namespace, name)) as ConfigMap | undefined;
+  const removed = removedAs(found, nodeName).find((one) => one.machineId === machineId);
+  if (removed !== undefined)
+    refuse(
+      attributes,
+      `this machine was taken out of the cluster at ${removed.at} while it was gone: clear away what is left of it (${removeCommand}), or add it again`,
+    );
+}
+
+const removeCommand = 'sudo /var/lib/flotilla/current/programs/remove';
 
 /** Labels in Kubernetes' name spaces that an agent may set. */
 const kubeletLabels = new Set([

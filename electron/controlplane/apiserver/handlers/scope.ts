@@ -23,6 +23,7 @@ import type { NodeSamples } from '../resource-metrics/samples.ts';
 import type { EnrolMachine } from './enrolment.ts';
 import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
+import type { OperateNode } from './node-operation.ts';
 import type { WatchFrames } from './watch-frames.ts';
 
 export interface RouterDeps {
@@ -36,6 +37,8 @@ export interface RouterDeps {
   readonly access: Access;
   /** Adds machines; undefined: not here. */
   readonly enrol?: EnrolMachine;
+  /** Looks after machines of the cluster; undefined: not here. */
+  readonly operateNode?: OperateNode;
   /** Why the store does not answer; undefined: it does. */
   readonly storeProblem: () => Promise<string | undefined>;
   readonly clock: Clock;

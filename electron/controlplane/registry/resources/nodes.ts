@@ -15,6 +15,16 @@ import { nodeStatus, nodeStrategy } from '../strategies/core/node.ts';
 import { leaseStrategy } from '../strategies/core/observation.ts';
 import { core, generic, named, proxyVerbs } from './define.ts';
 
+/** Differs: Kubernetes leaves the machines beneath its nodes to others. */
+const nodeOperation = {
+  type: 'connect',
+  handler: 'node-operation',
+  group: 'flotilla.dev',
+  version: 'v1alpha1',
+  kind: 'NodeOperation',
+  verbs: ['create'],
+} as const;
+
 const nodes: ResourceDefinition<Node> = {
   ...core('Node', 'nodes', { namespaced: false }),
   shortNames: ['no'],
@@ -29,6 +39,8 @@ const nodes: ResourceDefinition<Node> = {
       kind: 'NodeProxyOptions',
       verbs: proxyVerbs,
     },
+    power: nodeOperation,
+    removal: nodeOperation,
   },
 };
 

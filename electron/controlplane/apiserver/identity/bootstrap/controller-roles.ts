@@ -3,6 +3,7 @@
 // Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go.
 import type { PolicyRule } from '#kube/api/rbac.ts';
 import { appSigner } from '#kube/machinery/app-names.ts';
+import { removedMachinesRef } from '#kube/machinery/removed-machines.ts';
 import { events, read, rule } from './vocabulary.ts';
 
 const csr = 'certificates.k8s.io';
@@ -170,6 +171,18 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('update', 'flotilla.dev', 'machines/status'),
     rule(read, 'core', 'nodes'),
     rule('create', 'core', 'secrets'),
+    rule('get update', 'core', 'configmaps', removedMachinesRef.name),
+  ],
+  // Differs: Kubernetes has none. What `nodes/power` and `nodes/removal` ask for, until it is done.
+  'node-operation': [
+    rule(`${read} patch delete`, 'core', 'nodes'),
+    rule(read, 'core', 'pods persistentvolumeclaims persistentvolumes'),
+    rule('create', 'core', 'pods/eviction'),
+    rule('create', 'core', 'nodes/power'),
+    rule('create', 'core', 'configmaps'),
+    rule('get update', 'core', 'configmaps', removedMachinesRef.name),
+    rule('list delete', 'flotilla.dev', 'machines'),
+    events,
   ],
   // Differs: Kubernetes has none; the rights are those of `system:persistent-volume-provisioner`.
   'local-path-provisioner': [

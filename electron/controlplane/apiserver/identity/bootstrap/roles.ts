@@ -42,6 +42,16 @@ const forPeople: readonly ClusterRole[] = [
     rule(read, 'flotilla.dev', 'machines discoveries'),
     rule('create', 'flotilla.dev', 'machines/enrolment'),
   ]),
+  /** Bound to nobody: for whoever may restart machines, put them to sleep and wake them. */
+  clusterRole('flotilla:machine-operator', [
+    rule(read, 'core', 'nodes'),
+    rule('create', 'core', 'nodes/power'),
+  ]),
+  /** Bound to nobody: for whoever may take machines out of the cluster. */
+  clusterRole('flotilla:machine-remover', [
+    rule(read, 'core', 'nodes'),
+    rule('create', 'core', 'nodes/removal'),
+  ]),
   clusterRole('system:aggregate-to-edit', editRules(), aggregateLabel('edit')),
   clusterRole('system:aggregate-to-view', viewRules(), aggregateLabel('view')),
 ];

@@ -8,6 +8,8 @@ import { delay, systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import { pooledRandom } from '#kube/base/random.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
+import { controlPlanePorts } from '#kube/machinery/control-planes.ts';
+import { hasBattery } from '#platform/battery.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import type { ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
@@ -25,7 +27,8 @@ import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import type { Announcer } from './names/announcer.ts';
 import { NodeAgent } from './node-agent.ts';
-import type { Upgrader, UpgraderDeps } from './upgrade/upgrader.ts';
+import type { ControlPlaneKeeperDeps } from './control-plane/keeper.ts';
+import type { UpgraderDeps } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -184,13 +187,19 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const dated = new DatedTransport(transport, clockSkew, systemClock);
   const client = new RestClient({ transport: new HeldTransport(dated, confirmed), ...clientDeps });
   const { bindAddress, port } = flags;
-  const upgrader = await openUpgrader(flags, {
-    transport,
+  const shared = {
     onChange: () => agent?.tellNode(),
     clock: systemClock,
     logger,
     signal: stopping.signal,
+  };
+  const sources = new SourceTransports(transport, () => credentials.client);
+  const placed = await openInstalled(flags, {
+    ...shared,
+    transport: (source) => sources.of(source),
+    to: (server, use) => withTransport({ ...credentials.client, server }, use),
   });
+  const upgrader = placed?.upgrader;
   let told = '';
   agent = new NodeAgent({
     client,
@@ -209,6 +218,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     lanInterfaces: flags.lanInterfaces,
     server: { ...serverCertificate(credentials), bindAddress, port },
     upgrader,
+    controlPlane: placed?.controlPlane,
     userId: process.getuid?.() ?? -1,
     variables: process.env,
     process: processUsage,
@@ -259,16 +269,20 @@ async function announce(
   });
 }
 
-/** Loaded only where an agent is upgraded by itself. */
-async function openUpgrader(
+/** Loaded only where an agent was placed as a package. */
+async function openInstalled(
   { installation: root }: Flags,
-  deps: Omit<UpgraderDeps, 'installation' | 'architecture' | 'restart'>,
-): Promise<Upgrader | undefined> {
+  deps: Omit<UpgraderDeps, 'installation' | 'architecture' | 'restart'> &
+    Pick<ControlPlaneKeeperDeps, 'to'>,
+) {
   if (root === undefined) return undefined;
-  const [{ openInstallation }, upgrades] = await Promise.all([
-    import('./upgrade/installation.ts'),
-    import('./upgrade/upgrader.ts'),
-  ]);
+  const [{ openInstallation }, upgrades, { openPlaced }, { ControlPlaneKeeper }] =
+    await Promise.all([
+      import('./upgrade/installation.ts'),
+      import('./upgrade/upgrader.ts'),
+      import('./control-plane/placed.ts'),
+      import('./control-plane/keeper.ts'),
+    ]);
   const installation = await openInstallation(root, import.meta.dirname);
   // In order: the history is written down.
   const restart = (): unknown => process.kill(process.pid, 'SIGTERM');
@@ -278,8 +292,43 @@ async function openUpgrader(
     architecture: process.arch,
     restart,
   });
-  await upgrader.start();
-  return upgrader;
+  const controlPlane = new ControlPlaneKeeper({
+    ...deps,
+    placed: await openPlaced(root, installation, systemClock),
+    ownServer: `https://127.0.0.1:${controlPlanePorts.api}`,
+    isAlwaysOn: !hasBattery(),
+    restart,
+  });
+  await Promise.all([upgrader.start(), controlPlane.start()]);
+  return { upgrader, controlPlane };
+}
+
+async function withTransport<T>(
+  config: ClientConfig,
+  use: (transport: HttpsTransport) => Promise<T>,
+): Promise<T> {
+  const transport = new HttpsTransport(config, systemClock);
+  try {
+    return await use(transport);
+  } finally {
+    transport.close();
+  }
+}
+
+/** To the server that hands out what is wanted: often the one that is asked anyway. */
+class SourceTransports {
+  readonly #usual: HttpsTransport;
+  readonly #client: () => ClientConfig;
+
+  constructor(usual: HttpsTransport, client: () => ClientConfig) {
+    this.#usual = usual;
+    this.#client = client;
+  }
+
+  of(source: string | undefined): Pick<HttpsTransport, 'request' | 'stream'> {
+    if (source === undefined || source === this.#client().server) return this.#usual;
+    return new HttpsTransport({ ...this.#client(), server: source }, systemClock);
+  }
 }
 
 function serverCertificate({ client, serving }: Credentials): ServerCertificate {

@@ -68,6 +68,7 @@ import { NodeNetworks } from './node-networks.ts';
 import { nodeRuntime } from './node-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
+import type { ControlPlaneKeeper } from './control-plane/keeper.ts';
 import type { Upgrader } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
@@ -93,7 +94,9 @@ export interface NodeAgentDeps {
   readonly lanInterfaces: readonly string[];
   readonly server: ServerCertificate & { readonly bindAddress: string; readonly port: number };
   /** Undefined: it is upgraded by whoever started it. */
+  /** Both only where the agent was placed as a package. */
   readonly upgrader: Pick<Upgrader, 'annotations' | 'onNode'> | undefined;
+  readonly controlPlane: Pick<ControlPlaneKeeper, 'annotations' | 'onNode'> | undefined;
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** What this process used so far. */
@@ -474,6 +477,7 @@ export class NodeAgent {
     this.#self = node;
     void this.#engine.onNode(node);
     this.#deps.upgrader?.onNode(node);
+    this.#deps.controlPlane?.onNode(node);
   }
 
   #onDevices(change: DeviceChange): void {
@@ -489,6 +493,7 @@ export class NodeAgent {
       [devicesAnnotation]: devices.length === 0 ? null : devicesText(devices),
       ...this.#networks.annotations(),
       ...this.#deps.upgrader?.annotations(),
+      ...this.#deps.controlPlane?.annotations(),
     };
   }
 

@@ -71,6 +71,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
+  'test/e2e/member-machines.test.ts': ['root', 'docker', 'busybox', 'lab', 'kubectl'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
 };
@@ -88,6 +89,7 @@ const apart: readonly string[] = [
       'enrolment',
       'home-search',
       'machine-command',
+      'member-machines',
       'install-engine',
       'pod-network',
       'proxy',

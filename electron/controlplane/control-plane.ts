@@ -21,8 +21,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
-import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
-import { decideSigning } from '#platform/certificate-signing.ts';
+import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
@@ -34,15 +33,14 @@ import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
 import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
-import type { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { runFleet } from './fleet/fleet.ts';
+import type { Group } from './fleet/replicas/group.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
-import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -54,9 +52,11 @@ import { LoopbackTransport } from './loopback-transport.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
+import { groupOf, runReleases, runReplicas, type StateKeepingDeps } from './state-keeping.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects } from './registry/bootstrap.ts';
 import { startCompactor } from './store/compactor.ts';
+import { authorityOf } from './cluster-authority.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
@@ -111,6 +111,8 @@ export class ControlPlane {
   #apiPort = 0;
   /** Control planes that there are, this one first, and whether they were heard of. */
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
+  /** Who keeps the state, while no etcd does. */
+  #group: Group | undefined;
   #missing: string | undefined = 'the first objects are being made';
 
   /** For machines that are added or upgraded. */
@@ -147,6 +149,7 @@ export class ControlPlane {
     const uiPort = await ui.start(options.uiPort);
     this.#stops.push(() => ui.stop());
     const backing = await this.#openBacking(pki);
+    this.#group = groupOf(backing);
     await this.#untilAnswering(backing, late);
     const assembled = await this.#startApi(keys, apiPort, backing);
     const { handler, tokens, probeApiService } = assembled;
@@ -165,6 +168,7 @@ export class ControlPlane {
     if (!existsSync(this.#marker)) await writeFileAtomic(this.#marker, `${rfc3339(clock.now())}\n`);
     await this.#writeCredentials(pki, apiPort);
     this.#lead({ handler, probeApiService, authority: authorityOf(pki, tokens) }, backing);
+    void runReleases(this.#stateKeeping(handler), this.#stopping.signal).catch(this.#deps.onFatal);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
       const serving = await pki.apiServer(servingNames(options.bindAddress));
@@ -276,6 +280,11 @@ export class ControlPlane {
         pki,
         port,
         client: () => this.#client(handler, 'system:apiserver', ['system:masters']),
+        replicas: {
+          ...this.#deps,
+          group: this.#group,
+          client: () => this.#controllerClient(handler, 'control-plane-replicas'),
+        },
       }),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
@@ -444,15 +453,29 @@ export class ControlPlane {
       const log = logger.with({ component: 'fleet' });
       return { client, informers: this.#informers(client), clock, logger: log };
     };
-    const { versionOf } = this.#packages;
     try {
       await Promise.all([
         runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
-        runAgentUpgrades({ ...as('agent-upgrade'), versionOf }, signal),
+        runReplicas(this.#stateKeeping(handler), signal),
       ]);
     } catch (error) {
       onFatal(error);
     }
+  }
+
+  #stateKeeping(handler: ApiHandler): StateKeepingDeps {
+    const { logger } = this.#deps;
+    return {
+      ...this.#deps,
+      group: this.#group,
+      packages: this.#packages,
+      port: this.#apiPort,
+      as: (account) => {
+        const client = this.#controllerClient(handler, account, account);
+        return { client, informers: this.#informers(client) };
+      },
+      logger: logger.with({ component: 'fleet' }),
+    };
   }
 
   /** What an older release left in the clear, or older keys have encrypted. */
@@ -554,31 +577,4 @@ interface LeaderParts {
 interface Keys {
   readonly pki: ClusterPki;
   readonly frontProxy: FrontProxy;
-}
-
-function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {
-  const apps = pki.apps();
-  return {
-    caPem: pki.caPem,
-    secretToken: (...subject) => tokens.issueForSecret(...subject),
-    examine(asked) {
-      const decision = decideSigning(asked);
-      return 'refused' in decision ? decision : decision.request;
-    },
-    certify({ seconds, ...asked }) {
-      const decision = decideSigning(asked);
-      if ('refused' in decision) return decision;
-      return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
-    },
-    apps: {
-      chain: (...wanted) => apps.chain(...wanted),
-      certify(asked, chain) {
-        const decision = decideSigning(asked);
-        if ('refused' in decision) return decision;
-        return { certificatePem: apps.certify(decision.request, chain) };
-      },
-    },
-    pairProblem,
-    expiryOf: certificateExpiryMs,
-  };
 }

@@ -16,17 +16,23 @@ import type { LabMachine } from './lab-machine.ts';
 const data = '/var/lib/flotilla/agent';
 const bootstrapFile = '/var/lib/flotilla/bootstrap';
 
+export interface LaptopOptions {
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export class LabCluster {
   readonly lab = new Lab();
   #port = 0;
   #cluster: Cluster | undefined;
 
   /** The laptop and what runs on it. */
-  async start(): Promise<this> {
+  async start({ flags: more = [], env = {} }: LaptopOptions = {}): Promise<this> {
     await this.lab.start();
     this.#port = await freePort();
-    const flags = ['--no-agent', '--bind-address', '0.0.0.0', '--port', String(this.#port)];
-    const options = { runAs: this.lab.onLaptop, usesDocker: false };
+    const port = ['--port', String(this.#port)];
+    const flags = ['--no-agent', '--bind-address', '0.0.0.0', ...port, ...more];
+    const options = { runAs: this.lab.onLaptop, usesDocker: false, env };
     this.#cluster = new Cluster(flags, undefined, options);
     await this.#cluster.start();
     await this.lab.openGate(this.#port);

@@ -58,6 +58,7 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   bound('system:service-account-issuer-discovery', group('system:serviceaccounts')),
   boundTo('system:node-bootstrapper', 'flotilla:join', joining),
   bound('flotilla:machine-package', joining, joined),
+  bound('flotilla:control-plane-machine', joined),
   boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
   boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined),
   boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),

@@ -11,7 +11,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { controlPlanePorts } from '#kube/machinery/control-planes.ts';
 import { hasBattery } from '#platform/battery.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
-import type { ClientConfig } from '#platform/kubeconfig.ts';
+import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { HeldTransport, readClusterId } from './cluster-id.ts';
@@ -48,6 +48,7 @@ interface Flags {
   /** Undefined: this agent is upgraded by whoever started it. */
   readonly installation: string | undefined;
   readonly isRemoval: boolean;
+  readonly isLeavingControlPlane: boolean;
 }
 
 const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
@@ -65,6 +66,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --pod-max-pids N     processes and threads of a container at most (4096, or half of what a small machine has)
   --discovery IF,…     network interfaces on which the home is told of apps' names, or off (off)
   --installation DIR   where this agent was placed as a package: it is upgraded there
+  --leave-control-plane  have this machine's copy of the cluster's state count no more, if the others can do without it, and end
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
                        mounts, DIR; never the data of hostPath volumes and claims
 `;
@@ -88,6 +90,7 @@ function parseFlags(args: readonly string[]): Flags {
       discovery: { type: 'string', default: 'off' },
       installation: { type: 'string' },
       remove: { type: 'boolean', default: false },
+      'leave-control-plane': { type: 'boolean', default: false },
     },
   });
   const { data, 'node-name': nodeName, runtime: runtimeName } = values;
@@ -114,6 +117,7 @@ function parseFlags(args: readonly string[]): Flags {
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
     installation: values.installation,
     isRemoval: values.remove,
+    isLeavingControlPlane: values['leave-control-plane'],
   };
 }
 
@@ -366,6 +370,26 @@ function processUsage() {
   };
 }
 
+/** Ends the process: 0 when it counts no more. */
+async function leaveControlPlane({ kubeconfig, nodeName }: Flags): Promise<never> {
+  const { leaveGroup } = await import('./control-plane/leave-group.ts');
+  try {
+    const config = await readKubeconfig(kubeconfig);
+    const own = `https://127.0.0.1:${controlPlanePorts.api}`;
+    const said = await leaveGroup({
+      nodeName,
+      servers: [own, config.server],
+      to: (server, use) => withTransport({ ...config, server }, use),
+      clock: systemClock,
+    });
+    process.stdout.write(`${said}\n`);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exit(1);
+  }
+}
+
 /** Ends the process: 0 when nothing is left. */
 async function remove({ data, nodeName }: Flags, logDirectory: string): Promise<never> {
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -388,6 +412,7 @@ const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
 // Timers and idle connections don't keep a process alive; the agent ends only when it is told to, or has removed everything.
 setInterval(() => {}, 2 ** 30);
+if (flags.isLeavingControlPlane) await leaveControlPlane(flags);
 if (flags.isRemoval) await remove(flags, logDirectory);
 const logger = processLogger({ directory: logDirectory, name: 'agent', clock: systemClock });
 process.on('uncaughtException', (error) => {

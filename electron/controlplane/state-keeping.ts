@@ -15,6 +15,7 @@ import { createReplicas } from './fleet/replicas/replicas.ts';
 import { createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createControlPlaneUpgrades } from './fleet/upgrade/control-plane-upgrades.ts';
 import { isReleaseSource } from './fleet/upgrade/release-source.ts';
+import { statusOf } from './members/paths.ts';
 import { formatInvitation } from './members/invitation.ts';
 
 export interface StateKeepingDeps {
@@ -40,10 +41,19 @@ export function groupOf({ own }: Pick<Backing, 'own'>): Group | undefined {
   return {
     report: () => members.report(),
     isAlwaysOn: (id) => opened.isAlwaysOn(id),
-    invite: async (name, address) => formatInvitation(await members.invite(name, address)),
-    remove: (name) => members.remove(name),
+    invite: (name, address) =>
+      inWords(async () => formatInvitation(await members.invite(name, address))),
+    remove: (name) => inWords(() => members.remove(name)),
     onChange: (listener) => void opened.replica.onChange(listener),
   };
+}
+
+async function inWords<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw statusOf(error);
+  }
 }
 
 /** While this member leads. */

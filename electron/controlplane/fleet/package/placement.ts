@@ -227,8 +227,11 @@ echo done
  * that it took away; ends with an error when something is left that should not be, and may be repeated.
  */
 const remove: Program = {
-  takes: [],
+  takes: ['--without-cluster, where that is gone for good and can not be told (else nothing)'],
   text: `${prelude}name=$(sed -n 's/^FLOTILLA_NODE_NAME=//p' "$root/settings" 2>/dev/null || :)
+if [ -L "$root/controlplane/current" ] && [ "\${1-}" != --without-cluster ]; then
+  FLOTILLA_NODE_NAME=$name "$root/current/start" --leave-control-plane || fail "this machine keeps the cluster's state and nothing was removed, see above. Where the cluster is gone for good: $0 --without-cluster"
+fi
 if [ -e "$units/${unitName}" ]; then
   systemctl disable --quiet --now ${unitName}
   echo "stopped the agent"
@@ -244,8 +247,8 @@ if [ -e "$units/${unitName}" ]; then
   echo "removed $units/${unitName}"
 fi
 [ -d "$root" ] || { echo done; exit 0; }
-rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs"
-for one in current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
+rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs" "$root/controlplane"
+for one in supervised current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
 rmdir "$root/state" 2>/dev/null || :
 if rmdir "$root" 2>/dev/null; then echo "removed $root"; else echo "kept in $root: $(cd "$root" && find . -mindepth 1 -maxdepth 2 | sort | tr '\\n' ' ')"; fi
 echo done

@@ -66,7 +66,9 @@ export async function leaveGroup(
   const name = nodeNameOf(user);
   const group = leading(deps);
   const client = deps.client();
-  if (group.report().members.some((member) => member.name === name)) await group.remove(name);
+  const own = group.report().members.find((member) => member.name === name);
+  // Who leads hands over first, and the one that leads then is asked.
+  if (own !== undefined) await group.remove(name);
   const node = await client.get(nodes, { name });
   const why = 'it was taken out on the machine itself';
   const { uid = '' } = node.metadata;

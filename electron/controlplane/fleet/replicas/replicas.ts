@@ -49,6 +49,8 @@ const behindEntries = 1_000;
 export function createReplicas(deps: ReplicasDeps): Controller {
   const { client, group, clock, logger } = deps;
   const away = new Map<string, number>();
+  /** Who can't be given up just now, and why. */
+  let refused: { readonly name: string; readonly why: string } | undefined;
   const controller = new Controller({ name: 'control-planes', clock, logger, reconcile });
   controller.watch(deps.nodes, () => [key]);
   group.onChange(() => controller.enqueue(key));
@@ -58,7 +60,8 @@ export function createReplicas(deps: ReplicasDeps): Controller {
     const home = await homeOf(all);
     if (home.members.length <= 1 && home.machines.every(({ isOurs }) => !isOurs)) return {};
     const step = deps.address() === undefined ? undefined : nextStep(home);
-    if (step !== undefined) await carryOut(step, all);
+    refused = undefined;
+    if (step !== undefined) await attempt(step, all);
     const after = step === undefined ? home : await homeOf(all);
     for (const node of all) await tell(node, after);
     return { requeueAfterMs: lookMs };
@@ -88,6 +91,17 @@ export function createReplicas(deps: ReplicasDeps): Controller {
         hasCaughtUp: lag !== null && lag < behindEntries,
       };
     });
+  }
+
+  /** A member that the others can't do without stays, and it is said. */
+  async function attempt(step: Step, all: readonly Node[]): Promise<void> {
+    try {
+      await carryOut(step, all);
+    } catch (error) {
+      if (step.type !== 'remove' && step.type !== 'fail') throw error;
+      refused = { name: step.name, why: error instanceof Error ? error.message : String(error) };
+      logger.warn('A machine has to go on keeping the state', { ...refused });
+    }
   }
 
   async function carryOut(step: Step, all: readonly Node[]): Promise<void> {
@@ -136,7 +150,8 @@ export function createReplicas(deps: ReplicasDeps): Controller {
     const machine = home.machines.find(({ name }) => name === metadata.name);
     if (machine === undefined) return;
     const annotations = metadata.annotations ?? {};
-    const sentence = sentenceOf(home, machine);
+    const more = refused?.name === machine.name ? ` It can't be given up now: ${refused.why}` : '';
+    const sentence = `${sentenceOf(home, machine)}${more}`;
     const wanted: Record<string, string> = { [controlPlaneAnnotation]: sentence };
     const address = deps.address();
     // Where a machine asks for its invitation, or to be let go: whoever leads now.

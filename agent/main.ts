@@ -8,6 +8,11 @@ import { delay, systemClock } from '#kube/base/clock.ts';
 import { silentLogger, type Logger } from '#kube/base/logger.ts';
 import { pooledRandom } from '#kube/base/random.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
+import type { Transport } from '#kube/client/transport.ts';
+import { controlPlanePorts } from '#kube/machinery/control-planes.ts';
+import { hasBattery } from '#platform/battery.ts';
+import { HttpsTransport } from '#platform/https-transport.ts';
+import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes, parentChannel } from '#platform/parent-channel.ts';
 import { openApiServers, type ApiServers } from './api-servers/open.ts';
@@ -24,8 +29,9 @@ import type { ServerCertificate } from './kubelet/server/server.ts';
 import type { IngressPorts } from './ingress/ingress.ts';
 import type { Announcer } from './names/announcer.ts';
 import { NodeAgent } from './node-agent.ts';
+import type { ControlPlaneKeeperDeps } from './control-plane/keeper.ts';
 import type { RemoveOptions } from './removal/remove-command.ts';
-import type { Upgrader, UpgraderDeps } from './upgrade/upgrader.ts';
+import type { UpgraderDeps } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
 interface Flags {
@@ -45,6 +51,7 @@ interface Flags {
   /** Undefined: this agent is upgraded by whoever started it. */
   readonly installation: string | undefined;
   readonly isRemoval: boolean;
+  readonly isLeavingControlPlane: boolean;
 }
 
 const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--no-install]
@@ -62,6 +69,7 @@ const usage = `usage: agent --data DIR --node-name NAME [--kubeconfig FILE] [--n
   --pod-max-pids N     processes and threads of a container at most (4096, or half of what a small machine has)
   --discovery IF,…     network interfaces on which the home is told of apps' names, or off (off)
   --installation DIR   where this agent was placed as a package: it is upgraded there
+  --leave-control-plane  have this machine's copy of the cluster's state count no more, if the others can do without it, and end
   --remove             take this node's traces off the machine, and end: pods, network, packet rules,
                        mounts, DIR; never the data of hostPath volumes and claims
 `;
@@ -85,6 +93,7 @@ function parseFlags(args: readonly string[]): Flags {
       discovery: { type: 'string', default: 'off' },
       installation: { type: 'string' },
       remove: { type: 'boolean', default: false },
+      'leave-control-plane': { type: 'boolean', default: false },
     },
   });
   const { data, 'node-name': nodeName, runtime: runtimeName } = values;
@@ -111,6 +120,7 @@ function parseFlags(args: readonly string[]): Flags {
     manifestDirectory: path.resolve(values['pod-manifest-path'] ?? path.join(data, 'manifests')),
     installation: values.installation,
     isRemoval: values.remove,
+    isLeavingControlPlane: values['leave-control-plane'],
   };
 }
 
@@ -190,13 +200,19 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const dated = new DatedTransport(transport, clockSkew, systemClock);
   const client = new RestClient({ transport: new HeldTransport(dated, confirmed), ...clientDeps });
   const { bindAddress, port } = flags;
-  const upgrader = await openUpgrader(flags, {
-    transport,
+  const shared = {
     onChange: () => agent?.tellNode(),
     clock: systemClock,
     logger,
     signal: stopping.signal,
+  };
+  const sources = new SourceTransports(transport, () => credentials.client);
+  const placed = await openInstalled(flags, {
+    ...shared,
+    transport: (source) => sources.of(source),
+    to: (server, use) => withTransport({ ...credentials.client, server }, use),
   });
+  const upgrader = placed?.upgrader;
   let told = '';
   agent = new NodeAgent({
     client,
@@ -216,6 +232,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     server: { ...serverCertificate(credentials), bindAddress, port },
     installation: flags.installation,
     upgrader,
+    controlPlane: placed?.controlPlane,
     userId: process.getuid?.() ?? -1,
     variables: process.env,
     process: processUsage,
@@ -268,16 +285,20 @@ async function announce(
   });
 }
 
-/** Loaded only where an agent is upgraded by itself. */
-async function openUpgrader(
+/** Loaded only where an agent was placed as a package. */
+async function openInstalled(
   { installation: root }: Flags,
-  deps: Omit<UpgraderDeps, 'installation' | 'architecture' | 'restart'>,
-): Promise<Upgrader | undefined> {
+  deps: Omit<UpgraderDeps, 'installation' | 'architecture' | 'restart'> &
+    Pick<ControlPlaneKeeperDeps, 'to'>,
+) {
   if (root === undefined) return undefined;
-  const [{ openInstallation }, upgrades] = await Promise.all([
-    import('./upgrade/installation.ts'),
-    import('./upgrade/upgrader.ts'),
-  ]);
+  const [{ openInstallation }, upgrades, { openPlaced }, { ControlPlaneKeeper }] =
+    await Promise.all([
+      import('./upgrade/installation.ts'),
+      import('./upgrade/upgrader.ts'),
+      import('./control-plane/placed.ts'),
+      import('./control-plane/keeper.ts'),
+    ]);
   const installation = await openInstallation(root, import.meta.dirname);
   // In order: the history is written down.
   const restart = (): unknown => process.kill(process.pid, 'SIGTERM');
@@ -287,8 +308,43 @@ async function openUpgrader(
     architecture: process.arch,
     restart,
   });
-  await upgrader.start();
-  return upgrader;
+  const controlPlane = new ControlPlaneKeeper({
+    ...deps,
+    placed: await openPlaced(root, installation, systemClock),
+    ownServer: `https://127.0.0.1:${controlPlanePorts.api}`,
+    isAlwaysOn: !hasBattery(),
+    restart,
+  });
+  await Promise.all([upgrader.start(), controlPlane.start()]);
+  return { upgrader, controlPlane };
+}
+
+async function withTransport<T>(
+  config: ClientConfig,
+  use: (transport: HttpsTransport) => Promise<T>,
+): Promise<T> {
+  const transport = new HttpsTransport(config, systemClock);
+  try {
+    return await use(transport);
+  } finally {
+    transport.close();
+  }
+}
+
+/** To the server that hands out what is wanted: often the one that is asked anyway. */
+class SourceTransports {
+  readonly #usual: ApiServers['transport'];
+  readonly #client: () => ClientConfig;
+
+  constructor(usual: ApiServers['transport'], client: () => ClientConfig) {
+    this.#usual = usual;
+    this.#client = client;
+  }
+
+  of(source: string | undefined): Transport {
+    if (source === undefined || source === this.#usual.server) return this.#usual;
+    return new HttpsTransport({ ...this.#client(), server: source }, systemClock);
+  }
 }
 
 function serverCertificate({ client, serving }: Credentials): ServerCertificate {
@@ -322,6 +378,26 @@ function processUsage() {
   };
 }
 
+/** Ends the process: 0 when it counts no more. */
+async function leaveControlPlane({ kubeconfig, nodeName }: Flags): Promise<never> {
+  const { leaveGroup } = await import('./control-plane/leave-group.ts');
+  try {
+    const config = await readKubeconfig(kubeconfig);
+    const own = `https://127.0.0.1:${controlPlanePorts.api}`;
+    const said = await leaveGroup({
+      nodeName,
+      servers: [own, config.server],
+      to: (server, use) => withTransport({ ...config, server }, use),
+      clock: systemClock,
+    });
+    process.stdout.write(`${said}\n`);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exit(1);
+  }
+}
+
 /** Ends the process: 0 when nothing is left. */
 async function remove(flags: Flags, logDirectory: string): Promise<never> {
   const { data, nodeName } = flags;
@@ -346,6 +422,7 @@ const flags = flagsOrExit();
 const logDirectory = path.join(flags.data, '..', 'logs');
 // Timers and idle connections don't keep a process alive; the agent ends only when it is told to, or has removed everything.
 setInterval(() => {}, 2 ** 30);
+if (flags.isLeavingControlPlane) await leaveControlPlane(flags);
 if (flags.isRemoval) await remove(flags, logDirectory);
 const logger = processLogger({ directory: logDirectory, name: 'agent', clock: systemClock });
 process.on('uncaughtException', (error) => {

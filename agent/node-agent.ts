@@ -75,6 +75,7 @@ import { NodeNetworks } from './node-networks.ts';
 import { nodeRuntime } from './node-runtime.ts';
 import { measuredRuntime } from './runtime/measured-runtime.ts';
 import type { ImageStatus, Runtime } from './runtime/runtime.ts';
+import type { ControlPlaneKeeper } from './control-plane/keeper.ts';
 import type { Upgrader } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
 
@@ -102,7 +103,9 @@ export interface NodeAgentDeps {
   /** Where it was placed as a package; undefined: it was started by hand. */
   readonly installation: string | undefined;
   /** Undefined: it is upgraded by whoever started it. */
+  /** Both only where the agent was placed as a package. */
   readonly upgrader: Pick<Upgrader, 'annotations' | 'onNode'> | undefined;
+  readonly controlPlane: Pick<ControlPlaneKeeper, 'annotations' | 'onNode'> | undefined;
   readonly userId: number;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** What this process used so far. */
@@ -491,6 +494,7 @@ export class NodeAgent {
     this.#self = node;
     void this.#engine.onNode(node);
     this.#deps.upgrader?.onNode(node);
+    this.#deps.controlPlane?.onNode(node);
   }
 
   #onDevices(change: DeviceChange): void {
@@ -507,6 +511,7 @@ export class NodeAgent {
       ...this.#networks.annotations(),
       ...this.#power?.annotations(),
       ...this.#deps.upgrader?.annotations(),
+      ...this.#deps.controlPlane?.annotations(),
     };
   }
 

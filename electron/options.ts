@@ -36,6 +36,8 @@ export interface Options {
   readonly etcdPort: number | undefined;
   /** File, absolute; undefined: who changed what, without bodies. */
   readonly auditPolicy: string | undefined;
+  /** File, absolute: this control plane was placed on its machine as that package. */
+  readonly package: string | undefined;
   readonly help: boolean;
 }
 
@@ -87,7 +89,8 @@ export const helpText = `Flotilla: a home-lab cluster on the machines you have.
 Where the cluster's state is kept, if not on this machine alone:
 
   --member-address HOST:PORT
-                        listen here for further machines that keep a copy of the state (from then on always);
+                        listen here for further machines that keep a copy of the state (from then on always;
+                        0.0.0.0:PORT on all addresses, which is so with --bind-address 0.0.0.0);
                         \`npm run cluster -- invite NAME HOST:PORT\` invites one, three survive the loss of one
   --always-on yes|no    whether this machine runs day and night: such ones vote first, so that closing a laptop
                         stops nothing (default: yes, unless it has a battery)
@@ -122,6 +125,7 @@ const flags = {
   'datastore-key': { type: 'string' },
   'etcd-port': { type: 'string' },
   'audit-policy': { type: 'string' },
+  package: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -170,6 +174,7 @@ export function parseOptions(
       values['audit-policy'] === undefined
         ? undefined
         : filePath('--audit-policy', values['audit-policy']),
+    package: values.package === undefined ? undefined : filePath('--package', values.package),
     help: values.help === true,
   };
   refuseContradictions(options);
@@ -363,12 +368,13 @@ export function controlPlaneArguments(options: Options): string[] {
   if (options.nodeName !== undefined) args.push('--node-name', options.nodeName);
   if (!options.agent) args.push('--no-agent');
   const { datastore: etcd, memberAddress: address, isAlwaysOn, join } = options;
-  const { etcdPort, auditPolicy } = options;
+  const { etcdPort, auditPolicy, package: ownPackage } = options;
   if (address !== undefined) args.push('--member-address', address);
   if (isAlwaysOn !== undefined) args.push('--always-on', isAlwaysOn ? 'yes' : 'no');
   if (join !== undefined) args.push('--join', join);
   if (etcdPort !== undefined) args.push('--etcd-port', String(etcdPort));
   if (auditPolicy !== undefined) args.push('--audit-policy', auditPolicy);
+  if (ownPackage !== undefined) args.push('--package', ownPackage);
   if (etcd === undefined) return args;
   args.push('--datastore', `etcd://${etcd.endpoints.join(',')}`);
   for (const name of ['ca', 'cert', 'key'] as const) {

@@ -73,6 +73,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
   'test/e2e/renderer-machine.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
+  'test/e2e/member-machines.test.ts': ['root', 'docker', 'busybox', 'lab', 'kubectl'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
 };
@@ -90,6 +91,7 @@ const apart: readonly string[] = [
       'enrolment',
       'home-search',
       'machine-command',
+      'member-machines',
       'install-engine',
       'newcomer',
       'pod-network',

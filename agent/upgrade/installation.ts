@@ -32,7 +32,15 @@ export type PlacingProgram =
   | 'place-runtime'
   | 'check-agent'
   | 'place-agent'
-  | 'try-out';
+  | 'try-out'
+  | 'place-unit'
+  | 'check-control-plane'
+  | 'place-control-plane'
+  | 'join-control-plane'
+  | 'use-control-plane'
+  | 'try-out-control-plane'
+  | 'confirm-control-plane'
+  | 'drop-control-plane';
 
 /** `folder`: where this program lies. Throws when it is not `root/agent-DIGEST`. */
 export async function openInstallation(root: string, folder: string): Promise<Installation> {

@@ -61,7 +61,7 @@ async function upgrader(): Promise<Upgrader> {
   };
   const made = new Upgrader({
     installation,
-    transport: {
+    transport: () => ({
       request: async () => ({ status, headers: {}, body: Buffer.from(offered) }),
       stream: async ({ path }: TransportRequest) => ({
         status,
@@ -70,7 +70,7 @@ async function upgrader(): Promise<Upgrader> {
           yield Buffer.from(path.slice(-3));
         })(),
       }),
-    },
+    }),
     architecture: 'x64',
     onChange: () => calls.push('tell'),
     restart: () => calls.push('restart'),

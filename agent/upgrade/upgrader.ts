@@ -14,12 +14,14 @@ import {
   versionAnnotation,
   type PackageText,
 } from '#kube/machinery/agent-versions.ts';
+import { packageSourceAnnotation } from '#kube/machinery/control-planes.ts';
 import { messageOf } from '../error-message.ts';
 import type { Installation } from './installation.ts';
 
 export interface UpgraderDeps {
   readonly installation: Installation;
-  readonly transport: Pick<Transport, 'request' | 'stream'>;
+  /** To the server that has it; undefined: nobody named one. */
+  readonly transport: (source: string | undefined) => Pick<Transport, 'request' | 'stream'>;
   /** As packages name it: x64, arm64. */
   readonly architecture: string;
   /** What is to be told on the Node changed. */
@@ -36,6 +38,7 @@ const retryMs = { first: 5000, max: 300_000 };
 export class Upgrader {
   readonly #deps: UpgraderDeps;
   #target = '';
+  #source: string | undefined;
   #isBusy = false;
   /** And nobody found it healthy yet; a trial that is begun by this one is the next one's. */
   #isOnTrial: boolean;
@@ -82,6 +85,7 @@ export class Upgrader {
 
   onNode({ metadata }: Node): void {
     this.#target = metadata.annotations?.[targetAnnotation] ?? '';
+    this.#source = metadata.annotations?.[packageSourceAnnotation];
     if (!this.#isBusy && this.#isWanted()) void this.#upgrade();
   }
 
@@ -141,7 +145,7 @@ export class Upgrader {
 
   async #offered(): Promise<PackageText> {
     const { transport, architecture, signal } = this.#deps;
-    const { status, body } = await transport.request({
+    const { status, body } = await transport(this.#source).request({
       method: 'GET',
       path: '/flotilla/machines/package',
       query: { architecture },
@@ -158,7 +162,12 @@ export class Upgrader {
   async *#file(sha256: string): AsyncGenerator<Uint8Array> {
     const { transport, signal } = this.#deps;
     const file = `/flotilla/machines/files/${sha256}`;
-    const answer = await transport.stream({ method: 'GET', path: file, headers: {}, signal });
+    const answer = await transport(this.#source).stream({
+      method: 'GET',
+      path: file,
+      headers: {},
+      signal,
+    });
     if (answer.status !== 200) throw new Error(`${file} can't be had (${answer.status})`);
     yield* answer.chunks;
   }

@@ -9,6 +9,7 @@ import { hasBattery } from '#platform/battery.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import { SealingKeys } from '#platform/sealing-keys.ts';
 import type { Options } from '../options.ts';
+import { machineAddresses } from './bind-address.ts';
 import { DatastoreError, openDatastore } from './datastore.ts';
 import type { Invitation } from './members/invitation.ts';
 import { openMemberStore, storeFolder, type MemberStore } from './members/member-store.ts';
@@ -97,6 +98,8 @@ async function openOwn(deps: BackingDeps): Promise<PlainBacking> {
     name: deps.nodeName,
     address,
     isAlwaysOn,
+    isReachable: !options.bindAddress.startsWith('127.'),
+    machineAddresses,
   });
   const { store, replica } = opened;
   const { random, onRestart: restart } = deps;
@@ -104,7 +107,7 @@ async function openOwn(deps: BackingDeps): Promise<PlainBacking> {
   const stableMs = voterStableMs === undefined ? {} : { stableMs: voterStableMs };
   const voting = new Voting({
     replica,
-    address: opened.address,
+    addresses: opened.addresses,
     isAlwaysOn: (id) => opened.isAlwaysOn(id),
     clock,
     logger,

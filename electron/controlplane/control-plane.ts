@@ -39,6 +39,7 @@ import { openBacking, type Backing } from './backing.ts';
 import { addressForOthers, everywhere, listenedAddresses, servingNames } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createNodeOperations } from './fleet/power/operations.ts';
+import type { Group } from './fleet/replicas/group.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -52,6 +53,7 @@ import type { Invitation } from './members/invitation.ts';
 import { authorityOf } from './cluster-authority.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
+import { groupOf, runReleases, type StateKeepingDeps } from './state-keeping.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects, kubernetesServiceIP } from './registry/bootstrap.ts';
 import { UnavailableError } from './store/store.ts';
@@ -111,6 +113,8 @@ export class ControlPlane {
   #apiPort = 0;
   /** Control planes that there are, this one first, and whether they were heard of. */
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
+  /** Who keeps the state, while no etcd does. */
+  #group: Group | undefined;
   #missing: string | undefined = 'the first objects are being made';
   #homePage: HomePage | undefined;
 
@@ -157,6 +161,7 @@ export class ControlPlane {
     const uiPort = await ui.start(options.uiPort);
     this.#stops.push(() => ui.stop());
     const backing = await this.#openBacking(pki);
+    this.#group = groupOf(backing);
     await this.#untilAnswering(backing, late);
     const assembled = await this.#startApi(keys, apiPort, backing);
     const { tokens, probeApiService, clients } = assembled;
@@ -177,7 +182,9 @@ export class ControlPlane {
     const homePage = this.#openHomePage(pki, late.handle, clients);
     this.#homePage = homePage;
     const authority = authorityOf(pki, tokens);
-    this.#lead({ clients, probeApiService, authority, homePage }, backing);
+    const stateKeeping = this.#stateKeeping(clients);
+    this.#lead({ clients, probeApiService, authority, homePage, stateKeeping }, backing);
+    void runReleases(stateKeeping, this.#stopping.signal).catch(this.#deps.onFatal);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
       const serving = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
@@ -299,6 +306,11 @@ export class ControlPlane {
         port,
         serviceIp,
         client: () => clients.apiServer(),
+        replicas: {
+          ...this.#deps,
+          group: this.#group,
+          client: () => clients.account('control-plane-replicas'),
+        },
       }),
       eventLoopUtilization: () => {
         const now = performance.eventLoopUtilization();
@@ -443,10 +455,10 @@ export class ControlPlane {
   /** What one control plane does for all, while this one's member leads. */
   #lead(parts: LeaderParts, { store, onLeadership }: Backing): void {
     const { clock, logger, onFatal } = this.#deps;
-    const [packages, apiServers] = [this.#packages, this.#apiServers];
+    const apiServers = this.#apiServers;
     const work = new LeaderWork({
       catchUp: () => store.currentRevision({ linearizable: true }),
-      run: (signal) => lead({ ...this.#deps, ...parts, packages, apiServers, store }, signal),
+      run: (signal) => lead({ ...this.#deps, ...parts, apiServers, store }, signal),
       clock,
       logger,
       onFatal,
@@ -454,6 +466,21 @@ export class ControlPlane {
     // First of all to stop: its last writes still find an API.
     this.#stops.push(() => work.stop());
     onLeadership((isLeader) => work.setLeader(isLeader && !this.#stopping.signal.aborted));
+  }
+
+  #stateKeeping(clients: OwnClients): StateKeepingDeps {
+    const { logger } = this.#deps;
+    return {
+      ...this.#deps,
+      group: this.#group,
+      packages: this.#packages,
+      port: this.#apiPort,
+      as: (account) => {
+        const client = clients.account(account, account);
+        return { client, informers: clients.informers(client) };
+      },
+      logger: logger.with({ component: 'fleet' }),
+    };
   }
 
   /** etcd's own API, for administrators of this machine. */
@@ -506,7 +533,10 @@ export class ControlPlane {
   }
 }
 
-type LeaderParts = Pick<LeadingDeps, 'clients' | 'probeApiService' | 'authority' | 'homePage'>;
+type LeaderParts = Pick<
+  LeadingDeps,
+  'clients' | 'probeApiService' | 'authority' | 'homePage' | 'stateKeeping'
+>;
 
 interface Keys {
   readonly pki: ClusterPki;

@@ -8,11 +8,10 @@ import type { AssembledApiServer } from './api-server.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { runFleet } from './fleet/fleet.ts';
-import type { MachinePackages } from './fleet/package/machine-packages.ts';
-import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import type { OwnClients } from './own-clients.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { startCompactor } from './store/compactor.ts';
+import { runReplicas, type StateKeepingDeps } from './state-keeping.ts';
 import type { EncryptedStore } from './store/encrypted-store.ts';
 import type { HomePage } from './ui/home-page.ts';
 import { runPagePlace } from './ui/page-place.ts';
@@ -27,7 +26,7 @@ export interface LeadingDeps {
   readonly probeApiService: AssembledApiServer['probeApiService'];
   /** Control planes that there are, this one first, and whether they were heard of. */
   readonly apiServers: () => ReadonlyMap<string, boolean>;
-  readonly packages: MachinePackages;
+  readonly stateKeeping: StateKeepingDeps;
   readonly homePage: HomePage | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -61,17 +60,16 @@ export async function lead(deps: LeadingDeps, signal: AbortSignal): Promise<void
 }
 
 async function lookAfterHome(deps: LeadingDeps, signal: AbortSignal): Promise<void> {
-  const { options, nodeName, clients, packages, homePage, clock, logger, onFatal } = deps;
+  const { options, nodeName, clients, stateKeeping, homePage, clock, logger, onFatal } = deps;
   const as = (account: string) => {
     const client = clients.account(account, account);
     const log = logger.with({ component: 'fleet' });
     return { client, informers: clients.informers(client), clock, logger: log };
   };
-  const { versionOf } = packages;
   try {
     await Promise.all([
       runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
-      runAgentUpgrades({ ...as('agent-upgrade'), versionOf }, signal),
+      runReplicas(stateKeeping, signal),
       runPagePlace({ ...as('home-page'), nodeName, page: homePage }, signal),
     ]);
   } catch (error) {

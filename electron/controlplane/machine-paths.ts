@@ -10,6 +10,7 @@ import type { ApiHandler } from './apiserver/http.ts';
 import { addressForOthers, servingNames } from './bind-address.ts';
 import { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createPackagePaths } from './fleet/package/package-paths.ts';
+import type { ReplicaPathsDeps } from './fleet/replicas/replica-paths.ts';
 import { issueToken } from './fleet/tokens.ts';
 
 export interface MachinePathsDeps {
@@ -20,6 +21,7 @@ export interface MachinePathsDeps {
   /** Of the Service `kubernetes`. */
   readonly serviceIp: string;
   readonly client: () => RestClient;
+  readonly replicas: ReplicaPathsDeps;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -36,8 +38,11 @@ export function packagesOf({
 }): MachinePackages {
   return new MachinePackages({
     version,
+    built: path.join(pages, '..'),
+    ownFile: options.package,
     agent: path.join(pages, '../agent'),
-    modules: [path.join(pages, '../../node_modules')],
+    // Of a checkout, or of a package.
+    modules: [path.join(pages, '../../node_modules'), path.join(pages, '../node_modules')],
     cache: path.join(options.dataDirectory, 'packages'),
   });
 }
@@ -47,6 +52,8 @@ export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
   const { bindAddress } = options;
   return createPackagePaths({
     packageFor: packages.of,
+    controlPlane: packages.controlPlane,
+    replicas: deps.replicas,
     server() {
       const address = addressForOthers(bindAddress);
       if (address === undefined) return undefined;

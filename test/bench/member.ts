@@ -59,6 +59,8 @@ async function open(options: MemberOptions) {
     dataDirectory: directory,
     mustExist: false,
     isAlwaysOn: true,
+    isReachable: false,
+    machineAddresses: () => [],
     name,
     address,
     invitation,

@@ -59,6 +59,8 @@ async function start(): Promise<void> {
     client,
     nodes: informers.informer(nodes),
     versionFor: async (architecture) => architectures[architecture],
+    isSource: async () => true,
+    address: () => 'https://192.168.1.10:7443',
     clock,
     logger,
   });

@@ -1,11 +1,14 @@
 // Opens this machine's own copy of the state, as a member that is alone, leads others, or has been
 // invited: which of these it is stands in the data directory, not in the flags.
 // Without a member address nothing listens on the network, and nothing is sent.
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
+import { controlPlanePorts } from '#kube/machinery/control-planes.ts';
 import { readFileIfExists, writeFileAtomic } from '#platform/atomic-file.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import { listenError } from '../apiserver/listener/listen-error.ts';
@@ -25,6 +28,10 @@ export interface MemberStoreOptions {
   readonly name: string;
   /** `host:port`; undefined: the one kept from before, or none. */
   readonly address: string | undefined;
+  /** Whether other machines reach this one: then it listens for members without having been told where. */
+  readonly isReachable: boolean;
+  /** Of this machine, now; best first. */
+  readonly machineAddresses: () => readonly string[];
   /** Accepted already. */
   readonly invitation: Invitation | undefined;
   /** Meant to run day and night, unlike a laptop. */
@@ -38,8 +45,8 @@ export interface MemberStoreOptions {
 
 export interface MemberStore extends ReplicatedStore {
   readonly folder: string;
-  /** Where this member listens for others; undefined: nowhere. */
-  readonly address: string | undefined;
+  /** Where this member is reached by others now, best first; none: it does not listen. */
+  readonly addresses: () => readonly string[];
   /** As the other one said of itself; undefined: nothing yet. */
   isAlwaysOn(id: MemberId): boolean | undefined;
   /** Takes over a renewed certificate. */
@@ -47,6 +54,7 @@ export interface MemberStore extends ReplicatedStore {
 }
 
 export const storeFolder = 'store';
+const everyAddress = '0.0.0.0';
 
 /** Throws StoreOpenError, ListenError and PkiError, whose messages are sentences for a person. */
 export async function openMemberStore(options: MemberStoreOptions): Promise<MemberStore> {
@@ -59,11 +67,14 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   finishRecovery(directory);
   const identity = await pki.peer(path.join(dataDirectory, 'pki'));
   const address = await memberAddress(options);
-  const addresses = address === undefined ? [] : [address];
+  const ownAddresses = (): readonly string[] =>
+    address === undefined ? [] : addressesOf(address, options.machineAddresses());
+  const addresses = ownAddresses();
   const knownMembers = invitation?.members ?? [];
   let transport: TlsPeerTransport | undefined;
   const open = async (self: MemberSelf, listen: string): Promise<TlsPeerTransport> => {
-    transport = await openTransport({ ...options, self, identity, address: listen });
+    const own = { ...options, self, identity, address: listen, addresses: ownAddresses };
+    transport = await openTransport(own);
     return transport;
   };
   const opened = await openReplicatedStore({
@@ -84,7 +95,7 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
   return {
     ...opened,
     folder: directory,
-    address,
+    addresses: ownAddresses,
     isAlwaysOn(id) {
       if (id === identity.memberId) return options.isAlwaysOn;
       return transport?.peers().find((peer) => peer.id === id)?.isAlwaysOn;
@@ -110,7 +121,10 @@ async function memberAddress(options: MemberStoreOptions): Promise<string | unde
   const file = path.join(options.dataDirectory, 'member-address');
   const kept = (await readFileIfExists(file))?.trim();
   const address =
-    options.address ?? (kept === '' ? undefined : kept) ?? options.invitation?.address;
+    options.address ??
+    (kept === '' ? undefined : kept) ??
+    options.invitation?.address ??
+    (options.isReachable ? `${everyAddress}:${await freePort()}` : undefined);
   if (address !== undefined && address !== kept) await writeFileAtomic(file, `${address}\n`);
   return address;
 }
@@ -119,13 +133,14 @@ async function openTransport(deps: {
   readonly self: MemberSelf;
   readonly identity: Awaited<ReturnType<ClusterPki['peer']>>;
   readonly address: string;
+  readonly addresses: () => readonly string[];
   readonly isAlwaysOn: boolean;
   readonly pki: ClusterPki;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
 }): Promise<TlsPeerTransport> {
-  const { self, identity, address, isAlwaysOn, pki, clock, random, logger } = deps;
+  const { self, identity, address, addresses, isAlwaysOn, pki, clock, random, logger } = deps;
   const { memberId: id, certPem, keyPem } = identity;
   const listen = hostAndPort(address);
   try {
@@ -134,7 +149,7 @@ async function openTransport(deps: {
       id,
       credentials: { caPem: pki.caPem, certPem, keyPem },
       listen,
-      addresses: () => [address],
+      addresses,
       isAlwaysOn,
       clock,
       random,
@@ -146,6 +161,27 @@ async function openTransport(deps: {
       ? listenError(error as NodeJS.ErrnoException, listen, '--member-address')
       : error;
   }
+}
+
+/** The usual one, or, where another program has that, one that stays this member's from then on. */
+async function freePort(): Promise<number> {
+  return await portListened(controlPlanePorts.member).catch(() => portListened(0));
+}
+
+/** By a server that is there for a moment. */
+async function portListened(wanted: number): Promise<number> {
+  const server = createServer().listen(wanted, everyAddress);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** One that listens on all addresses is reached by those that the machine has now. */
+function addressesOf(address: string, machine: readonly string[]): readonly string[] {
+  const { host, port } = hostAndPort(address);
+  return host === everyAddress ? machine.map((one) => `${one}:${port}`) : [address];
 }
 
 /** Of a checked `host:port`. */

@@ -77,7 +77,8 @@ export class Members {
    */
   async invite(name: string, address: string): Promise<Invitation> {
     const { opened, pki } = this.#deps;
-    const { replica, clusterId, address: ownAddress } = opened;
+    const { replica, clusterId } = opened;
+    const ownAddresses = opened.addresses();
     if (name.length > 63 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
       throw new MembershipRefusedError(
         `A member's name takes lower-case letters, digits, "-" and ".", at most 63, not "${name}".`,
@@ -86,9 +87,9 @@ export class Members {
       throw new MembershipRefusedError(
         `The address takes HOST:PORT, where the new member will listen, not "${address}".`,
       );
-    if (ownAddress === undefined)
+    if (ownAddresses.length === 0)
       throw new MembershipRefusedError(
-        'This machine does not listen for other members: start it with --member-address HOST:PORT first.',
+        'This machine does not listen for other members, or is in no network: start it with --member-address HOST:PORT first.',
       );
     this.#mustLead();
     const { members } = replica.standing.membership;
@@ -102,7 +103,7 @@ export class Members {
     const { memberId: id, certPem, keyPem } = peer;
     await replica.members.addMember({ id, name, addresses: [address] });
     const known = replica.standing.membership.members.map((member) =>
-      member.id === replica.status().id ? { ...member, addresses: [ownAddress] } : member,
+      member.id === replica.status().id ? { ...member, addresses: ownAddresses } : member,
     );
     return {
       clusterId,

@@ -103,7 +103,8 @@ async function readJson(request: ApiRequest): Promise<Readonly<Record<string, un
   throw badRequest('the body has to be a JSON object with `name` and `address`');
 }
 
-function statusOf(error: unknown): unknown {
+/** As a client is told. */
+export function statusOf(error: unknown): unknown {
   if (error instanceof MembershipRefusedError || error instanceof StoreOpenError)
     return badRequest(error.message);
   if (error instanceof ReplicaUnavailableError || error instanceof UnavailableError)

@@ -19,8 +19,8 @@ type VotedReplica = Pick<
 
 export interface VotingDeps {
   readonly replica: VotedReplica;
-  /** Of this member, by which others reach it; undefined: it does not listen. */
-  readonly address: string | undefined;
+  /** Of this member now, by which others reach it; none: it does not listen. */
+  readonly addresses: () => readonly string[];
   /** Whether a member is meant to run day and night; undefined: it has not said yet. */
   readonly isAlwaysOn: (id: MemberId) => boolean | undefined;
   readonly clock: Clock;
@@ -115,10 +115,12 @@ export class Voting {
 
   /** The founder's address is not in the membership when it began alone, or was moved since. */
   async #tellAddress({ id, membership }: ReplicaStatus): Promise<void> {
-    const { address, replica } = this.#deps;
+    const { replica } = this.#deps;
+    const addresses = this.#deps.addresses();
     const self = membership.members.find((member) => member.id === id);
-    if (address === undefined || self === undefined || self.addresses[0] === address) return;
-    await replica.members.updateAddresses(id, [address]);
+    if (addresses.length === 0 || self === undefined) return;
+    if (addresses.join() === self.addresses.join()) return;
+    await replica.members.updateAddresses(id, addresses);
   }
 
   async #carryOut(change: VoterChange): Promise<void> {

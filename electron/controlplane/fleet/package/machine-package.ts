@@ -9,6 +9,7 @@ import { agentArguments, agentEnvironment } from '#platform/supervisor.ts';
 import { packArchive, type ArchiveFile } from './archive.ts';
 import type { Architecture } from './locked-runtimes.ts';
 import { shortDigest } from './machine-paths.ts';
+import { controlPlanePlacement } from './control-plane-placement.ts';
 import { placement, type Program } from './placement.ts';
 import { withoutSymbols } from './strip.ts';
 
@@ -57,6 +58,14 @@ const programs: Readonly<Record<string, Program>> = {
   'try-out': placement.tryOut,
   // For a person, who runs it there as root.
   remove: placement.remove,
+  'place-unit': placement.placeUnit,
+  'check-control-plane': controlPlanePlacement.check,
+  'place-control-plane': controlPlanePlacement.place,
+  'join-control-plane': controlPlanePlacement.join,
+  'use-control-plane': controlPlanePlacement.use,
+  'try-out-control-plane': controlPlanePlacement.tryOut,
+  'confirm-control-plane': controlPlanePlacement.confirm,
+  'drop-control-plane': controlPlanePlacement.drop,
 };
 
 /** Counts up when the form of packages changes. */
@@ -134,12 +143,13 @@ export async function runtimeFile(
   return fileOf(cache, `runtime-${architecture}`, await runtime.identity(architecture));
 }
 
-function fileOf(folder: string, kind: string, identity: string): string {
+/** What is made of the same input lies there already. */
+export function fileOf(folder: string, kind: string, identity: string): string {
   const key = createHash('sha256').update(`${form} ${kind} ${identity}`).digest('hex');
   return path.join(folder, `${kind}-${shortDigest(key)}.deb`);
 }
 
-async function cached(file: string, make: () => Promise<Uint8Array>): Promise<PackagePart> {
+export async function cached(file: string, make: () => Promise<Uint8Array>): Promise<PackagePart> {
   let bytes: Uint8Array | undefined = await readBytesIfExists(file);
   if (bytes === undefined) {
     bytes = await make();

@@ -1,6 +1,7 @@
 // The packages of this app, for whoever asks: made once for each architecture, however many ask at a time.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { controlPlanePackage, type ControlPlanePackage } from './control-plane-package.ts';
 import type { Architecture, LockedRuntimes } from './locked-runtimes.ts';
 import {
   agentVersion,
@@ -13,6 +14,10 @@ import { npmRuntimes } from './runtime-source.ts';
 
 export interface MachinePackagesDeps {
   readonly version: string;
+  /** Folder with all that was built. */
+  readonly built: string;
+  /** This control plane's own package; undefined: it did not come as one. */
+  readonly ownFile: string | undefined;
   /** The built agent; `runtimes.json` in it tells which Node belongs to it. */
   readonly agent: string;
   /** Folders in which npm packages may be installed. */
@@ -23,6 +28,7 @@ export interface MachinePackagesDeps {
 
 export class MachinePackages {
   readonly #deps: MachinePackagesDeps;
+  #controlPlane: Promise<ControlPlanePackage> | undefined;
   readonly #making = new Map<Architecture, Promise<MachinePackage>>();
 
   constructor(deps: MachinePackagesDeps) {
@@ -43,6 +49,16 @@ export class MachinePackages {
   /** Of the agent in it, without making the rest. Throws PackageError. */
   readonly versionOf = async (architecture: Architecture): Promise<string> =>
     agentVersion(architecture, await this.#source());
+
+  /** For machines that keep the cluster's state. Throws PackageError. */
+  readonly controlPlane = (): Promise<ControlPlanePackage> => {
+    const known = this.#controlPlane;
+    if (known !== undefined) return known;
+    const making = controlPlanePackage(this.#deps);
+    this.#controlPlane = making;
+    making.catch(() => (this.#controlPlane = undefined));
+    return making;
+  };
 
   async #make(architecture: Architecture): Promise<MachinePackage> {
     return machinePackage(architecture, await this.#source());

@@ -11,6 +11,13 @@
 //   /var/lib/flotilla/bootstrap                 a kubeconfig with the token it joins by, until it has joined
 //   /var/lib/flotilla/state                     the agent's data directory
 //   /var/lib/flotilla/logs                      its log
+//   /var/lib/flotilla/supervised                the processes that the supervisor started, where it keeps two
+//   /var/lib/flotilla/controlplane/DIGEST/      main.js and its parts, `start`, `runtime` → ../../runtime/DIGEST: only where
+//                                               the cluster's state is kept; beside it DIGEST.deb, which others get
+//   /var/lib/flotilla/controlplane/current      → DIGEST: what runs; `trial` and `failed` as of the agent
+//   /var/lib/flotilla/controlplane/invitation   until it has joined: whoever reads it has the cluster (mode 0600)
+//   /var/lib/flotilla/controlplane/said         its last words, for its agent
+//   /var/lib/flotilla/controlplane/state        the control plane's data directory
 
 export const machineRoot = '/var/lib/flotilla';
 export const unitName = 'flotilla-agent.service';

@@ -4,9 +4,17 @@
 import { createReadStream } from 'node:fs';
 import { agentKubeconfigText, type ClientConfig } from '#platform/kubeconfig.ts';
 import { packageText } from '#kube/machinery/agent-versions.ts';
+import { controlPlanePackageText } from '#kube/machinery/control-planes.ts';
 import { badRequest, methodNotAllowedHere, pageNotFound } from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from '../../apiserver/http.ts';
+import {
+  invitationFor,
+  isMember,
+  leaveGroup,
+  type ReplicaPathsDeps,
+} from '../replicas/replica-paths.ts';
 import type { IssuedToken } from '../tokens.ts';
+import type { ControlPlanePackage } from './control-plane-package.ts';
 import { installScript } from './install-script.ts';
 import {
   PackageError,
@@ -19,6 +27,8 @@ export const machinesPath = '/flotilla/machines';
 
 export interface PackagePathsDeps {
   readonly packageFor: (architecture: Architecture) => Promise<MachinePackage>;
+  readonly controlPlane: () => Promise<ControlPlanePackage>;
+  readonly replicas: ReplicaPathsDeps;
   /** As other machines reach this API server; undefined: none does. */
   readonly server: () => Pick<ClientConfig, 'server' | 'caPem' | 'serverName'> | undefined;
   /** Of the key that this API server shows now: `sha256//…`. */
@@ -43,6 +53,19 @@ export function createPackagePaths(deps: PackagePathsDeps): ApiHandler {
     const { version, runtime, agent } = await deps.packageFor(architecture).catch(wordsOf);
     for (const part of [runtime, agent]) known.set(part.sha256, part);
     return text(packageText({ version, runtime, agent }));
+  }
+
+  async function controlPlane(): Promise<ApiResponse> {
+    const { version, part } = await deps.controlPlane().catch(wordsOf);
+    known.set(part.sha256, part);
+    return text(controlPlanePackageText({ version, sha256: part.sha256, bytes: part.bytes }));
+  }
+
+  /** Of a machine that keeps the state, or is to. */
+  async function replicaAnswer(what: string, { user }: ApiRequest): Promise<ApiResponse> {
+    if (what === 'invitation') return text(await invitationFor(user, deps.replicas), 'no-store');
+    if (what === 'leave') await leaveGroup(user, deps.replicas);
+    return text(isMember(user, deps.replicas) ? 'member\n' : 'none\n');
   }
 
   /** Only what was told of before, by this process or by asking again. */
@@ -80,18 +103,32 @@ export function createPackagePaths(deps: PackagePathsDeps): ApiHandler {
       if (method !== 'POST') throw methodNotAllowedHere();
       return commandOf(request);
     }
+    const verb = replicaVerbs.get(below);
+    if (verb !== undefined) {
+      if (method !== verb) throw methodNotAllowedHere();
+      return replicaAnswer(below, request);
+    }
     const [, sha256] = /^files\/([0-9a-f]{64})$/.exec(below) ?? [];
-    const isKnown = ['package', 'install', 'kubeconfig'].includes(below) || sha256 !== undefined;
+    const isKnown =
+      ['package', 'install', 'kubeconfig', 'controlplane'].includes(below) || sha256 !== undefined;
     if (!isKnown) throw pageNotFound();
     if (method !== 'GET') throw methodNotAllowedHere();
     if (sha256 !== undefined) return fileOf(sha256);
     if (below === 'package') return packageOf(request);
+    if (below === 'controlplane') return controlPlane();
     return below === 'install' ? text(installScript()) : kubeconfigOf(request);
   };
 }
 
-function text(body: string): ApiResponse {
-  return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body };
+const replicaVerbs = new Map([
+  ['invitation', 'POST'],
+  ['leave', 'POST'],
+  ['membership', 'GET'],
+]);
+
+function text(body: string, caching?: 'no-store'): ApiResponse {
+  const type = { 'content-type': 'text/plain; charset=utf-8' };
+  return { status: 200, headers: caching ? { ...type, 'cache-control': caching } : type, body };
 }
 
 function reachable({ server }: PackagePathsDeps) {

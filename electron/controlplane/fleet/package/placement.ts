@@ -11,11 +11,16 @@ export interface Program {
   /** What to call it with. */
   readonly takes: readonly string[];
   /** What it reads from stdin; undefined: nothing. */
-  readonly reads?: 'runtime package' | 'agent package' | 'kubeconfig';
+  readonly reads?:
+    | 'runtime package'
+    | 'agent package'
+    | 'control plane package'
+    | 'invitation'
+    | 'kubeconfig';
 }
 
 /** Tests set the two variables; on a machine nobody does. */
-const prelude = `set -eu
+export const prelude = `set -eu
 umask 022
 root=\${FLOTILLA_ROOT:-${machineRoot}} units=\${FLOTILLA_UNITS:-${unitDirectory}}
 fail() { echo "$1" >&2; exit 1; }
@@ -23,7 +28,7 @@ is_digest() { case $1 in ''|*[!0-9a-f]*) fail "not a digest: $1" ;; esac; }
 `;
 
 /** \`$new\`: an empty folder on the same disk, gone when the program ends. */
-const beside = `mkdir -p "$root"
+export const beside = `mkdir -p "$root"
 find "$root" -maxdepth 1 -name '.placing-*' -mmin +60 -exec rm -rf {} +
 new=$(mktemp -d "$root/.placing-XXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -31,7 +36,7 @@ trap 'exit 1' HUP INT TERM PIPE
 `;
 
 /** Stdin, verified and unpacked into \`$new/files\`. $sha256 is what it has to be. */
-const receive = `command -v dpkg-deb > /dev/null || fail "this system has no dpkg-deb: only Debian and its kin can be added"
+export const receive = `command -v dpkg-deb > /dev/null || fail "this system has no dpkg-deb: only Debian and its kin can be added"
 cat > "$new/package" || fail "the package could not be written to $root: is the disk full?"
 found=$(sha256sum "$new/package"); found=\${found%% *}
 [ "$found" = "$sha256" ] || fail "the package arrived damaged or cut short: its sha256 is $found, not $sha256"
@@ -40,7 +45,7 @@ rm "$new/package"
 `;
 
 /** $1 into $2, if that is not there yet. */
-const settle = `find "$1" -type f -exec sync {} + && sync "$1"
+export const settle = `find "$1" -type f -exec sync {} + && sync "$1"
 mv -T "$1" "$2" 2>/dev/null || [ -d "$2" ] || fail "$2 could not be made"
 sync "$(dirname "$2")"
 `;
@@ -210,6 +215,7 @@ done
 for one in runtime/*; do
   isused=no
   for agent in agent-*; do [ "$(readlink "$agent/runtime")" != "../$one" ] || isused=yes; done
+  for plane in controlplane/*; do [ "$(readlink "$plane/runtime" 2>/dev/null)" != "../../$one" ] || isused=yes; done
   [ $isused = yes ] || rm -rf "$one"
 done
 echo done
@@ -221,8 +227,11 @@ echo done
  * that it took away; ends with an error when something is left that should not be, and may be repeated.
  */
 const remove: Program = {
-  takes: [],
+  takes: ['--without-cluster, where that is gone for good and can not be told (else nothing)'],
   text: `${prelude}name=$(sed -n 's/^FLOTILLA_NODE_NAME=//p' "$root/settings" 2>/dev/null || :)
+if [ -L "$root/controlplane/current" ] && [ "\${1-}" != --without-cluster ]; then
+  FLOTILLA_NODE_NAME=$name "$root/current/start" --leave-control-plane || fail "this machine keeps the cluster's state and nothing was removed, see above. Where the cluster is gone for good: $0 --without-cluster"
+fi
 if [ -e "$units/${unitName}" ]; then
   systemctl disable --quiet --now ${unitName}
   echo "stopped the agent"
@@ -238,8 +247,8 @@ if [ -e "$units/${unitName}" ]; then
   echo "removed $units/${unitName}"
 fi
 [ -d "$root" ] || { echo done; exit 0; }
-rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs"
-for one in current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
+rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs" "$root/controlplane"
+for one in supervised current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
 rmdir "$root/state" 2>/dev/null || :
 if rmdir "$root" 2>/dev/null; then echo "removed $root"; else echo "kept in $root: $(cd "$root" && find . -mindepth 1 -maxdepth 2 | sort | tr '\\n' ' ')"; fi
 echo done

@@ -14,7 +14,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../../../../test/setup/cluster.ts';
+import { controlPlanePlacement } from './control-plane-placement.ts';
 import { supervisorText } from './supervisor.ts';
 
 let root: string;
@@ -28,7 +30,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 function agent(name: string, script: string): void {
   const folder = path.join(root, `agent-${name}`);
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, 'start'), `#!/bin/sh\n${script}\n`);
   chmodSync(path.join(folder, 'start'), 0o755);
 }
@@ -117,4 +119,111 @@ it('tries again after the machine was shut down in the middle of it', async () =
   child.kill('SIGTERM');
   await ended;
   expect(state()).toEqual({ current: 'agent-new', trial: true, failed: undefined });
+});
+
+/** Beside the agent; what both do goes into the file `said`. */
+function controlPlane(agentScript: string, script: string): void {
+  agent('old', `root=${root}\n${agentScript}`);
+  for (const name of ['state', 'one'])
+    mkdirSync(path.join(root, 'controlplane', name), { recursive: true });
+  const file = path.join(root, 'controlplane/one/start');
+  writeFileSync(file, `#!/bin/sh\nroot=${root}\n${script}\n`);
+  chmodSync(file, 0o755);
+  symlinkSync('one', path.join(root, 'controlplane/current'));
+}
+
+const stays = (name: string): string =>
+  `echo ${name} began >> $root/said; trap 'echo ${name} ended >> $root/said; exit 0' TERM; while [ -d $root ]; do sleep 0.05; done`;
+
+function said(): string[] {
+  const file = path.join(root, 'said');
+  return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+}
+
+/** Runs it until `isDone`; then, unless that ended it, asks it to end. */
+async function whileSupervised(act: (pid: number) => Promise<void>): Promise<number | null> {
+  const [program, ...args] = command();
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  await act(child.pid ?? 0);
+  child.kill('SIGTERM');
+  const [code] = await ended;
+  return code;
+}
+
+const isSaid = (line: string, times = 1) =>
+  eventually(() => said().filter((one) => one === line).length >= times, `${times} × ${line}`);
+
+describe('with a control plane', () => {
+  it('keeps both, and ends both in order', async () => {
+    controlPlane(stays('agent'), stays('plane'));
+    const code = await whileSupervised(async () => {
+      await isSaid('agent began');
+      await isSaid('plane began');
+    });
+    expect(code).toBe(0);
+    expect(said().toSorted()).toEqual(['agent began', 'agent ended', 'plane began', 'plane ended']);
+    expect(existsSync(path.join(root, 'supervised'))).toBe(false);
+  });
+
+  it('starts one again, and leaves the other alone', async () => {
+    controlPlane(stays('agent'), stays('plane'));
+    await whileSupervised(async () => {
+      await isSaid('agent began');
+      await isSaid('plane began');
+      const pid = path.join(root, 'controlplane/pid');
+      process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
+      await isSaid('plane began', 2);
+    });
+    expect(said().filter((line) => line.startsWith('agent'))).toEqual([
+      'agent began',
+      'agent ended',
+    ]);
+  });
+
+  it('goes back to the one before when a new one fails, and leaves the agent alone', async () => {
+    controlPlane(stays('agent'), stays('plane'));
+    const two = path.join(root, 'controlplane/two');
+    mkdirSync(two);
+    writeFileSync(path.join(two, 'start'), '#!/bin/sh\nexit 5\n', { mode: 0o755 });
+    rmSync(path.join(root, 'controlplane/current'));
+    symlinkSync('two', path.join(root, 'controlplane/current'));
+    symlinkSync('one', path.join(root, 'controlplane/trial'));
+    await whileSupervised(() => isSaid('plane began').then(() => {}));
+    expect(readFileSync(path.join(root, 'controlplane/failed'), 'utf8')).toBe(
+      'two ended with code 5\n',
+    );
+    expect(readlinkSync(path.join(root, 'controlplane/current'))).toBe('one');
+    expect(said().filter((line) => line === 'agent began')).toHaveLength(1);
+  });
+
+  it('ends when it is taken away: the agent goes on alone from the next start', async () => {
+    controlPlane(stays('agent'), stays('plane'));
+    const [program, ...args] = command();
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const ended = once(child, 'exit');
+    await isSaid('plane began');
+    await isSaid('agent began');
+    const text = controlPlanePlacement.drop.text;
+    symlinkSync('agent-old', path.join(root, 'agent-old/runtime'));
+    const env = { PATH: process.env['PATH'], FLOTILLA_ROOT: root };
+    expect(spawnSync('sh', ['-c', text], { env, encoding: 'utf8' }).stdout).toBe('done\n');
+    await ended;
+    expect(said()).toContain('agent ended');
+    expect(existsSync(path.join(root, 'controlplane'))).toBe(false);
+  });
+
+  it('has no twins after it was killed itself', async () => {
+    controlPlane(stays('agent'), stays('plane'));
+    const [program, ...args] = command();
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const ended = once(child, 'exit');
+    await isSaid('plane began');
+    await isSaid('agent began');
+    child.kill('SIGKILL');
+    await ended;
+    await whileSupervised(() => isSaid('plane began', 2).then(() => {}));
+    for (const name of ['agent', 'plane'])
+      expect(said().filter((line) => line === `${name} ended`)).toHaveLength(2);
+  });
 });

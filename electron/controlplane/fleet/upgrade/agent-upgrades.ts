@@ -4,10 +4,11 @@ import { Controller } from '#kube/client/controller.ts';
 import type { Node } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import type { Informer, InformerFactory } from '#kube/client/informer.ts';
+import type { Informer } from '#kube/client/informer.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { targetAnnotation, versionAnnotation } from '#kube/machinery/agent-versions.ts';
+import { packageSourceAnnotation } from '#kube/machinery/control-planes.ts';
 import { nextUpgrade, type UpgradeStep } from './plan.ts';
 
 export interface AgentUpgradesDeps {
@@ -15,32 +16,12 @@ export interface AgentUpgradesDeps {
   readonly nodes: Informer<Node>;
   /** Of the agent that this release has for x64 or arm64. Throws in words. */
   readonly versionFor: (architecture: 'x64' | 'arm64') => Promise<string>;
+  /** Whether machines get this one's release. */
+  readonly isSource: () => Promise<boolean>;
+  /** Who has it: `https://…`; undefined: no other machine reaches this one. */
+  readonly address: () => string | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
-}
-
-export interface RunAgentUpgradesDeps {
-  /** With the rights of `agent-upgrade`. */
-  readonly client: RestClient;
-  /** Its own. */
-  readonly informers: InformerFactory;
-  readonly versionOf: AgentUpgradesDeps['versionFor'];
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
-/** Until `signal` aborts. */
-export async function runAgentUpgrades(
-  { informers, versionOf, ...deps }: RunAgentUpgradesDeps,
-  signal: AbortSignal,
-): Promise<void> {
-  const upgrades = createAgentUpgrades({
-    ...deps,
-    nodes: informers.informer(nodes),
-    versionFor: versionOf,
-  });
-  informers.start(signal);
-  await upgrades.run(signal);
 }
 
 /** As nodes name them, and as packages do. */
@@ -56,16 +37,17 @@ export function createAgentUpgrades(deps: AgentUpgradesDeps): Controller {
   );
 
   async function reconcile(): Promise<void> {
+    if (!(await deps.isSource())) return;
     const all = deps.nodes.lister.list();
     const step = nextUpgrade(all, await wanted(all));
     tell(step);
     if (step.type !== 'tell') return;
     const { nodeName: name, version } = step;
-    await client.patch(
-      nodes,
-      { name },
-      { metadata: { annotations: { [targetAnnotation]: version } } },
-    );
+    const annotations = {
+      [targetAnnotation]: version,
+      [packageSourceAnnotation]: deps.address() ?? null,
+    };
+    await client.patch(nodes, { name }, { metadata: { annotations } });
   }
 
   /** Only what there are machines for: a package takes time to make. */

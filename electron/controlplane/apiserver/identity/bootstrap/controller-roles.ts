@@ -157,7 +157,16 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
   ],
   'job-controller': podOwner('batch', 'jobs', `${read} patch update`),
   // Differs: Kubernetes upgrades no agents.
-  'agent-upgrade': [rule(`${read} patch`, 'core', 'nodes')],
+  'agent-upgrade': [
+    rule(`${read} patch`, 'core', 'nodes'),
+    rule('get', 'core', 'configmaps', 'control-plane-members'),
+  ],
+  'control-plane-replicas': [
+    rule(`${read} patch`, 'core', 'nodes'),
+    rule('create', 'core', 'configmaps'),
+    rule('get update', 'core', 'configmaps', 'control-plane-members'),
+    rule('get', 'core', 'configmaps', 'control-plane-replicas'),
+  ],
   // Differs: Kubernetes has none.
   'home-page': [rule(`${read} patch`, 'core', 'nodes')],
   'home-search': [

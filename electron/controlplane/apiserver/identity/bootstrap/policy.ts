@@ -61,6 +61,7 @@ const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   boundTo('system:node-bootstrapper', 'flotilla:join', joining),
   boundTo('system:node-bootstrapper', 'flotilla:lapsed-renewal', lapsed),
   bound('flotilla:machine-package', joining, joined),
+  bound('flotilla:control-plane-machine', joined),
   boundTo(`${csr}:nodeclient`, 'flotilla:join-approval', joining),
   boundTo(`${csr}:selfnodeclient`, 'flotilla:client-renewal', joined, lapsed),
   boundTo(`${csr}:selfnodeserver`, 'flotilla:serving-approval', joined),

@@ -130,6 +130,11 @@ const forEverybody: readonly ClusterRole[] = [
         .join(' '),
     ),
   ]),
+  // Differs: in Kubernetes people bring control planes onto machines. Each node gets only its own.
+  clusterRole('flotilla:control-plane-machine', [
+    paths('get', '/flotilla/machines/controlplane /flotilla/machines/membership'),
+    paths('post', '/flotilla/machines/invitation /flotilla/machines/leave'),
+  ]),
   clusterRole('system:service-account-issuer-discovery', [
     paths('get', '/.well-known/openid-configuration /openid/v1/jwks'),
   ]),

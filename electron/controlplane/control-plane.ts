@@ -21,8 +21,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
-import { certificateExpiryMs, pairProblem, subjectIdentity } from '#platform/certificate.ts';
-import { decideSigning } from '#platform/certificate-signing.ts';
+import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
@@ -34,16 +33,18 @@ import { HttpsKubeletClient } from './apiserver/kubelet-client.ts';
 import type { ApiHandler, UserInfo } from './apiserver/http.ts';
 import { serviceAccountGroups } from './apiserver/identity/authentication.ts';
 import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
-import type { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
+import { digestOf } from './backup/bundle.ts';
+import { createClusterBackup, type ClusterBackupParts } from './cluster-backup.ts';
 import { addressForOthers, everywhere, servingNames } from './bind-address.ts';
 import { runFleet } from './fleet/fleet.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { runAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
+import { authorityOf } from './cluster-authority.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LateHandler } from './late-handler.ts';
@@ -89,6 +90,15 @@ export interface ControlPlaneDeps {
   readonly onNotice: (sentence: string) => void;
 }
 
+export interface StartedControlPlane {
+  readonly apiUrl: string;
+  /** By which one cluster is told from another. */
+  readonly authority: string;
+  readonly apiPort: number;
+  readonly uiPort: number;
+  readonly uiToken: string;
+}
+
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
@@ -113,6 +123,8 @@ export class ControlPlane {
   #apiServers: () => ReadonlyMap<string, boolean> = () => new Map();
   #missing: string | undefined = 'the first objects are being made';
 
+  #backup: ClusterBackupParts | undefined;
+
   /** For machines that are added or upgraded. */
   readonly #packages: MachinePackages;
 
@@ -122,7 +134,7 @@ export class ControlPlane {
   }
 
   /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
-  async start(): Promise<{ apiUrl: string; apiPort: number; uiPort: number; uiToken: string }> {
+  async start(): Promise<StartedControlPlane> {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
     const [pki, frontProxy] = await Promise.all([
@@ -173,7 +185,13 @@ export class ControlPlane {
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
-    return { apiUrl: this.#apiUrl(apiPort), apiPort, uiPort, uiToken: sessions.mintToken() };
+    return {
+      apiUrl: this.#apiUrl(apiPort),
+      authority: digestOf(Buffer.from(pki.caPem)),
+      apiPort,
+      uiPort,
+      uiToken: sessions.mintToken(),
+    };
   }
 
   /** Ends watches, drains requests, lets the store's last write finish. */
@@ -242,6 +260,14 @@ export class ControlPlane {
       signal: this.#stopping.signal,
     });
     this.#stops.push(adding.whenIdle);
+    const backup = createClusterBackup({
+      ...this.#deps,
+      dataDirectory: this.#deps.options.dataDirectory,
+      own,
+      client: () => this.#controllerClient(handler, 'cluster-backup', 'cluster-backup'),
+      reader: () => this.#client(handler, 'system:apiserver', ['system:masters']),
+    });
+    this.#backup = backup;
     const assembled = assembleApiServer({
       store,
       config: clusterConfig,
@@ -267,6 +293,8 @@ export class ControlPlane {
       tokenKeyPem: await pki.tokenKey(),
       audit,
       enrol: adding.enrol,
+      setBackupPassphrase: backup.setBackupPassphrase,
+      backupPaths: backup.paths,
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
@@ -449,6 +477,7 @@ export class ControlPlane {
       await Promise.all([
         runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
         runAgentUpgrades({ ...as('agent-upgrade'), versionOf }, signal),
+        this.#backup?.run(as('cluster-backup').informers, signal),
       ]);
     } catch (error) {
       onFatal(error);
@@ -554,31 +583,4 @@ interface LeaderParts {
 interface Keys {
   readonly pki: ClusterPki;
   readonly frontProxy: FrontProxy;
-}
-
-function authorityOf(pki: ClusterPki, tokens: ServiceAccountTokens): ClusterAuthority {
-  const apps = pki.apps();
-  return {
-    caPem: pki.caPem,
-    secretToken: (...subject) => tokens.issueForSecret(...subject),
-    examine(asked) {
-      const decision = decideSigning(asked);
-      return 'refused' in decision ? decision : decision.request;
-    },
-    certify({ seconds, ...asked }) {
-      const decision = decideSigning(asked);
-      if ('refused' in decision) return decision;
-      return { certificatePem: pki.certify(decision.request, decision.usages, seconds) };
-    },
-    apps: {
-      chain: (...wanted) => apps.chain(...wanted),
-      certify(asked, chain) {
-        const decision = decideSigning(asked);
-        if ('refused' in decision) return decision;
-        return { certificatePem: apps.certify(decision.request, chain) };
-      },
-    },
-    pairProblem,
-    expiryOf: certificateExpiryMs,
-  };
 }

@@ -36,6 +36,8 @@ export interface UiServerDeps {
 const apiPath = /^\/(api|apis|openapi|version)(\/|$)/;
 /** Read only: an invitation holds the authority's key, which no page needs to have. */
 const membersPath = /^\/flotilla\/members(\?|$)/;
+/** A backup is encrypted; one that is taken in only replaces a cluster that holds nothing. */
+const backupPath = /^\/flotilla\/cluster-backup(\?|$)/;
 const loopbackHost = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** `{"token": "…"}` is smaller than this. */
@@ -151,7 +153,9 @@ export class UiServer {
 }
 
 function isServed(method: string, path: string): boolean {
-  return apiPath.test(path) || (method === 'GET' && membersPath.test(path));
+  if (apiPath.test(path)) return true;
+  if (backupPath.test(path)) return method === 'GET' || method === 'POST';
+  return method === 'GET' && membersPath.test(path);
 }
 
 function tokenOf(body: Uint8Array): string {

@@ -12,6 +12,7 @@ import { makeKey, pairProblem } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
+import type { SetBackupPassphrase } from '../../electron/controlplane/apiserver/handlers/backup-passphrase.ts';
 import type { EnrolMachine } from '../../electron/controlplane/apiserver/handlers/enrolment.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { runControllers } from '../../electron/controlplane/controllers/index.ts';
@@ -45,6 +46,8 @@ export interface GivenParts {
   readonly apiServers?: () => ReadonlyMap<string, boolean>;
   /** Adds machines. */
   readonly enrol?: EnrolMachine;
+  /** Sets what backups are sealed with. */
+  readonly setBackupPassphrase?: SetBackupPassphrase;
   /** Nobody else writes then. */
   readonly withoutControllers?: boolean;
 }
@@ -70,6 +73,9 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
     podsOnNode: () => [],
     bootstrapState: () => undefined,
     ...(given.enrol !== undefined && { enrol: given.enrol }),
+    ...(given.setBackupPassphrase !== undefined && {
+      setBackupPassphrase: given.setBackupPassphrase,
+    }),
     frontProxy: () => ({ certPem: '', keyPem: '' }),
     tokenKeyPem: makeKey(),
     eventLoopUtilization: () => 0,

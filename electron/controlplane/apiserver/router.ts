@@ -20,6 +20,7 @@ import type { ApiRequest, ApiResponse, RequestInfo } from './http.ts';
 import { handleComponentGet, handleComponentList } from './handlers/component-status.ts';
 import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
 import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
+import { handleBackupPassphrase } from './handlers/backup-passphrase.ts';
 import { handleEnrolment } from './handlers/enrolment.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
 import { handlePatch } from './handlers/patch.ts';
@@ -192,6 +193,8 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handlePortForward;
     case 'machine-enrolment':
       return handleEnrolment;
+    case 'backup-passphrase':
+      return handleBackupPassphrase;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
     case 'service-account-token':

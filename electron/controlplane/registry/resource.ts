@@ -225,6 +225,7 @@ export interface ConnectSubresource {
     | 'service-proxy'
     | 'node-proxy'
     | 'machine-enrolment'
+    | 'backup-passphrase'
     | 'namespace-finalize'
     | 'service-account-token';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */

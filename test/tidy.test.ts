@@ -113,7 +113,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
     'electron/platform',
     'electron/kube/base',
   ],
-  electron: ['electron', 'resources/schema/descriptions.ts'],
+  electron: ['electron', 'resources/schema/descriptions.ts', 'package.json'],
   renderer: ['renderer', 'electron/kube'],
   agent: ['agent', 'electron/kube', 'electron/platform'],
   resources: ['resources'],

@@ -62,6 +62,11 @@ export async function stageAdoption(chunks: Chunks, deps: AdoptionDeps): Promise
   }
 }
 
+/** One waits to be put in place. */
+export function isAdopting(dataDirectory: string): boolean {
+  return existsSync(staged(dataDirectory));
+}
+
 /** At a start, before anything looks at the directory. What it held before, if it held anything. */
 export async function finishAdoption(
   dataDirectory: string,

@@ -6,18 +6,22 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
+import type { BackupPassphrase } from '#kube/api/cluster-backup.ts';
 import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
 import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import type { HttpMethod, TransportRequest } from '#kube/client/transport.ts';
+import { singletonBackup } from '#kube/machinery/cluster-backup.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
+import { clusterBackupPath } from './controlplane/backup/paths.ts';
 import { formatInvitation, type Invitation } from './controlplane/members/invitation.ts';
 import { machinesPath, type MachineCommand } from './controlplane/fleet/package/package-paths.ts';
 import type { OfflineDeps } from './controlplane/members/offline.ts';
 import { backupPath, membersPath } from './controlplane/members/paths.ts';
+import { askPassphrase } from './passphrase-prompt.ts';
 
 const help = `The machines that keep a cluster's state.
 
@@ -28,7 +32,10 @@ const help = `The machines that keep a cluster's state.
                              let another machine join, which will listen there. FILE is as good as the whole
                              cluster: carry it over safely, start with --join FILE, delete it
   remove NAME                for good: the machine can only come back by a new invitation
-  backup FILE                the whole state, while everything runs (not in it: the folder pki, whose keys Secrets need)
+  backup --out FILE          the whole cluster (state, certificate authority, keys), encrypted for the passphrase that was
+                             set, while everything runs: npm start -- --adopt FILE goes on with it on another computer
+  backup FILE                the state alone, in the clear (not in it: the folder pki, whose keys Secrets need)
+  passphrase [--typed]       what backups open by from now on: one that is made and shown once, or one that is asked for
   restore FILE [--other-cluster]
                              into a data directory without a state, which the next start goes on with; or in the
                              place of the state of a control plane that runs alone, which starts again with it
@@ -50,6 +57,7 @@ interface Command {
   readonly out: string | undefined;
   readonly isSure: boolean;
   readonly isOther: boolean;
+  readonly isTyped: boolean;
 }
 
 async function main(): Promise<void> {
@@ -71,6 +79,7 @@ function parse(args: readonly string[]): Command | undefined {
         out: { type: 'string' },
         yes: { type: 'boolean' },
         'other-cluster': { type: 'boolean' },
+        typed: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     });
@@ -78,7 +87,8 @@ function parse(args: readonly string[]): Command | undefined {
     const dataDirectory = path.resolve(values.data ?? path.join(homedir(), '.flotilla'));
     const isOther = values['other-cluster'] === true;
     const isSure = values.yes === true;
-    return { dataDirectory, words: positionals, out: values.out, isSure, isOther };
+    const isTyped = values.typed === true;
+    return { dataDirectory, words: positionals, out: values.out, isSure, isOther, isTyped };
   } catch (error) {
     const [reason = ''] = (error as Error).message.split('. ');
     throw new CommandError(`${reason}. \`npm run cluster -- --help\` tells what there is.`, {
@@ -94,6 +104,7 @@ const commands: Readonly<Record<string, (command: Command) => Promise<void>>> = 
   backup,
   restore,
   recover,
+  passphrase,
   'machine-command': machineCommand,
 };
 
@@ -140,28 +151,68 @@ async function remove(command: Command): Promise<void> {
 }
 
 async function backup(command: Command): Promise<void> {
+  if (command.out !== undefined) return await backupCluster(command, command.out);
   const [file = ''] = taking(command, ['FILE']);
   if (existsSync(file)) throw new CommandError(`${file} exists already: choose another name.`);
+  const { checkBackup } = await import('./controlplane/store/backup.ts');
   await withTransport(command, async (transport) => {
     const answer = await transport.stream(request('GET', backupPath));
-    if (answer.status !== 200) {
-      const parts: Uint8Array[] = [];
-      for await (const chunk of answer.chunks) parts.push(chunk);
-      throw refusal(answer.status, Buffer.concat(parts));
-    }
-    await save(answer.chunks, file);
+    if (answer.status !== 200) throw refusal(answer.status, await whole(answer.chunks));
+    await save(answer.chunks, file, checkBackup);
   });
   say(
     `The state is in ${file}. Keep a copy of ${path.join(command.dataDirectory, 'pki')} with it: the keys are there without which Secrets can't be read.`,
   );
 }
 
+/** One encrypted file. It can't be opened here: that it is whole, the connection says. */
+async function backupCluster(command: Command, file: string): Promise<void> {
+  taking(command, []);
+  if (existsSync(file)) throw new CommandError(`${file} exists already: choose another --out.`);
+  const { readSealingKey } = await import('#platform/sealed-stream.ts');
+  await withTransport(command, async (transport) => {
+    const answer = await transport.stream(request('GET', clusterBackupPath));
+    if (answer.status !== 200) throw refusal(answer.status, await whole(answer.chunks));
+    await save(answer.chunks, file, async (unfinished) => {
+      await readSealingKey(createReadStream(unfinished));
+    });
+  });
+  say(`The cluster is in ${file}, encrypted for its passphrase. On another computer:
+  npm start -- --adopt ${path.basename(file)}`);
+}
+
+async function passphrase(command: Command): Promise<void> {
+  taking(command, []);
+  const typed = command.isTyped ? await askPassphrase('Passphrase for backups: ') : undefined;
+  const body = JSON.stringify({
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'BackupPassphrase',
+    spec: typed === undefined ? {} : { passphrase: typed },
+  });
+  const target = `/apis/flotilla.dev/v1alpha1/clusterbackups/${singletonBackup}/passphrase`;
+  const answer = (await ask(command, 'POST', target, body)) as BackupPassphrase;
+  if (answer.status?.passphrase !== undefined) say(answer.status.passphrase);
+  process.stderr
+    .write(`Backups from now on open by this passphrase alone, older ones by the one of then. It is kept nowhere:
+write it down, and keep it where the backups are not.
+`);
+}
+
+async function whole(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts);
+}
+
 /** A connection that breaks fails by `read`. */
 const fileCalls = ['open', 'write', 'fsync', 'close'];
 
 /** The file has its name only when it is whole and on disk. */
-async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<void> {
-  const { checkBackup } = await import('./controlplane/store/backup.ts');
+async function save(
+  chunks: AsyncIterable<Uint8Array>,
+  file: string,
+  check: (unfinished: string) => Promise<void>,
+): Promise<void> {
   const unfinished = `${file}.unfinished`;
   try {
     const target = createWriteStream(unfinished, { mode: 0o600, flush: true });
@@ -170,7 +221,7 @@ async function save(chunks: AsyncIterable<Uint8Array>, file: string): Promise<vo
       if (!fileCalls.includes(syscall ?? '')) throw error;
       throw new CommandError(`${file} can't be written: ${message}.`, { cause: error });
     });
-    await checkBackup(unfinished).catch((cause: unknown) => {
+    await check(unfinished).catch((cause: unknown) => {
       const sentence = 'What came was no whole backup: nothing was kept of it. Ask again.';
       throw new CommandError(sentence, { cause });
     });

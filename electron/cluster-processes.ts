@@ -11,6 +11,8 @@ import { controlPlaneArguments, ingressPortsText, type Options } from './options
 /** What the control plane reports when it serves. */
 export interface ControlPlaneReady {
   readonly apiUrl: string;
+  /** By which one cluster is told from another. */
+  readonly authority: string;
   /** With a fresh one-time token in the fragment. */
   readonly uiUrl: string;
   readonly kubeconfig: string;
@@ -43,6 +45,7 @@ export class ClusterProcesses {
   readonly #controlPlane: Supervisor;
   #agent: Supervisor | undefined;
   #ready: ControlPlaneReady | undefined;
+  #isStopping = false;
   #fatal = 'The control plane could not start; its log says why.';
 
   constructor(deps: ClusterProcessesOptions) {
@@ -63,6 +66,7 @@ export class ClusterProcesses {
 
   /** Agent first: its last status still finds an API server. Containers keep running. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     await this.#agent?.stop();
     await this.#controlPlane.stop();
   }
@@ -87,9 +91,20 @@ export class ClusterProcesses {
     if (message.type === 'notice') this.#deps.onNotice?.(String(message['message']));
     if (message.type !== 'ready') return;
     const ready = message as unknown as ControlPlaneReady;
+    const isOther = this.#ready !== undefined && this.#ready.authority !== ready.authority;
     this.#ready = ready;
     this.#deps.onReady(ready);
-    if (this.#deps.options.agent && this.#agent === undefined) this.#startAgent(ready);
+    if (!this.#deps.options.agent) return;
+    if (isOther) void this.#restartAgent(ready);
+    else if (this.#agent === undefined) this.#startAgent(ready);
+  }
+
+  /** A backup was adopted: the agent is of another cluster from now on. */
+  async #restartAgent(ready: ControlPlaneReady): Promise<void> {
+    const { logger } = this.#deps;
+    logger.info('The agent starts again: its control plane is of another cluster now');
+    await this.#agent?.stop();
+    if (!this.#isStopping) this.#startAgent(ready);
   }
 
   #startAgent({ nodeName, serviceCidr }: ControlPlaneReady): void {
@@ -114,6 +129,7 @@ export class ClusterProcesses {
   }
 
   async #giveUp(): Promise<void> {
+    this.#isStopping = true;
     await this.#agent?.stop();
     this.#deps.onCannotRun(this.#fatal);
   }

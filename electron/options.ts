@@ -32,6 +32,8 @@ export interface Options {
   readonly isAlwaysOn: boolean | undefined;
   /** File of an invitation, absolute. */
   readonly join: string | undefined;
+  /** File of a backup of the cluster, absolute. For the launcher alone. */
+  readonly adopt: string | undefined;
   /** Port of etcd's API; undefined: not served. */
   readonly etcdPort: number | undefined;
   /** File, absolute; undefined: who changed what, without bodies. */
@@ -94,6 +96,8 @@ Where the cluster's state is kept, if not on this machine alone:
                         \`npm run cluster -- invite NAME HOST:PORT\` invites one, three survive the loss of one
   --always-on yes|no    whether this machine runs day and night: such ones vote first, so that closing a laptop
                         stops nothing (default: yes, unless it has a battery)
+  --adopt FILE          go on as the cluster of a backup (\`npm run cluster -- backup --out FILE\`, or the page Backup):
+                        first start of an unused --data directory only. Asks for its passphrase
   --join FILE           become a member by an invitation: first start of an unused --data directory only
   --datastore etcd://HOST:PORT[,HOST:PORT]
                         keep it in an etcd of yours, 3.4 or newer; one data directory for each
@@ -118,6 +122,7 @@ const flags = {
   discovery: { type: 'string' },
   'member-address': { type: 'string' },
   'always-on': { type: 'string' },
+  adopt: { type: 'string' },
   join: { type: 'string' },
   datastore: { type: 'string' },
   'datastore-ca': { type: 'string' },
@@ -166,6 +171,7 @@ export function parseOptions(
     memberAddress: memberAddress(values['member-address']),
     isAlwaysOn: yesOrNo('--always-on', values['always-on']),
     join: values.join === undefined ? undefined : filePath('--join', values.join),
+    adopt: values.adopt === undefined ? undefined : filePath('--adopt', values.adopt),
     etcdPort:
       values['etcd-port'] === undefined
         ? undefined
@@ -182,11 +188,17 @@ export function parseOptions(
 }
 
 /** With an etcd beneath there is no state of our own to share or to serve. */
-function refuseContradictions({ datastore: etcd, memberAddress: member, join, etcdPort }: Options) {
+function refuseContradictions(options: Options) {
+  const { datastore: etcd, memberAddress: member, join, adopt, etcdPort } = options;
+  if (adopt !== undefined && join !== undefined)
+    throw new OptionError(
+      '--adopt and --join exclude each other: a machine takes a backup in, or joins those that are there.',
+    );
   if (etcd === undefined) return;
   const given = [
     { flag: '--member-address', value: member },
     { flag: '--join', value: join },
+    { flag: '--adopt', value: adopt },
     { flag: '--etcd-port', value: etcdPort },
   ].find(({ value }) => value !== undefined);
   if (given === undefined) return;

@@ -5,14 +5,17 @@ import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import manifest from '../package.json' with { type: 'json' };
 import { systemClock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import { systemRandom } from '#kube/base/random.ts';
 import { dataDirectoryError, openDataDirectory } from '#platform/data-directory.ts';
 import { processLogger } from '#platform/log-sink.ts';
 import { exitCodes } from '#platform/parent-channel.ts';
 import { nodeChild } from '#platform/supervisor.ts';
 import { buildApart, isStale } from './build.ts';
 import { ClusterProcesses, type ControlPlaneReady } from './cluster-processes.ts';
+import { askPassphrase, passphraseVariable } from './passphrase-prompt.ts';
 import { helpText, OptionError, parseLaunchOptions, type Options } from './options.ts';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -27,9 +30,26 @@ async function main(): Promise<void> {
     process.stderr.write('Building Flotilla (a few seconds, only after a change) …\n');
     await buildApart();
   }
+  if (options.adopt !== undefined) await adopt(options.adopt, options.dataDirectory);
   const electron = options.headless ? undefined : electronBinary();
   if (electron !== undefined) return runElectron(electron);
   runHeadless(options);
+}
+
+/** Ends the process with a sentence when the backup can't be adopted. */
+async function adopt(file: string, dataDirectory: string): Promise<void> {
+  const { adoptInto } = await import('./controlplane/backup/offline-adoption.ts');
+  try {
+    const passphrase = () => askPassphrase(`Passphrase of ${file}: `);
+    const deps = { dataDirectory, release: manifest.version, clock: systemClock };
+    const sentence = await adoptInto(file, { ...deps, passphrase, random: systemRandom });
+    // For nobody who is started from here.
+    delete process.env[passphraseVariable];
+    process.stderr.write(`${sentence}\n`);
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exit(exitCodes.cannotRun);
+  }
 }
 
 function requireNode(): void {
@@ -71,7 +91,9 @@ function electronBinary(): string | undefined {
 }
 
 function runElectron(binary: string): void {
-  const child = spawn(binary, [root, ...process.argv.slice(2)], { stdio: 'inherit' });
+  // Its control plane never sees --adopt, nor the passphrase.
+  const { [passphraseVariable]: _passphrase, ...env } = process.env;
+  const child = spawn(binary, [root, ...process.argv.slice(2)], { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => void child.kill(signal));
   child.once('exit', (code) => process.exit(code ?? 1));

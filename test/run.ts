@@ -86,7 +86,15 @@ const apart: readonly string[] = [
   ...['admission', 'apply', 'bad-input', 'custom-resources', 'etcd-store', 'etcdctl', 'kinds']
     .concat('faults-backup', 'network-policy', 'operator', 'power-cut')
     .map((name) => `test/compat/${name}.test.ts`),
-  ...['cluster-command', 'datastore', 'etcd-group', 'member-crashes', 'member-return', 'replicas']
+  ...[
+    'cluster-backup',
+    'cluster-command',
+    'datastore',
+    'etcd-group',
+    'member-crashes',
+    'member-return',
+    'replicas',
+  ]
     .concat(
       'enrolment',
       'home-search',

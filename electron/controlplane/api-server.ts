@@ -29,6 +29,7 @@ import { issuerPaths } from './apiserver/identity/tokens/issuer-paths.ts';
 import { TokenKeys } from './apiserver/identity/tokens/jwt.ts';
 import { ServiceAccountTokens } from './apiserver/identity/tokens/service-account-tokens.ts';
 import type { PathQuestion, ResourceQuestion } from './cel/authorizer.ts';
+import { clusterBackupPath } from './backup/paths.ts';
 import { machinesPath } from './fleet/package/package-paths.ts';
 import { pageLinksPath } from './ui/links.ts';
 import { Aggregator } from './apiserver/aggregation/aggregator.ts';
@@ -39,6 +40,7 @@ import { createChain } from './apiserver/chain.ts';
 import { FlowControl } from './apiserver/flowcontrol/flow-control.ts';
 import { followFlowObjects, listWidth } from './apiserver/flowcontrol/objects.ts';
 import { Discovery } from './apiserver/documents/discovery.ts';
+import type { SetBackupPassphrase } from './apiserver/handlers/backup-passphrase.ts';
 import type { EnrolMachine } from './apiserver/handlers/enrolment.ts';
 import type { OperateNode } from './apiserver/handlers/node-operation.ts';
 import type { KubeletClient } from './apiserver/handlers/kubelet-client.ts';
@@ -87,6 +89,10 @@ export interface ApiServerParts {
   readonly enrol?: EnrolMachine;
   /** Restarts them, takes them out and the like; none: it can't be asked here. */
   readonly operateNode?: OperateNode;
+  /** Sets what backups of the cluster are sealed with; none: there are none here. */
+  readonly setBackupPassphrase?: SetBackupPassphrase;
+  /** Answers /flotilla/cluster-backup, to administrators; none: there is nothing. */
+  readonly backupPaths?: ApiHandler;
   /** Answers below /flotilla, to administrators; none: there is nothing. */
   readonly memberPaths?: ApiHandler;
   /** Answers below /flotilla/machines, to machines that have a token, and nodes; none: there is nothing. */
@@ -190,6 +196,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
     access,
     ...(parts.enrol === undefined ? {} : { enrol: parts.enrol }),
     ...(parts.operateNode === undefined ? {} : { operateNode: parts.operateNode }),
+    ...(parts.setBackupPassphrase === undefined
+      ? {}
+      : { setBackupPassphrase: parts.setBackupPassphrase }),
     storeProblem: () => problemOf(() => storeReadiness(parts)),
     clock,
     random,
@@ -209,6 +218,9 @@ export function assembleApiServer(parts: ApiServerParts): AssembledApiServer {
       ...(parts.pageLinks === undefined
         ? []
         : [{ prefix: pageLinksPath, answer: parts.pageLinks }]),
+      ...(parts.backupPaths === undefined
+        ? []
+        : [{ prefix: clusterBackupPath, answer: parts.backupPaths }]),
       ...(parts.memberPaths === undefined
         ? []
         : [{ prefix: '/flotilla', answer: parts.memberPaths }]),

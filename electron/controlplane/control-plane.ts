@@ -36,11 +36,14 @@ import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
 import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
+import { digestOf } from './backup/bundle.ts';
+import { createClusterBackup, type ClusterBackupParts } from './cluster-backup.ts';
 import { addressForOthers, everywhere, listenedAddresses, servingNames } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createNodeOperations } from './fleet/power/operations.ts';
 import type { Group } from './fleet/replicas/group.ts';
 import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
+import { authorityOf } from './cluster-authority.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
 import { LateHandler } from './late-handler.ts';
@@ -50,7 +53,6 @@ import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, forgetApiServer, keepersOf } from './own-objects.ts';
 import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
-import { authorityOf } from './cluster-authority.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packagesOf } from './machine-paths.ts';
 import { groupOf, runReleases, type StateKeepingDeps } from './state-keeping.ts';
@@ -88,6 +90,15 @@ export interface ControlPlaneDeps {
   readonly onNotice: (sentence: string) => void;
 }
 
+export interface StartedControlPlane {
+  readonly apiUrl: string;
+  /** By which one cluster is told from another. */
+  readonly authority: string;
+  readonly apiPort: number;
+  readonly uiPort: number;
+  readonly uiToken: string;
+}
+
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
@@ -118,6 +129,8 @@ export class ControlPlane {
   #missing: string | undefined = 'the first objects are being made';
   #homePage: HomePage | undefined;
 
+  #backup: ClusterBackupParts | undefined;
+
   /** For machines that are added or upgraded. */
   readonly #packages: MachinePackages;
 
@@ -127,7 +140,7 @@ export class ControlPlane {
   }
 
   /** Resolves when the API and the user interface serve. Throws a sentence for a person. */
-  async start(): Promise<{ apiUrl: string; apiPort: number; uiPort: number; uiToken: string }> {
+  async start(): Promise<StartedControlPlane> {
     const { options, clock, random, logger, pages } = this.#deps;
     const directory = options.dataDirectory;
     const [pki, frontProxy] = await Promise.all([
@@ -183,7 +196,8 @@ export class ControlPlane {
     this.#homePage = homePage;
     const authority = authorityOf(pki, tokens);
     const stateKeeping = this.#stateKeeping(clients);
-    this.#lead({ clients, probeApiService, authority, homePage, stateKeeping }, backing);
+    const backup = this.#backup;
+    this.#lead({ clients, probeApiService, authority, homePage, stateKeeping, backup }, backing);
     void runReleases(stateKeeping, this.#stopping.signal).catch(this.#deps.onFatal);
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
@@ -193,7 +207,13 @@ export class ControlPlane {
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
-    return { apiUrl: this.#apiUrl(apiPort), apiPort, uiPort, uiToken: uiTokens.mint() };
+    return {
+      apiUrl: this.#apiUrl(apiPort),
+      authority: digestOf(Buffer.from(pki.caPem)),
+      apiPort,
+      uiPort,
+      uiToken: uiTokens.mint(),
+    };
   }
 
   /** Ends watches, drains requests, lets the store's last write finish. */
@@ -262,6 +282,14 @@ export class ControlPlane {
       signal: this.#stopping.signal,
     });
     this.#stops.push(adding.whenIdle);
+    const backup = createClusterBackup({
+      ...this.#deps,
+      dataDirectory: this.#deps.options.dataDirectory,
+      own,
+      client: () => clients.account('cluster-backup', 'cluster-backup'),
+      reader: () => clients.apiServer(),
+    });
+    this.#backup = backup;
     const assembled = assembleApiServer({
       store,
       config: clusterConfig,
@@ -295,6 +323,8 @@ export class ControlPlane {
         random,
         logger,
       }),
+      setBackupPassphrase: backup.setBackupPassphrase,
+      backupPaths: backup.paths,
       bootstrapState: () => this.#missing,
       storeProblem: () => backing.problem(),
       memberPaths: createMemberPaths(own?.members),
@@ -535,7 +565,7 @@ export class ControlPlane {
 
 type LeaderParts = Pick<
   LeadingDeps,
-  'clients' | 'probeApiService' | 'authority' | 'homePage' | 'stateKeeping'
+  'clients' | 'probeApiService' | 'authority' | 'homePage' | 'stateKeeping' | 'backup'
 >;
 
 interface Keys {

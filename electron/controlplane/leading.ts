@@ -5,6 +5,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { Options } from '../options.ts';
 import type { AssembledApiServer } from './api-server.ts';
+import type { ClusterBackupParts } from './cluster-backup.ts';
 import type { ClusterAuthority } from './controllers/deps.ts';
 import { runControllers } from './controllers/index.ts';
 import { runFleet } from './fleet/fleet.ts';
@@ -27,6 +28,7 @@ export interface LeadingDeps {
   /** Control planes that there are, this one first, and whether they were heard of. */
   readonly apiServers: () => ReadonlyMap<string, boolean>;
   readonly stateKeeping: StateKeepingDeps;
+  readonly backup: Pick<ClusterBackupParts, 'run'> | undefined;
   readonly homePage: HomePage | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -60,7 +62,8 @@ export async function lead(deps: LeadingDeps, signal: AbortSignal): Promise<void
 }
 
 async function lookAfterHome(deps: LeadingDeps, signal: AbortSignal): Promise<void> {
-  const { options, nodeName, clients, stateKeeping, homePage, clock, logger, onFatal } = deps;
+  const { options, nodeName, clients, stateKeeping, homePage, backup, clock, logger, onFatal } =
+    deps;
   const as = (account: string) => {
     const client = clients.account(account, account);
     const log = logger.with({ component: 'fleet' });
@@ -70,6 +73,7 @@ async function lookAfterHome(deps: LeadingDeps, signal: AbortSignal): Promise<vo
     await Promise.all([
       runFleet({ ...as('home-search'), discovery: options.discovery }, signal),
       runReplicas(stateKeeping, signal),
+      backup?.run(as('cluster-backup').informers, signal),
       runPagePlace({ ...as('home-page'), nodeName, page: homePage }, signal),
     ]);
   } catch (error) {

@@ -17,6 +17,7 @@ import { DataDirectoryLockedError, lockDataDirectory } from '#platform/sqlite.ts
 import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
 import { AuditPolicyError } from './apiserver/audit/policy-file.ts';
+import { finishAdoption } from './backup/adoption.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
@@ -98,6 +99,9 @@ async function run(options: Options): Promise<void> {
     logger.error('The control plane ends: unexpected error', { error });
     process.exit(1);
   });
+  const superseded = await finishAdoption(directory, systemClock);
+  if (superseded.length > 0)
+    logger.warn('A backup was adopted; what was here before is kept', { superseded });
   const invitation =
     options.join === undefined ? undefined : await acceptInvitation(options.join, directory);
   const name = await nodeName(options, invitation?.name);
@@ -150,6 +154,7 @@ async function run(options: Options): Promise<void> {
     apiUrl,
     uiUrl: `http://127.0.0.1:${uiPort}/#token=${uiToken}`,
     kubeconfig: path.join(directory, 'kubeconfig'),
+    authority: started.authority,
     apiPort,
     uiPort,
     nodeName: name,

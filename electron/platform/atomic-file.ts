@@ -51,7 +51,7 @@ export async function readBytesIfExists(path: string): Promise<Buffer | undefine
 }
 
 /** Makes a rename durable. Windows can't open folders, and needs no such flush. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   const folder = await open(path, 'r');
   try {

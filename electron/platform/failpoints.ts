@@ -11,6 +11,8 @@
  * closed and its log gone · the snapshot is in its place, and the log knows nothing of it.
  * `restore`: a part of the backup was copied · all of it · it is the beginning of another cluster · it
  * has the state's name · it waits for the next start · the store until then is set aside.
+ * `adopt`: a part of the state was read · all is there and checked · it waits for the next start · the keys of
+ * before are set aside · the cluster's have their place · and the same of the store.
  * `recover`: the folder is copied · the copy is the beginning of another cluster · it is durable and
  * named so · the old folder is set aside · the new one has its name.
  */
@@ -40,6 +42,13 @@ export const failpointNames = [
   'restore:in-place',
   'restore:staged',
   'restore:set-aside',
+  'adopt:part',
+  'adopt:unpacked',
+  'adopt:staged',
+  'adopt:pki-set-aside',
+  'adopt:pki-in-place',
+  'adopt:store-set-aside',
+  'adopt:store-in-place',
   'recover:copied',
   'recover:begun-anew',
   'recover:named',

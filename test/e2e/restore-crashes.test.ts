@@ -1,17 +1,19 @@
-// kill -9 at every step of a backup, a restore and a recovery: what is found afterwards is the state
+// kill -9 at every step of a backup, a restore, an adoption and a recovery: what is found afterwards is the state
 // before, whole, or the one that was to be, whole; and what is half done is never taken for either.
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#kube/base/clock.ts';
 import { encodeMembership } from '../../electron/controlplane/raft/membership.ts';
+import { finishAdoption } from '../../electron/controlplane/backup/adoption.ts';
 import { finishRestore } from '../../electron/controlplane/members/restoring.ts';
 import { finishRecovery } from '../../electron/controlplane/replica/recovery-run.ts';
 import { backupChunks, checkBackup } from '../../electron/controlplane/store/backup.ts';
 import { writeChunks } from '../../electron/controlplane/store/state-copy.ts';
 import { bytes } from '../conformance/store.ts';
+import { makeClusterBackup } from '../setup/cluster-backup.ts';
 import { failpointVariable, reportVariable } from '../setup/member-failpoint.ts';
 import type { ArmedFailpoint } from '../setup/member-process.ts';
 import type { RestoreWork } from '../setup/restore-main.ts';
@@ -130,6 +132,41 @@ describe('a process that is killed', () => {
       finishRecovery(folder);
       if (isOld) expect(await run('recover')).toBe(0);
       expect(await keys()).toEqual(['a', 'b']);
+    });
+});
+
+describe('a process that is killed while it adopts a cluster', () => {
+  const used = () => readdirSync(adopted()).filter((name) => !name.startsWith('lock'));
+  const adopted = () => path.join(data, 'adopted');
+  beforeEach(async () => {
+    const file = path.join(data, 'home.age');
+    await makeClusterBackup(path.join(data, 'laptop'), file, { a: 'kept', b: 'x'.repeat(300_000) });
+  });
+
+  for (const step of ['adopt:part*2', 'adopt:unpacked'] as const)
+    it(`at ${step} leaves the directory without a cluster, and adopts it when it is asked again`, async () => {
+      await killed('adopt', step);
+      expect(used()).toEqual(['adoption.unfinished']);
+      expect(await run('adopt')).toBe(0);
+      expect(used().toSorted()).toEqual(['pki', 'store']);
+      expect(await keys(path.join(adopted(), 'store'))).toEqual(['a', 'b']);
+    });
+
+  const late = [
+    ['adopt:staged', 'adopt'],
+    ['adopt:pki-in-place', 'start'],
+    ['adopt:store-in-place', 'adopt'],
+  ] as const;
+  for (const [step, next] of late)
+    it(`at ${step} goes on as the cluster by the next ${next}`, async () => {
+      await killed('adopt', step);
+      if (next === 'adopt') expect(await run('adopt')).toBe(0);
+      else await finishAdoption(adopted(), systemClock);
+      expect(used().toSorted()).toEqual(['pki', 'store']);
+      expect(await keys(path.join(adopted(), 'store'))).toEqual(['a', 'b']);
+      expect(readFileSync(path.join(adopted(), 'pki/ca.crt'))).toEqual(
+        readFileSync(path.join(data, 'laptop/pki/ca.crt')),
+      );
     });
 });
 

@@ -1,4 +1,4 @@
-// A program for tests: takes a backup, puts one back or recovers, and is killed at the armed failpoint
+// A program for tests: takes a backup, puts one back, adopts one or recovers, and is killed at the armed failpoint
 // (member-failpoint.ts). Ends with 0 when nothing killed it.
 import { createReadStream, existsSync } from 'node:fs';
 import path from 'node:path';
@@ -6,15 +6,17 @@ import { systemClock as clock } from '#kube/base/clock.ts';
 import { silentLogger as logger } from '#kube/base/logger.ts';
 import { systemRandom as random } from '#kube/base/random.ts';
 import { SealingKeys } from '#platform/sealing-keys.ts';
+import { adoptInto } from '../../electron/controlplane/backup/offline-adoption.ts';
 import { finishRestore, stageRestore } from '../../electron/controlplane/members/restoring.ts';
 import { finishRecovery, recoverMember } from '../../electron/controlplane/replica/recovery-run.ts';
 import { backupChunks, restoreBackup } from '../../electron/controlplane/store/backup.ts';
 import { logFolder, openRecoverableState } from '../../electron/controlplane/store/open-store.ts';
 import { writeChunks } from '../../electron/controlplane/store/state-copy.ts';
+import { testPassphrase, testRelease } from './cluster-backup.ts';
 import { armedFailpoint } from './member-failpoint.ts';
 import { openStoreIn } from './store.ts';
 
-export type RestoreWork = 'back up' | 'restore' | 'stage' | 'finish' | 'recover';
+export type RestoreWork = 'back up' | 'restore' | 'stage' | 'finish' | 'recover' | 'adopt';
 
 const [work, data = '', lineage = ''] = process.argv.slice(2);
 const folder = path.join(data, 'store');
@@ -40,6 +42,16 @@ switch (work as RestoreWork) {
   }
   case 'finish':
     finishRestore(folder, clock, failpoint);
+    break;
+  case 'adopt':
+    await adoptInto(path.join(data, 'home.age'), {
+      dataDirectory: path.join(data, 'adopted'),
+      release: testRelease,
+      passphrase: () => Promise.resolve(testPassphrase),
+      clock,
+      random,
+      failpoint,
+    });
     break;
   case 'recover':
     finishRecovery(folder);

@@ -12,6 +12,7 @@ import { makeKey, pairProblem } from '#platform/certificate.ts';
 import { decideSigning } from '#platform/certificate-signing.ts';
 import { ensureBootstrapRbac } from '../../electron/controlplane/bootstrap-rbac.ts';
 import { assembleApiServer } from '../../electron/controlplane/api-server.ts';
+import type { SetBackupPassphrase } from '../../electron/controlplane/apiserver/handlers/backup-passphrase.ts';
 import type { EnrolMachine } from '../../electron/controlplane/apiserver/handlers/enrolment.ts';
 import type { UserInfo } from '../../electron/controlplane/apiserver/http.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
@@ -51,6 +52,8 @@ export interface GivenParts {
   readonly enrol?: EnrolMachine;
   /** Machines that keep the state, and whether they answer. */
   readonly keepers?: () => ReadonlyMap<string, boolean>;
+  /** Sets what backups are sealed with. */
+  readonly setBackupPassphrase?: SetBackupPassphrase;
   /** Nobody else writes then. */
   readonly withoutControllers?: boolean;
 }
@@ -83,6 +86,9 @@ export async function startControlPlane(given: GivenParts = {}): Promise<Simulat
       clock,
       random,
       logger,
+    }),
+    ...(given.setBackupPassphrase !== undefined && {
+      setBackupPassphrase: given.setBackupPassphrase,
     }),
     frontProxy: () => ({ certPem: '', keyPem: '' }),
     tokenKeyPem: makeKey(),

@@ -20,6 +20,7 @@ import type { ApiRequest, ApiResponse, RequestInfo } from './http.ts';
 import { handleComponentGet, handleComponentList } from './handlers/component-status.ts';
 import { handleNodeProxy, handlePodLog } from './handlers/connect.ts';
 import { handleDelete, handleDeleteCollection } from './handlers/delete.ts';
+import { handleBackupPassphrase } from './handlers/backup-passphrase.ts';
 import { handleEnrolment } from './handlers/enrolment.ts';
 import { handleNodeOperation } from './handlers/node-operation.ts';
 import { handleNamespaceFinalize } from './handlers/namespace-finalize.ts';
@@ -195,6 +196,8 @@ function connectHandler(verb: string, { handler, verbs }: ConnectSubresource): H
       return handleEnrolment;
     case 'node-operation':
       return handleNodeOperation;
+    case 'backup-passphrase':
+      return handleBackupPassphrase;
     case 'namespace-finalize':
       return handleNamespaceFinalize;
     case 'service-account-token':

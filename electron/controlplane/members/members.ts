@@ -11,7 +11,7 @@ import type { Member } from '../raft/types.ts';
 import { MembershipRefusedError } from '../replica/membership-changes.ts';
 import type { ReplicaStatus } from '../replica/replica.ts';
 import { ReplicaUnavailableError } from '../replica/types.ts';
-import { backupChunks } from '../store/backup.ts';
+import { backupBytes, backupChunks } from '../store/backup.ts';
 import type { Invitation } from './invitation.ts';
 import type { MemberStore } from './member-store.ts';
 import { stageRestore } from './restoring.ts';
@@ -23,6 +23,14 @@ export interface MembersDeps {
   readonly random: Random;
   /** Ends this process in order; whoever started it starts it again. */
   readonly restart: (why: string) => void;
+}
+
+export interface StateBackup {
+  /** The cluster's id in the store, and those it comes from. */
+  readonly lineage: readonly string[];
+  readonly sizeBytes: number;
+  readonly chunks: AsyncIterable<Uint8Array>;
+  close(): void;
 }
 
 /** How often a report is made while somebody watches; it costs no I/O. */
@@ -141,14 +149,25 @@ export class Members {
 
   /** The whole state, as `restore` takes it. */
   async *backup(): AsyncGenerator<Uint8Array> {
+    const { chunks, close } = await this.openBackup();
+    try {
+      yield* chunks;
+    } finally {
+      close();
+    }
+  }
+
+  /** As `backup`, for who has to know beforehand how long it is. To be closed by the caller. */
+  async openBackup(): Promise<StateBackup> {
     const { opened } = this.#deps;
     await opened.kv.confirm();
     const snapshot = await opened.state.snapshot();
-    try {
-      yield* backupChunks(snapshot);
-    } finally {
-      snapshot.close();
-    }
+    return {
+      lineage: opened.state.lineage,
+      sizeBytes: backupBytes(snapshot),
+      chunks: backupChunks(snapshot),
+      close: () => snapshot.close(),
+    };
   }
 
   /**

@@ -3,12 +3,14 @@
 // but for the Lease that says where this server is reached.
 // Source: kubernetes pkg/controlplane/controller/{systemnamespaces,kubernetesservice}.
 import type { Namespace, Service } from '#kube/api/core.ts';
+import type { ClusterBackup } from '#kube/api/cluster-backup.ts';
 import type { Discovery } from '#kube/api/fleet.ts';
 import type { IngressClass, ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
 import { apiServerLease } from '#kube/machinery/api-servers.ts';
+import { singletonBackup } from '#kube/machinery/cluster-backup.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { ingressClassName, ingressController } from '#kube/machinery/ingress.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
@@ -56,6 +58,7 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     dnsService(config),
     serviceRange(config),
     homeDiscovery,
+    homeBackup,
     ...(address === undefined ? [] : [apiServerLease(id, address, port)]),
   ];
 }
@@ -65,6 +68,13 @@ const homeDiscovery: Discovery = {
   apiVersion: 'flotilla.dev/v1alpha1',
   kind: 'Discovery',
   metadata: { name: singletonDiscovery },
+};
+
+/** Of nothing, to nowhere, until a person sets a passphrase and a target. */
+const homeBackup: ClusterBackup = {
+  apiVersion: 'flotilla.dev/v1alpha1',
+  kind: 'ClusterBackup',
+  metadata: { name: singletonBackup },
 };
 
 function priorityClass([name, value]: readonly [name: string, value: number]): PriorityClass {

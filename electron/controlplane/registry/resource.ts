@@ -226,6 +226,7 @@ export interface ConnectSubresource {
     | 'node-proxy'
     | 'machine-enrolment'
     | 'node-operation'
+    | 'backup-passphrase'
     | 'namespace-finalize'
     | 'service-account-token';
   /** Discovery's kind and verbs, such as `Binding` and ['create']. */

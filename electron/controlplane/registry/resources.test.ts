@@ -109,6 +109,7 @@ describe('bootstrap', () => {
       'Service kube-dns',
       'ServiceCIDR kubernetes',
       'Discovery home',
+      'ClusterBackup home',
       'Lease apiserver-1',
     ]);
   });

@@ -78,6 +78,11 @@ export async function* backupChunks(snapshot: SnapshotSource): AsyncIterable<Uin
   yield Buffer.concat([trailerMark, hash.digest()]);
 }
 
+/** Of the whole backup. */
+export function backupBytes({ sizeBytes }: Pick<SnapshotSource, 'sizeBytes'>): number {
+  return sizeBytes + trailerBytes;
+}
+
 /**
  * Puts a backup into `directory`, which must be empty or absent, as the state of a cluster that is
  * yet to be founded. Nobody who saw later revisions goes back in time (revisionAnew). Until all is

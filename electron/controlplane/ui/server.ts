@@ -44,6 +44,8 @@ const apiPath = /^\/(api|apis|openapi|version)(\/|$)/;
 const membersPath = /^\/flotilla\/members(\?|$)/;
 /** Links for other devices: whoever is in may ask somebody in, and sign everybody out. */
 const linksPath = /^\/flotilla\/page-links(\?|$)/;
+/** A backup is encrypted; one that is taken in only replaces a cluster that holds nothing. */
+const backupPath = /^\/flotilla\/cluster-backup(\?|$)/;
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** `{"token": "…"}` is smaller than this. */
 const sessionBodyLimitBytes = 4096;
@@ -195,11 +197,10 @@ export class UiServer {
 }
 
 function isServed(method: string, path: string): boolean {
-  return (
-    apiPath.test(path) ||
-    (method === 'GET' && membersPath.test(path)) ||
-    (method !== 'GET' && linksPath.test(path))
-  );
+  if (apiPath.test(path)) return true;
+  if (backupPath.test(path)) return method === 'GET' || method === 'POST';
+  if (linksPath.test(path)) return method === 'POST' || method === 'DELETE';
+  return method === 'GET' && membersPath.test(path);
 }
 
 function tokenOf(body: Uint8Array): string {

@@ -26,6 +26,7 @@ import type { Lease } from '../api/coordination.ts';
 import type { EndpointSlice } from '../api/discovery.ts';
 import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.ts';
 import type { Ingress, IngressClass, NetworkPolicy } from '../api/networking.ts';
+import type { ClusterBackup } from '../api/cluster-backup.ts';
 import type { Discovery, Machine } from '../api/fleet.ts';
 import type { RuntimeClass } from '../api/node.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
@@ -193,6 +194,7 @@ export const subjectAccessReviews: Resource<SubjectAccessReview> = {
 
 export const machines: Resource<Machine> = fleet('machines', 'Machine');
 export const discoveries: Resource<Discovery> = fleet('discoveries', 'Discovery');
+export const clusterBackups: Resource<ClusterBackup> = fleet('clusterbackups', 'ClusterBackup');
 
 /** Names an object of a known resource; `namespace` is left out for cluster-scoped ones. */
 export interface ObjectRef {

@@ -20,6 +20,7 @@ import type { ServiceAccountTokens } from '../identity/tokens/service-account-to
 import type { ProtobufDecoder } from '../representation/protobuf.ts';
 import type { YamlReader } from '../representation/yaml.ts';
 import type { NodeSamples } from '../resource-metrics/samples.ts';
+import type { SetBackupPassphrase } from './backup-passphrase.ts';
 import type { EnrolMachine } from './enrolment.ts';
 import type { FieldTracker } from './fields.ts';
 import type { KubeletClient } from './kubelet-client.ts';
@@ -39,6 +40,8 @@ export interface RouterDeps {
   readonly enrol?: EnrolMachine;
   /** Looks after machines of the cluster; undefined: not here. */
   readonly operateNode?: OperateNode;
+  /** Sets what backups are sealed with; undefined: there are none here. */
+  readonly setBackupPassphrase?: SetBackupPassphrase;
   /** Why the store does not answer; undefined: it does. */
   readonly storeProblem: () => Promise<string | undefined>;
   readonly clock: Clock;

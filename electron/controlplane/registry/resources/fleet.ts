@@ -1,7 +1,10 @@
-// Machines of the home in the resource table.
+// Machines of the home, and the backup of its cluster, in the resource table.
+import type { ClusterBackup } from '#kube/api/cluster-backup.ts';
 import type { Discovery, Machine } from '#kube/api/fleet.ts';
+import { clusterBackupColumns } from '../columns/cluster-backup.ts';
 import { discoveryColumns, machineColumns } from '../columns/fleet.ts';
 import type { ResourceDefinition } from '../resource.ts';
+import { clusterBackupStrategy } from '../strategies/cluster/cluster-backup.ts';
 import { discoveryStrategy, machineStrategy } from '../strategies/cluster/fleet.ts';
 import { generic, named } from './define.ts';
 
@@ -31,7 +34,24 @@ const discoveries: ResourceDefinition<Discovery> = {
   subresources: { status: { type: 'status' } },
 };
 
+const clusterBackups: ResourceDefinition<ClusterBackup> = {
+  ...named(group, 'flotilla/v1alpha1', 'ClusterBackup', 'clusterbackups'),
+  namespaced: false,
+  strategy: clusterBackupStrategy,
+  columns: clusterBackupColumns,
+  subresources: {
+    status: { type: 'status' },
+    passphrase: {
+      type: 'connect',
+      handler: 'backup-passphrase',
+      kind: 'BackupPassphrase',
+      verbs: ['create'],
+    },
+  },
+};
+
 export const fleetResources: readonly ResourceDefinition[] = [
   generic(machines),
   generic(discoveries),
+  generic(clusterBackups),
 ];

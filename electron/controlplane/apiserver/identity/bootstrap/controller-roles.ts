@@ -52,6 +52,13 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule('get', 'core', 'nodes'),
     events,
   ],
+  // Differs: Kubernetes has none.
+  'cluster-backup': [
+    rule(read, 'flotilla.dev', 'clusterbackups'),
+    rule('update', 'flotilla.dev', 'clusterbackups/status'),
+    rule('get', 'core', 'namespaces'),
+    events,
+  ],
   'clusterrole-aggregation-controller': [
     rule(`${read} patch update escalate`, 'rbac.authorization.k8s.io', 'clusterroles'),
   ],

@@ -9,6 +9,7 @@ import type {
   Subject,
 } from '#kube/api/rbac.ts';
 import { lapsedGroup } from '#kube/machinery/lapsed-nodes.ts';
+import { backupKeyName } from '#kube/machinery/cluster-backup.ts';
 import { controllerRules } from './controller-roles.ts';
 import { clusterRoles } from './roles.ts';
 import { apiGroup, apiVersion, bootstrapMetadata, clusterRole, read, rule } from './vocabulary.ts';
@@ -90,6 +91,12 @@ const roles: readonly Role[] = [
   // Differs: a token for one machine is spent by the request that it is approved for.
   role(system, 'flotilla:token-spender', rule('get update', 'core', 'secrets')),
   role(
+    system,
+    'flotilla:backup-key',
+    rule('get update', 'core', 'secrets', backupKeyName),
+    rule('create', 'core', 'secrets'),
+  ),
+  role(
     'kube-public',
     'system:controller:bootstrap-signer',
     rule(read, 'core', 'configmaps'),
@@ -107,6 +114,7 @@ const roleBindings: readonly RoleBinding[] = [
   boundIn('kube-public', 'system:controller:bootstrap-signer', account('bootstrap-signer')),
   boundIn(system, 'system:controller:token-cleaner', account('token-cleaner')),
   boundIn(system, 'flotilla:token-spender', account('certificate-controller')),
+  boundIn(system, 'flotilla:backup-key', account('cluster-backup')),
 ];
 
 export type RbacObject = ClusterRole | ClusterRoleBinding | Role | RoleBinding;

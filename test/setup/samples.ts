@@ -271,6 +271,7 @@ const others = [
   ...of('flotilla.dev/v1alpha1', {
     Machine: { spec: { address: '192.0.2.1', sshPort: 2222 } },
     Discovery: { spec: { sweep: ['192.0.2.0/24'] } },
+    VolumeMove: { spec: { claims: ['data'], nodeName: 'nas' } },
   }),
   ...of('node.k8s.io/v1', { RuntimeClass: { handler: 'runc' } }),
 ];

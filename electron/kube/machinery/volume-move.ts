@@ -1,6 +1,7 @@
 // What the mover, the binder, the scheduler and the agents agree on about data on its way to another machine. Pure.
 import type { PersistentVolume, PersistentVolumeClaim } from '../api/core.ts';
 import type { VolumeMove, VolumeMovePhase } from '../api/volume-move.ts';
+import { isObject } from './equality.ts';
 import { localPath } from './volume-binding.ts';
 
 export const moveAnnotations = {
@@ -45,30 +46,33 @@ export function nodeOfVolume({ metadata }: PersistentVolume): string | undefined
 }
 
 export function copyOrderOf({ metadata }: PersistentVolume): CopyOrder | undefined {
-  const given = parsed(metadata.annotations?.[moveAnnotations.order]) as
-    | Partial<CopyOrder>
-    | undefined;
-  const { from, node, pass } = given ?? {};
+  const { from, node, pass } = parsed(metadata.annotations?.[moveAnnotations.order]);
   if (typeof from !== 'string' || typeof node !== 'string') return undefined;
   return pass === 'live' || pass === 'final' ? { from, node, pass } : undefined;
 }
 
 export function copyStateOf({ metadata }: PersistentVolume): CopyState | undefined {
-  const given = parsed(metadata.annotations?.[moveAnnotations.state]) as
-    | Partial<CopyState>
-    | undefined;
-  if (given?.pass !== 'live' && given?.pass !== 'final') return undefined;
-  return given.state === undefined ? undefined : (given as CopyState);
+  const { pass, state, message, totalBytes, copiedBytes } = parsed(
+    metadata.annotations?.[moveAnnotations.state],
+  );
+  if (pass !== 'live' && pass !== 'final') return undefined;
+  if (state !== 'Running' && state !== 'Done' && state !== 'Failed') return undefined;
+  return {
+    pass,
+    state,
+    ...(typeof message === 'string' ? { message } : {}),
+    ...(typeof totalBytes === 'number' ? { totalBytes } : {}),
+    ...(typeof copiedBytes === 'number' ? { copiedBytes } : {}),
+  };
 }
 
 /** An annotation is a text that anybody may have written. */
-function parsed(text: string | undefined): object | undefined {
-  if (text === undefined) return undefined;
+function parsed(text: string | undefined): Readonly<Record<string, unknown>> {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
+    const value: unknown = JSON.parse(text ?? '{}');
+    return isObject(value) ? value : {};
   } catch {
-    return undefined;
+    return {};
   }
 }
 

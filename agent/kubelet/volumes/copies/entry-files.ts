@@ -87,7 +87,7 @@ export class EntryCursor {
   async advance(): Promise<void> {
     this.#isStarted = true;
     const { value, done } = await this.#entries.next();
-    this.#next = done === true ? undefined : (value as Entry);
+    this.#next = done === true ? undefined : value;
   }
 
   /** What it has of the path; what comes before is passed over. */

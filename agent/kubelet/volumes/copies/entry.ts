@@ -108,5 +108,5 @@ export function changesOf({ original, known, copy }: Compared): Change[] {
 
 /** Without a digest: of a file that is known to be as it was. */
 function isLike(original: Entry, copy: Entry): boolean {
-  return isSame(original, { ...copy, digest: original.digest } as Entry);
+  return isSame(original, { ...copy, digest: original.digest });
 }

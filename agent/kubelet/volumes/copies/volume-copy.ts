@@ -188,7 +188,7 @@ function problemOf(original: Entry | undefined, copy: Entry | undefined): string
   if (copy === undefined) return `the copy lacks ${name}`;
   const isKept = copy.digest === '' && original.digest !== undefined;
   const seen = isKept ? { ...copy, digest: original.digest } : copy;
-  const difference = differenceOf(original, seen as Entry);
+  const difference = differenceOf(original, seen);
   return difference === undefined ? undefined : `the copy of ${name} differs: ${difference}`;
 }
 

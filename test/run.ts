@@ -74,6 +74,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer-machine.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
+  'test/e2e/volume-move.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
 };
 
@@ -96,6 +97,7 @@ const apart: readonly string[] = [
       'proxy',
       'restore-crashes',
       'store-group',
+      'volume-move',
     )
     .map((name) => `test/e2e/${name}.test.ts`),
 ];

@@ -112,13 +112,17 @@ class World {
     const isThere = [...this.pods.values()].some(
       ({ metadata }) => metadata.deletionTimestamp === undefined,
     );
-    if (isHeld || isThere) return;
+    if (!isThere) {
+      const name = `app-${this.#number++}`;
+      this.pods.set(name, podOf(name, ''));
+    }
+    if (isHeld) return;
     const places = [...this.claims.values()].map(({ spec }) => this.#placeOf(spec.volumeName));
     const [place] = places;
     if (place === undefined || places.some((one) => one !== place)) return;
     if (this.ready.get(place) !== true) return;
-    const name = `app-${this.#number++}`;
-    this.pods.set(name, podOf(name, place));
+    for (const [name, { spec }] of this.pods)
+      if (spec.nodeName === '') this.pods.set(name, podOf(name, place));
   }
 
   #placeOf(volume = ''): string | undefined {
@@ -143,7 +147,7 @@ class World {
 
   endPods(): void {
     for (const [name, { metadata, spec }] of this.pods)
-      if (metadata.deletionTimestamp !== undefined && this.ready.get(spec.nodeName ?? '') === true)
+      if (metadata.deletionTimestamp !== undefined && this.ready.get(spec.nodeName ?? '') !== false)
         this.pods.delete(name);
   }
 
@@ -180,7 +184,9 @@ class World {
   }
 
   check(): void {
-    const places = new Set([...this.pods.values()].map(({ spec }) => spec.nodeName));
+    const places = new Set(
+      [...this.pods.values()].flatMap(({ spec }) => (spec.nodeName === '' ? [] : [spec.nodeName])),
+    );
     if (places.size > 1) throw new Error('the app runs on two machines');
     for (const [name, claim] of this.claims) {
       const has = this.content.get(claim.spec.volumeName ?? '');

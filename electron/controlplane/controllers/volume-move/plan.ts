@@ -20,7 +20,7 @@ import { planLeftovers } from './leftovers.ts';
 import {
   annotating,
   isReady,
-  podsUsing,
+  podsWriting,
   wait,
   type MoveStep,
   type MoveWorld,
@@ -184,7 +184,7 @@ function stop(move: VolumeMove, status: VolumeMoveStatus, world: MoveWorld): Mov
   if (why !== undefined) return returning(status, why);
   const held = holds(move, status, world);
   if (held.length > 0) return { type: 'write', writes: held };
-  const using = podsUsing(world.pods, move.spec.claims);
+  const using = podsWriting(world.pods, move.spec.claims);
   if (using.length === 0) return to(status, { phase: 'Finishing' });
   const overdueMs = world.nowMs - Date.parse(status.stopTime ?? '');
   if (overdueMs > stopMaxMs)
@@ -200,7 +200,8 @@ function finish(move: VolumeMove, status: VolumeMoveStatus, world: MoveWorld): M
   if (why !== undefined) return returning(status, why);
   const isHeld = holds(move, status, world).length === 0;
   if (!isHeld) return returning(status, 'somebody let the app start again');
-  if (podsUsing(world.pods, move.spec.claims).length > 0) return to(status, { phase: 'Stopping' });
+  if (podsWriting(world.pods, move.spec.claims).length > 0)
+    return to(status, { phase: 'Stopping' });
   const { volumes = [] } = status;
   const writes = volumes.flatMap(({ to: name }) => finalOrder(world.volume(name)));
   if (writes.length > 0) return { type: 'write', writes };
@@ -354,7 +355,7 @@ function giveUp(move: VolumeMove, status: VolumeMoveStatus, world: MoveWorld): M
 function undo(move: VolumeMove, status: VolumeMoveStatus, world: MoveWorld): MoveStep {
   const held = holds(move, status, world);
   if (held.length > 0) return { type: 'write', writes: held };
-  const using = podsUsing(world.pods, move.spec.claims);
+  const using = podsWriting(world.pods, move.spec.claims);
   if (using.length === 0) return to(status, { phase: 'Reverting' });
   const alive = using.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   const message = `pod ${using[0]?.metadata.name} has to end on ${move.spec.nodeName} first; if that machine is gone for good, delete the pod by force`;

@@ -47,6 +47,11 @@ export function podsUsing(pods: readonly Pod[], claims: readonly string[]): Pod[
   );
 }
 
+/** Those on a machine: others wait for the claim, and must be left to wait. */
+export function podsWriting(pods: readonly Pod[], claims: readonly string[]): Pod[] {
+  return podsUsing(pods, claims).filter(({ spec }) => (spec.nodeName ?? '') !== '');
+}
+
 export function hasEnded({ status }: Pod): boolean {
   return status?.phase === 'Succeeded' || status?.phase === 'Failed';
 }

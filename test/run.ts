@@ -72,6 +72,7 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
   'test/e2e/renderer-machine.test.ts': ['chromium'],
+  'test/e2e/renderer-moves.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/volume-move.test.ts': ['root', 'docker', 'busybox', 'lab'],
@@ -107,6 +108,7 @@ const pages = [
   'test/e2e/renderer.test.ts',
   'test/e2e/renderer-fleet.test.ts',
   'test/e2e/renderer-machine.test.ts',
+  'test/e2e/renderer-moves.test.ts',
 ];
 
 /** Hundreds of processes start, each of which would compile the same sources. */

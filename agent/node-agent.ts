@@ -9,13 +9,7 @@ import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
 import { ApiEventRecorder } from '#kube/client/event-recorder.ts';
 import { InformerFactory, withoutManagedFields } from '#kube/client/informer.ts';
-import {
-  endpointSlices,
-  nodes,
-  persistentVolumes,
-  pods,
-  services,
-} from '#kube/client/resources.ts';
+import { endpointSlices, nodes, pods, services } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import type { Node, NodeStatus, Pod } from '#kube/api/core.ts';
 import { shuttingDown } from '#kube/machinery/node-shutdown.ts';
@@ -61,7 +55,8 @@ import { Routes, type RoutesDeps } from './kubelet/server/routes.ts';
 import { KubeletServer, type ServerCertificate } from './kubelet/server/server.ts';
 import { StaticFolder } from './kubelet/static/static-folder.ts';
 import { ClaimSource } from './kubelet/volumes/claims/claim-source.ts';
-import { LocalVolumes } from './kubelet/volumes/claims/local-volumes.ts';
+import { volumesOfNode, type NodeVolumes } from './kubelet/volumes/claims/volumes-of-node.ts';
+import type { VolumeShare } from './kubelet/volumes/copies/volume-share.ts';
 import { readMachine } from './kubelet/volumes/disks/machine-disks.ts';
 import { systemMounter } from './kubelet/volumes/disks/mounter.ts';
 import { Volumes } from './kubelet/volumes/volumes.ts';
@@ -129,6 +124,13 @@ export interface NodeAgentDeps {
 
 /** Kubernetes' words. */
 const imagesRefreshMs = 300_000;
+
+/** What the server tells of. */
+interface Served {
+  readonly kubelet: Kubelet;
+  readonly collector: Collector;
+  readonly volumes: VolumeShare;
+}
 
 export class NodeAgent {
   readonly #deps: NodeAgentDeps;
@@ -241,7 +243,8 @@ export class NodeAgent {
     const collector = this.#makeCollector();
     await this.#history.load();
     collector.subscribe((sample) => this.#history.take(sample), historyIntervalMs);
-    await this.#startServer(kubelet, collector, facts);
+    const nodeVolumes = this.#makeNodeVolumes(informers);
+    await this.#startServer({ kubelet, collector, volumes: nodeVolumes.share }, facts);
     this.#startPressureKeeper(kubelet, collector);
     await this.#startPower(kubelet);
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
@@ -260,7 +263,7 @@ export class NodeAgent {
         if (isOwn(node)) this.#registrar.trigger();
       },
     });
-    this.#startLocalVolumes(informers);
+    void nodeVolumes.local.run(signal);
     informers.start(signal);
     await running;
   }
@@ -366,20 +369,10 @@ export class NodeAgent {
     return path.join(path.resolve(this.#deps.dataDirectory), 'volumes');
   }
 
-  #startLocalVolumes(informers: InformerFactory): void {
-    const { client, clock, logger, nodeName } = this.#deps;
-    const labelSelector = `${localPath.nodeLabel}=${nodeName}`;
-    const local = new LocalVolumes({
-      client,
-      volumes: informers.informer(persistentVolumes, { labelSelector }),
-      folder: this.#volumesFolder,
-      machine: () => readMachine(nodeName, systemMounter),
-      isUsed: (volumeName) => this.#claims.isUsed(volumeName),
-      events: this.#events,
-      clock,
-      logger,
-    });
-    void local.run(this.#stopping.signal);
+  #makeNodeVolumes(informers: InformerFactory): NodeVolumes {
+    const isUsed = (volumeName: string) => this.#claims.isUsed(volumeName);
+    const deps = { ...this.#deps, folder: this.#volumesFolder, isUsed, events: this.#events };
+    return volumesOfNode(deps, informers, this.#stopping.signal);
   }
 
   #startPressureKeeper(kubelet: Kubelet, collector: Collector): void {
@@ -435,12 +428,16 @@ export class NodeAgent {
     await this.#power.start();
   }
 
-  async #startServer(kubelet: Kubelet, collector: Collector, machine: MachineFacts): Promise<void> {
+  async #startServer(
+    { kubelet, collector, volumes }: Served,
+    machine: MachineFacts,
+  ): Promise<void> {
     const { client, clock, logger, nodeName, userId, server, process } = this.#deps;
     const routes = new Routes({
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
       collector,
+      volumes,
       loader: new ImageLoader({
         runtime: this.#runtime,
         diskSpace: systemDiskSpace,

@@ -7,9 +7,12 @@ const execute = promisify(execFile);
 const timeoutMs = 10_000;
 
 /** Throws with what the program said. */
-export async function runCommand(command: readonly string[]): Promise<void> {
+export async function runCommand(
+  command: readonly string[],
+  patienceMs = timeoutMs,
+): Promise<void> {
   const [program = '', ...args] = command;
-  await execute(program, args, { timeout: timeoutMs });
+  await execute(program, args, { timeout: patienceMs });
 }
 
 /** Of util-linux, which is everywhere but where busybox is all there is. */

@@ -38,6 +38,12 @@ export const fakeKinds: readonly FakeKind[] = [
     resource: 'machines',
     namespaced: false,
   },
+  {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'VolumeMove',
+    resource: 'volumemoves',
+    namespaced: true,
+  },
   { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', resource: 'leases', namespaced: true },
   {
     apiVersion: 'discovery.k8s.io/v1',

@@ -161,6 +161,11 @@ export class FakeCluster {
     return this.#objects.get(key);
   }
 
+  /** Those of one kind, by its plural. */
+  all(resource: string): FakeObject[] {
+    return this.#list(`${resource}/`);
+  }
+
   remove(key: string): void {
     const object = this.#objects.get(key);
     if (object === undefined) return;

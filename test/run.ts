@@ -72,9 +72,11 @@ const needs: Readonly<Record<string, readonly (keyof Missing)[]>> = {
   'test/e2e/renderer.test.ts': ['chromium'],
   'test/e2e/renderer-fleet.test.ts': ['chromium'],
   'test/e2e/renderer-machine.test.ts': ['chromium'],
+  'test/e2e/renderer-moves.test.ts': ['chromium'],
   'test/e2e/docker-runtime.test.ts': ['docker', 'busybox'],
   'test/e2e/member-machines.test.ts': ['root', 'docker', 'busybox', 'lab', 'kubectl'],
   'test/e2e/pod-network.test.ts': ['root', 'docker', 'busybox', 'lab'],
+  'test/e2e/volume-move.test.ts': ['root', 'docker', 'busybox', 'lab'],
   'test/e2e/proxy.test.ts': ['root', 'nftables', 'conntrack'],
 };
 
@@ -106,6 +108,7 @@ const apart: readonly string[] = [
       'proxy',
       'restore-crashes',
       'store-group',
+      'volume-move',
     )
     .map((name) => `test/e2e/${name}.test.ts`),
 ];
@@ -115,6 +118,7 @@ const pages = [
   'test/e2e/renderer.test.ts',
   'test/e2e/renderer-fleet.test.ts',
   'test/e2e/renderer-machine.test.ts',
+  'test/e2e/renderer-moves.test.ts',
 ];
 
 /** Hundreds of processes start, each of which would compile the same sources. */

@@ -136,6 +136,15 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     INTERFACES: '<none>',
     AGE: 'AGE',
   },
+  volumemoves: {
+    NAME: 'it',
+    CLAIMS: 'data',
+    FROM: '<none>',
+    TO: 'nas',
+    PHASE: 'Refused',
+    AGE: 'AGE',
+    MESSAGE: 'there is no machine nas',
+  },
   networkpolicies: { NAME: 'it', 'POD-SELECTOR': 'app=web', AGE: 'AGE' },
   poddisruptionbudgets: {
     NAME: 'it',

@@ -274,6 +274,7 @@ const others = [
     ClusterBackup: {
       spec: { target: { folder: { path: '/media/disk' } }, everyHours: 12, keep: { daily: 3 } },
     },
+    VolumeMove: { spec: { claims: ['data'], nodeName: 'nas' } },
   }),
   ...of('node.k8s.io/v1', { RuntimeClass: { handler: 'runc' } }),
 ];

@@ -2,6 +2,7 @@
 // has to have that node's certificate.
 import { request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { checkServerIdentity } from 'node:tls';
 import type { Node } from '#kube/api/core.ts';
 import { nodeAddresses } from '#kube/machinery/node-addresses.ts';
@@ -18,6 +19,8 @@ export interface PeerRequest {
   readonly signal: AbortSignal;
   /** Given up when nothing moves for this long. */
   readonly silenceMs: number;
+  /** Sent by POST. Read once: an address that does not answer has read nothing of it. */
+  readonly body?: Readable;
 }
 
 /** As whom it asks, and whom it believes. */
@@ -56,7 +59,7 @@ export class HttpsPeerClient implements PeerClient {
   #ask(
     name: string,
     target: { readonly host: string; readonly port: number },
-    { path, signal, silenceMs }: PeerRequest,
+    { path, signal, silenceMs, body }: PeerRequest,
   ): Promise<IncomingMessage> {
     const { caPem: ca, certPem: cert, keyPem: key } = this.#identity();
     return new Promise((resolve, reject) => {
@@ -67,6 +70,7 @@ export class HttpsPeerClient implements PeerClient {
           cert,
           key,
           path,
+          method: body === undefined ? 'GET' : 'POST',
           signal,
           agent: false,
           timeout: silenceMs,
@@ -80,7 +84,12 @@ export class HttpsPeerClient implements PeerClient {
         outgoing.destroy(new Error(`nothing came for ${silenceMs / 1000} s`)),
       );
       outgoing.on('error', reject);
-      outgoing.end();
+      if (body === undefined) outgoing.end();
+      else
+        outgoing.once('socket', (socket) => {
+          socket.once('secureConnect', () => body.pipe(outgoing));
+          body.once('error', (error) => outgoing.destroy(error));
+        });
     });
   }
 }

@@ -10,6 +10,7 @@ import { subjectAccessReviews, tokenReviews } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { messageOf } from '../../error-message.ts';
 import { isForNodes } from './image-share-routes.ts';
+import { isVolumePath } from './volume-share-routes.ts';
 import { VerdictCache } from './verdict-cache.ts';
 
 export interface User {
@@ -79,7 +80,7 @@ export class Access {
     }
     if (user === undefined) return { status: 401, why: 'Unauthorized' };
     const { name } = user;
-    if (isOfNodes(request, user)) return undefined;
+    if (isOfNodes(request)) return undefined;
     const verb = verbOf(request.method);
     const subresources = subresourcesOf(request.pathname);
     const what = `(user=${name}, verb=${verb}, resource=nodes, subresource(s)=[${subresources.join(' ')}])`;
@@ -154,10 +155,19 @@ export function userOf({ subject = {} }: PeerCertificate): User | undefined {
   return { name, uid: '', groups, extra: {} };
 }
 
-/** Machines hand images to each other, also while the control plane is away. */
-function isOfNodes({ method, pathname, certificate }: AccessRequest, user: User): boolean {
-  if (certificate === undefined || method !== 'GET' || !isForNodes(pathname)) return false;
-  return user.name.startsWith('system:node:') && user.groups.includes('system:nodes');
+/** Machines hand images to each other, also while the control plane is away; and volumes, to whom they are for. */
+function isOfNodes({ method, pathname, certificate }: AccessRequest): boolean {
+  const isTheirs = (method === 'GET' && isForNodes(pathname)) || isVolumePath(method, pathname);
+  return isTheirs && nodeOf(certificate) !== undefined;
+}
+
+const nodePrefix = 'system:node:';
+
+/** The machine of the cluster whose certificate it is. */
+export function nodeOf(certificate: PeerCertificate | undefined): string | undefined {
+  const user = certificate && userOf(certificate);
+  const isNode = user?.name.startsWith(nodePrefix) && user.groups.includes('system:nodes');
+  return isNode ? user?.name.slice(nodePrefix.length) : undefined;
 }
 
 const verbs: Readonly<Record<string, string>> = {

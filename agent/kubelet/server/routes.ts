@@ -12,8 +12,10 @@ import { summary } from '../../metrics/summary.ts';
 import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import type { ImageLoader } from '../images/image-loader.ts';
 import type { ImageShare } from '../images/image-share.ts';
+import type { VolumeShare } from '../volumes/copies/volume-share.ts';
 import { loadImages } from './image-load.ts';
 import { contentPath, offerImage, offerPath, sendImage } from './image-share-routes.ts';
+import { isVolumePath, shareVolume } from './volume-share-routes.ts';
 import { loggedContainerId, LogRequestError, parseLogQuery } from './log-request.ts';
 
 export interface RoutesDeps {
@@ -37,6 +39,7 @@ export interface RoutesDeps {
   readonly nodeName: string;
   readonly loader: ImageLoader;
   readonly share: ImageShare;
+  readonly volumes: VolumeShare;
   readonly machine: { readonly cpuCount: number; readonly memoryBytes: number };
 }
 
@@ -46,6 +49,8 @@ export interface KubeletRequest {
   /** Aborts when the client went away. */
   readonly signal: AbortSignal;
   readonly body: Readable;
+  /** Which machine of the cluster asks, by its certificate; undefined: somebody else. */
+  readonly node: string | undefined;
   /** Of the body; undefined: not said. */
   readonly sizeBytes: number | undefined;
 }
@@ -79,6 +84,7 @@ export class Routes {
     const { pathname } = request.url;
     if (pathname === '/images/load' && request.method === 'POST')
       return loadImages(this.#deps.loader, this.#deps.clock, request);
+    if (isVolumePath(request.method, pathname)) return shareVolume(this.#deps.volumes, request);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return text(405, 'method not allowed\n');
     const log = /^\/containerLogs\/([^/]+)\/([^/]+)\/([^/]+)$/.exec(pathname);

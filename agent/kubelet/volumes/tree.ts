@@ -42,7 +42,7 @@ async function openIfThere(parent: FileHandle, name: string): Promise<FileHandle
 }
 
 /** Throws what the system says when it is not there. */
-export function openPath(path: string): Promise<FileHandle> {
+export function openPath(path: string | Buffer): Promise<FileHandle> {
   return open(path, pathOnly | constants.O_NOFOLLOW);
 }
 

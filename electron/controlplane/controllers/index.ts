@@ -43,6 +43,7 @@ import {
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createServiceAccountController } from './service-account.ts';
 import { createVolumeBinder } from './volume-binding/binder.ts';
+import { createVolumeMover } from './volume-move/mover.ts';
 import { createClaimProtectionController } from './volume-protection/claims.ts';
 import { createVolumeProtectionController } from './volume-protection/volumes.ts';
 
@@ -82,6 +83,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   resourcequota: createResourceQuotaController,
   persistentvolumebinder: createVolumeBinder,
   localpath: createLocalPathProvisioner,
+  volumemove: createVolumeMover,
   ingressaddress: createIngressAddressController,
   ingressproblem: createIngressProblemController,
   service: createBalancerController,
@@ -125,6 +127,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   resourcequota: 'resourcequota-controller',
   persistentvolumebinder: 'persistent-volume-binder',
   localpath: 'local-path-provisioner',
+  volumemove: 'volume-mover',
   ingressaddress: 'ingress-address-controller',
   ingressproblem: 'ingress-problem-controller',
   service: 'service-controller',

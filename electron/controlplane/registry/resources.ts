@@ -9,6 +9,7 @@ import { batchResources } from './resources/batch.ts';
 import { coreResources } from './resources/core.ts';
 import { extensionResources } from './resources/extension.ts';
 import { fleetResources } from './resources/fleet.ts';
+import { volumeMoveResources } from './resources/volume-moves.ts';
 import { metricsResources } from './resources/metrics.ts';
 import { networkingResources } from './resources/networking.ts';
 import { nodesResources } from './resources/nodes.ts';
@@ -29,6 +30,7 @@ export const builtInResources: readonly ResourceDefinition[] = [
   ...accessResources,
   ...extensionResources,
   ...fleetResources,
+  ...volumeMoveResources,
   // Behind all others: `kubectl get pods` means pods.
   ...metricsResources,
 ];

@@ -28,6 +28,7 @@ import type { FlowSchema, PriorityLevelConfiguration } from '../api/flowcontrol.
 import type { Ingress, IngressClass, NetworkPolicy } from '../api/networking.ts';
 import type { ClusterBackup } from '../api/cluster-backup.ts';
 import type { Discovery, Machine } from '../api/fleet.ts';
+import type { VolumeMove } from '../api/volume-move.ts';
 import type { RuntimeClass } from '../api/node.ts';
 import type { PodDisruptionBudget } from '../api/policy.ts';
 import type { ClusterRole } from '../api/rbac.ts';
@@ -195,6 +196,10 @@ export const subjectAccessReviews: Resource<SubjectAccessReview> = {
 export const machines: Resource<Machine> = fleet('machines', 'Machine');
 export const discoveries: Resource<Discovery> = fleet('discoveries', 'Discovery');
 export const clusterBackups: Resource<ClusterBackup> = fleet('clusterbackups', 'ClusterBackup');
+export const volumeMoves: Resource<VolumeMove> = {
+  ...fleet('volumemoves', 'VolumeMove'),
+  namespaced: true,
+};
 
 /** Names an object of a known resource; `namespace` is left out for cluster-scoped ones. */
 export interface ObjectRef {

@@ -19,6 +19,7 @@ import {
   podClaims,
   type PodClaim,
 } from '#kube/machinery/volume-binding.ts';
+import { holdOf } from '#kube/machinery/volume-move.ts';
 import { parseDisk, type Disk } from '../disks/disk.ts';
 import { csiSource, nfsSource, secretRefOf, type NetworkSource } from './network-source.ts';
 import { VolumeError } from '../payload.ts';
@@ -105,6 +106,10 @@ export class ClaimSource {
       });
     if (isEphemeral && getControllerOf(claim)?.uid !== uid)
       throw new VolumeError(`${where}: PVC was not created for this pod (pod is not owner)`);
+    // Who named its node itself was asked by no scheduler.
+    const hold = holdOf(claim);
+    if (hold !== undefined)
+      throw new VolumeError(`${where}: its data is being moved (volumemove "${hold}")`);
     if (claim.metadata.deletionTimestamp !== undefined)
       throw new VolumeError(`${where}: PVC is being deleted`);
     if (claim.status?.phase !== 'Bound' || !isFullyBound(claim))

@@ -59,6 +59,8 @@ function run(): void {
     volumes,
     folder: join(directory, 'own'),
     machine: async () => ({ nodeName: 'pi-1', mounts, expectedMountPoints: [], uuids: new Map() }),
+    copier: { want: () => {}, stop: async () => {} },
+    share: { forget: async () => {} },
     isUsed(volumeName) {
       asked++;
       return used.includes(volumeName);

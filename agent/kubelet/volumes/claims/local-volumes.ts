@@ -14,9 +14,12 @@ import { persistentVolumes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import { diskAnnotation, localPath, volumeAnnotations } from '#kube/machinery/volume-binding.ts';
+import { copyOrderOf, moveAnnotations } from '#kube/machinery/volume-move.ts';
 import { messageOf } from '../../../error-message.ts';
 import { diskOf, diskProblem, parseDisk, type Machine } from '../disks/disk.ts';
 import { mountPointsWithin } from '../disks/mounter.ts';
+import type { CopyTarget, VolumeCopier } from '../copies/volume-copier.ts';
+import type { VolumeShare } from '../copies/volume-share.ts';
 import { openPath, removeContents } from '../tree.ts';
 
 export interface LocalVolumesDeps {
@@ -26,6 +29,8 @@ export interface LocalVolumesDeps {
   /** The agent's own; others are named by storage classes. */
   readonly folder: string;
   readonly machine: () => Promise<Machine>;
+  readonly copier: Pick<VolumeCopier, 'want' | 'stop'>;
+  readonly share: Pick<VolumeShare, 'forget'>;
   /** A pod here has it, or still ends. */
   readonly isUsed: (volumeName: string) => boolean;
   readonly events: EventRecorder;
@@ -66,9 +71,16 @@ export class LocalVolumes {
     if (volume === undefined || !isOurs(volume)) return undefined;
     const isGoing = volume.metadata.deletionTimestamp !== undefined;
     try {
+      const { annotations = {} } = volume.metadata;
+      if (annotations[moveAnnotations.readableBy] === undefined)
+        await this.#deps.share.forget(name);
       if (isGoing) return await this.#letGo(volume);
-      const isMade = volume.metadata.annotations?.[localPath.madeAnnotation] !== undefined;
-      if (!isMade) await this.#make(volume);
+      const isMade = annotations[localPath.madeAnnotation] !== undefined;
+      if (isMade) return undefined;
+      const made = await this.#prepare(volume);
+      if (copyOrderOf(volume) === undefined) await this.#tellMade(volume, made);
+      // A volume like others when it has what is in the other.
+      else this.#deps.copier.want(volume, made);
       return undefined;
     } catch (error) {
       // What the file system says is for a person as well.
@@ -81,8 +93,9 @@ export class LocalVolumes {
     }
   }
 
-  async #make(volume: PersistentVolume): Promise<void> {
-    const { client, clock, folder, logger } = this.#deps;
+  /** A directory, and what is told of it when it may be used. */
+  async #prepare(volume: PersistentVolume): Promise<CopyTarget> {
+    const { clock, folder } = this.#deps;
     const given = pathOf(volume);
     // A folder that a person named is on a disk that may not be connected: it has to be there.
     if (dirname(given) === folder) await mkdir(folder, { recursive: true, mode: 0o711 });
@@ -96,15 +109,22 @@ export class LocalVolumes {
       if ((error as { code?: string }).code !== 'EEXIST') throw error;
     });
     if (!(await lstat(path)).isDirectory()) throw new Obstacle(`${path} is not a directory`);
-    await chmod(path, 0o777);
+    if (copyOrderOf(volume) === undefined) await chmod(path, 0o777);
     const disk = diskOf(path, machine);
-    const annotations = {
+    const madeAnnotations = {
       [localPath.madeAnnotation]: rfc3339(clock.now()),
       ...(disk === undefined ? {} : { [diskAnnotation]: JSON.stringify(disk) }),
     };
-    const { name } = volume.metadata;
+    return { directory: path, madeAnnotations };
+  }
+
+  async #tellMade(
+    { metadata: { name } }: PersistentVolume,
+    { directory, madeAnnotations: annotations }: CopyTarget,
+  ): Promise<void> {
+    const { client, logger } = this.#deps;
     await client.patch(persistentVolumes, { name }, { metadata: { annotations } });
-    logger.info('Made a directory for a volume', { volume: name, path });
+    logger.info('Made a directory for a volume', { volume: name, path: directory });
   }
 
   async #letGo(volume: PersistentVolume): Promise<ReconcileResult | undefined> {
@@ -113,6 +133,7 @@ export class LocalVolumes {
     if (!finalizers.includes(localPath.finalizer)) return undefined;
     // A claim has it: told again when that is over.
     if (finalizers.includes(protection) || status?.phase === 'Bound') return undefined;
+    await this.#deps.copier.stop(name);
     if (spec.persistentVolumeReclaimPolicy === 'Delete') {
       if (this.#deps.isUsed(name)) return { requeueAfterMs: retryMs };
       // What can't be undone is not done by what was seen some time ago.

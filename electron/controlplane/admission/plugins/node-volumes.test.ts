@@ -21,7 +21,7 @@ function volume(
 const rest = ['kubernetes.io/pv-protection'];
 const deletionTimestamp = '2026-11-28T19:00:00Z';
 const onlyAnnotations =
-  'node "pi" can only update annotations flotilla.dev/disk, flotilla.dev/volume-made of persistent volumes';
+  'node "pi" can only update annotations flotilla.dev/disk, flotilla.dev/volume-made, flotilla.dev/volume-copy-state of persistent volumes';
 const onlyFinalizer =
   'node "pi" can only remove finalizer flotilla.dev/local-path from its own persistent volumes that are being deleted';
 

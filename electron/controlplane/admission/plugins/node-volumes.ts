@@ -3,8 +3,13 @@
 import type { PersistentVolume } from '#kube/api/core.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { diskAnnotation, localPath } from '#kube/machinery/volume-binding.ts';
+import { moveAnnotations } from '#kube/machinery/volume-move.ts';
 
-const ownAnnotations: readonly string[] = [diskAnnotation, localPath.madeAnnotation];
+const ownAnnotations: readonly string[] = [
+  diskAnnotation,
+  localPath.madeAnnotation,
+  moveAnnotations.state,
+];
 
 /** Why not; undefined: it may. */
 export function problemOfVolumeWrite(

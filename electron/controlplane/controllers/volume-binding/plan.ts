@@ -12,6 +12,7 @@ import {
   mismatch,
   volumeAnnotations,
 } from '#kube/machinery/volume-binding.ts';
+import { moveAnnotations } from '#kube/machinery/volume-move.ts';
 
 export interface PlannedEvent {
   readonly type: 'Normal' | 'Warning';
@@ -141,6 +142,9 @@ export function planVolume(
   if (volumeName === '') return { type: 'tell-claim' };
   if (volumeName === volume.metadata.name)
     return isFullyBound(claim) ? { type: 'phase', phase: 'Bound' } : { type: 'tell-claim' };
+  // A copy that is not complete yet, or that was left: it is the mover's.
+  if (volume.metadata.annotations?.[moveAnnotations.owner] !== undefined)
+    return { type: 'phase', phase: 'Released' };
   // Made for a claim that another volume serves: nobody has written to it. One that was only promised
   // to the claim may hold the data of a claim before it.
   const { annotations = {} } = volume.metadata;

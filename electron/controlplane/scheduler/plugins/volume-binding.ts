@@ -16,6 +16,7 @@ import {
   requestedSize,
   volumeAnnotations,
 } from '#kube/machinery/volume-binding.ts';
+import { holdOf } from '#kube/machinery/volume-move.ts';
 import {
   unresolvable,
   type CycleState,
@@ -99,6 +100,9 @@ function claimsOf(pod: Pod, view: VolumeView): Wanted | string | undefined {
         : `persistentvolumeclaim ${quoted} not found`;
     if (claim.status?.phase === 'Lost')
       return `persistentvolumeclaim ${quoted} bound to non-existent persistentvolume ${JSON.stringify(claim.spec.volumeName)}`;
+    const hold = holdOf(claim);
+    if (hold !== undefined)
+      return `the data of persistentvolumeclaim ${quoted} is being moved (volumemove ${JSON.stringify(hold)})`;
     if (claim.metadata.deletionTimestamp !== undefined)
       return `persistentvolumeclaim ${quoted} is being deleted`;
     if (isEphemeral && getControllerOf(claim)?.uid !== uid)

@@ -209,6 +209,17 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(read, 'core', 'nodes'),
     events,
   ],
+  // Differs: Kubernetes moves no data.
+  'volume-mover': [
+    rule(`${read} update`, 'flotilla.dev', 'volumemoves'),
+    rule('update', 'flotilla.dev', 'volumemoves/status'),
+    rule(`${read} create delete update`, 'core', 'persistentvolumes'),
+    rule(`${read} update`, 'core', 'persistentvolumeclaims'),
+    rule(`${read} delete`, 'core', 'pods'),
+    rule(read, 'core', 'nodes'),
+    rule(read, 'storage.k8s.io', 'storageclasses'),
+    events,
+  ],
   'namespace-controller': [
     rule(`${read} delete`, 'core', 'namespaces'),
     rule('update', 'core', 'namespaces/finalize namespaces/status'),

@@ -78,6 +78,7 @@ function editRules(): PolicyRule[] {
     rule(write, 'policy', 'poddisruptionbudgets'),
     rule(write, 'networking.k8s.io', 'networkpolicies ingresses'),
     rule(`${write} ${read}`, 'coordination.k8s.io', 'leases'),
+    rule(write, 'flotilla.dev', 'volumemoves'),
   ];
 }
 
@@ -103,6 +104,7 @@ function viewRules(): PolicyRule[] {
     rule(read, 'autoscaling', 'horizontalpodautoscalers horizontalpodautoscalers/status'),
     rule(read, 'batch', 'jobs cronjobs cronjobs/status jobs/status'),
     rule(read, 'policy', 'poddisruptionbudgets poddisruptionbudgets/status'),
+    rule(read, 'flotilla.dev', 'volumemoves'),
     rule(read, 'networking.k8s.io', 'networkpolicies ingresses ingresses/status'),
   ];
 }

@@ -15,6 +15,7 @@ import {
 import { dns1123SubdomainName, isDns1123Subdomain } from '#kube/machinery/names.ts';
 import { validateImmutable } from '#kube/machinery/object-meta.ts';
 import { compareQuantities, validateQuantity } from '#kube/machinery/quantity.ts';
+import { holdOf } from '#kube/machinery/volume-move.ts';
 import type { StatusSubresource, Strategy } from '../../resource.ts';
 import { canonicalize } from '../quantities.ts';
 import { validateLabelSelector } from '../selector-rules.ts';
@@ -129,7 +130,10 @@ function validateClaimUpdate(
   const size = next.spec.resources?.requests?.['storage'];
   const oldSize = old.spec.resources?.requests?.['storage'];
   const errors: FieldError[] = [];
-  if (!deepEqual(frozenPart(next.spec, old.spec, isBound), frozenPart(old.spec, old.spec, isBound)))
+  // Differs: a claim whose data is moved gets the copy. No pod of it starts meanwhile.
+  const isHeld = holdOf(old) !== undefined && holdOf(next) === holdOf(old);
+  const movable = isHeld ? { ...next.spec, volumeName: old.spec.volumeName } : next.spec;
+  if (!deepEqual(frozenPart(movable, old.spec, isBound), frozenPart(old.spec, old.spec, isBound)))
     errors.push(
       forbidden(
         path,

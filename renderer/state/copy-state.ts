@@ -64,7 +64,10 @@ function machineTrouble(pod: Pod, nodes: readonly Node[]): StateView | undefined
 
 export function restartCount(pod: Pod): number {
   const statuses = pod.status?.containerStatuses ?? [];
-  return statuses.reduce((sum, status) => sum + status.restartCount, 0);
+  return statuses.reduce(
+    (sum, { restartCount: times = 0 }: Partial<ContainerStatus>) => sum + times,
+    0,
+  );
 }
 
 export function isReady(pod: Pod): boolean {

@@ -100,6 +100,11 @@ describe('a pod shows', () => {
       want: '0/1 CrashLoopBackOff 3',
     },
     {
+      name: 'no restarts where a status does not say how many',
+      given: withContainers(container('web', { running: {} }, { restartCount: undefined })),
+      want: '1/1 Running 0',
+    },
+    {
       name: 'how a container ended',
       given: withContainers(container('web', ended(1, 'Error'))),
       want: '0/1 Error 0',

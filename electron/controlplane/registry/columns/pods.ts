@@ -172,12 +172,14 @@ function summarizeMain(pod: Pod, init: InitSummary): Restarts & { reason: string
 
 function addRestarts(sum: Restarts, status: ContainerStatus): Restarts {
   const finishedAt = status.lastState?.terminated?.finishedAt;
+  // Kubernetes always writes it; whoever writes a status here may leave it out.
+  const { restartCount = 0 }: Partial<ContainerStatus> = status;
   const { lastRestart } = sum;
   const isLater =
     finishedAt !== undefined &&
     (lastRestart === undefined || Date.parse(finishedAt) > Date.parse(lastRestart));
   return {
-    restarts: sum.restarts + status.restartCount,
+    restarts: sum.restarts + restartCount,
     lastRestart: isLater ? finishedAt : lastRestart,
   };
 }

@@ -552,8 +552,7 @@ describe('ports', () => {
     const second = new Front({ ...options, httpPort: port });
     cleanUps.push(() => second.close());
     await expect(second.open({ http: true, https: false })).rejects.toMatchObject({
-      code: 'EADDRINUSE',
-      port,
+      errors: [{ code: 'EADDRINUSE', port }],
     });
     await new Promise((resolve) => other.close(resolve));
     await second.open({ http: true, https: false });

@@ -119,7 +119,7 @@ export class Front {
         server.on('tlsClientError', (_error, socket) => socket.destroy());
         this.#https = await this.#listen(server, httpsPort, true);
       });
-    if (errors.length > 0) throw errors[0];
+    if (errors.length > 0) throw new AggregateError(errors, 'not all ports could be opened');
   }
 
   async close(): Promise<void> {

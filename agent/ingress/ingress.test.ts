@@ -13,7 +13,12 @@ import { InformerFactory } from '#kube/client/informer.ts';
 import { RestClient } from '#kube/client/rest-client.ts';
 import type { Transport, TransportRequest } from '#kube/client/transport.ts';
 import { ingressController } from '#kube/machinery/ingress.ts';
-import { startIngress, type IngressStatus, type RunningIngress } from './ingress.ts';
+import {
+  startIngress,
+  type IngressPorts,
+  type IngressStatus,
+  type RunningIngress,
+} from './ingress.ts';
 
 type Objects = Readonly<Record<string, readonly KubeObject[]>>;
 
@@ -56,10 +61,11 @@ function transport(given: Objects | undefined): Transport {
 interface Running {
   readonly ingress: RunningIngress;
   readonly opened: Promise<number>;
+  readonly problem: Promise<string>;
   stop(): void;
 }
 
-function start(given: Objects | undefined): Running {
+function start(given: Objects | undefined, ports: IngressPorts = { http: 0, https: 0 }): Running {
   const stopping = new AbortController();
   const { signal } = stopping;
   cleanUps.push(() => stopping.abort());
@@ -67,10 +73,11 @@ function start(given: Objects | undefined): Running {
   const deps = { client, clock: systemClock, random: systemRandom, logger: silentLogger };
   const informers = new InformerFactory(deps);
   const { promise: opened, resolve } = Promise.withResolvers<number>();
+  const { promise: problem, resolve: say } = Promise.withResolvers<string>();
   const ingress = startIngress({
     informers,
     events: { event() {} },
-    ports: { http: 0, https: 0 },
+    ports,
     listenAddress: '127.0.0.1',
     nodeName: 'pi',
     file: {
@@ -84,11 +91,12 @@ function start(given: Objects | undefined): Running {
     onStatus: (status: IngressStatus) => {
       const { http } = status.ports;
       if (http !== undefined) resolve(http);
+      if (status.problem !== undefined) say(status.problem);
     },
     signal,
   });
   informers.start(signal);
-  return { ingress, opened, stop: () => stopping.abort() };
+  return { ingress, opened, problem, stop: () => stopping.abort() };
 }
 
 async function pod(says: string): Promise<number> {
@@ -198,5 +206,22 @@ describe('routes', () => {
       const port = await start(objects(await pod('a film'))).opened;
       await expect.poll(() => ask(port, 'films.example')).toBe('200 a film');
     }
+  });
+});
+
+describe('a port that another program has', () => {
+  it('is told with what works all the same, and both when both are taken', async () => {
+    const [http, https] = [await pod(''), await pod('')];
+    const tls = [{ hosts: ['films.example'], secretName: 'films' }];
+    const given = objects(await pod('films'), {}, tls);
+    const taken = (port: number) => new RegExp(`: port ${port} is taken by .*[.]`);
+    const text = await start(given, { http, https: 0 }).problem;
+    expect(text).toMatch(taken(http));
+    expect(text).toContain('by their names here over plain HTTP, only by https://:');
+    const both = await start(given, { http, https }).problem;
+    expect(both).toMatch(taken(http));
+    expect(both).toMatch(taken(https));
+    expect(both).toContain('by their names here over HTTPS:');
+    expect(both).toContain('by their names here: ');
   });
 });

@@ -209,7 +209,8 @@ class IngressDriver implements RunningIngress {
       const hasTls = table.tls.length > 0 || this.#apps?.hasAny === true;
       await front.open({ http: hasRoutes, https: hasRoutes && hasTls });
     } catch (error) {
-      problems.push(await this.#whyClosed(error));
+      const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+      for (const each of errors) problems.push(await this.#whyClosed(each, front.ports));
     }
     if (this.#deps.signal.aborted) return void front.close();
     if (problems.length > 0) this.#look(retryMs);
@@ -306,16 +307,21 @@ class IngressDriver implements RunningIngress {
     });
   }
 
-  async #whyClosed(error: unknown): Promise<string> {
-    const { https } = this.#deps.ports;
+  async #whyClosed(error: unknown, open: ServedPorts): Promise<string> {
     const { code, port } = error as NodeJS.ErrnoException & { readonly port?: number };
     if (port !== undefined && code === 'EADDRINUSE') {
       const holder = (await portHolder(port)) ?? 'another program';
-      return `${cantBeReached(port, https)}: port ${port} is taken by ${holder}.`;
+      return `${this.#unreached(port, open)}: port ${port} is taken by ${holder}.`;
     }
     if (port !== undefined && code === 'EACCES')
-      return `${cantBeReached(port, https)}: only root may listen on port ${port}.`;
+      return `${this.#unreached(port, open)}: only root may listen on port ${port}.`;
     return `Apps can't be reached by their names here: ${messageOf(error)}.`;
+  }
+
+  #unreached(port: number, open: ServedPorts): string {
+    const what = "Apps can't be reached by their names here";
+    if (port === this.#deps.ports.https) return `${what} over HTTPS`;
+    return open.https === undefined ? what : `${what} over plain HTTP, only by https://`;
   }
 
   #report(): void {
@@ -331,8 +337,4 @@ class IngressDriver implements RunningIngress {
     else logger.warn('Ingress', { ports, names, problem });
     onStatus({ ports, names, networks, problem: problem === '' ? undefined : problem });
   }
-}
-
-function cantBeReached(port: number, httpsPort: number): string {
-  return `Apps can't be reached by their names here${port === httpsPort ? ' over HTTPS' : ''}`;
 }

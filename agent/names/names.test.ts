@@ -1,5 +1,6 @@
 // Names on a link in memory, on a clock that the test moves: several machines with their responders.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { isLanName } from '#kube/machinery/app-names.ts';
 import type { Node } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { seededRandom } from '#kube/base/random.ts';
@@ -15,7 +16,7 @@ import {
   type ResourceRecord,
   type Sender,
 } from './messages.ts';
-import { isLanName, namesOf, pageNames } from './owners.ts';
+import { namesOf, pageNames } from './owners.ts';
 import { Responder } from './responder.ts';
 
 const wanted = new Set(['films.local']);

@@ -1,6 +1,7 @@
 // Which node tells the home of which name: pure, and the same on each node that knows the same. In each network of
 // the home one: where the app runs, else any that serves plain HTTP there; with the app it moves.
 import type { Node } from '#kube/api/core.ts';
+import { isLanName } from '#kube/machinery/app-names.ts';
 import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import { homePageName, homePagePort } from '#kube/machinery/home-page.ts';
 import { fnv1a } from '#kube/machinery/hash.ts';
@@ -30,11 +31,6 @@ export function pageNames(nodes: readonly Node[]): ServedName[] {
   const [there] = nodes.filter((node) => homePagePort(node) !== undefined);
   if (there === undefined) return [];
   return [{ host: homePageName, runsOn: new Set([there.metadata.name]), isThereOnly: true }];
-}
-
-/** What mDNS can carry: one label and `.local`; more are not asked for everywhere. */
-export function isLanName(host: string): boolean {
-  return /^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?\.local$/.test(host);
 }
 
 /** The names that `nodeName` has to tell of, by its address in a network (`192.168.1.2/24`), as its Node has it. */

@@ -1,6 +1,6 @@
 // Addresses of the home's network that the user leaves to Services of type LoadBalancer: the ConfigMap
 // `kube-system/balancer-addresses`, key `addresses`, as `192.168.1.240-192.168.1.250, 192.168.1.200`. Pure.
-import { formatIpv4, parseIpv4, parseIpv4Network } from './ipv4.ts';
+import { formatIpv4, parseIpv4, parseIpv4Network, type Ipv4Network } from './ipv4.ts';
 
 export const poolConfigMap = {
   namespace: 'kube-system',
@@ -53,6 +53,10 @@ export function isInPool({ ranges }: AddressPool, address: string): boolean {
   return (
     number !== undefined && ranges.some(({ first, last }) => first <= number && number <= last)
   );
+}
+
+export function overlapsPool({ ranges }: AddressPool, network: Ipv4Network): boolean {
+  return ranges.some(({ first, last }) => first <= network.last && network.first <= last);
 }
 
 function rangeOf(part: string): Range | string {

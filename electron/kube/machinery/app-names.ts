@@ -75,6 +75,11 @@ export function appHosts(
   return [...new Set(hosts)].filter((host) => isAppName(host, domains)).toSorted();
 }
 
+/** What mDNS can carry: one label and `.local`; more are not asked for everywhere. */
+export function isLanName(host: string): boolean {
+  return /^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?\.local$/.test(host);
+}
+
 /** Whether it is one of `hosts`, or what it is called where another device has that name (`films-2.local`). */
 export function isNameOf(name: string, hosts: readonly string[]): boolean {
   return (

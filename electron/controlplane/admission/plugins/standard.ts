@@ -45,7 +45,7 @@ export function standardPlugins(deps: {
     persistentVolumeClaimResize(reader),
     runtimeClass(reader),
     defaultIngressClass(reader),
-    balancerAddresses(),
+    balancerAddresses(reader),
   ];
 }
 

@@ -52,6 +52,13 @@ function problems(
 const warning = (sentence: string): string => `Warning IngressProblem: ${sentence}`;
 
 describe('of an Ingress it is said', () => {
+  it('that nobody is told of a name with more than one label below .local', () => {
+    expect(problems(ingress({ rules: [rule('Deep.nas.local'), rule('nas.local')] }))).toEqual([
+      "Warning NameNotTold: deep.nas.local is served, but the home is not told of it: below .local only names of one label can be found by everybody. Choose one, as deep.local, or a name that your router's DNS answers for.",
+    ]);
+    expect(problems(ingress({ rules: [rule('*.nas.local')] }))[0]).toContain('as nas.local, or');
+  });
+
   it('nothing where all is well', () => {
     expect(
       problems(ingress({ rules: [rule('films.local'), rule('films.local', '/music')] })),

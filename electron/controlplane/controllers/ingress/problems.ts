@@ -7,6 +7,7 @@ import {
   homeDomainsAnnotation,
   isAppName,
   isHomeDomain,
+  isLanName,
 } from '#kube/machinery/app-names.ts';
 import { isHomePageName } from '#kube/machinery/home-page.ts';
 import {
@@ -47,7 +48,7 @@ export function ingressProblems(ingress: Ingress, world: ProblemWorld): IngressP
     reason: 'IngressProblem',
     sentence,
   }));
-  return [...warnings, ...namesOfOthers(ingress, world)];
+  return [...warnings, ...untold(ingress), ...namesOfOthers(ingress, world)];
 }
 
 function reservedHosts(ingress: Ingress): string[] {
@@ -136,6 +137,17 @@ function secretProblems(ingress: Ingress, { classes, secretProblem }: ProblemWor
 }
 
 export const missing = 'does not exist';
+
+/** `deep.nas.local`: phones and computers ask nobody at home for such, and it is told to nobody. */
+function untold(ingress: Ingress): IngressProblem[] {
+  return hostsOf(ingress)
+    .filter((host) => host.endsWith('.local') && !isLanName(host))
+    .map((host) => ({
+      type: 'Warning',
+      reason: 'NameNotTold',
+      sentence: `${host} is served, but the home is not told of it: below .local only names of one label can be found by everybody. Choose one, as ${host.replace(/^\*\./, '').split('.')[0]}.local, or a name that your router's DNS answers for.`,
+    }));
+}
 
 /** Hosts that no Secret is named for and the home's own authority may not vouch for: by HTTP only. */
 function namesOfOthers(ingress: Ingress, { classes }: ProblemWorld): IngressProblem[] {

@@ -192,6 +192,7 @@ export class NodeAgent {
       engine,
       events: this.#events,
       onChange: () => this.#registrar.trigger(),
+      agentPort: () => (isLoopback(deps.server.bindAddress) ? undefined : this.#kubeletPort),
       signal: this.#stopping.signal,
     });
     this.#engine = this.#makeEngineKeeper();
@@ -574,4 +575,8 @@ export class NodeAgent {
     const ready = status.conditions?.find(({ type }) => type === 'Ready');
     this.#deps.onReady(ready?.status === 'True', ready?.message ?? '');
   }
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1';
 }

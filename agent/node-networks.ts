@@ -31,15 +31,21 @@ import {
 } from './ingress/ingress.ts';
 import type { NodeVerdict } from './kubelet/node/machine-conditions.ts';
 import type { PodNetworkKeeper } from './network/pod-network-keeper.ts';
+import { clusterMark } from './network/network-rules.ts';
 import { startPodNetwork, type PodNetworkDeps } from './network/start.ts';
 import type { NodeRuntime } from './node-runtime.ts';
 import { portHolder } from './port-holder.ts';
+import { FirewallWatch } from './firewall/firewall-watch.ts';
+import { followFirewalls, readFirewalls } from './firewall/firewalls.ts';
+import type { Used } from './firewall/passages.ts';
 import { fileAt } from './kept-file.ts';
+import { networkNames, overlayPort } from './network/names.ts';
 import { policyTableName } from './policy/policy-table.ts';
 import { PolicyKeeper } from './policy/policy-keeper.ts';
 import { slimPod } from './policy/pods.ts';
 import { startProxy, type ProxySource, type ProxyStatus } from './proxy/proxy.ts';
 import { proxySystem } from './proxy/system.ts';
+import { externalMark } from './proxy/table-content.ts';
 import { bridgeName, shortClusterId } from './runtime/pod-network.ts';
 
 export interface NodeNetworksDeps extends Omit<PodNetworkDeps, 'informers' | 'runtime'> {
@@ -53,6 +59,8 @@ export interface NodeNetworksDeps extends Omit<PodNetworkDeps, 'informers' | 'ru
   readonly events: EventRecorder;
   /** The API server that answers now. */
   readonly apiServer: () => string | undefined;
+  /** Where others than this machine may speak with the agent; undefined: nowhere. */
+  readonly agentPort: () => number | undefined;
 }
 
 export const proxyModeAnnotation = 'flotilla.dev/proxy-mode';
@@ -69,9 +77,15 @@ export class NodeNetworks {
   #portHolders: PortHolders | undefined;
   #lanAddresses: LanAddresses | undefined;
   #podGateway: PodGateway | undefined;
+  #firewalls: FirewallWatch | undefined;
 
-  constructor(deps: NodeNetworksDeps) {
-    this.#deps = deps;
+  constructor(given: NodeNetworksDeps) {
+    const onChange = (): void => {
+      // What a firewall has to let through follows from all of them.
+      this.#firewalls?.judge();
+      given.onChange();
+    };
+    this.#deps = { ...given, onChange };
   }
 
   /** Undefined before `start`, and where containers are in memory only. */
@@ -81,7 +95,7 @@ export class NodeNetworks {
 
   /** Before the kubelet starts pods. */
   start(informers: InformerFactory): void {
-    const { engine, clusterId } = this.#deps;
+    const { engine } = this.#deps;
     const onAddresses = (): void => {
       this.#deps.onAddresses();
       this.#lanAddresses?.trigger();
@@ -91,12 +105,13 @@ export class NodeNetworks {
     this.#pods = startPodNetwork({ ...deps, runtime: engine.runtime });
     if (engine.podNetwork === undefined) return;
     this.#policies = this.#startPolicies(informers);
+    const firewalls = this.#startFirewalls();
     this.#dns = machineDns({
       ...this.#deps,
       informers,
       podNetwork: engine.podNetwork,
-      bridge: bridgeName(clusterId),
       hasClusterIps: () => this.#proxy?.mode === 'nftables',
+      firewall: () => firewalls.holdsBack('dns'),
     });
   }
 
@@ -140,7 +155,7 @@ export class NodeNetworks {
   }
 
   verdicts(): NodeVerdict[] {
-    const verdicts = [this.#pods?.verdict(), this.#policies?.verdict()];
+    const verdicts = [this.#pods?.verdict(), this.#policies?.verdict(), this.#firewalls?.verdict()];
     return verdicts.filter((verdict) => verdict !== undefined);
   }
 
@@ -172,6 +187,40 @@ export class NodeNetworks {
     });
     keeper.start();
     return keeper;
+  }
+
+  #startFirewalls(): FirewallWatch {
+    const { clock, logger, userId, onChange, signal } = this.#deps;
+    const system = proxySystem(userId);
+    const watch = new FirewallWatch({
+      read: () => readFirewalls(system),
+      follow: (onChange, ended) => followFirewalls(system, onChange, ended),
+      used: () => this.#used(),
+      clock,
+      logger,
+      onChange: () => {
+        void this.#dns?.lookAtFirewall();
+        onChange();
+      },
+      signal,
+    });
+    this.#firewalls = watch;
+    watch.start();
+    return watch;
+  }
+
+  #used(): Used {
+    const { bridge, overlay } = networkNames(this.#deps.clusterId);
+    const { http, https } = this.#ingress?.ports ?? {};
+    return {
+      bridge,
+      podCidr: this.#pods?.givenCidr(),
+      dnsPort: this.#dns?.port || undefined,
+      overlay: this.#pods?.hasOverlay === true ? { device: overlay, port: overlayPort } : undefined,
+      agentPort: this.#deps.agentPort(),
+      ingressPorts: [http, https].filter((port) => port !== undefined),
+      mark: Number(externalMark) | Number(clusterMark),
+    };
   }
 
   async #startProxy(informers: InformerFactory): Promise<void> {

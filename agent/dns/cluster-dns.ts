@@ -1,9 +1,7 @@
 // The cluster's DNS on this machine: the zone from informers, the forwarder to the machine's own resolvers,
 // one server on the pods' gateway, and how pods are told of it. Goes on without the control plane, and
 // without the engine once it listens.
-import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
-import path from 'node:path';
 import type { EndpointSlice } from '#kube/api/discovery.ts';
 import type { Service } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
@@ -15,7 +13,6 @@ import { messageOf } from '../error-message.ts';
 import { KeptFile, type FileAccess } from '../kept-file.ts';
 import { gatewayOf } from '../runtime/pod-network.ts';
 import { isWithin } from './answer.ts';
-import { ufwPaths, ufwProblem } from './firewall.ts';
 import { LocalSlices } from './local-slices.ts';
 import { Resolver } from './resolver.ts';
 import { DnsServer } from './server.ts';
@@ -36,11 +33,11 @@ export interface ClusterDnsDeps {
   /** The pods' range on this machine, such as `10.244.0.0/24`; rejects while nobody knows. */
   readonly podCidr: () => Promise<string>;
   readonly serviceCidr: string;
-  /** The pods' bridge, by its name on this machine. */
-  readonly bridge: string;
   readonly nodeName: string;
   /** Whether ClusterIPs lead anywhere on this machine. */
   readonly hasClusterIps: () => boolean;
+  /** What of this machine drops questions of its pods, in a sentence. */
+  readonly firewall: () => Promise<string | undefined>;
   readonly exchange: Exchange;
   readonly file: FileAccess;
   readonly clock: Clock;
@@ -147,16 +144,23 @@ export class ClusterDns {
   /** The name server of pods; undefined while names of the cluster can't be asked for here. */
   async podServer(): Promise<string | undefined> {
     await this.listen();
-    await this.#lookAtFirewall();
+    await this.lookAtFirewall();
     // Better the names of the world alone than none at all.
     if (this.#firewall !== undefined) return undefined;
     if (this.#deps.hasClusterIps() && this.#clusterIp !== undefined) return this.#clusterIp;
     return this.#server.port === dnsPort ? this.#gateway : undefined;
   }
 
+  /** What it lets through may have changed. */
+  async lookAtFirewall(): Promise<void> {
+    const before = this.problem();
+    this.#firewall = this.#server.port === 0 ? undefined : await this.#deps.firewall();
+    if (this.problem() !== before) this.#deps.onChange();
+  }
+
   /** Why names don't resolve in pods, as a sentence. */
   problem(): string | undefined {
-    if (this.#firewall !== undefined) return sentence(this.#firewall);
+    if (this.#firewall !== undefined) return this.#firewall;
     if (this.#problem === undefined) return undefined;
     const isReached = this.#server.port !== 0 && this.#deps.hasClusterIps();
     return isReached ? undefined : this.#problem;
@@ -256,20 +260,6 @@ export class ClusterDns {
     const { clock, logger } = this.#deps;
     const mayAsk = (address: string) => this.#mayAsk(address);
     return new DnsServer({ resolver: this.#resolver, mayAsk, clock, logger });
-  }
-
-  /** A person may have changed it since. */
-  async #lookAtFirewall(): Promise<void> {
-    const { root = '/', bridge, onChange } = this.#deps;
-    const read = (file: string) => readFile(path.join(root, file), 'utf8').catch(() => '');
-    const [conf, defaults, rules] = await Promise.all(
-      [ufwPaths.conf, ufwPaths.defaults, ufwPaths.rules].map(read),
-    );
-    const before = this.problem();
-    const files = { conf: conf ?? '', defaults: defaults ?? '', rules: rules ?? '' };
-    const { port } = this.#server;
-    this.#firewall = port === 0 ? undefined : ufwProblem(files, { bridge, port });
-    if (this.problem() !== before) onChange();
   }
 
   /** Answers what is the matter where the port is not the one that pods ask at. */

@@ -8,10 +8,10 @@ import { ClusterDns, type ClusterDnsDeps } from './cluster-dns.ts';
 import { systemExchange } from './upstream/exchange.ts';
 
 type Given =
-  | 'bridge'
   | 'serviceCidr'
   | 'nodeName'
   | 'hasClusterIps'
+  | 'firewall'
   | 'clock'
   | 'logger'
   | 'onChange'

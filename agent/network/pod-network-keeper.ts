@@ -57,6 +57,7 @@ export class PodNetworkKeeper {
   #timer: Timer | undefined;
   #annotations: Readonly<Record<string, string | null>> = {};
   #verdict: NodeVerdict | undefined;
+  #hasOverlay = false;
   /** Undefined: not known, as an earlier agent may have left some. */
   #hasTraces: boolean | undefined;
   readonly #waiting = new Set<() => void>();
@@ -103,6 +104,11 @@ export class PodNetworkKeeper {
   /** Undefined until the cluster has given this machine a network. */
   verdict(): NodeVerdict | undefined {
     return this.#verdict;
+  }
+
+  /** Whether some machine is reached by the overlay. */
+  get hasOverlay(): boolean {
+    return this.#hasOverlay;
   }
 
   /** The network that the cluster gave to this machine's pods; undefined: none yet, or nobody to ask. */
@@ -160,8 +166,11 @@ export class PodNetworkKeeper {
     // What is not known is not changed: without an API server the ways of before stay.
     if (!this.#isSynced) return false;
     const all = nodes.lister.list();
-    const wanted = wantedNetwork(all, nodeName, machine.addresses);
+    const wanted = wantedNetwork(all, nodeName, machine.addresses, this.#deps.names);
     if (wanted === undefined) return false;
+    const hadOverlay = this.#hasOverlay;
+    this.#hasOverlay = wanted.overlay !== undefined;
+    if (this.#hasOverlay !== hadOverlay) this.#deps.onChange();
     const problems = await this.#make(wanted, machine, engine?.cidr);
     if (engine?.cidr !== undefined && engine.cidr !== wanted.podCidr)
       problems.push(
@@ -202,14 +211,15 @@ export class PodNetworkKeeper {
   ): Promise<string[]> {
     const { system } = this.#deps;
     const hasPeers = wanted.cluster.length > 0;
-    if (!hasPeers && this.#hasTraces === false) return [];
+    const alone = [...wanted.problems];
+    if (!hasPeers && this.#hasTraces === false) return alone;
     const why = this.#obstacle(machine, engine);
     // Alone, a machine needs nothing of it.
     if (why !== undefined)
-      return hasPeers ? [`pods of other machines can't be reached: ${why}`] : [];
+      return hasPeers ? [`pods of other machines can't be reached: ${why}`, ...alone] : alone;
     if (!hasPeers) {
       await this.remove();
-      return [];
+      return alone;
     }
     this.#hasTraces = true;
     // The rules first, so that no connection is begun that Docker translates.

@@ -21,8 +21,9 @@ function at(device: string, text: string, mtu = 1500): MachineAddress {
 
 const own = node('pi1', '10.244.1.0/24', '10.77.0.11');
 const home = [at('lo', '127.0.0.1/8'), at('eth0', '10.77.0.11/24'), at('docker0', '172.17.0.1/16')];
+const ours = { bridge: 'flt-1', overlay: 'flv-1' };
 const wanted = (others: readonly Node[], addresses = home) =>
-  wantedNetwork([own, ...others], 'pi1', addresses);
+  wantedNetwork([own, ...others], 'pi1', addresses, ours);
 
 describe("the pods' network of a machine", () => {
   it('is a route by each neighbour', () => {
@@ -80,6 +81,18 @@ describe("the pods' network of a machine", () => {
     ]);
   });
 
+  it('is told to be in the way of a network of this machine, of whatever kind, also where it is alone', () => {
+    const own = [at('flt-1', '10.244.1.1/24'), at('flv-1', '10.244.1.0/32')];
+    expect(wanted([], [...home, ...own])?.problems).toEqual([]);
+    const bridge = at('br-0123456789ab', '10.244.1.129/25');
+    const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
+    const words = 'what is in 10.244.1.129/25 (br-0123456789ab) may not reach each other';
+    for (const found of [wanted([], [...home, ...own, bridge]), wanted(others, [...home, bridge])])
+      expect(found?.problems).toEqual([expect.stringContaining(words)]);
+    const far = wanted(others, [...home, at('virbr0', '10.244.2.1/24')]);
+    expect([far?.direct, far?.problems.length]).toEqual([[], 1]);
+  });
+
   it('is made by the address that the machine has, while its Node tells the one before', () => {
     const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
     expect(wanted(others, [at('eth0', '10.77.0.31/24')])).toMatchObject({
@@ -105,6 +118,6 @@ describe("the pods' network of a machine", () => {
     ['it has no address', [own], [at('lo', '127.0.0.1/8')]],
   ])('is not known when %s', (_, first, addresses) => {
     const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
-    expect(wantedNetwork([...first, ...others], 'pi1', addresses)).toBeUndefined();
+    expect(wantedNetwork([...first, ...others], 'pi1', addresses, ours)).toBeUndefined();
   });
 });

@@ -3,7 +3,7 @@
 import type { Node } from '#kube/api/core.ts';
 import { holds, overlap, parseIpv4Network } from '#kube/machinery/ipv4.ts';
 import { networkOf, type MachineAddress } from './machine-network.ts';
-import { overlayBytes, overlayEnd } from './names.ts';
+import { overlayBytes, overlayEnd, type NetworkNames } from './names.ts';
 
 export interface DirectRoute {
   readonly cidr: string;
@@ -55,6 +55,7 @@ export function wantedNetwork(
   nodes: readonly Node[],
   nodeName: string,
   addresses: readonly MachineAddress[],
+  ours: Pick<NetworkNames, 'bridge' | 'overlay'>,
 ): WantedNetwork | undefined {
   const node = nodes.find(({ metadata }) => metadata.name === nodeName);
   const podCidr = node?.spec.podCIDR ?? '';
@@ -64,17 +65,22 @@ export function wantedNetwork(
   const isHere = ({ address }: Peer) => addresses.some((entry) => entry.address === address);
   const others = nodes.filter((other) => other !== node).flatMap(peerOf);
   const peers = others.filter((peer) => !isHere(peer));
-  if (peers.length === 0)
-    return { podCidr, direct: [], overlay: undefined, cluster: [], problems: [] };
+  // Also bridges of container engines and virtual machines: wherever packets would go instead.
+  const foreign = addresses.filter(
+    ({ device }) => ![ours.bridge, ours.overlay, 'lo'].includes(device),
+  );
+  const problems = foreign
+    .filter((entry) => isClash(podCidr, networkOf(entry)))
+    .map((entry) => ownClash(nodeName, podCidr, entry));
+  if (peers.length === 0) return { podCidr, direct: [], overlay: undefined, cluster: [], problems };
   const home = addresses.filter(({ device }) => !notOfTheHome.test(device));
   // A moment after it got another address, the Node still tells the one before.
   const own = home.find(({ address }) => address === local) ?? home[0];
   if (own === undefined) return undefined;
-  const problems: string[] = [];
   const direct: DirectRoute[] = [];
   const far: OverlayPeer[] = [];
   for (const { name, cidr, address } of peers) {
-    const clash = home.find((entry) => isClash(cidr, networkOf(entry)));
+    const clash = foreign.find((entry) => isClash(cidr, networkOf(entry)));
     if (clash !== undefined) {
       problems.push(
         `pods of ${name} can't be reached: their network ${cidr} is also that of ${clash.device} (${networkOf(clash)}) on this machine`,
@@ -92,6 +98,10 @@ export function wantedNetwork(
   const reached = [...direct, ...far].map(({ cidr }) => cidr);
   const cluster = [podCidr, own.address, ...reached, ...direct.map(({ via }) => via)].toSorted();
   return { podCidr, direct, overlay, cluster, problems };
+}
+
+function ownClash(nodeName: string, podCidr: string, entry: MachineAddress): string {
+  return `pods here and what is in ${networkOf(entry)} (${entry.device}) may not reach each other: the network of the pods, ${podCidr}, is in the same range. Take that one away, or give the pods another: kubectl drain ${nodeName} --ignore-daemonsets --delete-emptydir-data, then kubectl delete node ${nodeName} (it comes back by itself, with a network that is free)`;
 }
 
 function addressOf({ status }: Node): string | undefined {

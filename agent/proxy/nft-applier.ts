@@ -10,7 +10,6 @@ import { changeText, wholeText, type NftablesOptions, type RememberedClient } fr
 import type { RuleSet, ServicePortRule } from './rules.ts';
 import {
   closeLoopback,
-  foreignFirewalls,
   hasBridgeNetfilter,
   leaveDockerFirewall,
   openHairpins,
@@ -30,7 +29,7 @@ export interface NftApplierOptions extends Surroundings {
   readonly onLost?: () => void;
 }
 
-/** Docker's and other firewalls are looked at no more often: that takes ten times what a change takes. */
+/** Docker's firewall is looked at no more often: that takes ten times what a change takes. */
 const surroundingsMs = 10_000;
 /** Whole again, in case somebody changed a rule in it. */
 const wholeMs = 290_000;
@@ -126,10 +125,7 @@ export class NftApplier implements Applier {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs - this.#surroundingsAtMs < surroundingsMs) return this.#surroundings;
     this.#surroundingsAtMs = nowMs;
-    this.#surroundings = [
-      ...(await passDockerFirewall(this.#options)),
-      ...(await foreignFirewalls(this.#options)),
-    ];
+    this.#surroundings = await passDockerFirewall(this.#options);
     return this.#surroundings;
   }
 

@@ -2,7 +2,6 @@
 // our traffic to pass Docker's own firewall. Of Docker's chains only DOCKER-USER is touched, which is
 // made for that; of anybody else's nothing.
 import type { ApplyProblem } from './applier.ts';
-import { firewallProblems, type NftListing } from './firewalls.ts';
 import { firstLine, type ProxySystem } from './system.ts';
 import { externalMark } from './table-content.ts';
 
@@ -100,30 +99,4 @@ function dockerRules({ bridge, table }: Surroundings): string[][] {
   ];
   const comment = ['-m', 'comment', '--comment', `flotilla ${table}`];
   return matches.map((match) => ['DOCKER-USER', ...match, ...comment, '-j', 'ACCEPT']);
-}
-
-/** Firewalls that people have set up, and that may hold back what we let through. Left alone. */
-export async function foreignFirewalls(here: Surroundings): Promise<readonly ApplyProblem[]> {
-  const { system, bridge } = here;
-  // What can't be read is no reason to say anything: the rules themselves are in force.
-  const chains = await listing(system, ['list', 'chains']);
-  if (chains === undefined) return [];
-  return firewallProblems({
-    chains,
-    rulesOf: (family, name, chain) => listing(system, ['list', 'chain', family, name, chain]),
-    bridge,
-  });
-}
-
-async function listing(
-  system: ProxySystem,
-  args: readonly string[],
-): Promise<NftListing | undefined> {
-  const result = await system.run('nft', ['--json', ...args]);
-  if (result.exitCode !== 0) return undefined;
-  try {
-    return JSON.parse(result.stdout) as NftListing;
-  } catch {
-    return undefined;
-  }
 }

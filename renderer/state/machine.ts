@@ -134,10 +134,16 @@ const pressureWords: Readonly<Record<string, readonly [well: string, ill: string
     'It keeps to network policies',
     'It does not keep to network policies',
   ],
+  FirewallInTheWay: ['Its firewall lets the home through', 'Its firewall holds something back'],
 };
 
 /** Apps run all the same. */
-const bearable: ReadonlySet<string> = new Set(['MemoryLimitsNotEnforced', 'ClockSkew', 'SlowDisk']);
+const bearable: ReadonlySet<string> = new Set([
+  'MemoryLimitsNotEnforced',
+  'ClockSkew',
+  'SlowDisk',
+  'FirewallInTheWay',
+]);
 
 /** Conditions in words, Ready first, then those that are ill. */
 export function healthLines(node: Node): HealthLine[] {

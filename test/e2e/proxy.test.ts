@@ -8,6 +8,10 @@ import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import type { ApplyProblem } from '../../agent/proxy/applier.ts';
 import { NftApplier, removeRules, whyNotNftables } from '../../agent/proxy/nft-applier.ts';
+import { externalMark } from '../../agent/proxy/table-content.ts';
+import { FirewallWatch } from '../../agent/firewall/firewall-watch.ts';
+import { followFirewalls, readFirewalls } from '../../agent/firewall/firewalls.ts';
+import type { Used } from '../../agent/firewall/passages.ts';
 import type { Endpoint, RuleSet, ServicePortRule, Target } from '../../agent/proxy/rules.ts';
 import { makeRule, ruleSet } from '../../agent/proxy/testing/services.ts';
 import { eventually } from '../setup/cluster.ts';
@@ -279,14 +283,48 @@ describe('the Service proxy in the kernel', () => {
     await eventually(() => losses === 2, "another agent's rewrite is told");
   });
 
-  it('names a firewall that drops what is forwarded, and leaves it as it is', async () => {
-    const chain = 'chain inet fw forward { type filter hook forward priority 5; policy drop; }';
-    network.inside(machine, 'nft', `add table inet fw; add ${chain}`);
+  it('names a firewall that comes, leaves it as it is, and takes it back when its owner opens it', async () => {
+    await applier.apply(rule({}));
+    const used: Used = {
+      bridge,
+      podCidr: undefined,
+      dnsPort: 10_053,
+      overlay: undefined,
+      agentPort: undefined,
+      ingressPorts: [],
+      mark: Number(externalMark),
+    };
+    const ending = new AbortController();
+    let changes = 0;
+    const watch = new FirewallWatch({
+      read: () => readFirewalls(system),
+      follow: (...how) => followFirewalls(system, ...how),
+      used: () => used,
+      clock: systemClock,
+      logger: silentLogger,
+      onChange: () => changes++,
+      signal: ending.signal,
+    });
+    const says = async (word: string) =>
+      eventually(() => watch.verdict()?.message.includes(word), `it says ${word}`);
+    watch.start();
+    await says('no firewall');
+    const chain = (policy: string) =>
+      `chain inet fw in { type filter hook input priority 5; policy ${policy}; }`;
+    network.inside(machine, 'nft', `add table inet fw; add ${chain('drop')}`);
     const before = network.inside(machine, 'nft', 'list', 'table', 'inet', 'fw');
-    const [problem] = await applyAnew(rule({}));
-    expect(problem?.message).toContain('The firewall inet fw of this machine (chain forward)');
+    await says('inet fw of this machine (chain in) drops names that pods here ask for');
     expect(network.inside(machine, 'nft', 'list', 'table', 'inet', 'fw')).toBe(before);
+    const remedy = /let them through: (.*) \(as root/.exec(watch.verdict()?.message ?? '')?.[1];
+    network.inside(machine, 'sh', '-c', remedy ?? 'false');
+    await says('no firewall');
     network.inside(machine, 'nft', 'delete', 'table', 'inet', 'fw');
+    network.inside(machine, 'iptables', '-P', 'INPUT', 'DROP');
+    await says('iptables of this machine (chain INPUT) drops names');
+    network.inside(machine, 'iptables', '-P', 'INPUT', 'ACCEPT');
+    await says('no firewall');
+    expect(changes).toBe(5);
+    ending.abort();
   });
 
   it('asks Docker for leave only once, and takes everything away again', async () => {

@@ -64,6 +64,11 @@ describe("a node's network for pods", () => {
     expect(first([], own)).toEqual({ cidr: '10.244.7.0/24' });
   });
 
+  it('is another one when another network of the machine is inside of it', () => {
+    const own = { machine: `${home},10.244.7.128/25`, pods: '10.244.7.0/24' };
+    expect(first([], own)).toEqual({ cidr: '10.244.0.0/24' });
+  });
+
   it('is another one when the pods of another node are in the same', () => {
     const own = { machine: home, pods: '10.244.7.0/24' };
     const others = [node('a', { machine: home, cidr: '10.244.7.0/24' })];

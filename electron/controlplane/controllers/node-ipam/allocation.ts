@@ -49,8 +49,13 @@ export function allocate(
   const others = nodes.filter(({ metadata }) => metadata.name !== node.metadata.name);
   const pods = others.flatMap((other) => podNetworksOf(other, given));
   const own = parseIpv4Network(annotations[podNetworkAnnotations.podNetwork] ?? '');
+  // A larger network beside it is no trouble for them; one of the same size or inside of it takes packets away.
+  const within = machineNetworksOf(node).filter(
+    ({ network }) => network.prefixLength >= prefixLength,
+  );
+  const inTheWay = [...pods, ...within];
   // Its pods are in there: another network would mean to start them anew.
-  if (own?.prefixLength === prefixLength && !pods.some(({ network }) => overlap(network, own)))
+  if (own?.prefixLength === prefixLength && !inTheWay.some(({ network }) => overlap(network, own)))
     return { cidr: formatIpv4Network(own) };
   const taken = [...pods, ...nodes.flatMap(machineNetworksOf)];
   let why: string | undefined;

@@ -108,6 +108,21 @@ it('keeps the pace of the most impatient, and goes back to the others’', async
   expect(slow).toEqual([0, 10_000, 11_000, 12_000, 13_000, 14_000, 24_000]);
 });
 
+it('leaves no step of the past without a sample, although each comes a second late', async () => {
+  const steps: number[] = [];
+  const stop = collector().subscribe(() => steps.push(Math.floor(clock.now() / 10_000)), 10_000);
+  await settle();
+  for (let at = 0; at < 60; at++) {
+    clock.advance((clock.nextTimerMs() ?? 0) + 900);
+    await settle();
+  }
+  stop();
+  const [first = 0] = steps;
+  const seen = [...new Set(steps)];
+  expect(seen).toEqual(seen.map((_, index) => first + index));
+  expect(seen.length).toBeGreaterThan(58);
+});
+
 it('makes the engine walk a layer only for who asks for sizes, and seldom', async () => {
   const one = collector();
   const stop = one.subscribe(() => {});

@@ -99,6 +99,11 @@ it('does not believe that all is gone, but looks', async () => {
   expect(existsSync(data)).toBe(true);
 });
 
+it('takes the folder of logs, too, when nothing but its own is in it', async () => {
+  rmSync(path.join(logs, 'audit.log'));
+  expect([await removal().run(), existsSync(logs)]).toEqual([true, false]);
+});
+
 it('finds nothing the second time, and that is fine', async () => {
   await removal().run();
   said = [];

@@ -206,7 +206,18 @@ export class NodeRemoval {
     for (const name of await names(logDirectory))
       if (/^(agent(\.\d+)?|engine-install)\.log$/.test(name))
         await rm(path.join(logDirectory, name));
+    await removeIfEmpty(logDirectory);
     say(`removed ${hasData ? 'all else of ' : ''}${dataDirectory}`);
+  }
+}
+
+/** Others may have files in it. */
+async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(code)) throw error;
   }
 }
 

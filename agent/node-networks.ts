@@ -117,8 +117,8 @@ export class NodeNetworks {
 
   /** Resolves once it is known what works here; rules and names follow. */
   async startServices(informers: InformerFactory): Promise<void> {
-    await this.#startProxy(informers);
     this.#startIngress(informers);
+    await this.#startProxy(informers);
     // Pods ask already.
     await this.#dns?.start();
     const { clock, onChange, signal } = this.#deps;

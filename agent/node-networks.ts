@@ -216,6 +216,7 @@ export class NodeNetworks {
       bridge,
       podCidr: this.#pods?.givenCidr(),
       dnsPort: this.#dns?.port || undefined,
+      apiPort: this.#podGateway?.port,
       overlay: this.#pods?.hasOverlay === true ? { device: overlay, port: overlayPort } : undefined,
       agentPort: this.#deps.agentPort(),
       ingressPorts: [http, https].filter((port) => port !== undefined),
@@ -254,7 +255,7 @@ export class NodeNetworks {
   /** Where pods ask: for names, and for the API. */
   #listenForPods(): void {
     void this.#dns?.listen();
-    void this.#podGateway?.look();
+    void this.#podGateway?.look().then(() => this.#firewalls?.judge());
   }
 
   /** The slices that the proxy goes by, with what is served on this machine itself. */

@@ -35,6 +35,7 @@ export class PodGateway {
   readonly #deps: PodGatewayDeps;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
+  #port: number | undefined;
   #podCidr = '';
   #isSynced = false;
   #looking: Promise<void> | undefined;
@@ -58,6 +59,11 @@ export class PodGateway {
       for (const socket of this.#sockets) socket.destroy();
     };
     signal.addEventListener('abort', stop, { once: true });
+  }
+
+  /** Undefined: it is closed. */
+  get port(): number | undefined {
+    return this.#port;
   }
 
   /** The pods' network, the proxy, or the Service's endpoints may be others now. */
@@ -101,6 +107,7 @@ export class PodGateway {
     this.#server = server;
     this.#podCidr = cidr;
     const { port } = server.address() as { readonly port: number };
+    this.#port = port;
     logger.info('Pods reach the API', { address, port });
     publish({
       namespace: 'default',
@@ -115,6 +122,7 @@ export class PodGateway {
     if (this.#server === undefined) return;
     this.#server.close();
     this.#server = undefined;
+    this.#port = undefined;
     this.#deps.publish(undefined);
   }
 

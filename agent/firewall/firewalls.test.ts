@@ -13,6 +13,7 @@ const used: Used = {
   bridge: 'flt-1',
   podCidr: '10.244.1.0/24',
   dnsPort: 10_053,
+  apiPort: undefined,
   overlay: { device: 'flv-1', port: 8472 },
   agentPort: 10_250,
   ingressPorts: [80],
@@ -105,6 +106,17 @@ describe('iptables', () => {
   ];
   it.each(cases)('that %s', (_title, lines, names) => {
     expect(held(readIptables(lines.join('\n')))).toEqual(names);
+  });
+
+  it('is in the way of the API where pods reach it by this machine', () => {
+    const lines = ['-P INPUT DROP', '-A INPUT -i flt-1 -p udp -m udp --dport 10053 -j ACCEPT'];
+    const found = obstacles([readIptables(lines.join('\n'))], {
+      ...used,
+      ...{ apiPort: 10_443, overlay: undefined, agentPort: undefined, ingressPorts: [] },
+    });
+    expect(found.map(({ message }) => / through: (.*) \(as root/.exec(message)?.[1])).toEqual([
+      'iptables -I INPUT -i flt-1 -p udp --dport 10053 -j ACCEPT && iptables -I INPUT -i flt-1 -p tcp --dport 10053 -j ACCEPT && iptables -I INPUT -i flt-1 -p tcp --dport 10443 -j ACCEPT',
+    ]);
   });
 
   it('has nothing in the way of what is not used here', () => {

@@ -9,6 +9,8 @@ export interface Used {
   readonly podCidr: string | undefined;
   /** The port of this machine that pods ask for names at; undefined: none. */
   readonly dnsPort: number | undefined;
+  /** At which pods reach the API; undefined: they don't need this machine for that. */
+  readonly apiPort: number | undefined;
   /** The end of the overlay, and its port: while there are machines that are reached by it. */
   readonly overlay: { readonly device: string; readonly port: number } | undefined;
   /** Of the agent, where others than this machine may speak with it. */
@@ -19,7 +21,7 @@ export interface Used {
   readonly mark: number;
 }
 
-export type PassageName = 'dns' | 'overlay' | 'agent' | 'ingress' | 'pods';
+export type PassageName = 'dns' | 'api' | 'overlay' | 'agent' | 'ingress' | 'pods';
 
 interface Passage {
   readonly name: PassageName;
@@ -58,17 +60,17 @@ export function obstacles(firewalls: readonly Firewall[], used: Used): readonly 
 }
 
 function passages(used: Used): readonly Passage[] {
-  const { bridge, podCidr, dnsPort, overlay, agentPort, ingressPorts, mark } = used;
+  const { bridge, podCidr, dnsPort, apiPort, overlay, agentPort, ingressPorts, mark } = used;
   const found: Passage[] = [];
+  const ofPods = { ...plain, hook: 'input', inDevice: bridge, source: podCidr } as const;
   if (dnsPort !== undefined) {
-    const question = { ...plain, hook: 'input', inDevice: bridge, port: dnsPort } as const;
-    const packets = (['udp', 'tcp'] as const).map((protocol) => ({
-      ...question,
-      protocol,
-      source: podCidr,
-      isTranslated: dnsPort !== 53,
-    }));
+    const question = { ...ofPods, port: dnsPort, isTranslated: dnsPort !== 53 };
+    const packets = (['udp', 'tcp'] as const).map((protocol) => ({ ...question, protocol }));
     found.push({ name: 'dns', what: 'names that pods here ask for', packets });
+  }
+  if (apiPort !== undefined) {
+    const packets = [{ ...ofPods, port: apiPort, isTranslated: true }];
+    found.push({ name: 'api', what: 'what pods here ask the API', packets });
   }
   if (overlay !== undefined) {
     const packet = { ...plain, hook: 'input', protocol: 'udp', port: overlay.port } as const;

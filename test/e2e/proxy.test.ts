@@ -289,6 +289,7 @@ describe('the Service proxy in the kernel', () => {
       bridge,
       podCidr: undefined,
       dnsPort: 10_053,
+      apiPort: undefined,
       overlay: undefined,
       agentPort: undefined,
       ingressPorts: [],

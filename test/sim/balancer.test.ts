@@ -75,6 +75,23 @@ it('that are none any more lose their addresses', async () => {
   expect(await addressesOf('web')).toEqual([]);
 });
 
+it('of which two name one external address: the one that does not get it is told, whichever came first', async () => {
+  const external = (name: string) =>
+    sim.client.create(services, {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { namespace: 'default', name },
+      spec: { externalIPs: ['203.0.113.5'], selector: { app: name }, ports: [{ port: 80 }] },
+    });
+  await external('web');
+  await external('films');
+  await sim.settle();
+  const told = (await sim.events('default')).filter((one) => one.startsWith('ExternalAddress'));
+  expect(told).toEqual([
+    'ExternalAddressTaken: 203.0.113.5:80/tcp leads to the Service default/films, which names it, too: choose another address or port for one of them',
+  ]);
+});
+
 describe('with a pool of addresses', () => {
   const { namespace, name, key } = poolConfigMap;
   const setPool = (text: string) =>

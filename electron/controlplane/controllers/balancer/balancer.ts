@@ -14,6 +14,7 @@ import { ingressNode } from '#kube/machinery/ingress.ts';
 import { podNetworkAnnotations } from '#kube/machinery/pod-networks.ts';
 import { recorderFor, type ControllerDeps, type RunnableController } from '../deps.ts';
 import { ignoreNotFound } from '../ownership.ts';
+import { externalClaims, namesExternal } from './external-claims.ts';
 import { planBalancer } from './plan.ts';
 import type { BalancerPlan, BalancerWorld } from './world.ts';
 
@@ -34,6 +35,8 @@ export function createBalancerController(deps: ControllerDeps): RunnableControll
   });
   /** Of each Service: what was said. */
   const told = new Map<string, string>();
+  /** Of each Service with external addresses: which of them it does not get. */
+  const toldClaims = new Map<string, string>();
   /** What the cache may not show yet. */
   const given = new Map<string, string>();
   // One worker: two at the same time could give the same address.
@@ -46,7 +49,9 @@ export function createBalancerController(deps: ControllerDeps): RunnableControll
       told.delete(key);
       given.delete(key);
     }
-    if (service === undefined || service.metadata.deletionTimestamp !== undefined) return;
+    if (service === undefined || service.metadata.deletionTimestamp !== undefined)
+      return void toldClaims.delete(key);
+    tellClaims(key, service);
     if (!isOurs) return setAddress(service, undefined);
     const plan = planBalancer(service, worldOf(key));
     const text = plan.refusals.map((one) => one.text).join('; ');
@@ -55,6 +60,13 @@ export function createBalancerController(deps: ControllerDeps): RunnableControll
     told.set(key, text);
     await setAddress(service, plan.lan);
     await setStatus(service, plan);
+  }
+
+  function tellClaims(key: string, service: Service): void {
+    const text = externalClaims(service, allServices.lister.list()).join('; ');
+    if (text !== '' && toldClaims.get(key) !== text)
+      recorder.event(service, 'Warning', 'ExternalAddressTaken', text);
+    toldClaims.set(key, text);
   }
 
   function worldOf(key: string): BalancerWorld {
@@ -108,14 +120,20 @@ export function createBalancerController(deps: ControllerDeps): RunnableControll
     for (const service of allServices.lister.list())
       if (isBalanced(service)) controller.enqueue(keyOf(service));
   };
+  const enqueueClaimants = (): void => {
+    for (const service of allServices.lister.list())
+      if (namesExternal(service)) controller.enqueue(keyOf(service));
+  };
   const onService = (service: Service): void => {
     if (isBalanced(service)) enqueueAll();
+    if (namesExternal(service)) enqueueClaimants();
   };
   controller.watchWith(allServices, {
     onAdd: onService,
     onUpdate(old, service) {
       if (isBalanced(old) && !isBalanced(service)) controller.enqueue(keyOf(service));
       if (isBalanced(old) || isBalanced(service)) enqueueAll();
+      if (namesExternal(old) || namesExternal(service)) enqueueClaimants();
     },
     onDelete: onService,
   });

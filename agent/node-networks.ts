@@ -293,6 +293,7 @@ export class NodeNetworks {
       ports,
       nodeName,
       file: fileAt(inData('routes.json')),
+      nodesFile: fileAt(inData('lan-nodes.json')),
       certificateFolder: inData('app-certificates'),
       lanInterfaces,
       onStatus,

@@ -86,6 +86,7 @@ function start(given: Objects | undefined, ports: IngressPorts = { http: 0, http
         file = bytes;
       },
     },
+    nodesFile: { read: () => Promise.resolve(undefined), write: () => Promise.resolve() },
     certificateFolder: path.join(folder, 'app-certificates'),
     lanInterfaces: [],
     onStatus: (status: IngressStatus) => {

@@ -23,6 +23,7 @@ import type { Front } from './front.ts';
 import { IngressSource } from './source.ts';
 import { placeOf, type Place } from '../proxy/endpoints.ts';
 import { homePagePort } from '#kube/machinery/home-page.ts';
+import type { KnownNodes } from '../names/known-nodes.ts';
 import type { LanNames, Told } from '../names/lan-names.ts';
 import { servedNames, type ServedName } from '../names/owners.ts';
 import { portHolder } from '../port-holder.ts';
@@ -43,6 +44,8 @@ export interface IngressDeps {
   readonly nodeName: string;
   /** What is known of routes, for a start without an API server. */
   readonly file: FileAccess;
+  /** What is known of nodes that tell names, for the same. */
+  readonly nodesFile: FileAccess;
   /** Where certificates of apps' names are kept. */
   readonly certificateFolder: string;
   /** Names of the network interfaces on which the home is told of names; none: it is not. */
@@ -97,6 +100,7 @@ class IngressDriver implements RunningIngress {
   readonly #nodes: Informer<Node>;
   readonly #secrets: TlsSecrets;
   #names: LanNames | undefined;
+  #knownNodes: KnownNodes | undefined;
   #table: RouteTable | undefined;
   /** Names of apps on the LAN: what they are, by what they should be. */
   #held: ReadonlyMap<string, string> = new Map();
@@ -157,7 +161,7 @@ class IngressDriver implements RunningIngress {
   }
 
   async save(): Promise<void> {
-    await this.#source.save();
+    await Promise.all([this.#source.save(), this.#knownNodes?.save()]);
   }
 
   get #ownPagePort(): number | undefined {
@@ -263,15 +267,23 @@ class IngressDriver implements RunningIngress {
 
   /** What it takes is loaded with the first name. */
   async #serveNames(names: readonly ServedName[]): Promise<void> {
-    const { informers, nodeName, lanInterfaces: interfaces, signal } = this.#deps;
+    const { informers, nodeName, nodesFile: file, lanInterfaces: interfaces, signal } = this.#deps;
     const hasPage = this.#nodes.lister.list().some((node) => homePagePort(node) !== undefined);
     const isNeeded = names.length > 0 || hasPage || this.#names !== undefined;
     if (interfaces.length === 0 || !isNeeded) return;
-    const { LanNames: Loaded } = await import('../names/lan-names.ts');
+    const [{ LanNames: Loaded }, { KnownNodes: Known }] = await Promise.all([
+      import('../names/lan-names.ts'),
+      import('../names/known-nodes.ts'),
+    ]);
     if (signal.aborted) return;
+    if (this.#knownNodes === undefined) {
+      const { clock, logger } = informers.deps;
+      this.#knownNodes = new Known({ nodes: this.#nodes, file, clock, logger, signal });
+      await this.#knownNodes.load();
+    }
     this.#names ??= new Loaded({
       ...informers.deps,
-      nodes: informers.informer(nodes),
+      nodes: this.#knownNodes,
       nodeName,
       interfaces,
       onTold: (told) => this.#onTold(told),

@@ -5,7 +5,6 @@ import type { Node } from '#kube/api/core.ts';
 import type { Clock, Timer } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Random } from '#kube/base/random.ts';
-import type { Informer } from '#kube/client/informer.ts';
 import { Bus, systemBusPath } from '../dbus/bus.ts';
 import { Avahi, type AvahiDeps } from './avahi.ts';
 import { lanLinks } from './lan-links.ts';
@@ -15,7 +14,7 @@ import { OwnTeller } from './own-teller.ts';
 import type { LinkAddress, Teller, TellingLink } from './teller.ts';
 
 export interface LanNamesDeps {
-  readonly nodes: Pick<Informer<Node>, 'lister' | 'addHandler'>;
+  readonly nodes: { list(): readonly Node[]; onChange(handler: () => void): () => void };
   readonly nodeName: string;
   /** Names of network interfaces. */
   readonly interfaces: readonly string[];
@@ -72,7 +71,7 @@ export class LanNames {
     const ownAddresses = (): ReadonlySet<string> => this.#addresses;
     this.#own = new OwnTeller({ ...deps, ...this.#system, onChange, ownAddresses });
     this.#avahi = new Avahi({ ...deps, ...this.#system, onChange, onPresence: look });
-    const detach = nodes.addHandler({ onAdd: look, onUpdate: look, onDelete: look });
+    const detach = nodes.onChange(look);
     const stop = (): void => {
       detach();
       void this.stop();
@@ -96,7 +95,7 @@ export class LanNames {
   /** Of apps, and of Flotilla's own page; none once it stops. */
   get #names(): readonly ServedName[] {
     if (this.#isStopped) return [];
-    return [...this.#served, ...pageNames(this.#deps.nodes.lister.list())];
+    return [...this.#served, ...pageNames(this.#deps.nodes.list())];
   }
 
   #look(): void {
@@ -122,7 +121,7 @@ export class LanNames {
     if (this.#teller !== undefined && this.#teller !== teller) await this.#teller.tell(new Map());
     this.#teller = teller;
     if (!isNeeded) this.#avahi.close();
-    const all = nodes.lister.list();
+    const all = nodes.list();
     const names = namesOf(nodeName, served, all);
     const own = [...links.values()].map(({ address }) => address);
     this.#addresses = new Set([...own, ...lanAddresses(all)]);

@@ -35,7 +35,6 @@ class Home {
   /** `addresses`: `192.168.1.2/24`, one for each interface. */
   add(name: string, addresses: readonly string[], interfaces = ['e0', 'e1']): void {
     this.#node(name, { [ingressNode.portsAnnotation]: 'http 80' });
-    const lister = { list: () => this.#seenBy(name) };
     const links = addresses.map((cidr, index) => {
       const [address = ''] = cidr.split('/');
       const about = { family: 'IPv4' as const, internal: false, netmask: '', mac: '' };
@@ -43,12 +42,12 @@ class Home {
     });
     const told = new LanNames({
       nodes: {
-        lister,
-        addHandler: ({ onUpdate }: { onUpdate: () => void }) => {
-          this.#handlers.add(onUpdate);
-          return () => this.#handlers.delete(onUpdate);
+        list: () => this.#seenBy(name),
+        onChange: (handler) => {
+          this.#handlers.add(handler);
+          return () => void this.#handlers.delete(handler);
         },
-      } as never,
+      },
       nodeName: name,
       interfaces,
       clock: this.clock,

@@ -153,12 +153,12 @@ beforeEach(() => {
 
 function names(): LanNames {
   let changed = (): void => {};
-  const addHandler = ({ onUpdate }: { onUpdate: () => void }) => {
-    changed = onUpdate;
+  const onChange = (handler: () => void) => {
+    changed = handler;
     return () => {};
   };
   return new LanNames({
-    nodes: { lister: { list: () => [node(networks)] }, addHandler } as never,
+    nodes: { list: () => [node(networks)], onChange },
     nodeName: 'a',
     interfaces: ['eth0', 'wlan0'],
     clock,

@@ -240,9 +240,9 @@ export class NodeAgent {
     this.#networks.start(informers);
     this.#deps.followApiServers(informers.informer(endpointSlices), signal);
     // Pods run already, and are asked for: what leads to them waits for nothing else here.
-    const services = this.#networks.startServices(informers);
+    const leading = this.#networks.startServices(informers);
     // Told below, where it is waited for.
-    services.catch(() => undefined);
+    leading.catch(() => undefined);
     const kubelet = this.#makeKubelet(informers, facts);
     this.#kubelet = kubelet;
     const collector = this.#makeCollector();
@@ -255,7 +255,7 @@ export class NodeAgent {
     if (this.#deps.runtimeName === 'docker') void this.#engine.installAtStart();
     await this.#followManifests(kubelet);
     const running = kubelet.start();
-    await services;
+    await leading;
     const isOwn = ({ metadata }: Node): boolean => metadata.name === nodeName;
     const onNode = (node: Node): void => {
       this.#power?.onNode(node);

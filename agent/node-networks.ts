@@ -194,7 +194,7 @@ export class NodeNetworks {
     const system = proxySystem(userId);
     const watch = new FirewallWatch({
       read: () => readFirewalls(system),
-      follow: (onChange, ended) => followFirewalls(system, onChange, ended),
+      follow: (...how) => followFirewalls(system, ...how),
       used: () => this.#used(),
       clock,
       logger,

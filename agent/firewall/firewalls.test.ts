@@ -112,7 +112,10 @@ describe('iptables', () => {
     const lines = ['-P INPUT DROP', '-A INPUT -i flt-1 -p udp -m udp --dport 10053 -j ACCEPT'];
     const found = obstacles([readIptables(lines.join('\n'))], {
       ...used,
-      ...{ apiPort: 10_443, overlay: undefined, agentPort: undefined, ingressPorts: [] },
+      apiPort: 10_443,
+      overlay: undefined,
+      agentPort: undefined,
+      ingressPorts: [],
     });
     expect(found.map(({ message }) => / through: (.*) \(as root/.exec(message)?.[1])).toEqual([
       'iptables -I INPUT -i flt-1 -p udp --dport 10053 -j ACCEPT && iptables -I INPUT -i flt-1 -p tcp --dport 10053 -j ACCEPT && iptables -I INPUT -i flt-1 -p tcp --dport 10443 -j ACCEPT',

@@ -82,12 +82,15 @@ describe("the pods' network of a machine", () => {
   });
 
   it('is told to be in the way of a network of this machine, of whatever kind, also where it is alone', () => {
-    const own = [at('flt-1', '10.244.1.1/24'), at('flv-1', '10.244.1.0/32')];
-    expect(wanted([], [...home, ...own])?.problems).toEqual([]);
+    const clusters = [at('flt-1', '10.244.1.1/24'), at('flv-1', '10.244.1.0/32')];
+    expect(wanted([], [...home, ...clusters])?.problems).toEqual([]);
     const bridge = at('br-0123456789ab', '10.244.1.129/25');
     const others = [node('pi2', '10.244.2.0/24', '10.77.0.12')];
     const words = 'what is in 10.244.1.129/25 (br-0123456789ab) may not reach each other';
-    for (const found of [wanted([], [...home, ...own, bridge]), wanted(others, [...home, bridge])])
+    for (const found of [
+      wanted([], [...home, ...clusters, bridge]),
+      wanted(others, [...home, bridge]),
+    ])
       expect(found?.problems).toEqual([expect.stringContaining(words)]);
     const far = wanted(others, [...home, at('virbr0', '10.244.2.1/24')]);
     expect([far?.direct, far?.problems.length]).toEqual([[], 1]);

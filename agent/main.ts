@@ -11,6 +11,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import type { Transport } from '#kube/client/transport.ts';
 import { controlPlanePorts } from '#kube/machinery/control-planes.ts';
 import { hasBattery } from '#platform/battery.ts';
+import { retryAnnotation } from '#kube/machinery/agent-versions.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import { processLogger } from '#platform/log-sink.ts';
@@ -202,6 +203,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const { bindAddress, port } = flags;
   const shared = {
     onChange: () => agent?.tellNode(),
+    clearRetry: async () => agent?.annotateNode({ [retryAnnotation]: null }),
     clock: systemClock,
     logger,
     signal: stopping.signal,

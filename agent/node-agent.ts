@@ -492,6 +492,11 @@ export class NodeAgent {
     this.#registrar.trigger();
   }
 
+  /** Throws when it could not be written. */
+  annotateNode(annotations: Readonly<Record<string, string | null>>): Promise<void> {
+    return this.#registrar.annotate(annotations);
+  }
+
   #onSelf(node: Node): void {
     this.#self = node;
     void this.#engine.onNode(node);

@@ -10,7 +10,6 @@ import { parseCertificateRequest } from '#platform/certificate-request.ts';
 import { certifyKey, issueCertificate } from '#platform/certificate.ts';
 import { readKubeconfig, writeKubeconfig, type ClientConfig } from '#platform/kubeconfig.ts';
 import {
-  CredentialsError,
   ensureCredentials,
   keepCredentials,
   type Credentials,
@@ -181,12 +180,31 @@ describe('the credentials of an agent', () => {
     expect(readFileSync(path.join(folder, 'kubeconfig'), 'utf8')).toBe(before);
   });
 
-  it('that somebody refused are not asked for again', async () => {
+  it('that somebody refused are asked for ever more seldom, which is said once', async () => {
     await invite();
     refusal = 'not this one';
-    const refused = ensureCredentials(deps(true));
-    await expect(refused).rejects.toThrow(CredentialsError);
-    await expect(refused).rejects.toThrow('was not granted: not this one');
+    const said: unknown[] = [];
+    const over = new AbortController();
+    const logger = {
+      ...silentLogger,
+      error: (_: string, fields?: object) => void said.push(fields),
+    };
+    const waiting = ensureCredentials({ ...deps(true), logger, signal: over.signal });
+    let before = 0;
+    const counts: number[] = [];
+    for (let hour = 0; hour < 2; hour++) {
+      for (let minute = 0; minute < 60; minute++) {
+        clock.advance(60_000);
+        for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+      }
+      counts.push(asked.length - before);
+      before = asked.length;
+    }
+    over.abort();
+    expect(await waiting).toBeUndefined();
+    expect(counts[0]).toBeLessThan(15);
+    expect(counts[1]).toBeLessThanOrEqual(4);
+    expect(said).toMatchObject([{ error: expect.stringContaining('not granted: not this one') }]);
   });
 });
 

@@ -49,23 +49,43 @@ const wholeLife = 1;
 /** At most so long between two looks: the clock that counts is the wall's, and it leaps while a machine sleeps. */
 const lookMs = 3_600_000;
 const retryMs = { first: 250, max: 10_000 };
+/** After a refusal: only a person can help, by another token. */
+const refusedMs = { first: 5_000, max: 900_000 };
 const serverName = 'kubernetes';
 
 /** When all are there and good. Goes on trying while the API server can't be reached. Undefined: aborted. */
 export async function ensureCredentials(deps: CredentialsDeps): Promise<Credentials | undefined> {
   const { clock, logger, signal } = deps;
-  let isTold = false;
-  for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(waitMs * 2, retryMs.max)) {
+  let told = '';
+  const pauseMs = { fails: retryMs.first, refused: refusedMs.first };
+  while (!signal.aborted) {
+    let refused = false;
     try {
       return await ensureOnce(deps, wholeLife);
     } catch (error) {
-      if (error instanceof CredentialsError) throw error;
-      if (!isTold) logger.warn('Waiting for certificates', { error: messageOf(error) });
-      isTold = true;
+      refused = isRefusal(error);
+      if (error instanceof CredentialsError && !refused) throw error;
+      const why = messageOf(error);
+      if (refused && why !== told)
+        logger.error('The cluster does not take this machine; it asks again now and then', {
+          error: why,
+          toDo: 'add it again from the app, or make a new line for it',
+        });
+      else if (told === '') logger.warn('Waiting for certificates', { error: why });
+      told = why;
     }
+    const waitMs = refused ? pauseMs.refused : pauseMs.fails;
+    pauseMs.refused = refused ? Math.min(waitMs * 2, refusedMs.max) : refusedMs.first;
+    pauseMs.fails = refused ? retryMs.first : Math.min(waitMs * 2, retryMs.max);
     await delay(clock, waitMs, signal);
   }
   return undefined;
+}
+
+/** The token is none any more, or somebody said no: asking each second would only fill logs on both sides. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof CredentialsError) return error.isRefusal;
+  return hasReason(error, 'Unauthorized');
 }
 
 /** Renews them in time, until the signal aborts. `onRenewed`: what is to be used from now on. */

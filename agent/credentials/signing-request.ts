@@ -20,6 +20,13 @@ export interface WantedCertificate {
 /** It was refused, or this machine can't ask: the message says what is missing. */
 export class CredentialsError extends Error {
   override readonly name = 'CredentialsError';
+  /** Somebody said no. */
+  readonly isRefusal: boolean;
+
+  constructor(message: string, { isRefusal = false }: { readonly isRefusal?: boolean } = {}) {
+    super(message);
+    this.isRefusal = isRefusal;
+  }
 }
 
 const askAgainMs = 250;
@@ -47,6 +54,7 @@ export async function requestCertificate(
     if (refusal !== undefined)
       throw new CredentialsError(
         `the request ${name} for a certificate was not granted: ${refusal.message ?? refusal.reason ?? refusal.type}`,
+        { isRefusal: true },
       );
     await delay(clock, askAgainMs, signal);
   }

@@ -1,5 +1,6 @@
 // `agent --remove`: what node-removal.ts needs, of this machine. The API server is told if it answers; it may
 // be gone for good, and nothing here depends on it.
+import { X509Certificate } from 'node:crypto';
 import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { systemClock } from '#kube/base/clock.ts';
@@ -47,11 +48,15 @@ export async function removeNode(given: RemoveOptions): Promise<boolean> {
     lines.push(line);
     given.say(line);
   };
-  const options = { ...given, say };
-  const dataDirectory = await realpath(options.data).catch(() => options.data);
+  const dataDirectory = await realpath(given.data).catch(() => given.data);
   const config = await readKubeconfig(path.join(dataDirectory, 'kubeconfig')).catch(
     () => undefined,
   );
+  // Its certificate knows better than a setting that was written over.
+  const nodeName = (config && certifiedName(config)) ?? given.nodeName;
+  const options = { ...given, nodeName, say };
+  if (nodeName !== given.nodeName)
+    say(`this machine is the node ${nodeName} by its certificate, not ${given.nodeName}`);
   const isDone = await removeFrom(dataDirectory, options);
   if (config !== undefined) await tellEnd(config, options, { isFailed: !isDone, lines });
   return isDone;
@@ -125,6 +130,17 @@ async function removeFrom(dataDirectory: string, options: RemoveOptions): Promis
     say,
   });
   return removal.run();
+}
+
+/** Undefined: it has no certificate of a node. */
+export function certifiedName({ certPem }: ClientConfig): string | undefined {
+  if (certPem === undefined) return undefined;
+  try {
+    const { subject } = new X509Certificate(certPem);
+    return /^CN=system:node:(\S+)$/m.exec(subject)?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of the cluster, in this machine's kernel. */

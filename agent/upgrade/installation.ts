@@ -19,6 +19,8 @@ export interface Installation {
   confirm(): Promise<void>;
   /** Which agent was rolled back, and why. */
   failure(): Promise<{ readonly digest: string; readonly why: string } | undefined>;
+  /** So that it may be tried again. */
+  forgetFailure(): Promise<void>;
   /** What one of the placing programs says. Throws with its words. */
   run(
     program: PlacingProgram,
@@ -67,6 +69,7 @@ export async function openInstallation(root: string, folder: string): Promise<In
       const [, failed, why = ''] = /^agent-([0-9a-f]{12}) (.*)/.exec(text ?? '') ?? [];
       return failed === undefined ? undefined : { digest: failed, why };
     },
+    forgetFailure: () => rm(path.join(root, 'failed'), { force: true }),
     run: (program, args, input) =>
       runProgram(path.join(folder, 'programs', program), args, root, input),
   };

@@ -3,7 +3,7 @@ import type { Node } from '#kube/api/core.ts';
 import { ManualClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import type { TransportRequest } from '#kube/client/transport.ts';
-import { packageText, targetAnnotation } from '#kube/machinery/agent-versions.ts';
+import { packageText, retryAnnotation, targetAnnotation } from '#kube/machinery/agent-versions.ts';
 import type { Installation } from './installation.ts';
 import { Upgrader } from './upgrader.ts';
 
@@ -51,6 +51,7 @@ async function upgrader(): Promise<Upgrader> {
       if (isDiskReadOnly) throw new Error('EROFS: read-only file system');
     },
     failure: async () => failure,
+    forgetFailure: async () => void (failure = undefined),
     async run(program, args, input) {
       let bytes = '';
       for await (const chunk of input ?? []) bytes += Buffer.from(chunk).toString();
@@ -73,6 +74,7 @@ async function upgrader(): Promise<Upgrader> {
     }),
     architecture: 'x64',
     onChange: () => calls.push('tell'),
+    clearRetry: async () => void calls.push('heard'),
     restart: () => calls.push('restart'),
     clock,
     logger: silentLogger,
@@ -97,6 +99,23 @@ it('has the other agent placed and tried out, and ends', async () => {
     'try-out bbb',
     'restart',
   ]);
+});
+
+it('tries once more what failed when a person says so', async () => {
+  failure = { digest: 'bbbbbbbbbbbb', why: 'ended with code 1' };
+  const made = await upgrader();
+  made.onNode(node(next));
+  await settle();
+  expect(calls).toEqual([]);
+  const { metadata } = node(next);
+  const annotations = { ...metadata.annotations, [retryAnnotation]: 'requested' };
+  made.onNode({ ...node(next), metadata: { ...metadata, annotations } });
+  await settle();
+  expect([calls, failure]).toEqual([['tell', 'heard'], undefined]);
+  calls.length = 0;
+  made.onNode(node(next));
+  await settle();
+  expect(calls.at(-1)).toBe('restart');
 });
 
 it('fetches Node too where there is another', async () => {

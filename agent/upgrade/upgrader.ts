@@ -8,6 +8,7 @@ import type { Transport } from '#kube/client/transport.ts';
 import {
   digestOf,
   parsePackage,
+  retryAnnotation,
   targetAnnotation,
   upgradeAnnotation,
   upgradeText,
@@ -26,6 +27,8 @@ export interface UpgraderDeps {
   readonly architecture: string;
   /** What is to be told on the Node changed. */
   readonly onChange: () => void;
+  /** The person's request was heard. */
+  readonly clearRetry: () => Promise<void>;
   /** Ends this process, so that the supervisor starts what is current. */
   readonly restart: () => void;
   readonly clock: Clock;
@@ -86,7 +89,22 @@ export class Upgrader {
   onNode({ metadata }: Node): void {
     this.#target = metadata.annotations?.[targetAnnotation] ?? '';
     this.#source = metadata.annotations?.[packageSourceAnnotation];
+    if (metadata.annotations?.[retryAnnotation] !== undefined) void this.#forgetFailure();
     if (!this.#isBusy && this.#isWanted()) void this.#upgrade();
+  }
+
+  /** A person wants it tried once more. */
+  async #forgetFailure(): Promise<void> {
+    const { installation, clearRetry, logger } = this.#deps;
+    try {
+      await installation.forgetFailure();
+      this.#failedDigest = '';
+      this.#tell(null);
+      await clearRetry();
+    } catch (error) {
+      // With the next change of the Node again.
+      logger.warn('What failed is not forgotten yet', { error: messageOf(error) });
+    }
   }
 
   #isWanted(): boolean {

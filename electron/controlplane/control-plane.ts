@@ -102,6 +102,8 @@ export interface StartedControlPlane {
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
+/** After a start, which has enough to do. */
+const packAheadMs = 15_000;
 export const clusterConfig = {
   serviceCidr: '10.96.0.0/16',
   nodePortRange: [30_000, 32_767],
@@ -199,6 +201,7 @@ export class ControlPlane {
     const backup = this.#backup;
     this.#lead({ clients, probeApiService, authority, homePage, stateKeeping, backup }, backing);
     void runReleases(stateKeeping, this.#stopping.signal).catch(this.#deps.onFatal);
+    void this.#packAhead();
     const etcd = await this.#serveEtcd(pki, backing);
     void this.#renewDaily(pki, async () => {
       const serving = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
@@ -403,6 +406,16 @@ export class ControlPlane {
     page.start();
     informers.start(this.#stopping.signal);
     return page;
+  }
+
+  /** Where machines may be added by a click nobody is to wait for their package. */
+  async #packAhead(): Promise<void> {
+    const { clock, options } = this.#deps;
+    const mayBeAsked = options.discovery !== 'off' && !options.bindAddress.startsWith('127.');
+    if (!mayBeAsked) return;
+    const { signal } = this.#stopping;
+    await delay(clock, packAheadMs, signal);
+    if (!signal.aborted) await this.#packages.makeAhead(process.arch);
   }
 
   async #openAudit() {

@@ -3,7 +3,10 @@ import { createHash, X509Certificate } from 'node:crypto';
 import path from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
+import { secrets } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { tokenIdOf, tokenProblem, tokenRef } from '#kube/machinery/machine-tokens.ts';
+import { hasReason } from '#kube/machinery/status.ts';
 import type { ClusterPki } from '#platform/pki.ts';
 import type { Options } from '../options.ts';
 import type { ApiHandler } from './apiserver/http.ts';
@@ -64,6 +67,13 @@ export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
       };
     },
     pin: async () => pinOf((await pki.apiServer(servingNames(bindAddress, serviceIp))).certPem),
+    isDiscovering: options.discovery !== 'off',
+    async tokenProblem(userName) {
+      const id = tokenIdOf(userName);
+      if (id === undefined) return undefined;
+      const secret = await deps.client().get(secrets, tokenRef(id)).catch(ignoreMissing);
+      return tokenProblem(secret, id);
+    },
     issueToken: (nodeName) => issueToken({ ...deps, client: deps.client() }, nodeName),
   });
 }
@@ -72,4 +82,8 @@ export function createMachinePaths(deps: MachinePathsDeps): ApiHandler {
 export function pinOf(certificatePem: string): string {
   const key = new X509Certificate(certificatePem).publicKey.export({ type: 'spki', format: 'der' });
   return `sha256//${createHash('sha256').update(key).digest('base64')}`;
+}
+
+function ignoreMissing(error: unknown): undefined {
+  if (!hasReason(error, 'NotFound')) throw error;
 }

@@ -339,6 +339,19 @@ it('a machine that goes on answering is there an hour later, and devices that co
   expect((await theSearch()).metadata.resourceVersion).toBe(resourceVersion);
 });
 
+it('off: what a person typed is asked all the same, and nothing else', async () => {
+  home.ssh.set('192.168.5.10:22', debian);
+  await sim.client.create(machines, {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'Machine',
+    metadata: { name: 'shed' },
+    spec: { address: '192.168.5.10' },
+  });
+  await start('off');
+  expect(await told()).toEqual(['shed: True True/SshAnswers']);
+  expect([home.questions, home.asked]).toEqual([0, ['192.168.5.10:22']]);
+});
+
 it('off: nothing is opened, nobody is asked, and it says so', async () => {
   await start('off');
   await pass(60_000);
@@ -347,6 +360,16 @@ it('off: nothing is opened, nobody is asked, and it says so', async () => {
     status: 'False',
     reason: 'Off',
   });
+});
+
+it('one that was named by its card is called by its name once that is known', async () => {
+  home.table = [{ address: '10.77.0.41', hardwareAddress: 'b8:27:eb:00:00:11', interface: 'lan' }];
+  await start();
+  await pass(6000);
+  expect((await all()).map(({ metadata }) => metadata.name)).toEqual(['machine-000011']);
+  home.say('10.77.0.41', 'raspberrypi', 1_500_000);
+  await pass(6000);
+  expect((await all()).map(({ metadata }) => metadata.name)).toEqual(['raspberrypi']);
 });
 
 it('an interface that comes later is searched, one that goes is left', async () => {

@@ -2,9 +2,15 @@
 // minutes, and until somebody revokes them. Whoever comes with another is told which token it was and what is the matter.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { seededRandom } from '#kube/base/random.ts';
-import { certificateSigningRequests, secrets } from '#kube/client/resources.ts';
+import { certificateSigningRequests, configMaps, secrets } from '#kube/client/resources.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
-import { joiningGroup, oneMachineGroup, tokenRef } from '#kube/machinery/machine-tokens.ts';
+import {
+  joiningGroup,
+  oneMachineGroup,
+  tokenProblem,
+  tokenRef,
+} from '#kube/machinery/machine-tokens.ts';
+import { removedMachinesRef, withRemoved } from '#kube/machinery/removed-machines.ts';
 import { issueToken, revokeToken } from '../../electron/controlplane/fleet/tokens.ts';
 import { makeCertificateRequest } from '../setup/certificate-request.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
@@ -49,6 +55,26 @@ it('a machine joins by its token, once', async () => {
   expect(await ask(id, 'pi', 'again')).toBe(
     `TokenRefused: the token ${id} was used already, and is good once: make a new one to add the machine, and look who used it if that was not you`,
   );
+});
+
+it('a token that was used, or revoked, is good for no package either', async () => {
+  const id = await issued('pi');
+  const problem = async (): Promise<string | undefined> =>
+    tokenProblem(await sim.client.get(secrets, tokenRef(id)).catch(() => undefined), id);
+  expect(await problem()).toBeUndefined();
+  await ask(id, 'pi');
+  expect(await problem()).toBe(`the token ${id} was used already, and is good once`);
+  await revokeToken({ client: sim.client }, id);
+  expect(await problem()).toBe(`the token ${id} was revoked, or has ended`);
+});
+
+it('a machine that was taken out may come again once a person makes a token for it', async () => {
+  const gone = withRemoved(undefined, 'pi', { machineId: 'x', at: 'then' });
+  await sim.client.create(configMaps, gone);
+  await issued('nas');
+  expect((await sim.client.get(configMaps, removedMachinesRef)).data).toEqual(gone.data);
+  await issued('pi');
+  expect((await sim.client.get(configMaps, removedMachinesRef)).data ?? {}).toEqual({});
 });
 
 it('a token is for one machine only, and is not spent by another', async () => {

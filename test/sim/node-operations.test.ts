@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Node, Pod } from '#kube/api/core.ts';
 import type { NodeAction, NodeOperation, NodeOperationStatus } from '#kube/api/fleet.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
 import { configMaps, deployments, machines, nodes, pods } from '#kube/client/resources.ts';
 import {
   actionsAnnotation,
@@ -13,6 +14,7 @@ import {
   cardsAnnotation,
   type OperationState,
 } from '#kube/machinery/node-operations.ts';
+import { scheduleAnnotation, wakeForPodsAnnotation } from '#kube/machinery/power-schedule.ts';
 import { removedMachinesRef } from '#kube/machinery/removed-machines.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
@@ -252,5 +254,82 @@ describe('a machine that is to be woken', () => {
     await sim.client.patch(nodes, { name: 'pi' }, { metadata: { annotations } });
     expect((await ask('Wake')).phase).toBe('Asked');
     expect(wakeRequestOf(await pi())?.id).toMatch(/^[a-z0-9]{8}$/);
+  });
+});
+
+describe('a machine that has hours to be asleep', () => {
+  /** Beats, so that it counts as there. */
+  async function until(ms: number): Promise<void> {
+    for (const end = sim.clock.now() + ms; sim.clock.now() < end;) {
+      const { status } = await pi();
+      const now = rfc3339(sim.clock.now());
+      const conditions = (status?.conditions ?? []).map((one) => ({
+        ...one,
+        lastHeartbeatTime: now,
+      }));
+      await sim.client.patch(
+        nodes,
+        { name: 'pi' },
+        { status: { conditions } },
+        { subresource: 'status' },
+      );
+      await sim.advance(Math.min(30_000, end - sim.clock.now()));
+    }
+  }
+
+  it('is asked to sleep once it is time, and left alone by who wakes it', async () => {
+    const at = (minutes: number): string =>
+      new Date(Math.ceil(sim.clock.now() / 60_000) * 60_000 + minutes * 60_000)
+        .toISOString()
+        .slice(11, 16);
+    const annotations = { [scheduleAnnotation]: `${at(2)}-${at(60)}` };
+    await sim.client.patch(nodes, { name: 'pi' }, { metadata: { annotations } });
+    await until(60_000);
+    expect(await state()).toBe('none');
+    await until(120_000);
+    expect(await state()).toBe('Sleep Due closed');
+    await agentSays('Acting');
+    await agentSays('Done');
+    await until(60_000);
+    expect(await state()).toBe('none');
+  });
+
+  it('is woken when a pod waits that would fit it, if it may be', async () => {
+    await becomes('Unknown');
+    const card = {
+      name: 'eth0',
+      address: 'b8:27:eb:12:34:56',
+      network: '192.168.1.20/24',
+      wakes: true,
+    };
+    const annotations = {
+      [cardsAnnotation]: JSON.stringify([card]),
+      [wakeForPodsAnnotation]: 'true',
+    };
+    await sim.client.patch(nodes, { name: 'pi' }, { metadata: { annotations } });
+    const status = { allocatable: { cpu: '2', memory: '1Gi' } };
+    await sim.client.patch(nodes, { name: 'pi' }, { status }, { subresource: 'status' });
+    const wait = async (name: string, memory: string): Promise<void> => {
+      const resources = { requests: { memory } };
+      await sim.client.create(pods, {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { namespace: 'default', name },
+        spec: { containers: [{ name: 'main', image: 'x', resources }] },
+      });
+      const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable' };
+      const ref = { namespace: 'default', name };
+      await sim.client.patch(
+        pods,
+        ref,
+        { status: { conditions: [condition] } },
+        { subresource: 'status' },
+      );
+      await sim.settle();
+    };
+    await wait('large', '4Gi');
+    expect(wakeRequestOf(await pi())).toBeUndefined();
+    await wait('small', '100Mi');
+    expect(wakeRequestOf(await pi())).toBeDefined();
   });
 });

@@ -34,6 +34,7 @@ import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam/node-ipam.ts';
 import { createNodeLifecycleController } from './node/node-lifecycle.ts';
 import { createNodeOperationsController } from './node/operations.ts';
+import { createPowerPolicyController } from './node/power-policy.ts';
 import { createTaintEvictionController } from './node/taint-eviction.ts';
 import { createPodGarbageCollector } from './pod-gc.ts';
 import {
@@ -66,6 +67,7 @@ export const controllers: Readonly<Record<string, ControllerFactory>> = {
   nodeipam: createNodeIpamController,
   nodelifecycle: createNodeLifecycleController,
   nodeoperations: createNodeOperationsController,
+  powerpolicy: createPowerPolicyController,
   tainteviction: createTaintEvictionController,
   podgc: createPodGarbageCollector,
   clusterroleaggregation: createRoleAggregationController,
@@ -111,6 +113,7 @@ export const controllerAccounts: Readonly<Record<string, string>> = {
   nodeipam: 'node-controller',
   nodelifecycle: 'node-controller',
   nodeoperations: 'node-operation',
+  powerpolicy: 'node-operation',
   tainteviction: 'node-controller',
   podgc: 'pod-garbage-collector',
   clusterroleaggregation: 'clusterrole-aggregation-controller',

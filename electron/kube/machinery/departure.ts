@@ -163,7 +163,7 @@ function keeperWarnings({ node, action, keepers }: DepartureInput): readonly str
   const until = action === 'Sleep' ? 'until it wakes' : 'until it is back';
   return [
     others.length === 0
-      ? `${name} alone keeps what the cluster knows: ${until} apps run on as they are, and nothing can be changed or healed`
+      ? `${name} alone keeps what the cluster knows: ${until} apps elsewhere run on as they are, and nothing can be changed or healed`
       : `Without ${name} too few of the machines that keep the cluster's state are left: ${until} nothing can be changed or healed`,
   ];
 }

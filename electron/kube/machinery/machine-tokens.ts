@@ -90,6 +90,14 @@ export function tokenRefusal(
   return isOver ? `the token ${id} has ended: ${again}` : undefined;
 }
 
+/** Why it is good for nothing any more, in words; undefined: it is good. Of other bootstrap tokens nothing is known. */
+export function tokenProblem(secret: Secret | undefined, id: string): string | undefined {
+  if (secret === undefined) return `the token ${id} was revoked, or has ended`;
+  return secret.metadata.annotations?.[usedAnnotation] === undefined
+    ? undefined
+    : `the token ${id} was used already, and is good once`;
+}
+
 /** The same, spent; undefined: it is already. */
 export function spentToken(secret: Secret, requestUid: string): Secret | undefined {
   const { metadata } = secret;

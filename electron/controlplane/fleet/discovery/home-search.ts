@@ -35,6 +35,8 @@ export interface HomeSearchDeps {
 }
 
 const lookMs = 5000;
+/** While the search is off. */
+const typedLookMs = 60_000;
 /** What is heard comes in showers. */
 const settleMs = 200;
 /** What nobody hears is there as long as it answers when it is asked (SshAnswers: every ten minutes). */
@@ -106,23 +108,33 @@ export class HomeSearch {
         signal.removeEventListener('abort', done);
         resolve();
       };
-      const timer = interfaces === 'off' ? undefined : clock.timer(lookMs, done);
+      const timer = interfaces === 'off' ? this.#typedTimer(done) : clock.timer(lookMs, done);
       signal.addEventListener('abort', done);
       this.#ring = done;
       if (signal.aborted) done();
     });
   }
 
+  /** Where nobody told of a machine, an idle search is still. */
+  #typedTimer(done: () => void): ReturnType<Clock['timer']> | undefined {
+    const { machines: all, clock } = this.#deps;
+    const hasTyped = all.lister.list().some(({ spec }) => spec?.address !== undefined);
+    return hasTyped ? clock.timer(typedLookMs, done) : undefined;
+  }
+
   async #look(signal: AbortSignal): Promise<void> {
     const { interfaces, machines: all, nodes, clusterId, clock } = this.#deps;
-    if (interfaces !== 'off') {
-      await this.#listening.look();
+    // With the search off only what a person told of is asked, which is that person's wish.
+    const isOff = interfaces === 'off';
+    const known = all.lister.list().filter(({ spec }) => !isOff || spec?.address !== undefined);
+    if (!isOff || known.length > 0) {
+      if (!isOff) await this.#listening.look();
       await this.#lookForTyped();
       const seen = this.#seen();
       this.#askAll(seen);
       const nodeOf = this.#nodes();
       const actions = planMachines({
-        machines: all.lister.list(),
+        machines: known,
         seen: seen.filter(isCandidate),
         nodeOf: (address) => nodeOf.get(address),
         isNode: (name) => nodes.lister.get('', name) !== undefined,

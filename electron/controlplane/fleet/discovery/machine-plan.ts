@@ -40,6 +40,13 @@ export function planMachines(input: PlanInput): readonly MachineAction[] {
       actions.push({ type: 'delete', machine });
       continue;
     }
+    if (found !== undefined && isNamedAnew(machine, found)) {
+      // As a new one, below.
+      actions.push({ type: 'delete', machine });
+      taken.delete(machine.metadata.name);
+      matched.delete(machine);
+      continue;
+    }
     const status = statusOf(machine, found, input);
     if (!deepEqual(status, machine.status)) actions.push({ type: 'update', machine, status });
   }
@@ -57,7 +64,7 @@ export function planMachines(input: PlanInput): readonly MachineAction[] {
 function match(
   machines: readonly Machine[],
   seen: readonly SeenMachine[],
-): ReadonlyMap<Machine, SeenMachine> {
+): Map<Machine, SeenMachine> {
   const cards = seen.flatMap(hardwareOf);
   const isUnique = (card: string): boolean => cards.filter((one) => one === card).length === 1;
   const signs: readonly ((machine: Machine, one: SeenMachine) => boolean)[] = [
@@ -107,6 +114,19 @@ function shares(some: readonly string[] = [], others: readonly string[] = []): b
 export function isAt({ addresses, hostNames }: SeenMachine, typed: string): boolean {
   const name = typed.toLowerCase().replace(/\.local$/, '');
   return addresses.some(({ address }) => address === typed) || hostNames.includes(name);
+}
+
+/** It was called by its card or its address before it told its name. Nobody has touched it since. */
+function isNamedAnew(
+  { metadata, spec = {}, status = {} }: Machine,
+  { hostNames }: SeenMachine,
+): boolean {
+  const isNameless = /^(machine-[0-9a-f]{6}|at-\d+-\d+-\d+-\d+)(-\d+)?$/.test(metadata.name);
+  const isTouched =
+    Object.keys(spec).length > 0 || metadata.labels !== undefined || status.enrolment !== undefined;
+  return (
+    isNameless && !isTouched && hostNames.some((name) => isDns1123Subdomain(name).length === 0)
+  );
 }
 
 function isObsolete(machine: Machine, { seen, nowMs }: PlanInput): boolean {

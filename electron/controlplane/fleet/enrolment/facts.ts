@@ -31,9 +31,15 @@ has nft || missing="$missing nftables"
 has conntrack || missing="$missing conntrack"
 say missing "$missing"
 say memory-kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+free() { df -Pk "$1" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\).*/\1/p'; }
 for folder in /var/lib/docker /var/lib; do
   [ -d "$folder" ] || continue
-  say free-kb "$(df -Pk "$folder" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\).*/\1/p')"
+  say free-kb "$(free "$folder")"
+  break
+done
+for folder in /var/lib/flotilla /var/lib; do
+  [ -d "$folder" ] || continue
+  say agent-free-kb "$(free "$folder")"
   break
 done
 if [ -r /sys/fs/cgroup/cgroup.controllers ]; then
@@ -99,7 +105,10 @@ export interface MachineFacts {
   /** Packages of Debian that its agent needs. */
   readonly missing: readonly string[];
   readonly memoryBytes: number | undefined;
+  /** Where Docker keeps images. */
   readonly freeBytes: number | undefined;
+  /** Below /var/lib/flotilla, which may be another disk. */
+  readonly agentFreeBytes: number | undefined;
   /** Undefined: it can't be known. */
   readonly limitsMemory: boolean | undefined;
   /** The file with the line that a Raspberry Pi's kernel is started with. */
@@ -153,6 +162,7 @@ export function readFacts(output: string, nowMs: number): MachineFacts {
     missing: (text('missing') ?? '').split(' ').filter((name) => /^[a-z][a-z.]*$/.test(name)),
     memoryBytes: bytesOf(text('memory-kb')),
     freeBytes: bytesOf(text('free-kb')),
+    agentFreeBytes: bytesOf(text('agent-free-kb')),
     limitsMemory: limits === undefined ? undefined : limits === 'yes',
     bootLine: text('boot-line'),
     clockAheadMs: seconds === undefined ? undefined : seconds * 1000 - nowMs,

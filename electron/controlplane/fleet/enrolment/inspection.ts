@@ -13,7 +13,7 @@ import {
 } from './facts.ts';
 import { planEnrolment, type EnrolmentPlan, type PlanContext, type SudoAnswer } from './plan.ts';
 import type { HostKey, Login, Remote } from './remote.ts';
-import { outputOf, rootShell, trySudo } from './root-shell.ts';
+import { named, outputOf, rootShell, trySudo } from './root-shell.ts';
 import { waiting } from './run-steps.ts';
 import type { MachinePackage } from './steps.ts';
 
@@ -50,7 +50,10 @@ export async function inspect(
   deps: InspectionDeps,
 ): Promise<Inspection> {
   const { machine, spec, machines, clock } = deps;
-  const facts = readFacts(await outputOf(remote.run('sh', ['-c', factsText])), clock.now());
+  const facts = readFacts(
+    await named('what it tells of itself', outputOf(remote.run('sh', ['-c', factsText]))),
+    clock.now(),
+  );
   const packing = whatIsCopied(facts, deps);
   const sudo = await sudoAnswer(remote, facts, spec);
   const isRoot = facts.rights === 'root' || facts.rights === 'sudo' || sudo === 'accepted';
@@ -108,7 +111,7 @@ async function rootFacts(
   { sudoPassword, password }: EnrolmentSpec,
 ): Promise<RootFacts> {
   const run = rootShell(remote, rights, sudoPassword ?? password);
-  return readRootFacts(await outputOf(run(rootFactsText)));
+  return readRootFacts(await named('what it tells to root (sudo)', outputOf(run(rootFactsText))));
 }
 
 type Copied = MachinePackage | { readonly problem: string } | undefined;

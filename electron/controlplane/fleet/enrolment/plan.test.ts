@@ -21,6 +21,7 @@ const facts: MachineFacts = {
   missing: [],
   memoryBytes: 4 * gigabyte,
   freeBytes: 20 * gigabyte,
+  agentFreeBytes: 20 * gigabyte,
   limitsMemory: true,
   bootLine: undefined,
   clockAheadMs: 200,
@@ -253,4 +254,11 @@ describe('its name', () => {
   it.each(cases)('%s', (_name, given, want) => {
     expect([plan(given).nodeName, plan(given).obstacles]).toEqual([want, []]);
   });
+});
+
+it('a full disk below its own folder is found before anything is copied', () => {
+  const { obstacles } = planEnrolment({ ...facts, agentFreeBytes: 20 * 1024 ** 2 }, root, context);
+  expect(obstacles).toEqual([
+    'Only 20 MB are free on its disk below /var/lib/flotilla: 400 MB are needed',
+  ]);
 });

@@ -138,6 +138,12 @@ function systemObstacles(facts: MachineFacts, context: PlanContext): readonly st
     found.push(
       `Only ${Math.floor(freeBytes / megabyte)} MB are free on its disk below /var/lib: ${needed / megabyte} MB are needed`,
     );
+  const { agentFreeBytes } = facts;
+  const hasOwnDisk = agentFreeBytes !== freeBytes;
+  if (agentFreeBytes !== undefined && hasOwnDisk && agentFreeBytes < agentBytes)
+    found.push(
+      `Only ${Math.floor(agentFreeBytes / megabyte)} MB are free on its disk below /var/lib/flotilla: ${agentBytes / megabyte} MB are needed`,
+    );
   return found;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Remote, RunResult, StdinPart } from './remote.ts';
+import { RemoteError, type Remote, type RunResult, type StdinPart } from './remote.ts';
 import { outputOf, rootShell, trySudo } from './root-shell.ts';
 
 interface Asked {
@@ -54,6 +54,17 @@ describe('trying the password', () => {
     const { remote, asked } = recorder({ code, stderr });
     expect([await trySudo(remote, 'secret'), asked[0]?.stdin]).toEqual([want, ['secret\n']]);
   });
+});
+
+it('says that it is sudo which does not answer', async () => {
+  const { remote } = recorder();
+  const hangs = {
+    ...remote,
+    run: () => Promise.reject(new RemoteError('it took longer than 30 s')),
+  };
+  await expect(trySudo(hangs, 'secret')).rejects.toThrow(
+    'sudo there does not answer: it took longer than 30 s',
+  );
 });
 
 describe('what it printed', () => {

@@ -25,13 +25,27 @@ const withPassword = ['-k', '-S', '-p', ''];
 /** Nothing but the password is on stdin: a wrong one is asked for again, and anything would be taken for it. */
 export async function trySudo(remote: Remote, password: string): Promise<SudoAnswer> {
   const args = [...withPassword, '--', 'true'];
-  const { code, stderr } = await remote.run('sudo', args, { stdin: [`${password}\n`] });
+  const options = { stdin: [`${password}\n`] };
+  const { code, stderr } = await named(
+    'sudo there does not answer',
+    remote.run('sudo', args, options),
+  );
   if (code === 0) return 'accepted';
   if (/must have a tty|terminal is required/.test(stderr) && !/try again/.test(stderr))
     return 'needs-terminal';
   return /not in the sudoers|not allowed|may not run|afraid I can't/.test(stderr)
     ? 'not-allowed'
     : 'wrong-password';
+}
+
+/** An error of the program says what it was: a bare time-out tells nobody where to look. */
+export async function named<T>(what: string, run: Promise<T>): Promise<T> {
+  try {
+    return await run;
+  } catch (error) {
+    if (!(error instanceof RemoteError)) throw error;
+    throw new RemoteError(`${what}: ${error.message}`, { cause: error });
+  }
 }
 
 /** What the program printed. Throws with what it said when it failed. */

@@ -4,6 +4,7 @@
 // Source: deb(5), ar(5).
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { constants as system, setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { constants, zstdCompress } from 'node:zlib';
 import { pack } from 'tar-stream';
@@ -55,6 +56,8 @@ async function filtered(
 ): Promise<Uint8Array> {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(child, 'spawn');
+  // Nobody waits for it as for a page: others of this computer go first.
+  if (child.pid !== undefined) setPriority(child.pid, system.priority.PRIORITY_BELOW_NORMAL);
   // One that ends early says so by its exit code.
   child.stdin.on('error', () => {});
   child.stdin.end(input);

@@ -32,6 +32,9 @@ case $(uname -m) in
 esac
 setting() { sed -n "s/^$1=//p" ${machineRoot}/settings 2>/dev/null || :; }
 known=$(setting FLOTILLA_NODE_NAME) discovery=$(setting FLOTILLA_DISCOVERY)
+# Where the home is told of apps' names: on the interface of the way out.
+way_out() { while read -r name to rest; do [ "$to" = 00000000 ] && echo "$name" && break; done < /proc/net/route || :; }
+[ -n "$discovery" ] || [ $discovers = no ] || discovery=$(way_out)
 [ -z "$known" ] || [ "$known" = "$node" ] || refuse "it is the node $known already, and would not become $node; take it out first: sudo ${machineRoot}/current/programs/remove"
 [ "$(getconf LONG_BIT)" = 64 ] || refuse "its system is a 32-bit one; install the 64-bit one"
 get() {
@@ -42,6 +45,8 @@ kubeconfig=$(get kubeconfig) || refuse "the cluster did not answer, or the token
 authority() { sed -n 's/.*"certificate-authority-data": "\\([^"]*\\)".*/\\1/p'; }
 own=$(cat ${machineRoot}/state/kubeconfig 2>/dev/null | authority)
 [ -z "$own" ] || [ "$own" = "$(printf '%s\\n' "$kubeconfig" | authority)" ] || refuse "it belongs to another cluster, as its node $known; take it out there first: sudo ${machineRoot}/current/programs/remove"
+is_joined() { [ "$known" = "$node" ] && [ -n "$own" ] && systemctl is-active --quiet flotilla-agent.service; }
+if is_joined; then echo "This machine is the node $node of the cluster already."; return 0; fi
 package=$(get "package?architecture=$architecture") || refuse "the cluster did not answer, or the token is not good any more: make a new line"
 part() { printf '%s\\n' "$package" | sed -n "s/^$1 \\([0-9a-f]*\\) .*/\\1/p"; }
 runtime=$(part runtime) agent=$(part agent)
@@ -69,7 +74,9 @@ echo "This machine is the node $node of the cluster."
 add_machine "$@"
 `;
 
-export function installScript(): string {
+/** `isDiscovering`: whether machines are to tell the home of themselves and of apps' names. */
+export function installScript(isDiscovering: boolean): string {
   const functions = Object.entries(steps).map(([name, { text }]) => `${name}() (\n${text})\n`);
-  return `#!/bin/sh\n${functions.join('')}${body}`;
+  const setting = `discovers=${isDiscovering ? 'yes' : 'no'}\n`;
+  return `#!/bin/sh\n${setting}${functions.join('')}${body}`;
 }

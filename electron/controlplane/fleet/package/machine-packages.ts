@@ -46,6 +46,15 @@ export class MachinePackages {
     return making;
   };
 
+  /**
+   * Made before somebody asks, so that nobody waits for it: of this computer's kind, whose Node is here already. What fails is said to
+   * who asks.
+   */
+  async makeAhead(architecture: string): Promise<void> {
+    if (architecture !== 'x64' && architecture !== 'arm64') return;
+    await this.of(architecture).catch(() => undefined);
+  }
+
   /** Of the agent in it, without making the rest. Throws PackageError. */
   readonly versionOf = async (architecture: Architecture): Promise<string> =>
     agentVersion(architecture, await this.#source());

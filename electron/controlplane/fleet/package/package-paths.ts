@@ -5,7 +5,12 @@ import { createReadStream } from 'node:fs';
 import { agentKubeconfigText, type ClientConfig } from '#platform/kubeconfig.ts';
 import { packageText } from '#kube/machinery/agent-versions.ts';
 import { controlPlanePackageText } from '#kube/machinery/control-planes.ts';
-import { badRequest, methodNotAllowedHere, pageNotFound } from '#kube/machinery/status.ts';
+import {
+  badRequest,
+  forbidden,
+  methodNotAllowedHere,
+  pageNotFound,
+} from '#kube/machinery/status.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from '../../apiserver/http.ts';
 import {
   invitationFor,
@@ -26,6 +31,8 @@ import {
 export const machinesPath = '/flotilla/machines';
 
 export interface PackagePathsDeps {
+  /** Whether agents tell the home of apps' names, and that they are there. */
+  readonly isDiscovering: boolean;
   readonly packageFor: (architecture: Architecture) => Promise<MachinePackage>;
   readonly controlPlane: () => Promise<ControlPlanePackage>;
   readonly replicas: ReplicaPathsDeps;
@@ -34,6 +41,8 @@ export interface PackagePathsDeps {
   /** Of the key that this API server shows now: `sha256//…`. */
   readonly pin: () => Promise<string>;
   readonly issueToken: (nodeName: string) => Promise<IssuedToken>;
+  /** Of whoever came with a token that is no good any more, in words; undefined: it is, or it was none. */
+  readonly tokenProblem: (userName: string) => Promise<string | undefined>;
 }
 
 /** What the line is made for and good for. */
@@ -113,10 +122,16 @@ export function createPackagePaths(deps: PackagePathsDeps): ApiHandler {
       ['package', 'install', 'kubeconfig', 'controlplane'].includes(below) || sha256 !== undefined;
     if (!isKnown) throw pageNotFound();
     if (method !== 'GET') throw methodNotAllowedHere();
+    if (sha256 !== undefined || below === 'package') {
+      // The script and the address tell nothing; what was joined by is no key to the rest for whoever finds it.
+      const problem = await deps.tokenProblem(request.user?.name ?? '');
+      if (problem !== undefined)
+        throw forbidden({ group: '', resource: 'packages' }, below, problem);
+    }
     if (sha256 !== undefined) return fileOf(sha256);
     if (below === 'package') return packageOf(request);
     if (below === 'controlplane') return controlPlane();
-    return below === 'install' ? text(installScript()) : kubeconfigOf(request);
+    return below === 'install' ? text(installScript(deps.isDiscovering)) : kubeconfigOf(request);
   };
 }
 

@@ -1,13 +1,17 @@
 // Brings the agents of all machines to this release, by the plan: names on one Node at a time what it is to run. The
 // machine does the rest itself.
-import { Controller } from '#kube/client/controller.ts';
+import { Controller, type ReconcileResult } from '#kube/client/controller.ts';
 import type { Node } from '#kube/api/core.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
 import type { Informer } from '#kube/client/informer.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { targetAnnotation, versionAnnotation } from '#kube/machinery/agent-versions.ts';
+import {
+  targetAnnotation,
+  targetSinceAnnotation,
+  versionAnnotation,
+} from '#kube/machinery/agent-versions.ts';
 import { packageSourceAnnotation } from '#kube/machinery/control-planes.ts';
 import { nextUpgrade, type UpgradeStep } from './plan.ts';
 
@@ -27,6 +31,7 @@ export interface AgentUpgradesDeps {
 /** As nodes name them, and as packages do. */
 const architectures = { amd64: 'x64', arm64: 'arm64' } as const;
 const key = 'agents';
+const waitMs = 60_000;
 
 export function createAgentUpgrades(deps: AgentUpgradesDeps): Controller {
   const { client, clock, logger } = deps;
@@ -36,18 +41,22 @@ export function createAgentUpgrades(deps: AgentUpgradesDeps): Controller {
     metadata.annotations?.[versionAnnotation] === undefined ? [] : [key],
   );
 
-  async function reconcile(): Promise<void> {
-    if (!(await deps.isSource())) return;
+  async function reconcile(): Promise<ReconcileResult> {
+    if (!(await deps.isSource())) return {};
     const all = deps.nodes.lister.list();
-    const step = nextUpgrade(all, await wanted(all));
+    const step = nextUpgrade(all, await wanted(all), clock.now());
     tell(step);
-    if (step.type !== 'tell') return;
+    // Of one that does not come back nothing is heard: it is looked at by the clock.
+    if (step.type === 'wait') return { requeueAfterMs: waitMs };
+    if (step.type !== 'tell') return {};
     const { nodeName: name, version } = step;
     const annotations = {
       [targetAnnotation]: version,
+      [targetSinceAnnotation]: rfc3339(clock.now()),
       [packageSourceAnnotation]: deps.address() ?? null,
     };
     await client.patch(nodes, { name }, { metadata: { annotations } });
+    return {};
   }
 
   /** Only what there are machines for: a package takes time to make. */

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Node } from '#kube/api/core.ts';
+import { rfc3339 } from '#kube/base/clock.ts';
 import { nextUpgrade } from './plan.ts';
 
+const nowMs = 1_700_000_000_000;
 const old = `0.1.0+${'a'.repeat(12)}`;
 const older = `0.0.9+${'c'.repeat(12)}`;
 const fresh = `0.2.0+${'b'.repeat(12)}`;
@@ -12,11 +14,19 @@ interface Given {
   readonly report?: string;
   readonly isReady?: boolean;
   readonly architecture?: string;
+  /** Minutes ago. */
+  readonly toldAgo?: number;
 }
 
 function node(name: string, given: Given = {}): Node {
-  const { runs, told, report, isReady = true, architecture = 'amd64' } = given;
-  const annotations = Object.entries({ version: runs, target: told, upgrade: report })
+  const { runs, told, report, isReady = true, architecture = 'amd64', toldAgo } = given;
+  const since = toldAgo === undefined ? undefined : rfc3339(nowMs - toldAgo * 60_000);
+  const annotations = Object.entries({
+    version: runs,
+    target: told,
+    upgrade: report,
+    'target-since': since,
+  })
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => [`flotilla.dev/agent-${key}`, value]);
   return {
@@ -58,6 +68,36 @@ describe('the next machine that gets the new agent', () => {
       { type: 'tell', nodeName: 'b', version: fresh },
     ],
     [
+      'none while one is at it for some minutes, though it is silent',
+      [
+        node('a', { runs: old, told: fresh, isReady: false, toldAgo: 14 }),
+        node('b', { runs: old }),
+      ],
+      { type: 'wait', nodeName: 'a' },
+    ],
+    [
+      'the next one when one does not come back for long',
+      [
+        node('a', { runs: old, told: fresh, isReady: false, toldAgo: 16 }),
+        node('b', { runs: old }),
+      ],
+      { type: 'tell', nodeName: 'b', version: fresh },
+    ],
+    [
+      'or can not get it for long',
+      [node('a', { runs: old, told: fresh, toldAgo: 16 }), node('b', { runs: old })],
+      { type: 'tell', nodeName: 'b', version: fresh },
+    ],
+    [
+      'none any more when two do not come back',
+      [
+        node('a', { runs: old, told: fresh, isReady: false, toldAgo: 60 }),
+        node('b', { runs: old, told: fresh, isReady: false, toldAgo: 16 }),
+        node('c', { runs: old }),
+      ],
+      { type: 'stop', nodeName: 'b', why: 'neither it nor a came back from the upgrade' },
+    ],
+    [
       'none once it failed on one',
       [node('a', { runs: old, told: fresh, report: failed(fresh) }), node('b', { runs: old })],
       { type: 'stop', nodeName: 'a', why: 'ended with code 1' },
@@ -84,6 +124,6 @@ describe('the next machine that gets the new agent', () => {
     ],
   ];
   it.each(cases)('%s', (_, nodes, want) => {
-    expect(nextUpgrade(nodes, wanted)).toEqual(want);
+    expect(nextUpgrade(nodes, wanted, nowMs)).toEqual(want);
   });
 });

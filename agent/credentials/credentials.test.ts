@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateSigningRequest } from '#kube/api/certificates.ts';
-import { ManualClock } from '#kube/base/clock.ts';
+import { ManualClock, type Clock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { seededRandom } from '#kube/base/random.ts';
 import { parseCertificateRequest } from '#platform/certificate-request.ts';
@@ -189,21 +189,24 @@ describe('the credentials of an agent', () => {
       ...silentLogger,
       error: (_: string, fields?: object) => void said.push(fields),
     };
-    const waiting = ensureCredentials({ ...deps(true), logger, signal: over.signal });
-    let before = 0;
-    const counts: number[] = [];
-    for (let hour = 0; hour < 2; hour++) {
-      for (let minute = 0; minute < 60; minute++) {
-        clock.advance(60_000);
-        for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-      }
-      counts.push(asked.length - before);
-      before = asked.length;
+    const waits: number[] = [];
+    const watched: Clock = {
+      now: () => clock.now(),
+      monotonicMs: () => clock.monotonicMs(),
+      timer(ms, callback) {
+        if (ms >= 1000) waits.push(ms);
+        return clock.timer(ms, callback);
+      },
+    };
+    const ways = { ...deps(true), logger, clock: watched, signal: over.signal };
+    const waiting = ensureCredentials(ways);
+    while (waits.length < 9) {
+      clock.advance(waits.at(-1) ?? 0);
+      await new Promise((resolve) => setImmediate(resolve));
     }
     over.abort();
     expect(await waiting).toBeUndefined();
-    expect(counts[0]).toBeLessThan(15);
-    expect(counts[1]).toBeLessThanOrEqual(4);
+    expect(waits.map((ms) => ms / 1000)).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 900]);
     expect(said).toMatchObject([{ error: expect.stringContaining('not granted: not this one') }]);
   });
 });

@@ -23,8 +23,11 @@ export class CredentialsError extends Error {
   /** Somebody said no. */
   readonly isRefusal: boolean;
 
-  constructor(message: string, { isRefusal = false }: { readonly isRefusal?: boolean } = {}) {
-    super(message);
+  constructor(
+    message: string,
+    { isRefusal = false, ...options }: ErrorOptions & { readonly isRefusal?: boolean } = {},
+  ) {
+    super(message, options);
     this.isRefusal = isRefusal;
   }
 }

@@ -86,6 +86,8 @@ export interface EnrolmentSpec {
   hostKey?: string;
   /** Its host name if left out. */
   nodeName?: string;
+  /** It takes the place of the Node of that name, whose machine is gone: labels and role stay, and that one is refused from then on. */
+  replaceNode?: boolean;
   /** Goes on although the plan has warnings. */
   acceptWarnings?: boolean;
 }

@@ -185,10 +185,12 @@ function podWarnings(
   return found;
 }
 
-function goneWarnings({ node, action }: DepartureInput): readonly string[] {
+function goneWarnings({ node, action, keepers }: DepartureInput): readonly string[] {
   if (action !== 'Remove' || isNodeAnswering(node)) return [];
   const { name } = node.metadata;
+  const vote = `${name} has a vote on the cluster's state, which stays: take that away as well (npm run cluster -- remove ${name})`;
   return [
+    ...(keepers.has(name) ? [vote] : []),
     `${name} does not answer: it is taken out without it, and what lies there stays. If it ever comes back, the cluster refuses it, and it says how to clear it away or to add it again`,
   ];
 }

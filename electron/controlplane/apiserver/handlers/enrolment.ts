@@ -109,8 +109,8 @@ function validate(spec: EnrolmentSpec | undefined): FieldError[] {
 
 /** For those who may refuse it. What they change in it counts for nothing. */
 function withoutSecrets(name: string, spec: EnrolmentSpec): KubeObject {
-  const { phase, user, hostKey, nodeName, useAgent, acceptWarnings } = spec;
-  const shown = { phase, user, hostKey, nodeName, useAgent, acceptWarnings };
+  const { phase, user, hostKey, nodeName, replaceNode, useAgent, acceptWarnings } = spec;
+  const shown = { phase, user, hostKey, nodeName, replaceNode, useAgent, acceptWarnings };
   return {
     apiVersion: 'flotilla.dev/v1alpha1',
     kind: 'Enrolment',

@@ -1,11 +1,13 @@
 // Adds machines to the cluster: answers `machines/NAME/enrolment`, and does what was planned. Runs where it was asked;
 // passwords and keys are in this process' memory until it is done, and nowhere else.
 import type { EnrolmentSpec, EnrolmentStatus, Machine } from '#kube/api/fleet.ts';
-import type { Clock } from '#kube/base/clock.ts';
+import type { ConfigMap } from '#kube/api/core.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { machines, nodes } from '#kube/client/resources.ts';
+import { configMaps, machines, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
+import { removedMachinesRef, withRemoved } from '#kube/machinery/removed-machines.ts';
 import { badRequest, conflict, hasReason } from '#kube/machinery/status.ts';
 import {
   inspect,
@@ -169,7 +171,12 @@ export class Enrolments {
       discovery: isDiscovering ? (facts.interface ?? 'off') : 'off',
       bootLine: facts.bootLine,
       missing: facts.missing,
-      makeBootstrapKubeconfig: () => makeBootstrapKubeconfig(server, plan.nodeName),
+      makeBootstrapKubeconfig: async () => {
+        const kubeconfig = await makeBootstrapKubeconfig(server, plan.nodeName);
+        const { nodeName, replaces = '' } = plan;
+        if (replaces !== '') await this.#forbid(nodeName, replaces);
+        return kubeconfig;
+      },
       whyNotReady: () => this.#whyNotReady(plan.nodeName, facts.machineId),
       clock,
       signal,
@@ -226,6 +233,19 @@ export class Enrolments {
     if (spec?.hostKey !== undefined || hostKey === undefined) return;
     const { name } = metadata;
     await this.#deps.client.patch(machines, { name }, { spec: { hostKey: hostKey.fingerprint } });
+  }
+
+  /** The machine whose Node another takes over is none any more. */
+  async #forbid(nodeName: string, machineId: string): Promise<void> {
+    const { client, clock } = this.#deps;
+    const found: ConfigMap | undefined = await client
+      .get(configMaps, removedMachinesRef)
+      .catch((error: unknown) => {
+        if (!hasReason(error, 'NotFound')) throw error;
+        return undefined;
+      });
+    const next = withRemoved(found, nodeName, { machineId, at: rfc3339(clock.now()) });
+    await (found === undefined ? client.create(configMaps, next) : client.update(configMaps, next));
   }
 
   async #whyNotReady(name: string, machineId: string | undefined): Promise<string | undefined> {

@@ -73,6 +73,7 @@ export async function inspect(
       isReady: isConditionTrue(status?.conditions, 'Ready'),
     })),
     nodeName: spec.nodeName,
+    replaceNode: spec.replaceNode === true,
     sudo,
     server,
     reachesServer:

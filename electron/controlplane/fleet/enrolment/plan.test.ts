@@ -33,6 +33,7 @@ const context: PlanContext = {
   copied: { bytes: 31_000_000 },
   nodes: [],
   nodeName: undefined,
+  replaceNode: false,
   sudo: undefined,
   server: 'https://10.0.0.1:7443',
   reachesServer: true,
@@ -261,4 +262,33 @@ it('a full disk below its own folder is found before anything is copied', () => 
   expect(obstacles).toEqual([
     'Only 20 MB are free on its disk below /var/lib/flotilla: 400 MB are needed',
   ]);
+});
+
+describe('new hardware for an old name', () => {
+  const gone = { name: 'attic', machineId: 'id-of-old', isReady: false };
+  const plan = (node: object, replaceNode: boolean) =>
+    planEnrolment(facts, root, {
+      ...context,
+      nodeName: 'attic',
+      replaceNode,
+      nodes: [{ ...gone, ...node }],
+    });
+
+  it('takes the place of a machine that is gone, if that is asked for', () => {
+    const { obstacles, warnings, replaces, nodeName } = plan({}, true);
+    expect([obstacles, replaces, nodeName]).toEqual([[], 'id-of-old', 'attic']);
+    expect(warnings[0]).toMatch(
+      /^It takes the place of the node attic: .* the cluster refuses it$/,
+    );
+  });
+
+  it('not of one that is there', () => {
+    expect(plan({ isReady: true }, true).obstacles).toEqual([
+      'The node attic is there: shut it down before another takes its place',
+    ]);
+  });
+
+  it('nor unasked', () => {
+    expect(plan({}, false).obstacles[0]).toMatch(/spec\.replaceNode/);
+  });
 });

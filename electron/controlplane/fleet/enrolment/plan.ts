@@ -25,6 +25,8 @@ export interface EnrolmentPlan {
   readonly steps: readonly Step[];
   /** That it gets, or has. */
   readonly nodeName: string;
+  /** The machine id of the machine whose Node it takes over; undefined: of none. */
+  readonly replaces?: string;
   /** Any of them: nothing is begun. */
   readonly obstacles: readonly string[];
   /** Nothing of it stands in the way. */
@@ -51,6 +53,8 @@ export interface PlanContext {
   readonly nodes: readonly KnownNode[];
   /** That a person asked for. */
   readonly nodeName: string | undefined;
+  /** It is to take that one's place. */
+  readonly replaceNode: boolean;
   readonly sudo: SudoAnswer;
   /** `https://192.168.1.20:7443`: where it will look for the cluster; undefined: nowhere but on this machine. */
   readonly server: string | undefined;
@@ -81,6 +85,7 @@ export function planEnrolment(
   return {
     steps: stepsOf(facts, context),
     nodeName: name.nodeName,
+    ...(name.replaces !== undefined && { replaces: name.replaces }),
     obstacles: [
       ...systemObstacles(facts, context),
       ...clusterObstacles(root, context),
@@ -178,6 +183,7 @@ function clusterObstacles(root: RootFacts | undefined, context: PlanContext): re
 
 interface NodeName {
   readonly nodeName: string;
+  readonly replaces?: string;
   readonly obstacles: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -186,7 +192,7 @@ interface NodeName {
 function nodeNameOf(
   { hostName, machineId }: MachineFacts,
   root: RootFacts | undefined,
-  { nodes, nodeName: asked, clusterCa }: PlanContext,
+  { nodes, nodeName: asked, replaceNode, clusterCa }: PlanContext,
 ): NodeName {
   if (root?.nodeName !== undefined && root.clusterCa === clusterCa) {
     const { nodeName } = root;
@@ -217,13 +223,38 @@ function nodeNameOf(
     };
   const isTaken = (name: string): boolean => nodes.some((node) => node.name === name);
   if (!isTaken(own)) return { nodeName: own, obstacles: [], warnings: [] };
-  if (asked !== undefined)
-    return { nodeName: own, obstacles: [`There is a node ${own} already`], warnings: [] };
+  if (asked !== undefined) return takenName(own, nodes, replaceNode);
   let number = 2;
   while (isTaken(`${own}-${number}`)) number += 1;
   const nodeName = `${own}-${number}`;
   const warning = `There is a node ${own} already: this one is called ${nodeName} in the cluster`;
   return { nodeName, obstacles: [], warnings: [warning] };
+}
+
+/** New hardware may take an old one's place: with its name go its labels and what apps are bound to by them. */
+function takenName(name: string, nodes: readonly KnownNode[], replaceNode: boolean): NodeName {
+  const old = nodes.find((node) => node.name === name);
+  const refuse = (obstacle: string): NodeName => ({
+    nodeName: name,
+    obstacles: [obstacle],
+    warnings: [],
+  });
+  if (!replaceNode)
+    return refuse(
+      old?.isReady === true
+        ? `There is a node ${name} already`
+        : `There is a node ${name} already, which is not there now: choose another name, or let it take that one's place (spec.replaceNode)`,
+    );
+  if (old?.isReady === true)
+    return refuse(`The node ${name} is there: shut it down before another takes its place`);
+  return {
+    nodeName: name,
+    replaces: old?.machineId ?? '',
+    obstacles: [],
+    warnings: [
+      `It takes the place of the node ${name}: name, labels and role stay, the data on the old machine does not come along. If that one comes back, the cluster refuses it`,
+    ],
+  };
 }
 
 function toNodeName(hostName: string): string {

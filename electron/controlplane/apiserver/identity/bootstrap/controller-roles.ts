@@ -186,7 +186,7 @@ const rulesByName: Readonly<Record<string, readonly PolicyRule[]>> = {
     rule(`${read} patch`, 'flotilla.dev', 'machines'),
     rule('update', 'flotilla.dev', 'machines/status'),
     rule(read, 'core', 'nodes'),
-    rule('create', 'core', 'secrets'),
+    rule('create', 'core', 'secrets configmaps'),
     rule('get update', 'core', 'configmaps', removedMachinesRef.name),
   ],
   // Differs: Kubernetes has none. What `nodes/power` and `nodes/removal` ask for, until it is done.

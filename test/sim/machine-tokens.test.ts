@@ -16,13 +16,14 @@ import { makeCertificateRequest } from '../setup/certificate-request.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
 let sim: SimulatedControlPlane;
+let seed = 7;
 beforeEach(async () => {
   sim = await startControlPlane();
 });
 afterEach(() => sim.stop());
 
 async function issued(nodeName: string) {
-  const deps = { client: sim.client, clock: sim.clock, random: seededRandom(7) };
+  const deps = { client: sim.client, clock: sim.clock, random: seededRandom(seed++) };
   const { id } = await issueToken(deps, nodeName);
   await sim.settle();
   return id;

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Enrolment, EnrolmentSpec, EnrolmentStatus } from '#kube/api/fleet.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { InformerFactory } from '#kube/client/informer.ts';
-import { machines, nodes } from '#kube/client/resources.ts';
+import { configMaps, machines, nodes } from '#kube/client/resources.ts';
+import { removedMachinesRef, withRemoved } from '#kube/machinery/removed-machines.ts';
 import { serviceAccountGroups } from '../../electron/controlplane/apiserver/identity/authentication.ts';
 import { watchAbandoned } from '../../electron/controlplane/fleet/enrolment/abandoned.ts';
 import { Enrolments } from '../../electron/controlplane/fleet/enrolment/enrolments.ts';
@@ -205,6 +206,37 @@ describe('looking', () => {
 });
 
 describe('adding', () => {
+  it('lets a machine come again that was taken out while it was gone', async () => {
+    const made = await newMachine();
+    const gone = { machineId: `id-of-${made.name}`, at: 'then' };
+    await sim.client.create(configMaps, withRemoved(undefined, made.name, gone));
+    expect((await apply(made)).phase).toBe('Done');
+    const { data = {} } = await sim.client.get(configMaps, removedMachinesRef);
+    expect(data).toEqual({});
+    await sim.client.delete(configMaps, removedMachinesRef);
+  });
+
+  it('puts new hardware in an old one’s place, and remembers that one', async () => {
+    const made = await newMachine();
+    const old = `old-${made.name}`;
+    await sim.addNode(old);
+    const node = await sim.client.get(nodes, { name: old });
+    const conditions = [{ type: 'Ready', status: 'Unknown' }];
+    const nodeInfo = { machineID: 'id-of-old' } as never;
+    await sim.client.updateStatus(nodes, { ...node, status: { conditions, nodeInfo } });
+    const asked = {
+      nodeName: old,
+      phase: 'Inspect',
+      hostKey: made.machine.hostKey.fingerprint,
+    } as const;
+    expect((await ask(made.name, asked)).phase).toBe('Obstructed');
+    const planned = await ask(made.name, { ...asked, replaceNode: true });
+    expect([planned.phase, planned.warnings?.[0]]).toEqual([
+      'Planned',
+      expect.stringContaining(`It takes the place of the node ${old}`),
+    ]);
+  });
+
   it('does all that is missing, tells it step by step, and keeps no secret', async () => {
     const made = await newMachine();
     needsEverything(made);

@@ -7,7 +7,11 @@ import type { Logger } from '#kube/base/logger.ts';
 import { configMaps, machines, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { getCondition } from '#kube/machinery/conditions.ts';
-import { removedMachinesRef, withRemoved } from '#kube/machinery/removed-machines.ts';
+import {
+  removedMachinesRef,
+  withoutRemoved,
+  withRemoved,
+} from '#kube/machinery/removed-machines.ts';
 import { badRequest, conflict, hasReason } from '#kube/machinery/status.ts';
 import {
   inspect,
@@ -136,6 +140,7 @@ export class Enrolments {
           message: 'There are warnings: accept them to go on (spec.acceptWarnings)',
         };
       await this.#pin(machine, status);
+      await this.#allow(inspection.plan.nodeName, inspection.facts.machineId);
       let last: EnrolmentStatus = { ...status, phase: 'Running' };
       if (status.hostKey !== undefined) last.hostKey = { ...status.hostKey, isPinned: true };
       const { steps, nodeName } = inspection.plan;
@@ -235,15 +240,26 @@ export class Enrolments {
     await this.#deps.client.patch(machines, { name }, { spec: { hostKey: hostKey.fingerprint } });
   }
 
+  async #removed(): Promise<ConfigMap | undefined> {
+    try {
+      return await this.#deps.client.get(configMaps, removedMachinesRef);
+    } catch (error) {
+      if (!hasReason(error, 'NotFound')) throw error;
+      return undefined;
+    }
+  }
+
+  /** One that was taken out while it was gone may be a node again: a person adds it. */
+  async #allow(nodeName: string, machineId: string | undefined): Promise<void> {
+    if (machineId === undefined) return;
+    const next = withoutRemoved(await this.#removed(), nodeName, machineId);
+    if (next !== undefined) await this.#deps.client.update(configMaps, next);
+  }
+
   /** The machine whose Node another takes over is none any more. */
   async #forbid(nodeName: string, machineId: string): Promise<void> {
     const { client, clock } = this.#deps;
-    const found: ConfigMap | undefined = await client
-      .get(configMaps, removedMachinesRef)
-      .catch((error: unknown) => {
-        if (!hasReason(error, 'NotFound')) throw error;
-        return undefined;
-      });
+    const found = await this.#removed();
     const next = withRemoved(found, nodeName, { machineId, at: rfc3339(clock.now()) });
     await (found === undefined ? client.create(configMaps, next) : client.update(configMaps, next));
   }

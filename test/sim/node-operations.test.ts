@@ -64,7 +64,7 @@ async function ask(
   };
   const answer = await client.createSubresource(nodes, { name }, subresource, body);
   await sim.settle();
-  return (answer as unknown as NodeOperation).status!;
+  return (answer as NodeOperation).status!;
 }
 
 const pi = (): Promise<Node> => sim.client.get(nodes, { name: 'pi' });

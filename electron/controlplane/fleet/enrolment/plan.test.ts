@@ -266,16 +266,16 @@ it('a full disk below its own folder is found before anything is copied', () => 
 
 describe('new hardware for an old name', () => {
   const gone = { name: 'attic', machineId: 'id-of-old', isReady: false };
-  const plan = (node: object, replaceNode: boolean) =>
+  const asking = (more: object, replaceNode: boolean) =>
     planEnrolment(facts, root, {
       ...context,
       nodeName: 'attic',
       replaceNode,
-      nodes: [{ ...gone, ...node }],
+      nodes: [{ ...gone, ...more }],
     });
 
   it('takes the place of a machine that is gone, if that is asked for', () => {
-    const { obstacles, warnings, replaces, nodeName } = plan({}, true);
+    const { obstacles, warnings, replaces, nodeName } = asking({}, true);
     expect([obstacles, replaces, nodeName]).toEqual([[], 'id-of-old', 'attic']);
     expect(warnings[0]).toMatch(
       /^It takes the place of the node attic: .* the cluster refuses it$/,
@@ -283,12 +283,12 @@ describe('new hardware for an old name', () => {
   });
 
   it('not of one that is there', () => {
-    expect(plan({ isReady: true }, true).obstacles).toEqual([
+    expect(asking({ isReady: true }, true).obstacles).toEqual([
       'The node attic is there: shut it down before another takes its place',
     ]);
   });
 
   it('nor unasked', () => {
-    expect(plan({}, false).obstacles[0]).toMatch(/spec\.replaceNode/);
+    expect(asking({}, false).obstacles[0]).toMatch(/spec\.replaceNode/);
   });
 });

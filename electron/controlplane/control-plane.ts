@@ -18,7 +18,9 @@ import {
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import { addressWatch } from '#platform/address-watch.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { machineAddresses } from '#platform/machine-addresses.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
@@ -50,7 +52,8 @@ import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
 import { lead, type LeadingDeps } from './leading.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
-import { apiServersOf, ensureObject, forgetApiServer, keepersOf } from './own-objects.ts';
+import { apiServersOf, ensureObject, keepersOf, registerApiServer } from './own-objects.ts';
+import { followOwnPlace } from './own-place.ts';
 import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMachineAdding } from './machine-adding.ts';
@@ -102,6 +105,8 @@ export interface StartedControlPlane {
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
+/** Where nothing tells of addresses that change. */
+const addressLookMs = 10_000;
 export const clusterConfig = {
   serviceCidr: '10.96.0.0/16',
   nodePortRange: [30_000, 32_767],
@@ -200,10 +205,14 @@ export class ControlPlane {
     this.#lead({ clients, probeApiService, authority, homePage, stateKeeping, backup }, backing);
     void runReleases(stateKeeping, this.#stopping.signal).catch(this.#deps.onFatal);
     const etcd = await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(pki, async () => {
+    const serve = async (): Promise<void> => {
       const serving = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
+    };
+    this.#followAddresses(client, apiPort, serve);
+    void this.#renewDaily(pki, async () => {
+      await serve();
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
@@ -420,20 +429,34 @@ export class ControlPlane {
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
-    const apiServerAddress = addressForOthers(this.#deps.options.bindAddress);
-    const [apiServerId = ''] = this.#apiServers().keys();
-    if (apiServerAddress === undefined)
-      await this.#unlessRefused(() => forgetApiServer(client, apiServerId));
-    const objects = bootstrapObjects({
-      serviceCidr,
-      apiServerPort,
-      apiServerId,
-      ...(apiServerAddress !== undefined && { apiServerAddress }),
-    });
+    const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     const ensure = (object: KubeObject) => this.#unlessRefused(() => ensureObject(client, object));
     for (const object of objects) await ensure(object);
     await Promise.all([...bootstrapLevels, ...bootstrapSchemas].map(ensure));
     await this.#unlessRefused(() => ensureBootstrapRbac(client));
+    await this.#unlessRefused(() => this.#register(client, apiServerPort));
+  }
+
+  /** Where others reach this control plane now. */
+  async #register(client: RestClient, port: number): Promise<void> {
+    const [id = ''] = this.#apiServers().keys();
+    const address = addressForOthers(this.#deps.options.bindAddress);
+    await registerApiServer(client, { id, address, port });
+  }
+
+  /** The addresses of this machine may be others at any time. */
+  #followAddresses(client: RestClient, port: number, serve: () => Promise<void>): void {
+    const { options, clock, logger, onFatal } = this.#deps;
+    if (options.bindAddress !== everywhere) return;
+    const following = followOwnPlace({
+      addresses: () => machineAddresses(),
+      watch: addressWatch(clock, { lookEveryMs: addressLookMs }),
+      steps: [serve, () => this.#register(client, port)],
+      clock,
+      logger,
+      signal: this.#stopping.signal,
+    });
+    following.catch(onFatal);
   }
 
   /**

@@ -173,7 +173,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const ways: CredentialsDeps = {
     ...flags,
     dataDirectory: flags.data,
-    withClient: clientMaker(flags, logger),
+    withClient: clientMaker(flags),
     clock: systemClock,
     random,
     logger,
@@ -359,10 +359,15 @@ function peerIdentity({ client }: Credentials): PeerIdentity {
 }
 
 /** To whichever API server answers: the one that `config` names, or another that this machine knows. */
-function clientMaker({ data, nodeName }: Flags, logger: Logger): RemoveOptions['withClient'] {
+function clientMaker({ data, nodeName }: Flags): RemoveOptions['withClient'] {
+  const common = { clock: systemClock, random, logger: silentLogger };
   return async (config, use) => {
-    const deps = { config, nodeName, dataDirectory: data, clock: systemClock, random, logger };
-    const { transport } = await openApiServers(deps);
+    const { transport } = await openApiServers({
+      ...common,
+      config,
+      nodeName,
+      dataDirectory: data,
+    });
     try {
       return await use(new RestClient({ transport, userAgent: 'kubelet/flotilla-agent-joining' }));
     } finally {
@@ -408,7 +413,7 @@ async function remove(flags: Flags, logDirectory: string): Promise<never> {
   const variables = process.env;
   try {
     const { removeNode } = await import('./removal/remove-command.ts');
-    const withClient = clientMaker(flags, silentLogger);
+    const withClient = clientMaker(flags);
     const options = { data, nodeName, logDirectory, userId, variables, say, withClient };
     const isDone = await removeNode(options);
     process.exit(isDone ? 0 : 1);

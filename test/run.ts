@@ -89,6 +89,7 @@ const apart: readonly string[] = [
     .concat('faults-backup', 'network-policy', 'operator', 'power-cut')
     .map((name) => `test/compat/${name}.test.ts`),
   ...[
+    'api-failover',
     'cluster-backup',
     'cluster-command',
     'datastore',

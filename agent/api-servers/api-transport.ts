@@ -260,8 +260,7 @@ export class ApiTransport implements Transport {
     else this.#current?.connection.close();
     const standing = { server, connection };
     this.#current = standing;
-    if (this.#before !== '' && this.#before !== server)
-      logger.info('Speaks with another API server', { server, before: this.#before });
+    if (this.#before !== server) logger.info('Speaks with an API server', { server });
     this.#before = server;
     this.#tellWaiting(({ resolve }) => resolve(standing));
   }

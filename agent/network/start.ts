@@ -2,10 +2,10 @@
 import type { Node } from '#kube/api/core.ts';
 import type { InformerFactory } from '#kube/client/informer.ts';
 import { nodes } from '#kube/client/resources.ts';
+import { addressWatch } from '#platform/address-watch.ts';
 import { proxySystem } from '../proxy/system.ts';
 import { DockerRuntime } from '../runtime/docker-runtime.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { addressWatch } from './address-watch.ts';
 import { networkNames } from './names.ts';
 import { PodNetworkKeeper, type PodNetworkKeeperDeps } from './pod-network-keeper.ts';
 
@@ -33,7 +33,7 @@ export function startPodNetwork(deps: PodNetworkDeps): PodNetworkKeeper | undefi
     names: networkNames(clusterId),
     engineNetwork: async () => (await runtime.foundNetwork())?.cidr,
     watchAddresses(onChange, signal) {
-      watch(() => {
+      void watch(() => {
         onAddresses();
         onChange();
       }, signal);

@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { createInterface } from 'node:readline';
-import { boundToUs } from '../run-command.ts';
+import { boundToUs } from '#platform/bound-process.ts';
 
 export interface CommandResult {
   /** Undefined when the command does not exist or was killed. */

@@ -1,6 +1,8 @@
 // What follows from where the API listens: the addresses that its certificate names, and the one that pods and
 // other machines are told.
-import { networkInterfaces } from 'node:os';
+import { machineAddresses } from '#platform/machine-addresses.ts';
+
+export { machineAddresses };
 
 export const everywhere = '0.0.0.0';
 
@@ -30,19 +32,4 @@ export function addressForOthers(
 ): string | undefined {
   if (bindAddress.startsWith('127.')) return undefined;
   return bindAddress === everywhere ? own[0] : bindAddress;
-}
-
-/** Of interfaces to the outside: neither containers' nor virtual machines'. */
-export function machineAddresses(interfaces = networkInterfaces()): readonly string[] {
-  return Object.entries(interfaces)
-    .filter(([name]) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
-    .flatMap(([, entries = []]) => entries)
-    .filter(({ family, internal }) => family === 'IPv4' && !internal)
-    .toSorted((a, b) => Number(isAlone(a)) - Number(isAlone(b)))
-    .map(({ address }) => address);
-}
-
-/** One of a pool of addresses, perhaps, which this machine only answers for: not first. */
-function isAlone({ cidr }: { readonly cidr: string | null }): boolean {
-  return cidr?.endsWith('/32') === true;
 }

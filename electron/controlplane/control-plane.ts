@@ -18,9 +18,10 @@ import {
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import { addressWatch } from '#platform/address-watch.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
+import { machineAddresses } from '#platform/machine-addresses.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
-import { subjectIdentity } from '#platform/certificate.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { networkLinks, wakeFrom } from '#platform/wake-on-lan.ts';
 import { ClusterPki, ensureSecret } from '#platform/pki.ts';
@@ -34,7 +35,6 @@ import type { ApiHandler } from './apiserver/http.ts';
 import type { NodeVolumes } from './apiserver/identity/node-volumes.ts';
 import { ApiServer } from './apiserver/listener/server.ts';
 import { goPlatform } from './apiserver/documents/version.ts';
-import { listenError } from './apiserver/listener/listen-error.ts';
 import { openBacking, type Backing } from './backing.ts';
 import { digestOf } from './backup/bundle.ts';
 import { createClusterBackup, type ClusterBackupParts } from './cluster-backup.ts';
@@ -42,7 +42,7 @@ import { addressForOthers, everywhere, listenedAddresses, servingNames } from '.
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import { createNodeOperations } from './fleet/power/operations.ts';
 import type { Group } from './fleet/replicas/group.ts';
-import { createEtcdServer, type EtcdServer } from './etcd/server.ts';
+import { serveEtcd } from './etcd-serving.ts';
 import { authorityOf } from './cluster-authority.ts';
 import { ensureClusterTrust, FrontProxy } from './cluster-trust.ts';
 import { ensureBootstrapRbac } from './bootstrap-rbac.ts';
@@ -50,11 +50,12 @@ import { LateHandler } from './late-handler.ts';
 import { LeaderWork } from './leader-work.ts';
 import { lead, type LeadingDeps } from './leading.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
-import { apiServersOf, ensureObject, forgetApiServer, keepersOf } from './own-objects.ts';
+import { apiServersOf, ensureObject, keepersOf, registerApiServer } from './own-objects.ts';
+import { followOwnPlace } from './own-place.ts';
 import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMachineAdding } from './machine-adding.ts';
-import { createMachinePaths, packagesOf } from './machine-paths.ts';
+import { createMachinePaths, packAhead, packagesOf } from './machine-paths.ts';
 import { groupOf, runReleases, type StateKeepingDeps } from './state-keeping.ts';
 import { createMemberPaths } from './members/paths.ts';
 import { bootstrapObjects, kubernetesServiceIP } from './registry/bootstrap.ts';
@@ -102,8 +103,8 @@ export interface StartedControlPlane {
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
-/** After a start, which has enough to do. */
-const packAheadMs = 15_000;
+/** Where nothing tells of addresses that change. */
+const addressLookMs = 10_000;
 export const clusterConfig = {
   serviceCidr: '10.96.0.0/16',
   nodePortRange: [30_000, 32_767],
@@ -201,12 +202,17 @@ export class ControlPlane {
     const backup = this.#backup;
     this.#lead({ clients, probeApiService, authority, homePage, stateKeeping, backup }, backing);
     void runReleases(stateKeeping, this.#stopping.signal).catch(this.#deps.onFatal);
-    void this.#packAhead();
-    const etcd = await this.#serveEtcd(pki, backing);
-    void this.#renewDaily(pki, async () => {
+    void packAhead({ ...this.#deps, packages: this.#packages }, this.#stopping.signal);
+    const etcd = await serveEtcd(pki, backing, { ...this.#deps, serviceIp });
+    if (etcd !== undefined) this.#stops.push(() => etcd.close());
+    const serve = async (): Promise<void> => {
       const serving = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
+    };
+    this.#followAddresses(client, apiPort, serve);
+    void this.#renewDaily(pki, async () => {
+      await serve();
       await backing.own?.opened.renew();
       await frontProxy.renew();
     });
@@ -408,16 +414,6 @@ export class ControlPlane {
     return page;
   }
 
-  /** Where machines may be added by a click nobody is to wait for their package. */
-  async #packAhead(): Promise<void> {
-    const { clock, options } = this.#deps;
-    const mayBeAsked = options.discovery !== 'off' && !options.bindAddress.startsWith('127.');
-    if (!mayBeAsked) return;
-    const { signal } = this.#stopping;
-    await delay(clock, packAheadMs, signal);
-    if (!signal.aborted) await this.#packages.makeAhead(process.arch);
-  }
-
   async #openAudit() {
     const { options, clock, logger } = this.#deps;
     const { auditPolicy } = options;
@@ -433,20 +429,34 @@ export class ControlPlane {
   /** Creates what every cluster starts with; what a person changed since stays as it is. */
   async #bootstrap(client: RestClient, apiServerPort: number): Promise<void> {
     const { serviceCidr } = clusterConfig;
-    const apiServerAddress = addressForOthers(this.#deps.options.bindAddress);
-    const [apiServerId = ''] = this.#apiServers().keys();
-    if (apiServerAddress === undefined)
-      await this.#unlessRefused(() => forgetApiServer(client, apiServerId));
-    const objects = bootstrapObjects({
-      serviceCidr,
-      apiServerPort,
-      apiServerId,
-      ...(apiServerAddress !== undefined && { apiServerAddress }),
-    });
+    const objects = bootstrapObjects({ serviceCidr, apiServerPort });
     const ensure = (object: KubeObject) => this.#unlessRefused(() => ensureObject(client, object));
     for (const object of objects) await ensure(object);
     await Promise.all([...bootstrapLevels, ...bootstrapSchemas].map(ensure));
     await this.#unlessRefused(() => ensureBootstrapRbac(client));
+    await this.#unlessRefused(() => this.#register(client, apiServerPort));
+  }
+
+  /** Where others reach this control plane now. */
+  async #register(client: RestClient, port: number): Promise<void> {
+    const [id = ''] = this.#apiServers().keys();
+    const address = addressForOthers(this.#deps.options.bindAddress);
+    await registerApiServer(client, { id, address, port });
+  }
+
+  /** The addresses of this machine may be others at any time. */
+  #followAddresses(client: RestClient, port: number, serve: () => Promise<void>): void {
+    const { options, clock, logger, onFatal } = this.#deps;
+    if (options.bindAddress !== everywhere) return;
+    const following = followOwnPlace({
+      addresses: () => machineAddresses(),
+      watch: addressWatch(clock, { lookEveryMs: addressLookMs }),
+      steps: [serve, () => this.#register(client, port)],
+      clock,
+      logger,
+      signal: this.#stopping.signal,
+    });
+    following.catch(onFatal);
   }
 
   /**
@@ -524,39 +534,6 @@ export class ControlPlane {
       },
       logger: logger.with({ component: 'fleet' }),
     };
-  }
-
-  /** etcd's own API, for administrators of this machine. */
-  async #serveEtcd(pki: ClusterPki, { own }: Backing): Promise<EtcdServer | undefined> {
-    const { options, clock, random, logger } = this.#deps;
-    const { etcdPort } = options;
-    if (etcdPort === undefined || own === undefined) return undefined;
-    const { keyPem, certPem } = await pki.apiServer(servingNames(options.bindAddress, serviceIp));
-    let port = etcdPort;
-    const server = createEtcdServer({
-      kv: own.opened.kv,
-      cluster: own.members.clusterInfo(() => `https://${host}:${port}`),
-      clock,
-      random,
-      logger: logger.with({ component: 'etcd' }),
-      temporaryFolder: options.dataDirectory,
-      tls: {
-        key: keyPem,
-        cert: certPem,
-        ca: pki.caPem,
-        authorize: (certificate) =>
-          certificate !== undefined &&
-          (subjectIdentity(certificate)?.organizations.includes('system:masters') ?? false),
-      },
-    });
-    try {
-      port = await server.listen(etcdPort, host);
-    } catch (error) {
-      throw listenError(error as NodeJS.ErrnoException, { host, port }, '--etcd-port');
-    }
-    logger.info("Serves etcd's API", { port });
-    this.#stops.push(() => server.close());
-    return server;
   }
 
   /** Certificates last a year and are made again when two months are left, also while running. */

@@ -1,7 +1,7 @@
 // What of the control plane the paths for machines need (fleet/package): its address, its key, its authority.
 import { createHash, X509Certificate } from 'node:crypto';
 import path from 'node:path';
-import type { Clock } from '#kube/base/clock.ts';
+import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import { secrets } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
@@ -86,4 +86,18 @@ export function pinOf(certificatePem: string): string {
 
 function ignoreMissing(error: unknown): undefined {
   if (!hasReason(error, 'NotFound')) throw error;
+}
+
+/** After a start, which has enough to do. */
+const packAheadMs = 15_000;
+
+/** So that the first machine that is added need not wait for its package. Resolves when it is there, or none will be asked for. */
+export async function packAhead(
+  { packages, options, clock }: Pick<MachinePathsDeps, 'packages' | 'options' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const mayBeAsked = options.discovery !== 'off' && !options.bindAddress.startsWith('127.');
+  if (!mayBeAsked) return;
+  await delay(clock, packAheadMs, signal);
+  if (!signal.aborted) await packages.makeAhead(process.arch);
 }

@@ -70,6 +70,19 @@ export function keepersOf(
   );
 }
 
+/** `address`: for others; undefined: only this machine reaches it. */
+export async function registerApiServer(
+  client: RestClient,
+  {
+    id,
+    address,
+    port,
+  }: { readonly id: string; readonly address: string | undefined; readonly port: number },
+): Promise<void> {
+  if (address === undefined) await forgetApiServer(client, id);
+  else await ensureObject(client, apiServerLease(id, address, port));
+}
+
 /** One that only this machine reaches has no address for others any more. */
 export async function forgetApiServer(client: RestClient, apiServerId: string): Promise<void> {
   const { metadata } = apiServerLease(apiServerId, '', 0);

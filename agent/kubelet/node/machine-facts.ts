@@ -1,15 +1,8 @@
 // Reads what there is to know of this machine from the operating system.
 import { readFileSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
-import {
-  arch,
-  availableParallelism,
-  freemem,
-  networkInterfaces,
-  platform,
-  release,
-  totalmem,
-} from 'node:os';
+import { arch, availableParallelism, freemem, platform, release, totalmem } from 'node:os';
+import { machineAddresses } from '#platform/machine-addresses.ts';
 import type { Stock } from '../pressure/image-garbage.ts';
 import type { MachineFacts } from './node-status.ts';
 
@@ -22,9 +15,7 @@ export async function readMachineFacts(
   const disk = await statfs(dataDirectory);
   return {
     hostname: nodeName,
-    addresses: [
-      primaryAddress(networkInterfaces(), defaultInterface(kernelText('/proc/net/route'))),
-    ],
+    addresses: [machineAddresses()[0] ?? '127.0.0.1'],
     cpuCount: availableParallelism(),
     memoryBytes: totalmem(),
     diskBytes: disk.blocks * disk.bsize,
@@ -85,27 +76,4 @@ async function text(path: string): Promise<string> {
 
 export function osImage(osRelease: string): string {
   return /^PRETTY_NAME="?([^"\n]*)"?/m.exec(osRelease)?.[1] ?? platform();
-}
-
-/** The address of the interface with the default route; without one the first; else loopback. */
-export function primaryAddress(
-  interfaces: ReturnType<typeof networkInterfaces>,
-  primary: string | undefined,
-): string {
-  const physical = Object.entries(interfaces)
-    .filter(([name]) => !/^(docker|br-|flt-|flv-|veth|virbr)/.test(name))
-    .flatMap(([name, entries = []]) => entries.map((entry) => ({ ...entry, name })))
-    .filter(({ family, internal }) => family === 'IPv4' && !internal);
-  // One of a pool, which is only answered for, is a network by itself; a machine may have nothing else, too.
-  const inNetworks = physical.filter(({ cidr }) => cidr?.endsWith('/32') !== true);
-  const all = [...inNetworks, ...physical];
-  return (all.find(({ name }) => name === primary) ?? all[0])?.address ?? '127.0.0.1';
-}
-
-/** Of `/proc/net/route`: destination 0 is the default. */
-export function defaultInterface(routes: string): string | undefined {
-  const rows = routes.split('\n').map((line) => line.split('\t'));
-  return rows.find(
-    ([, destination, , , , , , mask]) => destination === '00000000' && mask === '00000000',
-  )?.[0];
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { engineProblem, socketCandidates } from '../../engine/engine-socket.ts';
 import type { Starved } from '../pressure/eviction.ts';
-import { defaultInterface, osImage, primaryAddress } from './machine-facts.ts';
+import { osImage } from './machine-facts.ts';
 import {
   computeNodeStatus,
   nodeLabels,
@@ -134,14 +134,6 @@ describe('the node', () => {
 });
 
 describe('what is read of the machine', () => {
-  it('finds the interface of the default route', () => {
-    const header = 'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n';
-    const rows =
-      'br0\t0000A8C0\t0\t1\t0\t0\t0\t00FFFFFF\nwlan0\t00000000\t0101A8C0\t3\t0\t0\t600\t00000000\n';
-    expect(defaultInterface(header + rows)).toBe('wlan0');
-    expect(defaultInterface(header)).toBeUndefined();
-  });
-
   it('finds the name of the system', () => {
     expect(osImage('NAME="x"\nPRETTY_NAME="Debian GNU/Linux 12"\n')).toBe('Debian GNU/Linux 12');
   });
@@ -166,28 +158,4 @@ describe('the engine', () => {
     const problem = engineProblem('connect EACCES /x', { variables: nowhere, isRoot: false });
     expect(problem.message).toContain('add the user to the group "docker"');
   });
-});
-
-it('the address of a node is that of the way out, and none that it only answers for', () => {
-  const at = (address: string, prefix: number, internal = false) => ({
-    address,
-    cidr: `${address}/${prefix}`,
-    family: 'IPv4' as const,
-    internal,
-    mac: '',
-    netmask: '',
-  });
-  const interfaces = {
-    lo: [at('127.0.0.1', 8, true)],
-    docker0: [at('172.17.0.1', 16)],
-    wlan0: [at('192.168.2.7', 24)],
-    eth0: [at('192.168.1.240', 32), at('192.168.1.2', 24)],
-    ppp0: [at('100.64.0.9', 32)],
-  };
-  expect([
-    primaryAddress(interfaces, 'eth0'),
-    primaryAddress(interfaces, undefined),
-    primaryAddress(interfaces, 'ppp0'),
-    primaryAddress({}, 'eth0'),
-  ]).toEqual(['192.168.1.2', '192.168.2.7', '100.64.0.9', '127.0.0.1']);
 });

@@ -9,7 +9,6 @@ import type { IngressClass, ServiceCIDR } from '#kube/api/networking.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { PriorityClass } from '#kube/api/scheduling.ts';
 import type { StorageClass } from '#kube/api/storage.ts';
-import { apiServerLease } from '#kube/machinery/api-servers.ts';
 import { singletonBackup } from '#kube/machinery/cluster-backup.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { ingressClassName, ingressController } from '#kube/machinery/ingress.ts';
@@ -19,14 +18,7 @@ import { systemPriorities } from './strategies/cluster/classes.ts';
 
 export interface BootstrapConfig {
   readonly serviceCidr: string;
-  /**
-   * Where the API server listens, as pods reach it. Undefined while it listens on loopback only:
-   * then it is no endpoint of the Service.
-   */
-  readonly apiServerAddress?: string;
   readonly apiServerPort: number;
-  /** Which of several control planes this is. */
-  readonly apiServerId: string;
 }
 
 export const systemNamespaces = [
@@ -48,7 +40,6 @@ export function dnsServiceIP(serviceCidr: string): string {
 
 /** In the order they have to be created. */
 export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
-  const { apiServerAddress: address, apiServerId: id, apiServerPort: port } = config;
   return [
     ...systemNamespaces.map(namespace),
     ...Object.entries(systemPriorities).map(priorityClass),
@@ -59,7 +50,6 @@ export function bootstrapObjects(config: BootstrapConfig): KubeObject[] {
     serviceRange(config),
     homeDiscovery,
     homeBackup,
-    ...(address === undefined ? [] : [apiServerLease(id, address, port)]),
   ];
 }
 

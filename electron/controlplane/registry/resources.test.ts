@@ -84,9 +84,7 @@ describe('defaults', () => {
 describe('bootstrap', () => {
   const config = {
     serviceCidr: '10.96.0.0/24',
-    apiServerAddress: '192.168.1.7',
     apiServerPort: 6443,
-    apiServerId: '1',
   };
 
   it('objects are legal, in their order', async () => {
@@ -110,7 +108,6 @@ describe('bootstrap', () => {
       'ServiceCIDR kubernetes',
       'Discovery home',
       'ClusterBackup home',
-      'Lease apiserver-1',
     ]);
   });
 

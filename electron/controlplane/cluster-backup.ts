@@ -46,7 +46,6 @@ export interface ClusterBackupDeps {
   readonly logger: Logger;
   readonly pki: ClusterPki;
   readonly onRestart: (why: string) => void;
-  readonly onFatal: (error: unknown) => void;
 }
 
 export interface ClusterBackupParts {
@@ -87,9 +86,9 @@ export function createClusterBackup(deps: ClusterBackupDeps): ClusterBackupParts
         }),
       lineage: () => own?.opened.state.lineage ?? [],
       async giveWay(to) {
-        const error = await noteSuperseded(dataDirectory, to);
-        // The answer goes first.
-        clock.timer(0, () => deps.onFatal(error));
+        await noteSuperseded(dataDirectory, to);
+        // In order, so that the answer goes first; the next start ends with the sentence.
+        clock.timer(0, () => deps.onRestart('another computer goes on as this cluster'));
       },
       restart: () => clock.timer(0, () => deps.onRestart('a backup is adopted')),
     }),

@@ -72,7 +72,7 @@ function standing(
       detail: spec.suspend === true ? 'Backups are suspended.' : 'It is tried again by itself.',
     };
   return {
-    tone: 'ok',
+    tone: lastFailure === undefined ? 'ok' : 'busy',
     headline: `Backed up ${last}`,
     detail: 'Each day by itself, and read back to see that it is whole.',
   };

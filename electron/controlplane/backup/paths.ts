@@ -34,7 +34,7 @@ export interface BackupPathsDeps {
   readonly restart: () => void;
   /** The cluster's id in the store, and those it comes from. */
   readonly lineage: () => readonly string[];
-  /** Another goes on from this state: the process ends for good once the answer is on its way. */
+  /** Another goes on from this state: the process ends for good, once the answer is on its way. */
   readonly giveWay: (to: Succession) => Promise<void>;
 }
 

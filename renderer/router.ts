@@ -40,6 +40,12 @@ const pages: readonly RouteRecordRaw[] = [
   { path: '/machines', name: 'machines', component: MachinesView, meta: { title: 'Machines' } },
   { path: '/machines/:name', name: 'machine', component: MachineView, props: true },
   {
+    path: '/backup',
+    name: 'backup',
+    component: () => import('./views/BackupView.vue'),
+    meta: { title: 'Backup' },
+  },
+  {
     path: '/cluster/:group?/:version?/:resource?',
     name: 'cluster',
     component: () => import('./views/ClusterView.vue'),

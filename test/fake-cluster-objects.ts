@@ -44,6 +44,12 @@ export const fakeKinds: readonly FakeKind[] = [
     resource: 'volumemoves',
     namespaced: true,
   },
+  {
+    apiVersion: 'flotilla.dev/v1alpha1',
+    kind: 'ClusterBackup',
+    resource: 'clusterbackups',
+    namespaced: false,
+  },
   { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', resource: 'leases', namespaced: true },
   {
     apiVersion: 'discovery.k8s.io/v1',

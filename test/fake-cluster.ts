@@ -51,6 +51,10 @@ export interface FakeOptions {
   readonly enrol?: (machine: string, spec: EnrolmentSpec) => EnrolmentStatus | Status;
   /** What asking for a link for another device answers; a Status refuses it. */
   readonly pageLink?: () => Status | { readonly urls: readonly string[]; readonly expires: string };
+  /** What setting the passphrase of backups answers; a Status refuses it. */
+  readonly setPassphrase?: (typed: string | undefined) => object;
+  /** What handing a backup over answers. */
+  readonly adopt?: (passphrase: string, length: number) => Status;
   /** Who keeps the state; left out: one machine. */
   readonly members?: MembersReport;
   /** Answers the whole API with 401. */
@@ -219,6 +223,12 @@ export class FakeCluster {
       const answer = request.method === 'POST' ? this.#options.pageLink() : {};
       return json(response, 'code' in answer ? (answer.code ?? 500) : 200, answer);
     }
+    if (url.pathname === '/flotilla/cluster-backup' && request.method === 'POST') {
+      const sent = String(request.headers['flotilla-passphrase'] ?? '');
+      const length = (await readText(request)).length;
+      const answer = this.#options.adopt?.(Buffer.from(sent, 'base64').toString(), length) ?? {};
+      return json(response, answer.code ?? 202, answer);
+    }
     if (!/^\/(apis?|version)(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
     if (this.#isSignedOut)
       return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });
@@ -256,6 +266,11 @@ export class FakeCluster {
       const { spec } = body as FakeObject & { spec: NodeOperationSpec };
       const status = this.#options.operate?.(target.name, spec);
       return json(response, 201, { ...(body as FakeObject), status });
+    }
+    if (target.subresource === 'passphrase') {
+      const { spec } = body as { readonly spec?: { readonly passphrase?: string } };
+      const answer = this.#options.setPassphrase?.(spec?.passphrase) ?? { code: 503 };
+      return json(response, 'code' in answer ? Number(answer.code) : 201, answer);
     }
     if (request.method === 'POST') {
       const object = body as FakeObject;

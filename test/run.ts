@@ -120,6 +120,7 @@ const pages = [
   'test/e2e/renderer-fleet.test.ts',
   'test/e2e/renderer-machine.test.ts',
   'test/e2e/renderer-moves.test.ts',
+  'test/e2e/renderer-backup.test.ts',
 ];
 
 /** Hundreds of processes start, each of which would compile the same sources. */

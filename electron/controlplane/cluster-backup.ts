@@ -8,11 +8,15 @@ import type { InformerFactory } from '#kube/client/informer.ts';
 import {
   daemonSets,
   deployments,
+  leases,
   nodes,
   persistentVolumeClaims,
   pods,
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { apiServerNamespace, apiServerPlace } from '#kube/machinery/api-servers.ts';
+import { HttpsTransport } from '#platform/https-transport.ts';
+import type { ClusterPki } from '#platform/pki.ts';
 import type { SealingKey } from '#platform/sealed-stream.ts';
 import type { ApiHandler } from './apiserver/http.ts';
 import type { SetBackupPassphrase } from './apiserver/handlers/backup-passphrase.ts';
@@ -22,7 +26,11 @@ import { backupPassphraseSetter, readBackupKey } from './backup/backup-key.ts';
 import { openClusterArchive, type ClusterArchive } from './backup/cluster-archive.ts';
 import { runClusterBackups } from './backup/cluster-backups.ts';
 import { BackupRefusedError } from './backup/manifest.ts';
-import { createBackupPaths } from './backup/paths.ts';
+import { createBackupPaths, successionPath } from './backup/paths.ts';
+import { noteSuperseded, tellPredecessors } from './backup/succession.ts';
+
+/** Nobody is there, most often. */
+const answerMs = 5_000;
 
 export interface ClusterBackupDeps {
   readonly dataDirectory: string;
@@ -36,6 +44,7 @@ export interface ClusterBackupDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly pki: ClusterPki;
   readonly onRestart: (why: string) => void;
 }
 
@@ -55,7 +64,9 @@ export function createClusterBackup(deps: ClusterBackupDeps): ClusterBackupParts
       );
     const pki = path.join(dataDirectory, 'pki');
     const openState = () => own.members.openBackup();
-    return await openClusterArchive({ openState, pki, release, nodeName, clock }, key);
+    const addresses = () => servedAddresses(deps.reader());
+    const from = { openState, pki, release, nodeName, addresses, clock };
+    return await openClusterArchive(from, key);
   };
   return {
     setBackupPassphrase: backupPassphraseSetter({ client, clock, random }),
@@ -73,11 +84,56 @@ export function createClusterBackup(deps: ClusterBackupDeps): ClusterBackupParts
           random,
           signal,
         }),
+      lineage: () => own?.opened.state.lineage ?? [],
+      async giveWay(to) {
+        await noteSuperseded(dataDirectory, to);
+        // In order, so that the answer goes first; the next start ends with the sentence.
+        clock.timer(0, () => deps.onRestart('another computer goes on as this cluster'));
+      },
       restart: () => clock.timer(0, () => deps.onRestart('a backup is adopted')),
     }),
-    run: (informers, signal) =>
-      runClusterBackups({ ...deps, client: client(), informers, openArchive }, signal),
+    async run(informers, signal) {
+      const parts = { ...deps, client: client(), informers, openArchive };
+      const tell = (address: string, since: string) => tellSuccession(deps, address, since);
+      await Promise.all([
+        runClusterBackups(parts, signal),
+        tellPredecessors({ ...deps, tell }, signal),
+      ]);
+    },
   };
+}
+
+async function servedAddresses(client: RestClient): Promise<readonly string[]> {
+  const { items } = await client.list(leases, { namespace: apiServerNamespace });
+  return items
+    .map(apiServerPlace)
+    .filter((place) => place !== undefined)
+    .map(({ address, port }) => `${address}:${port}`);
+}
+
+/** True: whoever is there has heard it, or is this cluster itself. */
+async function tellSuccession(
+  { pki, own, nodeName, clock }: ClusterBackupDeps,
+  address: string,
+  since: string,
+): Promise<boolean> {
+  const lineage = own?.opened.state.lineage ?? [];
+  const server = `https://${address}`;
+  const admin = await pki.admin();
+  const config = { server, caPem: pki.caPem, serverName: 'kubernetes', ...admin };
+  const transport = new HttpsTransport(config, clock);
+  try {
+    const { status } = await transport.request({
+      method: 'POST',
+      path: successionPath,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ lineage, nodeName, since }),
+      signal: AbortSignal.timeout(answerMs),
+    });
+    return status === 200;
+  } finally {
+    transport.close();
+  }
 }
 
 /** What is there would be lost to whoever looks at the page: only a cluster that holds nothing gives way. */

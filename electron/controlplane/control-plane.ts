@@ -295,6 +295,7 @@ export class ControlPlane {
       ...this.#deps,
       dataDirectory: this.#deps.options.dataDirectory,
       own,
+      pki,
       client: () => clients.account('cluster-backup', 'cluster-backup'),
       reader: () => clients.apiServer(),
     });

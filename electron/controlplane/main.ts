@@ -18,6 +18,7 @@ import { OptionError, parseOptions, type Options } from '../options.ts';
 import { ListenError } from './apiserver/listener/listen-error.ts';
 import { AuditPolicyError } from './apiserver/audit/policy-file.ts';
 import { finishAdoption } from './backup/adoption.ts';
+import { assertNotSuperseded, SupersededError } from './backup/succession.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
@@ -50,6 +51,7 @@ function sentenceOf(error: unknown, options: Options): string | undefined {
     PkiError,
     SealingKeysError,
     StoreOpenError,
+    SupersededError,
   ];
   if (known.some((kind) => error instanceof kind)) return (error as Error).message;
   return dataDirectoryError(error, options.dataDirectory)?.message;
@@ -99,6 +101,7 @@ async function run(options: Options): Promise<void> {
     logger.error('The control plane ends: unexpected error', { error });
     process.exit(1);
   });
+  assertNotSuperseded(directory);
   const superseded = await finishAdoption(directory, systemClock);
   if (superseded.length > 0)
     logger.warn('A backup was adopted; what was here before is kept', { superseded });
@@ -129,7 +132,7 @@ async function run(options: Options): Promise<void> {
     onFatal(error) {
       logger.error('The control plane ends: one of its parts failed', { error });
       // The next start would end the same way.
-      const hopeless = [CannotGoOnError, DamagedRowError, SealedValueError];
+      const hopeless = [CannotGoOnError, DamagedRowError, SealedValueError, SupersededError];
       if (hopeless.some((kind) => error instanceof kind)) cannotRun((error as Error).message);
       process.exit(1);
     },

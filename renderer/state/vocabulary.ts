@@ -26,6 +26,7 @@ export type NextStep =
   | { readonly kind: 'logs'; readonly label: string }
   | { readonly kind: 'settings'; readonly label: string }
   | { readonly kind: 'wake'; readonly label: string }
+  | { readonly kind: 'backup'; readonly label: string }
   | { readonly kind: 'machine'; readonly label: string; readonly machine: string }
   | { readonly kind: 'install-engine'; readonly label: string; readonly machine: string };
 

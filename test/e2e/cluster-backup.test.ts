@@ -15,7 +15,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#kube/base/clock.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { readKubeconfig } from '#platform/kubeconfig.ts';
-import { clusterBackupPath, passphraseHeader } from '../../electron/controlplane/backup/paths.ts';
+import {
+  clusterBackupPath,
+  passphraseHeader,
+  successionPath,
+} from '../../electron/controlplane/backup/paths.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { clusterCommand } from '../setup/members.ts';
 
@@ -175,6 +179,54 @@ describe('a computer that adopts it', () => {
     expect(existsSync(path.join(cluster.dataDirectory, 'adoption'))).toBe(false);
   });
 });
+
+describe('the computer of before', () => {
+  it('stops for good with a sentence, once who adopted its backup has told it', async () => {
+    const [id] = (await lineageOf(old)) as [string];
+    const succession = {
+      lineage: ['another', id],
+      nodeName: 'new-laptop',
+      since: '2026-11-29T10:00:00Z',
+    };
+    const stranger = await post(old, successionPath, {
+      ...succession,
+      lineage: ['another', 'stranger'],
+    });
+    expect(stranger).toEqual({ status: 200, body: '{"givesWay":false}' });
+    await old.kubectlOk('get', 'configmap', 'kept');
+    expect(await post(old, successionPath, succession)).toEqual({
+      status: 200,
+      body: '{"givesWay":true}',
+    });
+    expect(await old.exited()).toBe(78);
+    expect(old.stderr).toContain(
+      'goes on on new-laptop, which adopted its backup on 2026-11-29T10:00:00Z',
+    );
+    await expect(old.start()).rejects.toThrow('this computer has stopped');
+  });
+});
+
+async function lineageOf(cluster: Cluster): Promise<readonly string[]> {
+  const { clusterId } = JSON.parse(
+    await cluster.kubectlOk('get', '--raw', '/flotilla/members'),
+  ) as {
+    readonly clusterId: string;
+  };
+  return [clusterId];
+}
+
+async function post(cluster: Cluster, to: string, body: object) {
+  const transport = new HttpsTransport(await readKubeconfig(cluster.kubeconfig), systemClock);
+  const headers = { 'content-type': 'application/json' };
+  const answer = await transport.request({
+    method: 'POST',
+    path: to,
+    headers,
+    body: JSON.stringify(body),
+  });
+  transport.close();
+  return { status: answer.status, body: Buffer.from(answer.body).toString().trim() };
+}
 
 /** As the page does it. */
 async function adoptWhileItRuns(cluster: Cluster, by = passphrase) {

@@ -148,7 +148,7 @@ describe('a process that is killed while it adopts a cluster', () => {
       await killed('adopt', step);
       expect(used()).toEqual(['adoption.unfinished']);
       expect(await run('adopt')).toBe(0);
-      expect(used().toSorted()).toEqual(['pki', 'store']);
+      expect(used().toSorted()).toEqual(['adopted.json', 'pki', 'store']);
       expect(await keys(path.join(adopted(), 'store'))).toEqual(['a', 'b']);
     });
 
@@ -162,7 +162,7 @@ describe('a process that is killed while it adopts a cluster', () => {
       await killed('adopt', step);
       if (next === 'adopt') expect(await run('adopt')).toBe(0);
       else await finishAdoption(adopted(), systemClock);
-      expect(used().toSorted()).toEqual(['pki', 'store']);
+      expect(used().toSorted()).toEqual(['adopted.json', 'pki', 'store']);
       expect(await keys(path.join(adopted(), 'store'))).toEqual(['a', 'b']);
       expect(readFileSync(path.join(adopted(), 'pki/ca.crt'))).toEqual(
         readFileSync(path.join(data, 'laptop/pki/ca.crt')),

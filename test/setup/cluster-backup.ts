@@ -46,6 +46,7 @@ export async function makeClusterBackup(
       nodeName: 'old-laptop',
       lineage: state.lineage,
       stateBytes: backupBytes(snapshot),
+      addresses: ['192.0.2.7:7443'],
       keys: [...keys].map(([name, content]) => ({ name, sha256: digestOf(content) })),
     }),
     ...changes,

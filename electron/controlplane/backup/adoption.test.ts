@@ -102,7 +102,7 @@ describe('a backup that is adopted', () => {
       'secrets.key',
     ]);
     expect(statSync(path.join(data, 'pki/ca.key')).mode & 0o777).toBe(0o600);
-    expect(readdirSync(data).toSorted()).toEqual(['pki', 'store']);
+    expect(readdirSync(data).toSorted()).toEqual(['adopted.json', 'pki', 'store']);
   });
 
   it('takes the place of a cluster that was just begun, which is kept, but for who is signed in', async () => {

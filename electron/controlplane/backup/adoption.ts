@@ -7,7 +7,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Clock } from '#kube/base/clock.ts';
+import { rfc3339, type Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
 import type { Failpoint } from '#platform/failpoints.ts';
@@ -20,6 +20,7 @@ import { valueHeads, writeChunks } from '../store/state-copy.ts';
 import { stateFileIn, StoreOpenError } from '../store/state-file.ts';
 import { readBundle } from './bundle.ts';
 import { BackupRefusedError, type BackupManifest } from './manifest.ts';
+import { adoptedName, type Adopted } from './succession.ts';
 
 export interface AdoptionDeps {
   readonly dataDirectory: string;
@@ -35,7 +36,7 @@ export interface AdoptionDeps {
 }
 
 /** In the order in which they are put in place. */
-const parts = ['pki', 'store'] as const;
+const parts = ['pki', 'store', adoptedName] as const;
 const sessionKey = 'ui-session.key';
 
 /**
@@ -81,6 +82,10 @@ export async function finishAdoption(
     const from = path.join(folder, part);
     const to = path.join(dataDirectory, part);
     if (!existsSync(from)) continue;
+    if (part === adoptedName) {
+      renameSync(from, to);
+      continue;
+    }
     if (part === 'pki') await keepSessions(to, from);
     if (existsSync(to)) superseded.push(setAside(to, clock));
     failpoint?.(`adopt:${part}-set-aside`);
@@ -120,6 +125,8 @@ async function unpack(chunks: Chunks, work: string, deps: AdoptionDeps): Promise
   assertFitting(keys, stateFileIn(store), file);
   // The last one in it, so each is durable in its folder.
   for (const [name, content] of keys) await writeFileAtomic(path.join(work, 'pki', name), content);
+  const adopted: Adopted = { since: rfc3339(clock.now()), addresses: manifest.addresses ?? [] };
+  await writeFileAtomic(path.join(work, adoptedName), `${JSON.stringify(adopted)}\n`);
   return manifest;
 }
 

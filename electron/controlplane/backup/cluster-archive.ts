@@ -13,6 +13,8 @@ export interface ClusterArchiveDeps {
   readonly pki: string;
   readonly release: string;
   readonly nodeName: string;
+  /** Where other machines reach the control planes there are. */
+  readonly addresses: () => Promise<readonly string[]>;
   readonly clock: Clock;
 }
 
@@ -25,10 +27,11 @@ export interface ClusterArchive {
 
 /** To be closed. Throws BackupRefusedError and what the store throws without a majority. */
 export async function openClusterArchive(
-  { openState, pki, release, nodeName, clock }: ClusterArchiveDeps,
+  { openState, pki, release, nodeName, addresses, clock }: ClusterArchiveDeps,
   key: SealingKey,
 ): Promise<ClusterArchive> {
   const keys = await readKeys((name) => readBytesIfExists(path.join(pki, name)));
+  const served = await addresses();
   const state = await openState();
   const manifest = makeManifest({
     release,
@@ -36,6 +39,7 @@ export async function openClusterArchive(
     nodeName,
     lineage: state.lineage,
     stateBytes: state.sizeBytes,
+    addresses: served,
     keys: [...keys].map(([name, content]) => ({ name, sha256: digestOf(content) })),
   });
   return {

@@ -14,6 +14,8 @@ export interface BackupManifest {
   readonly lineage: readonly string[];
   readonly stateBytes: number;
   readonly keys: readonly KeyFile[];
+  /** Where other machines reached the control planes of then: `host:port`. */
+  readonly addresses?: readonly string[];
 }
 
 export interface KeyFile {
@@ -43,6 +45,7 @@ export function makeManifest(of: {
   readonly lineage: readonly string[];
   readonly stateBytes: number;
   readonly keys: readonly KeyFile[];
+  readonly addresses: readonly string[];
 }): BackupManifest {
   const { nowMs, nodeName, ...rest } = of;
   return { format, version, madeAt: rfc3339(nowMs), madeOn: nodeName, ...rest };
@@ -91,6 +94,8 @@ function parsed(text: string): unknown {
 
 function isManifest(value: object): value is BackupManifest {
   const { madeAt, madeOn, lineage, stateBytes, keys } = value as Partial<BackupManifest>;
+  const { addresses = [] } = value as Partial<BackupManifest>;
+  if (!Array.isArray(addresses) || !addresses.every((one) => typeof one === 'string')) return false;
   if (typeof madeAt !== 'string' || typeof madeOn !== 'string') return false;
   if (!Array.isArray(lineage) || !lineage.every((id) => typeof id === 'string')) return false;
   if (!Number.isSafeInteger(stateBytes) || !Array.isArray(keys)) return false;

@@ -10,10 +10,14 @@ import type { ClusterArchive } from './cluster-archive.ts';
 import { BackupRefusedError, type BackupManifest } from './manifest.ts';
 import { canonicalPassphrase } from './passphrase.ts';
 import { backupName } from './schedule.ts';
+import { parseSuccession, supersedes, type Succession } from './succession.ts';
 
 export const clusterBackupPath = '/flotilla/cluster-backup';
 /** In base64 of its UTF-8: a header takes no other letters. */
 export const passphraseHeader = 'flotilla-passphrase';
+
+/** Where whoever adopted the backup tells those of before. */
+export const successionPath = `${clusterBackupPath}/succession`;
 
 export interface BackupPathsDeps {
   /** Undefined: no passphrase was set yet. */
@@ -28,11 +32,16 @@ export interface BackupPathsDeps {
   ) => Promise<BackupManifest>;
   /** Once the answer is on its way. */
   readonly restart: () => void;
+  /** The cluster's id in the store, and those it comes from. */
+  readonly lineage: () => readonly string[];
+  /** Another goes on from this state: the process ends for good, once the answer is on its way. */
+  readonly giveWay: (to: Succession) => Promise<void>;
 }
 
 export function createBackupPaths(deps: BackupPathsDeps): ApiHandler {
   return async (request) => {
     try {
+      if (request.path === successionPath) return await hear(request, deps);
       if (request.method === 'GET') return await download(deps);
       if (request.method === 'POST') return await adopt(request, deps);
     } catch (error) {
@@ -82,6 +91,15 @@ async function adopt(request: ApiRequest, deps: BackupPathsDeps): Promise<ApiRes
     status: 'Success',
     message: `This computer goes on as the cluster of ${madeOn}, as of ${madeAt}.`,
   });
+}
+
+async function hear(request: ApiRequest, deps: BackupPathsDeps): Promise<ApiResponse> {
+  if (request.method !== 'POST') throw methodNotAllowedHere();
+  const told = parseSuccession(Buffer.from(await request.readBody()).toString());
+  if (told === undefined) throw badRequest('the body has to tell who goes on, and from what');
+  const givesWay = supersedes(told, deps.lineage());
+  if (givesWay) await deps.giveWay(told);
+  return jsonResponse(200, { givesWay });
 }
 
 function statusOf(error: unknown): unknown {

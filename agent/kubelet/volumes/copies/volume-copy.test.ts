@@ -168,7 +168,11 @@ describe('a copy of a volume', () => {
     const pax = { 'SCHILY.xattr.trusted.note': 'kept', 'SCHILY.xattr.user.note': 'too' };
     archive.entry({ name: 'noted', size: 1, pax }, 'x');
     archive.finalize();
-    await unpackTree(archive, at('from'), new AbortController().signal);
+    await unpackTree(
+      archive as AsyncIterable<Uint8Array>,
+      at('from'),
+      new AbortController().signal,
+    );
     await copy('final');
     const chunks: Buffer[] = [];
     const { signal } = new AbortController();

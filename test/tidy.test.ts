@@ -130,7 +130,7 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
 
 /** npm packages and Node modules by folder; folders not listed may import none. */
 const packageTable: Readonly<Record<string, RegExp>> = {
-  'electron/platform': /^(node:|better-sqlite3$|ws$|yaml$)/,
+  'electron/platform': /^(node:|aws4fetch$|better-sqlite3$|ws$|yaml$)/,
   'electron/controlplane/raft': /^$/,
   'electron/controlplane/replica': /^node:(fs|path|zlib|tls|net|crypto|events)(\/promises)?$/,
   'electron/controlplane/store': /^node:(crypto|fs|path|os|zlib|worker_threads)(\/promises)?$/,

@@ -10,6 +10,8 @@ import { seededRandom } from '#kube/base/random.ts';
 import { clusterBackups, secrets } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import {
+  backupBucketData,
+  backupBucketName,
   backUpNowAnnotation,
   backupKeyName,
   singletonBackup,
@@ -18,6 +20,7 @@ import { getCondition } from '#kube/machinery/conditions.ts';
 import { openStream, sealStream } from '#platform/sealed-stream.ts';
 import { backupPassphraseSetter } from '../../electron/controlplane/backup/backup-key.ts';
 import { ClusterBackups } from '../../electron/controlplane/backup/cluster-backups.ts';
+import { FakeS3, fakeKeys } from '../../electron/platform/object-store/testing/fake-s3.ts';
 import { contentOf } from '../conformance/object-store.ts';
 import { startControlPlane, type SimulatedControlPlane } from './control-plane.ts';
 
@@ -256,6 +259,35 @@ describe('a backup', () => {
       answeredRequest: 'one',
       lastFailure: { message: 'There is no place for backups: choose a folder first.' },
     });
+  });
+
+  it('goes to a bucket, whose keys lie in a Secret of their own', async () => {
+    const server = new FakeS3('home');
+    try {
+      const endpoint = await server.listen();
+      await madePassphrase();
+      await patch({ spec: { target: { bucket: { endpoint, name: 'home' } } } });
+      await look();
+      const { status } = await read();
+      expect(status?.lastFailure?.message).toBe(
+        'The keys of the bucket home are missing: put access-key-id and secret-access-key into the Secret kube-system/cluster-backup-bucket.',
+      );
+      await sim.client.create(secrets, {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { namespace: 'kube-system', name: backupBucketName },
+        stringData: {
+          [backupBucketData.accessKeyId]: fakeKeys.accessKeyId,
+          [backupBucketData.secretAccessKey]: fakeKeys.secretAccessKey,
+        },
+      });
+      await patch({ metadata: { annotations: { [backUpNowAnnotation]: 'now' } } });
+      await look();
+      expect(await protectedBy()).toEqual(['True', 'BackedUp']);
+      expect([...server.objects.keys()]).toEqual([(await read()).status?.lastSuccess?.name]);
+    } finally {
+      await server.close();
+    }
   });
 
   it('lets old ones go, and nothing else in the folder', async () => {

@@ -28,7 +28,7 @@ beforeEach(async () => {
   stop = new AbortController();
   const { clock } = sim;
   const deps = { clock, random: seededRandom(1), logger: silentLogger };
-  void new Scheduler({ ...deps, client: sim.clientAs('system:kube-scheduler') }).start(stop.signal);
+  new Scheduler({ ...deps, client: sim.clientAs('system:kube-scheduler') }).start(stop.signal);
   await sim.client.create(storageClasses, {
     apiVersion: 'storage.k8s.io/v1',
     kind: 'StorageClass',

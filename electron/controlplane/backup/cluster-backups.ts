@@ -18,6 +18,7 @@ import { singletonBackup } from '#kube/machinery/cluster-backup.ts';
 import { setCondition } from '#kube/machinery/conditions.ts';
 import { deepEqual } from '#kube/machinery/equality.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
+import { openBucket } from './bucket.ts';
 import { FolderStore } from '#platform/object-store/folder.ts';
 import { ObjectStoreError, type ObjectStore } from '#platform/object-store/object-store.ts';
 import type { SealingKey } from '#platform/sealed-stream.ts';
@@ -158,7 +159,8 @@ export class ClusterBackups {
   }
 
   async #open({ spec, status }: ClusterBackup): Promise<ObjectStore> {
-    const folder = spec?.target?.folder?.path;
+    const { folder: { path: folder } = {}, bucket } = spec?.target ?? {};
+    if (bucket !== undefined) return openBucket(this.#deps, bucket);
     if (folder === undefined)
       throw new BackupRefusedError('There is no place for backups: choose a folder first.');
     const store = new FolderStore(folder, this.#deps.clock);

@@ -24,6 +24,16 @@ export interface ClusterBackupSpec {
 export interface ClusterBackupTarget {
   /** Of the machine whose control plane leads. */
   folder?: { path: string };
+  /** Of S3, or of what speaks as it does; its keys are in the Secret `kube-system/cluster-backup-bucket`. */
+  bucket?: ClusterBackupBucket;
+}
+
+export interface ClusterBackupBucket {
+  /** `https://s3.eu-central-1.amazonaws.com`, `http://nas.local:9000`. */
+  endpoint: string;
+  name: string;
+  /** Most that are not Amazon's take any. */
+  region?: string;
 }
 
 /** How many stay: the newest, and the newest of each day, week and month. */

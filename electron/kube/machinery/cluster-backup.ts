@@ -10,6 +10,13 @@ export const backUpNowAnnotation = 'flotilla.dev/back-up-now';
 export const backupKeyName = 'cluster-backup-key';
 export const backupKeyData = { recipient: 'recipient', identity: 'identity.age' } as const;
 
+/** The Secret of kube-system with the keys of the bucket that backups are kept in. */
+export const backupBucketName = 'cluster-backup-bucket';
+export const backupBucketData = {
+  accessKeyId: 'access-key-id',
+  secretAccessKey: 'secret-access-key',
+} as const;
+
 /** Reasons of the condition `Protected`. */
 export type ProtectedReason =
   | 'BackedUp'

@@ -20,11 +20,13 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { PersistentVolume } from '#kube/api/core.ts';
 import { systemClock } from '#kube/base/clock.ts';
 import { localPath } from '#kube/machinery/volume-binding.ts';
 import { moveAnnotations } from '#kube/machinery/volume-move.ts';
+import { packTree, unpackTree } from './archive.ts';
 import { CopyObstacle, copyVolume, type CopySource } from './volume-copy.ts';
 import { VolumeShare, type ShareRequest } from './volume-share.ts';
 import type { Entry } from './entry.ts';
@@ -159,6 +161,24 @@ describe('a copy of a volume', () => {
     const { blocks } = statSync(at('to/big with holes'));
     expect(blocks * 512).toBeLessThan(1024 * 1024);
     expect(lstatSync(at('to/second name')).ino).toBe(lstatSync(at('to/a/program')).ino);
+  });
+
+  it.runIf(isRoot)('has the extended attributes that the file has', async () => {
+    const archive = pack();
+    const pax = { 'SCHILY.xattr.trusted.note': 'kept', 'SCHILY.xattr.user.note': 'too' };
+    archive.entry({ name: 'noted', size: 1, pax }, 'x');
+    archive.finalize();
+    await unpackTree(
+      archive as AsyncIterable<Uint8Array>,
+      at('from'),
+      new AbortController().signal,
+    );
+    await copy('final');
+    const chunks: Buffer[] = [];
+    const { signal } = new AbortController();
+    for await (const chunk of packTree(at('to'), { isLive: false, signal })) chunks.push(chunk);
+    const text = Buffer.concat(chunks).toString('latin1');
+    expect(text).toContain('SCHILY.xattr.trusted.note=kept');
   });
 
   it('leaves sockets out', async () => {

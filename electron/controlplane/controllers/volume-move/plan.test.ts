@@ -87,6 +87,9 @@ class World {
         const claim = this.claims.get(name);
         if (claim === undefined) return;
         const next = mergePatch(claim, write.patch) as PersistentVolumeClaim;
+        // As the API server sees to it.
+        const isHeld = claim.metadata.annotations?.[order.hold] !== undefined;
+        if (!isHeld && next.spec.volumeName !== claim.spec.volumeName) return;
         return void this.claims.set(name, next);
       }
       case 'delete-pod': {
@@ -180,6 +183,14 @@ class World {
       this.volumes.set(name, { ...volume, status: { ...volume.status, phase } });
       const isDelete = volume.spec.persistentVolumeReclaimPolicy === 'Delete';
       if (phase === 'Released' && isDelete) this.remove(name);
+    }
+  }
+
+  /** Somebody edits a claim. */
+  letGo(): void {
+    for (const [name, claim] of this.claims) {
+      const patch = { metadata: { annotations: { [order.hold]: null } } };
+      this.claims.set(name, mergePatch(claim, patch) as PersistentVolumeClaim);
     }
   }
 
@@ -366,6 +377,7 @@ function happen(world: World, random: Random): void {
   else if (dice === 9) world.nowMs += 60_000;
   else if (dice === 10 && random.next() < 0.1)
     world.ready.set(random.next() < 0.5 ? 'pi' : 'nas', random.next() < 0.5);
+  else if (dice === 11 && random.next() < 0.1) world.letGo();
   else if (random.next() < 0.01 && phaseOf(world) !== 'Done')
     world.move = { ...world.move, spec: { ...world.move.spec, goBack: true } };
 }

@@ -200,8 +200,10 @@ function finish(move: VolumeMove, status: VolumeMoveStatus, world: MoveWorld): M
   if (why !== undefined) return returning(status, why);
   const isHeld = holds(move, status, world).length === 0;
   if (!isHeld) return returning(status, 'somebody let the app start again');
-  if (podsWriting(world.pods, move.spec.claims).length > 0)
-    return to(status, { phase: 'Stopping' });
+  // It may have written after its volume was copied for the last time.
+  const [intruder] = podsWriting(world.pods, move.spec.claims);
+  if (intruder !== undefined)
+    return returning(status, `pod ${intruder.metadata.name} took the data meanwhile`);
   const { volumes = [] } = status;
   const writes = volumes.flatMap(({ to: name }) => finalOrder(world.volume(name)));
   if (writes.length > 0) return { type: 'write', writes };

@@ -9,7 +9,7 @@ import type {
   Subject,
 } from '#kube/api/rbac.ts';
 import { lapsedGroup } from '#kube/machinery/lapsed-nodes.ts';
-import { backupKeyName } from '#kube/machinery/cluster-backup.ts';
+import { backupBucketName, backupKeyName } from '#kube/machinery/cluster-backup.ts';
 import { controllerRules } from './controller-roles.ts';
 import { clusterRoles } from './roles.ts';
 import { apiGroup, apiVersion, bootstrapMetadata, clusterRole, read, rule } from './vocabulary.ts';
@@ -94,6 +94,7 @@ const roles: readonly Role[] = [
     system,
     'flotilla:backup-key',
     rule('get update', 'core', 'secrets', backupKeyName),
+    rule('get', 'core', 'secrets', backupBucketName),
     rule('create', 'core', 'secrets'),
   ),
   role(

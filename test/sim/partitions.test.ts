@@ -136,7 +136,7 @@ it.each([1, 2])(
     for (const machine of machines) machine.isCutOff = false;
     for (let left = 20; left > 0; left--) await step(machines, pick);
     const wanted = (await sim.client.list(pods)).items
-      .map(({ metadata }) => metadata.uid)
+      .map(({ metadata }) => metadata.uid ?? '')
       .toSorted();
     const have = machines.flatMap(({ running }) => [...running.keys()]).toSorted();
     expect(have).toEqual(wanted);

@@ -1,5 +1,7 @@
 // The search for machines in a home of simulated ones: real multicast DNS by a stock avahi, a real SSH server. The search
 // runs on the laptop, whose network is the lab's and has no way out.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Machine } from '#kube/api/fleet.ts';
 import { discoveries, machines } from '#kube/client/resources.ts';
@@ -7,6 +9,7 @@ import { getCondition } from '#kube/machinery/conditions.ts';
 import { singletonDiscovery } from '#kube/machinery/fleet.ts';
 import { Lab } from '../lab/lab.ts';
 import type { LabMachine } from '../lab/lab-machine.ts';
+import { becomePi, startSpeaking } from '../lab/stock-pi.ts';
 import { Cluster, eventually } from '../setup/cluster.ts';
 import { freePort } from '../setup/free-port.ts';
 import { root } from '../setup/machine.ts';
@@ -109,3 +112,28 @@ it('a sweep that somebody agreed to finds whose SSH answers', async () => {
   const { status } = await client.get(discoveries, name);
   expect(getCondition(status?.conditions, 'Searching')?.message).toBe('On eth0 (10.77.0.1/24)');
 });
+
+it('a device that floods the network makes few machines, takes little memory, and a new Raspberry Pi is found all the same', async () => {
+  const [controlPlane = 0] = cluster.childPids('controlplane');
+  const before = residentBytes(controlPlane);
+  await pi.run('sh', '-c', 'kill $(cat /run/announcer.pid)');
+  pi.start('flood', [process.execPath, path.join(root, 'test/lab/flood.mjs'), pi.address]);
+  await eventually(() => pi.run('grep', '-q', 'floods', '/var/log/flood.log'), 'the flood begins');
+  const other = await lab.addMachine('shelf', '10.77.0', 251, { hasEngine: false });
+  await becomePi(other);
+  await startSpeaking(other);
+  const machine = await found(
+    (one) => one.status?.addresses?.some(({ address }) => address === other.address) === true,
+    'the new Raspberry Pi is found',
+  );
+  expect(machine.status?.hostNames).toContain('shelf');
+  const { items } = await (await cluster.client()).list(machines);
+  expect(items.length).toBeLessThan(60);
+  expect(residentBytes(controlPlane) - before).toBeLessThan(200e6);
+  await pi.stop('flood');
+});
+
+function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+}

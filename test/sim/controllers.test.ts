@@ -370,7 +370,7 @@ describe('a node', () => {
       ['node.kubernetes.io/unreachable:NoExecute', 'node.kubernetes.io/unreachable:NoSchedule'],
     ]);
     expect((await readyStatus('node-2'))[0]).toBe('True');
-    const [pod] = (await sim.client.list(pods)).items;
+    const pod = (await sim.client.list(pods)).items.find(({ spec }) => spec.nodeName === 'node-1');
     expect(pod?.status?.conditions?.find(({ type }) => type === 'Ready')?.status).toBe('False');
     const [slice] = (await sim.client.list(endpointSlices)).items;
     expect(slice?.endpoints?.[0]?.conditions?.ready).toBe(false);

@@ -352,6 +352,29 @@ it('off: what a person typed is asked all the same, and nothing else', async () 
   expect([home.questions, home.asked]).toEqual([0, ['192.168.5.10:22']]);
 });
 
+it('a device that makes up machines without end makes few, and a Raspberry Pi is found all the same', async () => {
+  await start();
+  for (let number = 0; number < 5_000; number++)
+    home.say(`10.77.0.${2 + (number % 200)}`, `ubuntu-${number}`);
+  await pass(6_000);
+  expect((await all()).length).toBe(32);
+  home.addNeighbour('10.77.0.240', 'b8:27:eb:00:00:40');
+  home.say('10.77.0.240', 'shelf');
+  await pass(6_000);
+  const names = (await all()).map(({ metadata }) => metadata.name);
+  expect([names.length, names.includes('shelf')]).toEqual([33, true]);
+});
+
+it('a device whose name says nothing is known by its network card as soon as that is', async () => {
+  await start();
+  home.say('10.77.0.11', 'shelf');
+  await pass(300);
+  expect(await told()).toEqual([]);
+  home.addNeighbour('10.77.0.11', 'b8:27:eb:00:00:11');
+  await pass(1_200);
+  expect((await all()).map(({ metadata }) => metadata.name)).toEqual(['shelf']);
+});
+
 it('off: nothing is opened, nobody is asked, and it says so', async () => {
   await start('off');
   await pass(60_000);

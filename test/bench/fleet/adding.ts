@@ -7,7 +7,10 @@ import { getCondition } from '#kube/machinery/conditions.ts';
 import { piPassword } from '../../lab/stock-pi.ts';
 
 const lookMs = 50;
-const patienceMs = 300_000;
+const patienceMs = 600_000;
+
+/** It will not come about. */
+class Failure extends Error {}
 
 /** Seconds from now until it is so. */
 export async function secondsUntil(
@@ -17,7 +20,10 @@ export async function secondsUntil(
 ): Promise<number> {
   const beginMs = performance.now();
   for (;;) {
-    const isNow = await isSo().catch(() => false);
+    const isNow = await isSo().catch((error: unknown) => {
+      if (error instanceof Failure) throw error;
+      return false;
+    });
     const tookMs = performance.now() - beginMs;
     if (isNow) return tookMs / 1000;
     if (tookMs > patience) throw new Error(`not within ${patience / 1000} s: ${what}`);
@@ -64,7 +70,7 @@ export async function add(
   await ask(client, name, { ...known, phase: 'Apply' });
   await secondsUntil(async () => {
     const { enrolment } = (await client.get(machines, { name })).status ?? {};
-    if (enrolment?.phase === 'Failed') throw new Error(enrolment.message);
+    if (enrolment?.phase === 'Failed') throw new Failure(`${name}: ${enrolment.message}`);
     return (
       enrolment?.nodeName !== undefined &&
       isReady(await client.get(nodes, { name: enrolment.nodeName }))

@@ -10,13 +10,7 @@ import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { TransportError } from '#kube/client/transport.ts';
 import { forbiddenPath } from '#kube/machinery/status.ts';
-import { lapsedGroup } from '#kube/machinery/lapsed-nodes.ts';
-import {
-  issueCertificate,
-  makeKey,
-  type CertificateSpec,
-  type KeyPairPem,
-} from '#platform/certificate.ts';
+import { issueCertificate, type KeyPairPem } from '#platform/certificate.ts';
 import { HttpsTransport } from '#platform/https-transport.ts';
 import { ClusterPki } from '#platform/pki.ts';
 import type { ApiHandler, ApiRequest, ApiResponse } from '../http.ts';
@@ -179,30 +173,11 @@ describe('client certificates', () => {
     expect(text(body)).toBe('null');
   });
 
-  const pi = { commonName: 'system:node:pi', organizations: ['system:nodes'] };
   const wrong = [
     { name: 'another authority signed', make: () => stranger.admin() },
     { name: 'are made for servers', make: async () => serving },
     { name: "their owner signed, with an administrator's name", make: () => forged(undefined, 1) },
     { name: 'expired', make: async () => forged(await authority(), -1) },
-    {
-      name: 'expired and another key signed, in the name of our authority',
-      make: async () => forged({ ...(await authority()), keyPem: makeKey() }, -1, pi),
-    },
-    {
-      name: 'expired, a node’s, and made for servers',
-      make: async () => forged(await authority(), -1, { ...pi, usages: ['server'] }),
-    },
-    {
-      name: 'expired, a node’s, and a master’s',
-      make: async () =>
-        forged(await authority(), -1, { ...pi, organizations: ['system:masters', 'system:nodes'] }),
-    },
-    {
-      name: 'not good yet, of a node',
-      make: async () =>
-        forged(await authority(), 9, { ...pi, notBeforeMs: systemClock.now() + 9e8 }),
-    },
   ];
   for (const { name, make } of wrong)
     it(`that ${name} are 401, over HTTP/2 and HTTP/1.1`, async () => {
@@ -222,28 +197,17 @@ describe('client certificates', () => {
     return { certPem: await read('ca.crt'), keyPem: await read('ca.key') };
   }
 
-  function forged(
-    issuer: KeyPairPem | undefined,
-    daysLeft: number,
-    more: Partial<CertificateSpec> = {},
-  ): KeyPairPem {
+  function forged(issuer: KeyPairPem | undefined, daysLeft: number): KeyPairPem {
     const nowMs = systemClock.now();
-    const spec: CertificateSpec = {
+    const spec = {
       commonName: 'kubernetes-admin',
       organizations: ['system:masters'],
-      usages: ['client'],
+      usages: ['client'] as const,
       notBeforeMs: nowMs - 2 * 86_400_000,
       notAfterMs: nowMs + daysLeft * 86_400_000,
-      ...more,
     };
     return issueCertificate(spec, issuer, systemRandom);
   }
-
-  it("that are a node's and only expired tell of a node that may ask for the next one", async () => {
-    handler = async ({ user }) => ({ status: 200, headers: {}, body: JSON.stringify(user) });
-    const { text: body } = await http1('/', { user: forged(await authority(), -1, pi) });
-    expect(JSON.parse(body)).toMatchObject({ name: 'system:node:pi', groups: [lapsedGroup] });
-  });
 
   it('that are wrong leave the word to a bearer token', async () => {
     const { text: body } = await http1('/', {

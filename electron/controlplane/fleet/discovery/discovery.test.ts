@@ -159,10 +159,23 @@ describe('the book of sightings', () => {
     expect(book.current(130)).toEqual([]);
   });
 
-  it('is full at some thousands: a flood takes no memory', () => {
+  it('keeps little of one address, and of all together some thousands: a flood takes no memory', () => {
     const book = new SightingBook();
     for (let number = 0; number < 10_000; number++)
       book.note(sighting('10.77.0.9', { hostName: `x${number}` }), 0, 100);
+    expect(book.current(0).length).toBe(64);
+    for (let number = 0; number < 50_000; number++)
+      book.note(sighting(`10.77.0.${number % 250}`, { hostName: `y${number}` }), 0, 100);
+    expect(book.current(0).length).toBe(2000);
+  });
+
+  it('hears who says little in any flood: whoever says the most makes room', () => {
+    const book = new SightingBook();
+    for (let number = 0; number < 50_000; number++)
+      book.note(sighting(`10.77.0.${number % 250}`, { hostName: `y${number}` }), 0, 100);
+    const pi = sighting('10.77.0.251', { hostName: 'pi' });
+    expect(book.note(pi, 0, 100)).toBe(true);
+    expect(book.current(0)).toContainEqual(pi);
     expect(book.current(0).length).toBe(2000);
   });
 });
@@ -362,6 +375,26 @@ describe('plan of machines', () => {
     const { status } = made('pi', { ...seen, member });
     expect(getCondition(status?.conditions, 'Addable')?.reason).toBe(reason);
     expect(status?.nodeName).toBe(nodeName);
+  });
+
+  it('are so many at most, and few of which there is only a name', () => {
+    const many = (withCard: boolean): SeenMachine[] =>
+      Array.from({ length: 1_000 }, (_, i) => ({
+        ...seen,
+        addresses: [
+          {
+            address: `10.77.${i >> 8}.${i & 255}`,
+            ...(withCard && { hardwareAddress: `b8:27:eb:00:0${i >> 8}:${i & 255}` }),
+          },
+        ],
+        hostNames: [`x${i}`],
+      }));
+    const count = (...all: SeenMachine[]): number => planMachines({ ...base, seen: all }).length;
+    expect([count(...many(false)), count(...many(true))]).toEqual([32, 200]);
+    const names = planMachines({ ...base, seen: [...many(false), seen] }).map((action) =>
+      action.type === 'create' ? action.name : '',
+    );
+    expect([names.length, names[0]]).toEqual([33, 'pi']);
   });
 
   it('another address of the same card is the same machine', () => {

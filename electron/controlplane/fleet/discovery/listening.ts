@@ -29,6 +29,8 @@ interface OpenLink {
 const [firstAskMs, longestAskMs] = [1000, 3_600_000];
 /** Twice before what was heard is forgotten (readAnswers). */
 const askNameMs = 600_000;
+/** Who is asked has answered by then. */
+const answeredMs = 500;
 /** The kernel's table is read anew long before. */
 const neighbourMs = 60_000;
 
@@ -160,15 +162,23 @@ export class Listening {
 
   /** Each device for its name, and so that its network card becomes known: again before the answer is forgotten. */
   #askNames(): void {
-    const nowMs = this.#deps.clock.now();
+    const { clock, onNews } = this.#deps;
+    const nowMs = clock.now();
+    let isAsked = false;
     const present = new Set(this.sightings().map(({ address }) => address));
     for (const address of this.#named.keys())
       if (!present.has(address)) this.#named.delete(address);
     for (const address of present) {
       if ((this.#named.get(address) ?? 0) > nowMs || this.#own.has(address)) continue;
       this.#named.set(address, nowMs + askNameMs);
-      for (const { at, link } of this.#links.values()) if (isOn(at, address)) link.askName(address);
+      for (const { at, link } of this.#links.values()) {
+        if (!isOn(at, address)) continue;
+        link.askName(address);
+        isAsked = true;
+      }
     }
+    // Its card stands in the kernel's table by then, of which no news comes.
+    if (isAsked) clock.timer(answeredMs, onNews);
   }
 }
 

@@ -27,6 +27,11 @@ export type MachineAction =
   | { readonly type: 'delete'; readonly machine: Machine };
 
 const keepUnseenMs = 3_600_000;
+/**
+ * So many machines that nobody asked for are shown at once, and so many of which there is only a name: a hostile device makes up
+ * names without end, and network cards, too, if it must.
+ */
+const most = { shown: 200, withoutCard: 32 };
 export const defaultSshPort = 22;
 
 export function planMachines(input: PlanInput): readonly MachineAction[] {
@@ -51,13 +56,28 @@ export function planMachines(input: PlanInput): readonly MachineAction[] {
     if (!deepEqual(status, machine.status)) actions.push({ type: 'update', machine, status });
   }
   const known = new Set(matched.values());
-  for (const one of seen) {
-    if (known.has(one)) continue;
+  for (const one of mayBeShown(input, known)) {
     const name = freeName(one, taken);
     taken.add(name);
     actions.push({ type: 'create', name, status: statusOf(undefined, one, input) });
   }
   return actions;
+}
+
+/** Of those that have no object yet, those with a network card of their own first. */
+function mayBeShown(
+  { machines, seen }: PlanInput,
+  known: ReadonlySet<SeenMachine>,
+): readonly SeenMachine[] {
+  const found = machines.filter(({ spec = {} }) => (spec.address ?? spec.hostKey) === undefined);
+  const hasCard = (one: WithAddresses): boolean => hardwareOf(one).length > 0;
+  const nameless = found.filter(({ status = {} }) => !hasCard(status)).length;
+  const fresh = seen.filter((one) => !known.has(one));
+  const [withCard, without] = [fresh.filter(hasCard), fresh.filter((one) => !hasCard(one))];
+  return [...withCard, ...without.slice(0, Math.max(0, most.withoutCard - nameless))].slice(
+    0,
+    Math.max(0, most.shown - found.length),
+  );
 }
 
 /** Each object with at most one machine, and the other way round; the surest signs first. */

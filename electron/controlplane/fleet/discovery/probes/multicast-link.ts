@@ -25,7 +25,10 @@ interface Response {
 }
 
 const port = 5353;
-const browsed = ['ssh', 'sftp-ssh', 'workstation', 'flotilla'];
+const services = ['ssh', 'sftp-ssh', 'workstation', 'flotilla'].map((name) => ({
+  name: `_${name}._tcp.local`,
+  type: 'PTR',
+}));
 const stockNames = ['raspberrypi', 'raspberrypi-2', 'raspberrypi-3', 'ubuntu', 'debian'].map(
   (name) => ({ name: `${name}.local`, type: 'A' }),
 );
@@ -65,10 +68,10 @@ export function openLink(at: LinkAddress, { onHeard, onError }: LinkEvents): Lin
     const heard = readAnswers([...answers, ...additionals], from.address, { ...at, network });
     if (heard.length > 0) onHeard(heard);
   });
-  const browsers = browsed.map((type) => bonjour.find({ type }));
   return {
+    // Not by its browsers: those keep every service that anybody makes up, without end, and look through all at each message.
     ask() {
-      for (const browser of browsers) browser.update();
+      mdns.query(services);
       mdns.query(stockNames);
     },
     askName(address) {
@@ -82,7 +85,6 @@ export function openLink(at: LinkAddress, { onHeard, onError }: LinkEvents): Lin
         mdns.query([{ name: `${label}.local`, type: 'A' }]);
     },
     close() {
-      for (const browser of browsers) browser.stop();
       return new Promise((resolve) => bonjour.destroy(() => resolve()));
     },
   };

@@ -333,6 +333,8 @@ async function withTransport<T>(
   }
 }
 
+type Requests = Pick<Transport, 'request' | 'stream'>;
+
 /** To the server that hands out what is wanted: often the one that is asked anyway. */
 class SourceTransports {
   readonly #usual: ApiServers['transport'];

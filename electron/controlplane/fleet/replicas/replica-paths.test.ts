@@ -64,7 +64,11 @@ function deps(): ReplicaPathsDeps {
     }
     if (name !== recordName) throw notFound({ group: '', resource: plural }, name);
     const data = Object.entries(chosen).map(([key, value]) => [key, JSON.stringify(value)]);
-    return { kind: 'ConfigMap', metadata: { name }, data: Object.fromEntries(data) } as KubeObject;
+    return {
+      kind: 'ConfigMap',
+      metadata: { name },
+      data: Object.fromEntries(data),
+    } as unknown as KubeObject;
   };
   const client = {
     get,

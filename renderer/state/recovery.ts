@@ -7,7 +7,7 @@ export interface RecoveryWords {
   readonly refusal: string;
   /** Who is missing, and since when. */
   readonly others: readonly { readonly name: string; readonly words: string }[];
-  /** What may be missing afterwards. */
+  /** What may be missing afterwards, and what it takes. */
   readonly losses: readonly string[];
   /** What a person has to be sure of. */
   readonly oath: string;
@@ -17,14 +17,14 @@ export function describeRecovery(report: RecoveryReport): RecoveryWords {
   const { refusal, others, unconfirmedEntries, isVoter } = report;
   const losses = [
     isVoter
-      ? 'What the others decided without this machine, if they did after it last heard of them.'
-      : 'What was decided last: this machine has a copy without a vote, which may be a little behind.',
+      ? 'What the others decided after this machine last heard of them is lost, if they did.'
+      : 'What was decided last may be lost: this machine has a copy without a vote, which may be a little behind.',
     ...(unconfirmedEntries === 0
       ? []
       : [
-          `Nothing of what is here; of the last ${plural(unconfirmedEntries, 'change')} it is not known whether the others had them, and they are kept.`,
+          `The last ${plural(unconfirmedEntries, 'change')} here ${unconfirmedEntries === 1 ? 'is' : 'are'} kept, though nobody knows whether the others had ${unconfirmedEntries === 1 ? 'it' : 'them'}.`,
         ]),
-    'The votes of the others: when they come back they are refused, and have to be added anew.',
+    'The others are refused when they come back, and have to be added anew.',
   ];
   const names = others.map(({ name }) => name);
   return {

@@ -13,9 +13,9 @@ import { addressForOthers } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import type { Group } from './fleet/replicas/group.ts';
 import { readRecord } from './fleet/replicas/record.ts';
-import { createReplicas } from './fleet/replicas/replicas.ts';
-import { createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
-import { createControlPlaneUpgrades } from './fleet/upgrade/control-plane-upgrades.ts';
+import { createReplicas, replicasKey } from './fleet/replicas/replicas.ts';
+import { agentsKey, createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
+import { createControlPlaneUpgrades, upgradesKey } from './fleet/upgrade/control-plane-upgrades.ts';
 import { isReleaseSource } from './fleet/upgrade/release-source.ts';
 import { statusOf } from './members/paths.ts';
 import { formatInvitation } from './members/invitation.ts';
@@ -48,7 +48,9 @@ export function groupOf({ own }: Pick<Backing, 'own'>): Group | undefined {
       inWords(async () => formatInvitation(await members.invite(name, address))),
     remove: (name) => inWords(() => members.remove(name)),
     handOver: () => members.handOver(),
-    onChange: (listener) => void opened.replica.onChange(listener),
+    onChange(listener, signal) {
+      signal.addEventListener('abort', opened.replica.onChange(listener));
+    },
   };
 }
 
@@ -74,6 +76,7 @@ export async function runReplicas(deps: StateKeepingDeps, signal: AbortSignal): 
     address: () => addressOf(deps),
     ...(voterStableMs === undefined ? {} : { stableMs: voterStableMs }),
   });
+  group.onChange(() => replicas.enqueue(replicasKey), signal);
   handOverBeforeSleep(deps, group, informers.informer(nodes));
   informers.start(signal);
   await replicas.run(signal);
@@ -117,7 +120,6 @@ export async function runReleases(deps: StateKeepingDeps, signal: AbortSignal): 
   });
   const running = [agents.run(signal)];
   if (group !== undefined) {
-    group.onChange(() => agents.enqueue('agents'));
     const controlPlanes = createControlPlaneUpgrades({
       ...shared,
       group,
@@ -125,6 +127,10 @@ export async function runReleases(deps: StateKeepingDeps, signal: AbortSignal): 
       version: async () => (await packages.controlPlane()).version,
       address: () => addressOf(deps),
     });
+    group.onChange(() => {
+      agents.enqueue(agentsKey);
+      controlPlanes.enqueue(upgradesKey);
+    }, signal);
     running.push(controlPlanes.run(signal));
   }
   informers.start(signal);

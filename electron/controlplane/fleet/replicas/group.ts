@@ -11,6 +11,6 @@ export interface Group {
   remove(name: string): Promise<void>;
   /** Leadership goes to another member, if there is one that may have it. Throws when there is none. */
   handOver(): Promise<void>;
-  /** Called whenever who leads or who takes part changed. */
-  onChange(listener: () => void): void;
+  /** Called whenever who leads or who takes part changed, until the signal aborts. */
+  onChange(listener: () => void, signal: AbortSignal): void;
 }

@@ -337,6 +337,7 @@ async function withTransport<T>(
 class SourceTransports {
   readonly #usual: ApiServers['transport'];
   readonly #client: () => ClientConfig;
+  #last: { readonly source: string; readonly transport: HttpsTransport } | undefined;
 
   constructor(usual: ApiServers['transport'], client: () => ClientConfig) {
     this.#usual = usual;
@@ -345,7 +346,12 @@ class SourceTransports {
 
   of(source: string | undefined): Transport {
     if (source === undefined || source === this.#usual.server) return this.#usual;
-    return new HttpsTransport({ ...this.#client(), server: source }, systemClock);
+    if (this.#last?.source !== source) {
+      this.#last?.transport.close();
+      const transport = new HttpsTransport({ ...this.#client(), server: source }, systemClock);
+      this.#last = { source, transport };
+    }
+    return this.#last.transport;
   }
 }
 

@@ -13,7 +13,7 @@ import type {
   NodeOperationStatus,
 } from '#kube/api/fleet.ts';
 import type { Status } from '#kube/api/meta.ts';
-import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
+import type { MemberReport, MembersReport, RecoveryReport } from '#kube/api/flotilla.ts';
 
 export interface FakeObject {
   apiVersion: string;
@@ -94,6 +94,17 @@ interface Target {
 }
 
 export class FakeCluster {
+  /** What is answered to who thinks of going on alone. */
+  recovery: RecoveryReport = {
+    clusterId: 'fake',
+    refusal: null,
+    unconfirmedEntries: 2,
+    isVoter: true,
+    others: [
+      { name: 'pi-kitchen', role: 'voter', heardSecondsAgo: 7_200 },
+      { name: 'thinkpad', role: 'voter', heardSecondsAgo: null },
+    ],
+  };
   readonly #options: FakeOptions;
   readonly #objects = new Map<string, FakeObject>();
   readonly #watchers = new Set<{ prefix: string; send: (text: string) => void }>();
@@ -229,6 +240,10 @@ export class FakeCluster {
       const answer = this.#options.adopt?.(Buffer.from(sent, 'base64').toString(), length) ?? {};
       return json(response, answer.code ?? 202, answer);
     }
+    if (url.pathname === '/flotilla/recovery' && !this.#isSignedOut)
+      return request.method === 'POST'
+        ? json(response, 202, { kind: 'Status', apiVersion: 'v1', status: 'Success' })
+        : json(response, 200, this.recovery);
     if (!/^\/(apis?|version)(\/|$)/.test(url.pathname)) return this.#file(url.pathname, response);
     if (this.#isSignedOut)
       return json(response, 401, { kind: 'Status', code: 401, reason: 'Unauthorized' });

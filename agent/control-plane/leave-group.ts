@@ -5,6 +5,7 @@ import { RestClient } from '#kube/client/rest-client.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { Transport } from '#kube/client/transport.ts';
 import { packageSourceAnnotation } from '#kube/machinery/control-planes.ts';
+import { hasReason } from '#kube/machinery/status.ts';
 import { messageOf } from '../error-message.ts';
 
 export interface LeaveGroupDeps {
@@ -46,14 +47,18 @@ async function leaderOf({ nodeName, servers, to }: LeaveGroupDeps): Promise<stri
     try {
       return await to(server, async (transport) => {
         const client = new RestClient({ transport, userAgent: 'kubelet/flotilla-agent-leaving' });
-        const { metadata } = await client.get(nodes, { name: nodeName });
-        return metadata.annotations?.[packageSourceAnnotation] ?? server;
+        const node = await client.get(nodes, { name: nodeName }).catch(unlessMissing);
+        return node?.metadata.annotations?.[packageSourceAnnotation] ?? server;
       });
     } catch (error) {
       last = error;
     }
   }
   throw last;
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (!hasReason(error, 'NotFound')) throw error;
 }
 
 async function ask(transport: Transport): Promise<void> {

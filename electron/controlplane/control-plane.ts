@@ -251,9 +251,10 @@ export class ControlPlane {
   }
 
   /** Alone at once; one of several when a majority is there. */
-  async #untilAnswering({ store, problem }: Backing, late: LateHandler): Promise<void> {
+  async #untilAnswering({ store, problem, own }: Backing, late: LateHandler): Promise<void> {
     const { clock, onNotice } = this.#deps;
     let told: string | undefined;
+    late.answerMeanwhile(createMemberPaths(own?.members));
     while (!this.#stopping.signal.aborted) {
       try {
         await store.currentRevision({ linearizable: true });

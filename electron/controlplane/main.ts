@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { systemClock } from '#kube/base/clock.ts';
+import type { Logger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import { StatusError } from '#kube/machinery/status.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
@@ -21,6 +22,7 @@ import { finishAdoption } from './backup/adoption.ts';
 import { assertNotSuperseded, SupersededError } from './backup/succession.ts';
 import { clusterConfig, ControlPlane } from './control-plane.ts';
 import { DatastoreError } from './datastore.ts';
+import { carryOutRecovery } from './members/recovery-request.ts';
 import { acceptInvitation, InvitationError } from './members/invitation.ts';
 import { CannotGoOnError } from './replica/types.ts';
 import { DamagedRowError } from './store/mvcc.ts';
@@ -88,15 +90,28 @@ function voterStableMs(): number | undefined {
   return text === undefined || text === '' ? undefined : Number(text);
 }
 
+/** A person asked for it on the page, and this process was started again for it. */
+async function recoverIfAsked(dataDirectory: string, logger: Logger): Promise<void> {
+  const deps = { dataDirectory, clock: systemClock, random: systemRandom, logger };
+  try {
+    await carryOutRecovery(deps);
+  } catch (error) {
+    if (error instanceof DataDirectoryLockedError) throw error;
+    logger.error('Could not go on from this machine alone: nothing was changed', { error });
+    channel.post({ type: 'notice', message: (error as Error).message });
+  }
+}
+
 async function run(options: Options): Promise<void> {
   const directory = options.dataDirectory;
   openDataDirectory(directory);
-  const lock = lockDataDirectory(directory, 'flotilla control plane', systemClock);
   const logger = processLogger({
     directory: path.join(directory, 'logs'),
     name: 'controlplane',
     clock: systemClock,
   });
+  await recoverIfAsked(directory, logger);
+  const lock = lockDataDirectory(directory, 'flotilla control plane', systemClock);
   process.on('uncaughtException', (error) => {
     logger.error('The control plane ends: unexpected error', { error });
     process.exit(1);

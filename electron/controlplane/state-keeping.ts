@@ -2,24 +2,27 @@
 // and clients with the rights of each.
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import type { InformerFactory } from '#kube/client/informer.ts';
+import type { Node } from '#kube/api/core.ts';
+import type { Informer, InformerFactory } from '#kube/client/informer.ts';
 import { nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
+import { isConditionTrue } from '#kube/machinery/conditions.ts';
 import type { Options } from '../options.ts';
 import type { Backing } from './backing.ts';
 import { addressForOthers } from './bind-address.ts';
 import type { MachinePackages } from './fleet/package/machine-packages.ts';
 import type { Group } from './fleet/replicas/group.ts';
 import { readRecord } from './fleet/replicas/record.ts';
-import { createReplicas } from './fleet/replicas/replicas.ts';
-import { createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
-import { createControlPlaneUpgrades } from './fleet/upgrade/control-plane-upgrades.ts';
+import { createReplicas, replicasKey } from './fleet/replicas/replicas.ts';
+import { agentsKey, createAgentUpgrades } from './fleet/upgrade/agent-upgrades.ts';
+import { createControlPlaneUpgrades, upgradesKey } from './fleet/upgrade/control-plane-upgrades.ts';
 import { isReleaseSource } from './fleet/upgrade/release-source.ts';
 import { statusOf } from './members/paths.ts';
 import { formatInvitation } from './members/invitation.ts';
 
 export interface StateKeepingDeps {
   readonly group: Group | undefined;
+  readonly nodeName: string;
   readonly options: Options;
   readonly packages: MachinePackages;
   readonly port: number;
@@ -44,7 +47,10 @@ export function groupOf({ own }: Pick<Backing, 'own'>): Group | undefined {
     invite: (name, address) =>
       inWords(async () => formatInvitation(await members.invite(name, address))),
     remove: (name) => inWords(() => members.remove(name)),
-    onChange: (listener) => void opened.replica.onChange(listener),
+    handOver: () => members.handOver(),
+    onChange(listener, signal) {
+      signal.addEventListener('abort', opened.replica.onChange(listener));
+    },
   };
 }
 
@@ -70,8 +76,29 @@ export async function runReplicas(deps: StateKeepingDeps, signal: AbortSignal): 
     address: () => addressOf(deps),
     ...(voterStableMs === undefined ? {} : { stableMs: voterStableMs }),
   });
+  group.onChange(() => replicas.enqueue(replicasKey), signal);
+  handOverBeforeSleep(deps, group, informers.informer(nodes));
   informers.start(signal);
   await replicas.run(signal);
+}
+
+/** This machine's own agent says on the Node that it is put to sleep, and holds that back until it is said. */
+function handOverBeforeSleep(
+  { nodeName, logger }: StateKeepingDeps,
+  group: Group,
+  informer: Informer<Node>,
+): void {
+  const isAsleep = ({ metadata, status }: Node): boolean =>
+    metadata.name === nodeName && isConditionTrue(status?.conditions, 'Asleep');
+  informer.addHandler({
+    onUpdate(before, now) {
+      if (isAsleep(before) || !isAsleep(now)) return;
+      group.handOver().then(
+        () => logger.info('Handed leadership over before the machine sleeps'),
+        (error: unknown) => logger.warn('Nobody leads while the machine sleeps', { error }),
+      );
+    },
+  });
 }
 
 /** All the time: whoever leads, machines get the release of the app. */
@@ -93,7 +120,6 @@ export async function runReleases(deps: StateKeepingDeps, signal: AbortSignal): 
   });
   const running = [agents.run(signal)];
   if (group !== undefined) {
-    group.onChange(() => agents.enqueue('agents'));
     const controlPlanes = createControlPlaneUpgrades({
       ...shared,
       group,
@@ -101,6 +127,10 @@ export async function runReleases(deps: StateKeepingDeps, signal: AbortSignal): 
       version: async () => (await packages.controlPlane()).version,
       address: () => addressOf(deps),
     });
+    group.onChange(() => {
+      agents.enqueue(agentsKey);
+      controlPlanes.enqueue(upgradesKey);
+    }, signal);
     running.push(controlPlanes.run(signal));
   }
   informers.start(signal);

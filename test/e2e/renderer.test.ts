@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { fakeMembers, type FakeObject } from '../fake-cluster.ts';
 import { fakeApp, fakeCrowd, fakeHome, fakeNode, fakeStats } from '../fake-cluster-objects.ts';
-import { widths } from '../setup/browser.ts';
+import { screenshots, widths } from '../setup/browser.ts';
 import {
   barriers,
   barriersOfBoth,
@@ -119,6 +119,17 @@ describe('the user interface', () => {
     await banner.getByText(problem).waitFor();
     await banner.getByText('Apps that run go on running').waitFor();
     expect(await barriers(page)).toEqual([]);
+    await banner.getByRole('button', { name: 'The others are gone…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Go on from this machine alone?' });
+    await dialog.getByText('votes, last heard of 2 h ago').waitFor();
+    const recover = dialog.getByRole('button', { name: 'Recover on this machine' });
+    expect(await recover.isDisabled()).toBe(true);
+    expect(await barriers(page)).toEqual([]);
+    if (process.env['SCREENSHOTS'] !== undefined) await screenshots.take(page, 'recovery');
+    await dialog.getByLabel('pi-kitchen and thinkpad do not run any more').check();
+    await recover.click();
+    await dialog.getByText('Flotilla starts again on this machine').waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
     await page.getByRole('link', { name: 'Cluster' }).first().click();
     await page.getByText('No majority of the machines that decide').click();
     await page.getByText('voter · 192.168.1.20:7444').waitFor();

@@ -1,9 +1,11 @@
 // Three control planes on loopback that keep one state: each answers for all, any one may be lost.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../setup/cluster.ts';
+import type { RecoveryReport } from '#kube/api/flotilla.ts';
 import { MemberGroup } from '../setup/members.ts';
 
 const others = ['one', 'two', 'three'];
+const recoveryPath = '/flotilla/recovery';
 
 describe('three members', () => {
   const group = new MemberGroup();
@@ -113,5 +115,33 @@ describe('three members', () => {
     const names = await group.member('three').kubectlOk('get', 'configmap', '-o', 'name');
     for (const name of ['by-one', 'by-two', 'by-three', 'before-4', 'after', 'again'])
       expect(names).toContain(`configmap/${name}\n`);
+  });
+
+  it('go on from one alone when a person says that the others are gone, and not before', async () => {
+    const alone = group.member('one');
+    const ask = async () =>
+      JSON.parse(await alone.kubectlOk('get', '--raw', '/flotilla/recovery')) as RecoveryReport;
+    const recover = (clusterId: string) =>
+      alone.pipe(
+        JSON.stringify({ confirm: clusterId }),
+        'create',
+        '--raw',
+        recoveryPath,
+        '-f',
+        '-',
+      );
+    const { clusterId } = await ask();
+    expect((await recover(clusterId)).stderr).toContain('nothing has to be recovered');
+    for (const name of ['two', 'three']) await group.kill(name);
+    await eventually(async () => (await ask()).refusal === null, 'a majority is missed');
+    expect((await recover('another')).stderr).toContain('nothing was changed');
+    const { code, stderr } = await recover(clusterId);
+    expect([code, stderr]).toEqual([0, '']);
+    await eventually(
+      async () => (await alone.kubectl('create', 'configmap', 'alone')).code === 0,
+      'it writes alone',
+    );
+    expect(await alone.kubectlOk('get', 'configmap', 'again', '-o', 'name')).toContain('again');
+    expect((await group.report('one')).members.map(({ name }) => name)).toEqual(['one']);
   });
 });

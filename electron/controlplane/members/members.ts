@@ -1,6 +1,7 @@
 // Who keeps the state, for people: the list, invitations, removals, a backup, and one sentence on
 // why nothing can be answered when that is so. Changes are made on the member that leads.
-import type { MemberReport, MembersReport } from '#kube/api/flotilla.ts';
+import path from 'node:path';
+import type { MemberReport, MembersReport, RecoveryReport } from '#kube/api/flotilla.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
 import type { ClusterPki } from '#platform/pki.ts';
@@ -14,6 +15,7 @@ import { ReplicaUnavailableError } from '../replica/types.ts';
 import { backupBytes, backupChunks } from '../store/backup.ts';
 import type { Invitation } from './invitation.ts';
 import type { MemberStore } from './member-store.ts';
+import { requestRecovery } from './recovery-request.ts';
 import { stageRestore } from './restoring.ts';
 
 export interface MembersDeps {
@@ -147,6 +149,47 @@ export class Members {
     await replica.members.remove(member.id);
   }
 
+  /** What it would come to if this machine went on alone. From what it knows itself: it works without a majority. */
+  recovery(): RecoveryReport {
+    const { replica, clusterId } = this.#deps.opened;
+    const status = replica.status();
+    const { membership, leader, isRemoved, commit, lastIndex, peers, id: self } = status;
+    const others = membership.members.filter(({ id }) => id !== self);
+    const own = membership.members.find(({ id }) => id === self);
+    const heard = (id: number): number | null => {
+      const ms = peers.find((peer) => peer.id === id)?.heardMsAgo;
+      return ms === undefined ? null : Math.round(ms / 1000);
+    };
+    return {
+      clusterId,
+      refusal: recoveryRefusal({ isMember: own !== undefined, isRemoved, hasLeader: leader !== 0 }),
+      unconfirmedEntries: Math.max(0, lastIndex - commit),
+      isVoter: own?.role === 'voter',
+      others: others.map(({ id, name, role }) => ({ name, role, heardSecondsAgo: heard(id) })),
+    };
+  }
+
+  /**
+   * A majority is gone for good, a person says: the next start goes on from this machine alone. `confirm`: the id of
+   * the cluster, so that nothing is asked for by accident. Throws MembershipRefusedError.
+   */
+  async recover(confirm: string): Promise<void> {
+    const { opened, clock, restart } = this.#deps;
+    const { refusal, clusterId } = this.recovery();
+    if (refusal !== null) throw new MembershipRefusedError(refusal);
+    if (confirm !== clusterId)
+      throw new MembershipRefusedError(
+        `To confirm it takes the id of this cluster, ${clusterId}: nothing was changed.`,
+      );
+    await requestRecovery(path.dirname(opened.folder), clusterId);
+    clock.timer(0, () => restart('a person has this machine go on alone'));
+  }
+
+  /** Leadership goes to another, if there is one. */
+  async handOver(): Promise<void> {
+    await this.#deps.opened.replica.transferLeadership();
+  }
+
   /** The whole state, as `restore` takes it. */
   async *backup(): AsyncGenerator<Uint8Array> {
     const { chunks, close } = await this.openBackup();
@@ -227,6 +270,20 @@ export class Members {
       `Members are changed on the machine that leads, which is ${name}: run the command there.`,
     );
   }
+}
+
+function recoveryRefusal(standing: {
+  readonly isMember: boolean;
+  readonly isRemoved: boolean;
+  readonly hasLeader: boolean;
+}): string | null {
+  if (standing.isRemoved)
+    return 'This machine was removed from the cluster: what it has may be old. Recover on a machine that still belongs to it.';
+  if (!standing.isMember)
+    return 'This machine has not been sent the state yet: recover on another one.';
+  if (standing.hasLeader)
+    return 'A majority of the machines that decide is there: nothing has to be recovered.';
+  return null;
 }
 
 export function problemOf(status: ReplicaStatus): string | undefined {

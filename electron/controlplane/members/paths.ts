@@ -18,13 +18,14 @@ import type { Members } from './members.ts';
 
 export const membersPath = '/flotilla/members';
 export const backupPath = '/flotilla/backup';
+export const recoveryPath = '/flotilla/recovery';
 
 /** Answers below `/flotilla`; throws StatusError. Undefined members: an etcd keeps the state. */
 export function createMemberPaths(members: Members | undefined): ApiHandler {
   return async (request) => {
     const { path } = request;
     const isKnown =
-      path === membersPath || path === backupPath || path.startsWith(`${membersPath}/`);
+      [membersPath, backupPath, recoveryPath].includes(path) || path.startsWith(`${membersPath}/`);
     if (!isKnown) throw pageNotFound();
     if (members === undefined)
       throw badRequest("The state is kept by an etcd (--datastore): use etcd's own tools for it.");
@@ -47,6 +48,12 @@ async function answer(request: ApiRequest, members: Members): Promise<ApiRespons
   if (path === membersPath && method === 'POST') {
     const { name, address } = await readJson(request);
     return jsonResponse(201, await members.invite(String(name), String(address)));
+  }
+  if (path === recoveryPath && method === 'GET') return jsonResponse(200, members.recovery());
+  if (path === recoveryPath && method === 'POST') {
+    await members.recover(String((await readJson(request))['confirm']));
+    const message = 'The control plane ends now and goes on from this machine alone.';
+    return jsonResponse(202, { kind: 'Status', apiVersion: 'v1', status: 'Success', message });
   }
   if (path.startsWith(`${membersPath}/`) && method === 'DELETE') {
     await members.remove(decodeURIComponent(path.slice(membersPath.length + 1)));
@@ -100,7 +107,9 @@ async function readJson(request: ApiRequest): Promise<Readonly<Record<string, un
   } catch {
     // The same answer as for JSON that is no object.
   }
-  throw badRequest('the body has to be a JSON object with `name` and `address`');
+  throw badRequest(
+    'the body has to be a JSON object: `name` and `address` of a member, or what to `confirm`',
+  );
 }
 
 /** As a client is told. */

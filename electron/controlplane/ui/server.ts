@@ -46,6 +46,7 @@ const membersPath = /^\/flotilla\/members(\?|$)/;
 const linksPath = /^\/flotilla\/page-links(\?|$)/;
 /** A backup is encrypted; one that is taken in only replaces a cluster that holds nothing. */
 const backupPath = /^\/flotilla\/cluster-backup(\?|$)/;
+const recoveryPath = '/flotilla/recovery';
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** `{"token": "…"}` is smaller than this. */
 const sessionBodyLimitBytes = 4096;
@@ -197,7 +198,7 @@ export class UiServer {
 }
 
 function isServed(method: string, path: string): boolean {
-  if (apiPath.test(path)) return true;
+  if (apiPath.test(path) || path === recoveryPath) return true;
   if (backupPath.test(path)) return method === 'GET' || method === 'POST';
   if (linksPath.test(path)) return method === 'POST' || method === 'DELETE';
   return method === 'GET' && membersPath.test(path);

@@ -115,8 +115,9 @@ stop() {
 trap stop TERM INT
 current/start "$@" &
 child=$!
+nap=
 (
-  trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+  trap 'kill $nap 2>/dev/null; exit 0' TERM
   sleep "$seconds" & nap=$!
   wait "$nap"
   if ontrial; then

@@ -9,6 +9,8 @@ export interface Group {
   invite(name: string, address: string): Promise<string>;
   /** Only on the leader. Throws in words when the others could not do without it, and nothing is changed. */
   remove(name: string): Promise<void>;
-  /** Called whenever who leads or who takes part changed. */
-  onChange(listener: () => void): void;
+  /** Leadership goes to another member, if there is one that may have it. Throws when there is none. */
+  handOver(): Promise<void>;
+  /** Called whenever who leads or who takes part changed, until the signal aborts. */
+  onChange(listener: () => void, signal: AbortSignal): void;
 }

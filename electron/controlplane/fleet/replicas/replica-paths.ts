@@ -1,6 +1,11 @@
 // What a machine asks for that the leader chose to keep the state: the control plane's package, its invitation, whether it is a
 // member, and to be let go. The chain lets nodes in (role flotilla:control-plane-machine); here each gets only its own.
-import { badRequest, forbiddenPath, serviceUnavailable } from '#kube/machinery/status.ts';
+import {
+  badRequest,
+  forbiddenPath,
+  hasReason,
+  serviceUnavailable,
+} from '#kube/machinery/status.ts';
 import type { Node } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
@@ -69,13 +74,19 @@ export async function leaveGroup(
   const own = group.report().members.find((member) => member.name === name);
   // Who leads hands over first, and the one that leads then is asked.
   if (own !== undefined) await group.remove(name);
-  const node = await client.get(nodes, { name });
+  const node = await client.get(nodes, { name }).catch(unlessMissing);
+  deps.logger.info('A machine left those that keep the state', { node: name });
+  // Its Node was deleted first.
+  if (node === undefined) return writeRecord(client, name, undefined);
   const why = 'it was taken out on the machine itself';
   const { uid = '' } = node.metadata;
   await writeRecord(client, name, { uid, state: 'failed', sinceMs: deps.clock.now(), why });
   const annotations = { [controlPlaneTargetAnnotation]: noControlPlane };
   await client.patch(nodes, { name }, { metadata: { annotations } });
-  deps.logger.info('A machine left those that keep the state', { node: name });
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (!hasReason(error, 'NotFound')) throw error;
 }
 
 function nodeNameOf(user: UserInfo | undefined): string {

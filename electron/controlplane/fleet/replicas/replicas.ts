@@ -40,7 +40,9 @@ export interface ReplicasDeps {
   readonly logger: Logger;
 }
 
-const key = 'control planes';
+/** What is to be asked for when something other than a Node changed. */
+export const replicasKey = 'control planes';
+const key = replicasKey;
 /** While there is somebody to look after; alone it is asked by changes only. */
 const lookMs = 10_000;
 /** Less is what is under way between two members that are well. */
@@ -53,7 +55,6 @@ export function createReplicas(deps: ReplicasDeps): Controller {
   let refused: { readonly name: string; readonly why: string } | undefined;
   const controller = new Controller({ name: 'control-planes', clock, logger, reconcile });
   controller.watch(deps.nodes, () => [key]);
-  group.onChange(() => controller.enqueue(key));
 
   async function reconcile(): Promise<{ requeueAfterMs?: number }> {
     const all = deps.nodes.lister.list();

@@ -30,7 +30,9 @@ export interface AgentUpgradesDeps {
 
 /** As nodes name them, and as packages do. */
 const architectures = { amd64: 'x64', arm64: 'arm64' } as const;
-const key = 'agents';
+/** What is to be asked for when something other than a Node changed. */
+export const agentsKey = 'agents';
+const key = agentsKey;
 const waitMs = 60_000;
 
 export function createAgentUpgrades(deps: AgentUpgradesDeps): Controller {

@@ -28,7 +28,9 @@ export interface ControlPlaneUpgradesDeps {
   readonly logger: Logger;
 }
 
-const key = 'control planes';
+/** What is to be asked for when something other than a Node changed. */
+export const upgradesKey = 'control planes';
+const key = upgradesKey;
 /** While one is at it: members' health is no object. */
 const lookMs = 5_000;
 
@@ -37,7 +39,6 @@ export function createControlPlaneUpgrades(deps: ControlPlaneUpgradesDeps): Cont
   let told = '';
   const controller = new Controller({ name: 'control-plane-upgrades', clock, logger, reconcile });
   controller.watch(deps.nodes, () => [key]);
-  group.onChange(() => controller.enqueue(key));
 
   async function reconcile(): Promise<{ requeueAfterMs?: number }> {
     const address = deps.address();

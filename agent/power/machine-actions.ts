@@ -37,7 +37,7 @@ async function can(method: string): Promise<boolean> {
     const { stdout } = await execute('busctl', ['--system', 'call', ...manager, method], {
       timeout: timeoutMs,
     });
-    return /^s "yes"/.test(stdout);
+    return stdout.startsWith('s "yes"');
   } catch {
     return false;
   }

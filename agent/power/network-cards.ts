@@ -13,7 +13,9 @@ export async function readNetworkCards(
 ): Promise<readonly NetworkCard[]> {
   const names = await readdir(root).catch(() => []);
   const cards = await Promise.all(
-    names.toSorted().map((name) => cardAt(root, name, present, primary)),
+    names
+      .toSorted((a, b) => a.localeCompare(b, 'en'))
+      .map((name) => cardAt(root, name, present, primary)),
   );
   return cards.filter((card) => card !== undefined);
 }

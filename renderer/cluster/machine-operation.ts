@@ -32,7 +32,7 @@ export function useMachineOperation(name: () => string): MachineOperation {
       kind: 'NodeOperation',
       metadata: { name: name() },
       spec: { phase, action: of, ...(phase === 'Apply' && { acceptWarnings: true }) },
-    } as NodeOperation);
+    });
     return (answer as NodeOperation).status ?? { phase: 'Obstructed' };
   }
 

@@ -105,7 +105,7 @@ async function readEntries(
   const keys = new Map<string, Buffer>();
   let hasState = false;
   for await (const entry of entries) {
-    const { name, size = 0 } = entry.header;
+    const { name, size } = entry.header;
     if (manifest === undefined) {
       manifest = parseManifest(
         name === manifestName ? String(await small(entry)) : '',

@@ -262,5 +262,5 @@ function sentenceOf(error: unknown): string {
     error instanceof StatusError;
   return isSentence
     ? error.message
-    : `Something unexpected went wrong: ${String((error as Error).message)}.`;
+    : `Something unexpected went wrong: ${(error as Error).message}.`;
 }

@@ -22,7 +22,7 @@ export function canonicalPassphrase(typed: string): string {
   const trimmed = typed.normalize('NFKC').trim();
   const bare = trimmed.toLowerCase().replaceAll(/[\s-]/g, '');
   const isMade =
-    bare.length === groups * groupLength && [...bare].every((one) => letters.includes(one));
+    bare.length === groups * groupLength && bare.split('').every((one) => letters.includes(one));
   if (!isMade) return trimmed;
   return (bare.match(new RegExp(`.{${groupLength}}`, 'g')) ?? []).join('-');
 }

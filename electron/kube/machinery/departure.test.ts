@@ -29,7 +29,7 @@ function pod(name: string, owner?: string, more: object = {}): Pod {
     kind: 'Pod',
     metadata: { namespace: 'default', name, ownerReferences },
     spec: { containers: [], ...more },
-  } as Pod;
+  };
 }
 
 const claim = (name: string): PersistentVolumeClaim =>

@@ -173,13 +173,13 @@ function summarizeMain(pod: Pod, init: InitSummary): Restarts & { reason: string
 function addRestarts(sum: Restarts, status: ContainerStatus): Restarts {
   const finishedAt = status.lastState?.terminated?.finishedAt;
   // Kubernetes always writes it; whoever writes a status here may leave it out.
-  const { restartCount = 0 }: Partial<ContainerStatus> = status;
+  const { restartCount }: { readonly restartCount?: number | undefined } = status;
   const { lastRestart } = sum;
   const isLater =
     finishedAt !== undefined &&
     (lastRestart === undefined || Date.parse(finishedAt) > Date.parse(lastRestart));
   return {
-    restarts: sum.restarts + restartCount,
+    restarts: sum.restarts + (restartCount ?? 0),
     lastRestart: isLater ? finishedAt : lastRestart,
   };
 }

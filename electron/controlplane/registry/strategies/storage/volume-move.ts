@@ -17,13 +17,22 @@ import { check } from '../text-rules.ts';
 const claimsMax = 32;
 const daysMax = 3_650;
 
+/** Of somebody who left out what is needed. */
+function given({
+  claims = [],
+  nodeName = '',
+  keepOldCopyDays: days = 0,
+}: Partial<VolumeMove['spec']>) {
+  return { claims, nodeName, days };
+}
+
 export const volumeMoveStrategy: Strategy<VolumeMove> = {
   validateName: dns1123SubdomainName,
   // What is held and half copied is put in order first.
   deletionFinalizers: [moveFinalizer],
   validate({ spec }) {
     const path = field('spec');
-    const { claims, nodeName, keepOldCopyDays: days = 0 } = spec;
+    const { claims, nodeName, days } = given(spec);
     const errors: FieldError[] = [];
     if (claims.length === 0)
       errors.push(required(path.child('claims'), 'name the claims whose data is to move'));

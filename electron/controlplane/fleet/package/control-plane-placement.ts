@@ -97,7 +97,10 @@ echo done
 `,
 };
 
-/** It ends, and its state goes with it: the others have it. */
+/**
+ * It ends, and with it the cluster's keys on this machine. Its state is set aside until the next time: whoever went on without
+ * it may have been wrong to.
+ */
 const drop: Program = {
   takes: [],
   text: `${own}rm -f "$plane/current" "$plane/trial"
@@ -107,6 +110,11 @@ if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(readlink -f "$plane")"
   tries=0
   while [ -e "/proc/$pid" ] && [ $tries -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
   kill -KILL "$pid" 2>/dev/null || :
+fi
+if [ -d "$plane/state/store" ]; then
+  rm -rf "$root/state-before"
+  mv -T "$plane/state/store" "$root/state-before"
+  sync "$root"
 fi
 rm -rf "$plane"
 echo done

@@ -247,7 +247,7 @@ if [ -e "$units/${unitName}" ]; then
   echo "removed $units/${unitName}"
 fi
 [ -d "$root" ] || { echo done; exit 0; }
-rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs" "$root/controlplane"
+rm -rf "$root"/runtime "$root"/agent-* "$root"/.placing-* "$root/logs" "$root/controlplane" "$root/state-before"
 for one in supervised current .current trial .trial trial-over failed failed.new supervisor supervisor.new settings bootstrap; do rm -f "$root/$one"; done
 rmdir "$root/state" 2>/dev/null || :
 if rmdir "$root" 2>/dev/null; then echo "removed $root"; else echo "kept in $root: $(cd "$root" && find . -mindepth 1 -maxdepth 2 | sort | tr '\\n' ' ')"; fi

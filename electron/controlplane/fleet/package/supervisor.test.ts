@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -189,7 +190,10 @@ describe('with a control plane', () => {
     rmSync(path.join(root, 'controlplane/current'));
     symlinkSync('two', path.join(root, 'controlplane/current'));
     symlinkSync('one', path.join(root, 'controlplane/trial'));
-    await whileSupervised(() => isSaid('plane began').then(() => {}));
+    await whileSupervised(async () => {
+      await isSaid('agent began');
+      await isSaid('plane began');
+    });
     expect(readFileSync(path.join(root, 'controlplane/failed'), 'utf8')).toBe(
       'two ended with code 5\n',
     );
@@ -204,6 +208,9 @@ describe('with a control plane', () => {
     const ended = once(child, 'exit');
     await isSaid('plane began');
     await isSaid('agent began');
+    for (const name of ['store', 'pki'])
+      mkdirSync(path.join(root, 'controlplane/state', name), { recursive: true });
+    writeFileSync(path.join(root, 'controlplane/state/store/state.db'), 'state');
     const text = controlPlanePlacement.drop.text;
     symlinkSync('agent-old', path.join(root, 'agent-old/runtime'));
     const env = { PATH: process.env['PATH'], FLOTILLA_ROOT: root };
@@ -211,6 +218,8 @@ describe('with a control plane', () => {
     await ended;
     expect(said()).toContain('agent ended');
     expect(existsSync(path.join(root, 'controlplane'))).toBe(false);
+    // What it knew, and none of the keys.
+    expect(readdirSync(path.join(root, 'state-before'))).toEqual(['state.db']);
   });
 
   it('has no twins after it was killed itself', async () => {
@@ -222,7 +231,10 @@ describe('with a control plane', () => {
     await isSaid('agent began');
     child.kill('SIGKILL');
     await ended;
-    await whileSupervised(() => isSaid('plane began', 2).then(() => {}));
+    await whileSupervised(async () => {
+      await isSaid('plane began', 2);
+      await isSaid('agent began', 2);
+    });
     for (const name of ['agent', 'plane'])
       expect(said().filter((line) => line === `${name} ended`)).toHaveLength(2);
   });

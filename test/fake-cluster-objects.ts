@@ -4,6 +4,7 @@ import type { FakeKind, FakeObject } from './fake-cluster.ts';
 export const fakeKinds: readonly FakeKind[] = [
   ...(
     [
+      'PersistentVolumeClaim',
       'Pod',
       'Service',
       'ConfigMap',
@@ -19,6 +20,12 @@ export const fakeKinds: readonly FakeKind[] = [
     namespaced: true,
   })),
   { apiVersion: 'v1', kind: 'Namespace', resource: 'namespaces', namespaced: false },
+  {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    resource: 'persistentvolumes',
+    namespaced: false,
+  },
   { apiVersion: 'v1', kind: 'Node', resource: 'nodes', namespaced: false },
   ...(['Deployment', 'DaemonSet', 'ReplicaSet'] as const).map((kind) => ({
     apiVersion: 'apps/v1',

@@ -13,7 +13,13 @@ import {
 } from 'vue';
 import type { KubeObject } from '#kube/api/object.ts';
 import { StatusError } from '#kube/machinery/status.ts';
-import { type DeployForm, emptyForm, formOf, objectsOf } from '../state/deploy-form.ts';
+import {
+  type DeployForm,
+  emptyForm,
+  formOf,
+  objectsOf,
+  withDataKept,
+} from '../state/deploy-form.ts';
 import {
   type FormErrors,
   type FormField,
@@ -51,7 +57,7 @@ export interface Deploy {
   editYaml(text: string): void;
   backToForm(): void;
   deploy(): Promise<void>;
-  /** Deletes what the attempt created and goes back to what was entered. */
+  /** Deletes what the attempt created, but no data, and goes back to what was entered. */
   changeAndTryAgain(): Promise<void>;
   /** An empty form. */
   startOver(): void;
@@ -149,7 +155,14 @@ export function useDeploy(): Deploy {
 
   async function changeAndTryAgain(): Promise<void> {
     isTakingBack.value = true;
-    await takeBackNow(made.value);
+    const isClaim = ({ object }: Created) => object.kind === 'PersistentVolumeClaim';
+    // What was typed names the claims as new ones: they go, and are made again.
+    const kept = typed.value === undefined ? made.value.filter(isClaim) : [];
+    await takeBackNow(made.value.filter((one) => !kept.includes(one)));
+    form.value = withDataKept(
+      form.value,
+      kept.map(({ object }) => object.metadata.name),
+    );
     made.value = [];
     isTakingBack.value = false;
   }

@@ -12,6 +12,7 @@ import { configMapNames } from '../state/ownership.ts';
 import { failureText } from './actions.ts';
 import { useCluster } from './cluster.ts';
 import { useHome } from './home-data.ts';
+import { useKeptData } from './kept-data.ts';
 
 export interface AppRemoval {
   readonly plan: Ref<Removal | undefined>;
@@ -38,6 +39,7 @@ const resources: Readonly<Record<RemovalStep['kind'], Resource<never>>> = {
 export function useAppRemoval(): AppRemoval {
   const { client } = useCluster();
   const { apps, pods } = useHome();
+  const data = useKeptData();
   const plan = shallowRef<Removal>();
   const done = ref<ReadonlySet<RemovalStep>>(new Set());
   const isBusy = ref(false);
@@ -48,7 +50,12 @@ export function useAppRemoval(): AppRemoval {
     done.value = new Set();
     failure.value = '';
     const configMaps = await readConfigMaps(client, app);
-    plan.value = planRemoval(app, { apps: apps.value, pods: pods.value, configMaps });
+    plan.value = planRemoval(app, {
+      apps: apps.value,
+      pods: pods.value,
+      configMaps,
+      data: data.value,
+    });
   }
 
   async function run(): Promise<boolean> {

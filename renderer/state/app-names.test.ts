@@ -59,7 +59,7 @@ it('lead to the page of trust where the home’s own certificate stands for them
 it('stand among the facts of an app, which is then opened to the outside', () => {
   const object = { metadata: {}, spec: { template: { spec: { containers: [{ name: 'main' }] } } } };
   const app = { object, services, pods: [], address: undefined } as unknown as App;
-  const at = { host: '127.0.0.1', nowMs: 0, ingresses: [ingress('films.local')] };
+  const at = { host: '127.0.0.1', nowMs: 0, ingresses: [ingress('films.local')], kept: [] };
   expect(describeFacts(app, [], at)[0]).toEqual({
     label: 'Reached at',
     lines: [

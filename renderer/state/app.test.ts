@@ -117,7 +117,8 @@ describe('listApps', () => {
 describe('describeFacts', () => {
   it('says in words what has no limit and no address', () => {
     const [app] = listApps({ ...none, deployments: [workload('web')] });
-    const facts = app && describeFacts(app, [], { host: '127.0.0.1', nowMs: 0, ingresses: [] });
+    const facts =
+      app && describeFacts(app, [], { host: '127.0.0.1', nowMs: 0, ingresses: [], kept: [] });
     expect(
       facts?.map(({ label, lines }) => `${label}: ${lines.map(({ text }) => text).join(', ')}`),
     ).toEqual([

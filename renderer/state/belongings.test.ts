@@ -24,6 +24,7 @@ function workload(
           volumes: [
             { name: 'data', hostPath: { path: '/srv/web' } },
             { name: 'config', configMap: { name: configName } },
+            { name: 'films', persistentVolumeClaim: { claimName: 'films' } },
           ],
         },
       },
@@ -65,7 +66,16 @@ function plan({ others = [], pods = [], services = [], configMaps = [] }: Given)
     host: '127.0.0.1',
   });
   const app = apps.find(({ name }) => name === 'web') as App;
-  const { steps, kept, keptFolders } = planRemoval(app, { apps, pods, configMaps });
+  const films = { name: 'films', node: 'nas', volume: 'pvc-1', users: ['web'], isGoing: false };
+  const data = ['other', 'default'].map((namespace) => ({ ...films, namespace }));
+  const { steps, kept, keptFolders, keptData } = planRemoval(app, {
+    apps,
+    pods,
+    configMaps,
+    data,
+  });
+  expect(keptData).toEqual([{ ...films, namespace: 'default' }]);
+
   expect(keptFolders).toEqual(['/srv/web']);
   return {
     first: steps[0]?.text,

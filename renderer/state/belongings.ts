@@ -4,7 +4,9 @@ import type { ConfigMap } from '#kube/api/core.ts';
 import type { KubeObject } from '#kube/api/object.ts';
 import type { App } from './app.ts';
 import { plural } from './format.ts';
+import { findKept, type KeptData } from './kept-data.ts';
 import { configMapNames, type Neighbours, whyNotOwn, whyNotOwnConfig } from './ownership.ts';
+import { claimNames } from './volume-move.ts';
 import type { WorkloadKind } from './workload.ts';
 
 export interface RemovalStep {
@@ -26,11 +28,14 @@ export interface Removal {
   readonly kept: readonly Kept[];
   /** Folders on machines: never touched. */
   readonly keptFolders: readonly string[];
+  /** Claims: they stay for an app to come. */
+  readonly keptData: readonly KeptData[];
 }
 
 export interface RemovalSurroundings extends Neighbours {
   /** Those of the app's namespace that could be read; others stay. */
   readonly configMaps: readonly ConfigMap[];
+  readonly data: readonly KeptData[];
 }
 
 export function planRemoval(app: App, around: RemovalSurroundings): Removal {
@@ -59,7 +64,10 @@ export function planRemoval(app: App, around: RemovalSurroundings): Removal {
   const keptFolders = (spec?.volumes ?? [])
     .map(({ hostPath }) => hostPath?.path ?? '')
     .filter((path) => path !== '');
-  return { app: { name: app.name, key: app.key }, steps, kept, keptFolders };
+  const keptData = [...new Set(claimNames(app))].flatMap(
+    (name) => findKept(around.data, app.namespace, name) ?? [],
+  );
+  return { app: { name: app.name, key: app.key }, steps, kept, keptFolders, keptData };
 }
 
 function stepOf({ metadata }: KubeObject, kind: RemovalStep['kind'], text: string): RemovalStep {

@@ -177,6 +177,9 @@ function pendingState(pod: Pod): StateView {
 
 const shortages: readonly (readonly [pattern: RegExp, words: string])[] = [
   [/no nodes available|0\/0 nodes/i, 'there is no machine yet'],
+  [/volume node affinity conflict/i, "the machine that has its data can't take it"],
+  [/persistentvolumeclaim ".*" not found|non-existent pv/i, 'the data that it keeps is not there'],
+  [/didn't find available persistent volumes/i, 'no machine has what it wants to keep its data in'],
   [/insufficient memory/i, 'no machine has enough free memory'],
   [/insufficient cpu/i, 'no machine has enough free processor time'],
   [/insufficient ephemeral-storage/i, 'no machine has enough free disk'],

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Status } from '#kube/api/meta.ts';
-import { type DeployForm, emptyForm, emptyVolume, formOf, objectsOf } from './deploy-form.ts';
+import {
+  type DeployForm,
+  emptyForm,
+  emptyVolume,
+  formOf,
+  objectsOf,
+  withDataKept,
+} from './deploy-form.ts';
 import { formErrorsOf, mergeErrors, touchedErrors } from './field-errors.ts';
 import { nameFromImage } from './image-name.ts';
 import { sameObjects } from './same-objects.ts';
@@ -19,7 +26,8 @@ const full: DeployForm = {
   ],
   variables: [{ name: 'TZ', value: 'Europe/Berlin' }],
   volumes: [
-    { ...emptyVolume('data'), mountPath: '/data', hostPath: '/srv/web' },
+    { ...emptyVolume('data'), mountPath: '/data' },
+    { ...emptyVolume('folder'), mountPath: '/media', hostPath: '/srv/web' },
     { ...emptyVolume('scratch'), mountPath: '/tmp/cache' },
     { ...emptyVolume('config'), mountPath: '/etc/web.yaml', fileName: 'web.yaml', text: 'a: 1\n' },
   ],
@@ -31,6 +39,7 @@ describe('objectsOf', () => {
   it('creates what others refer to first', () => {
     expect(objectsOf(full).map(({ kind, metadata }) => `${kind}/${metadata.name}`)).toEqual([
       'ConfigMap/web-config',
+      'PersistentVolumeClaim/web-data',
       'Deployment/web',
       'Service/web',
       'Service/web-internal',
@@ -52,8 +61,47 @@ describe('objectsOf', () => {
     expect(service).toMatchObject({ metadata: { name: 'web' }, spec: { type: 'ClusterIP' } });
   });
 
+  it('keeps data in a claim of its own, which two versions never write to at once', () => {
+    const [, claim, deployment] = objectsOf(full);
+    expect(claim).toMatchObject({
+      metadata: { name: 'web-data', namespace: 'default' },
+      spec: { accessModes: ['ReadWriteOnce'], storageClassName: 'local-path' },
+    });
+    expect(claim?.metadata.ownerReferences, 'it outlives its app').toBeUndefined();
+    expect(deployment).toMatchObject({
+      spec: {
+        strategy: { type: 'Recreate' },
+        template: {
+          spec: { volumes: [{ persistentVolumeClaim: { claimName: 'web-data' } }, {}, {}, {}] },
+        },
+      },
+    });
+  });
+
+  it('takes up data that is there without making it anew', () => {
+    const old = { ...emptyVolume('data'), mountPath: '/data', claimName: 'old', isExisting: true };
+    const objects = objectsOf({ ...full, volumes: [old] });
+    expect(objects.map(({ kind }) => kind)).not.toContain('PersistentVolumeClaim');
+    expect(JSON.stringify(objects)).toContain('"claimName":"old"');
+    expect(formOf(objects)?.volumes).toEqual([old]);
+  });
+
+  it('makes new data under a name that was chosen for it, once', () => {
+    const anew = { ...emptyVolume('data'), mountPath: '/data', claimName: 'web-data-2' };
+    const objects = objectsOf({ ...full, volumes: [anew, { ...anew, mountPath: '/more' }] });
+    const claims = objects.filter(({ kind }) => kind === 'PersistentVolumeClaim');
+    expect(claims.map(({ metadata }) => metadata.name)).toEqual(['web-data-2']);
+    expect(formOf(objects)?.volumes[0]).toEqual(anew);
+  });
+
+  it('goes on with the data of an attempt that was taken back', () => {
+    const { volumes } = withDataKept(full, ['web-data']);
+    expect(volumes[0]).toMatchObject({ claimName: 'web-data', isExisting: true });
+    expect(volumes.slice(1)).toEqual(full.volumes.slice(1));
+  });
+
   it('leaves limits out that were not given', () => {
-    const form = { ...full, memoryLimit: '', cpuLimit: '' };
+    const form = { ...full, volumes: [], memoryLimit: '', cpuLimit: '' };
     expect(JSON.stringify(objectsOf(form))).not.toContain('resources');
   });
 });
@@ -159,7 +207,7 @@ describe('formErrorsOf', () => {
     volumes: [
       { ...emptyVolume('config'), mountPath: '/a', fileName: 'a.yaml' },
       { ...emptyVolume('config'), mountPath: '/b', fileName: 'b.yaml' },
-      { ...emptyVolume('data'), mountPath: '/d', hostPath: '/srv/d' },
+      { ...emptyVolume('folder'), mountPath: '/d', hostPath: '/srv/d' },
     ],
   };
   const rows = [
@@ -199,6 +247,26 @@ describe('formErrorsOf', () => {
     const taken = { reason: 'AlreadyExists', details: { kind: 'deployments', name: 'web' } };
     expect(formErrorsOf(taken, full).fields).toEqual({
       name: 'The name web is taken already',
+    });
+  });
+
+  const claim = { reason: 'AlreadyExists', details: { kind: 'persistentvolumeclaims' } };
+  it('says at the data that there is some already, not that the app has a wrong name', () => {
+    const taken = { ...claim, details: { ...claim.details, name: 'web-data' } };
+    expect(formErrorsOf(taken, full)).toEqual({
+      fields: { 'volumes.0': expect.stringContaining('There is data called web-data already') },
+      other: [],
+    });
+    expect(formErrorsOf({ ...taken, message: 'object is being deleted: x' }, full).fields).toEqual({
+      'volumes.0': expect.stringContaining('is being removed'),
+    });
+  });
+
+  it('says it all the same of data that is only in the YAML', () => {
+    const taken = { ...claim, details: { ...claim.details, name: 'other' } };
+    expect(formErrorsOf(taken, full)).toMatchObject({
+      fields: {},
+      other: [expect.stringContaining('There is data called other')],
     });
   });
 

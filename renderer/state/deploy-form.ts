@@ -1,9 +1,17 @@
 // The Deploy sheet's answers and the objects they mean, both ways. Pure. The form is a view of the
 // YAML: what the form can't say stays in the objects, and `isFaithful` tells when it would be lost.
 import type { Deployment } from '#kube/api/apps.ts';
-import type { ConfigMap, Container, Service, Volume, VolumeMount } from '#kube/api/core.ts';
+import type {
+  ConfigMap,
+  Container,
+  PersistentVolumeClaim,
+  Service,
+  Volume,
+  VolumeMount,
+} from '#kube/api/core.ts';
 import type { ObjectMeta } from '#kube/api/meta.ts';
 import type { KubeObject } from '#kube/api/object.ts';
+import { claimFor, claimNameFor } from './kept-data.ts';
 import { nameLabel, ownLabels } from './ownership.ts';
 
 export interface PortEntry {
@@ -16,11 +24,16 @@ export interface VariableEntry {
   name: string;
   value: string;
 }
-export type VolumeKind = 'data' | 'scratch' | 'config';
+/** Data is in a claim, and moves with the app; a folder is one that a person knows on a machine. */
+export type VolumeKind = 'data' | 'folder' | 'scratch' | 'config';
 export interface VolumeEntry {
   kind: VolumeKind;
   mountPath: string;
-  /** For data: the folder on the machine. */
+  /** For data: the claim; '' for one that is named after the app and the folder. */
+  claimName: string;
+  /** For data: it is there already. */
+  isExisting: boolean;
+  /** For a folder: which one of the machine. */
   hostPath: string;
   /** For config: the file's name and text. */
   fileName: string;
@@ -39,7 +52,7 @@ export interface DeployForm {
   cpuLimit: string;
 }
 
-export type DeployObject = ConfigMap | Deployment | Service;
+export type DeployObject = ConfigMap | Deployment | PersistentVolumeClaim | Service;
 
 export function emptyForm(): DeployForm {
   return {
@@ -59,6 +72,8 @@ export function emptyVolume(kind: VolumeKind): VolumeEntry {
   return {
     kind,
     mountPath: '',
+    claimName: '',
+    isExisting: false,
     hostPath: '',
     fileName: kind === 'config' ? 'config.yaml' : '',
     text: '',
@@ -67,7 +82,34 @@ export function emptyVolume(kind: VolumeKind): VolumeEntry {
 
 /** In the order they are to be created: what others refer to comes first. */
 export function objectsOf(form: DeployForm): DeployObject[] {
-  return [...configMapsOf(form), deploymentOf(form), ...servicesOfForm(form)];
+  return [...configMapsOf(form), ...claimsOf(form), deploymentOf(form), ...servicesOfForm(form)];
+}
+
+/** The claim of an entry that is data. */
+export function claimOf(app: string, { claimName, mountPath }: VolumeEntry): string {
+  return claimName === '' ? claimNameFor(app, mountPath) : claimName;
+}
+
+export function isData({ kind }: VolumeEntry): boolean {
+  return kind === 'data';
+}
+
+/** Data that an attempt made stays where the attempt is taken back, for the next one. */
+export function withDataKept(form: DeployForm, made: readonly string[]): DeployForm {
+  const volumes = form.volumes.map((entry) => {
+    const claimName = claimOf(form.name, entry);
+    return isData(entry) && made.includes(claimName)
+      ? { ...entry, claimName, isExisting: true }
+      : entry;
+  });
+  return { ...form, volumes };
+}
+
+function claimsOf({ name: app, namespace, volumes }: DeployForm): PersistentVolumeClaim[] {
+  const names = volumes
+    .filter((entry) => isData(entry) && !entry.isExisting)
+    .map((entry) => claimOf(app, entry));
+  return [...new Set(names)].map((name) => claimFor(app, { namespace, name }));
 }
 
 function metadataOf(form: DeployForm, name = form.name) {
@@ -102,6 +144,8 @@ function deploymentOf(form: DeployForm): Deployment {
     spec: {
       replicas: form.copies,
       selector: { matchLabels: labels },
+      // Two versions of an app must not write to the same data.
+      ...(form.volumes.some(isData) && { strategy: { type: 'Recreate' } }),
       template: {
         // A template is given no name.
         metadata: { labels } as unknown as ObjectMeta,
@@ -138,15 +182,24 @@ function volumesOf(form: DeployForm): { volumes: Volume[]; volumeMounts: VolumeM
       volumeMounts.push({ name: 'config', mountPath, subPath: entry.fileName });
       return;
     }
-    const name = `${kind}-${index + 1}`;
-    volumes.push(
-      kind === 'scratch'
-        ? { name, emptyDir: {} }
-        : { name, hostPath: { path: entry.hostPath, type: 'DirectoryOrCreate' } },
-    );
+    const name = `${volumeName(kind)}-${index + 1}`;
+    volumes.push({ name, ...sourceOf(form.name, entry) });
     volumeMounts.push({ name, mountPath });
   });
   return { volumes, volumeMounts };
+}
+
+/** Both sorts of data have had one name since there was one sort. */
+export function volumeName(kind: VolumeKind): string {
+  return kind === 'folder' ? 'data' : kind;
+}
+
+/** All but a configuration's, which several texts share. */
+export function sourceOf(app: string, entry: VolumeEntry): Omit<Volume, 'name'> {
+  if (entry.kind === 'scratch') return { emptyDir: {} };
+  if (entry.kind === 'folder')
+    return { hostPath: { path: entry.hostPath, type: 'DirectoryOrCreate' } };
+  return { persistentVolumeClaim: { claimName: claimOf(app, entry) } };
 }
 
 /** Published ports get a NodePort service; others stay inside, behind a ClusterIP of their own. */
@@ -212,6 +265,9 @@ export function formOf(objects: readonly KubeObject[]): DeployForm | undefined {
   const container = deployment?.spec?.template?.spec?.containers?.[0];
   if (deployment === undefined || container === undefined) return undefined;
   const services = objects.filter((object): object is Service => object.kind === 'Service');
+  const claims = objects
+    .filter(({ kind }) => kind === 'PersistentVolumeClaim')
+    .map(({ metadata }) => metadata.name);
   const configs = objects.filter((object): object is ConfigMap => object.kind === 'ConfigMap');
   return {
     name: deployment.metadata.name,
@@ -220,7 +276,7 @@ export function formOf(objects: readonly KubeObject[]): DeployForm | undefined {
     copies: deployment.spec.replicas ?? 1,
     ports: portsFrom(container, services),
     variables: (container.env ?? []).map(({ name, value = '' }) => ({ name, value })),
-    volumes: volumesFrom(deployment, container, configs),
+    volumes: volumesFrom(deployment, container, { configs, claims }),
     memoryLimit: String(container.resources?.limits?.['memory'] ?? ''),
     cpuLimit: String(container.resources?.limits?.['cpu'] ?? ''),
   };
@@ -243,14 +299,25 @@ function portsFrom(container: Container, services: readonly Service[]): PortEntr
 function volumesFrom(
   deployment: Deployment,
   container: Container,
-  configs: readonly ConfigMap[],
+  {
+    configs,
+    claims,
+  }: { readonly configs: readonly ConfigMap[]; readonly claims: readonly string[] },
 ): VolumeEntry[] {
+  const app = deployment.metadata.name;
   const volumes = deployment.spec.template.spec?.volumes ?? [];
   return (container.volumeMounts ?? []).flatMap((mount): VolumeEntry[] => {
     const volume = volumes.find(({ name }) => name === mount.name);
     const { mountPath } = mount;
     if (volume?.hostPath !== undefined)
-      return [{ ...emptyVolume('data'), mountPath, hostPath: volume.hostPath.path }];
+      return [{ ...emptyVolume('folder'), mountPath, hostPath: volume.hostPath.path }];
+    if (volume?.persistentVolumeClaim !== undefined) {
+      const { claimName: name } = volume.persistentVolumeClaim;
+      const isExisting = !claims.includes(name);
+      const isNamedByPath = !isExisting && name === claimNameFor(app, mountPath);
+      const claimName = isNamedByPath ? '' : name;
+      return [{ ...emptyVolume('data'), mountPath, claimName, isExisting }];
+    }
     if (volume?.emptyDir !== undefined) return [{ ...emptyVolume('scratch'), mountPath }];
     if (volume?.configMap === undefined || mount.subPath === undefined) return [];
     const config = configs.find(({ metadata }) => metadata.name === volume.configMap?.name);

@@ -5,7 +5,7 @@ import { describeFacts } from './facts.ts';
 function linesOf(services: readonly object[]): readonly string[] | undefined {
   const object = { metadata: {}, spec: { template: { spec: { containers: [{ name: 'main' }] } } } };
   const app = { object, services, pods: [], address: undefined } as unknown as App;
-  const facts = describeFacts(app, [], { host: '127.0.0.1', nowMs: 0, ingresses: [] });
+  const facts = describeFacts(app, [], { host: '127.0.0.1', nowMs: 0, ingresses: [], kept: [] });
   return facts.find(({ label }) => label === 'Inside the cluster')?.lines.map(({ text }) => text);
 }
 
@@ -24,4 +24,22 @@ it('has nothing to tell of a service without a number', () => {
     undefined,
   );
   expect(linesOf([{ metadata, spec: { ports: [{ port: 80 }] } }])).toBe(undefined);
+});
+
+it('tells what is kept, and on which machine as soon as there is one', () => {
+  const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'films-data' } }];
+  const volumeMounts = [{ name: 'data', mountPath: '/data' }];
+  const spec = { containers: [{ name: 'main', volumeMounts }], volumes };
+  const object = { metadata: {}, spec: { template: { spec } } };
+  const app = { object, services: [], namespace: 'default' } as unknown as App;
+  const data = { namespace: 'default', name: 'films-data', volume: 'pvc-1', users: [] };
+  const keeps = (node?: string) =>
+    describeFacts(app, [], {
+      host: '127.0.0.1',
+      nowMs: 0,
+      ingresses: [],
+      kept: [{ ...data, node, isGoing: false }],
+    }).find(({ label }) => label === 'Keeps')?.lines[0]?.text;
+  expect(keeps('nas')).toBe('/data, kept on nas as films-data');
+  expect(keeps()).toBe('/data, kept as films-data');
 });

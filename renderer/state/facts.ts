@@ -4,6 +4,7 @@ import { quantityNumber } from './amounts.ts';
 import { appNames } from './app-names.ts';
 import type { App } from './app.ts';
 import { formatAgo, formatBytes, formatCpu, plural } from './format.ts';
+import { findKept, type KeptData } from './kept-data.ts';
 import type { Machine } from './machine.ts';
 import { mainContainer } from './workload.ts';
 
@@ -22,12 +23,13 @@ interface FactsWorld {
   readonly host: string;
   readonly nowMs: number;
   readonly ingresses: readonly Ingress[];
+  readonly kept: readonly KeptData[];
 }
 
 export function describeFacts(
   app: App,
   machines: readonly Machine[],
-  { host, nowMs, ingresses }: FactsWorld,
+  { host, nowMs, ingresses, kept }: FactsWorld,
 ): Fact[] {
   const reached = [...names(app, ingresses), ...addresses(app, machines, host)];
   const facts: Fact[] = [
@@ -37,7 +39,7 @@ export function describeFacts(
     },
     { label: 'Inside the cluster', lines: innerAddresses(app) },
     { label: 'May use', lines: allowances(app) },
-    { label: 'Keeps', lines: storage(app) },
+    { label: 'Keeps', lines: storage(app, kept) },
     {
       label: 'Deployed',
       lines: [{ text: formatAgo(app.object.metadata.creationTimestamp, nowMs) }],
@@ -92,13 +94,20 @@ function allowances(app: App): FactLine[] {
   return [{ text: `${parts.join(' and ')}, each copy` }];
 }
 
-function storage(app: App): FactLine[] {
+function storage(app: App, kept: readonly KeptData[]): FactLine[] {
   const spec = app.object.spec?.template?.spec;
   const mounts = mainContainer(app.object)?.volumeMounts ?? [];
   return mounts.flatMap(({ name, mountPath }): FactLine[] => {
     const volume = spec?.volumes?.find((one) => one.name === name);
     if (volume?.hostPath !== undefined)
       return [{ text: `${mountPath}, in ${volume.hostPath.path} on its machine` }];
+    if (volume?.persistentVolumeClaim !== undefined) {
+      const { claimName } = volume.persistentVolumeClaim;
+      const node = findKept(kept, app.namespace, claimName)?.node;
+      return [
+        { text: `${mountPath}, kept${node === undefined ? '' : ` on ${node}`} as ${claimName}` },
+      ];
+    }
     if (volume?.emptyDir !== undefined) return [{ text: `${mountPath}, until the copy ends` }];
     if (volume?.configMap !== undefined) return [{ text: `${mountPath}, a text of its settings` }];
     if (volume?.secret !== undefined) return [{ text: `${mountPath}, a secret` }];

@@ -1,7 +1,7 @@
 // The server's own words beside the field they are about: causes of a 422 Status → form fields.
 // Pure. Nothing is lost: what belongs to no field of the form comes back as `other`.
 import type { Status } from '#kube/api/meta.ts';
-import { type DeployForm, isPort, isVariable } from './deploy-form.ts';
+import { claimOf, type DeployForm, isData, isPort, isVariable } from './deploy-form.ts';
 import { errorWords } from './error-words.ts';
 
 /** `name`, `image`, `copies`, `ports.0`, `variables.2`, `volumes.1`, `memoryLimit`, `cpuLimit`. */
@@ -50,6 +50,8 @@ const lists: readonly {
 /** One message per field: the first cause wins, as it is the most basic. */
 export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
   if (status.reason === 'AlreadyExists') {
+    const taken = takenData(status, form);
+    if (taken !== undefined) return taken;
     const fields = { name: `The name ${status.details?.name ?? form.name} is taken already` };
     return { fields, other: [] };
   }
@@ -71,6 +73,19 @@ export function formErrorsOf(status: Status, form: DeployForm): FormErrors {
     else fields[limit] = errorWords('', status.message ?? '');
   }
   return { fields, other };
+}
+
+/** Never taken up unasked: what an earlier app kept may be of another version, or somebody's only copy. */
+function takenData({ details, message = '' }: Status, form: DeployForm): FormErrors | undefined {
+  const { kind = '', name = '' } = details ?? {};
+  if (!/^persistentvolumeclaims?$/i.test(kind)) return undefined;
+  const row = form.volumes.findIndex((one) => isData(one) && claimOf(form.name, one) === name);
+  const words = message.includes('is being deleted')
+    ? `The data ${name} is being removed: wait for it, or start with new data`
+    : `There is data called ${name} already: choose whether to go on with it or to start anew`;
+  return row === -1
+    ? { fields: {}, other: [words] }
+    : { fields: { [`volumes.${row}`]: words }, other: [] };
 }
 
 export function mergeErrors(all: readonly FormErrors[]): FormErrors {

@@ -1,5 +1,5 @@
 // What would change between two forms, line by line, in words. Pure.
-import type { DeployForm, PortEntry, VolumeEntry } from './deploy-form.ts';
+import { claimOf, type DeployForm, type PortEntry, type VolumeEntry } from './deploy-form.ts';
 
 export interface SettingChange {
   readonly label: string;
@@ -37,22 +37,22 @@ export function describeChanges(before: DeployForm, after: DeployForm): SettingC
     const isKept = portsBefore.has(port) && portsAfter.has(port);
     compare(`Port ${port}`, portsBefore.get(port) ?? '', portsAfter.get(port) ?? '', !isKept);
   }
-  compareStorage(before.volumes, after.volumes, compare);
+  compareStorage(before, after, compare);
   return changes;
 }
 
 type Compare = (label: string, from: string, to: string) => void;
 
 function compareStorage(
-  before: readonly VolumeEntry[],
-  after: readonly VolumeEntry[],
+  { name, volumes: before }: DeployForm,
+  { volumes: after }: DeployForm,
   compare: Compare,
 ): void {
   const paths = new Set([...before, ...after].map(({ mountPath }) => mountPath));
   for (const path of paths) {
     const from = before.find(({ mountPath }) => mountPath === path);
     const to = after.find(({ mountPath }) => mountPath === path);
-    compare(`Storage ${path}`, storageText(from), storageText(to));
+    compare(`Storage ${path}`, storageText(name, from), storageText(name, to));
     if (from?.kind === 'config' && to?.kind === 'config')
       compare(`Text of ${path}`, from.text, to.text);
   }
@@ -63,9 +63,11 @@ function portText({ isPublished, nodePort }: PortEntry): string {
   return nodePort === undefined ? 'open to your home' : `open to your home at ${nodePort}`;
 }
 
-function storageText(entry: VolumeEntry | undefined): string {
+function storageText(app: string, entry: VolumeEntry | undefined): string {
   switch (entry?.kind) {
     case 'data':
+      return `data, kept as ${claimOf(app, entry)}`;
+    case 'folder':
       return `folder ${entry.hostPath}`;
     case 'scratch':
       return 'scratch space';

@@ -9,7 +9,7 @@ import type {
 } from '#kube/api/core.ts';
 import type { Quantity } from '#kube/api/scalars.ts';
 import type { DeployForm } from './deploy-form.ts';
-import { configWrite, storagePatch } from './settings-storage.ts';
+import { configWrite, mustPause, storagePatch } from './settings-storage.ts';
 import type { Workload } from './workload.ts';
 
 export interface PatchSources {
@@ -54,6 +54,9 @@ export function settingsPatch(
     metadata: { resourceVersion: workload.metadata.resourceVersion },
     spec: {
       ...(workload.kind !== 'DaemonSet' && { replicas: form.copies }),
+      ...(mustPause(workload, form.volumes) && {
+        strategy: { type: 'Recreate', rollingUpdate: null },
+      }),
       ...(Object.keys(template).length > 0 && { template }),
     },
   };

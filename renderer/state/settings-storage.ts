@@ -1,7 +1,21 @@
 // An app's storage as its settings show it, and the template's volumes after a change. Only what the
 // form has words for is shown and changed; every other mount stays as it is. Pure.
-import type { ConfigMap, Container, Volume, VolumeMount } from '#kube/api/core.ts';
-import { emptyVolume, type VolumeEntry } from './deploy-form.ts';
+import type {
+  ConfigMap,
+  Container,
+  PersistentVolumeClaim,
+  Volume,
+  VolumeMount,
+} from '#kube/api/core.ts';
+import {
+  claimOf,
+  emptyVolume,
+  isData,
+  sourceOf,
+  type VolumeEntry,
+  volumeName,
+} from './deploy-form.ts';
+import { claimFor } from './kept-data.ts';
 import { isMadeFor, ownLabels } from './ownership.ts';
 import { mainContainer, type Workload } from './workload.ts';
 
@@ -22,7 +36,12 @@ function shownMounts(workload: Workload, configMaps: readonly ConfigMap[]): Show
     const volume = volumes.find(({ name }) => name === mount.name);
     const { mountPath, subPath } = mount;
     if (volume?.hostPath !== undefined && subPath === undefined) {
-      const entry = { ...emptyVolume('data'), mountPath, hostPath: volume.hostPath.path };
+      const entry = { ...emptyVolume('folder'), mountPath, hostPath: volume.hostPath.path };
+      return [{ mount, volume, entry }];
+    }
+    if (volume?.persistentVolumeClaim !== undefined && subPath === undefined) {
+      const { claimName } = volume.persistentVolumeClaim;
+      const entry = { ...emptyVolume('data'), mountPath, claimName, isExisting: true };
       return [{ mount, volume, entry }];
     }
     if (volume?.emptyDir !== undefined && subPath === undefined)
@@ -60,13 +79,9 @@ export function storagePatch(
   configMaps: readonly ConfigMap[],
 ): StoragePatch | undefined {
   const shown = shownMounts(workload, configMaps);
-  if (
-    sameMounts(
-      shown.map(({ entry }) => entry),
-      wanted,
-    )
-  )
-    return undefined;
+  const { name: app } = workload.metadata;
+  const before = shown.map(({ entry }) => entry);
+  if (sameMounts(app, before, wanted)) return undefined;
   const spec = workload.spec?.template?.spec;
   const main = mainContainer(workload);
   const foreign = (main?.volumeMounts ?? []).filter(
@@ -75,7 +90,7 @@ export function storagePatch(
   const volumes = [...(spec?.volumes ?? [])];
   const free = [...shown];
   const mounts = wanted.map((entry): VolumeMount => {
-    const at = free.findIndex(({ entry: old }) => isSameSource(old, entry));
+    const at = free.findIndex(({ entry: old }) => isSameSource(app, old, entry));
     const [kept] = at === -1 ? [] : free.splice(at, 1);
     if (kept !== undefined) return mountOf(entry, kept.volume.name, kept.mount);
     return mountOf(entry, volumeFor(entry, workload, volumes));
@@ -103,22 +118,26 @@ function others(spec: PodSpec, main: Container | undefined): Container[] {
 }
 
 /** Texts may differ: they live in the ConfigMap, not in the template. */
-function sameMounts(a: readonly VolumeEntry[], b: readonly VolumeEntry[]): boolean {
+function sameMounts(app: string, a: readonly VolumeEntry[], b: readonly VolumeEntry[]): boolean {
   return (
     a.length === b.length &&
     a.every((entry, index) => {
       const other = b[index];
       return (
-        other !== undefined && isSameSource(entry, other) && entry.mountPath === other.mountPath
+        other !== undefined &&
+        isSameSource(app, entry, other) &&
+        entry.mountPath === other.mountPath
       );
     })
   );
 }
 
-function isSameSource(a: VolumeEntry, b: VolumeEntry): boolean {
+function isSameSource(app: string, a: VolumeEntry, b: VolumeEntry): boolean {
   if (a.kind !== b.kind) return false;
   switch (a.kind) {
     case 'data':
+      return claimOf(app, a) === claimOf(app, b);
+    case 'folder':
       return a.hostPath === b.hostPath;
     case 'scratch':
       return a.mountPath === b.mountPath;
@@ -140,14 +159,38 @@ function volumeFor(entry: VolumeEntry, workload: Workload, volumes: Volume[]): s
       ? volumes.find(({ configMap }) => configMap?.name === config)
       : undefined;
   if (known !== undefined) return known.name;
-  const base = entry.kind;
-  let name = base as string;
+  const base = volumeName(entry.kind);
+  let name = base;
   for (let number = 1; volumes.some((one) => one.name === name); number++)
     name = `${base}-${number}`;
   if (entry.kind === 'config') volumes.push({ name, configMap: { name: config } });
-  else if (entry.kind === 'scratch') volumes.push({ name, emptyDir: {} });
-  else volumes.push({ name, hostPath: { path: entry.hostPath, type: 'DirectoryOrCreate' } });
+  else volumes.push({ name, ...sourceOf(workload.metadata.name, entry) });
   return name;
+}
+
+/** Data that the app does not keep yet. */
+function newData(workload: Workload, wanted: readonly VolumeEntry[]): VolumeEntry[] {
+  const { name: app } = workload.metadata;
+  const kept = shownMounts(workload, []).filter(({ entry }) => isData(entry));
+  const known = kept.map(({ entry }) => entry.claimName);
+  return wanted.filter((entry) => isData(entry) && !known.includes(claimOf(app, entry)));
+}
+
+/** Claims that must be there before the app is changed. Those it leaves stay, with what is in them. */
+export function claimsToMake(
+  workload: Workload,
+  wanted: readonly VolumeEntry[],
+): PersistentVolumeClaim[] {
+  const { name: app, namespace = 'default' } = workload.metadata;
+  const names = newData(workload, wanted)
+    .filter(({ isExisting }) => !isExisting)
+    .map((entry) => claimOf(app, entry));
+  return [...new Set(names)].map((name) => claimFor(app, { namespace, name }));
+}
+
+/** Two versions of an app must not write to the same data; what a person chose before stays. */
+export function mustPause(workload: Workload, wanted: readonly VolumeEntry[]): boolean {
+  return workload.kind === 'Deployment' && newData(workload, wanted).length > 0;
 }
 
 export type ConfigWrite =

@@ -7,7 +7,7 @@ import { describeChanges } from './settings-changes.ts';
 import { settingsFormOf } from './settings-form.ts';
 import { settingsPatch } from './settings-patch.ts';
 import { planServices } from './settings-services.ts';
-import { configWrite } from './settings-storage.ts';
+import { claimsToMake, configWrite, mustPause } from './settings-storage.ts';
 
 const full: DeployForm = {
   ...emptyForm(),
@@ -20,7 +20,7 @@ const full: DeployForm = {
   ],
   variables: [{ name: 'TZ', value: 'Europe/Berlin' }],
   volumes: [
-    { ...emptyVolume('data'), mountPath: '/data', hostPath: '/srv/web' },
+    { ...emptyVolume('folder'), mountPath: '/data', hostPath: '/srv/web' },
     { ...emptyVolume('config'), mountPath: '/etc/web.yaml', fileName: 'web.yaml', text: 'a: 1' },
   ],
   memoryLimit: '64Mi',
@@ -221,11 +221,55 @@ describe('storage settings', () => {
   const [data, config] = full.volumes as [DeployForm['volumes'][0], DeployForm['volumes'][0]];
 
   it('a folder added keeps the others as they are', () => {
-    const added = { ...emptyVolume('data'), mountPath: '/media', hostPath: '/srv/media' };
+    const added = { ...emptyVolume('folder'), mountPath: '/media', hostPath: '/srv/media' };
     const spec = patchOf([data, config, added]).spec.template?.spec;
     expect(spec?.volumes.slice(0, 2)).toEqual(workload.spec?.template?.spec?.volumes);
     expect(spec?.volumes[2]).toMatchObject({ name: 'data', hostPath: { path: '/srv/media' } });
     expect(spec?.containers[0]?.volumeMounts[2]).toEqual({ name: 'data', mountPath: '/media' });
+  });
+
+  const added = { ...emptyVolume('data'), mountPath: '/library' };
+  it('data added gets a claim before the app, which then never runs twice at once', () => {
+    expect(claimsToMake(workload, [data, config, added])).toMatchObject([
+      { metadata: { name: 'web-library', namespace: 'default' } },
+    ]);
+    expect(patchOf([data, config, added]).spec).toMatchObject({
+      strategy: { type: 'Recreate', rollingUpdate: null },
+      template: {
+        spec: { volumes: [{}, {}, { persistentVolumeClaim: { claimName: 'web-library' } }] },
+      },
+    });
+  });
+
+  it('data that is there is taken up, not made', () => {
+    const old = { ...added, claimName: 'old', isExisting: true };
+    expect(claimsToMake(workload, [data, config, old])).toEqual([]);
+    expect(mustPause(workload, [data, config, old])).toBe(true);
+  });
+
+  const keeping = deployed({ ...full, volumes: [added, config] });
+  it('data that the app has is shown, and neither made nor changed again', () => {
+    const before = settingsFormOf(keeping.app, { own: keeping.own, configMaps });
+    expect(before.volumes[0]).toMatchObject({ claimName: 'web-library', isExisting: true });
+    // As it was typed, before the cluster told of it.
+    const after = { ...before, volumes: [added, ...before.volumes.slice(1)] };
+    expect(describeChanges(before, after)).toEqual([]);
+    expect(claimsToMake(keeping.app.object, after.volumes)).toEqual([]);
+    expect(mustPause(keeping.app.object, after.volumes)).toBe(false);
+    const patch = settingsPatch(keeping.app.object, after, { configMaps, nowMs: 0 });
+    expect(JSON.stringify(patch)).not.toMatch(/volumes|strategy/);
+  });
+
+  it('data removed leaves the app, in words', () => {
+    const before = settingsFormOf(keeping.app, { own: keeping.own, configMaps });
+    expect(describeChanges(before, { ...before, volumes: [config] })).toEqual([
+      {
+        label: 'Storage /library',
+        before: 'data, kept as web-library',
+        after: '',
+        isRestart: true,
+      },
+    ]);
   });
 
   it('a folder removed takes its volume along', () => {
@@ -272,7 +316,7 @@ describe('storage settings', () => {
       metadata: { ...one.metadata, labels: {} },
     }));
     const { volumes } = settingsFormOf(app, { own: [], configMaps: foreign });
-    expect(volumes.map(({ kind }) => kind)).toEqual(['data']);
+    expect(volumes.map(({ kind }) => kind)).toEqual(['folder']);
   });
 });
 

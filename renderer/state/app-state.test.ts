@@ -81,20 +81,11 @@ const readyPod = pod({
   conditions: [{ type: 'Ready', status: 'True' }],
   containerStatuses: [],
 });
-const homeless = pod(
-  {
-    phase: 'Pending',
-    conditions: [
-      {
-        type: 'PodScheduled',
-        status: 'False',
-        reason: 'Unschedulable',
-        message: '0/1 nodes are available: 1 Insufficient memory.',
-      },
-    ],
-  },
-  { nodeName: '' },
-);
+function unplaced(message: string): Pod {
+  const why = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message };
+  return pod({ phase: 'Pending', conditions: [why] }, { nodeName: '' });
+}
+const homeless = unplaced('0/1 nodes are available: 1 Insufficient memory.');
 const around = { events: [], nodes: [] };
 
 function machine(name: string, reason: string, message: string, status = 'False'): Node {
@@ -179,6 +170,22 @@ describe('appState', () => {
         workload: deployment(),
         pods: [homeless],
         want: 'Waiting: no machine has enough free memory',
+      },
+      {
+        name: 'the machine with its data has no room',
+        workload: deployment(),
+        pods: [
+          unplaced(
+            '0/2 nodes: 1 Insufficient memory, 1 node(s) had volume node affinity conflict.',
+          ),
+        ],
+        want: "Waiting: the machine that has its data can't take it",
+      },
+      {
+        name: 'its data is gone',
+        workload: deployment(),
+        pods: [unplaced('0/1 nodes: persistentvolumeclaim "web-data" not found.')],
+        want: 'Waiting: the data that it keeps is not there',
       },
       {
         name: 'copies refused',

@@ -65,6 +65,8 @@ describe('the app in a browser', () => {
     await page.getByRole('textbox', { name: 'Image' }).fill(webImage);
     await page.getByRole('textbox', { name: 'Port' }).first().fill('8080');
     await page.getByRole('spinbutton', { name: 'Copies' }).fill('2');
+    await page.getByRole('button', { name: 'Data', exact: true }).click();
+    await page.getByRole('textbox', { name: 'Folder in the app' }).fill('/data');
     await screenshots.take(page, 'deploy');
     await page.getByRole('button', { name: 'Deploy', exact: true }).click();
     const sheet = page.getByRole('dialog');
@@ -114,14 +116,15 @@ describe('the app in a browser', () => {
     expect(await violations(page), 'accessibility of the app page').toEqual([]);
 
     await page.getByRole('button', { name: 'Delete' }).first().click();
-    await page
-      .getByRole('dialog')
-      .getByRole('button', { name: /Delete/ })
-      .click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText(/^hello-data, on /).waitFor();
+    await dialog.getByRole('button', { name: /Delete/ }).click();
     await eventually(async () => {
       const left = await cluster.kubectlOk('get', 'deployments,pods', '-o', 'name');
       return left === '';
     }, 'the app is gone');
+    const data = await cluster.kubectlOk('get', 'pvc', '-o', 'jsonpath={.items[*].status.phase}');
+    expect(data, 'what it kept stays').toBe('Bound');
     expect(complaints).toEqual([]);
   });
 

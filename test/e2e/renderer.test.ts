@@ -63,6 +63,7 @@ describe('in both themes', () => {
     await page.goto(url);
     await page.getByRole('button', { name: 'Deploy an app' }).click();
     await page.getByRole('textbox', { name: 'Image' }).fill('nginx:alpine');
+    await page.getByRole('button', { name: 'Data', exact: true }).click();
     await page.getByRole('button', { name: 'Configuration text' }).click();
     await page.getByRole('button', { name: 'Add a variable' }).click();
     const form = await barriersOfBoth(page);
@@ -297,7 +298,7 @@ describe('the user interface', () => {
     await page.getByRole('button', { name: 'Deploy an app' }).click();
     await page.getByRole('textbox', { name: 'Image' }).fill('nginx:alpine');
     const refused = page.waitForResponse((response) => response.status() === 422);
-    await page.getByRole('button', { name: 'Data folder' }).click();
+    await page.getByRole('button', { name: 'Folder of a machine' }).click();
     await refused;
     const words = page.getByText('Say which folder of the app it is');
     expect(await words.count()).toBe(0);

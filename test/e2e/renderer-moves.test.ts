@@ -92,6 +92,7 @@ it('stays when its app is deleted, and is taken up by the next one only when som
   await page.getByText('Films has been deleted').waitFor();
   expect(fake.all('persistentvolumeclaims')).toHaveLength(1);
 
+  await page.goto(url);
   await page.getByRole('button', { name: 'Deploy an app' }).click();
   await page.getByRole('textbox', { name: 'Image' }).fill('films:2');
   await page.getByRole('button', { name: 'Data', exact: true }).click();

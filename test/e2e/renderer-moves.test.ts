@@ -138,3 +138,19 @@ it('is made with a new app, and asks when there is data of that name', async () 
   const names = fake.all('persistentvolumeclaims').map(({ metadata }) => metadata.name);
   expect(names.toSorted()).toEqual(['data', 'web-data', 'web-data-2']);
 });
+
+it('is given to an app that runs, which says that it pauses for it', async () => {
+  const { page, fake, url } = await visit([...home, ...fakeApp('photos', { image: 'photos:1' })]);
+  await page.goto(`${url}/apps/deployment/default/photos?tab=settings`);
+  await page.getByRole('button', { name: 'Data', exact: true }).click();
+  await page.getByRole('textbox', { name: 'Folder in the app' }).fill('/library');
+  await page.getByText('data, kept as photos-library').waitFor();
+  await page.getByText('old and new never write to its data at once').waitFor();
+  if (process.env['SCREENSHOTS'] !== undefined) await screenshots.take(page, 'kept-settings');
+  await page.getByRole('button', { name: 'Apply' }).click();
+  await page.getByText('Saved.').waitFor();
+  const names = fake.all('persistentvolumeclaims').map(({ metadata }) => metadata.name);
+  expect(names.toSorted()).toEqual(['data', 'photos-library']);
+  const photos = fake.all('deployments').find(({ metadata }) => metadata.name === 'photos');
+  expect(photos).toMatchObject({ spec: { strategy: { type: 'Recreate' } } });
+});

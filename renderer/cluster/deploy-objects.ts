@@ -3,7 +3,7 @@
 import type { KubeObject } from '#kube/api/object.ts';
 import type { Resource } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
-import { hasReason } from '#kube/machinery/status.ts';
+import { hasReason, StatusError } from '#kube/machinery/status.ts';
 import { failureText } from './actions.ts';
 import { resourceOf } from './discovery.ts';
 
@@ -67,6 +67,34 @@ export async function takeBack(
     }
   }
   return left;
+}
+
+export type Write = (isDryRun: boolean) => Promise<unknown>;
+
+const serverErrors = 500;
+
+/** A write of what refers to these objects: when the server refuses it, they are of no use. */
+export function createdFirst(
+  client: RestClient,
+  objects: readonly KubeObject[],
+  write: Write,
+): Write {
+  return async (dryRun) => {
+    if (dryRun) {
+      for (const object of objects)
+        await client.create(await resourceOf(client, object), object, { dryRun });
+      return await write(dryRun);
+    }
+    const made = await createAll(client, objects, () => undefined);
+    try {
+      return await write(dryRun);
+    } catch (error) {
+      // Without a clear no, something may use them already.
+      if (!(error instanceof StatusError) || error.code >= serverErrors) throw error;
+      const left = await takeBack(client, made);
+      throw left.length === 0 ? error : new LeftoverError(left.map(nameOf), error);
+    }
+  };
 }
 
 function nameOf({ object }: Created): string {

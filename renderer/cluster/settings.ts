@@ -4,7 +4,6 @@ import { type ComputedRef, type Ref, computed, ref, watch } from 'vue';
 import * as kinds from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { StatusError } from '#kube/machinery/status.ts';
-import type { PersistentVolumeClaim } from '#kube/api/core.ts';
 import type { App } from '../state/app.ts';
 import type { DeployForm } from '../state/deploy-form.ts';
 import { type FormErrors, formErrorsOf, noErrors } from '../state/field-errors.ts';
@@ -16,7 +15,7 @@ import { planServices, type ServiceWrite } from '../state/settings-services.ts';
 import { claimsToMake, type ConfigWrite, configWrite } from '../state/settings-storage.ts';
 import { failureText, workloadResources } from './actions.ts';
 import { useCluster } from './cluster.ts';
-import { createAll, LeftoverError, takeBack } from './deploy-objects.ts';
+import { createdFirst, LeftoverError, type Write } from './deploy-objects.ts';
 import { useHome } from './home-data.ts';
 import { useResources } from './resources.ts';
 
@@ -31,8 +30,6 @@ export interface Settings {
   putBack(): void;
   apply(nowMs: number): Promise<void>;
 }
-
-type Write = (isDryRun: boolean) => Promise<unknown>;
 
 export function useSettings(app: () => App): Settings {
   const { client } = useCluster();
@@ -76,7 +73,7 @@ export function useSettings(app: () => App): Settings {
     const patch = settingsPatch(object, form.value, { configMaps: configs.value, nowMs });
     return [
       ...(config === undefined ? [] : [writeConfig(client, namespace, config)]),
-      afterClaims(client, claimsToMake(object, form.value.volumes), (dryRun) =>
+      createdFirst(client, claimsToMake(object, form.value.volumes), (dryRun) =>
         client.patch(workloadResources[kind], { namespace, name }, patch, { dryRun }),
       ),
       ...planServices(app(), form.value.ports, { own: own.value, taken }).map((write) =>
@@ -107,33 +104,6 @@ export function useSettings(app: () => App): Settings {
   });
   watch(form, () => (isSaved.value &&= changes.value.length === 0), { deep: true });
   return { form, changes, errors, isBusy, isSaved, foreign, putBack, apply };
-}
-
-const serverErrors = 500;
-
-/** Claims that an app was not given, as it refused the change, are of no use. */
-function afterClaims(
-  client: RestClient,
-  claims: readonly PersistentVolumeClaim[],
-  write: Write,
-): Write {
-  return async (dryRun) => {
-    if (dryRun) {
-      for (const claim of claims)
-        await client.create(kinds.persistentVolumeClaims, claim, { dryRun });
-      return await write(dryRun);
-    }
-    const made = await createAll(client, claims, () => undefined);
-    try {
-      return await write(dryRun);
-    } catch (error) {
-      // Without a clear no, the app may have them already.
-      if (!(error instanceof StatusError) || error.code >= serverErrors) throw error;
-      const left = await takeBack(client, made);
-      const names = left.map(({ object }) => `${object.kind} ${object.metadata.name}`);
-      throw left.length === 0 ? error : new LeftoverError(names, error);
-    }
-  };
 }
 
 function writeConfig(client: RestClient, namespace: string, write: ConfigWrite): Write {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { VolumeMove, VolumeMoveStatus } from '#kube/api/volume-move.ts';
 import type { App } from './app.ts';
 import type { Machine } from './machine.ts';
-import { describeMove, destinations, moveOf } from './volume-move.ts';
+import { describeMove, destinations, foldersLeft, moveOf } from './volume-move.ts';
 
 const nowMs = Date.parse('2026-03-10T12:00:00Z');
 
@@ -24,6 +24,14 @@ const template = {
 };
 const pods = [{ spec: { nodeName: 'pi' } }];
 const app = { namespace: 'default', object: { spec: { template } }, pods } as unknown as App;
+
+it('leaves the folders of its machine, each once, and no claim', () => {
+  const media = { hostPath: { path: '/srv/media' } };
+  const volumes = [...template.spec.volumes, { name: 'a', ...media }, { name: 'b', ...media }];
+  const object = { spec: { template: { spec: { containers: [], volumes } } } };
+  expect(foldersLeft({ object } as unknown as App)).toEqual(['/srv/media']);
+  expect(foldersLeft(app)).toEqual([]);
+});
 
 describe('an app on its way', () => {
   const keepUntil = '2026-03-13T12:00:00Z';

@@ -13,6 +13,12 @@ export function claimNames({ object }: Pick<App, 'object'>): string[] {
   );
 }
 
+/** Folders of the machine itself: they are not the app's alone, and stay. */
+export function foldersLeft({ object }: Pick<App, 'object'>): string[] {
+  const volumes = object.spec?.template?.spec?.volumes ?? [];
+  return [...new Set(volumes.flatMap(({ hostPath }) => hostPath?.path ?? []))];
+}
+
 export interface Destination {
   readonly name: string;
   /** Why not; '' when it can go there. What only the server knows it says itself. */

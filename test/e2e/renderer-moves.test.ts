@@ -9,11 +9,13 @@ import { barriersOfBoth, expectToFit, usePages, visit } from '../setup/page-visi
 
 usePages();
 
-/** Films keeps what it has in a claim. */
+/** Films keeps what it has in a claim, and reads a folder of its machine. */
 function films(): FakeObject[] {
   const text = JSON.stringify(fakeApp('films', { image: 'films:1', data: '/srv/films' }));
   const claim = '"persistentVolumeClaim":{"claimName":"data"}';
-  return JSON.parse(text.replaceAll('"hostPath":{"path":"/srv/films"}', claim)) as FakeObject[];
+  const folder = '{"name":"media","hostPath":{"path":"/srv/media"}}';
+  const volume = '{"name":"data","hostPath":{"path":"/srv/films"}}';
+  return JSON.parse(text.replaceAll(volume, `{"name":"data",${claim}},${folder}`)) as FakeObject[];
 }
 
 const filmsData: FakeObject[] = [
@@ -44,6 +46,7 @@ it('is asked for with two clicks, told as it goes, and can be undone by keyboard
   await page.getByRole('button', { name: 'Move to…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByText('The old copy stays for 7 days').waitFor();
+  await dialog.getByText('/srv/media').waitFor();
   const look = async (name: string) => {
     await expectToFit(page);
     expect([await barriersOfBoth(page), complaints], name).toEqual([[], []]);

@@ -183,7 +183,7 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   if (given === undefined) return;
   let credentials = given;
   const common = { clock: systemClock, random, logger };
-  const { transport, known, moved } = (api = await openApiServers({
+  const { transport, known, moved, hear } = (api = await openApiServers({
     config: credentials.client,
     nodeName: flags.nodeName,
     dataDirectory: flags.data,
@@ -243,6 +243,11 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
     logger,
     onAddresses: moved,
     apiServer: () => transport.server,
+    hearApiServers(servers) {
+      hear(servers);
+      // What waits for its next attempt need not: who is well again says so now.
+      agent?.tellNode();
+    },
     followApiServers: (slices, signal) => known.follow(slices, signal),
     restart,
     say: (sentence) => process.stderr.write(`${sentence}\n`),

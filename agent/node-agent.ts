@@ -114,6 +114,7 @@ export interface NodeAgentDeps {
   readonly followApiServers: (slices: SliceSource, signal: AbortSignal) => void;
   /** That is spoken with now. */
   readonly apiServer: () => string | undefined;
+  readonly hearApiServers: RoutesDeps['hearApiServers'];
   /** Ends this process, so that another takes its place. */
   readonly restart: () => void;
   /** A sentence for the person. */
@@ -437,7 +438,7 @@ export class NodeAgent {
     { kubelet, collector, volumes }: Served,
     machine: MachineFacts,
   ): Promise<void> {
-    const { client, clock, logger, nodeName, userId, server, process } = this.#deps;
+    const { client, clock, logger, nodeName, userId, server, process, hearApiServers } = this.#deps;
     const routes = new Routes({
       runtime: this.#runtime,
       pods: () => kubelet.pods(),
@@ -453,6 +454,7 @@ export class NodeAgent {
         origins: this.#knownOrigins(),
         board: this.#pullBoard,
       }),
+      hearApiServers,
       history: this.#history,
       metrics: this.#metrics,
       running: () => this.#targets.get(),

@@ -92,6 +92,13 @@ const importTable: Readonly<Record<string, readonly string[]>> = {
   ],
   'electron/controlplane/scheduler': ['electron/controlplane/scheduler', 'electron/kube'],
   'electron/controlplane/controllers': ['electron/controlplane/controllers', 'electron/kube'],
+  'electron/controlplane/reach': [
+    'electron/controlplane/reach',
+    'electron/controlplane/apiserver/handlers/kubelet-client.ts',
+    'electron/controlplane/bind-address.ts',
+    'electron/platform',
+    'electron/kube',
+  ],
   'electron/controlplane/fleet': [
     'electron/controlplane/fleet',
     'electron/controlplane/apiserver/http.ts',
@@ -143,6 +150,7 @@ const packageTable: Readonly<Record<string, RegExp>> = {
   'electron/controlplane/controllers': /^$/,
   'electron/controlplane/admission': /^$/,
   'electron/controlplane/backup': /^(node:|tar-stream$)/,
+  'electron/controlplane/reach': /^$/,
   'electron/controlplane/fleet': /^(node:|(bonjour-service|tar-stream)$)/,
   'electron/controlplane/fleet/enrolment': /^(node:|ssh2$)/,
   'electron/controlplane': /^(node:|ws$)/,

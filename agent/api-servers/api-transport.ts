@@ -102,6 +102,11 @@ export class ApiTransport implements Transport {
     this.#on({ type: 'servers', ...list });
   }
 
+  /** One of these says that this machine should speak with it. */
+  heard(servers: readonly string[]): void {
+    this.#on({ type: 'heard', servers });
+  }
+
   /** As whom from now on. */
   use(config: ClientConfig): void {
     this.#config = config;

@@ -26,6 +26,8 @@ export interface ApiServers {
   readonly known: KnownServers;
   /** This machine's addresses are others. */
   moved(): void;
+  /** Somebody says that these are API servers of this cluster. */
+  hear(servers: readonly string[]): void;
 }
 
 /** A file that can't be read costs what it knew. */
@@ -47,6 +49,10 @@ export async function openApiServers(deps: ApiServersDeps): Promise<ApiServers> 
     moved() {
       known.moved();
       transport.moved(ownAddresses());
+    },
+    hear(servers) {
+      known.hear(servers);
+      transport.heard(servers);
     },
   };
 }

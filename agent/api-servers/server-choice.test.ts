@@ -42,6 +42,8 @@ function eventOf(said: string): ChoiceEvent {
     case 'lost':
     case 'unwell':
       return { type: word, server };
+    case 'heard':
+      return { type: word, servers: server.split(',') };
     case 'ready':
     case 'unready':
       return { type: 'answered', server, isReady: word === 'ready' };
@@ -139,6 +141,22 @@ const cases: readonly {
       'ask a until 500',
       'use a',
     ],
+  },
+  {
+    rule: 'one that says that it is missed is asked beside the one in use, which stays when it is well',
+    script: ['wanted', 'ready a', 'at 5000 heard b', 'at 5010 ready a', 'at 5020 heard a'],
+    want: ['ask a until 250', 'use a', 'ask a until 5250', '', ''],
+  },
+  {
+    rule: 'and taken from one that is gone without having said so',
+    list: { servers: ['a'], own: undefined },
+    script: ['wanted', 'at 100 servers a,b', 'heard b', 'at 350 time', 'at 360 ready b'],
+    want: ['use a', '', 'ask a until 350', 'ask b', 'use b'],
+  },
+  {
+    rule: 'and ends the wait for the next round, also before somebody asks',
+    script: ['wanted', 'failed a', 'failed b', 'failed c', 'at 5 heard c', 'wanted'],
+    want: ['ask a until 250', 'ask b until 250', 'ask c', 'giveUp, search', '', 'ask a until 255'],
   },
   {
     rule: 'one that is lost is left at once, and tried last',

@@ -48,6 +48,8 @@ export type ChoiceEvent =
   /** This machine's addresses changed. */
   | { readonly type: 'network' }
   | ({ readonly type: 'servers' } & ServerList)
+  /** One of them says that it is missed: they are among the servers already. */
+  | { readonly type: 'heard'; readonly servers: readonly string[] }
   /** What came of `ask`. */
   | { readonly type: 'answered'; readonly server: string; readonly isReady: boolean }
   | { readonly type: 'failed'; readonly server: string; readonly why: string }
@@ -109,6 +111,8 @@ export function step(choice: Choice, event: ChoiceEvent, moment: Moment): Step {
       return onWanted({ ...choice, failures: 0, restUntilMs: moment.nowMs }, moment);
     case 'servers':
       return onServers(choice, event, moment);
+    case 'heard':
+      return onHeard(choice, event.servers, moment);
     case 'answered':
       return onAnswered(choice, event, moment);
     case 'failed':
@@ -166,6 +170,14 @@ function onServers(choice: Choice, list: ServerList, { nowMs, ...rest }: Moment)
   if (current === undefined) return onWanted({ ...next, restUntilMs: nowMs }, { nowMs, ...rest });
   if (isReady && (own === undefined || own === current)) return same(next);
   return same({ ...next, lookAgainMs: Math.min(lookAgainMs, nowMs + newcomerMs) });
+}
+
+/** Who speaks with another may not know yet that it is gone: both are asked, and one that is well stays. */
+function onHeard(choice: Choice, servers: readonly string[], moment: Moment): Step {
+  const { current } = choice;
+  if (current !== undefined && servers.includes(current)) return same(choice);
+  const rested = { ...choice, restUntilMs: moment.nowMs };
+  return current === undefined ? onWanted(rested, moment) : onUnwell(rested, current, moment);
 }
 
 function onAnswered(

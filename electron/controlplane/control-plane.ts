@@ -18,9 +18,7 @@ import {
 } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { hasReason, StatusError } from '#kube/machinery/status.ts';
-import { addressWatch } from '#platform/address-watch.ts';
 import { writeFileAtomic } from '#platform/atomic-file.ts';
-import { machineAddresses } from '#platform/machine-addresses.ts';
 import { writeAgentKubeconfig, writeKubeconfig } from '#platform/kubeconfig.ts';
 import { LineFile } from '#platform/line-file.ts';
 import { networkLinks, wakeFrom } from '#platform/wake-on-lan.ts';
@@ -51,13 +49,13 @@ import { LeaderWork } from './leader-work.ts';
 import { lead, type LeadingDeps } from './leading.ts';
 import { ingressSecrets } from './ingress-secrets.ts';
 import { apiServersOf, ensureObject, keepersOf, registerApiServer } from './own-objects.ts';
-import { followOwnPlace } from './own-place.ts';
 import { OwnClients } from './own-clients.ts';
 import type { Invitation } from './members/invitation.ts';
 import { createMachineAdding } from './machine-adding.ts';
 import { createMachinePaths, packAhead, packagesOf } from './machine-paths.ts';
 import { groupOf, runReleases, type StateKeepingDeps } from './state-keeping.ts';
 import { createMemberPaths } from './members/paths.ts';
+import { stayWithinReach } from './reach/reach.ts';
 import { bootstrapObjects, kubernetesServiceIP } from './registry/bootstrap.ts';
 import { UnavailableError } from './store/store.ts';
 import { loopbackDoor } from './ui/door.ts';
@@ -103,8 +101,6 @@ export interface StartedControlPlane {
 const host = '127.0.0.1';
 const dayMs = 24 * 3_600_000;
 const retryMs = 200;
-/** Where nothing tells of addresses that change. */
-const addressLookMs = 10_000;
 export const clusterConfig = {
   serviceCidr: '10.96.0.0/16',
   nodePortRange: [30_000, 32_767],
@@ -131,6 +127,7 @@ export class ControlPlane {
   #group: Group | undefined;
   #missing: string | undefined = 'the first objects are being made';
   #homePage: HomePage | undefined;
+  #kubelet: HttpsKubeletClient | undefined;
 
   #backup: ClusterBackupParts | undefined;
 
@@ -210,7 +207,7 @@ export class ControlPlane {
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
     };
-    this.#followAddresses(client, apiPort, serve);
+    this.#stayWithinReach(clients, apiPort, serve);
     void this.#renewDaily(pki, async () => {
       await serve();
       await backing.own?.opened.renew();
@@ -313,6 +310,7 @@ export class ControlPlane {
           caPem: pki.caPem,
           localNodeName: nodeName,
         });
+        this.#kubelet = client;
         this.#stops.push(() => client.close());
         return client;
       },
@@ -447,18 +445,22 @@ export class ControlPlane {
   }
 
   /** The addresses of this machine may be others at any time. */
-  #followAddresses(client: RestClient, port: number, serve: () => Promise<void>): void {
-    const { options, clock, logger, onFatal } = this.#deps;
-    if (options.bindAddress !== everywhere) return;
-    const following = followOwnPlace({
-      addresses: () => machineAddresses(),
-      watch: addressWatch(clock, { lookEveryMs: addressLookMs }),
+  #stayWithinReach(clients: OwnClients, port: number, serve: () => Promise<void>): void {
+    const { options, nodeName, onFatal } = this.#deps;
+    const kubelet = this.#kubelet;
+    if (kubelet === undefined) return;
+    const client = clients.apiServer();
+    const staying = stayWithinReach({
+      ...this.#deps,
+      bindAddress: options.bindAddress,
+      port,
+      localNodeName: nodeName,
+      informers: clients.informers(client),
+      kubelet,
       steps: [serve, () => this.#register(client, port)],
-      clock,
-      logger,
       signal: this.#stopping.signal,
     });
-    following.catch(onFatal);
+    staying.catch(onFatal);
   }
 
   /**

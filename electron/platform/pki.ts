@@ -7,6 +7,7 @@ import { createPrivateKey, hkdfSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Random } from '#kube/base/random.ts';
+import { kubeletClientIdentity } from '#kube/machinery/api-servers.ts';
 import { apiServerNames } from './certificate-signing.ts';
 import { AppsAuthority } from './apps-authority.ts';
 import { readFileIfExists, writeFileAtomic } from './atomic-file.ts';
@@ -134,8 +135,8 @@ export class ClusterPki {
   kubeletClient(): Promise<KeyPairPem> {
     return this.ensure({
       path: join(this.#deps.directory, 'apiserver-kubelet-client'),
-      commonName: 'kube-apiserver-kubelet-client',
-      organizations: ['system:masters'],
+      commonName: kubeletClientIdentity.name,
+      organizations: [kubeletClientIdentity.group],
       usages: ['client'],
     });
   }

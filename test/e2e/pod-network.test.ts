@@ -380,6 +380,28 @@ describe('a machine', () => {
   });
 });
 
+describe('the laptop whose control plane it is', () => {
+  const isLost = ({ status }: Node): boolean =>
+    getCondition(status?.conditions, 'Ready')?.status === 'Unknown';
+  const agents = (): Promise<string[]> =>
+    Promise.all(machines.map((machine) => machine.run('pgrep', '-f', 'agent/main.js')));
+  const onlyKnow = (address: string) => async (): Promise<boolean> => {
+    const files = machines.map((one) => one.run('cat', '/var/lib/flotilla/agent/api-servers.json'));
+    return (await Promise.all(files)).every((file) =>
+      new RegExp(`"present":\\["https://${address}:`).test(file),
+    );
+  };
+
+  it('is found at another address by all, and none is started anew', async () => {
+    const before = await agents();
+    await home.lab.changeLaptopAddress(2);
+    await eventually(onlyKnow(home.lab.laptopAddress), 'they keep the address');
+    await allAreReady();
+    expect((await allNodes()).filter(isLost)).toEqual([]);
+    expect(await agents()).toEqual(before);
+  });
+});
+
 describe('a machine that is taken out', () => {
   it('has nothing of ours left, and the others have no way to it', async () => {
     const [, , machine] = machines;

@@ -22,26 +22,32 @@ net.createServer((here) => {
 process.stdin.resume().on('end', () => process.exit(0));
 `;
 
-const laptopHost = 1;
+const laptopSegment = '10.77.0';
 
 export class Lab {
   readonly folder = mkdtempSync(path.join(tmpdir(), 'flotilla-home-'));
   readonly machines: LabMachine[] = [];
   readonly #network = new HomeNetwork();
   readonly #laptop = new HeldNetwork();
+  #laptopHost = 1;
   #gate: ChildProcess | undefined;
   #server: Server | undefined;
 
   /** The network and the laptop on it. */
   async start(): Promise<this> {
     await Promise.all([this.#network.start(), this.#laptop.start()]);
-    const plug = { port: 'p-laptop', segment: '10.77.0', host: laptopHost } as const;
+    const plug = { port: 'p-laptop', segment: laptopSegment, host: this.#laptopHost } as const;
     await this.#network.plugIn(this.#laptop.pid, plug);
     return this;
   }
 
   get laptopAddress(): string {
-    return `10.77.0.${laptopHost}`;
+    return `${laptopSegment}.${this.#laptopHost}`;
+  }
+
+  async changeLaptopAddress(host: number): Promise<void> {
+    this.#laptopHost = host;
+    await this.#network.changeAddress(this.#laptop.pid, laptopSegment, host);
   }
 
   /** The same command on the laptop, which shares everything but its network with this machine. */

@@ -131,6 +131,25 @@ describe('access', () => {
     expect(await access.refusal(certified('eve'))).toBeUndefined();
   });
 
+  it('lets only API servers say where they are, without asking anybody', async () => {
+    reviews.allowed.add('admin update proxy').add('prometheus update proxy');
+    reviews.tokens['t1'] = 'prometheus';
+    const hint = (name: string, groups: string[]) => ({
+      ...certified(name, groups, '/flotilla/api-server'),
+      method: 'PUT',
+    });
+    const from = async (request: AccessRequest) => (await access.refusal(request))?.status;
+    const server = 'kube-apiserver-kubelet-client';
+    expect(await from(hint(server, ['system:masters']))).toBeUndefined();
+    expect(await from(hint(server, ['system:nodes']))).toBe(403);
+    expect(await from(hint('admin', ['system:masters']))).toBe(403);
+    expect(await from(hint('system:node:pi2', ['system:nodes']))).toBe(403);
+    expect(reviews.asked).toEqual([]);
+    const token = { ...withToken('Bearer t1', '/flotilla/api-server'), method: 'PUT' };
+    expect(await from(token)).toBe(403);
+    expect(await from({ ...token, authorization: undefined })).toBe(401);
+  });
+
   it('lets nodes at each other’s images without asking, and nobody who only has such a name', async () => {
     const images = (name: string, groups: string[]) =>
       access.refusal(certified(name, groups, '/images/offer'));

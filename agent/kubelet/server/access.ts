@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { SubjectAccessReviewSpec } from '#kube/api/authorization.ts';
 import type { Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
+import { apiServerHintPath, kubeletClientIdentity } from '#kube/machinery/api-servers.ts';
 import { subjectAccessReviews, tokenReviews } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { messageOf } from '../../error-message.ts';
@@ -81,6 +82,9 @@ export class Access {
     if (user === undefined) return { status: 401, why: 'Unauthorized' };
     const { name } = user;
     if (isOfNodes(request)) return undefined;
+    // Where API servers are is said while none can be asked who may.
+    if (request.pathname === apiServerHintPath)
+      return isApiServer(request) ? undefined : { status: 403, why: `Forbidden (user=${name})` };
     const verb = verbOf(request.method);
     const subresources = subresourcesOf(request.pathname);
     const what = `(user=${name}, verb=${verb}, resource=nodes, subresource(s)=[${subresources.join(' ')}])`;
@@ -159,6 +163,13 @@ export function userOf({ subject = {} }: PeerCertificate): User | undefined {
 function isOfNodes({ method, pathname, certificate }: AccessRequest): boolean {
   const isTheirs = (method === 'GET' && isForNodes(pathname)) || isVolumePath(method, pathname);
   return isTheirs && nodeOf(certificate) !== undefined;
+}
+
+/** Whoever else may everything is none. */
+function isApiServer({ certificate }: AccessRequest): boolean {
+  const user = certificate && userOf(certificate);
+  const { name, group } = kubeletClientIdentity;
+  return user?.name === name && user.groups.includes(group);
 }
 
 const nodePrefix = 'system:node:';

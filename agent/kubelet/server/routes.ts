@@ -3,6 +3,7 @@
 import type { Readable } from 'node:stream';
 import type { Pod } from '#kube/api/core.ts';
 import type { Clock } from '#kube/base/clock.ts';
+import { apiServerHintPath } from '#kube/machinery/api-servers.ts';
 import type { AgentMetrics } from '../../metrics/agent-metrics.ts';
 import { cadvisorMetrics } from '../../metrics/cadvisor-metrics.ts';
 import type { Collector, PodTarget, Sample } from '../../metrics/collector.ts';
@@ -13,6 +14,7 @@ import { isRuntimeError, type Runtime } from '../../runtime/runtime.ts';
 import type { ImageLoader } from '../images/image-loader.ts';
 import type { ImageShare } from '../images/image-share.ts';
 import type { VolumeShare } from '../volumes/copies/volume-share.ts';
+import { hearApiServer } from './api-server-routes.ts';
 import { loadImages } from './image-load.ts';
 import { contentPath, offerImage, offerPath, sendImage } from './image-share-routes.ts';
 import { isVolumePath, shareVolume } from './volume-share-routes.ts';
@@ -40,6 +42,8 @@ export interface RoutesDeps {
   readonly loader: ImageLoader;
   readonly share: ImageShare;
   readonly volumes: VolumeShare;
+  /** Somebody says that these are API servers. */
+  readonly hearApiServers: (servers: readonly string[]) => void;
   readonly machine: { readonly cpuCount: number; readonly memoryBytes: number };
 }
 
@@ -51,6 +55,8 @@ export interface KubeletRequest {
   readonly body: Readable;
   /** Which machine of the cluster asks, by its certificate; undefined: somebody else. */
   readonly node: string | undefined;
+  /** The address that it comes from. */
+  readonly from: string | undefined;
   /** Of the body; undefined: not said. */
   readonly sizeBytes: number | undefined;
 }
@@ -84,6 +90,7 @@ export class Routes {
     const { pathname } = request.url;
     if (pathname === '/images/load' && request.method === 'POST')
       return loadImages(this.#deps.loader, this.#deps.clock, request);
+    if (pathname === apiServerHintPath) return hearApiServer(this.#deps.hearApiServers, request);
     if (isVolumePath(request.method, pathname)) return shareVolume(this.#deps.volumes, request);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return text(405, 'method not allowed\n');
@@ -205,6 +212,7 @@ const routes = [
   'containerLogs',
   'dial',
   'exec',
+  'flotilla',
   'healthz',
   'images',
   'metrics',

@@ -176,7 +176,9 @@ export class KubeletServer {
     const sizeBytes = length === undefined ? undefined : Number(length);
     const socket = request.socket as TLSSocket;
     const node = socket.authorized ? nodeOf(socket.getPeerCertificate()) : undefined;
-    const answer = await routes.handle({ method, url, signal, body: request, sizeBytes, node });
+    const from = socket.remoteAddress;
+    const asked = { method, url, signal, body: request, sizeBytes, node, from };
+    const answer = await routes.handle(asked);
     const seconds = (clock.monotonicMs() - startMs) / 1000;
     const isStream = typeof answer.body !== 'string';
     metrics.request(method, routeOf(url.pathname), isStream ? undefined : seconds);

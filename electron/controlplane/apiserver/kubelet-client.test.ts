@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createSilent, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -133,6 +133,17 @@ describe("reaching a node's agent", () => {
     client?.close();
     const second = await connect(local, 'pi').stream('pi', ask('/'));
     expect(await textOf(second.chunks)).toBe('here');
+  });
+
+  it('waits at an address that is silent as long as it should, and goes on to the next', async () => {
+    const port = await startAgent('pi', (_request, response) => response.end('here'));
+    const silent = createSilent((socket) => void socket.on('error', () => undefined).resume());
+    await new Promise<void>((resolve) => silent.listen(port, '127.0.0.2', resolve));
+    const found = node('pi', port, ['InternalIP', '127.0.0.2'], ['ExternalIP', '127.0.0.1']);
+    const request = { ...ask('/'), method: 'PUT', addressTimeoutMs: 50 } as const;
+    const answer = await connect(found).stream('pi', request);
+    expect(await textOf(answer.chunks)).toBe('here');
+    await new Promise((resolve) => silent.close(resolve));
   });
 
   it('hands a body on as it comes, whole also after an address that is not there', async () => {

@@ -116,7 +116,7 @@ export class HttpsKubeletClient implements KubeletClient {
       path: query === '' ? request.path : `${request.path}?${query}`,
       headers: { ...request.headers },
       signal: request.signal,
-      timeout: request.body instanceof Readable ? uploadTimeoutMs : answerTimeoutMs,
+      timeout: timeoutOf(request),
       // An IP address has no server name: without this, sockets would be shared across nodes.
       servername: nodeName,
       checkServerIdentity: (_host, certificate) => checkServerIdentity(nodeName, certificate),
@@ -153,9 +153,15 @@ function sendWhenConnected(outgoing: ClientRequest, body: Readable): void {
   );
 }
 
+function timeoutOf({ addressTimeoutMs, body }: KubeletRequest): number {
+  return addressTimeoutMs ?? (body instanceof Readable ? uploadTimeoutMs : answerTimeoutMs);
+}
+
 function isRepeatable(request: KubeletRequest, error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
-  return request.method === 'GET' || code === 'ECONNREFUSED' || code === 'EHOSTUNREACH';
+  const isPut = request.method === 'PUT' && !(request.body instanceof Readable);
+  const isSafe = request.method === 'GET' || isPut;
+  return isSafe || code === 'ECONNREFUSED' || code === 'EHOSTUNREACH';
 }
 
 function streamOf(answer: IncomingMessage, signal: AbortSignal): TransportStream {

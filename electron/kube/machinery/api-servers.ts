@@ -2,6 +2,14 @@
 // without renewing it, since members hear of each other anyway: an idle cluster writes nothing.
 import type { Lease } from '../api/coordination.ts';
 
+/** As whom an API server comes to agents, by its certificate: this name, in this group. */
+export const kubeletClientIdentity = {
+  name: 'kube-apiserver-kubelet-client',
+  group: 'system:masters',
+};
+/** Of an agent: a PUT there says that an API server is where it comes from. `?port=`, and `&address=` where it listens on one only. */
+export const apiServerHintPath = '/flotilla/api-server';
+
 export const apiServerNamespace = 'kube-system';
 /** Kubernetes' own label for such Leases. */
 export const apiServerLabel = { key: 'apiserver.kubernetes.io/identity', value: 'kube-apiserver' };

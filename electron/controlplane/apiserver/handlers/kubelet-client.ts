@@ -11,6 +11,8 @@ export interface KubeletRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** A stream goes on as it comes, at the agent's pace. */
   readonly body?: Uint8Array | Readable;
+  /** Until the agent's headers are there, at each of its addresses; left out: half a minute. */
+  readonly addressTimeoutMs?: number;
   readonly signal: AbortSignal;
 }
 

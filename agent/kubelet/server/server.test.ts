@@ -7,14 +7,16 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Node } from '#kube/api/core.ts';
 import { systemClock } from '#kube/base/clock.ts';
 import { silentLogger } from '#kube/base/logger.ts';
 import { systemRandom } from '#kube/base/random.ts';
 import type { KeyPairPem } from '#platform/certificate.ts';
 import { ClusterPki } from '#platform/pki.ts';
-import type { Refusal } from './access.ts';
-import type { Routes } from './routes.ts';
-import { KubeletServer } from './server.ts';
+import { HttpsKubeletClient } from '../../../electron/controlplane/apiserver/kubelet-client.ts';
+import { Access, type Refusal } from './access.ts';
+import { Routes, type RoutesDeps } from './routes.ts';
+import { KubeletServer, type KubeletServerDeps } from './server.ts';
 import type { Streams } from './streams.ts';
 
 let directory: string;
@@ -39,7 +41,7 @@ afterEach(async () => {
 });
 
 async function start(
-  refusal: () => Promise<Refusal | undefined>,
+  refusal: KubeletServerDeps['access']['refusal'],
   routes: Pick<Routes, 'handle'> = {} as Routes,
 ): Promise<number> {
   const server = new KubeletServer({
@@ -111,6 +113,59 @@ describe('the certificate', () => {
     before.write('GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n');
     expect(await text(before)).toMatch(/^HTTP\/1\.1 200 /);
     after.destroy();
+  });
+});
+
+describe('an API server that says where it is', () => {
+  async function say(name: string, organizations: string[], query: string, method = 'PUT') {
+    const heard: string[][] = [];
+    const hearApiServers = (said: readonly string[]) => void heard.push([...said]);
+    // Who would be asked who may is what this machine has lost.
+    const client = { create: () => Promise.reject(new Error('away')) };
+    const deps = { client, clock: systemClock, logger: silentLogger, nodeName: 'pi' };
+    const access = new Access(deps);
+    const routes = new Routes({ hearApiServers } as Partial<RoutesDeps> as RoutesDeps);
+    const Port = await start((request) => access.refusal(request), routes);
+    const pki = await ClusterPki.open({
+      directory: path.join(directory, 'pki'),
+      clock: systemClock,
+      random: systemRandom,
+    });
+    const file = path.join(directory, name);
+    const usages = ['client'] as const;
+    const certificate = await pki.ensure({ path: file, commonName: name, organizations, usages });
+    const addresses = [{ type: 'InternalIP', address: '127.0.0.1' }];
+    const status = { addresses, daemonEndpoints: { kubeletEndpoint: { Port } } };
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'pi' }, spec: {}, status };
+    const kubelet = new HttpsKubeletClient({
+      getNode: async () => node as Node,
+      certificate,
+      caPem,
+    });
+    const { signal } = new AbortController();
+    const answer = await kubelet.stream('pi', {
+      method: method as 'PUT',
+      path: '/flotilla/api-server',
+      query: new URLSearchParams(query),
+      signal,
+    });
+    for await (const chunk of answer.chunks) void chunk;
+    kubelet.close();
+    return { status: answer.status, heard };
+  }
+
+  const server = ['kube-apiserver-kubelet-client', ['system:masters']] as const;
+
+  it('is heard, by where it comes from', async () => {
+    const said = await say(server[0], [...server[1]], 'port=7443');
+    expect(said).toEqual({ status: 200, heard: [['https://127.0.0.1:7443']] });
+  });
+
+  it('is not when it says nothing that can be tried, or somebody else says it', async () => {
+    const none = (status: number) => ({ status, heard: [] });
+    expect(await say(server[0], [...server[1]], 'port=x')).toEqual(none(400));
+    expect(await say(server[0], [...server[1]], 'port=7443', 'GET')).toEqual(none(405));
+    expect(await say('kubernetes-admin', ['system:masters'], 'port=7443')).toEqual(none(403));
   });
 });
 

@@ -49,7 +49,12 @@ function start(address?: string) {
   });
   void caller.start();
   return {
-    ...{ clock, stop, asked, requests, world, caller },
+    clock,
+    stop,
+    asked,
+    requests,
+    world,
+    caller,
     add: (added: Node) => handlers.onAdd?.(added, true),
     update: (next: Node) => handlers.onUpdate?.(next, next),
     async sync(): Promise<void> {

@@ -24,6 +24,7 @@ export interface NodeCallerDeps {
 
 /** At each of a node's addresses; and all in all, whatever an agent sends. */
 const timeoutMs = { address: 2_000, all: 10_000 };
+const answerMaxBytes = 4_096;
 
 export class NodeCaller {
   readonly #deps: NodeCallerDeps;
@@ -103,8 +104,9 @@ export class NodeCaller {
       addressTimeoutMs: timeoutMs.address,
       signal,
     });
-    // The connection ends with what it says.
-    for await (const _chunk of chunks) if (signal.aborted) break;
+    // Read to its end, that the connection may go; whoever says more is cut off.
+    let leftBytes = answerMaxBytes;
+    for await (const { length } of chunks) if ((leftBytes -= length) <= 0) break;
     return status;
   }
 }

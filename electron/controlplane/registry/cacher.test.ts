@@ -65,7 +65,7 @@ async function open(store: Store = openMemoryStore(), windowSize?: number) {
       signal: stop.signal,
     });
   }
-  return { clock, cacher, store, write, watch };
+  return { clock, cacher, store, write, watch, stop };
 }
 
 async function item(watch: CacheWatch): Promise<WatchItem | undefined> {
@@ -168,6 +168,14 @@ describe('a cacher', () => {
     const waiting = cacher.waitForRevision(7);
     clock.advance(3000);
     await expect(waiting).rejects.toThrow('Timeout: Too large resource version: 7, current: 0');
+  });
+
+  it('ends all waiting when it stops, at once', async () => {
+    const { cacher, stop } = await open();
+    const waiting = cacher.waitForRevision(7);
+    stop.abort();
+    await expect(waiting).rejects.toThrow('the server is shutting down');
+    await expect(cacher.waitForRevision(8)).rejects.toThrow('the server is shutting down');
   });
 });
 

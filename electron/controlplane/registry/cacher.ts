@@ -7,7 +7,12 @@
 import { AssertionError } from '#kube/base/assert.ts';
 import { delay, type Clock } from '#kube/base/clock.ts';
 import type { Logger } from '#kube/base/logger.ts';
-import { resourceVersionTooLarge, tooManyRequests } from '#kube/machinery/status.ts';
+import {
+  resourceVersionTooLarge,
+  serviceUnavailable,
+  tooManyRequests,
+  type StatusError,
+} from '#kube/machinery/status.ts';
 import { CompactedError, UnavailableError, WatchOverflowError } from '../store/store.ts';
 import type { Store, StoreEvent, StoreWatch, WatchBatch } from '../store/store.ts';
 import { KeyedList } from './keyed-list.ts';
@@ -63,6 +68,8 @@ export class Cacher {
   #epoch = 0;
   #storeWatch: StoreWatch | undefined;
   readonly #waiters = new Set<Waiter>();
+  /** It follows nothing any more: what it has grows old. */
+  #isStopped = false;
   readonly #wakeups = new Set<() => void>();
   readonly #listeners: CacheListener[] = [];
 
@@ -162,11 +169,12 @@ export class Cacher {
     await this.waitForRevision(revision);
   }
 
-  /** Throws 504 ResourceVersionTooLarge when the cache does not get there in time. */
+  /** Throws 504 ResourceVersionTooLarge when the cache does not get there in time, and 503 at once when it is stopped. */
   async waitForRevision(revision: number): Promise<void> {
     if (this.#revision >= revision) return;
+    if (this.#isStopped) throw shuttingDown();
     const arrived = await new Promise<boolean>((resolve) => {
-      const waiter = { revision, done: () => finish(true) };
+      const waiter = { revision, done: () => finish(!this.#isStopped) };
       const timer = this.#deps.clock.timer(freshTimeoutMs, () => finish(false));
       const finish = (ok: boolean): void => {
         timer.cancel();
@@ -177,6 +185,7 @@ export class Cacher {
       this.#storeWatch?.requestProgress();
     });
     if (arrived) return;
+    if (this.#isStopped) throw shuttingDown();
     if (!this.isReady) throw tooManyRequests('storage is (re)initializing', 1);
     throw resourceVersionTooLarge(String(revision), String(this.#revision));
   }
@@ -236,6 +245,8 @@ export class Cacher {
     }
     close();
     signal.removeEventListener('abort', close);
+    this.#isStopped = true;
+    for (const waiter of this.#waiters) waiter.done();
   }
 
   #apply(batch: WatchBatch): void {
@@ -268,4 +279,8 @@ export class Cacher {
     for (const waiter of this.#waiters) if (waiter.revision <= revision) waiter.done();
     for (const wake of this.#wakeups) wake();
   }
+}
+
+function shuttingDown(): StatusError {
+  return serviceUnavailable('the server is shutting down');
 }

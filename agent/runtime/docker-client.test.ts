@@ -14,12 +14,16 @@ let client: DockerClient;
 let asked: string[];
 /** The lines of each answer. */
 let lines: readonly object[];
+/** So many deletions are refused. */
+let refusals: number;
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'flotilla-engine-'));
   asked = [];
+  refusals = 0;
   server = createServer((request, response) => {
     asked.push(request.url ?? '');
+    if (request.method === 'DELETE' && refusals-- > 0) response.statusCode = 403;
     request.resume().once('end', () => {
       for (const line of lines) response.write(`${JSON.stringify(line)}\r\n`);
       response.end();
@@ -52,6 +56,25 @@ describe('an engine', () => {
   it('that fails in the middle of a pull did not pull, and its first reason counts', async () => {
     lines = [{ status: 'Pulling' }, { error: 'no space left' }, { error: 'cancelled' }];
     await expect(client.pullImage('web:1', {})).rejects.toThrow(/^no space left$/);
+  });
+
+  it('that counts an end whose container is gone is told to forget it, and removes the network', async () => {
+    lines = [{ Containers: { 'ep-1': { Name: 'gone' } } }];
+    refusals = 1;
+    await client.removeNetwork('flt');
+    expect(asked.map((url) => url.replace(/^\/v[\d.]+/, ''))).toEqual([
+      '/networks/flt',
+      '/networks/flt',
+      '/networks/flt/disconnect',
+      '/networks/flt',
+    ]);
+  });
+
+  it('that has a container in the network keeps it', async () => {
+    lines = [{ Containers: { a1b2: { Name: 'web' } } }];
+    refusals = 1;
+    await expect(client.removeNetwork('flt')).rejects.toMatchObject({ name: 'RuntimeError' });
+    expect(asked).toHaveLength(2);
   });
 
   it('that says no error has done it', async () => {

@@ -276,8 +276,19 @@ export class DockerClient {
     await attempt(() => this.#docker.createNetwork(body));
   }
 
+  /** An end whose container is long gone may keep Docker from it (`ep-…` in its list): it is taken out first. */
   async removeNetwork(name: string): Promise<void> {
-    await attempt(() => this.#docker.getNetwork(name).remove());
+    const network = this.#docker.getNetwork(name);
+    try {
+      await network.remove();
+    } catch (error) {
+      const details: NetworkDetails = await attempt(() => network.inspect());
+      const lost = Object.entries(details.Containers ?? {}).filter(([id]) => id.startsWith('ep-'));
+      if (lost.length === 0) throw asRuntimeError(error);
+      for (const [, { Name }] of lost)
+        await attempt(() => network.disconnect({ Container: Name, Force: true }));
+      await attempt(() => network.remove());
+    }
   }
 
   /** A failure after the answer began is a line of it, which the library passes on as any other. */

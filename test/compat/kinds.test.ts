@@ -119,15 +119,15 @@ const rows: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   machines: {
     NAME: 'it',
-    ADDRESS: '192.0.2.1',
-    SEEN: '<unknown>',
-    ADDABLE: '<unknown>',
-    WHY: '<none>',
+    ADDRESS: '127.0.0.9',
+    SEEN: 'True',
+    ADDABLE: 'False',
+    WHY: 'SshClosed',
     SYSTEM: '<unknown>',
     AGE: 'AGE',
     VENDOR: '<unknown>',
     NODE: '<none>',
-    'SEEN-BY': '<none>',
+    'SEEN-BY': 'Typed',
   },
   discoveries: {
     NAME: 'it',
@@ -217,7 +217,7 @@ describe('kubectl', () => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: sampleList() });
     const created = await cluster.pipe(list, 'create', '-f', '-');
     expect(created.stderr).toMatch(
-      /^Warning: v1 Endpoints is deprecated.*\nWarning: nothing heeds it: a cluster has one search.*\n$/,
+      /^Warning: v1 Endpoints is deprecated.*\nWarning: nothing heeds it: a cluster has one search.*\nWarning: nothing heeds it: a cluster has one backup.*\n$/,
     );
     expect(created.stdout.trim().split('\n')).toHaveLength(samples.length);
   });

@@ -207,10 +207,16 @@ async function running(): Promise<string[]> {
     .toSorted();
 }
 
-function removal(): Promise<{ stdout: string }> {
+async function removal(): Promise<{ stdout: string }> {
   const main = path.join(root, 'out/agent/main.js');
   const flags = ['--data', agent.dataDirectory, '--node-name', agent.nodeName, '--remove'];
-  return promisify(execFile)(process.execPath, [main, ...flags]);
+  try {
+    return await promisify(execFile)(process.execPath, [main, ...flags]);
+  } catch (error) {
+    // What it says is on its standard output.
+    const { stdout = '', code } = error as { readonly stdout?: string; readonly code?: number };
+    throw Object.assign(new Error(`the removal ended with ${code}: ${stdout}`), { code });
+  }
 }
 
 /** All that a loss of power takes: processes, mounts, packet rules. */

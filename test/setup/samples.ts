@@ -269,7 +269,8 @@ const others = [
     },
   }),
   ...of('flotilla.dev/v1alpha1', {
-    Machine: { spec: { address: '192.0.2.1', sshPort: 2222 } },
+    // It is asked at once: nothing may leave this machine.
+    Machine: { spec: { address: '127.0.0.9', sshPort: 1 } },
     Discovery: { spec: { sweep: ['192.0.2.0/24'] } },
     ClusterBackup: {
       spec: { target: { folder: { path: '/media/disk' } }, everyHours: 12, keep: { daily: 3 } },

@@ -22,7 +22,7 @@ const hostname = 'kubernetes.io/hostname';
 export function obstacleOf(move: VolumeMove, world: MoveWorld): string | undefined {
   const { claims, nodeName } = move.spec;
   const target = world.node(nodeName);
-  const ofTarget = targetObstacle(nodeName, target, world, claims);
+  const ofTarget = targetObstacle(nodeName, target);
   if (target === undefined || ofTarget !== undefined) return ofTarget;
   for (const name of claims) {
     const why = claimObstacle(move, name, world);
@@ -40,7 +40,7 @@ export function obstacleOf(move: VolumeMove, world: MoveWorld): string | undefin
   const [here, there] = [archOf(sourceNode), archOf(target)];
   if (here !== there && move.spec.acceptOtherArchitecture !== true)
     return `${nodeName} has another processor (${there}) than ${source} (${here}): set acceptOtherArchitecture if the app's images exist for it`;
-  return podObstacles(move, target, world);
+  return podObstacles(move, target, world) ?? folderObstacle(move, world);
 }
 
 /** Machines that the claims' volumes are on now. */
@@ -52,22 +52,23 @@ export function sourceNodes({ spec }: VolumeMove, world: MoveWorld): string[] {
   return [...new Set(names)];
 }
 
-function targetObstacle(
-  name: string,
-  node: Node | undefined,
-  world: MoveWorld,
-  claims: readonly string[],
-): string | undefined {
+function targetObstacle(name: string, node: Node | undefined): string | undefined {
   if (node === undefined) return `there is no machine ${name}`;
   if (!isReady(node)) return `${name} is not ready: turn it on, and try again`;
   if (node.spec?.unschedulable === true)
     return `${name} is paused: no app starts there until it is resumed`;
   if (node.metadata.labels?.[hostname] === undefined)
     return `${name} has no label ${hostname}, by which its volumes are found`;
-  const needsFolder = claims.some((claim) => folderOf(claim, node, world) === undefined);
-  return needsFolder
-    ? `the agent of ${name} has not told yet in which folder it keeps volumes`
-    : undefined;
+  return undefined;
+}
+
+/** The last of all: an agent that was just started tells it in a moment. */
+export function folderObstacle({ spec }: VolumeMove, world: MoveWorld): string | undefined {
+  const node = world.node(spec.nodeName);
+  const isTold = (claim: string) => node && folderOf(claim, node, world) !== undefined;
+  return spec.claims.every(isTold)
+    ? undefined
+    : `the agent of ${spec.nodeName} has not told yet in which folder it keeps volumes`;
 }
 
 /** Where a claim's directory goes on a machine; undefined: not known yet. */

@@ -307,6 +307,23 @@ describe('a move', () => {
     expect(policies).toEqual(['Delete', 'Delete']);
   });
 
+  it('waits for an agent that has not told its folder yet, for two minutes', () => {
+    const world = new World();
+    const created = {
+      ...world.move.metadata,
+      creationTimestamp: new Date(world.nowMs).toISOString(),
+    };
+    const move = { ...world.move, metadata: created };
+    const view = world.view();
+    const mute = (name: string) => {
+      const node = view.node(name);
+      return node && { ...node, metadata: { ...node.metadata, annotations: {} } };
+    };
+    const after = (ms: number) => planMove(move, { ...view, node: mute, nowMs: world.nowMs + ms });
+    expect(after(0)).toEqual({ type: 'wait', afterMs: 2_000 });
+    expect(after(120_000)).toMatchObject({ status: { phase: 'Refused' } });
+  });
+
   it('removes the old copy when its time is over', () => {
     const world = new World({ keepOldCopyDays: 2 });
     calm(world);

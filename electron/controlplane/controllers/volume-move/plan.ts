@@ -15,7 +15,7 @@ import {
   type CopyOrder,
 } from '#kube/machinery/volume-move.ts';
 import { copyFor } from './copy.ts';
-import { obstacleOf, sourceNodes } from './obstacles.ts';
+import { folderObstacle, obstacleOf, sourceNodes } from './obstacles.ts';
 import { planLeftovers } from './leftovers.ts';
 import {
   annotating,
@@ -30,6 +30,9 @@ import {
 /** A pod that does not end for this long: the app goes on where it is. */
 const stopMaxMs = 15 * 60_000;
 const dayMs = 24 * 3_600_000;
+/** An agent that was just started may take so long to tell where it keeps volumes. */
+const toldMs = 120_000;
+const lookMs = 2_000;
 
 export function planMove(move: VolumeMove, world: MoveWorld): MoveStep {
   const { status, metadata } = move;
@@ -76,6 +79,9 @@ function returning(status: VolumeMoveStatus, why: string): MoveStep {
 
 function begin(move: VolumeMove, world: MoveWorld): MoveStep {
   const message = obstacleOf(move, world);
+  const ageMs = world.nowMs - Date.parse(move.metadata.creationTimestamp ?? '');
+  if (message === folderObstacle(move, world) && message !== undefined && ageMs < toldMs)
+    return { type: 'wait', afterMs: lookMs };
   if (message !== undefined) return { type: 'status', status: { phase: 'Refused', message } };
   const volumes = move.spec.claims.map((claim, index): MovedVolume => {
     const { metadata, spec } = world.claim(claim) as PersistentVolumeClaim;

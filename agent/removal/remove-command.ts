@@ -84,13 +84,16 @@ async function removeFrom(dataDirectory: string, options: RemoveOptions): Promis
     runtime: clusterId === '' ? undefined : runtime,
     nodeName,
     async nodeNames() {
+      if (clusterId === '') return [];
       const found = await client.listContainers({ label: [`${label.cluster}=${clusterId}`] });
       return found.map(({ Labels }) => Labels[label.node] ?? '');
     },
     networks: {
       list: async () => {
+        // One that never joined has none, and perhaps no engine to ask.
+        if (clusterId === '') return [];
         const found = await client.listNetworks({ label: [`${label.cluster}=${clusterId}`] });
-        return clusterId === '' ? [] : found.map(({ Name }) => Name);
+        return found.map(({ Name }) => Name);
       },
       remove: (name) => client.removeNetwork(name),
     },

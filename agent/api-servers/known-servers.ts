@@ -37,9 +37,12 @@ export class KnownServers {
   /** That were only heard of: tried last, kept nowhere. */
   #hints: readonly string[] = [];
   #told = '';
+  /** Of this machine, when it was looked last. */
+  #own: ReadonlySet<string>;
 
   constructor(deps: KnownServersDeps) {
     this.#deps = deps;
+    this.#own = deps.standpoint().ownAddresses;
     this.#file = new KeptFile({
       about: 'API servers',
       content: () => this.#known,
@@ -98,9 +101,21 @@ export class KnownServers {
     this.#tell();
   }
 
-  /** This machine's own addresses are others. */
-  moved(): void {
+  /**
+   * This machine's own addresses are others. Answers what is to be asked then: a control plane that was known by one of
+   * those of before is here still.
+   */
+  moved(): readonly string[] {
+    const { given, ownAddresses: now } = this.#deps.standpoint();
+    const { present, former } = this.#known;
+    const here = [given, ...present, ...former]
+      .map((server) => new URL(server))
+      .filter(({ hostname }) => this.#own.has(hostname) && !now.has(hostname));
+    this.#own = now;
+    const servers = [...new Set(here.map(({ port }) => `https://127.0.0.1:${port}`))];
+    if (servers.length > 0) this.hear(servers);
     this.#tell();
+    return servers;
   }
 
   #tell(): void {

@@ -47,8 +47,9 @@ export async function openApiServers(deps: ApiServersDeps): Promise<ApiServers> 
     transport,
     known,
     moved() {
-      known.moved();
+      const here = known.moved();
       transport.moved(ownAddresses());
+      if (here.length > 0) transport.heard(here);
     },
     hear(servers) {
       known.hear(servers);

@@ -196,10 +196,13 @@ describe('the page for other devices', () => {
     const hostsNow = async (): Promise<string[]> =>
       ((await page.link())?.urls ?? []).map((url) => new URL(url).host);
     expect(await hostsNow()).toEqual([`192.168.1.7:${port}`]);
-    const annotations = { 'flotilla.dev/lan-names': 'films.local,flotilla-2.local' };
+    const annotations = {
+      'flotilla.dev/lan-names': 'films.local,flotilla-2.local',
+      'flotilla.dev/page-port': '7481',
+    };
     const metadata = { name: 'pi', annotations };
     await client.create(nodes, { apiVersion: 'v1', kind: 'Node', metadata, spec: {} });
-    expect(await hostsNow()).toEqual([`flotilla-2.local:${port}`, `192.168.1.7:${port}`]);
+    expect(await hostsNow()).toEqual(['flotilla-2.local:7481', `192.168.1.7:${port}`]);
   });
 
   it('has links that are over in ten minutes', async () => {

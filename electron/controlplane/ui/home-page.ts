@@ -10,7 +10,7 @@ import type { InformerFactory } from '#kube/client/informer.ts';
 import { configMaps, nodes } from '#kube/client/resources.ts';
 import type { RestClient } from '#kube/client/rest-client.ts';
 import { appsCaMap } from '#kube/machinery/app-names.ts';
-import { homePageName, isHomePageName } from '#kube/machinery/home-page.ts';
+import { homePageName, homePagePort, isHomePageName } from '#kube/machinery/home-page.ts';
 import { ingressNode } from '#kube/machinery/ingress.ts';
 import { hasReason } from '#kube/machinery/status.ts';
 import type { AppsAuthority } from '#platform/apps-authority.ts';
@@ -116,18 +116,22 @@ export class HomePage {
     const port = this.#port;
     if (port === undefined) return undefined;
     const { token, expires } = await this.#tokens.mint();
-    const hosts = [...(await this.#toldNames()), ...this.#deps.addresses()];
-    return { urls: hosts.map((host) => `https://${host}:${port}/#token=${token}`), expires };
+    const own = this.#deps.addresses().map((address) => `${address}:${port}`);
+    const hosts = [...(await this.#toldPlaces()), ...own];
+    return { urls: hosts.map((host) => `https://${host}/#token=${token}`), expires };
   }
 
-  /** What the home is told now, by any node. */
-  async #toldNames(): Promise<string[]> {
+  /** What the home is told now, with the port of the member that leads: the name is its machine's. */
+  async #toldPlaces(): Promise<string[]> {
     const { items } = await this.#deps.client.list(nodes);
+    const port = items.map(homePagePort).find((one) => one !== undefined);
+    if (port === undefined) return [];
     return items
       .flatMap(
         ({ metadata }) => metadata.annotations?.[ingressNode.namesAnnotation]?.split(',') ?? [],
       )
-      .filter(isHomePageName);
+      .filter(isHomePageName)
+      .map((name) => `${name}:${port}`);
   }
 
   /** On all devices, by all members. */

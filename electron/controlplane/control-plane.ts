@@ -207,7 +207,11 @@ export class ControlPlane {
       server.setCertificate(serving);
       etcd?.setCertificate({ key: serving.keyPem, cert: serving.certPem });
     };
-    this.#stayWithinReach(clients, apiPort, serve);
+    const move = async (): Promise<void> => {
+      backing.own?.opened.moved();
+      await serve();
+    };
+    this.#stayWithinReach(clients, apiPort, move);
     void this.#renewDaily(pki, async () => {
       await serve();
       await backing.own?.opened.renew();

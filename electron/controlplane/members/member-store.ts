@@ -49,6 +49,8 @@ export interface MemberStore extends ReplicatedStore {
   readonly addresses: () => readonly string[];
   /** As the other one said of itself; undefined: nothing yet. */
   isAlwaysOn(id: MemberId): boolean | undefined;
+  /** This machine has other addresses than before: the others are told at once. */
+  moved(): void;
   /** Takes over a renewed certificate. */
   renew(): Promise<void>;
 }
@@ -100,6 +102,7 @@ export async function openMemberStore(options: MemberStoreOptions): Promise<Memb
       if (id === identity.memberId) return options.isAlwaysOn;
       return transport?.peers().find((peer) => peer.id === id)?.isAlwaysOn;
     },
+    moved: () => transport?.moved(),
     async renew() {
       const { certPem, keyPem } = await pki.peer(path.join(dataDirectory, 'pki'));
       transport?.setCredentials({ caPem: pki.caPem, certPem, keyPem });

@@ -166,8 +166,14 @@ export class PeerLink {
     this.deps.onUnreachable(this.id);
   }
 
-  private breakAll(): void {
-    const why = new Error('the peer is silent');
+  /** This machine is elsewhere: what is open leads nowhere, and the peer has to hear where it is now, at once. */
+  moved(): void {
+    this.breakAll(new Error('this machine has another address'));
+    this.control.wake();
+    this.bulk.wake();
+  }
+
+  private breakAll(why = new Error('the peer is silent')): void {
     this.control.break(why);
     this.bulk.break(why);
   }

@@ -162,6 +162,16 @@ describe('a connection', () => {
     expect(again.recorder.messages).toEqual([heartbeat(a.id, b.id, 2)]);
   });
 
+  it('is made anew at once when its machine has moved, with nothing to send and no time passed', async () => {
+    const [a, b] = await startTwo();
+    a.transport.send(heartbeat(a.id, b.id));
+    await b.recorder.until(() => b.recorder.messages.length === 1);
+    a.transport.moved();
+    a.transport.send(heartbeat(a.id, b.id, 2));
+    await b.recorder.until(() => b.recorder.messages.length === 2);
+    expect(a.recorder.count('unreachable')).toBe(1);
+  });
+
   it('is tried at once when the peer is heard of', async () => {
     const b = identify();
     const a = await start();

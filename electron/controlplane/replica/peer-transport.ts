@@ -149,6 +149,11 @@ export class TlsPeerTransport implements PeerTransport {
     return [...this.links.values()].map((link) => link.status());
   }
 
+  /** This machine has other addresses than before. */
+  moved(): void {
+    for (const link of this.links.values()) link.moved();
+  }
+
   close(): void {
     this.isClosed = true;
     this.listener.close();

@@ -34,6 +34,7 @@ import type { ControlPlaneKeeperDeps } from './control-plane/keeper.ts';
 import type { RemoveOptions } from './removal/remove-command.ts';
 import type { UpgraderDeps } from './upgrade/upgrader.ts';
 import { messageOf } from './error-message.ts';
+import { keptPort } from './kept-port.ts';
 
 interface Flags {
   readonly data: string;
@@ -200,7 +201,9 @@ async function run(flags: Flags, logger: Logger, logDirectory: string): Promise<
   const clockSkew = new ClockSkew();
   const dated = new DatedTransport(transport, clockSkew, systemClock);
   const client = new RestClient({ transport: new HeldTransport(dated, confirmed), ...clientDeps });
-  const { bindAddress, port } = flags;
+  const { bindAddress } = flags;
+  const port =
+    flags.port === 0 ? await keptPort(path.join(flags.data, 'port'), bindAddress) : flags.port;
   const shared = {
     onChange: () => agent?.tellNode(),
     clearRetry: async () => agent?.annotateNode({ [retryAnnotation]: null }),
